@@ -1,0 +1,23 @@
+# Flags for our own code. Third-party headers are SYSTEM and stay quiet.
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+# Programs are compiled as the libraries are, so that all share one precompiled header.
+set(CMAKE_CXX_COMPILE_OPTIONS_PIE -fPIC)
+find_program(CCACHE ccache)
+if(CCACHE)
+  # A precompiled header is seen by ccache only with these.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
+endif()
+find_program(MOLD mold)
+if(MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_library(microdit_flags INTERFACE)
+target_compile_options(microdit_flags INTERFACE -Wall -Wextra -Werror -fno-math-errno -fpch-preprocess)
+if(MICRODIT_SANITIZE)
+  add_compile_options(-fsanitize=${MICRODIT_SANITIZE} -fno-omit-frame-pointer -g1)
+  add_link_options(-fsanitize=${MICRODIT_SANITIZE})
+endif()

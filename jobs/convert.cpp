@@ -1,0 +1,214 @@
+// convert: a checkpoint <-> one safetensors file with the original's names.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <filesystem>
+
+#include "checkpoint/checkpoint.h"
+#include "core/hash.h"
+#include "core/safetensors.h"
+#include "job.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using namespace microdit;
+
+struct ConvertConfig {
+  std::string weights = "auto";
+  std::int64_t step = -1;
+  std::vector<std::string> buffers = {"pos_embed", "mask_token"};
+
+  void fields(core::Fields& f) {
+    f.field("weights", weights, {.choices = {"auto", "raw", "ema"}, .help = "which of a checkpoint's; auto = ema if present"});
+    f.field("step", step, {.min = -1, .help = "which checkpoint of a run; -1 = the newest that verifies"});
+    f.field("buffers", buffers, {.help = "file -> checkpoint: names that are buffers, not parameters"});
+  }
+};
+
+std::string plain_name(const std::string& stored, const std::string& group) {
+  return stored.starts_with(group) ? stored.substr(group.size()) : std::string();
+}
+
+/// A tensor that owns its values.
+struct Tensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::vector<float> values;
+};
+
+// --- checkpoint -> file ------------------------------------------------------------------------
+
+checkpoint::Reader open_checkpoint(const fs::path& input, std::int64_t step) {
+  if (checkpoint::step_of(input.filename().string()) || fs::exists(input / "manifest.json")) {
+    return checkpoint::Reader(input);
+  }
+  const fs::path folder = fs::is_directory(input / "checkpoints") ? input / "checkpoints" : input;
+  if (step >= 0) {
+    const fs::path chosen = folder / checkpoint::step_name(step);
+    if (!fs::is_directory(chosen)) core::user_error("convert: step={}: {} does not exist", step, chosen.string());
+    return checkpoint::Reader(chosen);
+  }
+  auto newest = checkpoint::open_latest(folder);
+  if (!newest) {
+    core::user_error("convert: --input {}: no checkpoint in it; give a run, its checkpoints folder or one step_N folder",
+                     input.string());
+  }
+  return std::move(*newest);
+}
+
+std::vector<Tensor> read_tensors(const checkpoint::Reader& reader, const std::string& group) {
+  std::vector<Tensor> tensors;
+  for (const auto& [stored, shape] : reader.tensors()) {
+    for (const std::string& wanted : {group, std::string("buffers/")}) {
+      const std::string name = plain_name(stored, wanted);
+      if (name.empty()) continue;
+      std::size_t count = 1;
+      for (const std::int64_t extent : shape) count *= static_cast<std::size_t>(extent);
+      tensors.push_back({name, shape, std::vector<float>(count)});
+      reader.read(stored, 0, tensors.back().values);
+    }
+  }
+  return tensors;
+}
+
+void checkpoint_to_file(const fs::path& input, const fs::path& output, const ConvertConfig& config) {
+  const checkpoint::Reader reader = open_checkpoint(input, config.step);
+  const auto has_group = [&](const std::string& group) {
+    return std::any_of(reader.tensors().begin(), reader.tensors().end(),
+                       [&](const auto& tensor) { return tensor.first.starts_with(group); });
+  };
+  std::string group = config.weights == "raw" ? "weights/" : "ema/";
+  if (config.weights == "auto" && !has_group(group)) group = "weights/";
+  if (!has_group(group)) {
+    core::user_error("convert: weights={}: {} holds none; use weights={}", config.weights, reader.folder().string(),
+                     config.weights == "raw" ? "ema" : "raw");
+  }
+  const std::vector<Tensor> tensors = read_tensors(reader, group);
+  std::vector<core::TensorView> views;
+  std::string buffers;
+  for (const Tensor& tensor : tensors) {
+    views.push_back({tensor.name, core::DType::f32, tensor.shape, std::as_bytes(std::span(tensor.values))});
+    if (reader.has("buffers/" + tensor.name)) buffers += (buffers.empty() ? "" : ",") + tensor.name;
+  }
+  core::write_safetensors(output, views,
+                          {{"format", "pt"},
+                           {"weights", group == "ema/" ? "ema" : "raw"},
+                           {"step", std::to_string(reader.step())},
+                           {"buffers", buffers}});
+  core::log_info("{} ({}, step {}) -> {}: {} tensors", reader.folder().string(), group == "ema/" ? "ema" : "raw",
+                 reader.step(), output.string(), views.size());
+}
+
+// --- file -> checkpoint ------------------------------------------------------------------------
+
+template <class T>
+std::vector<T> as(const std::vector<std::byte>& bytes) {
+  std::vector<T> values(bytes.size() / sizeof(T));
+  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
+  return values;
+}
+
+std::vector<float> to_floats(const std::vector<std::byte>& bytes, core::DType dtype, const std::string& where) {
+  std::vector<float> floats;
+  switch (dtype) {
+    case core::DType::f32:
+      return as<float>(bytes);
+    case core::DType::f64:
+      for (const double value : as<double>(bytes)) floats.push_back(static_cast<float>(value));
+      return floats;
+    case core::DType::f16:
+      for (const std::uint16_t half : as<std::uint16_t>(bytes)) floats.push_back(core::half_to_float(half));
+      return floats;
+    case core::DType::bf16:  // the upper half of a float
+      for (const std::uint16_t upper : as<std::uint16_t>(bytes)) {
+        floats.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(upper) << 16));
+      }
+      return floats;
+    default:
+      core::user_error("convert: {} is {}; weights are F32, F16, BF16 or F64", where, core::name_of(dtype));
+  }
+}
+
+/// The checkpoints folder and the step that `output` names: RUN, RUN/checkpoints or RUN/checkpoints/step_N.
+std::pair<fs::path, std::int64_t> destination(fs::path output) {
+  if (output.filename().empty()) output = output.parent_path();  // a slash at the end
+  if (const auto step = checkpoint::step_of(output.filename().string())) return {output.parent_path(), *step};
+  return {output.filename() == "checkpoints" ? output : output / "checkpoints", 0};
+}
+
+std::vector<std::string> buffer_names(const core::SafetensorsFile& file, const ConvertConfig& config) {
+  const auto noted = file.metadata().find("buffers");  // by convert itself
+  if (noted == file.metadata().end()) return config.buffers;
+  std::vector<std::string> names;
+  for (std::size_t begin = 0; begin < noted->second.size();) {
+    const std::size_t end = std::min(noted->second.find(',', begin), noted->second.size());
+    names.push_back(noted->second.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return names;
+}
+
+void file_to_checkpoint(const fs::path& input, const fs::path& output, const ConvertConfig& config, dist::Communicator& comm) {
+  const auto [folder, step] = destination(output);
+  const fs::path target = folder / checkpoint::step_name(step);
+  if (fs::exists(target)) core::user_error("convert: --output {}: {} is there already; remove it first", output.string(), target.string());
+  const core::SafetensorsFile file(input);
+  const std::vector<std::string> buffers = buffer_names(file, config);
+  std::vector<checkpoint::Part> parts;
+  for (const auto& [name, info] : file.tensors()) {
+    std::vector<std::byte> bytes(info.bytes);
+    file.read(name, bytes);
+    std::vector<float> values = to_floats(bytes, info.dtype, fmt::format("{}: tensor {}", input.string(), name));
+    if (std::find(buffers.begin(), buffers.end(), name) != buffers.end()) {
+      parts.push_back({fmt::format("buffers/{}", name), info.shape, 0, std::move(values)});
+    } else {
+      parts.push_back({fmt::format("ema/{}", name), info.shape, 0, values});
+      for (const char* moment : {"exp_avg", "exp_avg_sq"}) {
+        parts.push_back({fmt::format("{}/{}", moment, name), info.shape, 0, std::vector<float>(values.size())});
+      }
+      parts.push_back({fmt::format("weights/{}", name), info.shape, 0, std::move(values)});
+    }
+  }
+  if (parts.empty()) core::user_error("convert: --input {}: no tensor in it", input.string());
+  checkpoint::Writer writer(folder, comm);
+  // The optimizer's moments are zero, as before its first update.
+  writer.start(step, std::move(parts),
+               {{"updates", 0}, {"skipped_in_a_row", 0}, {"converted_from_sha256", core::sha256_file(input)}});
+  writer.finish(0, 0);
+  core::log_info("{} -> {}: {} tensors", input.string(), target.string(), file.tensors().size());
+}
+
+int convert(jobs::Job& job) {
+  const fs::path input = job.line.paths.at("input"), output = job.line.paths.at("output");
+  if (input.empty() || output.empty()) core::user_error("convert: --input and --output are needed (see --help)");
+  if (job.comm.size() != 1) core::user_error("convert: runs as one process, not {}", job.comm.size());
+  if (!fs::exists(input)) core::user_error("convert: --input {} does not exist", input.string());
+  std::string yaml;  // the keys are flat: one line each
+  for (const std::string& word : job.line.overrides) {
+    yaml += fmt::format("{}: {}\n", word.substr(0, word.find('=')), word.substr(word.find('=') + 1));
+  }
+  const auto config = core::load<ConvertConfig>(core::ConfigTree::parse(yaml.empty() ? "{}" : yaml, "command line"));
+  if (fs::is_directory(input)) {
+    if (fs::is_directory(output)) core::user_error("convert: --output {} is a folder; name a file", output.string());
+    checkpoint_to_file(input, output, config);
+  } else {
+    file_to_checkpoint(input, output, config, job.comm);
+  }
+  return core::kDone;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const jobs::JobInfo info{
+      .name = "convert",
+      .summary = "A checkpoint (RUN, RUN/checkpoints or one step_N folder) -> one safetensors file, or such a file -> "
+                 "RUN/checkpoints/step_0000000.",
+      .takes_config = false,
+      .path_options = {"input", "output"},
+      .field_help = core::describe_fields<ConvertConfig>()};
+  return jobs::run_job(argc, argv, info, convert);
+}

@@ -1,0 +1,39 @@
+// What doctor's parts share: findings about the machine, and the check of stored data.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "dist/communicator.h"
+
+namespace microdit::jobs {
+
+enum class Verdict { good, note, bad };
+
+struct Finding {
+  Verdict verdict = Verdict::good;
+  std::string subject;
+  std::string found;
+  std::string remedy{};  ///< what to do; for notes and bad ones
+};
+using Findings = std::vector<Finding>;
+
+/// Processor, threads, memory, limits, locale.
+void examine_processor(Findings& findings);
+/// Free space, speed of fsync, and a real HDF5 shard, in the current folder.
+void examine_disk(Findings& findings);
+/// Compiler, LibTorch with its BLAS, HDF5's and MPI's versions.
+void examine_libraries(Findings& findings);
+/// GPUs of the driver and of this build, NCCL.
+void examine_gpu(Findings& findings);
+/// How this process was started, and what Slurm is set to.
+void examine_launch(Findings& findings, const dist::Communicator& comm);
+
+/// Standard output of a shell command, at most 10 s; empty when it fails.
+std::string output_of(const std::string& command);
+
+/// Checks all checksums at and below `where`; the ranks share the work. Prints each damage; gives the exit code.
+/// UserError when there is nothing that carries checksums.
+int verify_tree(const std::string& where, dist::Communicator& comm);
+
+}  // namespace microdit::jobs

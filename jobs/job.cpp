@@ -1,0 +1,102 @@
+// Command line, start-up and the exit-code contract of every job.
+#include "job.h"
+
+#include <ATen/Version.h>
+#include <torch/version.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+namespace microdit::jobs {
+namespace {
+
+/// "key=value" with a key that begins like a config key; everything else is a word.
+bool is_override(const std::string& word) {
+  const auto equals = word.find('=');
+  if (equals == std::string::npos || equals == 0) return false;
+  return word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.") == equals;
+}
+
+void sort_words(const JobInfo& info, const std::vector<std::string>& words, CommandLine& line) {
+  for (const std::string& word : words) {
+    if (is_override(word)) {
+      line.overrides.push_back(word);
+    } else if (!info.positional_help.empty()) {
+      line.positional.push_back(word);
+    } else {
+      core::user_error("{}: '{}' is neither an option nor key=value (see --help)", info.name, word);
+    }
+  }
+}
+
+std::string version_text(const std::string& name) {
+  return fmt::format("{} (microdit {}, revision {}, LibTorch {}, {})\n", name, MICRODIT_VERSION, MICRODIT_REVISION,
+                     TORCH_VERSION, __VERSION__);
+}
+
+/// Fills `line`; returns false when --help or --version has been answered.
+bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
+  CLI::App app{info.summary, info.name};
+  app.set_help_flag("--help,-h", "print this and stop");
+  std::vector<std::string> words;
+  bool version = false;
+  app.add_flag("--version", version, "print the version and stop");
+  if (info.takes_config) {
+    app.add_option("--config", line.config, "YAML file");
+    app.add_flag("--print-config", line.print_config, "print the resolved config and stop");
+    app.add_flag("--dry-run", line.dry_run, "check everything, say what would be done, do nothing");
+  }
+  if (info.takes_run) app.add_option("--run", line.run, "run folder (runs/NAME)");
+  if (info.takes_prompts) {
+    app.add_option("--prompt", line.prompts, "what to paint; may be given several times")->allow_extra_args(false);
+    app.add_option("--prompts", line.prompts_file, "text file, one prompt per line");
+  }
+  for (const std::string& name : info.path_options) app.add_option("--" + name, line.paths[name], name + " file or folder");
+  app.add_option("words", words, info.positional_help.empty() ? "key=value overrides" : info.positional_help);
+  std::string footer = "Exit codes: 0 done, 2 your input, 75 requeue me, 76 hardware or communication fault, others failure.";
+  if (!info.field_help.empty()) footer = "Keys (key=value overrides the file):\n" + info.field_help + "\n" + footer;
+  app.footer(footer);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app.help());
+    return false;
+  } catch (const CLI::ParseError& error) {
+    core::user_error("{}: {} (see --help)", info.name, error.what());
+  }
+  if (version) {
+    fmt::print("{}", version_text(info.name));
+    return false;
+  }
+  sort_words(info, words, line);
+  return true;
+}
+
+/// What the failing rank leaves: a message, and an exit code that reaches the launcher.
+int report(dist::Communicator* comm, int code, const char* message) {
+  core::log_error("{}", message);
+  if (comm != nullptr && comm->size() > 1) comm->abort(code);
+  return code;
+}
+
+}  // namespace
+
+int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(Job&)>& body) {
+  static core::StopFlag stop;  // signal handlers need a lifetime that covers exit
+  std::unique_ptr<dist::Communicator> comm;
+  try {
+    CommandLine line;
+    if (!parse(argc, argv, info, line)) return core::kDone;
+    core::stop_on_signals(stop);
+    comm = dist::make_communicator();
+    core::start_log(comm->rank(), comm->size());
+    Job job{line, *comm, stop};
+    return body(job);
+  } catch (const core::UserError& error) {
+    return report(comm.get(), core::kUserMistake, error.what());
+  } catch (const std::exception& error) {
+    return report(comm.get(), core::kFailed, error.what());
+  }
+}
+
+}  // namespace microdit::jobs

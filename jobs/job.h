@@ -1,0 +1,67 @@
+// What every job's main shares: command line, config, log, communicator, signals, and errors -> exit codes.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/stop_flag.h"
+#include "dist/communicator.h"
+
+namespace microdit::jobs {
+
+/// NAME --config FILE [key=value ...] [--print-config] [--dry-run] [--help] [--version]; or with --run DIR.
+struct CommandLine {
+  std::string config{};                ///< --config
+  std::string run{};                   ///< --run
+  std::vector<std::string> prompts{};  ///< --prompt (may repeat)
+  std::string prompts_file{};          ///< --prompts
+  std::vector<std::string> positional{};  ///< words that are no key=value (doctor verify DIR, probe forward)
+  std::vector<std::string> overrides{};   ///< key=value
+  bool print_config = false;
+  bool dry_run = false;
+  /// probe's and convert's files: --weights --input --output --encoder --codec
+  std::map<std::string, std::string> paths{};
+};
+
+struct JobInfo {
+  std::string name;
+  std::string summary;
+  bool takes_config = true;
+  bool takes_run = false;
+  bool takes_prompts = false;
+  std::string positional_help{};            ///< "" = none allowed
+  std::vector<std::string> path_options{};  ///< e.g. {"weights", "input"}
+  std::string field_help{};                 ///< describe_fields<T>() for --help
+};
+
+struct Job {
+  const CommandLine& line;
+  dist::Communicator& comm;
+  core::StopFlag& stop;
+};
+
+/// Parses, starts MPI when launched by it, runs `body`, and turns its result or exception into the exit code.
+/// UserError -> 2, anything else -> 1; with several ranks a failing rank ends all with its code.
+int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(Job&)>& body);
+
+/// For jobs with one config type: loads it (all errors at once), handles --print-config.
+template <class Config>
+int run_config_job(int argc, char** argv, JobInfo info, const std::function<int(Job&, Config)>& body) {
+  info.field_help = core::describe_fields<Config>();
+  return run_job(argc, argv, info, [&](Job& job) {
+    if (job.line.config.empty()) core::user_error("{}: --config FILE is missing (see --help)", info.name);
+    const auto config = core::load<Config>(job.line.config, job.line.overrides);
+    if (job.line.print_config) {
+      if (job.comm.rank() == 0) fmt::print("{}", core::to_yaml(config));
+      return static_cast<int>(core::kDone);
+    }
+    return body(job, config);
+  });
+}
+
+}  // namespace microdit::jobs

@@ -1,0 +1,57 @@
+// probe: chooses the command.
+#include "probe.h"
+
+#include <fmt/ranges.h>
+
+#include <ranges>
+
+namespace microdit::jobs {
+
+std::filesystem::path needed_path(const Job& job, const std::string& name) {
+  const std::string& path = job.line.paths.at(name);
+  if (path.empty()) core::user_error("probe {}: --{} is missing (see --help)", job.line.positional[0], name);
+  return path;
+}
+
+namespace {
+
+const std::map<std::string, int (*)(Job&)> kCommands = {
+    {"forward", probe_forward},         {"loss", probe_loss},
+    {"sample", probe_sample},           {"tokenize", probe_tokenize},
+    {"encode_text", probe_encode_text}, {"clean_captions", probe_clean_captions},
+    {"encode", probe_encode},           {"decode", probe_decode},
+    {"resize", probe_resize}};
+
+constexpr const char* kHelp = R"(forward        --config M.yaml --weights W --input IN --output OUT [mask_ratio=.75 device=cpu]
+               IN: x [B,C,H,W], noise_label [B], text [B,L,D], mask_noise [B,T] if masked; OUT: sample
+loss           the same options, objective.sigma_data=; IN: x0, text, sigma [B], noise (unit), mask_noise if masked;
+               OUT: loss, grad.<parameter>
+sample         the same options, steps= guidance= objective.sigma_data=; IN: x (unit), text; OUT: sample
+tokenize       --encoder DIR --input LINES --output LINES [max_length=]: a JSON string per line -> ids per line
+encode_text    --encoder DIR --input LINES --output OUT [length=]: OUT: states [N,L,D], ids [N,L]
+clean_captions --input LINES --output LINES: a JSON string per line -> a JSON string per line
+encode         --codec DIR; IN: pixels uint8 [B,H,W,3] or image [B,3,H,W] in [-1,1]; OUT: moments, mean, latents (scaled)
+decode         --codec DIR; IN: latents (scaled); OUT: image [B,3,H,W], as the network gives it
+resize         --input PICTURE --output PNG size=N: shorter edge to N, centre crop
+Tensor files are safetensors.)";
+
+int run_command(Job& job) {
+  const auto& words = job.line.positional;
+  const auto found = words.size() == 1 ? kCommands.find(words[0]) : kCommands.end();
+  if (found == kCommands.end()) {
+    core::user_error("probe: give one command of: {} (see --help)", fmt::join(std::views::keys(kCommands), ", "));
+  }
+  return job.comm.rank() == 0 ? found->second(job) : static_cast<int>(core::kDone);
+}
+
+}  // namespace
+}  // namespace microdit::jobs
+
+int main(int argc, char** argv) {
+  using namespace microdit;
+  jobs::JobInfo info{.name = "probe", .summary = "Runs one building block on given tensors."};
+  info.positional_help = "command";
+  info.path_options = {"weights", "input", "output", "encoder", "codec"};
+  info.field_help = jobs::kHelp;
+  return jobs::run_job(argc, argv, info, jobs::run_command);
+}

@@ -1,0 +1,34 @@
+// probe: one building block on given tensors, so that anyone can compare it with another implementation (design section 7).
+#pragma once
+
+#include <filesystem>
+
+#include "job.h"
+
+namespace microdit::jobs {
+
+int probe_forward(Job& job);
+int probe_loss(Job& job);
+int probe_sample(Job& job);
+int probe_tokenize(Job& job);
+int probe_encode_text(Job& job);
+int probe_clean_captions(Job& job);
+int probe_encode(Job& job);
+int probe_decode(Job& job);
+int probe_resize(Job& job);
+
+/// The value of --NAME; UserError when it was not given.
+std::filesystem::path needed_path(const Job& job, const std::string& name);
+
+/// A config from key=value words alone (for commands without --config).
+template <class Config>
+Config load_words(const Job& job) {
+  std::string yaml;
+  for (const std::string& word : job.line.overrides) {
+    const auto equals = word.find('=');
+    yaml += fmt::format("{}: {}\n", word.substr(0, equals), word.substr(equals + 1));
+  }
+  return core::load<Config>(core::ConfigTree::parse(yaml.empty() ? "{}" : yaml, "the command line"));
+}
+
+}  // namespace microdit::jobs

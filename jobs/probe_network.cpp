@@ -1,0 +1,150 @@
+// probe forward, loss, sample: a denoiser with given weights.
+#include <torch/torch.h>
+
+#include "diffusion/sampler.h"
+#include "models/denoiser.h"
+#include "nn/state_dict.h"
+#include "probe.h"
+
+namespace microdit::jobs {
+
+namespace {
+
+struct NetworkConfig {
+  models::DenoiserConfig model;
+  diffusion::ObjectiveConfig objective;
+  diffusion::SamplerConfig sampler;
+  double mask_ratio = 0;
+  std::string device = "cpu";
+
+  void fields(core::Fields& f) {
+    f.section("model", model);
+    f.section("objective", objective);
+    sampler.fields(f);  // steps=, guidance=, ... without a prefix
+    f.field("mask_ratio", mask_ratio, {.min = 0, .max = 1, .help = "share of patches to drop"});
+    f.field("device", device, {.choices = {"cpu", "cuda"}});
+  }
+};
+
+/// The tensors of --input, checked one by one.
+class Input {
+ public:
+  Input(const std::filesystem::path& path, torch::Device device)
+      : path_(path), device_(device), tensors_(nn::load_tensors(path)) {}
+
+  bool has(const std::string& name) const { return tensors_.contains(name); }
+  /// fp32 on the device; `axes` names the axes in messages.
+  torch::Tensor get(const std::string& name, std::int64_t num_axes, const char* axes) const {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) core::user_error("{}: tensor \"{}\" {} is missing", path_.string(), name, axes);
+    const torch::Tensor& tensor = found->second;
+    if (tensor.dim() != num_axes || !tensor.is_floating_point()) {
+      core::user_error("{}: tensor \"{}\" is {} {} and must be floating point {}", path_.string(), name,
+                       core::name_of(nn::from_torch(tensor.scalar_type())), c10::str(tensor.sizes()), axes);
+    }
+    return tensor.to(device_, torch::kFloat);
+  }
+  torch::Tensor like(const std::string& name, const torch::Tensor& other, const char* axes) const {
+    const torch::Tensor tensor = get(name, other.dim(), axes);
+    if (tensor.sizes() != other.sizes()) {
+      core::user_error("{}: tensor \"{}\" is {} and must be {}", path_.string(), name, c10::str(tensor.sizes()),
+                       c10::str(other.sizes()));
+    }
+    return tensor;
+  }
+
+ private:
+  std::filesystem::path path_;
+  torch::Device device_;
+  nn::StateDict tensors_;
+};
+
+struct Setup {
+  NetworkConfig config;
+  std::shared_ptr<models::Denoiser> net;
+  Input input;
+
+  /// With mask_ratio > 0 the input must hold mask_noise.
+  std::optional<models::Mask> mask() const {
+    if (config.mask_ratio == 0) return std::nullopt;
+    return models::Mask{config.mask_ratio, input.get("mask_noise", 2, "[B, T]")};
+  }
+  diffusion::DenoiseFn denoise() const {
+    return [net = net](const diffusion::DenoiseInput& in) {
+      std::optional<models::Mask> mask;
+      if (in.mask_ratio > 0) mask = models::Mask{in.mask_ratio, in.mask_noise_BT};
+      const models::Prediction out = net->forward(in.x_BCHW, in.noise_label_B, {in.text_BLD}, mask);
+      return diffusion::DenoiseOutput{out.prediction_BCHW, out.kept_BT};
+    };
+  }
+};
+
+torch::Device device_of(const std::string& name) {
+  if (name == "cuda" && !torch::cuda::is_available()) {
+    core::user_error("device: cuda is not available here (build with MICRODIT_CUDA=ON on a machine with a GPU); use device=cpu");
+  }
+  return torch::Device(name);
+}
+
+Setup set_up(const Job& job) {
+  if (job.line.config.empty()) core::user_error("probe {}: --config FILE is missing (see --help)", job.line.positional[0]);
+  const auto config = core::load<NetworkConfig>(job.line.config, job.line.overrides);
+  const std::filesystem::path weights = needed_path(job, "weights"), input = needed_path(job, "input");
+  const torch::Device device = device_of(config.device);
+  needed_path(job, "output");
+  const auto net = models::make_uninitialized_denoiser(config.model);
+  nn::load_state_dict(*net, nn::load_tensors(weights), weights.string());
+  net->to(device);
+  return {config, net, Input(input, device)};
+}
+
+void save(const Job& job, const nn::StateDict& tensors) {
+  nn::save_tensors(needed_path(job, "output"), tensors);
+  core::log_info("probe {}: wrote {} tensors to {}", job.line.positional[0], tensors.size(),
+                 needed_path(job, "output").string());
+}
+
+}  // namespace
+
+int probe_forward(Job& job) {
+  const Setup setup = set_up(job);
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
+  const torch::Tensor label = setup.input.get("noise_label", 1, "[B]"), text = setup.input.get("text", 3, "[B, L, D]");
+  save(job, {{"sample", setup.net->forward(x, label, {text}, setup.mask()).prediction_BCHW}});
+  return core::kDone;
+}
+
+int probe_loss(Job& job) {
+  const Setup setup = set_up(job);
+  const diffusion::Objective objective(setup.config.objective);
+  const torch::Tensor x0 = setup.input.get("x0", 4, "[B, C, H, W]"), text = setup.input.get("text", 3, "[B, L, D]");
+  const torch::Tensor noise = setup.input.like("noise", x0, "[B, C, H, W]");
+  const torch::Tensor sigma = setup.input.like("sigma", x0.select(1, 0).select(1, 0).select(1, 0), "[B]");
+  if (!(sigma > 0).all().item<bool>()) {
+    core::user_error("{}: tensor \"sigma\" must be above 0 everywhere", needed_path(job, "input").string());
+  }
+  const auto mask = setup.mask();
+  const torch::Tensor loss =
+      objective.loss_at(setup.denoise(), x0, text, sigma, noise, mask ? mask->noise_BT : torch::Tensor(),
+                        setup.config.mask_ratio, setup.net->patch_size());
+  loss.backward();
+  nn::StateDict out{{"loss", loss}};
+  for (const auto& item : setup.net->named_parameters()) {
+    if (item.value().grad().defined()) out.emplace("grad." + item.key(), item.value().grad());
+  }
+  save(job, out);
+  return core::kDone;
+}
+
+int probe_sample(Job& job) {
+  const Setup setup = set_up(job);
+  const diffusion::Objective objective(setup.config.objective);
+  if (setup.config.mask_ratio != 0) core::user_error("probe sample: mask_ratio must be 0 (a picture needs all its patches)");
+  const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]"), text = setup.input.get("text", 3, "[B, L, D]");
+  if (setup.config.sampler.s_churn > 0) core::user_error("probe sample: s_churn must be 0 (probe draws no noise)");
+  save(job, {{"sample", diffusion::sample(objective, setup.denoise(), x, text, setup.config.sampler)}});
+  return core::kDone;
+}
+
+}  // namespace microdit::jobs

@@ -1,0 +1,104 @@
+// probe encode, decode, resize: the image codec's raw network, and the resize.
+#include "core/atomic_file.h"
+#include "encoders/image_codec.h"
+#include "image/decode.h"
+#include "image/encode.h"
+#include "image/resize.h"
+#include "nn/state_dict.h"
+#include "probe.h"
+
+namespace microdit::jobs {
+
+namespace {
+
+struct NoKeys {
+  void fields(core::Fields&) {}
+};
+
+struct ResizeConfig {
+  std::int64_t size = 0;
+  void fields(core::Fields& f) { f.field("size", size, {.min = 1, .required = true, .help = "side in pixels"}); }
+};
+
+/// The network itself, with the folder's weights.
+std::shared_ptr<encoders::Autoencoder> load_network(const std::filesystem::path& folder) {
+  const auto codec = encoders::load_image_codec(folder);
+  auto net = std::make_shared<encoders::Autoencoder>(codec->config());
+  nn::load_state_dict(*net, nn::state_dict(codec->net()), folder.string());
+  return net;
+}
+
+/// Pictures [B, 3, H, W] in [-1, 1] from `pixels` or `image`.
+torch::Tensor read_pictures(const std::filesystem::path& path) {
+  const nn::StateDict tensors = nn::load_tensors(path);
+  if (const auto found = tensors.find("pixels"); found != tensors.end()) {
+    const torch::Tensor& pixels = found->second;
+    if (pixels.dim() != 4 || pixels.size(3) != 3 || pixels.scalar_type() != torch::kByte) {
+      core::user_error("{}: tensor \"pixels\" must be U8 [B, H, W, 3]", path.string());
+    }
+    return pixels.permute({0, 3, 1, 2}).to(torch::kFloat).div(127.5).sub(1).contiguous();
+  }
+  const auto found = tensors.find("image");
+  if (found == tensors.end()) core::user_error("{}: tensor \"pixels\" or \"image\" is missing", path.string());
+  if (found->second.dim() != 4 || found->second.size(1) != 3 || !found->second.is_floating_point()) {
+    core::user_error("{}: tensor \"image\" must be floating point [B, 3, H, W] in [-1, 1]", path.string());
+  }
+  return found->second.to(torch::kFloat);
+}
+
+void check_sides(const torch::Tensor& images, std::int64_t factor, const std::filesystem::path& path) {
+  if (images.size(2) % factor != 0 || images.size(3) % factor != 0 || images.numel() == 0) {
+    core::user_error("{}: pictures of {} x {} pixels; both sides must be multiples of {}", path.string(), images.size(2),
+                     images.size(3), factor);
+  }
+}
+
+}  // namespace
+
+int probe_encode(Job& job) {
+  load_words<NoKeys>(job);
+  const torch::NoGradGuard no_grad;
+  const std::filesystem::path input = needed_path(job, "input");
+  const auto net = load_network(needed_path(job, "codec"));
+  const torch::Tensor images = read_pictures(input);
+  check_sides(images, net->downscale(), input);
+  const torch::Tensor moments = net->encode_moments(images);
+  const torch::Tensor mean = moments.chunk(2, 1)[0];
+  const torch::Tensor latents = (mean - net->config().shift_factor) * net->config().scaling_factor;
+  nn::save_tensors(needed_path(job, "output"), {{"moments", moments}, {"mean", mean}, {"latents", latents}});
+  return core::kDone;
+}
+
+int probe_decode(Job& job) {
+  load_words<NoKeys>(job);
+  const torch::NoGradGuard no_grad;
+  const std::filesystem::path input = needed_path(job, "input");
+  const auto net = load_network(needed_path(job, "codec"));
+  const nn::StateDict tensors = nn::load_tensors(input);
+  const auto found = tensors.find("latents");
+  if (found == tensors.end()) core::user_error("{}: tensor \"latents\" is missing", input.string());
+  const torch::Tensor& latents = found->second;
+  if (latents.dim() != 4 || latents.size(1) != net->config().latent_channels || !latents.is_floating_point()) {
+    core::user_error("{}: tensor \"latents\" must be floating point [B, {}, h, w]", input.string(),
+                     net->config().latent_channels);
+  }
+  const torch::Tensor raw = latents.to(torch::kFloat) / net->config().scaling_factor + net->config().shift_factor;
+  nn::save_tensors(needed_path(job, "output"), {{"image", net->decode(raw)}});
+  return core::kDone;
+}
+
+int probe_resize(Job& job) {
+  const auto config = load_words<ResizeConfig>(job);
+  const std::filesystem::path input = needed_path(job, "input");
+  const std::string bytes = core::read_text(input);
+  try {
+    const image::Image source = image::decode(std::as_bytes(std::span(bytes)));
+    const std::vector<std::byte> png = image::encode_png(image::resize_and_center_crop(source, config.size));
+    core::atomic_write(needed_path(job, "output"), png);
+  } catch (const image::BadImage& error) {
+    core::user_error("{}: {}", input.string(), error.what());
+  }
+  return core::kDone;
+}
+
+}  // namespace microdit::jobs

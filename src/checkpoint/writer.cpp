@@ -1,0 +1,140 @@
+// Writer: shards in the background, one agreed publication.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <set>
+#include <thread>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/publication.h"
+#include "checkpoint/shard.h"
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/log.h"
+
+namespace microdit::checkpoint {
+namespace {
+
+/// Runs `work` on rank 0; its failure is everybody's SystemError. Gives rank 0's text to all.
+template <class Work>
+std::string on_rank_0(dist::Communicator& comm, const Work& work) {
+  std::string answer;  // "+text" or "-message"
+  if (comm.rank() == 0) {
+    try {
+      answer = fmt::format("+{}", work());
+    } catch (const std::exception& error) {
+      answer = fmt::format("-{}", error.what());
+    }
+  }
+  comm.broadcast(answer, 0);
+  if (answer.front() == '-') throw core::SystemError(answer.substr(1));
+  return answer.substr(1);
+}
+
+}  // namespace
+
+struct Writer::Impl {
+  Impl(std::filesystem::path where, dist::Communicator& with) : folder(std::move(where)), comm(with) {}
+
+  void write_in_background(std::vector<Part> parts);
+  void join() {
+    if (thread.joinable()) thread.join();
+  }
+  std::string publish_on_rank_0(const std::vector<std::string>& shards);
+
+  std::filesystem::path folder;
+  dist::Communicator& comm;
+  std::thread thread;
+  std::atomic<bool> durable{false};
+  std::string outcome;  ///< "+shard" or "-message"; the thread's until it is joined
+
+  bool busy = false;
+  std::int64_t step = 0;
+  core::Json state;
+  std::filesystem::path hidden;
+  double blocking_s = 0;
+  Retention retention;                ///< of the last publish()
+  std::set<std::int64_t> known_good;  ///< rank 0: steps that this life wrote or verified
+};
+
+Writer::Writer(std::filesystem::path folder, dist::Communicator& comm)
+    : impl_(std::make_unique<Impl>(std::move(folder), comm)) {
+  on_rank_0(comm, [&] {
+    std::filesystem::create_directories(impl_->folder);
+    remove_stale(impl_->folder);
+    return std::string();
+  });
+}
+
+Writer::~Writer() { impl_->join(); }
+
+void Writer::start(std::int64_t step, std::vector<Part> parts, core::Json state) {
+  const auto begin = std::chrono::steady_clock::now();
+  Impl& impl = *impl_;
+  if (impl.busy) finish(impl.retention.keep_last, impl.retention.keep_every);
+  impl.hidden = on_rank_0(impl.comm, [&] { return make_hidden(impl.folder, step).string(); });
+  impl.step = step;
+  impl.state = std::move(state);
+  impl.busy = true;
+  impl.durable = false;
+  impl.write_in_background(std::move(parts));
+  impl.blocking_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void Writer::Impl::write_in_background(std::vector<Part> parts) {
+  thread = std::thread([this, parts = std::move(parts), rank = comm.rank(), size = comm.size()]() mutable {
+    try {
+      const Shard shard = write_shard(hidden, shard_name(rank, size), parts);
+      outcome = fmt::format("+{}", shard_to_text(shard.file, shard.tensors));
+    } catch (const std::exception& error) {
+      outcome = fmt::format("-rank {}: {}", rank, error.what());
+    }
+    parts = {};  // the memory goes now, not at the join
+    durable = true;
+  });
+}
+
+bool Writer::busy() const { return impl_->busy; }
+bool Writer::durable_here() const { return impl_->durable; }
+double Writer::blocking_s() const { return impl_->blocking_s; }
+
+void Writer::publish(std::int64_t keep_last, std::int64_t keep_every) {
+  Impl& impl = *impl_;
+  core::check(impl.busy, "publish() without start()");
+  impl.join();
+  impl.busy = false;
+  impl.retention = {keep_last, keep_every};
+  const std::vector<std::string> shards = impl.comm.all_gather(impl.outcome);
+  on_rank_0(impl.comm, [&] { return impl.publish_on_rank_0(shards); });
+}
+
+void Writer::finish(std::int64_t keep_last, std::int64_t keep_every) {
+  if (busy()) publish(keep_last, keep_every);  // which joins every rank's thread
+}
+
+std::string Writer::Impl::publish_on_rank_0(const std::vector<std::string>& shards) {
+  const std::filesystem::path visible = folder / step_name(step);
+  try {
+    Manifest manifest;
+    manifest.step = step;
+    manifest.state = state;
+    for (const std::string& shard : shards) {
+      if (shard.front() == '-') core::system_error("{}", shard.substr(1));
+      add_shard(manifest, shard.substr(1));
+    }
+    const std::string uncovered = sort_and_check_coverage(manifest);
+    if (!uncovered.empty()) core::system_error("bug: {}", uncovered);
+    for (const FileEntry& file : manifest.files) check_on_disk(hidden, file);
+    core::atomic_write(hidden / kManifestName, manifest_to_text(manifest));
+    publish_folder(hidden, visible);
+  } catch (const std::exception& error) {
+    discard(hidden);
+    core::system_error("checkpoint {} was not published: {}", visible.string(), error.what());
+  }
+  retain(folder, step, retention, known_good);
+  return {};
+}
+
+}  // namespace microdit::checkpoint

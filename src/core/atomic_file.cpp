@@ -1,0 +1,170 @@
+// Write aside, fsync, rename, fsync the folder; every failure names the path and removes what was written
+// aside.
+#include "core/atomic_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+
+namespace microdit::core {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string environment_or(const char* name, const char* fallback) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : fallback;
+}
+
+/// Closes on scope exit; a writer calls close() itself, because close may report a late write error.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
+
+ private:
+  int fd_;
+};
+
+[[noreturn]] void fail(const fs::path& path, const char* what, int error) {
+  system_error("{}: {}: {}", path.string(), what, std::strerror(error));
+}
+
+/// Fails after removing `aside`.
+[[noreturn]] void discard(const fs::path& aside, const fs::path& path, const char* what, int error) {
+  std::error_code ignored;
+  fs::remove_all(aside, ignored);
+  fail(path, what, error);
+}
+
+bool write_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::write(fd, bytes.data(), std::min<std::size_t>(bytes.size(), 1u << 30));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
+  }
+  return true;
+}
+
+fs::path folder_of(const fs::path& path) {
+  const fs::path parent = path.parent_path();
+  return parent.empty() ? fs::path(".") : parent;
+}
+
+}  // namespace
+
+std::string generation() {
+  static const std::string name = [] {
+    std::random_device entropy;
+    return fmt::format("j{}r{}p{}x{:08x}", environment_or("SLURM_JOB_ID", "0"),
+                       environment_or("SLURM_RESTART_COUNT", "0"), ::getpid(), entropy());
+  }();
+  return name;
+}
+
+fs::path temporary_path(const fs::path& path) {
+  return path.parent_path() / fmt::format(".{}.{}.tmp", path.filename().string(), generation());
+}
+
+void publish(const fs::path& aside, const fs::path& path) {
+  {
+    Descriptor written(::open(aside.c_str(), O_RDONLY | O_CLOEXEC));
+    if (written.get() < 0) discard(aside, path, "cannot reopen what was written", errno);
+    if (::fsync(written.get()) != 0) discard(aside, path, "cannot sync to disk", errno);
+  }
+  if (::rename(aside.c_str(), path.c_str()) != 0) discard(aside, path, "cannot rename into place", errno);
+  sync_folder(folder_of(path));
+}
+
+void atomic_write(const fs::path& path, std::span<const std::span<const std::byte>> pieces) {
+  const fs::path aside = temporary_path(path);
+  Descriptor file(::open(aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));  // less the umask
+  if (file.get() < 0) fail(path, "cannot create a file beside it", errno);
+  for (std::span<const std::byte> piece : pieces) {
+    if (!write_all(file.get(), piece)) discard(aside, path, "cannot write", errno);
+  }
+  if (::fsync(file.get()) != 0) discard(aside, path, "cannot sync to disk", errno);
+  if (!file.close()) discard(aside, path, "cannot close", errno);
+  publish(aside, path);
+}
+
+void atomic_write(const fs::path& path, std::span<const std::byte> bytes) {
+  const std::array<std::span<const std::byte>, 1> pieces{bytes};
+  atomic_write(path, std::span<const std::span<const std::byte>>(pieces));
+}
+
+void atomic_write(const fs::path& path, std::string_view text) {
+  atomic_write(path, std::as_bytes(std::span(text.data(), text.size())));
+}
+
+void remove_stale_temporaries(const fs::path& folder, std::string_view prefix) {
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  if (error == std::errc::no_such_file_or_directory) return;
+  if (error) fail(folder, "cannot list", error.value());
+  std::vector<fs::path> stale;
+  const std::string begin = fmt::format(".{}", prefix);
+  const std::string own = fmt::format(".{}.tmp", generation());
+  for (const fs::directory_entry& entry : entries) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(begin) && name.ends_with(".tmp") && !name.ends_with(own))
+      stale.push_back(entry.path());
+  }
+  for (const fs::path& path : stale) {
+    fs::remove_all(path, error);  // another task may have been faster: then there is nothing to remove
+    if (error && error != std::errc::no_such_file_or_directory) fail(path, "cannot remove", error.value());
+  }
+}
+
+void sync_folder(const fs::path& folder) {
+  Descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (opened.get() < 0) fail(folder, "cannot open the folder", errno);
+  // Some network file systems cannot sync a folder and say so with EINVAL; the rename is all they offer.
+  if (::fsync(opened.get()) != 0 && errno != EINVAL) fail(folder, "cannot sync the folder", errno);
+}
+
+std::string read_text(const fs::path& path) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) {
+    if (errno == ENOENT || errno == ENOTDIR || errno == EACCES) {
+      user_error("{}: cannot open: {}", path.string(), std::strerror(errno));
+    }
+    fail(path, "cannot open", errno);
+  }
+  struct stat about {};
+  if (::fstat(file.get(), &about) != 0) fail(path, "cannot stat", errno);
+  if (S_ISDIR(about.st_mode)) user_error("{}: is a folder, a file is needed", path.string());
+  std::string text;
+  std::size_t filled = 0;
+  text.resize(static_cast<std::size_t>(std::max<off_t>(about.st_size, 0)) + 1);
+  while (true) {
+    const ssize_t got = ::read(file.get(), text.data() + filled, text.size() - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(path, "cannot read", errno);
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+    if (filled == text.size()) text.resize(text.size() * 2);  // it grew, or it is a pipe
+  }
+  text.resize(filled);
+  return text;
+}
+
+}  // namespace microdit::core

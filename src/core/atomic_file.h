@@ -1,0 +1,36 @@
+// The one commit routine of every output: written aside, synced, renamed, folder synced.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace microdit::core {
+
+/// Which life of which job this process belongs to: "j<job>r<restart>p<pid>x<random>" (pids repeat across
+/// nodes); goes into temporary names only.
+std::string generation();
+
+/// ".<name>.<generation>.tmp" in the folder of `path`: hidden, and never mistaken for a finished output.
+std::filesystem::path temporary_path(const std::filesystem::path& path);
+
+/// Syncs `aside`, renames it to `path`, syncs the folder. SystemError on failure (`aside` is removed).
+void publish(const std::filesystem::path& aside, const std::filesystem::path& path);
+
+/// Writes bytes to temporary_path(path) and publishes. The folder must exist.
+void atomic_write(const std::filesystem::path& path, std::span<const std::byte> bytes);
+void atomic_write(const std::filesystem::path& path, std::string_view text);
+/// The same for a file whose bytes lie in several places; they are written one after another.
+void atomic_write(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces);
+
+/// Removes temporaries of other lives (".*.tmp", files and folders) in `folder`; with `prefix`, only those of
+/// names that begin so. A missing folder has none. Call it only where no other live task writes those names.
+void remove_stale_temporaries(const std::filesystem::path& folder, std::string_view prefix = "");
+
+void sync_folder(const std::filesystem::path& folder);
+/// The whole file. UserError when there is no such readable file, SystemError when reading fails.
+std::string read_text(const std::filesystem::path& path);
+
+}  // namespace microdit::core

@@ -1,0 +1,209 @@
+// Struct to JSON, YAML and a table of keys.
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cmath>
+
+#include "core/config_state.h"
+#include "core/error.h"
+
+namespace microdit::core {
+namespace {
+
+class JsonPrinter : public Fields::State {
+ public:
+  Json root = Json::object();
+
+  void visit(std::string_view key, Value value, const FieldRule&) override {
+    here()[std::string(key)] = std::visit([](const auto* held) { return Json(*held); }, value);
+  }
+  bool begin_section(std::string_view key) override {
+    open(key, Json::object());
+    return true;
+  }
+  void end_section() override { path_.pop_back(); }
+  std::int64_t begin_list(std::string_view key, std::int64_t) override {
+    open(key, Json::array());
+    return -1;
+  }
+  void begin_item(std::size_t index) override {
+    here().push_back(Json::object());
+    path_.push_back(&here()[index]);
+  }
+  void end_list() override { path_.pop_back(); }
+
+ private:
+  Json& here() { return *path_.back(); }
+  void open(std::string_view key, Json container) {
+    Json& member = here()[std::string(key)];
+    member = std::move(container);
+    path_.push_back(&member);
+  }
+  std::vector<Json*> path_{&root};  // a container grows only while no child is open
+};
+
+/// Plain where no YAML reader can take it for anything but this text, else quoted.
+std::string yaml_string(std::string text) {
+  for (std::size_t at = 0; (at = text.find("${", at)) != text.npos; at += 3) text.insert(at, 1, '$');
+  const auto safe = [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '/' || c == '.' || c == '-';
+  };
+  std::string lower;
+  for (unsigned char c : text) lower += static_cast<char>(std::tolower(c));
+  constexpr std::array<std::string_view, 9> kWords{"null", "true", "false", "yes", "no",
+                                                   "on",   "off",  "y",     "n"};
+  const bool word = std::find(kWords.begin(), kWords.end(), lower) != kWords.end();
+  const bool starts_well = !text.empty() && (std::isalpha(static_cast<unsigned char>(text[0])) ||
+                                             text[0] == '/' || text[0] == '_');
+  if (starts_well && !word && std::all_of(text.begin(), text.end(), safe)) return text;
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string yaml_scalar(const Json& value) {
+  if (value.is_string()) return yaml_string(value.get<std::string>());
+  if (value.is_number_float() && std::isinf(value.get<double>()))
+    return value.get<double>() < 0 ? "-.inf" : ".inf";
+  return value.dump();
+}
+
+void append_yaml(std::string& out, const Json& value, std::size_t indent);
+
+/// "key: value" with what belongs below it, the first line not indented.
+void append_member(std::string& out, const std::string& key, const Json& value, std::size_t indent) {
+  out += fmt::format("{}:", yaml_string(key));
+  const bool nested = value.is_object() || (value.is_array() && !value.empty() && value.front().is_object());
+  if (nested && !value.empty()) {
+    out += "\n";
+    append_yaml(out, value, indent + 2);
+    return;
+  }
+  out += " ";
+  append_yaml(out, value, indent);
+  out += "\n";
+}
+
+void append_yaml(std::string& out, const Json& value, std::size_t indent) {
+  const std::string pad(indent, ' ');
+  if (value.is_object() && value.empty()) {
+    out += "{}";
+  } else if (value.is_object()) {
+    for (const auto& [key, member] : value.items()) {
+      out += pad;
+      append_member(out, key, member, indent);
+    }
+  } else if (value.is_array() && !value.empty() && value.front().is_object()) {
+    for (const Json& item : value) {
+      out += fmt::format("{}- ", pad);
+      if (item.empty()) out += "{}\n";
+      bool first = true;
+      for (const auto& [key, member] : item.items()) {
+        if (!first) out.append(indent + 2, ' ');
+        first = false;
+        append_member(out, key, member, indent + 2);
+      }
+    }
+  } else if (value.is_array()) {
+    std::vector<std::string> items;
+    for (const Json& item : value) items.push_back(yaml_scalar(item));
+    out += fmt::format("[{}]", fmt::join(items, ", "));
+  } else {
+    out += yaml_scalar(value);
+  }
+}
+
+struct TypeName {
+  std::string operator()(const bool*) const { return "true|false"; }
+  std::string operator()(const std::int64_t*) const { return "integer"; }
+  std::string operator()(const double*) const { return "number"; }
+  std::string operator()(const std::string*) const { return "text"; }
+  std::string operator()(const std::vector<std::int64_t>*) const { return "integers"; }
+  std::string operator()(const std::vector<double>*) const { return "numbers"; }
+  std::string operator()(const std::vector<std::string>*) const { return "texts"; }
+  std::string operator()(const std::map<std::string, std::string>*) const { return "mapping"; }
+};
+
+class HelpPrinter : public Fields::State {
+ public:
+  void visit(std::string_view key, Value value, const FieldRule& rule) override {
+    std::string standard;
+    append_yaml(standard, std::visit([](const auto* held) { return Json(*held); }, value), 0);
+    std::string allowed;
+    if (!rule.choices.empty()) allowed = fmt::format("{}", fmt::join(rule.choices, "|"));
+    if (std::isfinite(rule.min)) allowed = fmt::format("{}{}", rule.exclusive_min ? ">" : ">=", rule.min);
+    if (std::isfinite(rule.max)) allowed += fmt::format("{}<={}", allowed.empty() ? "" : " ", rule.max);
+    rows_.push_back({path_ + std::string(key), std::visit(TypeName{}, value),
+                     rule.required ? "(required)" : fmt::format("= {}", standard), allowed, rule.help});
+  }
+  bool begin_section(std::string_view key) override {
+    open(fmt::format("{}.", key));
+    return true;
+  }
+  void end_section() override { close(); }
+  std::int64_t begin_list(std::string_view key, std::int64_t) override {
+    open(fmt::format("{}.", key));
+    return 1;  // one item with its defaults stands for all
+  }
+  void begin_item(std::size_t) override { open("N."); }
+  void end_list() override { close(); }
+
+  std::string table() const {
+    std::array<std::size_t, 3> widths{};
+    constexpr std::size_t kWidest = 44;  // a longer cell pushes its own row only
+    for (const Row& row : rows_) {
+      for (std::size_t i = 0; i < 3; ++i) widths[i] = std::max(widths[i], std::min(row[i].size(), kWidest));
+    }
+    std::string text;
+    for (const Row& row : rows_) {
+      std::string line =
+          fmt::format("{:<{}}  {:<{}}  {:<{}}", row[0], widths[0], row[1], widths[1], row[2], widths[2]);
+      for (std::size_t i = 3; i < 5; ++i) line += row[i].empty() ? "" : "  " + row[i];
+      line.erase(line.find_last_not_of(' ') + 1);
+      text += line + "\n";
+    }
+    return text;
+  }
+
+ private:
+  using Row = std::array<std::string, 5>;
+
+  void open(const std::string& part) {
+    lengths_.push_back(path_.size());
+    path_ += part;
+  }
+  void close() {
+    path_.resize(lengths_.back());
+    lengths_.pop_back();
+  }
+
+  std::string path_;
+  std::vector<std::size_t> lengths_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace
+
+namespace detail {
+
+Json print_json(void* object, FieldsFunction visit) {
+  JsonPrinter printer;
+  Fields fields(printer);
+  visit(object, fields);
+  return std::move(printer.root);
+}
+
+std::string print_yaml(void* object, FieldsFunction visit) {
+  std::string text;
+  const Json value = print_json(object, visit);
+  if (!value.empty()) append_yaml(text, value, 0);
+  return text;
+}
+
+std::string print_help(void* object, FieldsFunction visit) {
+  HelpPrinter printer;
+  Fields fields(printer);
+  visit(object, fields);
+  return printer.table();
+}
+
+}  // namespace detail
+}  // namespace microdit::core

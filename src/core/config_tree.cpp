@@ -1,0 +1,209 @@
+// Files into one tree: extends, overrides, environment variables.
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cstdlib>
+
+#include "core/atomic_file.h"
+#include "core/config_node.h"
+#include "core/error.h"
+#include "core/override_tree.h"
+
+namespace microdit::core {
+namespace {
+
+namespace fs = std::filesystem;
+using Node = ConfigTree::Node;
+constexpr std::uintmax_t kMaxFileBytes = 4u << 20;
+
+/// `over` wins; mappings merge, everything else is replaced, null resets to "not given".
+void merge(Node& base, Node over) {
+  if (base.kind != Node::Kind::map || over.kind != Node::Kind::map) {
+    base = std::move(over);
+    return;
+  }
+  base.where = over.where;
+  for (auto& [key, node] : over.members) {
+    if (Node* present = base.find(key)) {
+      merge(*present, std::move(node));
+    } else {
+      base.members.emplace_back(key, std::move(node));
+    }
+  }
+}
+
+/// Replaces ${NAME}; $${ stands for a literal ${.
+std::string expand(const std::string& text, const std::string& where, std::vector<std::string>& errors) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size();) {
+    if (text.compare(i, 3, "$${") == 0) {
+      result += "${";
+      i += 3;
+      continue;
+    }
+    if (text.compare(i, 2, "${") != 0) {
+      result += text[i++];
+      continue;
+    }
+    const std::size_t close = text.find('}', i);
+    const std::string name = close == text.npos ? "" : text.substr(i + 2, close - i - 2);
+    const bool is_name =
+        !name.empty() && std::isdigit(static_cast<unsigned char>(name[0])) == 0 &&
+        std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_'; });
+    if (!is_name) {
+      errors.push_back(fmt::format(
+          "{}: '{}': ${{NAME}} with a variable's name is meant (write $${{ for a literal ${{)", where, text));
+      return text;
+    }
+    const char* value = std::getenv(name.c_str());
+    if (value != nullptr) {
+      result += value;
+    } else if (name == "MICRODIT_DATA") {
+      result += data_root().string();
+    } else {
+      errors.push_back(fmt::format("{}: the environment variable {} is not set", where, name));
+    }
+    i = close + 1;
+  }
+  return result;
+}
+
+void expand_all(Node& node, std::vector<std::string>& errors) {
+  if (node.kind == Node::Kind::scalar) node.text = expand(node.text, node.where, errors);
+  for (auto& [key, member] : node.members) expand_all(member, errors);
+  for (Node& item : node.items) expand_all(item, errors);
+}
+
+Node load_file(const fs::path& path, std::vector<fs::path>& chain);
+
+/// Replaces the `extends` member of `own` by what it names, merged in order below `own`.
+Node extended(Node own, const fs::path& folder, std::vector<fs::path>& chain) {
+  const auto found = std::find_if(own.members.begin(), own.members.end(),
+                                  [](auto& member) { return member.first == "extends"; });
+  if (found == own.members.end()) return own;
+  Node names = std::move(found->second);
+  own.members.erase(found);
+  if (names.kind == Node::Kind::scalar) names.items.push_back(names);
+  if (names.kind == Node::Kind::map)
+    user_error("{}: extends: expected a file name or a list of them", names.where);
+  Node merged{.kind = Node::Kind::map, .where = own.where};
+  std::vector<std::string> errors;
+  for (Node& name : names.items) {
+    if (name.kind != Node::Kind::scalar)
+      user_error("{}: extends: expected a file name, found {}", name.where, detail::describe(name));
+    fs::path base = (folder / expand(name.text, name.where, errors)).lexically_normal();
+    detail::throw_errors(errors);
+    if (!fs::exists(base)) user_error("{}: extends: there is no file {}", name.where, base.string());
+    merge(merged, load_file(base, chain));
+  }
+  merge(merged, std::move(own));
+  return merged;
+}
+
+Node mapping_of(std::string_view yaml, const std::string& origin) {
+  Node node = detail::parse_yaml(yaml, origin, false);
+  if (node.kind == Node::Kind::null) node.kind = Node::Kind::map;
+  if (node.kind != Node::Kind::map)
+    user_error("{}: expected 'key: value' lines, found {}", node.where, detail::describe(node));
+  return node;
+}
+
+Node load_file(const fs::path& path, std::vector<fs::path>& chain) {
+  std::error_code error;
+  const fs::path canonical = fs::weakly_canonical(path, error);
+  if (std::find(chain.begin(), chain.end(), canonical) != chain.end()) {
+    std::string names;
+    for (const fs::path& link : chain) names += link.filename().string() + " -> ";
+    user_error("{}: extends itself: {}{}", path.string(), names, canonical.filename().string());
+  }
+  if (fs::is_regular_file(path, error) && fs::file_size(path, error) > kMaxFileBytes) {
+    user_error("{}: larger than {} bytes, this is no configuration", path.string(), kMaxFileBytes);
+  }
+  chain.push_back(canonical);
+  Node node = extended(mapping_of(read_text(path), path.string()), path.parent_path(), chain);
+  chain.pop_back();
+  return node;
+}
+
+/// The child `key` of `node`: a list's element, or a member that is made when absent.
+Node& child(Node& node, const std::string& key, const std::string& where) {
+  if (node.kind == Node::Kind::list) {
+    std::size_t index = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+    if (error != std::errc() || end != key.data() + key.size() || index >= node.items.size()) {
+      user_error("{}: '{}' is no index into a list of {} items (0 is the first)", where, key,
+                 node.items.size());
+    }
+    return node.items[index];
+  }
+  if (node.kind == Node::Kind::scalar) {
+    user_error("{}: '{}' cannot be set inside the value {} ({})", where, key, detail::describe(node),
+               node.where);
+  }
+  if (node.kind == Node::Kind::null) node = Node{.kind = Node::Kind::map, .where = where};
+  if (Node* present = node.find(key)) return *present;
+  node.members.emplace_back(key, Node{.where = where});
+  return node.members.back().second;
+}
+
+void apply_override(Node& root, const std::string& text) {
+  const std::string where = "command line: " + text;
+  const std::size_t equals = text.find('=');
+  if (equals == text.npos || equals == 0)
+    user_error("{}: expected key=value, such as optimizer.lr=1e-4", where);
+  const std::string keys = text.substr(0, equals);
+  Node* node = &root;
+  for (std::size_t begin = 0; begin <= keys.size();) {
+    const std::size_t dot = std::min(keys.find('.', begin), keys.size());
+    if (dot == begin) user_error("{}: '{}' has an empty part between dots", where, keys);
+    node = &child(*node, keys.substr(begin, dot - begin), where);
+    begin = dot + 1;
+  }
+  merge(*node, detail::parse_yaml(text.substr(equals + 1), where, true));
+}
+
+}  // namespace
+
+ConfigTree::ConfigTree() : root_(std::make_unique<Node>()) {}
+ConfigTree::~ConfigTree() = default;
+ConfigTree::ConfigTree(ConfigTree&&) noexcept = default;
+ConfigTree& ConfigTree::operator=(ConfigTree&&) noexcept = default;
+
+ConfigTree ConfigTree::load(const fs::path& path, const std::vector<std::string>& overrides) {
+  ConfigTree tree;
+  std::vector<fs::path> chain;
+  *tree.root_ = load_file(path, chain);
+  for (const std::string& text : overrides) apply_override(*tree.root_, text);
+  std::vector<std::string> errors;
+  expand_all(*tree.root_, errors);
+  detail::throw_errors(errors);
+  return tree;
+}
+
+ConfigTree ConfigTree::parse(std::string_view yaml, std::string_view origin) {
+  ConfigTree tree;
+  const std::string name(origin);
+  std::vector<fs::path> chain;
+  *tree.root_ = extended(mapping_of(yaml, name), fs::path(name).parent_path(), chain);
+  std::vector<std::string> errors;
+  expand_all(*tree.root_, errors);
+  detail::throw_errors(errors);
+  return tree;
+}
+
+ConfigTree tree_of_overrides(const std::vector<std::string>& overrides) {
+  ConfigTree tree = ConfigTree::parse("{}", "command line");
+  ConfigTree::Node& root = const_cast<ConfigTree::Node&>(tree.root());
+  for (const std::string& text : overrides) apply_override(root, text);
+  std::vector<std::string> errors;
+  expand_all(root, errors);
+  detail::throw_errors(errors);
+  return tree;
+}
+
+fs::path data_root() {
+  const char* value = std::getenv("MICRODIT_DATA");
+  return fs::absolute(value != nullptr && *value != '\0' ? value : "data").lexically_normal();
+}
+
+}  // namespace microdit::core

@@ -1,0 +1,48 @@
+// Checksums: xxh3 for integrity of samples and tensors, SHA-256 for identity of files.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace microdit::core {
+
+std::uint64_t xxh3_64(std::span<const std::byte> bytes);
+/// 16 lower-case hex digits.
+std::string hex(std::uint64_t value);
+
+/// Streaming XXH3-64.
+class Xxh3 {
+ public:
+  Xxh3();
+  ~Xxh3();
+  void update(std::span<const std::byte> bytes);
+  std::uint64_t digest() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Streaming SHA-256.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  void update(std::span<const std::byte> bytes);
+  /// 64 lower-case hex digits; call once.
+  std::string hex_digest();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+std::string sha256(std::span<const std::byte> bytes);
+/// SystemError when the file cannot be read.
+std::string sha256_file(const std::filesystem::path& path);
+
+}  // namespace microdit::core

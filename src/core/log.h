@@ -1,0 +1,29 @@
+// Log lines to stderr: rank 0 speaks, other ranks only warn and fail.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+namespace microdit::core {
+
+enum class LogLevel { debug, info, warn, error };
+
+/// Starts logging for this process; before it, lines go out without a rank. `rank` > 0 mutes info and debug.
+void start_log(int rank, int size, LogLevel level = LogLevel::info);
+void log_line(LogLevel level, std::string_view message);
+
+template <class... Args>
+void log_info(fmt::format_string<Args...> format, Args&&... args) {
+  log_line(LogLevel::info, fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
+void log_warn(fmt::format_string<Args...> format, Args&&... args) {
+  log_line(LogLevel::warn, fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
+void log_error(fmt::format_string<Args...> format, Args&&... args) {
+  log_line(LogLevel::error, fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace microdit::core

@@ -1,0 +1,20 @@
+// SIGUSR1 and SIGTERM set a flag; whoever loops looks at it.
+#pragma once
+
+#include <atomic>
+
+namespace microdit::core {
+
+class StopFlag {
+ public:
+  bool requested() const { return requested_.load(std::memory_order_relaxed); }
+  void request() { requested_.store(true, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> requested_{false};
+};
+
+/// Routes SIGUSR1 and SIGTERM of this process to `flag`, which must outlive the process's signals.
+void stop_on_signals(StopFlag& flag);
+
+}  // namespace microdit::core

@@ -1,0 +1,27 @@
+// The meeting point of networks and objectives: diffusion knows a network only as this callable.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <functional>
+
+namespace microdit::diffusion {
+
+struct DenoiseInput {
+  torch::Tensor x_BCHW;         ///< already scaled by c_in
+  torch::Tensor noise_label_B;  ///< c_noise
+  torch::Tensor text_BLD;
+  double mask_ratio = 0;
+  torch::Tensor mask_noise_BT;  ///< undefined without a mask
+};
+struct DenoiseOutput {
+  torch::Tensor prediction_BCHW;
+  torch::Tensor kept_BT;  ///< undefined without a mask
+};
+using DenoiseFn = std::function<DenoiseOutput(const DenoiseInput&)>;
+
+/// Classifier-free guidance: one batch of the conditional and the null (zero rows) half, null + scale (cond - null).
+/// scale 1 returns `denoise` itself. Guidance acts only for sigma-labels the caller asks for (see SamplerConfig interval).
+DenoiseFn guided(DenoiseFn denoise, double scale);
+
+}  // namespace microdit::diffusion

@@ -1,0 +1,40 @@
+// One sampler loop over a noise grid; the state is float64.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "diffusion/objective.h"
+
+namespace microdit::diffusion {
+
+/// EDM's algorithm 2 (Karras et al. 2022); names and defaults are the original's.
+struct SamplerConfig {
+  std::string rule = "heun";  ///< heun | first
+  std::int64_t steps = 30;
+  double guidance = 5.0;
+  double sigma_min = 0.002;
+  double sigma_max = 80;
+  double rho = 7;
+  double s_churn = 0;
+  double s_min = 0;
+  double s_max = 1e9;  ///< "infinity"
+  double s_noise = 1;
+  void fields(core::Fields& f);
+};
+
+/// sigma_0 ... sigma_{N-1}, 0 (float64): (smax^(1/rho) + i/(N-1) (smin^(1/rho) - smax^(1/rho)))^rho.
+std::vector<double> karras_grid(const SamplerConfig& config);
+
+/// Fresh unit normals of x's shape for churn at step i.
+using ChurnNoise = std::function<torch::Tensor(std::int64_t step)>;
+
+/// `unit_BCHW`: standard normal start. Returns fp32 [B,C,H,W]. `churn` is needed only when s_churn > 0.
+torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const torch::Tensor& unit_BCHW,
+                     const torch::Tensor& text_BLD, const SamplerConfig& config, const ChurnNoise& churn = {});
+
+}  // namespace microdit::diffusion

@@ -1,0 +1,256 @@
+// The communicator of an MPI job. Sums are taken in rank order by our own code, so their bits depend on no library.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
+#include <mpi.h>
+
+#include <algorithm>
+#include <climits>
+#include <cmath>
+#include <cstdlib>
+#include <exception>
+#include <numeric>
+
+#include "core/error.h"
+#include "dist/communicator.h"
+#include "dist/device_path.h"
+#include "dist/rank_order_sum.h"
+#include "dist/watchdog.h"
+
+namespace microdit::dist {
+namespace {
+
+// MPI counts are ints, and one message above 2 GiB is where libraries break.
+constexpr std::int64_t kMaxMessageBytes = std::int64_t{1} << 30;
+// Received pieces over all peers, 64 MiB: large, because every round waits for the slowest rank.
+constexpr std::int64_t kScratchFloats = std::int64_t{16} << 20;
+
+void must(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  core::system_error("{} failed: {}", call, std::string_view(text, static_cast<std::size_t>(length)));
+}
+
+class ClusterCommunicator final : public Communicator {
+ public:
+  ClusterCommunicator(const Launch& launch, double watchdog_s)
+      : rank_(world_rank()),
+        size_(world_size()),
+        local_rank_(launch.local_rank >= 0 ? launch.local_rank : rank_on_shared_memory()),
+        watchdog_(watchdog_s, rank_, [](int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }) {}
+
+  ~ClusterCommunicator() override {
+    device_.reset();
+    // A rank that fails cannot take part in what the others wait for; the caller aborts instead.
+    if (std::uncaught_exceptions() > exceptions_at_start_) return;
+    const Watchdog::Watch watch(watchdog_, "finalize", 0);
+    // All ranks leave together: the first to exit must not take the others' exit codes with it.
+    MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Finalize();
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  int local_rank() const override { return local_rank_; }
+
+  void barrier() override {
+    const Watchdog::Watch watch(watchdog_, "barrier", 0);
+    must(MPI_Barrier(MPI_COMM_WORLD), "MPI_Barrier");
+  }
+
+  void all_reduce_sum(std::span<double> values) override {
+    gather_doubles(values, "all_reduce_sum");
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      double sum = doubles_[i];
+      for (int r = 1; r < size_; ++r) sum += doubles_[static_cast<std::size_t>(r) * values.size() + i];
+      values[i] = sum;
+    }
+  }
+
+  // A NaN anywhere is the result, so that no rank's fault hides behind another's number.
+  void all_reduce_max(std::span<double> values) override {
+    gather_doubles(values, "all_reduce_max");
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      double most = doubles_[i];
+      for (int r = 1; r < size_; ++r) {
+        const double other = doubles_[static_cast<std::size_t>(r) * values.size() + i];
+        if (std::isnan(other) || other > most) most = other;
+      }
+      values[i] = most;
+    }
+  }
+
+  void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) override {
+    check_pieces(out, in);
+    if (in.on_cuda) return device().reduce_scatter_sum(in, out);
+    const Watchdog::Watch watch(watchdog_, "reduce_scatter_sum", in.count * 4);
+    const std::int64_t chunk = std::max<std::int64_t>(kScratchFloats / size_, 1 << 16);
+    received_.resize(static_cast<std::size_t>(std::min(chunk, out.count) * size_));
+    for (std::int64_t begin = 0; begin < out.count; begin += chunk) {
+      const std::int64_t count = std::min(chunk, out.count - begin);
+      std::vector<const float*> pieces(static_cast<std::size_t>(size_));
+      for (int r = 0; r < size_; ++r) pieces[static_cast<std::size_t>(r)] = received_.data() + r * count;
+      exchange([&](int peer) { return in.data + peer * out.count + begin; },
+               [&](int peer) { return received_.data() + peer * count; }, count);
+      pieces[static_cast<std::size_t>(rank_)] = in.data + rank_ * out.count + begin;
+      sum_in_rank_order(pieces, count, out.data + begin);
+    }
+  }
+
+  void all_gather(FloatBuffer in, FloatBuffer out) override {
+    check_pieces(in, out);
+    if (in.on_cuda) return device().all_gather(in, out);
+    const Watchdog::Watch watch(watchdog_, "all_gather", out.count * 4);
+    float* own = out.data + rank_ * in.count;
+    if (in.data != own) std::copy_n(in.data, in.count, own);
+    const std::int64_t chunk = kMaxMessageBytes / 4;
+    for (std::int64_t begin = 0; begin < in.count; begin += chunk) {
+      exchange([&](int) { return own + begin; }, [&](int peer) { return out.data + peer * in.count + begin; },
+               std::min(chunk, in.count - begin));
+    }
+  }
+
+  void broadcast(std::span<std::byte> bytes, int root) override {
+    core::check(root >= 0 && root < size_, "broadcast from rank {} of {}", root, size_);
+    const Watchdog::Watch watch(watchdog_, "broadcast", static_cast<std::int64_t>(bytes.size()));
+    while (!bytes.empty()) {
+      const std::size_t count = std::min<std::size_t>(bytes.size(), kMaxMessageBytes);
+      must(MPI_Bcast(bytes.data(), static_cast<int>(count), MPI_BYTE, root, MPI_COMM_WORLD), "MPI_Bcast");
+      bytes = bytes.subspan(count);
+    }
+  }
+
+  std::vector<std::string> all_gather(const std::string& text) override {
+    const Watchdog::Watch watch(watchdog_, "all_gather of strings", static_cast<std::int64_t>(text.size()));
+    const std::int64_t length = static_cast<std::int64_t>(text.size());
+    std::vector<std::int64_t> lengths(static_cast<std::size_t>(size_));
+    must(MPI_Allgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T, MPI_COMM_WORLD), "MPI_Allgather");
+    const std::int64_t total = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
+    core::check(total <= INT_MAX, "strings of {} bytes together are too long to gather", total);
+    const std::vector<int> counts(lengths.begin(), lengths.end());
+    std::vector<int> offsets(counts.size());
+    std::exclusive_scan(counts.begin(), counts.end(), offsets.begin(), 0);
+    std::string all(static_cast<std::size_t>(total), '\0');
+    must(MPI_Allgatherv(text.data(), static_cast<int>(length), MPI_CHAR, all.data(), counts.data(), offsets.data(), MPI_CHAR,
+                        MPI_COMM_WORLD),
+         "MPI_Allgatherv");
+    std::vector<std::string> texts;
+    for (std::size_t r = 0; r < counts.size(); ++r) {
+      texts.push_back(all.substr(static_cast<std::size_t>(offsets[r]), static_cast<std::size_t>(counts[r])));
+    }
+    return texts;
+  }
+
+  [[noreturn]] void abort(int exit_code) override {
+    MPI_Abort(MPI_COMM_WORLD, exit_code);
+    std::_Exit(exit_code);
+  }
+
+  void enable_device(int num_visible_gpus) { device_ = make_device_path(*this, num_visible_gpus, watchdog_); }
+
+ private:
+  static int world_rank() {
+    int rank = 0;
+    must(MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank");
+    return rank;
+  }
+
+  static int world_size() {
+    int size = 0;
+    must(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
+    return size;
+  }
+
+  static int rank_on_shared_memory() {
+    MPI_Comm node = MPI_COMM_NULL;
+    must(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+    int rank = 0;
+    must(MPI_Comm_rank(node, &rank), "MPI_Comm_rank");
+    must(MPI_Comm_free(&node), "MPI_Comm_free");
+    return rank;
+  }
+
+  // `whole` holds size() pieces like `piece`.
+  void check_pieces(const FloatBuffer& piece, const FloatBuffer& whole) const {
+    core::check(whole.count == piece.count * size_, "{} values are not {} pieces of {}", whole.count, size_, piece.count);
+    core::check(whole.on_cuda == piece.on_cuda, "buffers on different devices");
+  }
+
+  DevicePath& device() {
+    core::check(device_ != nullptr, "a CUDA buffer, but enable_cuda was not called or found no GPU");
+    return *device_;
+  }
+
+  void gather_doubles(std::span<const double> values, const char* what) {
+    core::check(values.size() <= INT_MAX, "{} values at once", values.size());
+    const Watchdog::Watch watch(watchdog_, what, static_cast<std::int64_t>(values.size_bytes()));
+    const int count = static_cast<int>(values.size());
+    doubles_.resize(values.size() * static_cast<std::size_t>(size_));
+    must(MPI_Allgather(values.data(), count, MPI_DOUBLE, doubles_.data(), count, MPI_DOUBLE, MPI_COMM_WORLD), "MPI_Allgather");
+  }
+
+  // Sends source(peer) to every peer and receives into target(peer), all at once and without copies.
+  template <class Source, class Target>
+  void exchange(const Source& source, const Target& target, std::int64_t count) {
+    const int num_floats = static_cast<int>(count);
+    requests_.clear();
+    for (int k = 1; k < size_; ++k) {
+      const int peer = (rank_ + size_ - k) % size_;
+      must(MPI_Irecv(target(peer), num_floats, MPI_FLOAT, peer, 0, MPI_COMM_WORLD, &requests_.emplace_back()), "MPI_Irecv");
+    }
+    for (int k = 1; k < size_; ++k) {
+      const int peer = (rank_ + k) % size_;
+      must(MPI_Isend(source(peer), num_floats, MPI_FLOAT, peer, 0, MPI_COMM_WORLD, &requests_.emplace_back()), "MPI_Isend");
+    }
+    must(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
+  }
+
+  const int exceptions_at_start_ = std::uncaught_exceptions();
+  const int rank_;
+  const int size_;
+  const int local_rank_;
+  std::vector<float> received_;
+  std::vector<double> doubles_;
+  std::vector<MPI_Request> requests_;
+  Watchdog watchdog_;
+  std::unique_ptr<DevicePath> device_;
+};
+
+constexpr const char* kRemedy =
+    "Start with the MPI that the program was built with: srun --mpi=pmix (srun --mpi=list shows the plugins), or mpirun.";
+
+void start_mpi(const Launch& launch) {
+  if (!launch.has_wire_up) {
+    core::user_error("srun started {} tasks without an MPI plugin, so they cannot find each other. {}", launch.num_tasks, kRemedy);
+  }
+  int provided = MPI_THREAD_SINGLE;
+  must(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  if (provided < MPI_THREAD_FUNNELED) {
+    core::user_error("this MPI library allows no threads besides the one that calls it (MPI_THREAD_FUNNELED)");
+  }
+  int size = 0;
+  must(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
+  if (size != launch.num_tasks) {
+    MPI_Finalize();
+    core::user_error("{} started {} tasks, but MPI knows of {} (task {}): each would do the whole work. {}", launch.launcher,
+                     launch.num_tasks, size, launch.rank, kRemedy);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_communicator(double watchdog_s) {
+  const Launch launch = detect_launch();
+  // One task needs no MPI, and a site's default plugin may not offer it.
+  if (launch.num_tasks == 1) return make_local_communicator();
+  start_mpi(launch);
+  return std::make_unique<ClusterCommunicator>(launch, watchdog_s);
+}
+
+void enable_cuda(Communicator& comm, int num_visible_gpus) {
+  if (auto* cluster = dynamic_cast<ClusterCommunicator*>(&comm)) cluster->enable_device(num_visible_gpus);
+}
+
+}  // namespace microdit::dist

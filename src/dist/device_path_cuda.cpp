@@ -1,0 +1,124 @@
+// Chooses how CUDA buffers travel, and the staged way: through pinned host memory, for ranks that share a GPU.
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "core/log.h"
+#include "dist/nccl_path.h"
+
+namespace microdit::dist {
+namespace {
+
+constexpr std::int64_t kStagedFloats = std::int64_t{8} << 20;  // 32 MiB pinned, over all pieces
+
+// Pinned host memory, so that copies run at full speed.
+class PinnedFloats {
+ public:
+  PinnedFloats() = default;
+  PinnedFloats(const PinnedFloats&) = delete;
+  PinnedFloats& operator=(const PinnedFloats&) = delete;
+  ~PinnedFloats() { cudaFreeHost(data_); }
+
+  float* reserve(std::int64_t count) {
+    if (count > count_) {
+      must_cuda(cudaFreeHost(data_), "cudaFreeHost");
+      data_ = nullptr;
+      must_cuda(cudaMallocHost(reinterpret_cast<void**>(&data_), static_cast<std::size_t>(count) * sizeof(float)), "cudaMallocHost");
+      count_ = count;
+    }
+    return data_;
+  }
+
+ private:
+  float* data_ = nullptr;
+  std::int64_t count_ = 0;
+};
+
+class StagedPath final : public DevicePath {
+ public:
+  explicit StagedPath(Communicator& comm) : comm_(comm) {}
+
+  void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) override {
+    const auto stream = static_cast<cudaStream_t>(in.stream);
+    for_chunks(out.count, [&](std::int64_t begin, std::int64_t count) {
+      const std::int64_t rows = comm_.size();
+      float* whole = whole_.reserve(rows * count);
+      float* piece = piece_.reserve(count);
+      must_cuda(cudaMemcpy2DAsync(whole, bytes(count), in.data + begin, bytes(out.count), bytes(count),
+                                  static_cast<std::size_t>(rows), cudaMemcpyDeviceToHost, stream),
+                "copy to the host");
+      must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+      comm_.reduce_scatter_sum({.data = whole, .count = rows * count}, {.data = piece, .count = count});
+      must_cuda(cudaMemcpyAsync(out.data + begin, piece, bytes(count), cudaMemcpyHostToDevice, stream), "copy to the GPU");
+    });
+    must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+  }
+
+  void all_gather(FloatBuffer in, FloatBuffer out) override {
+    const auto stream = static_cast<cudaStream_t>(in.stream);
+    for_chunks(in.count, [&](std::int64_t begin, std::int64_t count) {
+      const std::int64_t rows = comm_.size();
+      float* whole = whole_.reserve(rows * count);
+      float* piece = piece_.reserve(count);
+      must_cuda(cudaMemcpyAsync(piece, in.data + begin, bytes(count), cudaMemcpyDeviceToHost, stream), "copy to the host");
+      must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+      comm_.all_gather({.data = piece, .count = count}, {.data = whole, .count = rows * count});
+      must_cuda(cudaMemcpy2DAsync(out.data + begin, bytes(in.count), whole, bytes(count), bytes(count),
+                                  static_cast<std::size_t>(rows), cudaMemcpyHostToDevice, stream),
+                "copy to the GPU");
+    });
+    must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+  }
+
+ private:
+  static std::size_t bytes(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(float); }
+
+  // The next chunk's first step waits for the stream, so the pinned buffers are free again by then.
+  template <class Body>
+  void for_chunks(std::int64_t piece_count, const Body& body) {
+    const std::int64_t chunk = std::max<std::int64_t>(kStagedFloats / comm_.size(), 1 << 16);
+    for (std::int64_t begin = 0; begin < piece_count; begin += chunk) body(begin, std::min(chunk, piece_count - begin));
+  }
+
+  Communicator& comm_;
+  PinnedFloats whole_;
+  PinnedFloats piece_;
+};
+
+// "host/pci" of the current GPU, or "" without one.
+std::string own_gpu(int num_visible_gpus) {
+  if (num_visible_gpus <= 0) return {};
+  int device = 0;
+  must_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  std::array<char, 32> pci{};
+  must_cuda(cudaDeviceGetPCIBusId(pci.data(), static_cast<int>(pci.size()), device), "cudaDeviceGetPCIBusId");
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  return fmt::format("{}/{}", host.data(), pci.data());
+}
+
+}  // namespace
+
+std::unique_ptr<DevicePath> make_staged_path(Communicator& comm) { return std::make_unique<StagedPath>(comm); }
+
+std::unique_ptr<DevicePath> make_device_path(Communicator& comm, int num_visible_gpus, Watchdog& watchdog) {
+  const std::vector<std::string> gpus = comm.all_gather(own_gpu(num_visible_gpus));
+  const auto blind = std::count(gpus.begin(), gpus.end(), "");
+  if (blind == static_cast<std::ptrdiff_t>(gpus.size())) return nullptr;
+  if (blind > 0) core::user_error("{} of {} ranks see no GPU: ask for GPUs on every node (slurm/README.md)", blind, gpus.size());
+  const std::set<std::string> distinct(gpus.begin(), gpus.end());
+  if (distinct.size() == gpus.size()) return make_nccl_path(comm, watchdog);
+  core::log_warn("{} ranks share {} GPUs: sums travel through host memory, which is slow; start one rank per GPU", gpus.size(),
+                 distinct.size());
+  return make_staged_path(comm);
+}
+
+void copy_on_device(const FloatBuffer& in, const FloatBuffer& out) {
+  must_cuda(cudaMemcpyAsync(out.data, in.data, static_cast<std::size_t>(in.count) * sizeof(float), cudaMemcpyDeviceToDevice,
+                            static_cast<cudaStream_t>(in.stream)),
+            "cudaMemcpyAsync");
+}
+
+}  // namespace microdit::dist

@@ -1,0 +1,86 @@
+// The watchdog's thread: looks at the collective in progress a few times per deadline.
+#include "dist/watchdog.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "core/error.h"
+#include "core/log.h"
+
+namespace microdit::dist {
+namespace {
+
+constexpr unsigned kEndJobGrace_s = 10;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+extern "C" void exit_with_fault(int) { _exit(core::kHardwareFault); }
+
+}  // namespace
+
+Watchdog::Watchdog(double deadline_s, int rank, std::function<void(int)> end_job)
+    : deadline_s_(deadline_s), rank_(rank), end_job_(std::move(end_job)) {
+  if (deadline_s_ > 0) thread_ = std::thread([this] { loop(); });
+}
+
+Watchdog::~Watchdog() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Watchdog::set_probe(Probe probe) {
+  const std::lock_guard lock(mutex_);
+  probe_ = std::move(probe);
+}
+
+Watchdog::Watch::Watch(Watchdog& watchdog, const char* what, std::int64_t bytes) : watchdog_(watchdog) {
+  const std::lock_guard lock(watchdog_.mutex_);
+  watchdog_.what_ = what;
+  watchdog_.bytes_ = bytes;
+  watchdog_.started_ = std::chrono::steady_clock::now();
+}
+
+Watchdog::Watch::~Watch() {
+  const std::lock_guard lock(watchdog_.mutex_);
+  watchdog_.what_ = nullptr;
+  ++watchdog_.num_done_;
+}
+
+// Under the lock. "" = all is well.
+std::string Watchdog::fault() {
+  if (what_ != nullptr && seconds_since(started_) > deadline_s_) {
+    return fmt::format("rank {}: {} of {} bytes (collective {}) has lasted longer than {} s: a peer, its node or the network is gone",
+                       rank_, what_, bytes_, num_done_, deadline_s_);
+  }
+  return probe_ ? probe_(deadline_s_) : std::string();
+}
+
+void Watchdog::loop() {
+  const auto tick = std::chrono::duration<double>(std::clamp(deadline_s_ / 10, 0.01, 5.0));
+  std::unique_lock lock(mutex_);
+  while (!wake_.wait_for(lock, tick, [this] { return stopping_; })) {
+    if (const std::string reason = fault(); !reason.empty()) end(reason);
+  }
+}
+
+void Watchdog::end(const std::string& reason) {
+  core::log_error("{}; exit {}", reason, static_cast<int>(core::kHardwareFault));
+  // The launcher must hear the code from the one way that reaches it, but that way may hang as well.
+  struct sigaction action {};
+  action.sa_handler = exit_with_fault;
+  sigaction(SIGALRM, &action, nullptr);
+  alarm(kEndJobGrace_s);
+  end_job_(core::kHardwareFault);
+  _exit(core::kHardwareFault);
+}
+
+}  // namespace microdit::dist

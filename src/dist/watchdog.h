@@ -1,0 +1,60 @@
+// Ends the job with exit code 76 when a collective lasts longer than its deadline.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace microdit::dist {
+
+/// One thread per rank. `deadline_s` <= 0: no thread, no deadline.
+class Watchdog {
+ public:
+  /// What is wrong with work in flight elsewhere (a GPU's stream), or "" when nothing is. Called on the watchdog's thread.
+  using Probe = std::function<std::string(double deadline_s)>;
+
+  /// `end_job` is called on the watchdog's thread with the reason's exit code; if it returns or hangs, the process exits.
+  Watchdog(double deadline_s, int rank, std::function<void(int)> end_job);
+  ~Watchdog();
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+  bool active() const { return deadline_s_ > 0; }
+  /// Null removes the probe; returns after a running call of it ended.
+  void set_probe(Probe probe);
+
+  /// A collective in progress: watched from construction to destruction. `what` must outlive it.
+  class Watch {
+   public:
+    Watch(Watchdog& watchdog, const char* what, std::int64_t bytes);
+    ~Watch();
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+
+   private:
+    Watchdog& watchdog_;
+  };
+
+ private:
+  void loop();
+  std::string fault();
+  [[noreturn]] void end(const std::string& reason);
+
+  const double deadline_s_;
+  const int rank_;
+  const std::function<void(int)> end_job_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  Probe probe_;
+  const char* what_ = nullptr;  ///< null = nothing in progress
+  std::int64_t bytes_ = 0;
+  std::int64_t num_done_ = 0;  ///< collectives completed, for the log
+  std::chrono::steady_clock::time_point started_{};
+  std::thread thread_;
+};
+
+}  // namespace microdit::dist

@@ -1,0 +1,80 @@
+// Pictures <-> latents: diffusers' AutoencoderKL, in its own folder layout and key names.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "core/json.h"
+
+namespace microdit::encoders {
+
+/// config.json of a diffusers AutoencoderKL (also the `codec:` section of train_codec).
+struct AutoencoderConfig {
+  std::int64_t in_channels = 3;
+  std::int64_t out_channels = 3;
+  std::vector<std::int64_t> block_out_channels = {16, 32, 64, 128};
+  std::int64_t layers_per_block = 1;
+  std::int64_t latent_channels = 4;
+  std::int64_t norm_num_groups = 32;
+  std::int64_t sample_size = 64;
+  double scaling_factor = 0;  ///< 0 = not known yet (train_codec computes it); loading a folder without one is an error
+  double shift_factor = 0;
+  bool use_quant_conv = true;
+  bool use_post_quant_conv = true;
+  bool mid_block_add_attention = true;
+  void fields(core::Fields& f);
+};
+
+/// The network, trainable; parameter names are diffusers'. Images are [-1, 1], B 3 H W.
+class Autoencoder : public torch::nn::Module {
+ public:
+  explicit Autoencoder(const AutoencoderConfig& config);
+  ~Autoencoder() override;
+  const AutoencoderConfig& config() const { return config_; }
+  AutoencoderConfig& config() { return config_; }
+  std::int64_t downscale() const;  ///< 8 for four blocks
+  /// Moments [B, 2C, h, w]: mean | log-variance (clamped to [-30, 20] where used).
+  torch::Tensor encode_moments(const torch::Tensor& image_B3HW);
+  /// Unscaled latents -> picture.
+  torch::Tensor decode(const torch::Tensor& latent_BChw);
+  /// PyTorch's default initialisation of each layer, drawn by counter from `seed`.
+  void initialize(std::uint64_t seed);
+
+ private:
+  struct Parts;
+  AutoencoderConfig config_;
+  std::unique_ptr<Parts> parts_;
+};
+
+/// A frozen codec from a diffusers folder (config.json + diffusion_pytorch_model[.fp16].safetensors, sharded index too).
+class ImageCodec {
+ public:
+  ImageCodec(std::shared_ptr<Autoencoder> net, std::filesystem::path folder);
+  const Autoencoder& net() const { return *net_; }
+  const AutoencoderConfig& config() const { return net_->config(); }
+  /// uint8 [B,H,W,3] -> scaled latents fp32 [B,C,H/8,W/8]: (mean - shift) * scale, or a sample with `unit_noise`.
+  torch::Tensor encode(const torch::Tensor& pixels_BHW3, const torch::Tensor& unit_noise = {}) const;
+  /// Scaled latents -> uint8 [B,H,W,3] (clamped, rounded half to even of 255 (x/2 + .5)).
+  torch::Tensor decode(const torch::Tensor& latents_BChw) const;
+  /// Folder, SHA-256 of the weights, scaling, channels, downscale: what a manifest says of it.
+  core::Json describe() const;
+  void to(torch::Device device) { net_->to(device); }
+
+ private:
+  std::shared_ptr<Autoencoder> net_;
+  std::filesystem::path folder_;
+  std::string sha256_;
+};
+
+/// UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys.
+std::shared_ptr<ImageCodec> load_image_codec(const std::filesystem::path& folder);
+
+/// Writes folder/config.json and diffusion_pytorch_model.safetensors (dtype f32 or f16), each aside and renamed.
+void save_autoencoder(const std::filesystem::path& folder, const Autoencoder& net, bool half_precision);
+
+}  // namespace microdit::encoders

@@ -1,0 +1,13 @@
+// GroupNorm followed by SiLU as one operation: the activation of every convolution of the autoencoder.
+#pragma once
+
+#include <torch/torch.h>
+
+namespace microdit::encoders {
+
+/// silu(group_norm(x_BCHW)), differentiable. On CPU in fp32 it is one fused channels-last kernel (the result is
+/// channels-last and does not depend on the number of threads); elsewhere it is the two operators.
+torch::Tensor norm_silu(const torch::Tensor& x_BCHW, const torch::Tensor& weight_C, const torch::Tensor& bias_C,
+                        std::int64_t num_groups, double eps);
+
+}  // namespace microdit::encoders

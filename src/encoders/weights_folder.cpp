@@ -1,0 +1,116 @@
+// Finding and reading config.json and safetensors files of a model folder.
+#include "encoders/weights_folder.h"
+
+#include <set>
+#include <span>
+#include <vector>
+
+#include "core/error.h"
+#include "core/hash.h"
+
+namespace microdit::encoders {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct WeightFiles {
+  std::vector<fs::path> files;
+  core::Json weight_map;  ///< name -> file, when sharded
+};
+
+WeightFiles read_index(const fs::path& folder, const fs::path& index) {
+  const core::Json json = core::read_json(index);
+  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
+    core::user_error("{}: no \"weight_map\" object; the file is not a safetensors index", index.string());
+  std::set<std::string> names;
+  for (const auto& [name, file] : json["weight_map"].items()) {
+    if (!file.is_string() || fs::path(file.get<std::string>()).has_parent_path())
+      core::user_error("{}: \"{}\" must name a file of the same folder", index.string(), name);
+    names.insert(file.get<std::string>());
+  }
+  WeightFiles found{{}, json["weight_map"]};
+  for (const std::string& name : names) found.files.push_back(folder / name);
+  return found;
+}
+
+WeightFiles find_files(const fs::path& folder, std::string_view stem) {
+  for (const char* variant : {"", ".fp16"}) {
+    const fs::path one = folder / fmt::format("{}{}.safetensors", stem, variant);
+    if (fs::exists(one)) return {{one}, nullptr};
+    const fs::path index = folder / fmt::format("{}.safetensors.index{}.json", stem, variant);
+    if (fs::exists(index)) return read_index(folder, index);
+  }
+  core::user_error("{}: no {}.safetensors (nor .fp16.safetensors, nor .safetensors.index.json) in it; put the model's "
+                   "safetensors file there",
+                   folder.string(), stem);
+}
+
+/// The value of `key`, or null when it is absent or null; `fits` tells whether the type is right.
+template <class Fits>
+const core::Json* find(const core::Json& config, std::string_view key, const fs::path& folder, const char* kind,
+                       Fits fits) {
+  const auto found = config.find(key);
+  if (found == config.end() || found->is_null()) return nullptr;
+  if (!fits(*found))
+    core::user_error("{}: {} is {}, expected {}", (folder / "config.json").string(), key, found->dump(), kind);
+  return &*found;
+}
+
+}  // namespace
+
+core::Json read_folder_config(const fs::path& folder) {
+  if (!fs::is_directory(folder))
+    core::user_error("{}: no such folder; it must hold config.json and the model's safetensors file", folder.string());
+  core::Json config = core::read_json(folder / "config.json");
+  if (!config.is_object()) core::user_error("{}: not a JSON object", (folder / "config.json").string());
+  return config;
+}
+
+nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem) {
+  const WeightFiles found = find_files(folder, stem);
+  nn::StateDict all;
+  for (const fs::path& file : found.files)
+    for (auto& [name, tensor] : nn::load_tensors(file)) {
+      if (!all.emplace(name, std::move(tensor)).second)
+        core::user_error("{}: tensor {} is already in another file of the set", file.string(), name);
+    }
+  if (!found.weight_map.is_null())
+    for (const auto& [name, file] : found.weight_map.items())
+      if (!all.contains(name))
+        core::user_error("{}: tensor {} that the index names is not in it", (folder / file.get<std::string>()).string(),
+                         name);
+  return all;
+}
+
+std::string folder_weights_sha256(const fs::path& folder, std::string_view stem) {
+  const WeightFiles found = find_files(folder, stem);
+  if (found.files.size() == 1) return core::sha256_file(found.files.front());
+  std::string list;
+  for (const fs::path& file : found.files)
+    list += core::sha256_file(file) + "  " + file.filename().string() + "\n";
+  return core::sha256(std::as_bytes(std::span(list)));
+}
+
+std::int64_t config_integer(const core::Json& config, std::string_view key, std::int64_t fallback,
+                            const fs::path& folder) {
+  const auto* value = find(config, key, folder, "an integer", [](const core::Json& v) { return v.is_number_integer(); });
+  return value ? value->get<std::int64_t>() : fallback;
+}
+
+double config_number(const core::Json& config, std::string_view key, double fallback, const fs::path& folder) {
+  const auto* value = find(config, key, folder, "a number", [](const core::Json& v) { return v.is_number(); });
+  return value ? value->get<double>() : fallback;
+}
+
+bool config_flag(const core::Json& config, std::string_view key, bool fallback, const fs::path& folder) {
+  const auto* value = find(config, key, folder, "true or false", [](const core::Json& v) { return v.is_boolean(); });
+  return value ? value->get<bool>() : fallback;
+}
+
+std::string config_text(const core::Json& config, std::string_view key, std::string_view fallback,
+                        const fs::path& folder) {
+  const auto* value = find(config, key, folder, "a string", [](const core::Json& v) { return v.is_string(); });
+  return value ? value->get<std::string>() : std::string(fallback);
+}
+
+}  // namespace microdit::encoders

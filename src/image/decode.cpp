@@ -1,0 +1,54 @@
+// Recognises the format, checks the limits, and hands over to the format's own file.
+#include "image/decode.h"
+
+#include <fmt/format.h>
+
+#include "image/formats.h"
+
+namespace microdit::image {
+
+void check_limits(const ImageInfo& info, const DecodeLimits& limits) {
+  if (info.width < 1 || info.height < 1) {
+    throw BadImage(fmt::format("the picture is empty ({} x {})", info.width, info.height));
+  }
+  if (info.width > limits.max_side || info.height > limits.max_side) {
+    throw BadImage(fmt::format("{} x {} is over the limit of {} pixels a side", info.width, info.height,
+                               limits.max_side));
+  }
+  if (info.width > limits.max_pixels / info.height) {
+    throw BadImage(
+        fmt::format("{} x {} is over the limit of {} pixels", info.width, info.height, limits.max_pixels));
+  }
+}
+
+void compose_on_white(const std::uint8_t* rgba, std::uint8_t* rgb, std::int64_t width) {
+  for (std::int64_t x = 0; x < width; ++x) {
+    const unsigned alpha = rgba[4 * x + 3];
+    for (int c = 0; c < 3; ++c) {
+      const unsigned sum = rgba[4 * x + c] * alpha + 255U * (255U - alpha) + 128U;
+      rgb[3 * x + c] = static_cast<std::uint8_t>(((sum >> 8U) + sum) >> 8U);  // round(sum / 255)
+    }
+  }
+}
+
+ImageInfo probe_image(std::span<const std::byte> bytes) {
+  if (is_png(bytes)) return probe_png(bytes);
+  if (is_jpeg(bytes)) return probe_jpeg(bytes);
+  if (is_webp(bytes)) return probe_webp(bytes);
+  throw BadImage("neither PNG, JPEG nor WebP");
+}
+
+Image decode(std::span<const std::byte> bytes, const DecodeLimits& limits) {
+  const ImageInfo info = probe_image(bytes);
+  check_limits(info, limits);
+  switch (info.format) {
+    case Format::png:
+      return decode_png(bytes, limits);
+    case Format::jpeg:
+      return decode_jpeg(bytes, limits);
+    default:
+      return decode_webp(bytes, limits);
+  }
+}
+
+}  // namespace microdit::image

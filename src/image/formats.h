@@ -1,0 +1,35 @@
+// The three formats behind decode(): each reads its own header and its own pixels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "image/decode.h"
+
+namespace microdit::image {
+
+using Bytes = std::span<const std::byte>;
+
+inline const std::uint8_t* data_of(Bytes bytes) {
+  return reinterpret_cast<const std::uint8_t*>(bytes.data());
+}
+
+/// Throws BadImage when the size breaks the limits.
+void check_limits(const ImageInfo& info, const DecodeLimits& limits);
+/// One RGBA row on a white ground, with Pillow's rounding.
+void compose_on_white(const std::uint8_t* rgba, std::uint8_t* rgb, std::int64_t width);
+
+bool is_png(Bytes bytes);
+ImageInfo probe_png(Bytes bytes);
+Image decode_png(Bytes bytes, const DecodeLimits& limits);
+
+bool is_jpeg(Bytes bytes);
+ImageInfo probe_jpeg(Bytes bytes);
+Image decode_jpeg(Bytes bytes, const DecodeLimits& limits);
+
+bool is_webp(Bytes bytes);
+ImageInfo probe_webp(Bytes bytes);
+Image decode_webp(Bytes bytes, const DecodeLimits& limits);
+
+}  // namespace microdit::image

@@ -1,0 +1,19 @@
+// The one place where captions are cleaned.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace microdit::ingest {
+
+/// Lower case (ASCII), "<person>" -> "person", control characters and runs of white space -> one space, stripped.
+/// May be empty. `text` is valid UTF-8.
+std::string clean_caption(std::string_view text);
+
+/// Without white space at both ends (ASCII): what an uncleaned caption goes through.
+std::string strip(std::string_view text);
+
+/// Strict UTF-8: no overlong forms, surrogates or values above U+10FFFF.
+bool is_utf8(std::string_view text);
+
+}  // namespace microdit::ingest

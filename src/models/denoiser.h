@@ -1,0 +1,72 @@
+// What every denoising network is: noisy latents, a noise label and a condition in, a prediction out.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+
+// Shape legend: B batch, C channels, H W latent height and width, T patches, L text rows, D width.
+namespace microdit::models {
+
+struct Condition {
+  torch::Tensor text_BLD;  ///< text rows; a null condition is zero rows
+};
+
+/// Which patches the backbone sees: the int(T * (1 - ratio)) patches with the lowest noise (ties as stable argsort).
+struct Mask {
+  double ratio = 0;
+  torch::Tensor noise_BT;
+};
+
+struct Prediction {
+  torch::Tensor prediction_BCHW;  ///< dropped patches carry the mask token
+  torch::Tensor kept_BT;          ///< 1 kept, 0 dropped (float); undefined without a mask
+};
+
+/// Knows no device, rank, loss or guidance. Parameter names are the original's.
+class Denoiser : public torch::nn::Module {
+ public:
+  virtual Prediction forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,
+                             const Condition& condition, const std::optional<Mask>& mask = std::nullopt) = 0;
+  virtual bool supports_masking() const = 0;
+  virtual std::int64_t patch_size() const = 0;
+  /// Draws all parameters anew from `seed` (counter-keyed: the same on every rank).
+  virtual void initialize(std::uint64_t seed) = 0;
+};
+
+/// The `model:` section of a config. Zeros mean: from the data's facts.
+struct DenoiserConfig {
+  std::string kind = "microdit";
+  std::int64_t input_size = 0;        ///< latent side
+  std::int64_t patch_size = 2;
+  std::int64_t in_channels = 0;
+  std::int64_t dim = 1024;
+  std::int64_t depth = 28;
+  std::int64_t head_dim = 64;
+  std::int64_t multiple_of = 256;
+  std::int64_t caption_channels = 0;  ///< text width
+  double pos_interp_scale = 1.0;
+  double norm_eps = 1e-6;
+  std::vector<double> qkv_ratio = {0.5, 1.0};  ///< ends of a linspace over depth
+  std::vector<double> mlp_ratio = {0.5, 4.0};
+  std::int64_t patch_mixer_depth = 6;
+  std::int64_t patch_mixer_dim = 768;
+  double patch_mixer_qkv_ratio = 1.0;
+  double patch_mixer_mlp_ratio = 4.0;
+  std::int64_t num_experts = 8;
+  double expert_capacity = 2.0;
+  std::int64_t experts_every_n = 2;
+  void fields(core::Fields& f);
+};
+
+/// Builds the network on CPU in fp32, parameters initialised from `seed`. UserError for an impossible config.
+std::shared_ptr<Denoiser> make_denoiser(const DenoiserConfig& config, std::uint64_t seed = 0);
+/// The same with parameters left as memory is, for weights that are loaded next (buffers are filled).
+std::shared_ptr<Denoiser> make_uninitialized_denoiser(const DenoiserConfig& config);
+
+}  // namespace microdit::models

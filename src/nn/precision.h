@@ -1,0 +1,26 @@
+// Where fp32 is kept under autocast, and when the fp32 CPU kernels may be used.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <initializer_list>
+
+namespace microdit::nn {
+
+/// Autocast is off while it lives: time embedding and routing stay fp32 (design section 5).
+class Fp32Island {
+ public:
+  explicit Fp32Island(torch::Device device);
+  ~Fp32Island();
+  Fp32Island(const Fp32Island&) = delete;
+  Fp32Island& operator=(const Fp32Island&) = delete;
+
+ private:
+  c10::DeviceType type_;
+  bool was_enabled_;
+};
+
+/// True for fp32 CPU tensors without autocast. Undefined tensors do not matter.
+bool takes_cpu_kernel(std::initializer_list<torch::Tensor> tensors);
+
+}  // namespace microdit::nn

@@ -1,0 +1,167 @@
+// Finding damage in a stage folder, and whose it is.
+#include <algorithm>
+#include <set>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/hash.h"
+#include "store/manifest.h"
+#include "store/manifest_text.h"
+#include "store/sample_hash.h"
+#include "store/shard.h"
+
+namespace microdit::store {
+namespace {
+
+constexpr std::size_t kMaxListed = 20;  // damaged samples that are named one by one
+
+// The damaged sample's name, if the shard carries names and this one's can be read.
+std::string key_of(const ShardReader& shard, std::int64_t sample) {
+  if (!shard.has("key") || !shard.has("key_offsets")) return "";
+  const ColumnInfo& offsets = shard.column("key_offsets");
+  if (offsets.dtype != core::DType::i64 || sample + 1 >= offsets.rows()) return "";
+  std::int64_t range[2];
+  shard.copy_rows("key_offsets", sample, 2, std::as_writable_bytes(std::span(range)));
+  if (range[0] < 0 || range[1] < range[0] || range[1] > shard.column("key").rows()) return "";
+  std::string key(static_cast<std::size_t>(range[1] - range[0]), '\0');
+  shard.copy_rows("key", range[0], range[1] - range[0], std::as_writable_bytes(std::span(key)));
+  for (char& c : key)
+    if (static_cast<unsigned char>(c) < 0x20) c = '?';
+  return fmt::format(" (`{}`)", key);
+}
+
+std::vector<std::int64_t> damaged_samples(const ShardReader& shard) {
+  std::vector<std::int64_t> damaged;
+  if (!shard.attributes().contains("layout") || !shard.has("xxh3")) return damaged;
+  const auto now = hash_samples(shard, layout_from_json(shard.attributes()["layout"]));
+  std::vector<std::uint64_t> recorded(static_cast<std::size_t>(shard.column("xxh3").rows()));
+  shard.copy_rows("xxh3", 0, shard.column("xxh3").rows(), std::as_writable_bytes(std::span(recorded)));
+  for (std::size_t i = 0; i < now.size(); ++i)
+    if (i >= recorded.size() || recorded[i] != now[i]) damaged.push_back(static_cast<std::int64_t>(i));
+  return damaged;
+}
+
+std::string damaged_columns(const ShardReader& shard) {
+  std::string names;
+  for (const auto& [name, info] : shard.columns()) {
+    std::vector<std::byte> bytes(static_cast<std::uint64_t>(info.rows()) * info.row_bytes());
+    shard.copy_rows(name, 0, info.rows(), bytes);
+    if (!shard.matches(name, core::xxh3_64(bytes)))
+      names += fmt::format("{}`{}`", names.empty() ? "" : ", ", name);
+  }
+  return names;
+}
+
+// The file's SHA-256 is wrong: which samples does that concern?
+void examine(const std::filesystem::path& file, std::vector<Damage>& damage) {
+  const std::string name = file.filename().string();
+  try {
+    const ShardReader shard(file);
+    const std::vector<std::int64_t> samples = damaged_samples(shard);
+    for (std::size_t i = 0; i < std::min(samples.size(), kMaxListed); ++i)
+      damage.push_back({name, fmt::format("sample {}{} does not match its checksum", samples[i],
+                                          key_of(shard, samples[i]))});
+    if (samples.size() > kMaxListed)
+      damage.push_back({name, fmt::format("and {} more samples", samples.size() - kMaxListed)});
+    if (!samples.empty()) return;
+    const std::string columns = damaged_columns(shard);
+    damage.push_back({name, columns.empty()
+                                ? "SHA-256 differs, outside the samples (structure of the file)"
+                                : fmt::format("SHA-256 differs, outside the samples: {}", columns)});
+  } catch (const core::UserError& broken) {
+    damage.push_back({name, fmt::format("SHA-256 differs; {}", broken.what())});
+  }
+}
+
+void verify_shard(const std::filesystem::path& folder, const ShardEntry& shard, std::vector<Damage>& damage) {
+  const std::filesystem::path file = folder / shard.file;
+  std::error_code missing;
+  const std::uint64_t bytes = std::filesystem::file_size(file, missing);
+  if (missing) {
+    damage.push_back({shard.file, "missing"});
+  } else if (bytes != shard.bytes) {
+    damage.push_back({shard.file, fmt::format("has {} bytes, its record says {}", bytes, shard.bytes)});
+  } else if (core::sha256_file(file) != shard.sha256) {
+    examine(file, damage);
+  }
+}
+
+// Compares a small text file with what it has to be.
+void verify_text(const std::filesystem::path& folder, const std::string& name, const std::string& expected,
+                 std::vector<Damage>& damage) {
+  if (!std::filesystem::is_regular_file(folder / name)) {
+    damage.push_back({name, "missing"});
+  } else if (core::read_text(folder / name) != expected) {
+    damage.push_back({name, "differs from what manifest.jsonl says"});
+  }
+}
+
+void verify_texts(const std::filesystem::path& folder, const Manifest& manifest,
+                  std::vector<Damage>& damage) {
+  verify_text(folder, kFactsFile, facts_text(manifest.facts), damage);
+  std::set<std::string> known;
+  for (const Record& record : manifest.records) {
+    known.insert(record.item);
+    verify_text(folder, fmt::format("{}/{}.json", kRecordsFolder, record.item),
+                record_text(record, static_cast<std::int64_t>(manifest.records.size())), damage);
+  }
+  for (const std::string& item : record_names(folder))
+    if (!known.contains(item))
+      damage.push_back({fmt::format("{}/{}.json", kRecordsFolder, item), "not in manifest.jsonl"});
+}
+
+// What can be known of the records: from manifest.jsonl, or one by one while the folder is not complete.
+std::vector<Record> verified_records(const std::filesystem::path& folder, std::vector<Damage>& damage) {
+  if (std::filesystem::exists(folder / kManifestFile)) {
+    try {
+      const Manifest manifest = Manifest::read(folder);
+      verify_texts(folder, manifest, damage);
+      return manifest.records;
+    } catch (const core::UserError& broken) {
+      damage.push_back({kManifestFile, broken.what()});
+    }
+  }
+  try {
+    core::read_json(folder / kFactsFile);
+  } catch (const core::UserError& broken) {
+    damage.push_back({kFactsFile, broken.what()});
+  }
+  std::vector<Record> records;
+  for (const std::string& item : record_names(folder)) {
+    const std::string name = fmt::format("{}/{}.json", kRecordsFolder, item);
+    try {
+      records.push_back(record_from_text(core::read_text(folder / name), name));
+    } catch (const core::UserError& broken) {
+      damage.push_back({name, broken.what()});
+    }
+  }
+  return records;
+}
+
+}  // namespace
+
+std::vector<Damage> verify(const std::filesystem::path& folder) {
+  if (!std::filesystem::is_directory(folder)) core::user_error("{}: no such folder", folder.string());
+  if (!std::filesystem::exists(folder / kFactsFile) && !std::filesystem::exists(folder / kManifestFile))
+    core::user_error("{}: no stage folder (neither facts.json nor manifest.jsonl is there)", folder.string());
+  std::vector<Damage> damage;
+  const std::vector<Record> records = verified_records(folder, damage);
+  std::set<std::string> known;
+  for (const Record& record : records)
+    for (const ShardEntry& shard : record.shards) {
+      known.insert(shard.file);
+      verify_shard(folder, shard, damage);
+    }
+  // A shard without a record is work in progress, unless everything is said to be done.
+  const bool complete = std::filesystem::exists(folder / kManifestFile);
+  std::set<std::string> extra;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().extension() == ".h5" && entry.path().filename().string()[0] != '.' &&
+        !known.contains(entry.path().filename().string()))
+      extra.insert(entry.path().filename().string());
+  if (complete)
+    for (const std::string& name : extra) damage.push_back({name, "not in manifest.jsonl"});
+  return damage;
+}
+
+}  // namespace microdit::store

@@ -1,0 +1,178 @@
+// Batches, loss and closing measurements of codec training.
+#include "train/codec_task.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/seed.h"
+#include "eval/painter.h"
+#include "image/grid.h"
+
+namespace microdit::train {
+namespace {
+
+/// [-1, 1] -> 8-bit and back to [0, 255] as floats: what a viewer sees.
+torch::Tensor to_bytes(const torch::Tensor& image) { return ((image / 2 + 0.5).clamp(0, 1) * 255).round(); }
+
+std::vector<std::int64_t> first_numbers(std::int64_t count) {
+  std::vector<std::int64_t> out(static_cast<std::size_t>(count));
+  std::iota(out.begin(), out.end(), 0);
+  return out;
+}
+
+}  // namespace
+
+void CodecConfig::fields(core::Fields& f) {
+  loop.fields(f);
+  f.field("dataset", dataset, {.required = true, .help = "name under samples/ of the data root, or a folder"});
+  f.field("size", size, {.min = 8, .max = 4096, .help = "picture side in pixels"});
+  f.field("flip", flip, {.help = "mirror every second picture"});
+  f.field("l1", l1, {.min = 0, .help = "weight of the mean absolute error"});
+  f.field("kl", kl, {.min = 0, .help = "weight of the KL divergence to N(0, 1)"});
+  f.field("sigma_data", sigma_data, {.min = 0, .exclusive_min = true, .help = "std that scaled latents shall have"});
+  f.field("picture_every_steps", picture_every_steps, {.min = 0, .help = "steps between reconstruction grids; 0 = none"});
+  f.section("codec", codec);
+}
+
+std::filesystem::path samples_folder(const std::string& dataset) {
+  if (dataset.find('/') != std::string::npos) return dataset;
+  return core::data_root() / "samples" / dataset;
+}
+
+CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
+    : config_(config), device_(device),
+      pictures_(samples_folder(config.dataset), config.size, 0, static_cast<std::uint64_t>(config.loop.seed)),
+      held_out_(samples_folder(config.dataset), config.size, 1, static_cast<std::uint64_t>(config.loop.seed)),
+      net_(std::make_shared<encoders::Autoencoder>(config.codec)) {
+  if (config.size % net_->downscale() != 0) {
+    core::user_error("size={}: not divisible by the codec's downscale {}", config.size, net_->downscale());
+  }
+  net_->initialize(static_cast<std::uint64_t>(config.loop.seed));
+  net_->to(device);
+  core::log_info("pictures: {} to train, {} held out, {} px", pictures_.num_pictures(), held_out_.num_pictures(), config.size);
+}
+
+core::Json CodecTask::facts() const {
+  return {{"stage", "codec"}, {"dataset", config_.dataset}, {"size", config_.size}, {"codec", core::to_json(config_.codec)}};
+}
+
+void CodecTask::start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) {
+  next_position_ = completed * batch + offset;
+  rows_ = rows;
+  batch_ = batch;
+}
+
+torch::Tensor CodecTask::pixels(PictureSource& source, const std::vector<std::int64_t>& numbers) const {
+  const std::int64_t s = config_.size;
+  torch::Tensor bytes = torch::empty({static_cast<std::int64_t>(numbers.size()), s, s, 3}, torch::kUInt8);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const image::Image& picture = source.picture(numbers[i]);
+    std::copy(picture.pixels.begin(), picture.pixels.end(), bytes.data_ptr<std::uint8_t>() + i * picture.pixels.size());
+  }
+  return bytes.to(device_).permute({0, 3, 1, 2}).to(torch::kFloat32).mul_(2.0 / 255).sub_(1);
+}
+
+void CodecTask::next_batch() {
+  std::vector<std::int64_t> numbers;
+  positions_.clear();
+  for (std::int64_t i = 0; i < rows_; ++i) {
+    positions_.push_back(next_position_ + i);
+    numbers.push_back(pictures_.picture_at(positions_.back()));
+  }
+  next_position_ += batch_;
+  batch_B3HW_ = pixels(pictures_, numbers);
+  if (!config_.flip) return;
+  for (std::int64_t i = 0; i < rows_; ++i) {
+    const auto position = static_cast<std::uint64_t>(positions_[static_cast<std::size_t>(i)]);
+    if (core::CounterRng(static_cast<std::uint64_t>(config_.loop.seed), core::Purpose::crop, position).below(2) == 0) continue;
+    batch_B3HW_[i].copy_(batch_B3HW_[i].flip({2}).clone());
+  }
+}
+
+torch::Tensor CodecTask::loss(const Slice& slice) {
+  const torch::Tensor image = batch_B3HW_.narrow(0, slice.first, slice.count);
+  const auto moments = net_->encode_moments(image).to(torch::kFloat32).chunk(2, 1);
+  const torch::Tensor mean = moments[0];
+  const torch::Tensor log_variance = moments[1].clamp(-30, 20);
+  torch::Tensor unit = torch::empty(mean.sizes(), torch::kFloat32);
+  const std::int64_t count = unit.numel() / slice.count;
+  for (std::int64_t i = 0; i < slice.count; ++i) {
+    const auto position = static_cast<std::uint64_t>(positions_[static_cast<std::size_t>(slice.first + i)]);
+    core::CounterRng(static_cast<std::uint64_t>(config_.loop.seed), core::Purpose::codec_sample, position)
+        .fill_normal({unit.data_ptr<float>() + i * count, static_cast<std::size_t>(count)});
+  }
+  const torch::Tensor latent = mean + (0.5 * log_variance).exp() * unit.to(device_);
+  const torch::Tensor error = net_->decode(latent).to(torch::kFloat32) - image;
+  const torch::Tensor kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean();
+  return error.square().mean() + config_.l1 * error.abs().mean() + config_.kl * kl;
+}
+
+torch::Tensor CodecTask::reconstruct(const torch::Tensor& image_B3HW) const {
+  return net_->decode(net_->encode_moments(image_B3HW).chunk(2, 1)[0]);
+}
+
+std::optional<image::Image> CodecTask::picture(std::int64_t step) {
+  torch::NoGradGuard no_grad;
+  const std::int64_t count = std::min<std::int64_t>(8, held_out_.num_pictures());
+  const torch::Tensor originals = pixels(held_out_, first_numbers(count));
+  const torch::Tensor both = torch::cat({originals, reconstruct(originals)});
+  const auto pictures = eval::to_images(to_bytes(both).to(torch::kUInt8).permute({0, 2, 3, 1}));
+  return image::grid(pictures, {}, {.columns = count, .title = fmt::format("step {}: held-out pictures and reconstructions", step)});
+}
+
+std::pair<double, double> CodecTask::held_out_psnr() {
+  double squares = 0;
+  double mean_db = 0;
+  const std::int64_t count = held_out_.num_pictures();
+  const double per_picture = 3.0 * static_cast<double>(config_.size * config_.size);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const torch::Tensor original = pixels(held_out_, {i});
+    const double sum = (to_bytes(reconstruct(original)) - to_bytes(original)).square().sum().item<double>();
+    squares += sum;
+    mean_db += 10 * std::log10(255.0 * 255.0 / std::max(1e-3, sum / per_picture)) / static_cast<double>(count);
+  }
+  const double mse = squares / (per_picture * static_cast<double>(count));
+  return {10 * std::log10(255.0 * 255.0 / std::max(1e-3, mse)), mean_db};
+}
+
+double CodecTask::latent_std() {
+  // Of the posterior means of up to 2,048 training pictures.
+  const std::int64_t count = std::min<std::int64_t>(2048, pictures_.num_pictures());
+  double sum = 0;
+  double squares = 0;
+  double values = 0;
+  for (std::int64_t first = 0; first < count; first += 32) {
+    std::vector<std::int64_t> numbers = first_numbers(std::min<std::int64_t>(32, count - first));
+    for (std::int64_t& n : numbers) n += first;
+    const torch::Tensor mean = net_->encode_moments(pixels(pictures_, numbers)).chunk(2, 1)[0].to(torch::kFloat64);
+    sum += mean.sum().item<double>();
+    squares += mean.square().sum().item<double>();
+    values += static_cast<double>(mean.numel());
+  }
+  return std::sqrt(squares / values - (sum / values) * (sum / values));
+}
+
+void CodecTask::finish(const std::filesystem::path& run_folder) {
+  torch::NoGradGuard no_grad;
+  const double std_dev = latent_std();
+  const auto [psnr, mean_psnr] = held_out_psnr();
+  net_->config().scaling_factor = config_.sigma_data / std_dev;
+  net_->config().sample_size = config_.size;
+  std::filesystem::create_directories(run_folder / "codec");
+  encoders::save_autoencoder(run_folder / "codec", *net_, true);
+  core::Json metrics;
+  metrics["held_out_psnr_db"] = psnr;
+  metrics["held_out_psnr_mean_of_pictures_db"] = mean_psnr;
+  metrics["held_out_pictures"] = held_out_.num_pictures();
+  metrics["size"] = config_.size;
+  metrics["latent_std"] = std_dev;
+  metrics["scaling_factor"] = net_->config().scaling_factor;
+  core::write_json(run_folder / "metrics.json", metrics);
+  core::log_info("held-out PSNR {:.2f} dB at {} px ({} pictures), latent std {:.4f}, codec in {}", psnr, config_.size,
+                 held_out_.num_pictures(), std_dev, (run_folder / "codec").string());
+}
+
+}  // namespace microdit::train

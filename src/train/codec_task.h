@@ -1,0 +1,65 @@
+// Training an AutoencoderKL on the pictures of a samples folder.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "encoders/image_codec.h"
+#include "train/picture_source.h"
+#include "train/train_config.h"
+#include "train/train_task.h"
+
+namespace microdit::train {
+
+/// train_codec: loss = MSE + l1 * L1 + kl * KL (means over elements; pixels in [-1, 1]).
+struct CodecConfig {
+  LoopConfig loop;
+  std::string dataset;           ///< samples/<dataset> under the data root, or a path
+  std::int64_t size = 64;        ///< picture side in pixels
+  bool flip = true;              ///< mirror every second picture (by counter)
+  double l1 = 0.5;
+  double kl = 1e-4;
+  double sigma_data = 0.5;       ///< scaling_factor = sigma_data / std of the training latents
+  std::int64_t picture_every_steps = 0;
+  encoders::AutoencoderConfig codec;
+  void fields(core::Fields& f);
+};
+
+class CodecTask : public TrainTask {
+ public:
+  CodecTask(const CodecConfig& config, torch::Device device);
+
+  torch::nn::Module& module() override { return *net_; }
+  core::Json facts() const override;
+  void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) override;
+  void next_batch() override;
+  torch::Tensor loss(const Slice& slice) override;
+  /// Held-out originals above their reconstructions.
+  std::optional<image::Image> picture(std::int64_t step) override;
+  /// Measures the latents' std (scaling factor) and the held-out PSNR; writes run/codec/ and run/metrics.json.
+  void finish(const std::filesystem::path& run_folder) override;
+  double waited_s() const override { return 0; }
+
+ private:
+  torch::Tensor pixels(PictureSource& source, const std::vector<std::int64_t>& pictures) const;
+  torch::Tensor reconstruct(const torch::Tensor& image_B3HW) const;
+  /// PSNR over all held-out pixels, and the mean of the pictures' own.
+  std::pair<double, double> held_out_psnr();
+  double latent_std();
+
+  const CodecConfig config_;
+  torch::Device device_;
+  PictureSource pictures_;
+  PictureSource held_out_;
+  std::shared_ptr<encoders::Autoencoder> net_;
+  std::int64_t next_position_ = 0;
+  std::int64_t rows_ = 0;
+  std::int64_t batch_ = 0;
+  torch::Tensor batch_B3HW_;
+  std::vector<std::int64_t> positions_;
+};
+
+std::filesystem::path samples_folder(const std::string& dataset);
+
+}  // namespace microdit::train

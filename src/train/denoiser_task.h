@@ -1,0 +1,47 @@
+// Training a denoiser on a stream of latents.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "diffusion/objective.h"
+#include "eval/painter.h"
+#include "models/denoiser.h"
+#include "stream/latent_stream.h"
+#include "train/train_config.h"
+#include "train/train_task.h"
+
+namespace microdit::train {
+
+class DenoiserTask : public TrainTask {
+ public:
+  /// Opens the streams, completes `config.model` from their facts (UserError where the config states another value),
+  /// builds the network.
+  DenoiserTask(TrainConfig& config, torch::Device device);
+
+  torch::nn::Module& module() override { return *model_; }
+  core::Json facts() const override { return facts_; }
+  void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) override;
+  void next_batch() override;
+  torch::Tensor loss(const Slice& slice) override;
+  std::optional<image::Image> picture(std::int64_t step) override;
+  void finish(const std::filesystem::path& run_folder) override;
+  double waited_s() const override { return stream_->waited_s(); }
+
+ private:
+  diffusion::NoiseDraw draw(const Slice& slice) const;
+
+  std::unique_ptr<stream::LatentStream> stream_;
+  const TrainConfig config_;  ///< completed from the stream's facts
+  torch::Device device_;
+  std::shared_ptr<models::Denoiser> model_;
+  diffusion::Objective objective_;
+  core::Json facts_;
+  stream::Batch batch_;
+  std::unique_ptr<eval::Painter> painter_;  ///< made with the first picture
+};
+
+/// The folder of a dataset's latents: a path as given, or data_root()/latents/NAME.
+std::filesystem::path latents_folder(const std::string& dataset);
+
+}  // namespace microdit::train

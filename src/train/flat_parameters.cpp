@@ -1,0 +1,53 @@
+// Layout of the flat buffers.
+#include "train/flat_parameters.h"
+
+#include "core/error.h"
+
+namespace microdit::train {
+namespace {
+
+constexpr std::int64_t kLine = 16;  // floats in a cache line
+
+std::int64_t round_up(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+}  // namespace
+
+FlatParameters::FlatParameters(torch::nn::Module& module, int num_ranks, std::int64_t bucket_bytes,
+                               torch::Device device) {
+  const auto named = module.named_parameters();
+  const std::int64_t unit = kLine * num_ranks;
+  std::int64_t at = 0;
+  Bucket bucket;
+  for (const auto& item : named) {
+    const torch::Tensor& p = item.value();
+    core::check(p.scalar_type() == torch::kFloat32, "parameter {} is not fp32", item.key());
+    placements_.push_back({item.key(), p.sizes().vec(), at, p.numel()});
+    num_parameters_ += p.numel();
+    at = round_up(at + p.numel(), kLine);
+    if ((at - bucket.offset) * static_cast<std::int64_t>(sizeof(float)) >= bucket_bytes) {
+      at = bucket.offset + round_up(at - bucket.offset, unit);
+      bucket.count = at - bucket.offset;
+      buckets_.push_back(bucket);
+      bucket = {at, 0};
+    }
+  }
+  if (at > bucket.offset) {
+    at = bucket.offset + round_up(at - bucket.offset, unit);
+    bucket.count = at - bucket.offset;
+    buckets_.push_back(bucket);
+  }
+  const auto options = torch::TensorOptions().dtype(torch::kFloat32).device(device);
+  weights_ = torch::zeros({at}, options);
+  gradients_ = torch::zeros({at}, options);
+  torch::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < placements_.size(); ++i) {
+    const Placement& place = placements_[i];
+    torch::Tensor p = named[i].value();
+    torch::Tensor view = weights_.narrow(0, place.offset, place.count).view(place.shape);
+    view.copy_(p);
+    p.set_data(view);
+    p.mutable_grad() = gradients_.narrow(0, place.offset, place.count).view(place.shape);
+  }
+}
+
+}  // namespace microdit::train

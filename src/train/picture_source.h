@@ -1,0 +1,44 @@
+// Pictures of a samples folder, decoded at one size, in an order that is a function of (seed, epoch, position).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "image/image.h"
+#include "store/shard.h"
+
+namespace microdit::train {
+
+class PictureSource {
+ public:
+  /// `split`: 0 train, 1 held out. Pictures are kept decoded up to `cache_bytes`; beyond that they are decoded anew each time.
+  /// UserError: incomplete folder, no pictures in the split.
+  PictureSource(const std::filesystem::path& folder, std::int64_t size, int split, std::uint64_t seed,
+                std::size_t cache_bytes = std::size_t{2} << 30);
+
+  std::int64_t num_pictures() const { return static_cast<std::int64_t>(places_.size()); }
+  /// Which picture stream position `position` shows: a fresh shuffle per epoch.
+  std::int64_t picture_at(std::int64_t position);
+  /// Picture i at size x size.
+  const image::Image& picture(std::int64_t i);
+
+ private:
+  struct Place {
+    std::size_t shard;
+    std::int64_t row;
+  };
+  image::Image load(const Place& place) const;
+
+  std::int64_t size_;
+  std::uint64_t seed_;
+  std::size_t room_;
+  std::vector<store::ShardReader> shards_;
+  std::vector<Place> places_;
+  std::vector<image::Image> cache_;  ///< empty image = not cached
+  image::Image uncached_;
+  std::int64_t epoch_ = -1;
+  std::vector<std::int32_t> order_;  ///< of epoch_
+};
+
+}  // namespace microdit::train

@@ -1,0 +1,192 @@
+// Collectives and the optimizer pass over flat buffers.
+#include "train/sharding.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace microdit::train {
+namespace {
+
+dist::FloatBuffer buffer(const torch::Tensor& tensor, std::int64_t offset, std::int64_t count, void* stream) {
+  return {tensor.data_ptr<float>() + offset, count, tensor.is_cuda(), stream};
+}
+
+double sum_of_squares(const torch::Tensor& values, std::int64_t offset, std::int64_t count) {
+  if (values.is_cuda()) return values.narrow(0, offset, count).to(torch::kFloat64).square().sum().item<double>();
+  return nn::sum_of_squares_cpu(values.data_ptr<float>() + offset, count);
+}
+
+}  // namespace
+
+ShardedOptimizer::ShardedOptimizer(FlatParameters& flat, dist::Communicator& comm, bool shard_state, bool with_ema)
+    : flat_(flat), comm_(comm), shard_state_(shard_state) {
+  std::int64_t state_count = 0;
+  std::int64_t largest = 0;
+  for (const Bucket& bucket : flat.buckets()) {
+    own_.push_back(own_piece(bucket));
+    Piece held = shard_state ? own_.back() : Piece{bucket.offset, 0, bucket.count};
+    held.state_offset = state_count;
+    state_count += held.count;
+    held_.push_back(held);
+    largest = std::max(largest, own_.back().count);
+  }
+  const auto options = flat.weights().options();
+  exp_avg_ = torch::zeros({state_count}, options);
+  exp_avg_sq_ = torch::zeros({state_count}, options);
+  if (with_ema) ema_ = torch::zeros({state_count}, options);
+  if (comm.size() > 1) reduced_ = torch::empty({largest}, options);
+  if (with_ema) reset_ema();
+}
+
+ShardedOptimizer::Piece ShardedOptimizer::own_piece(const Bucket& bucket) const {
+  const std::int64_t count = bucket.count / comm_.size();
+  return {bucket.offset + comm_.rank() * count, 0, count};
+}
+
+void* ShardedOptimizer::stream() const { return nullptr; }
+
+double ShardedOptimizer::reduce_gradients() {
+  torch::Tensor& gradients = flat_.gradients();
+  double norm2 = 0;
+  for (std::size_t i = 0; i < own_.size(); ++i) {
+    const Bucket& bucket = flat_.buckets()[i];
+    const Piece& own = own_[i];
+    if (comm_.size() > 1) {
+      comm_.reduce_scatter_sum(buffer(gradients, bucket.offset, bucket.count, stream()),
+                               buffer(reduced_, 0, own.count, stream()));
+      gradients.narrow(0, own.flat_offset, own.count).copy_(reduced_.narrow(0, 0, own.count));
+      if (!shard_state_) {
+        comm_.all_gather(buffer(gradients, own.flat_offset, own.count, stream()),
+                         buffer(gradients, bucket.offset, bucket.count, stream()));
+      }
+    }
+    norm2 += sum_of_squares(gradients, own.flat_offset, own.count);
+  }
+  return norm2;
+}
+
+void ShardedOptimizer::update(const nn::AdamWStep& step) {
+  const bool cuda = flat_.weights().is_cuda();
+  for (std::size_t i = 0; i < held_.size(); ++i) {
+    const Piece& held = held_[i];
+    nn::AdamWBuffers b;
+    b.weights = flat_.weights().data_ptr<float>() + held.flat_offset;
+    b.gradients = flat_.gradients().data_ptr<float>() + held.flat_offset;
+    b.exp_avg = exp_avg_.data_ptr<float>() + held.state_offset;
+    b.exp_avg_sq = exp_avg_sq_.data_ptr<float>() + held.state_offset;
+    b.ema = ema_.defined() ? ema_.data_ptr<float>() + held.state_offset : nullptr;
+    b.count = held.count;
+    cuda ? nn::adamw_cuda(b, step, stream()) : nn::adamw_cpu(b, step);
+    if (shard_state_ && comm_.size() > 1) {
+      const Bucket& bucket = flat_.buckets()[i];
+      comm_.all_gather(buffer(flat_.weights(), held.flat_offset, held.count, stream()),
+                       buffer(flat_.weights(), bucket.offset, bucket.count, stream()));
+    }
+  }
+}
+
+void ShardedOptimizer::reset_ema() {
+  torch::NoGradGuard no_grad;
+  for (const Piece& held : held_) {
+    ema_.narrow(0, held.state_offset, held.count).copy_(flat_.weights().narrow(0, held.flat_offset, held.count));
+  }
+}
+
+void ShardedOptimizer::gather(torch::Tensor& flat_values, const torch::Tensor& state) {
+  for (std::size_t i = 0; i < held_.size(); ++i) {
+    const Piece& held = held_[i];
+    flat_values.narrow(0, held.flat_offset, held.count).copy_(state.narrow(0, held.state_offset, held.count));
+    if (shard_state_ && comm_.size() > 1) {
+      const Bucket& bucket = flat_.buckets()[i];
+      comm_.all_gather(buffer(flat_values, held.flat_offset, held.count, stream()),
+                       buffer(flat_values, bucket.offset, bucket.count, stream()));
+    }
+  }
+}
+
+std::vector<checkpoint::Part> ShardedOptimizer::parts() const {
+  // One host copy per tensor kind; the writer then works from parts of it.
+  std::vector<std::pair<std::string, torch::Tensor>> kinds = {{"exp_avg", exp_avg_}, {"exp_avg_sq", exp_avg_sq_}};
+  if (ema_.defined()) kinds.emplace_back("ema", ema_);
+  std::vector<checkpoint::Part> parts;
+  const auto add = [&](const std::string& kind, const torch::Tensor& values, std::size_t piece, bool is_state) {
+    const Piece& own = own_[piece];
+    const std::int64_t shift = is_state ? held_[piece].state_offset - held_[piece].flat_offset : 0;
+    for (const Placement& place : flat_.placements()) {
+      const std::int64_t begin = std::max(place.offset, own.flat_offset);
+      const std::int64_t end = std::min(place.offset + place.count, own.flat_offset + own.count);
+      if (begin >= end) continue;
+      checkpoint::Part part{kind + "/" + place.name, place.shape, begin - place.offset, {}};
+      const float* first = values.data_ptr<float>() + begin + shift;
+      part.values.assign(first, first + (end - begin));
+      parts.push_back(std::move(part));
+    }
+  };
+  const torch::Tensor weights = flat_.weights().cpu();
+  for (std::size_t i = 0; i < own_.size(); ++i) add("weights", weights, i, false);
+  for (const auto& [kind, state] : kinds) {
+    const torch::Tensor host = state.cpu();
+    for (std::size_t i = 0; i < own_.size(); ++i) add(kind, host, i, true);
+  }
+  return parts;
+}
+
+void ShardedOptimizer::copy_in(const checkpoint::Reader& reader, const std::string& kind, torch::Tensor& state) {
+  torch::Tensor host = torch::zeros({state.numel()}, torch::kFloat32);
+  for (const Piece& held : held_) {
+    for (const Placement& place : flat_.placements()) {
+      const std::int64_t begin = std::max(place.offset, held.flat_offset);
+      const std::int64_t end = std::min(place.offset + place.count, held.flat_offset + held.count);
+      if (begin >= end) continue;
+      float* out = host.data_ptr<float>() + held.state_offset + begin - held.flat_offset;
+      reader.read(kind + "/" + place.name, begin - place.offset, {out, static_cast<std::size_t>(end - begin)});
+    }
+  }
+  state.copy_(host);
+}
+
+void ShardedOptimizer::load(const checkpoint::Reader& reader, const Load& what) {
+  torch::NoGradGuard no_grad;
+  torch::Tensor host = torch::zeros({flat_.total()}, torch::kFloat32);
+  for (const Placement& place : flat_.placements()) {
+    const std::string name = what.weights + "/" + place.name;
+    const auto found = reader.tensors().find(name);
+    if (found == reader.tensors().end()) {
+      core::user_error("{}: holds no {}; it is a checkpoint of another model", reader.folder().string(), name);
+    }
+    if (found->second != place.shape) {
+      core::user_error("{}: {} has shape [{}], this model needs [{}]; it is a checkpoint of another model",
+                       reader.folder().string(), name, fmt::join(found->second, ", "), fmt::join(place.shape, ", "));
+    }
+    reader.read(name, 0, {host.data_ptr<float>() + place.offset, static_cast<std::size_t>(place.count)});
+  }
+  flat_.weights().copy_(host);
+  if (what.moments) {
+    copy_in(reader, "exp_avg", exp_avg_);
+    copy_in(reader, "exp_avg_sq", exp_avg_sq_);
+  }
+  if (!ema_.defined()) return;
+  if (what.ema && reader.has("ema/" + flat_.placements().front().name)) {
+    copy_in(reader, "ema", ema_);
+  } else {
+    reset_ema();
+  }
+}
+
+ShardedOptimizer::EmaScope::EmaScope(ShardedOptimizer& optimizer) : optimizer_(optimizer) {
+  if (!optimizer.has_ema()) return;
+  torch::NoGradGuard no_grad;
+  kept_ = optimizer.flat_.weights().clone();
+  optimizer.gather(optimizer.flat_.weights(), optimizer.ema_);
+}
+
+ShardedOptimizer::EmaScope::~EmaScope() {
+  if (!kept_.defined()) return;
+  torch::NoGradGuard no_grad;
+  optimizer_.flat_.weights().copy_(kept_);
+}
+
+}  // namespace microdit::train

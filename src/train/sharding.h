@@ -1,0 +1,71 @@
+// Who holds which piece of the optimizer, and the collectives of a step. `none`: every rank holds all; `grad_op`: each
+// rank holds 1/R of master weights, moments and average. Both do the same arithmetic in the same order: same bits.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "dist/communicator.h"
+#include "nn/kernels/adamw.h"
+#include "train/flat_parameters.h"
+
+namespace microdit::train {
+
+class ShardedOptimizer {
+ public:
+  ShardedOptimizer(FlatParameters& flat, dist::Communicator& comm, bool shard_state, bool with_ema);
+
+  /// Sums gradients over ranks (reduce-scatter, in rank order). Returns this rank's share of the squared norm.
+  double reduce_gradients();
+  /// Clip scale, AdamW and average over the held state, then the new weights on every rank.
+  void update(const nn::AdamWStep& step);
+  /// Sets the average to the weights (at the start, or before ema.start_step).
+  void reset_ema();
+  bool has_ema() const { return ema_.defined(); }
+
+  /// This rank's parts for a checkpoint: its piece of weights, moments and average, copied.
+  std::vector<checkpoint::Part> parts() const;
+  /// Which of a checkpoint's tensors to take.
+  struct Load {
+    std::string weights = "weights";  ///< "weights" or "ema"
+    bool moments = true;
+    bool ema = true;  ///< else the average starts at the weights
+  };
+  void load(const checkpoint::Reader& reader, const Load& what);
+
+  /// Swaps the averaged weights into the module on every rank (collective) while it lives.
+  class EmaScope {
+   public:
+    explicit EmaScope(ShardedOptimizer& optimizer);
+    ~EmaScope();
+
+   private:
+    ShardedOptimizer& optimizer_;
+    torch::Tensor kept_;
+  };
+
+ private:
+  struct Piece {
+    std::int64_t flat_offset = 0;   ///< in the flat buffers
+    std::int64_t state_offset = 0;  ///< in the state tensors
+    std::int64_t count = 0;
+  };
+  Piece own_piece(const Bucket& bucket) const;
+  void gather(torch::Tensor& flat_values, const torch::Tensor& state);
+  void* stream() const;
+  void copy_in(const checkpoint::Reader& reader, const std::string& kind, torch::Tensor& state);
+
+  FlatParameters& flat_;
+  dist::Communicator& comm_;
+  bool shard_state_;
+  std::vector<Piece> held_;  ///< what the state tensors cover
+  std::vector<Piece> own_;   ///< this rank's piece of each bucket (norm, reduce, checkpoint)
+  torch::Tensor exp_avg_, exp_avg_sq_, ema_;
+  torch::Tensor reduced_;  ///< scratch for one bucket's piece
+};
+
+}  // namespace microdit::train

@@ -1,0 +1,43 @@
+// What a training loop trains: a module, a loss over a slice of the global batch, pictures to look at.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "core/json.h"
+#include "image/image.h"
+
+namespace microdit::train {
+
+/// Rows [first, first + count) of the rank's share of one step's batch.
+struct Slice {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+};
+
+class TrainTask {
+ public:
+  virtual ~TrainTask() = default;
+  virtual torch::nn::Module& module() = 0;
+  /// What runs/NAME/facts.json will say: all that generation and evaluation need beside the checkpoint.
+  virtual core::Json facts() const = 0;
+  /// Announces that steps will be asked for from `completed` on (0-based), `rows` rows each, beginning at stream position
+  /// completed * batch + offset.
+  virtual void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) = 0;
+  /// Fetches the batch of the next step.
+  virtual void next_batch() = 0;
+  /// Mean loss (fp32 scalar with graph) over a slice of the fetched batch.
+  virtual torch::Tensor loss(const Slice& slice) = 0;
+  /// A picture to look at with the module's present weights, or none. Called on every rank in step; rank 0's is kept.
+  virtual std::optional<image::Image> picture(std::int64_t step) = 0;
+  /// After the last step, with the averaged weights in the module, on rank 0: outputs other than the checkpoint.
+  virtual void finish(const std::filesystem::path& run_folder) = 0;
+  /// Seconds spent waiting for data since start().
+  virtual double waited_s() const = 0;
+};
+
+}  // namespace microdit::train

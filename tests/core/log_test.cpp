@@ -1,0 +1,55 @@
+// What reaches stderr, from which rank.
+#include "core/log.h"
+
+#include <gmock/gmock.h>
+
+#include "core/stop_flag.h"
+
+#include <csignal>
+
+namespace microdit::core {
+namespace {
+
+using testing::MatchesRegex;
+
+template <class Run>
+std::string lines_of(Run run) {
+  testing::internal::CaptureStderr();
+  run();
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(Log, RankZeroSpeaks) {
+  start_log(0, 4);
+  EXPECT_THAT(lines_of([] { log_info("step {} {{}}", 3); }), MatchesRegex("\\[[0-9:]+\\] step 3 \\{\\}\n"));
+  EXPECT_THAT(lines_of([] { log_warn("low disk"); }), MatchesRegex("\\[[0-9:]+\\] warning: low disk\n"));
+  EXPECT_THAT(lines_of([] { log_error("gone"); }), MatchesRegex("\\[[0-9:]+\\] error: gone\n"));
+  EXPECT_EQ(lines_of([] { log_line(LogLevel::debug, "detail"); }), "");
+}
+
+TEST(Log, OtherRanksOnlyWarnAndFail) {
+  start_log(3, 4, LogLevel::debug);
+  EXPECT_EQ(lines_of([] { log_info("step"); }), "");
+  EXPECT_THAT(lines_of([] { log_warn("slow"); }), MatchesRegex("\\[[0-9:]+\\] \\[rank 3\\] warning: slow\n"));
+  start_log(0, 1);
+}
+
+TEST(Log, DebugWhenAskedFor) {
+  start_log(0, 1, LogLevel::debug);
+  EXPECT_THAT(lines_of([] { log_line(LogLevel::debug, "x"); }), MatchesRegex("\\[[0-9:]+\\] debug: x\n"));
+  start_log(0, 1);
+}
+
+TEST(StopFlag, BothSignalsSetIt) {
+  for (int signal : {SIGUSR1, SIGTERM}) {
+    static StopFlag flags[2];
+    StopFlag& flag = flags[signal == SIGTERM];
+    stop_on_signals(flag);
+    EXPECT_FALSE(flag.requested());
+    std::raise(signal);
+    EXPECT_TRUE(flag.requested());
+  }
+}
+
+}  // namespace
+}  // namespace microdit::core

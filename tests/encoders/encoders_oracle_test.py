@@ -1,0 +1,128 @@
+"""Codec and text encoder against Python's diffusers and transformers, both ways. Skips where they are not installed."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree
+
+try:
+    import torch
+    from diffusers import AutoencoderKL
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoTokenizer, BertModel
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
+BIN = pathlib.Path(os.environ.get("MICRODIT_BIN", SOURCE / "build/bin"))
+ANNOTATIONS = pathlib.Path("/usr/share/unicode/cldr/common/annotations/en.xml")
+LENGTH = 24
+TOLERANCE = 1e-4
+
+CODECS = {
+    "plain": dict(mid_block_add_attention=False, use_quant_conv=False, use_post_quant_conv=False),
+    "full": dict(),
+    "attention_only": dict(use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1),
+    "quant_only": dict(mid_block_add_attention=False, layers_per_block=2),
+}
+
+
+def lay_out_codec(folder, changes):
+    torch.manual_seed(0)
+    widths = (8, 16, 24)
+    net = AutoencoderKL(down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+                        block_out_channels=widths, norm_num_groups=4, latent_channels=5, scaling_factor=0.7, **changes)
+    with torch.no_grad():  # norms away from 1 and 0
+        for name, parameter in net.named_parameters():
+            if "norm" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+    net.save_pretrained(folder / "theirs")
+    save_file({"image": torch.rand(2, 3, 32, 24) * 2 - 1, "latent": torch.randn(2, 5, 8, 6)},
+              folder / "input.safetensors")
+
+
+def check_close(name, ours, theirs):
+    assert ours.shape == theirs.shape, (name, ours.shape, theirs.shape)
+    worst = (ours - theirs).abs().max().item()
+    print(f"{name}: largest difference {worst:.2e}, largest value {theirs.abs().max().item():.2f}")
+    assert worst <= TOLERANCE, name
+
+
+def check_codec(folder):
+    given = load_file(folder / "input.safetensors")
+    for side in ("theirs", "ours"):
+        net = AutoencoderKL.from_pretrained(folder / side)
+        here = load_file(folder / f"{side}_here.safetensors")
+        with torch.no_grad():
+            moments = net.encode(given["image"]).latent_dist.parameters
+            picture = net.decode(given["latent"]).sample
+        check_close(f"{folder.name} {side} encode", here["moments"], moments)
+        check_close(f"{folder.name} {side} decode", here["picture"], picture)
+    ours = AutoencoderKL.from_pretrained(folder / "ours").config
+    theirs = AutoencoderKL.from_pretrained(folder / "theirs").config
+    for key in ("scaling_factor", "shift_factor", "latent_channels", "mid_block_add_attention", "use_quant_conv"):
+        assert ours[key] == theirs[key], key
+
+
+def spellings():
+    """Texts that stress cleaning and splitting, one per rule and per stretch of Unicode."""
+    texts = ["", "  ", "[SEP] literally [MASK]!", "ＦＵＬＬ width", "İstanbul ΣΑΣ ẞ", "a\u0301e\u0308\u0327", "ﬁ ﬂ ½",
+             "नमस्ते", "한국어 テスト カ゛", "x" * 100, "x" * 101, "a\u200db\ufe0fc", "tab\tnew\nline\r", "€100 ~50% `x` ^y_z"]
+    texts += [f"a{chr(c)}b {chr(c)}" for c in range(0x20, 0x3100)]
+    return texts
+
+
+def lay_out_text(place, folder):
+    names = [a.text for a in xml.etree.ElementTree.parse(ANNOTATIONS).iter("annotation") if a.get("type") == "tts"] \
+        if ANNOTATIONS.exists() else ["man: medium-dark skin tone", "flag: Côte d’Ivoire", "keycap: #", "grinning face"]
+    (place / "text.json").write_text(json.dumps(
+        {"folder": str(folder), "captions": names, "length": LENGTH, "spellings": spellings()}))
+    return names
+
+
+def check_text(place, folder, names):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = BertModel.from_pretrained(folder).eval()
+    here = load_file(place / "text.safetensors")
+    rows = tokenizer(names, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
+    assert torch.equal(here["ids"].long(), rows["input_ids"]), "ids differ"
+    worst = 0.0
+    with torch.no_grad():
+        for begin in range(0, len(names), 256):
+            part = {key: value[begin:begin + 256] for key, value in rows.items()}
+            states = model(**part).last_hidden_state * part["attention_mask"].unsqueeze(2)
+            worst = max(worst, (here["states"][begin:begin + 256] - states).abs().max().item())
+    print(f"{len(names)} captions: ids identical, largest difference of states {worst:.2e}")
+    assert worst <= TOLERANCE
+    texts = spellings()
+    expected = tokenizer(texts)["input_ids"]
+    found = json.loads((place / "spellings_here.json").read_text())
+    wrong = [(t, f, e) for t, f, e in zip(texts, found, expected) if f != e]
+    print(f"{len(texts)} spellings: {len(wrong)} differ")
+    assert not wrong, wrong[:5]
+
+
+def main():
+    torch.set_num_threads(2)
+    weights = SOURCE / "data/weights/all-MiniLM-L6-v2"
+    with tempfile.TemporaryDirectory() as name:
+        place = pathlib.Path(name)
+        for codec, changes in CODECS.items():
+            (place / codec).mkdir()
+            lay_out_codec(place / codec, changes)
+        has_text = (weights / "model.safetensors").exists()
+        names = lay_out_text(place, weights) if has_text else []
+        subprocess.run([BIN / "test_encoders", "--gtest_filter=Oracle.*"], check=True,
+                       env={**os.environ, "MICRODIT_ORACLE_DIR": str(place)}, stdout=subprocess.DEVNULL)
+        for codec in CODECS:
+            check_codec(place / codec)
+        if has_text:
+            check_text(place, weights, names)
+        else:
+            print(f"text part left out: no {weights / 'model.safetensors'}")
+
+
+main()

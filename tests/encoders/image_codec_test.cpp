@@ -1,0 +1,189 @@
+// Codec folders: written, read back, old names, variants, shards, and what is refused.
+#include "encoders/image_codec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "encoders/temporary_folder.h"
+#include "nn/state_dict.h"
+
+namespace microdit::encoders {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kWeights = "diffusion_pytorch_model.safetensors";
+
+class CodecFolder : public testing::Test {
+ protected:
+  CodecFolder() {
+    AutoencoderConfig c;
+    c.block_out_channels = {8, 16};
+    c.norm_num_groups = 4;
+    c.latent_channels = 3;
+    c.scaling_factor = 1.25;
+    c.shift_factor = 0.125;
+    net_ = std::make_shared<Autoencoder>(c);
+    net_->initialize(5);
+    save_autoencoder(folder(), *net_, false);
+    torch::manual_seed(2);
+    pixels_ = torch::randint(0, 256, {2, 8, 12, 3}, torch::kUInt8);
+  }
+  const std::filesystem::path& folder() const { return place_.path(); }
+  std::string refusal() const {
+    return message_of<core::UserError>([&] { load_image_codec(folder()); });
+  }
+  void edit_config(const std::function<void(core::Json&)>& edit) const {
+    core::Json json = core::read_json(folder() / "config.json");
+    edit(json);
+    core::write_json(folder() / "config.json", json);
+  }
+  TemporaryFolder place_;
+  std::shared_ptr<Autoencoder> net_;
+  torch::Tensor pixels_;
+};
+
+TEST_F(CodecFolder, ReadsBackWhatItWrote) {
+  const auto codec = load_image_codec(folder());
+  const ImageCodec original(net_, folder());
+  EXPECT_EQ(codec->config().shift_factor, 0.125);
+  EXPECT_EQ(codec->config().block_out_channels, net_->config().block_out_channels);
+  EXPECT_TRUE(torch::equal(codec->encode(pixels_), original.encode(pixels_)));
+  for (const auto& p : codec->net().parameters()) EXPECT_FALSE(p.requires_grad());
+}
+
+TEST_F(CodecFolder, HalfPrecisionIsReadToSingle) {
+  save_autoencoder(folder(), *net_, true);
+  EXPECT_EQ(nn::load_tensors(folder() / kWeights).begin()->second.scalar_type(), torch::kFloat16);
+  const auto codec = load_image_codec(folder());
+  const auto expected = ImageCodec(net_, folder()).encode(pixels_);
+  EXPECT_EQ(codec->net().parameters().front().scalar_type(), torch::kFloat32);
+  EXPECT_LT((codec->encode(pixels_) - expected).abs().max().item<double>(), 2e-2);
+}
+
+TEST_F(CodecFolder, EncodeScalesTheMeanAndSamplesWithNoise) {
+  const auto codec = load_image_codec(folder());
+  const torch::NoGradGuard no_grad;
+  const auto image = pixels_.to(torch::kFloat32).permute({0, 3, 1, 2}) / 127.5 - 1;
+  const auto moments = net_->encode_moments(image);
+  const auto mean = moments.narrow(1, 0, 3), log_variance = moments.narrow(1, 3, 3);
+  EXPECT_LT((codec->encode(pixels_) - (mean - 0.125) * 1.25).abs().max().item<double>(), 1e-5);
+  const auto noise = torch::randn_like(mean);
+  const auto sample = (mean + (0.5 * log_variance).exp() * noise - 0.125) * 1.25;
+  EXPECT_LT((codec->encode(pixels_, noise) - sample).abs().max().item<double>(), 1e-5);
+}
+
+TEST_F(CodecFolder, DecodeUndoesTheScalingAndRounds) {
+  const auto codec = load_image_codec(folder());
+  const torch::NoGradGuard no_grad;
+  const auto z = torch::randn({2, 3, 4, 6});
+  const auto expected = ((net_->decode(z / 1.25 + 0.125) / 2 + 0.5).clamp(0, 1) * 255).round().permute({0, 2, 3, 1});
+  const auto picture = codec->decode(z);
+  EXPECT_EQ(picture.scalar_type(), torch::kUInt8);
+  EXPECT_EQ(picture.sizes(), (at::IntArrayRef{2, 8, 12, 3}));
+  EXPECT_LE((picture.to(torch::kFloat32) - expected).abs().max().item<double>(), 1.0);
+  EXPECT_LT((picture.to(torch::kFloat32) - expected).abs().mean().item<double>(), 0.01);
+}
+
+TEST_F(CodecFolder, DescribesItself) {
+  const core::Json facts = load_image_codec(folder())->describe();
+  EXPECT_EQ(facts["kind"], "AutoencoderKL");
+  EXPECT_EQ(facts["sha256"], core::sha256_file(folder() / kWeights));
+  EXPECT_EQ(facts["scaling_factor"], 1.25);
+  EXPECT_EQ(facts["shift_factor"], 0.125);
+  EXPECT_EQ(facts["channels"], 3);
+  EXPECT_EQ(facts["downscale"], 2);
+  EXPECT_EQ(facts["folder"], folder().generic_string());
+}
+
+TEST_F(CodecFolder, ConfigSaysWhatDiffusersNeeds) {
+  const core::Json json = core::read_json(folder() / "config.json");
+  EXPECT_EQ(json["_class_name"], "AutoencoderKL");
+  EXPECT_EQ(json["down_block_types"], (core::Json{"DownEncoderBlock2D", "DownEncoderBlock2D"}));
+  EXPECT_EQ(json["up_block_types"], (core::Json{"UpDecoderBlock2D", "UpDecoderBlock2D"}));
+}
+
+TEST_F(CodecFolder, AcceptsTheOldAttentionNamesAndShapes) {
+  auto state = nn::load_tensors(folder() / kWeights);
+  nn::StateDict old;
+  const std::map<std::string, std::string> renames = {
+      {"to_q", "query"}, {"to_k", "key"}, {"to_v", "value"}, {"to_out.0", "proj_attn"}};
+  for (const auto& [name, tensor] : state) {
+    std::string renamed = name;
+    for (const auto& [current, former] : renames)
+      if (const auto at = renamed.find(".attentions.0." + current + "."); at != std::string::npos)
+        renamed.replace(at + 14, current.size(), former);
+    const bool convolution = renamed != name && renamed.ends_with("weight");
+    old[renamed] = convolution ? tensor.unsqueeze(2).unsqueeze(3) : tensor;
+  }
+  ASSERT_TRUE(old.contains("encoder.mid_block.attentions.0.proj_attn.weight"));
+  nn::save_tensors(folder() / kWeights, old);
+  EXPECT_TRUE(torch::equal(load_image_codec(folder())->encode(pixels_), ImageCodec(net_, folder()).encode(pixels_)));
+}
+
+TEST_F(CodecFolder, AcceptsTheHalfVariantAndShards) {
+  const auto expected = load_image_codec(folder())->encode(pixels_);
+  std::filesystem::rename(folder() / kWeights, folder() / "diffusion_pytorch_model.fp16.safetensors");
+  EXPECT_TRUE(torch::equal(load_image_codec(folder())->encode(pixels_), expected));
+
+  const auto state = nn::load_tensors(folder() / "diffusion_pytorch_model.fp16.safetensors");
+  nn::StateDict parts[2];
+  core::Json index;
+  for (const auto& [name, tensor] : state) {
+    const int part = name.starts_with("encoder") ? 0 : 1;
+    parts[part][name] = tensor;
+    index["weight_map"][name] = part == 0 ? "a.safetensors" : "b.safetensors";
+  }
+  nn::save_tensors(folder() / "a.safetensors", parts[0]);
+  nn::save_tensors(folder() / "b.safetensors", parts[1]);
+  core::write_json(folder() / "diffusion_pytorch_model.safetensors.index.json", index);
+  std::filesystem::remove(folder() / "diffusion_pytorch_model.fp16.safetensors");
+  EXPECT_TRUE(torch::equal(load_image_codec(folder())->encode(pixels_), expected));
+  std::filesystem::remove(folder() / "b.safetensors");
+  EXPECT_THAT(refusal(), HasSubstr("b.safetensors"));
+}
+
+TEST_F(CodecFolder, RefusesAMissingScalingFactor) {
+  edit_config([](core::Json& json) { json.erase("scaling_factor"); });
+  EXPECT_THAT(refusal(), HasSubstr("scaling_factor"));
+}
+
+TEST_F(CodecFolder, RefusesWhatItDoesNotImplement) {
+  const core::Json original = core::read_json(folder() / "config.json");
+  const std::vector<std::pair<const char*, core::Json>> changes = {{"_class_name", "AutoencoderTiny"},
+                                                                   {"act_fn", "gelu"},
+                                                                   {"down_block_types", {"AttnDownEncoderBlock2D"}},
+                                                                   {"latents_mean", {0.0}},
+                                                                   {"norm_num_groups", 3},
+                                                                   {"layers_per_block", "two"},
+                                                                   {"unheard_of", 1}};
+  for (const auto& [key, value] : changes) {
+    core::write_json(folder() / "config.json", original);
+    edit_config([&](core::Json& json) { json[key] = value; });
+    EXPECT_THAT(refusal(), HasSubstr(key));
+  }
+  core::write_json(folder() / "config.json", original);
+  edit_config([](core::Json& json) { json["_whatever"] = 1; });
+  EXPECT_NO_THROW(load_image_codec(folder()));
+}
+
+TEST_F(CodecFolder, ListsMissingAndExtraTensors) {
+  auto state = nn::load_tensors(folder() / kWeights);
+  state["stranger.weight"] = state["quant_conv.weight"].clone();
+  state.erase("quant_conv.weight");
+  nn::save_tensors(folder() / kWeights, state);
+  const std::string message = refusal();
+  EXPECT_THAT(message, HasSubstr("quant_conv.weight"));
+  EXPECT_THAT(message, HasSubstr("stranger.weight"));
+}
+
+TEST_F(CodecFolder, RefusesAMissingFolderAndFile) {
+  EXPECT_THAT(message_of<core::UserError>([] { load_image_codec("no/such/folder"); }), HasSubstr("no/such/folder"));
+  std::filesystem::remove(folder() / kWeights);
+  EXPECT_THAT(refusal(), HasSubstr(kWeights));
+}
+
+}  // namespace
+}  // namespace microdit::encoders

@@ -1,0 +1,143 @@
+// Sizes of the presets, initial weights, and configs that cannot be.
+#include "models/denoiser.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "models/microdit_block.h"
+
+namespace microdit::models {
+namespace {
+
+struct ModelFile {
+  DenoiserConfig model;
+  void fields(core::Fields& f) { f.section("model", model); }
+};
+
+DenoiserConfig preset(const std::string& name, std::int64_t input_size, std::int64_t channels, std::int64_t caption) {
+  DenoiserConfig c = core::load<ModelFile>(MICRODIT_SOURCE_DIR "/configs/models/" + name + ".yaml").model;
+  c.input_size = input_size;
+  c.in_channels = channels;
+  c.caption_channels = caption;
+  return c;
+}
+
+std::int64_t count(const DenoiserConfig& config) {
+  std::int64_t total = 0;
+  for (const auto& p : make_uninitialized_denoiser(config)->parameters()) total += p.numel();
+  return total;
+}
+
+DenoiserConfig small() {
+  DenoiserConfig c = preset("emoji", 8, 4, 24);
+  c.dim = 64;
+  c.patch_mixer_dim = 32;
+  c.head_dim = 16;
+  c.multiple_of = 32;
+  c.depth = 4;
+  return c;
+}
+
+TEST(Presets, ParameterCounts) {
+  EXPECT_EQ(count(preset("tiny_2", 32, 4, 1024)), 200'692'752);
+  EXPECT_EQ(count(preset("xl_2", 32, 4, 1024)), 1'165'442'320);
+  EXPECT_EQ(count(preset("xl_2", 32, 16, 1024)), 1'165'540'672);
+  EXPECT_EQ(count(preset("emoji", 8, 4, 384)), 8'282'512);
+}
+
+TEST(Linspace, EndsAndMiddle) {
+  EXPECT_EQ(linspace({0.5, 4.0}, 1), std::vector<double>{0.5});
+  const std::vector<double> values = linspace({0.5, 1.0}, 6);
+  EXPECT_EQ(values.back(), 1.0);
+  EXPECT_DOUBLE_EQ(values[1], 0.6);
+}
+
+TEST(Widths, ThinBlocksAndExperts) {
+  const std::vector<BlockSizes> blocks = backbone_sizes(preset("xl_2", 32, 4, 1024));
+  EXPECT_EQ(blocks[0].attention_width, 512);
+  EXPECT_EQ(blocks[0].hidden, 512);        // 2/3 of 512 is 341
+  EXPECT_EQ(blocks[0].num_experts, 0);
+  EXPECT_EQ(blocks[1].num_experts, 8);
+  EXPECT_EQ(blocks[27].num_experts, 0);    // never the last block
+  EXPECT_EQ(blocks[27].attention_width, 1024);
+}
+
+TEST(Initialize, SameSeedSameWeightsForAnyThreadCount) {
+  const int threads = at::get_num_threads();
+  const auto first = make_denoiser(small(), 5);
+  at::set_num_threads(1);
+  const auto second = make_denoiser(small(), 5), other = make_denoiser(small(), 6);
+  at::set_num_threads(threads);
+  const auto a = first->named_parameters(), b = second->named_parameters(), c = other->named_parameters();
+  for (const auto& item : a) EXPECT_TRUE(torch::equal(item.value(), b[item.key()])) << item.key();
+  EXPECT_FALSE(torch::equal(a["blocks.0.attn.qkv.weight"], c["blocks.0.attn.qkv.weight"]));
+  EXPECT_FALSE(torch::equal(a["blocks.0.norm1.weight"], a["blocks.0.attn.qkv.weight"][0]));
+}
+
+TEST(Initialize, FollowsTheOriginalsDistributions) {
+  DenoiserConfig config = small();
+  config.dim = 128;
+  const auto net = make_denoiser(config, 1);
+  const auto p = net->named_parameters();
+  for (const auto& item : p) {
+    ASSERT_TRUE(item.value().isfinite().all().item<bool>()) << item.key();
+    const bool zero = item.value().abs().sum().item<double>() == 0;
+    const bool should = (item.key().ends_with(".bias") && item.key() != "x_embedder.proj.bias") ||
+                        item.key().find("adaLN_modulation") != std::string::npos || item.key() == "final_layer.linear.weight" ||
+                        item.key() == "y_emb_preprocess.attn.proj.weight" || item.key() == "y_emb_preprocess.mlp.w3.weight";
+    EXPECT_EQ(zero, should) << item.key();
+  }
+  const auto std_of = [&](const std::string& name) { return p[name].std().item<double>(); };
+  EXPECT_NEAR(std_of("blocks.2.attn.qkv.weight"), 0.02, 5e-4);
+  EXPECT_NEAR(std_of("blocks.2.attn.proj.weight"), 0.02 / std::sqrt(6.0), 5e-4);
+  EXPECT_NEAR(std_of("blocks.1.mlp.w1"), 0.02, 5e-4);
+  EXPECT_NEAR(std_of("blocks.1.mlp.w2"), 0.02 / 2, 5e-4);
+  EXPECT_NEAR(std_of("patch_mixer.1.cross_attn.proj.weight"), 0.02 / std::sqrt(8.0), 5e-4);
+  EXPECT_NEAR(std_of("t_embedder.mlp.0.weight"), 0.02, 5e-4);
+  EXPECT_NEAR(std_of("y_emb_preprocess.mlp.w2.weight"), 0.02, 5e-4);
+  const double bound = std::sqrt(6.0 / (128 + 32));
+  EXPECT_NEAR(p["patch_mixer_map_xin.1.weight"].abs().max().item<double>(), bound, 0.01 * bound);
+  EXPECT_NEAR(std_of("x_embedder.proj.weight"), std::sqrt(6.0 / (128 + 16)) / std::sqrt(3.0), 0.01);
+  EXPECT_LE(p["x_embedder.proj.bias"].abs().max().item<double>(), 0.25);
+  EXPECT_TRUE((p["blocks.0.norm2.weight"] == 1).all().item<bool>());
+  EXPECT_TRUE((p["patch_mixer_map_y.0.weight"] == 1).all().item<bool>());
+}
+
+TEST(Forward, StartsAtZeroAndKeepsTheMaskToken) {
+  const auto net = make_denoiser(small(), 1);
+  const torch::NoGradGuard no_grad;
+  net->named_buffers()["mask_token"].fill_(7);
+  const torch::Tensor noise = torch::sin(torch::arange(32) * 1.7).view({2, 16});
+  const Prediction out = net->forward(torch::ones({2, 4, 8, 8}), torch::zeros({2}), {torch::ones({2, 3, 24})}, Mask{0.75, noise});
+  EXPECT_EQ(out.kept_BT.sum().item<double>(), 8);
+  EXPECT_EQ(out.prediction_BCHW.sum().item<double>(), 7 * 4 * 4 * 2 * 12);  // 12 of 16 patches dropped, kept ones zero
+  const torch::Tensor lowest = std::get<1>(noise.topk(4, 1, /*largest=*/false));
+  EXPECT_TRUE((out.kept_BT.gather(1, lowest) == 1).all().item<bool>());
+}
+
+TEST(Forward, RefusesWrongShapes) {
+  const auto net = make_denoiser(small(), 1);
+  const torch::Tensor x = torch::ones({2, 4, 8, 8}), label = torch::zeros({2}), text = torch::ones({2, 3, 24});
+  EXPECT_THROW(net->forward(torch::ones({2, 3, 8, 8}), label, {text}), core::UserError);
+  EXPECT_THROW(net->forward(x, torch::zeros({3}), {text}), core::UserError);
+  EXPECT_THROW(net->forward(x, label, {torch::ones({2, 3, 23})}), core::UserError);
+  EXPECT_THROW(net->forward(x, label, {text}, Mask{0.5, torch::ones({2, 15})}), core::UserError);
+  EXPECT_THROW(net->forward(x, label, {text}, Mask{0.99, torch::ones({2, 16})}), core::UserError);
+}
+
+TEST(Config, ImpossibleOnesAreRefused) {
+  const auto refused = [](void (*change)(DenoiserConfig&), const std::string& key) {
+    DenoiserConfig c = small();
+    change(c);
+    EXPECT_THAT([&] { make_uninitialized_denoiser(c); },
+                testing::ThrowsMessage<core::UserError>(testing::HasSubstr(key)));
+  };
+  refused([](DenoiserConfig& c) { c.input_size = 0; }, "input_size");
+  refused([](DenoiserConfig& c) { c.input_size = 9; }, "patch_size");
+  refused([](DenoiserConfig& c) { c.head_dim = 24; }, "head_dim");
+  refused([](DenoiserConfig& c) { c.kind = "unet"; }, "unet");
+}
+
+}  // namespace
+}  // namespace microdit::models
