@@ -56,10 +56,10 @@ std::string expand(const std::string& text, const std::string& where, std::vecto
       return text;
     }
     const char* value = std::getenv(name.c_str());
-    if (value != nullptr) {
+    if (name == "MICRODIT_DATA") {
+      result += data_root().string();  // absolute however it was given: a path in facts must not depend on that
+    } else if (value != nullptr) {
       result += value;
-    } else if (name == "MICRODIT_DATA") {
-      result += data_root().string();
     } else {
       errors.push_back(fmt::format("{}: the environment variable {} is not set", where, name));
     }

@@ -1,4 +1,5 @@
-// The communicator of an MPI job. Sums are taken in rank order by our own code, so their bits depend on no library.
+// The communicator of an MPI job. Sums are taken in rank order by our own code, so their bits depend on no
+// library.
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
@@ -125,15 +126,16 @@ class ClusterCommunicator final : public Communicator {
     const Watchdog::Watch watch(watchdog_, "all_gather of strings", static_cast<std::int64_t>(text.size()));
     const std::int64_t length = static_cast<std::int64_t>(text.size());
     std::vector<std::int64_t> lengths(static_cast<std::size_t>(size_));
-    must(MPI_Allgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T, MPI_COMM_WORLD), "MPI_Allgather");
+    must(MPI_Allgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T, MPI_COMM_WORLD),
+         "MPI_Allgather");
     const std::int64_t total = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
     core::check(total <= INT_MAX, "strings of {} bytes together are too long to gather", total);
     const std::vector<int> counts(lengths.begin(), lengths.end());
     std::vector<int> offsets(counts.size());
     std::exclusive_scan(counts.begin(), counts.end(), offsets.begin(), 0);
     std::string all(static_cast<std::size_t>(total), '\0');
-    must(MPI_Allgatherv(text.data(), static_cast<int>(length), MPI_CHAR, all.data(), counts.data(), offsets.data(), MPI_CHAR,
-                        MPI_COMM_WORLD),
+    must(MPI_Allgatherv(text.data(), static_cast<int>(length), MPI_CHAR, all.data(), counts.data(),
+                        offsets.data(), MPI_CHAR, MPI_COMM_WORLD),
          "MPI_Allgatherv");
     std::vector<std::string> texts;
     for (std::size_t r = 0; r < counts.size(); ++r) {
@@ -164,7 +166,8 @@ class ClusterCommunicator final : public Communicator {
 
   static int rank_on_shared_memory() {
     MPI_Comm node = MPI_COMM_NULL;
-    must(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+    must(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
+         "MPI_Comm_split_type");
     int rank = 0;
     must(MPI_Comm_rank(node, &rank), "MPI_Comm_rank");
     must(MPI_Comm_free(&node), "MPI_Comm_free");
@@ -173,7 +176,8 @@ class ClusterCommunicator final : public Communicator {
 
   // `whole` holds size() pieces like `piece`.
   void check_pieces(const FloatBuffer& piece, const FloatBuffer& whole) const {
-    core::check(whole.count == piece.count * size_, "{} values are not {} pieces of {}", whole.count, size_, piece.count);
+    core::check(whole.count == piece.count * size_, "{} values are not {} pieces of {}", whole.count, size_,
+                piece.count);
     core::check(whole.on_cuda == piece.on_cuda, "buffers on different devices");
   }
 
@@ -187,7 +191,8 @@ class ClusterCommunicator final : public Communicator {
     const Watchdog::Watch watch(watchdog_, what, static_cast<std::int64_t>(values.size_bytes()));
     const int count = static_cast<int>(values.size());
     doubles_.resize(values.size() * static_cast<std::size_t>(size_));
-    must(MPI_Allgather(values.data(), count, MPI_DOUBLE, doubles_.data(), count, MPI_DOUBLE, MPI_COMM_WORLD), "MPI_Allgather");
+    must(MPI_Allgather(values.data(), count, MPI_DOUBLE, doubles_.data(), count, MPI_DOUBLE, MPI_COMM_WORLD),
+         "MPI_Allgather");
   }
 
   // Sends source(peer) to every peer and receives into target(peer), all at once and without copies.
@@ -197,13 +202,16 @@ class ClusterCommunicator final : public Communicator {
     requests_.clear();
     for (int k = 1; k < size_; ++k) {
       const int peer = (rank_ + size_ - k) % size_;
-      must(MPI_Irecv(target(peer), num_floats, MPI_FLOAT, peer, 0, MPI_COMM_WORLD, &requests_.emplace_back()), "MPI_Irecv");
+      must(MPI_Irecv(target(peer), num_floats, MPI_FLOAT, peer, 0, MPI_COMM_WORLD, &requests_.emplace_back()),
+           "MPI_Irecv");
     }
     for (int k = 1; k < size_; ++k) {
       const int peer = (rank_ + k) % size_;
-      must(MPI_Isend(source(peer), num_floats, MPI_FLOAT, peer, 0, MPI_COMM_WORLD, &requests_.emplace_back()), "MPI_Isend");
+      must(MPI_Isend(source(peer), num_floats, MPI_FLOAT, peer, 0, MPI_COMM_WORLD, &requests_.emplace_back()),
+           "MPI_Isend");
     }
-    must(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
+    must(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE),
+         "MPI_Waitall");
   }
 
   const int exceptions_at_start_ = std::uncaught_exceptions();
@@ -218,24 +226,27 @@ class ClusterCommunicator final : public Communicator {
 };
 
 constexpr const char* kRemedy =
-    "Start with the MPI that the program was built with: srun --mpi=pmix (srun --mpi=list shows the plugins), or mpirun.";
+    "Start with the MPI that the program was built with: srun --mpi=pmix (srun --mpi=list shows the "
+    "plugins), or mpirun.";
 
 void start_mpi(const Launch& launch) {
   if (!launch.has_wire_up) {
-    core::user_error("srun started {} tasks without an MPI plugin, so they cannot find each other. {}", launch.num_tasks, kRemedy);
+    core::user_error("srun started {} tasks without an MPI plugin, so they cannot find each other. {}",
+                     launch.num_tasks, kRemedy);
   }
   int provided = MPI_THREAD_SINGLE;
   must(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   if (provided < MPI_THREAD_FUNNELED) {
-    core::user_error("this MPI library allows no threads besides the one that calls it (MPI_THREAD_FUNNELED)");
+    core::user_error(
+        "this MPI library allows no threads besides the one that calls it (MPI_THREAD_FUNNELED)");
   }
   int size = 0;
   must(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
   if (size != launch.num_tasks) {
     MPI_Finalize();
-    core::user_error("{} started {} tasks, but MPI knows of {} (task {}): each would do the whole work. {}", launch.launcher,
-                     launch.num_tasks, size, launch.rank, kRemedy);
+    core::user_error("{} started {} tasks, but MPI knows of {} (task {}): each would do the whole work. {}",
+                     launch.launcher, launch.num_tasks, size, launch.rank, kRemedy);
   }
 }
 

@@ -1,4 +1,5 @@
-// Collectives between the ranks of one job. One process is not a special case. MPI and NCCL live only behind this door.
+// Collectives between the ranks of one job. One process is not a special case. MPI and NCCL live only behind
+// this door.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +32,8 @@ class Communicator {
   virtual void all_reduce_sum(std::span<double> values) = 0;
   virtual void all_reduce_max(std::span<double> values) = 0;
 
-  /// `in` holds size() equal pieces of out.count values; out = sum over ranks, in rank order, of piece rank().
+  /// `in` holds size() equal pieces of out.count values; out = sum over ranks, in rank order, of piece
+  /// rank().
   virtual void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) = 0;
   /// `out` = the ranks' `in` pieces in rank order; `in` may be the piece rank() of `out`.
   virtual void all_gather(FloatBuffer in, FloatBuffer out) = 0;
@@ -46,8 +48,9 @@ class Communicator {
   void broadcast(std::string& text, int root);
 };
 
-/// How this process was started: rank and size from the launcher's environment, so that a mismatch with MPI is found.
-/// SLURM_NTASKS alone is no evidence: a batch script has it too, and a program it starts without srun is one process.
+/// How this process was started: rank and size from the launcher's environment, so that a mismatch with MPI
+/// is found. SLURM_NTASKS alone is no evidence: a batch script has it too, and a program it starts without
+/// srun is one process.
 struct Launch {
   bool has_launcher = false;  ///< srun, mpirun or the like set ranks
   int num_tasks = 1;          ///< what the launcher says

@@ -1,4 +1,5 @@
-// The seam between the MPI communicator and CUDA: what it does with buffers that lie on a GPU. Private to dist.
+// The seam between the MPI communicator and CUDA: what it does with buffers that lie on a GPU. Private to
+// dist.
 #pragma once
 
 #include <memory>
@@ -16,8 +17,8 @@ class DevicePath {
   virtual void all_gather(FloatBuffer in, FloatBuffer out) = 0;
 };
 
-/// Collective over `comm`. NCCL when every rank has a GPU of its own, else staged through `comm`'s host collectives.
-/// Null in a build without CUDA or when no rank sees a GPU.
+/// Collective over `comm`. NCCL when every rank has a GPU of its own, else staged through `comm`'s host
+/// collectives. Null in a build without CUDA or when no rank sees a GPU.
 std::unique_ptr<DevicePath> make_device_path(Communicator& comm, int num_visible_gpus, Watchdog& watchdog);
 
 /// out = in on in.stream.

@@ -5,7 +5,9 @@
 
 namespace microdit::dist {
 
-std::unique_ptr<DevicePath> make_device_path(Communicator&, int, Watchdog&) { return nullptr; }
+std::unique_ptr<DevicePath> make_device_path(Communicator&, int, Watchdog&) {
+  return nullptr;
+}
 
 void copy_on_device(const FloatBuffer&, const FloatBuffer&) {
   core::check(false, "a CUDA buffer in a build without CUDA");

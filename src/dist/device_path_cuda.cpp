@@ -1,4 +1,5 @@
-// Chooses how CUDA buffers travel, and the staged way: through pinned host memory, for ranks that share a GPU.
+// Chooses how CUDA buffers travel, and the staged way: through pinned host memory, for ranks that share a
+// GPU.
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,7 +26,9 @@ class PinnedFloats {
     if (count > count_) {
       must_cuda(cudaFreeHost(data_), "cudaFreeHost");
       data_ = nullptr;
-      must_cuda(cudaMallocHost(reinterpret_cast<void**>(&data_), static_cast<std::size_t>(count) * sizeof(float)), "cudaMallocHost");
+      must_cuda(
+          cudaMallocHost(reinterpret_cast<void**>(&data_), static_cast<std::size_t>(count) * sizeof(float)),
+          "cudaMallocHost");
       count_ = count;
     }
     return data_;
@@ -51,7 +54,8 @@ class StagedPath final : public DevicePath {
                 "copy to the host");
       must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
       comm_.reduce_scatter_sum({.data = whole, .count = rows * count}, {.data = piece, .count = count});
-      must_cuda(cudaMemcpyAsync(out.data + begin, piece, bytes(count), cudaMemcpyHostToDevice, stream), "copy to the GPU");
+      must_cuda(cudaMemcpyAsync(out.data + begin, piece, bytes(count), cudaMemcpyHostToDevice, stream),
+                "copy to the GPU");
     });
     must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   }
@@ -62,7 +66,8 @@ class StagedPath final : public DevicePath {
       const std::int64_t rows = comm_.size();
       float* whole = whole_.reserve(rows * count);
       float* piece = piece_.reserve(count);
-      must_cuda(cudaMemcpyAsync(piece, in.data + begin, bytes(count), cudaMemcpyDeviceToHost, stream), "copy to the host");
+      must_cuda(cudaMemcpyAsync(piece, in.data + begin, bytes(count), cudaMemcpyDeviceToHost, stream),
+                "copy to the host");
       must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
       comm_.all_gather({.data = piece, .count = count}, {.data = whole, .count = rows * count});
       must_cuda(cudaMemcpy2DAsync(out.data + begin, bytes(in.count), whole, bytes(count), bytes(count),
@@ -79,7 +84,8 @@ class StagedPath final : public DevicePath {
   template <class Body>
   void for_chunks(std::int64_t piece_count, const Body& body) {
     const std::int64_t chunk = std::max<std::int64_t>(kStagedFloats / comm_.size(), 1 << 16);
-    for (std::int64_t begin = 0; begin < piece_count; begin += chunk) body(begin, std::min(chunk, piece_count - begin));
+    for (std::int64_t begin = 0; begin < piece_count; begin += chunk)
+      body(begin, std::min(chunk, piece_count - begin));
   }
 
   Communicator& comm_;
@@ -101,23 +107,28 @@ std::string own_gpu(int num_visible_gpus) {
 
 }  // namespace
 
-std::unique_ptr<DevicePath> make_staged_path(Communicator& comm) { return std::make_unique<StagedPath>(comm); }
+std::unique_ptr<DevicePath> make_staged_path(Communicator& comm) {
+  return std::make_unique<StagedPath>(comm);
+}
 
 std::unique_ptr<DevicePath> make_device_path(Communicator& comm, int num_visible_gpus, Watchdog& watchdog) {
   const std::vector<std::string> gpus = comm.all_gather(own_gpu(num_visible_gpus));
   const auto blind = std::count(gpus.begin(), gpus.end(), "");
   if (blind == static_cast<std::ptrdiff_t>(gpus.size())) return nullptr;
-  if (blind > 0) core::user_error("{} of {} ranks see no GPU: ask for GPUs on every node (slurm/README.md)", blind, gpus.size());
+  if (blind > 0)
+    core::user_error("{} of {} ranks see no GPU: ask for GPUs on every node (slurm/README.md)", blind,
+                     gpus.size());
   const std::set<std::string> distinct(gpus.begin(), gpus.end());
   if (distinct.size() == gpus.size()) return make_nccl_path(comm, watchdog);
-  core::log_warn("{} ranks share {} GPUs: sums travel through host memory, which is slow; start one rank per GPU", gpus.size(),
-                 distinct.size());
+  core::log_warn(
+      "{} ranks share {} GPUs: sums travel through host memory, which is slow; start one rank per GPU",
+      gpus.size(), distinct.size());
   return make_staged_path(comm);
 }
 
 void copy_on_device(const FloatBuffer& in, const FloatBuffer& out) {
-  must_cuda(cudaMemcpyAsync(out.data, in.data, static_cast<std::size_t>(in.count) * sizeof(float), cudaMemcpyDeviceToDevice,
-                            static_cast<cudaStream_t>(in.stream)),
+  must_cuda(cudaMemcpyAsync(out.data, in.data, static_cast<std::size_t>(in.count) * sizeof(float),
+                            cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(in.stream)),
             "cudaMemcpyAsync");
 }
 

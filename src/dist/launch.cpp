@@ -18,19 +18,27 @@ std::optional<std::int64_t> parse_integer(std::string_view text) {
   return value;
 }
 
-bool is_set(const char* name) { return std::getenv(name) != nullptr; }
+bool is_set(const char* name) {
+  return std::getenv(name) != nullptr;
+}
 
 std::optional<std::int64_t> integer_variable(const char* name) {
   const char* text = std::getenv(name);
   if (text == nullptr || *text == '\0') return std::nullopt;
   const auto value = parse_integer(text);
-  if (!value) core::user_error("environment variable {}=\"{}\" is not an integer; unset it or start with srun or mpirun", name, text);
+  if (!value)
+    core::user_error(
+        "environment variable {}=\"{}\" is not an integer; unset it or start with srun or mpirun", name,
+        text);
   return value;
 }
 
-int variable_or(const char* name, int fallback) { return static_cast<int>(integer_variable(name).value_or(fallback)); }
+int variable_or(const char* name, int fallback) {
+  return static_cast<int>(integer_variable(name).value_or(fallback));
+}
 
-// The tasks of an array as 0-based index and count. `--array=2` of a former 0-7 is not recognisable: then task= is needed.
+// The tasks of an array as 0-based index and count. `--array=2` of a former 0-7 is not recognisable: then
+// task= is needed.
 Share array_share() {
   const auto id = integer_variable("SLURM_ARRAY_TASK_ID");
   if (!id) return {};
@@ -38,10 +46,12 @@ Share array_share() {
   const std::int64_t last = integer_variable("SLURM_ARRAY_TASK_MAX").value_or(*id);
   const std::int64_t step = integer_variable("SLURM_ARRAY_TASK_STEP").value_or(1);
   const std::int64_t count = integer_variable("SLURM_ARRAY_TASK_COUNT").value_or(1);
-  const bool regular = step > 0 && *id >= first && *id <= last && (*id - first) % step == 0 && (last - first) / step + 1 == count;
+  const bool regular = step > 0 && *id >= first && *id <= last && (*id - first) % step == 0 &&
+                       (last - first) / step + 1 == count;
   if (!regular) {
     core::user_error(
-        "job array of {} tasks from {} to {} (step {}): the ids are not evenly spaced, so task {}'s share is unclear; "
+        "job array of {} tasks from {} to {} (step {}): the ids are not evenly spaced, so task {}'s share is "
+        "unclear; "
         "submit --array=0-{} or pass task=i/n",
         count, first, last, step, *id, count - 1);
   }
@@ -53,17 +63,29 @@ Share array_share() {
 Launch detect_launch() {
   // mpirun first: inside an allocation it starts its helpers with srun, whose variables the ranks inherit.
   if (const auto size = integer_variable("OMPI_COMM_WORLD_SIZE")) {
-    return {true, static_cast<int>(*size), variable_or("OMPI_COMM_WORLD_RANK", -1),
-            variable_or("OMPI_COMM_WORLD_LOCAL_RANK", -1), "mpirun", true};
+    return {true,
+            static_cast<int>(*size),
+            variable_or("OMPI_COMM_WORLD_RANK", -1),
+            variable_or("OMPI_COMM_WORLD_LOCAL_RANK", -1),
+            "mpirun",
+            true};
   }
   if (const auto size = integer_variable("PMI_SIZE"); size && !is_set("PMIX_RANK")) {
-    return {true, static_cast<int>(*size), variable_or("PMI_RANK", -1), variable_or("MPI_LOCALRANKID", variable_or("SLURM_LOCALID", -1)),
-            is_set("SLURM_STEP_ID") ? "srun" : "mpiexec", true};
+    return {true,
+            static_cast<int>(*size),
+            variable_or("PMI_RANK", -1),
+            variable_or("MPI_LOCALRANKID", variable_or("SLURM_LOCALID", -1)),
+            is_set("SLURM_STEP_ID") ? "srun" : "mpiexec",
+            true};
   }
   // A step of srun has a host that srun listens on; a batch script and a plain program in it have not.
   const auto step_tasks = integer_variable("SLURM_STEP_NUM_TASKS");
   if (step_tasks && is_set("SLURM_STEP_ID") && is_set("SLURM_SRUN_COMM_HOST")) {
-    return {true, static_cast<int>(*step_tasks), variable_or("SLURM_PROCID", -1), variable_or("SLURM_LOCALID", -1), "srun",
+    return {true,
+            static_cast<int>(*step_tasks),
+            variable_or("SLURM_PROCID", -1),
+            variable_or("SLURM_LOCALID", -1),
+            "srun",
             is_set("PMIX_RANK") || is_set("PMI_FD")};
   }
   return {};
@@ -76,7 +98,8 @@ Share share_of(const Communicator& comm, const std::string& task) {
   } else {
     const std::size_t slash = task.find('/');
     const auto index = parse_integer(std::string_view(task).substr(0, slash));
-    const auto count = slash == std::string::npos ? std::nullopt : parse_integer(std::string_view(task).substr(slash + 1));
+    const auto count =
+        slash == std::string::npos ? std::nullopt : parse_integer(std::string_view(task).substr(slash + 1));
     if (!index || !count || *index < 0 || *count < 1 || *index >= *count) {
       core::user_error("task=\"{}\": expected i/n with 0 <= i < n, such as task=0/4", task);
     }

@@ -1,4 +1,5 @@
-// CUDA buffers over NCCL: all-to-all of pieces and a rank-order sum, so that bits do not depend on NCCL's ring or tree.
+// CUDA buffers over NCCL: all-to-all of pieces and a rank-order sum, so that bits do not depend on NCCL's
+// ring or tree.
 #include <nccl.h>
 
 #include <algorithm>
@@ -16,7 +17,8 @@ namespace {
 constexpr std::int64_t kScratchFloats = std::int64_t{64} << 20;  // 256 MiB of received pieces, over all peers
 
 void must_nccl(ncclResult_t code, const char* call) {
-  if (code != ncclSuccess) core::system_error("{} failed: {} ({})", call, ncclGetErrorString(code), ncclGetLastError(nullptr));
+  if (code != ncclSuccess)
+    core::system_error("{} failed: {} ({})", call, ncclGetErrorString(code), ncclGetLastError(nullptr));
 }
 
 // Work enqueued on a stream and not yet seen to be complete: what the watchdog looks at.
@@ -45,10 +47,13 @@ class InFlight {
     while (!entries_.empty()) {
       const Entry& oldest = entries_.front();
       const cudaError_t state = cudaEventQuery(oldest.done);
-      if (state != cudaSuccess && state != cudaErrorNotReady) return fmt::format("{} on the GPU: {}", oldest.what, cudaGetErrorString(state));
+      if (state != cudaSuccess && state != cudaErrorNotReady)
+        return fmt::format("{} on the GPU: {}", oldest.what, cudaGetErrorString(state));
       if (state == cudaErrorNotReady) {
-        const double age_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - oldest.enqueued).count();
-        if (age_s > deadline_s) return fmt::format("{} on the GPU has lasted longer than {} s", oldest.what, deadline_s);
+        const double age_s =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - oldest.enqueued).count();
+        if (age_s > deadline_s)
+          return fmt::format("{} on the GPU has lasted longer than {} s", oldest.what, deadline_s);
         return {};
       }
       spare_.push_back(oldest.done);
@@ -70,7 +75,8 @@ class InFlight {
 
 class NcclPath final : public DevicePath {
  public:
-  NcclPath(Communicator& comm, Watchdog& watchdog) : rank_(comm.rank()), size_(comm.size()), watchdog_(watchdog) {
+  NcclPath(Communicator& comm, Watchdog& watchdog)
+      : rank_(comm.rank()), size_(comm.size()), watchdog_(watchdog) {
     must_cuda(cudaGetDevice(&device_), "cudaGetDevice");
     ncclUniqueId id{};
     if (rank_ == 0) must_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId");
@@ -87,7 +93,8 @@ class NcclPath final : public DevicePath {
     watchdog_.set_probe(nullptr);
     // Destroy waits for the peers; after a failure they may be gone.
     ncclResult_t state = ncclSuccess;
-    if (std::uncaught_exceptions() > 0 || ncclCommGetAsyncError(nccl_, &state) != ncclSuccess || state != ncclSuccess) {
+    if (std::uncaught_exceptions() > 0 || ncclCommGetAsyncError(nccl_, &state) != ncclSuccess ||
+        state != ncclSuccess) {
       ncclCommAbort(nccl_);
     } else {
       ncclCommDestroy(nccl_);
@@ -107,12 +114,17 @@ class NcclPath final : public DevicePath {
       must_nccl(ncclGroupStart(), "ncclGroupStart");
       for (int peer = 0; peer < size_; ++peer) {
         if (peer == rank_) continue;
-        must_nccl(ncclSend(in.data + peer * out.count + begin, static_cast<std::size_t>(count), ncclFloat, peer, nccl_, stream), "ncclSend");
-        must_nccl(ncclRecv(scratch_ + peer * count, static_cast<std::size_t>(count), ncclFloat, peer, nccl_, stream), "ncclRecv");
+        must_nccl(ncclSend(in.data + peer * out.count + begin, static_cast<std::size_t>(count), ncclFloat,
+                           peer, nccl_, stream),
+                  "ncclSend");
+        must_nccl(ncclRecv(scratch_ + peer * count, static_cast<std::size_t>(count), ncclFloat, peer, nccl_,
+                           stream),
+                  "ncclRecv");
       }
       must_nccl(ncclGroupEnd(), "ncclGroupEnd");
       const DevicePieces pieces{scratch_, count, size_, in.data + rank_ * out.count + begin, rank_};
-      must_cuda(static_cast<cudaError_t>(sum_in_rank_order_cuda(pieces, count, out.data + begin, stream)), "sum kernel");
+      must_cuda(static_cast<cudaError_t>(sum_in_rank_order_cuda(pieces, count, out.data + begin, stream)),
+                "sum kernel");
     }
     must_cuda(cudaEventRecord(scratch_free_, stream), "cudaEventRecord");
     if (watchdog_.active()) in_flight_.add("reduce_scatter_sum", stream);
@@ -120,7 +132,8 @@ class NcclPath final : public DevicePath {
 
   void all_gather(FloatBuffer in, FloatBuffer out) override {
     const auto stream = static_cast<cudaStream_t>(in.stream);
-    must_nccl(ncclAllGather(in.data, out.data, static_cast<std::size_t>(in.count), ncclFloat, nccl_, stream), "ncclAllGather");
+    must_nccl(ncclAllGather(in.data, out.data, static_cast<std::size_t>(in.count), ncclFloat, nccl_, stream),
+              "ncclAllGather");
     if (watchdog_.active()) in_flight_.add("all_gather", stream);
   }
 
@@ -130,7 +143,8 @@ class NcclPath final : public DevicePath {
     cudaSetDevice(device_);
     ncclResult_t state = ncclSuccess;
     ncclCommGetAsyncError(nccl_, &state);
-    if (state != ncclSuccess && state != ncclInProgress) return fmt::format("rank {}: NCCL: {}", rank_, ncclGetErrorString(state));
+    if (state != ncclSuccess && state != ncclInProgress)
+      return fmt::format("rank {}: NCCL: {}", rank_, ncclGetErrorString(state));
     const std::string late = in_flight_.fault(deadline_s);
     return late.empty() ? late : fmt::format("rank {}: {}", rank_, late);
   }
@@ -140,7 +154,9 @@ class NcclPath final : public DevicePath {
     must_cuda(cudaEventSynchronize(scratch_free_), "cudaEventSynchronize");
     must_cuda(cudaFree(scratch_), "cudaFree");
     scratch_ = nullptr;
-    must_cuda(cudaMalloc(reinterpret_cast<void**>(&scratch_), static_cast<std::size_t>(count) * sizeof(float)), "cudaMalloc of received pieces");
+    must_cuda(
+        cudaMalloc(reinterpret_cast<void**>(&scratch_), static_cast<std::size_t>(count) * sizeof(float)),
+        "cudaMalloc of received pieces");
     scratch_count_ = count;
   }
 

@@ -10,7 +10,8 @@ namespace {
 
 __global__ void sum_pieces(DevicePieces in, std::int64_t count, float* out) {
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += stride) {
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+       i += stride) {
     float sum = in.own_rank == 0 ? in.own[i] : in.pieces[i];
     for (int r = 1; r < in.num_pieces; ++r) {
       sum = __fadd_rn(sum, r == in.own_rank ? in.own[i] : in.pieces[r * in.pitch + i]);
@@ -24,7 +25,8 @@ __global__ void sum_pieces(DevicePieces in, std::int64_t count, float* out) {
 int sum_in_rank_order_cuda(const DevicePieces& in, std::int64_t count, float* out, void* stream) {
   constexpr int kThreads = 256;
   const std::int64_t blocks = std::clamp<std::int64_t>((count + kThreads - 1) / kThreads, 1, 8192);
-  sum_pieces<<<static_cast<unsigned>(blocks), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(in, count, out);
+  sum_pieces<<<static_cast<unsigned>(blocks), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(in, count,
+                                                                                                out);
   return static_cast<int>(cudaGetLastError());
 }
 

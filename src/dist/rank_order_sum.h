@@ -9,7 +9,8 @@ namespace microdit::dist {
 /// out[i] = sum over r, in rank order, of pieces[r][i]. `out` may be one of the pieces.
 void sum_in_rank_order(std::span<const float* const> pieces, std::int64_t count, float* out);
 
-/// The same on the GPU: piece r begins at pieces + r * pitch (device memory), except piece `own_rank`, which is at `own`.
+/// The same on the GPU: piece r begins at pieces + r * pitch (device memory), except piece `own_rank`, which
+/// is at `own`.
 struct DevicePieces {
   const float* pieces = nullptr;
   std::int64_t pitch = 0;

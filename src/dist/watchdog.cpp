@@ -19,7 +19,9 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-extern "C" void exit_with_fault(int) { _exit(core::kHardwareFault); }
+extern "C" void exit_with_fault(int) {
+  _exit(core::kHardwareFault);
+}
 
 }  // namespace
 
@@ -58,8 +60,10 @@ Watchdog::Watch::~Watch() {
 // Under the lock. "" = all is well.
 std::string Watchdog::fault() {
   if (what_ != nullptr && seconds_since(started_) > deadline_s_) {
-    return fmt::format("rank {}: {} of {} bytes (collective {}) has lasted longer than {} s: a peer, its node or the network is gone",
-                       rank_, what_, bytes_, num_done_, deadline_s_);
+    return fmt::format(
+        "rank {}: {} of {} bytes (collective {}) has lasted longer than {} s: a peer, its node or the "
+        "network is gone",
+        rank_, what_, bytes_, num_done_, deadline_s_);
   }
   return probe_ ? probe_(deadline_s_) : std::string();
 }

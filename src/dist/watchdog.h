@@ -13,10 +13,12 @@ namespace microdit::dist {
 /// One thread per rank. `deadline_s` <= 0: no thread, no deadline.
 class Watchdog {
  public:
-  /// What is wrong with work in flight elsewhere (a GPU's stream), or "" when nothing is. Called on the watchdog's thread.
+  /// What is wrong with work in flight elsewhere (a GPU's stream), or "" when nothing is. Called on the
+  /// watchdog's thread.
   using Probe = std::function<std::string(double deadline_s)>;
 
-  /// `end_job` is called on the watchdog's thread with the reason's exit code; if it returns or hangs, the process exits.
+  /// `end_job` is called on the watchdog's thread with the reason's exit code; if it returns or hangs, the
+  /// process exits.
   Watchdog(double deadline_s, int rank, std::function<void(int)> end_job);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;

@@ -8,6 +8,7 @@
 #include "core/seed.h"
 #include "encoders/image_codec.h"
 #include "encoders/norm_silu.h"
+#include "encoders/upsample_conv.h"
 #include "nn/state_dict.h"
 
 namespace microdit::encoders {
@@ -126,7 +127,7 @@ struct Level : torch::nn::Module {
     for (const auto& resnet : resnets) x = resnet->forward(x);
     if (!change) return x;
     if (down) return change->forward(at::constant_pad_nd(x, {0, 1, 0, 1}));
-    return change->forward(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
+    return upsample_conv(x, change->weight, change->bias);
   }
 };
 

@@ -25,6 +25,9 @@ enum class Outcome { complete, stopped, retry };
 
 /// One hop's state, shared with libcurl's callbacks.
 struct Transfer {
+  Transfer(const HttpOptions& how, const core::StopFlag& when, fs::path where, bool private_is_allowed)
+      : options(how), stop(when), partial(std::move(where)), private_allowed(private_is_allowed) {}
+
   const HttpOptions& options;
   const core::StopFlag& stop;
   fs::path partial;
@@ -180,7 +183,7 @@ class Fetch {
     std::string url = url_;
     bool first_hop_private = false;
     for (int hop = 0; hop <= kMaxRedirects; ++hop) {
-      Transfer transfer{options_, stop_, partial_, hop == 0 || first_hop_private};
+      Transfer transfer(options_, stop_, partial_, hop == 0 || first_hop_private);
       const bool same_host = host_of(url) == host_of(url_);
       Request request(url, same_host ? options_.token : "");
       const CURLcode code = perform(request, transfer);

@@ -1,4 +1,5 @@
-// Collectives against a serial computation, for whatever size this binary was launched with (cluster_test.sh: 1 to 4 ranks).
+// Collectives against a serial computation, for whatever size this binary was launched with (cluster_test.sh:
+// 1 to 4 ranks).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -18,9 +19,12 @@ namespace {
 
 std::unique_ptr<Communicator> the_world;
 
-const char* variable(const char* name) { return std::getenv(name); }
+const char* variable(const char* name) {
+  return std::getenv(name);
+}
 
-// Started before the first test, finalized after the last. The variables let a script choose the deadline and the exit code.
+// Started before the first test, finalized after the last. The variables let a script choose the deadline and
+// the exit code.
 class World final : public testing::Environment {
  public:
   void SetUp() override {
@@ -43,7 +47,8 @@ const auto* const registered = testing::AddGlobalTestEnvironment(new World);
 
 // Values of very different size, so that another order of summation gives other bits.
 float value(int rank, std::int64_t i) {
-  const auto h = (static_cast<std::uint64_t>(rank) * 1'000'003 + static_cast<std::uint64_t>(i) + 1) * 0x9E3779B97F4A7C15ULL;
+  const auto h = (static_cast<std::uint64_t>(rank) * 1'000'003 + static_cast<std::uint64_t>(i) + 1) *
+                 0x9E3779B97F4A7C15ULL;
   const float mantissa = static_cast<float>(h >> 40) / 16777216.0f - 0.5f;
   return std::ldexp(mantissa, static_cast<int>((h >> 20) % 16));
 }
@@ -60,7 +65,9 @@ float serial_sum(int size, std::int64_t i) {
   return sum;
 }
 
-FloatBuffer whole(std::vector<float>& values) { return {.data = values.data(), .count = static_cast<std::int64_t>(values.size())}; }
+FloatBuffer whole(std::vector<float>& values) {
+  return {.data = values.data(), .count = static_cast<std::int64_t>(values.size())};
+}
 
 class ClusterPieces : public testing::TestWithParam<std::int64_t> {};
 
@@ -74,7 +81,8 @@ TEST_P(ClusterPieces, ReduceScatterIsTheRankOrderSum) {
   std::int64_t wrong = 0;
   for (std::int64_t i = 0; i < piece; ++i) {
     const float expected = serial_sum(comm.size(), comm.rank() * piece + i);
-    wrong += std::bit_cast<std::uint32_t>(out[static_cast<std::size_t>(i)]) != std::bit_cast<std::uint32_t>(expected);
+    wrong += std::bit_cast<std::uint32_t>(out[static_cast<std::size_t>(i)]) !=
+             std::bit_cast<std::uint32_t>(expected);
   }
   EXPECT_EQ(wrong, 0) << "of " << piece;
   EXPECT_EQ(in, before);
@@ -87,7 +95,8 @@ TEST_P(ClusterPieces, ReduceScatterMayWriteIntoItsOwnPiece) {
   const FloatBuffer own{.data = in.data() + comm.rank() * piece, .count = piece};
   comm.reduce_scatter_sum(whole(in), own);
   std::int64_t wrong = 0;
-  for (std::int64_t i = 0; i < piece; ++i) wrong += own.data[i] != serial_sum(comm.size(), comm.rank() * piece + i);
+  for (std::int64_t i = 0; i < piece; ++i)
+    wrong += own.data[i] != serial_sum(comm.size(), comm.rank() * piece + i);
   EXPECT_EQ(wrong, 0) << "of " << piece;
 }
 
@@ -105,7 +114,8 @@ TEST_P(ClusterPieces, AllGatherPutsPiecesInRankOrder) {
     comm.all_gather(in, whole(out));
     std::int64_t wrong = 0;
     for (int r = 0; r < comm.size(); ++r) {
-      for (std::int64_t i = 0; i < piece; ++i) wrong += out[static_cast<std::size_t>(r * piece + i)] != value(r, i);
+      for (std::int64_t i = 0; i < piece; ++i)
+        wrong += out[static_cast<std::size_t>(r * piece + i)] != value(r, i);
     }
     EXPECT_EQ(wrong, 0) << "in_place " << in_place;
   }
@@ -144,7 +154,8 @@ TEST(Cluster, TheOrderOfSummationShowsInTheseValues) {
 TEST(Cluster, AllReduceSumsDoublesInRankOrder) {
   Communicator& comm = world();
   std::vector<double> values(100);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.1 * value(comm.rank(), static_cast<std::int64_t>(i));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = 0.1 * value(comm.rank(), static_cast<std::int64_t>(i));
   comm.all_reduce_sum(values);
   for (std::size_t i = 0; i < values.size(); ++i) {
     double expected = 0.1 * value(0, static_cast<std::int64_t>(i));
@@ -169,7 +180,8 @@ TEST(Cluster, AllReduceMaxKeepsTheLargestAndAnyNan) {
 TEST(Cluster, BroadcastReachesEveryRankFromEveryRoot) {
   Communicator& comm = world();
   for (int root = 0; root < comm.size(); ++root) {
-    std::string text = comm.rank() == root ? "from " + std::to_string(root) + std::string(100'000, 'x') : "old";
+    std::string text =
+        comm.rank() == root ? "from " + std::to_string(root) + std::string(100'000, 'x') : "old";
     comm.broadcast(text, root);
     EXPECT_EQ(text.size(), 100'006u);
     EXPECT_TRUE(text.starts_with("from " + std::to_string(root) + "x"));
@@ -181,10 +193,12 @@ TEST(Cluster, BroadcastReachesEveryRankFromEveryRoot) {
 
 TEST(Cluster, GathersStringsOfDifferentLength) {
   Communicator& comm = world();
-  const std::vector<std::string> texts = comm.all_gather(std::string(static_cast<std::size_t>(comm.rank()), static_cast<char>('a' + comm.rank())));
+  const std::vector<std::string> texts = comm.all_gather(
+      std::string(static_cast<std::size_t>(comm.rank()), static_cast<char>('a' + comm.rank())));
   ASSERT_EQ(texts.size(), static_cast<std::size_t>(comm.size()));
   for (int r = 0; r < comm.size(); ++r) {
-    EXPECT_EQ(texts[static_cast<std::size_t>(r)], std::string(static_cast<std::size_t>(r), static_cast<char>('a' + r)));
+    EXPECT_EQ(texts[static_cast<std::size_t>(r)],
+              std::string(static_cast<std::size_t>(r), static_cast<char>('a' + r)));
   }
 }
 
@@ -244,6 +258,8 @@ TEST(ClusterEnd, ExceptionUnwindsWithoutWaitingForThePeers) {
 
 }  // namespace
 
-Communicator& world() { return *the_world; }
+Communicator& world() {
+  return *the_world;
+}
 
 }  // namespace microdit::dist

@@ -13,15 +13,31 @@
 namespace microdit::dist {
 namespace {
 
-// Sets the variables that matter to `wanted`, everything else of theirs to unset, and restores all at the end.
+// Sets the variables that matter to `wanted`, everything else of theirs to unset, and restores all at the
+// end.
 class Environment {
  public:
   explicit Environment(const std::map<std::string, std::string>& wanted) {
-    for (const char* name :
-         {"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "PMI_SIZE", "PMI_RANK", "PMI_FD",
-          "PMIX_RANK", "MPI_LOCALRANKID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_ID", "SLURM_SRUN_COMM_HOST", "SLURM_PROCID",
-          "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN",
-          "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_STEP", "SLURM_ARRAY_TASK_COUNT"}) {
+    for (const char* name : {"OMPI_COMM_WORLD_SIZE",
+                             "OMPI_COMM_WORLD_RANK",
+                             "OMPI_COMM_WORLD_LOCAL_RANK",
+                             "PMI_SIZE",
+                             "PMI_RANK",
+                             "PMI_FD",
+                             "PMIX_RANK",
+                             "MPI_LOCALRANKID",
+                             "SLURM_STEP_NUM_TASKS",
+                             "SLURM_STEP_ID",
+                             "SLURM_SRUN_COMM_HOST",
+                             "SLURM_PROCID",
+                             "SLURM_LOCALID",
+                             "SLURM_NTASKS",
+                             "SLURM_JOB_ID",
+                             "SLURM_ARRAY_TASK_ID",
+                             "SLURM_ARRAY_TASK_MIN",
+                             "SLURM_ARRAY_TASK_MAX",
+                             "SLURM_ARRAY_TASK_STEP",
+                             "SLURM_ARRAY_TASK_COUNT"}) {
       const char* old = std::getenv(name);
       saved_.emplace_back(name, old != nullptr ? std::optional<std::string>(old) : std::nullopt);
       const auto it = wanted.find(name);
@@ -51,15 +67,21 @@ TEST(Launch, PlainShellIsOneProcess) {
 }
 
 TEST(Launch, BatchScriptWithoutSrunIsOneProcess) {
-  const Environment environment({{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "4"}, {"SLURM_PROCID", "0"}, {"SLURM_LOCALID", "0"}});
+  const Environment environment(
+      {{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "4"}, {"SLURM_PROCID", "0"}, {"SLURM_LOCALID", "0"}});
   EXPECT_FALSE(detect_launch().has_launcher);
   EXPECT_EQ(make_communicator()->size(), 1);
 }
 
 TEST(Launch, StepOfSrun) {
-  std::map<std::string, std::string> step = {{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "4"}, {"SLURM_STEP_NUM_TASKS", "4"},
-                                             {"SLURM_STEP_ID", "0"}, {"SLURM_SRUN_COMM_HOST", "10.0.0.1"},
-                                             {"SLURM_PROCID", "3"}, {"SLURM_LOCALID", "1"}, {"PMIX_RANK", "3"}};
+  std::map<std::string, std::string> step = {{"SLURM_JOB_ID", "7"},
+                                             {"SLURM_NTASKS", "4"},
+                                             {"SLURM_STEP_NUM_TASKS", "4"},
+                                             {"SLURM_STEP_ID", "0"},
+                                             {"SLURM_SRUN_COMM_HOST", "10.0.0.1"},
+                                             {"SLURM_PROCID", "3"},
+                                             {"SLURM_LOCALID", "1"},
+                                             {"PMIX_RANK", "3"}};
   {
     const Environment environment(step);
     const Launch launch = detect_launch();
@@ -82,8 +104,12 @@ TEST(Launch, StepOfSrun) {
 }
 
 TEST(Launch, MpirunInsideAnAllocationWinsOverItsHelpersStep) {
-  const Environment environment({{"SLURM_STEP_NUM_TASKS", "1"}, {"SLURM_STEP_ID", "0"}, {"SLURM_SRUN_COMM_HOST", "10.0.0.1"},
-                                 {"SLURM_PROCID", "0"}, {"OMPI_COMM_WORLD_SIZE", "6"}, {"OMPI_COMM_WORLD_RANK", "5"},
+  const Environment environment({{"SLURM_STEP_NUM_TASKS", "1"},
+                                 {"SLURM_STEP_ID", "0"},
+                                 {"SLURM_SRUN_COMM_HOST", "10.0.0.1"},
+                                 {"SLURM_PROCID", "0"},
+                                 {"OMPI_COMM_WORLD_SIZE", "6"},
+                                 {"OMPI_COMM_WORLD_RANK", "5"},
                                  {"OMPI_COMM_WORLD_LOCAL_RANK", "2"}});
   const Launch launch = detect_launch();
   EXPECT_EQ(launch.num_tasks, 6);
@@ -99,11 +125,14 @@ TEST(Launch, MpiexecOfMpich) {
 }
 
 TEST(Launch, OneTaskNeedsNoMpi) {
-  const Environment environment({{"SLURM_STEP_NUM_TASKS", "1"}, {"SLURM_STEP_ID", "0"}, {"SLURM_SRUN_COMM_HOST", "10.0.0.1"}});
+  const Environment environment(
+      {{"SLURM_STEP_NUM_TASKS", "1"}, {"SLURM_STEP_ID", "0"}, {"SLURM_SRUN_COMM_HOST", "10.0.0.1"}});
   EXPECT_EQ(make_communicator()->size(), 1);
 }
 
-Share alone(const std::string& task) { return share_of(*make_local_communicator(), task); }
+Share alone(const std::string& task) {
+  return share_of(*make_local_communicator(), task);
+}
 
 TEST(ShareOf, WithoutArrayTakesEverything) {
   const Environment environment({});
@@ -112,7 +141,9 @@ TEST(ShareOf, WithoutArrayTakesEverything) {
 }
 
 TEST(ShareOf, TaskSpellsIndexAndCount) {
-  const Environment environment({{"SLURM_ARRAY_TASK_ID", "1"}, {"SLURM_ARRAY_TASK_MIN", "0"}, {"SLURM_ARRAY_TASK_MAX", "1"},
+  const Environment environment({{"SLURM_ARRAY_TASK_ID", "1"},
+                                 {"SLURM_ARRAY_TASK_MIN", "0"},
+                                 {"SLURM_ARRAY_TASK_MAX", "1"},
                                  {"SLURM_ARRAY_TASK_COUNT", "2"}});
   EXPECT_EQ(alone("2/5").slot, 2);
   EXPECT_EQ(alone("2/5").slots, 5);
@@ -124,8 +155,11 @@ TEST(ShareOf, TaskSpellsIndexAndCount) {
 }
 
 TEST(ShareOf, ArraysStartAnywhereAndStep) {
-  const Environment environment({{"SLURM_ARRAY_TASK_ID", "7"}, {"SLURM_ARRAY_TASK_MIN", "3"}, {"SLURM_ARRAY_TASK_MAX", "9"},
-                                 {"SLURM_ARRAY_TASK_STEP", "2"}, {"SLURM_ARRAY_TASK_COUNT", "4"}});
+  const Environment environment({{"SLURM_ARRAY_TASK_ID", "7"},
+                                 {"SLURM_ARRAY_TASK_MIN", "3"},
+                                 {"SLURM_ARRAY_TASK_MAX", "9"},
+                                 {"SLURM_ARRAY_TASK_STEP", "2"},
+                                 {"SLURM_ARRAY_TASK_COUNT", "4"}});
   EXPECT_EQ(alone("").slot, 2);
   EXPECT_EQ(alone("").slots, 4);
 }
@@ -133,13 +167,17 @@ TEST(ShareOf, ArraysStartAnywhereAndStep) {
 // Under a real array: prints what this task takes, for a script to compare.
 TEST(ShareOf, OfThisTask) {
   const Share share = alone("");
-  std::printf("share %lld of %lld\n", static_cast<long long>(share.slot), static_cast<long long>(share.slots));
+  std::printf("share %lld of %lld\n", static_cast<long long>(share.slot),
+              static_cast<long long>(share.slots));
   EXPECT_LT(share.slot, share.slots);
 }
 
 TEST(ShareOf, AnArrayWithHolesIsRefused) {
-  const Environment environment({{"SLURM_ARRAY_TASK_ID", "3"}, {"SLURM_ARRAY_TASK_MIN", "1"}, {"SLURM_ARRAY_TASK_MAX", "7"},
-                                 {"SLURM_ARRAY_TASK_STEP", "1"}, {"SLURM_ARRAY_TASK_COUNT", "3"}});
+  const Environment environment({{"SLURM_ARRAY_TASK_ID", "3"},
+                                 {"SLURM_ARRAY_TASK_MIN", "1"},
+                                 {"SLURM_ARRAY_TASK_MAX", "7"},
+                                 {"SLURM_ARRAY_TASK_STEP", "1"},
+                                 {"SLURM_ARRAY_TASK_COUNT", "3"}});
   EXPECT_THROW(alone(""), core::UserError);
   EXPECT_EQ(alone("1/3").slot, 1);
 }

@@ -33,7 +33,8 @@ TEST(Local, CollectivesAreTheIdentity) {
 TEST(Local, MisuseIsFound) {
   const auto comm = make_local_communicator();
   std::vector<float> in(3), out(2);
-  EXPECT_THROW(comm->all_gather({.data = in.data(), .count = 3}, {.data = out.data(), .count = 2}), std::logic_error);
+  EXPECT_THROW(comm->all_gather({.data = in.data(), .count = 3}, {.data = out.data(), .count = 2}),
+               std::logic_error);
   std::string text;
   EXPECT_THROW(comm->broadcast(text, 1), std::logic_error);
 }

@@ -12,7 +12,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-void sleep(int ms) { std::this_thread::sleep_for(milliseconds(ms)); }
+void sleep(int ms) {
+  std::this_thread::sleep_for(milliseconds(ms));
+}
 
 TEST(WatchdogDeathTest, EndsACollectiveThatLasts) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");

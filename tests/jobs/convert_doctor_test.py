@@ -12,7 +12,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import stored_files as stored  # noqa: E402
 
-BIN = pathlib.Path(os.environ.get("MICRODIT_BIN", "build/bin"))
+BIN = pathlib.Path(os.environ.get("MICRODIT_BIN", "build/bin")).resolve()
 
 
 def run(name, *words, expect=0, **options):

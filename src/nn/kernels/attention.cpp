@@ -3,6 +3,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <optional>
 #include <vector>
 
 #include "nn/kernels/attention_head.h"
@@ -80,15 +81,15 @@ void for_heads(const Problem& p, const Work& work) {
   });
 }
 
-/// With `kv` undefined, q holds q | k | v.
+/// Without `kv`, q holds q | k | v.
 class Attention : public torch::autograd::Function<Attention> {
  public:
-  static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& q_in, const torch::Tensor& kv_in,
-                               std::int64_t num_heads, double eps) {
+  static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& q_in,
+                               const std::optional<torch::Tensor>& kv_in, std::int64_t num_heads, double eps) {
     const torch::Tensor q_source = q_in.contiguous();
-    const torch::Tensor kv_source = kv_in.defined() ? kv_in.contiguous() : q_source;
-    const std::int64_t first = kv_in.defined() ? 0 : 1;
-    const std::int64_t width = kv_in.defined() ? q_in.size(2) : q_in.size(2) / 3;
+    const torch::Tensor kv_source = kv_in ? kv_in->contiguous() : q_source;
+    const std::int64_t first = kv_in ? 0 : 1;
+    const std::int64_t width = kv_in ? q_in.size(2) : q_in.size(2) / 3;
     const Problem p = problem_of(q_source, kv_source, width, num_heads);
     const torch::Tensor q = torch::empty({p.batch, p.head.queries, width}), k = torch::empty({p.batch, p.head.keys, width});
     const torch::Tensor q_rstd = torch::empty({p.batch, p.head.queries}), k_rstd = torch::empty({p.batch, p.head.keys});
@@ -103,7 +104,7 @@ class Attention : public torch::autograd::Function<Attention> {
                   pw + at, scratch);
     });
     ctx->save_for_backward({kv_source, q, k, q_rstd, k_rstd, weights});
-    ctx->saved_data["packed_self"] = !kv_in.defined();
+    ctx->saved_data["packed_self"] = !kv_in.has_value();
     return out;
   }
 
@@ -152,14 +153,14 @@ torch::Tensor self_attention(const torch::Tensor& qkv_BTW, std::int64_t num_head
   if (!takes_short_kernel(qkv_BTW, {}, qkv_BTW.size(2) / 3, num_heads)) {
     return self_attention_reference(qkv_BTW, num_heads, eps);
   }
-  return Attention::apply(qkv_BTW, torch::Tensor(), num_heads, eps);
+  return Attention::apply(qkv_BTW, std::optional<torch::Tensor>(), num_heads, eps);
 }
 
 torch::Tensor cross_attention(const torch::Tensor& q_BTW, const torch::Tensor& kv_BLW, std::int64_t num_heads, double eps) {
   if (!takes_short_kernel(q_BTW, kv_BLW, q_BTW.size(2), num_heads)) {
     return cross_attention_reference(q_BTW, kv_BLW, num_heads, eps);
   }
-  return Attention::apply(q_BTW, kv_BLW, num_heads, eps);
+  return Attention::apply(q_BTW, std::optional<torch::Tensor>(kv_BLW), num_heads, eps);
 }
 
 torch::Tensor self_attention_reference(const torch::Tensor& qkv_BTW, std::int64_t num_heads, double eps) {

@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
+#include <optional>
 
 #include "nn/kernels/simd.h"
 #include "nn/precision.h"
@@ -123,7 +124,11 @@ MICRODIT_CLONES void backward_rows(const Rows& rows, const float* dy, float* dx,
 }
 
 /// Last-axis rows in memory order; a [B, D] chunk of a wider row is used as it lies.
-torch::Tensor row_major(const torch::Tensor& t) { return t.defined() && t.stride(-1) == 1 ? t : t.defined() ? t.contiguous() : t; }
+torch::Tensor row_major(const torch::Tensor& t) { return t.stride(-1) == 1 ? t : t.contiguous(); }
+
+/// autograd::Function takes no undefined tensors.
+using OptionalTensor = std::optional<torch::Tensor>;
+OptionalTensor if_defined(const torch::Tensor& t) { return t.defined() ? OptionalTensor(t) : std::nullopt; }
 
 struct Shape {
   std::int64_t samples, count, dim;
@@ -139,8 +144,10 @@ Shape shape_of(const torch::Tensor& x) {
 class NormModulate : public torch::autograd::Function<NormModulate> {
  public:
   static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& x_in, const torch::Tensor& weight,
-                               const torch::Tensor& shift_in, const torch::Tensor& scale_in, double eps) {
-    const torch::Tensor x = x_in.contiguous(), shift = row_major(shift_in), scale = row_major(scale_in);
+                               const OptionalTensor& shift_in, const OptionalTensor& scale_in, double eps) {
+    const torch::Tensor x = x_in.contiguous();
+    const torch::Tensor shift = shift_in ? row_major(*shift_in) : torch::Tensor();
+    const torch::Tensor scale = scale_in ? row_major(*scale_in) : torch::Tensor();
     const Shape shape = shape_of(x);
     torch::Tensor y = torch::empty_like(x);
     torch::Tensor moments = torch::empty({2, shape.samples * shape.count});
@@ -198,7 +205,7 @@ torch::Tensor norm_modulate(const torch::Tensor& x, const torch::Tensor& weight,
   if (!takes_cpu_kernel({x, weight, shift_BD, scale_BD})) {
     return norm_modulate_reference(x, weight, shift_BD, scale_BD, eps);
   }
-  return NormModulate::apply(x, weight, shift_BD, scale_BD, eps);
+  return NormModulate::apply(x, weight, if_defined(shift_BD), if_defined(scale_BD), eps);
 }
 
 torch::Tensor norm_modulate_reference(const torch::Tensor& x, const torch::Tensor& weight,

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# quickstart.sh: from a bare machine to pictures that the model has just learned to paint. About 20 minutes on two cores
+# without a GPU. Set-up, build, emoji data, then the whole chain of stages: on this machine's Slurm if it has one, else on a
+# throw-away one, else directly. Run it again to continue.
+#   MICRODIT_STEPS=N       training steps (default: the config's)
+#   MICRODIT_NO_SLURM=1    run the stages directly
+set -euo pipefail
+cd "$(dirname "$0")/.."
+started=$(date +%s)
+say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+dataset=configs/datasets/emoji.yaml train=configs/train/emoji.yaml run=runs/emoji prompts=configs/sample/prompts.txt
+export MICRODIT_DATA=${MICRODIT_DATA:-$PWD/data}
+
+scripts/setup.sh
+export PATH=$PWD/.venv/bin:$PATH
+mkdir -p build slurm/logs
+cmake --preset release >build/configure.log 2>&1 || { tail -n 30 build/configure.log >&2; exit 1; }
+say "building (a few minutes the first time)"
+cmake --build build --target jobs >build/build.log 2>&1 || { grep -E 'error|FAILED' build/build.log | head -n 20 >&2; exit 1; }
+say "making the emoji data"
+.venv/bin/python scripts/make_emoji_dataset.py --out "$MICRODIT_DATA/made/emoji" --tars 8
+
+cores=$(nproc)
+[ "$cores" -le 4 ] || cores=4
+train_set=(threads_per_rank="$cores")
+[ -z "${MICRODIT_STEPS:-}" ] || train_set+=("steps=$MICRODIT_STEPS")
+
+# ---- the stages, one after another, without a scheduler -----------------------------------------------------------------
+directly() {
+  local stage
+  for stage in download clean precompute; do build/bin/$stage --config $dataset threads_per_rank=1; done
+  build/bin/train --config $train "${train_set[@]}"
+  build/bin/generate --run $run --prompts $prompts threads_per_rank="$cores"
+  build/bin/evaluate --run $run threads_per_rank="$cores"
+}
+
+# ---- on a Slurm ----------------------------------------------------------------------------------------------------------
+own_cluster=""
+close_cluster() { [ -z "$own_cluster" ] || scripts/local_slurm.sh down >/dev/null 2>&1 || true; }
+trap close_cluster EXIT
+trap 'exit 130' INT TERM
+
+open_cluster() {
+  [ -z "${MICRODIT_NO_SLURM:-}" ] || return 1
+  if command -v sinfo >/dev/null && timeout 10 sinfo -h >/dev/null 2>&1; then say "using this machine's Slurm"; return 0; fi
+  command -v slurmctld >/dev/null || return 1
+  local settings
+  settings=$(NODES=1 CPUS=$(nproc) scripts/local_slurm.sh up 2>build/local_slurm.log) || { say "no local Slurm here ($(tail -n 1 build/local_slurm.log)); running the stages directly"; return 1; }
+  own_cluster=1
+  eval "$settings"
+  export MICRODIT_SITE=local
+  say "started a throw-away Slurm"
+}
+
+# One line that lives while a terminal watches; now and then a line in a log.
+show() {
+  if [ -t 2 ]; then printf '\r\033[K%s  %s' "$(date +%H:%M:%S)" "$1" >&2
+  elif [ "$1" != "${shown:-}" ] && [ $(($(date +%s) - ${shown_at:-0})) -ge 20 ]; then say "$1"; shown=$1; shown_at=$(date +%s); fi
+}
+
+# Waits for the jobs of the chain; says which one runs and its newest log line.
+follow() {
+  local line stage id last
+  while :; do
+    line=$(squeue -h -o '%T %j %A' 2>/dev/null | grep -E " ($1)\$" || true)
+    [ -n "$line" ] || break
+    last=$(ls -t slurm/logs/*.out 2>/dev/null | head -n 1)
+    stage=$(grep -m1 RUNNING <<<"$line" | cut -d' ' -f2 || true)
+    show "${stage:-waiting}: $( [ -z "$last" ] || tail -n 1 "$last" | cut -c1-150)"
+    sleep 2
+  done
+  [ ! -t 2 ] || printf '\n' >&2
+}
+
+on_slurm() {
+  local jobs ids
+  jobs=$(slurm/pipeline.sh --dataset $dataset --train $train --prompts $prompts --tasks 2 \
+    $(printf -- '--train-set %s ' "${train_set[@]}") --train-sbatch "--nodes=1 --ntasks-per-node=1 --cpus-per-task=$cores")
+  say "submitted: $(tr '\n' ';' <<<"$jobs")"
+  ids=$(awk '{print $2}' <<<"$jobs" | paste -sd'|')
+  follow "$ids"
+}
+
+if open_cluster; then on_slurm; else directly; fi
+
+if [ ! -f $run/metrics.json ] || [ ! -f $run/images/grid.png ]; then
+  say "something failed; the newest logs:"
+  ls -t slurm/logs/*.out 2>/dev/null | head -n 3 | xargs -r tail -n 8 >&2
+  exit 1
+fi
+minutes=$((($(date +%s) - started) / 60))
+cat >&2 <<TEXT
+
+Done in $minutes minutes.
+  pictures   $run/images/grid.png
+  report     $run/report.html
+  numbers    $run/metrics.json
+  run        $run        (paint more: build/bin/generate --run $run --prompt "a red car")
+TEXT
