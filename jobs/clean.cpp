@@ -5,7 +5,9 @@
 using namespace microdit;
 
 int main(int argc, char** argv) {
-  const jobs::JobInfo info{.name = "clean", .summary = "Archives -> records -> filters -> samples shards: raw/NAME -> samples/NAME."};
+  const jobs::JobInfo info{
+      .name = "clean",
+      .summary = "Archives -> records -> filters -> samples shards: raw/NAME -> samples/NAME."};
   return jobs::run_config_job<ingest::CatalogueEntry>(
       argc, argv, info, [](jobs::Job& job, const ingest::CatalogueEntry& entry) -> int {
         if (job.line.dry_run) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
 #include "checkpoint/checkpoint.h"
@@ -93,7 +94,9 @@ int verify_tree(const std::string& where, dist::Communicator& comm) {
     const auto checkpoints = std::count_if(targets.begin(), targets.end(), [](const Target& t) { return t.is_checkpoint; });
     fmt::print("{}: {} stage folders, {} checkpoints: {}\n", where, static_cast<std::ptrdiff_t>(targets.size()) - checkpoints,
                checkpoints, good ? "good" : "DAMAGED");
+    std::fflush(stdout);
   }
+  comm.barrier();  // a rank that exits with 1 makes the launcher end the others: the report comes first
   return good ? core::kDone : core::kFailed;
 }
 

@@ -2,6 +2,7 @@
 #include "job.h"
 
 #include <ATen/Version.h>
+#include <c10/util/Exception.h>
 #include <torch/version.h>
 
 #include <CLI/CLI.hpp>
@@ -94,6 +95,8 @@ int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(
     return body(job);
   } catch (const core::UserError& error) {
     return report(comm.get(), core::kUserMistake, error.what());
+  } catch (const c10::Error& error) {
+    return report(comm.get(), core::kFailed, error.what_without_backtrace());
   } catch (const std::exception& error) {
     return report(comm.get(), core::kFailed, error.what());
   }

@@ -5,7 +5,8 @@
 using namespace microdit;
 
 int main(int argc, char** argv) {
-  const jobs::JobInfo info{.name = "precompute", .summary = "Pictures and captions -> latents: samples/NAME -> latents/NAME."};
+  const jobs::JobInfo info{.name = "precompute",
+                           .summary = "Pictures and captions -> latents: samples/NAME -> latents/NAME."};
   return jobs::run_config_job<ingest::CatalogueEntry>(
       argc, argv, info, [](jobs::Job& job, const ingest::CatalogueEntry& entry) -> int {
         if (job.line.dry_run) {

@@ -39,7 +39,8 @@ int run_command(Job& job) {
   const auto& words = job.line.positional;
   const auto found = words.size() == 1 ? kCommands.find(words[0]) : kCommands.end();
   if (found == kCommands.end()) {
-    core::user_error("probe: give one command of: {} (see --help)", fmt::join(std::views::keys(kCommands), ", "));
+    core::user_error("probe: '{}' is no command; give one of: {} (see --help)", fmt::join(words, " "),
+                     fmt::join(std::views::keys(kCommands), ", "));
   }
   return job.comm.rank() == 0 ? found->second(job) : static_cast<int>(core::kDone);
 }

@@ -41,7 +41,7 @@ OWNERS = {
 # The language's and the system's own.
 SYSTEM = re.compile(r"[a-z_0-9]+|(unistd|fcntl|signal|sched|dlfcn|dirent|poll|pthread|netdb|immintrin|arm_neon)\.h|(sys|netinet|arpa|linux)/\w+\.h")
 
-MAX_LINES = 305  # "about 300"
+MAX_LINES = 315  # "about 300": 5 % more at most
 LONGER = {}      # path -> why it is longer
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 

@@ -19,25 +19,52 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kLongestWord = 100;  // code points; a longer word is unknown as a whole
 
+/// General category as of Unicode 8: the tables of the tokenizer that the ecosystem's ids come from. Later characters
+/// are unassigned there, and six have changed their category since.
+std::int8_t category_of(UChar32 c) {
+  switch (c) {
+    case 0x166D:
+    case 0x111C9: return U_OTHER_PUNCTUATION;
+    case 0x1734: return U_NON_SPACING_MARK;
+    case 0x1885:
+    case 0x1886: return U_OTHER_LETTER;
+    case 0xA9BD: return U_COMBINING_SPACING_MARK;
+    default: break;
+  }
+  UVersionInfo age;
+  u_charAge(c, age);
+  return age[0] > 8 ? static_cast<std::int8_t>(U_UNASSIGNED) : u_charType(c);
+}
+
 bool is_control(UChar32 c) {
   if (c == '\t' || c == '\n' || c == '\r') return false;
-  const auto category = u_charType(c);
+  const auto category = category_of(c);
   return category == U_CONTROL_CHAR || category == U_FORMAT_CHAR || category == U_PRIVATE_USE_CHAR;
 }
 
 bool is_punctuation(UChar32 c) {
   if (c < 128) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
-  return u_ispunct(c);
+  switch (category_of(c)) {
+    case U_DASH_PUNCTUATION:
+    case U_START_PUNCTUATION:
+    case U_END_PUNCTUATION:
+    case U_CONNECTOR_PUNCTUATION:
+    case U_OTHER_PUNCTUATION:
+    case U_INITIAL_PUNCTUATION:
+    case U_FINAL_PUNCTUATION: return true;
+    default: return false;
+  }
 }
 
-/// Ideographs are words of their own: the blocks BERT's tokenizer lists.
+/// Ideographs are words of their own: the ranges as transformers' tokenizer has them (extension E from 2B920, not from
+/// its first character 2B820).
 bool is_ideograph(UChar32 c) {
   static constexpr std::array<std::pair<UChar32, UChar32>, 8> blocks = {{{0x4E00, 0x9FFF},
                                                                          {0x3400, 0x4DBF},
                                                                          {0x20000, 0x2A6DF},
                                                                          {0x2A700, 0x2B73F},
                                                                          {0x2B740, 0x2B81F},
-                                                                         {0x2B820, 0x2CEAF},
+                                                                         {0x2B920, 0x2CEAF},
                                                                          {0xF900, 0xFAFF},
                                                                          {0x2F800, 0x2FA1F}}};
   for (const auto& [first, last] : blocks)
@@ -71,7 +98,7 @@ std::vector<icu::UnicodeString> words_of(std::string_view text) {
   bool open = false;
   for (std::int32_t i = 0; i < decomposed.length(); i = decomposed.moveIndex32(i, 1)) {
     const UChar32 c = u_tolower(decomposed.char32At(i));
-    if (u_charType(c) == U_NON_SPACING_MARK) continue;
+    if (category_of(c) == U_NON_SPACING_MARK) continue;
     const bool alone = is_punctuation(c);
     if (u_isUWhiteSpace(c)) {
       open = false;

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/seed.h"
+#include "eval/compute_device.h"
 #include "eval/painter.h"
 #include "eval/retrieval.h"
 #include "eval/trained_run.h"
@@ -164,7 +165,7 @@ void EvaluateConfig::fields(core::Fields& f) {
 
 int evaluate(const std::string& run_folder, const EvaluateConfig& config, dist::Communicator& comm) {
   at::set_num_threads(static_cast<int>(config.threads_per_rank));
-  const torch::Device device(config.device == "cuda" ? torch::kCUDA : torch::kCPU);
+  const torch::Device device = compute_device(config.device, comm);
   TrainedRun run = open_run(run_folder, config.weights, device, comm);
   const Painter painter(run.facts, device);
   std::string caption = config.caption;

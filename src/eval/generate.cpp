@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "eval/compute_device.h"
 #include "eval/painter.h"
 #include "eval/trained_run.h"
 #include "image/decode.h"
@@ -145,7 +146,7 @@ std::vector<std::string> read_prompts(const std::string& file) {
 int generate(const std::string& run_folder, const std::vector<std::string>& prompts, const GenerateConfig& config,
              dist::Communicator& comm, const core::StopFlag& stop) {
   at::set_num_threads(static_cast<int>(config.threads_per_rank));
-  const torch::Device device(config.device == "cuda" ? torch::kCUDA : torch::kCPU);
+  const torch::Device device = compute_device(config.device, comm);
   TrainedRun run = open_run(run_folder, config.weights, device, comm);
   const Painter painter(run.facts, device);
   const fs::path out = config.out.empty() ? fs::path(run_folder) / "images" : fs::path(config.out);

@@ -22,7 +22,8 @@ struct CloseArchive {
 using ArchivePtr = std::unique_ptr<archive, CloseArchive>;
 
 [[noreturn]] void damaged(const std::filesystem::path& file, std::string_view why) {
-  core::user_error("{}: the archive is truncated or damaged ({}): remove the file and download it again", file.string(), why);
+  core::user_error("{}: the archive is truncated or damaged ({}): remove the file and download it again",
+                   file.string(), why);
 }
 
 std::string reason_of(archive* a) {
@@ -35,7 +36,8 @@ ArchivePtr open_archive(const std::filesystem::path& file, const std::string& ki
   if (kind == "tgz") archive_read_support_filter_gzip(a.get());
   kind == "zip" ? archive_read_support_format_zip(a.get()) : archive_read_support_format_tar(a.get());
   if (std::filesystem::file_size(file) == 0) damaged(file, "it is empty");
-  if (archive_read_open_filename(a.get(), file.c_str(), kBlock) != ARCHIVE_OK) damaged(file, reason_of(a.get()));
+  if (archive_read_open_filename(a.get(), file.c_str(), kBlock) != ARCHIVE_OK)
+    damaged(file, reason_of(a.get()));
   return a;
 }
 
@@ -45,7 +47,8 @@ std::string safe_name(const std::filesystem::path& file, archive_entry* entry) {
   if (!raw) raw = archive_entry_pathname(entry);
   const std::string_view name = raw ? raw : "";
   const auto refuse = [&](std::string_view why) {
-    core::user_error("{}: member '{}' {}: the archive is hostile or broken; take it from another source", file.string(), name, why);
+    core::user_error("{}: member '{}' {}: the archive is hostile or broken; take it from another source",
+                     file.string(), name, why);
   };
   if (name.empty()) refuse("has no name");
   if (name[0] == '/' || name[0] == '\\') refuse("has an absolute name");
@@ -79,7 +82,8 @@ class Expansion {
   void add(std::uint64_t bytes) {
     total_ += bytes;
     if (total_ > allowed_) {
-      core::user_error("{}: expands to more than {} bytes: refused as a decompression bomb", file_.string(), allowed_);
+      core::user_error("{}: expands to more than {} bytes: refused as a decompression bomb", file_.string(),
+                       allowed_);
     }
   }
 
@@ -90,8 +94,8 @@ class Expansion {
 };
 
 /// Reads the member's bytes; past the limit they are only counted.
-void read_member(archive* a, const std::filesystem::path& file, const ArchiveLimits& limits, Expansion& expansion,
-                 Member& member) {
+void read_member(archive* a, const std::filesystem::path& file, const ArchiveLimits& limits,
+                 Expansion& expansion, Member& member) {
   const void* block = nullptr;
   std::size_t size = 0;
   la_int64_t offset = 0;
@@ -112,7 +116,8 @@ void read_member(archive* a, const std::filesystem::path& file, const ArchiveLim
   }
 }
 
-/// A tar ends with zero blocks. Without them it was cut between two members, which libarchive does not report.
+/// A tar ends with zero blocks. Without them it was cut between two members, which libarchive does not
+/// report.
 void check_tar_end(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   in.seekg(-512, std::ios::end);

@@ -11,8 +11,9 @@
 namespace microdit::ingest {
 
 struct ArchiveLimits {
-  std::uint64_t member_bytes = 256u << 20;  ///< a larger member is reported as oversize, its bytes are not kept
-  std::uint64_t expansion = 100;            ///< uncompressed : file, beyond 64 MiB: more is a bomb
+  std::uint64_t member_bytes =
+      256u << 20;                 ///< a larger member is reported as oversize, its bytes are not kept
+  std::uint64_t expansion = 100;  ///< uncompressed : file, beyond 64 MiB: more is a bomb
 };
 
 struct Member {
@@ -22,9 +23,9 @@ struct Member {
 };
 
 /// Calls `on_member` for each regular file of a tar, tgz or zip, in archive order. Folders are passed over.
-/// UserError (file, member, remedy): truncated or damaged archive, another format, absolute or ".." names, links,
-/// devices, a decompression bomb.
-void for_each_member(const std::filesystem::path& archive, const std::string& kind, const ArchiveLimits& limits,
-                     const std::function<void(Member&&)>& on_member);
+/// UserError (file, member, remedy): truncated or damaged archive, another format, absolute or ".." names,
+/// links, devices, a decompression bomb.
+void for_each_member(const std::filesystem::path& archive, const std::string& kind,
+                     const ArchiveLimits& limits, const std::function<void(Member&&)>& on_member);
 
 }  // namespace microdit::ingest

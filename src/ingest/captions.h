@@ -6,8 +6,8 @@
 
 namespace microdit::ingest {
 
-/// Lower case (ASCII), "<person>" -> "person", control characters and runs of white space -> one space, stripped.
-/// May be empty. `text` is valid UTF-8.
+/// Lower case (ASCII), "<person>" -> "person", control characters and runs of white space -> one space,
+/// stripped. May be empty. `text` is valid UTF-8.
 std::string clean_caption(std::string_view text);
 
 /// Without white space at both ends (ASCII): what an uncleaned caption goes through.

@@ -15,8 +15,7 @@ bool is_plain_name(std::string_view name) {
 }
 
 bool is_sha256(std::string_view text) {
-  return text.size() == 64 &&
-         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 }  // namespace
@@ -29,7 +28,8 @@ void SourceSection::fields(core::Fields& f) {
   f.field("small", small, {.help = "file names of subset small (default: the first 1 %)"});
   f.field("sha256", sha256, {.help = "file name -> known SHA-256"});
   f.field("max_attempts", max_attempts, {.min = 1, .max = 1000, .help = "in a row without a new byte"});
-  f.field("backoff_s", backoff_s, {.min = 0, .max = 60, .help = "first wait at most, seconds; doubles up to 60 s"});
+  f.field("backoff_s", backoff_s,
+          {.min = 0, .max = 60, .help = "first wait at most, seconds; doubles up to 60 s"});
   f.field("gated", gated, {.help = "needs a token: HF_TOKEN_FILE (mode 0600) or HF_TOKEN"});
   if (!f.reading()) return;
   if (int(!hub.empty()) + int(!urls.empty()) + int(!list_file.empty()) != 1) {
@@ -38,22 +38,26 @@ void SourceSection::fields(core::Fields& f) {
   if (!hub.empty() && pattern.empty()) f.error("pattern", "a hub source needs the files' names");
   if (hub.empty() && !pattern.empty()) f.error("pattern", "only a hub source has a pattern");
   for (const auto& [file, digest] : sha256) {
-    if (!is_sha256(digest)) f.error("sha256", fmt::format("{}: '{}' is not 64 lower-case hex digits", file, digest));
+    if (!is_sha256(digest))
+      f.error("sha256", fmt::format("{}: '{}' is not 64 lower-case hex digits", file, digest));
   }
 }
 
 void RecordSection::fields(core::Fields& f) {
-  f.field("kind", kind, {.choices = {"sidecar_text"}, .help = "sidecar_text: members with one stem are one record"});
+  f.field("kind", kind,
+          {.choices = {"sidecar_text"}, .help = "sidecar_text: members with one stem are one record"});
   f.field("image", image, {.help = "extensions that are pictures, the preferred first"});
   f.field("caption", caption, {.help = "caption source -> txt (a sidecar's text) or json:<key>"});
   if (!f.reading()) return;
   if (image.empty()) f.error("image", "name at least one extension");
   if (caption.empty()) f.error("caption", "name at least one caption source");
   for (const auto& [source, where] : caption) {
-    if (!is_plain_name(source)) f.error("caption", fmt::format("'{}' is no name for a caption source", source));
+    if (!is_plain_name(source))
+      f.error("caption", fmt::format("'{}' is no name for a caption source", source));
     const bool json = where.starts_with("json:") && where.size() > 5;
     if (!json && (where.empty() || where.find(':') != std::string::npos)) {
-      f.error("caption", fmt::format("{}: '{}' is neither an extension such as txt nor json:<key>", source, where));
+      f.error("caption",
+              fmt::format("{}: '{}' is neither an extension such as txt nor json:<key>", source, where));
     }
   }
 }
@@ -71,7 +75,8 @@ void CaptionSection::fields(core::Fields& f) {
 
 void SplitSection::fields(core::Fields& f) {
   f.field("held_out", held_out, {.min = 0, .max = 1, .help = "fraction of groups that is never trained on"});
-  f.field("group", group, {.help = "json:<key>: records of one value stay on one side (default: the record's key)"});
+  f.field("group", group,
+          {.help = "json:<key>: records of one value stay on one side (default: the record's key)"});
   f.field("seed", seed, {.min = 0, .help = "another draw of the same fraction"});
   if (f.reading() && !group.empty() && (!group.starts_with("json:") || group.size() == 5)) {
     f.error("group", fmt::format("'{}' is not json:<key>", group));
@@ -81,7 +86,8 @@ void SplitSection::fields(core::Fields& f) {
 void LatentSection::fields(core::Fields& f) {
   f.field("sizes", sizes, {.min = 8, .max = 8192, .help = "picture sizes, pixels"});
   f.field("codec", codec, {.help = "folder of an AutoencoderKL in the diffusers layout"});
-  f.field("codec_latent", codec_latent, {.choices = {"mean", "sample"}, .help = "the posterior's mean or one sample"});
+  f.field("codec_latent", codec_latent,
+          {.choices = {"mean", "sample"}, .help = "the posterior's mean or one sample"});
   f.field("text_encoder", text_encoder, {.help = "folder of the text encoder"});
   f.field("text_length", text_length, {.min = 1, .max = 4096, .help = "token rows per caption"});
   f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "pictures or captions per encoder call"});
@@ -116,10 +122,18 @@ void CatalogueEntry::fields(core::Fields& f) {
   }
 }
 
-std::string CatalogueEntry::folder_name() const { return subset == "small" ? name + "-small" : name; }
-std::filesystem::path CatalogueEntry::raw_folder() const { return core::data_root() / "raw" / folder_name(); }
-std::filesystem::path CatalogueEntry::samples_folder() const { return core::data_root() / "samples" / folder_name(); }
-std::filesystem::path CatalogueEntry::latents_folder() const { return core::data_root() / "latents" / folder_name(); }
+std::string CatalogueEntry::folder_name() const {
+  return subset == "small" ? name + "-small" : name;
+}
+std::filesystem::path CatalogueEntry::raw_folder() const {
+  return core::data_root() / "raw" / folder_name();
+}
+std::filesystem::path CatalogueEntry::samples_folder() const {
+  return core::data_root() / "samples" / folder_name();
+}
+std::filesystem::path CatalogueEntry::latents_folder() const {
+  return core::data_root() / "latents" / folder_name();
+}
 
 std::vector<std::string> CatalogueEntry::caption_sources() const {
   if (!captions.which.empty()) return captions.which;

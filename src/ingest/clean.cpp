@@ -30,7 +30,8 @@ struct Item {
 
 std::string stem_of(const std::string& file) {
   for (const std::string_view ending : {".tar.gz", ".tar", ".tgz", ".zip"}) {
-    if (file.size() > ending.size() && file.ends_with(ending)) return file.substr(0, file.size() - ending.size());
+    if (file.size() > ending.size() && file.ends_with(ending))
+      return file.substr(0, file.size() - ending.size());
   }
   return file;
 }
@@ -112,7 +113,8 @@ class ItemCleaner {
     rows_.widths.push_back(static_cast<std::int32_t>(size.width));
     rows_.heights.push_back(static_cast<std::int32_t>(size.height));
     rows_.splits.push_back(split_of(entry_.splits, read.group));
-    for (std::size_t i = 0; i < read.captions.size(); ++i) rows_.captions[i].push_back(std::move(read.captions[i]));
+    for (std::size_t i = 0; i < read.captions.size(); ++i)
+      rows_.captions[i].push_back(std::move(read.captions[i]));
     rows_.keys.push_back(std::move(read.key));
   }
 
@@ -125,15 +127,20 @@ class ItemCleaner {
       skipped[reason] = count;
       lost += count;
     }
-    if (lost > 0) core::log_info("clean: {}: skipped {} of {} records: {}", item_.name, lost, total_, skipped.dump());
-    if (total_ == 0 || static_cast<double>(lost) > entry_.filters.max_skip_fraction * static_cast<double>(total_)) {
-      core::user_error("{}: {} of {} records were skipped ({}), more than filters.max_skip_fraction = {} allows: check the "
-                       "entry's record and filters sections, or raise it", item_.files[0].file, lost, total_,
-                       skipped.dump(), entry_.filters.max_skip_fraction);
+    if (lost > 0)
+      core::log_info("clean: {}: skipped {} of {} records: {}", item_.name, lost, total_, skipped.dump());
+    if (total_ == 0 ||
+        static_cast<double>(lost) > entry_.filters.max_skip_fraction * static_cast<double>(total_)) {
+      core::user_error(
+          "{}: {} of {} records were skipped ({}), more than filters.max_skip_fraction = {} allows: check "
+          "the "
+          "entry's record and filters sections, or raise it",
+          item_.files[0].file, lost, total_, skipped.dump(), entry_.filters.max_skip_fraction);
     }
     core::Json raw_files = core::Json::object();
     for (const store::ShardEntry& file : item_.files) raw_files[file.file] = file.sha256;
-    record_.details = {{"raw", raw_files}, {"records", total_}, {"kept", total_ - lost}, {"skipped", skipped}};
+    record_.details = {
+        {"raw", raw_files}, {"records", total_}, {"kept", total_ - lost}, {"skipped", skipped}};
     return record_;
   }
 
@@ -155,8 +162,12 @@ class ItemCleaner {
       layout.variable.push_back("caption." + sources[i]);
     }
     contents.sample_hashes = store::hash_samples(contents, layout);
-    contents.attributes = {{"stage", "samples"}, {"format", kFormat}, {"dataset", entry_.name}, {"item", item_.name},
-                           {"first_record", range_ * entry_.shard_records}, {"caption_sources", sources},
+    contents.attributes = {{"stage", "samples"},
+                           {"format", kFormat},
+                           {"dataset", entry_.name},
+                           {"item", item_.name},
+                           {"first_record", range_ * entry_.shard_records},
+                           {"caption_sources", sources},
                            {"layout", store::to_json(layout)}};
     const fs::path path = folder_ / fmt::format("{}-{:05}.h5", item_.name, range_);
     const std::string sha256 = store::write_shard(path, contents);
@@ -185,16 +196,19 @@ std::vector<std::byte> read_bytes(const fs::path& path) {
   return bytes;
 }
 
-store::Record clean_item(const CatalogueEntry& entry, const Item& item, const fs::path& folder, Progress& progress) {
+store::Record clean_item(const CatalogueEntry& entry, const Item& item, const fs::path& folder,
+                         Progress& progress) {
   ItemCleaner cleaner(entry, item, folder, progress);
   RecordGrouper grouper([&](RawRecord&& raw) { cleaner.add(std::move(raw)); });
   const ArchiveLimits limits;
   for (const store::ShardEntry& file : item.files) {
     const fs::path path = entry.raw_folder() / file.file;
-    if (!fs::exists(path)) core::user_error("{}: is in the manifest but missing: run download again", path.string());
+    if (!fs::exists(path))
+      core::user_error("{}: is in the manifest but missing: run download again", path.string());
     if (fs::file_size(path) != file.bytes || core::sha256_file(path) != file.sha256) {
-      core::user_error("{}: is not what was downloaded ({} bytes, SHA-256 {}): remove it and run download again",
-                       path.string(), file.bytes, file.sha256);
+      core::user_error(
+          "{}: is not what was downloaded ({} bytes, SHA-256 {}): remove it and run download again",
+          path.string(), file.bytes, file.sha256);
     }
     if (entry.archive == "none") {
       const bool oversize = file.bytes > limits.member_bytes;
@@ -242,7 +256,8 @@ void describe_clean(const CatalogueEntry& entry) {
   std::int64_t done = 0;
   const std::vector<Item> items = list_items(entry, raw);
   for (const store::ShardEntry& file : raw.shards()) bytes += static_cast<double>(file.bytes);
-  for (const Item& item : items) done += fs::exists(entry.samples_folder() / "records" / (item.name + ".json"));
+  for (const Item& item : items)
+    done += fs::exists(entry.samples_folder() / "records" / (item.name + ".json"));
   fmt::print("clean {}: {} archives, {} -> {}\n  {} archives are done already\n", entry.name, items.size(),
              readable(bytes, "B"), entry.samples_folder().string(), done);
 }

@@ -35,14 +35,17 @@ std::string hub_token(const CatalogueEntry& entry) {
     return strip(core::read_text(file));
   }
   if (const char* token = std::getenv("HF_TOKEN"); token && *token) return token;
-  core::user_error("dataset {} is gated: set HF_TOKEN_FILE to a file (mode 0600) with your token", entry.name);
+  core::user_error("dataset {} is gated: set HF_TOKEN_FILE to a file (mode 0600) with your token",
+                   entry.name);
 }
 
 /// Copies a local file aside; false when stopped.
-bool copy_local(const std::string& url, const fs::path& aside, Progress& progress, const core::StopFlag& stop) {
+bool copy_local(const std::string& url, const fs::path& aside, Progress& progress,
+                const core::StopFlag& stop) {
   const std::string source = url.substr(std::string_view("file://").size());
   std::error_code missing;
-  if (!fs::is_regular_file(source, missing)) core::user_error("{}: no such file; make or fetch it first", url);
+  if (!fs::is_regular_file(source, missing))
+    core::user_error("{}: no such file; make or fetch it first", url);
   std::ifstream in(source, std::ios::binary);
   std::ofstream out(aside, std::ios::binary | std::ios::trunc);
   std::vector<char> block(1 << 20);
@@ -58,15 +61,17 @@ bool copy_local(const std::string& url, const fs::path& aside, Progress& progres
   return true;
 }
 
-/// Held while a partial file grows, so that an orphan of an older life cannot write into it too. Where the file system
-/// has no locks it does nothing.
+/// Held while a partial file grows, so that an orphan of an older life cannot write into it too. Where the
+/// file system has no locks it does nothing.
 class PartialLock {
  public:
-  explicit PartialLock(const fs::path& partial) : fd_(::open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+  explicit PartialLock(const fs::path& partial)
+      : fd_(::open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
     if (fd_ < 0) core::system_error("{}: cannot be created", partial.string());
     if (::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
       ::close(fd_);
-      core::system_error("{}: another process is downloading this file: wait for it or end it", partial.string());
+      core::system_error("{}: another process is downloading this file: wait for it or end it",
+                         partial.string());
     }
   }
   ~PartialLock() { ::close(fd_); }
@@ -79,7 +84,8 @@ class PartialLock {
 
 class Downloader {
  public:
-  Downloader(const CatalogueEntry& entry, const store::StageFolder& folder, Progress& progress, const core::StopFlag& stop)
+  Downloader(const CatalogueEntry& entry, const store::StageFolder& folder, Progress& progress,
+             const core::StopFlag& stop)
       : entry_(entry), folder_(folder.path()), progress_(progress), stop_(stop) {
     http_ = {entry.source.max_attempts, entry.source.backoff_s, hub_token(entry),
              [this](double bytes) { progress_.add(bytes); }};
@@ -100,7 +106,7 @@ class Downloader {
     } else {
       aside = folder_ / fmt::format(".{}.part", file.name);
       lock.emplace(aside);
-      const HttpResult result = fetch_http(file.url, aside, http_, stop_);
+      const HttpResult result = fetch_or_forget(file.url, aside);
       if (!result.complete) return std::nullopt;
       if (expected.empty()) expected = result.linked_sha256;
     }
@@ -112,22 +118,37 @@ class Downloader {
   }
 
  private:
-  void check(const RawFile& file, const fs::path& aside, const store::ShardEntry& shard, const std::string& expected) {
+  /// fetch_http; where it fails with nothing received, the empty partial file goes too.
+  HttpResult fetch_or_forget(const std::string& url, const fs::path& partial) {
+    try {
+      return fetch_http(url, partial, http_, stop_);
+    } catch (...) {
+      std::error_code ignored;
+      if (fs::file_size(partial, ignored) == 0) fs::remove(partial, ignored);
+      throw;
+    }
+  }
+
+  void check(const RawFile& file, const fs::path& aside, const store::ShardEntry& shard,
+             const std::string& expected) {
     const fs::path earlier = folder_ / "records" / (file.name + ".json");
     const auto refuse = [&](std::string_view who, std::string_view digest, std::string_view remedy) {
       fs::remove(aside);
       fs::remove(fs::path(aside) += ".etag");
-      core::user_error("{} ({}): SHA-256 is {}, but {} says {}: {}", file.name, file.url, shard.sha256, who, digest, remedy);
+      core::user_error("{} ({}): SHA-256 is {}, but {} says {}: {}", file.name, file.url, shard.sha256, who,
+                       digest, remedy);
     };
     if (!expected.empty() && shard.sha256 != expected) {
-      refuse(file.sha256.empty() ? "the hub" : "source.sha256", expected, "the file at the source is damaged or another one");
+      refuse(file.sha256.empty() ? "the hub" : "source.sha256", expected,
+             "the file at the source is damaged or another one");
     }
     if (!fs::exists(earlier)) return;
     const core::Json record = core::read_json(earlier);
     const std::string before = record.at("shards").at(0).at("sha256").get<std::string>();
     if (shard.sha256 != before) {
       refuse("its record of an earlier download", before,
-             fmt::format("the source has changed; remove {} and what was made from it to start anew", folder_.string()));
+             fmt::format("the source has changed; remove {} and what was made from it to start anew",
+                         folder_.string()));
     }
   }
 
@@ -142,7 +163,8 @@ class Downloader {
 
 int download(const CatalogueEntry& entry, dist::Communicator& comm, const core::StopFlag& stop) {
   const std::vector<RawFile> files = list_files(entry);
-  const core::Json facts = {{"stage", "raw"}, {"dataset", entry.name}, {"subset", entry.subset}, {"files", files.size()}};
+  const core::Json facts = {
+      {"stage", "raw"}, {"dataset", entry.name}, {"subset", entry.subset}, {"files", files.size()}};
   store::StageFolder folder(entry.raw_folder(), facts, static_cast<std::int64_t>(files.size()));
   const dist::Share share = dist::share_of(comm, entry.task);
 
@@ -189,7 +211,8 @@ void describe_download(const CatalogueEntry& entry) {
     const std::int64_t first = remote_size(files[0].url, hub_token(entry));
     if (first >= 0) known = static_cast<double>(first) * static_cast<double>(files.size());
   }
-  fmt::print("  first {}\n  about {}, {} files are there already\n", files[0].url, readable(known, "B"), present);
+  fmt::print("  first {}\n  about {}, {} files are there already\n", files[0].url, readable(known, "B"),
+             present);
 }
 
 }  // namespace microdit::ingest

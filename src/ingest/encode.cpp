@@ -16,7 +16,8 @@ namespace {
 torch::Device device_of(const CatalogueEntry& entry) {
   if (entry.device == "cpu") return torch::kCPU;
   if (!torch::cuda::is_available()) {
-    core::user_error("device=cuda: no usable GPU here (or a build without CUDA): use device=cpu, or run it on a GPU node");
+    core::user_error(
+        "device=cuda: no usable GPU here (or a build without CUDA): use device=cpu, or run it on a GPU node");
   }
   return torch::kCUDA;
 }
@@ -34,13 +35,14 @@ void append(store::Column& column, const torch::Tensor& rows) {
 }
 
 /// fp32 -> fp16 on the CPU; UserError when a value does not fit. `names` say whose row it is.
-torch::Tensor to_half(const torch::Tensor& values, const std::string& what, const std::vector<std::string>& names) {
+torch::Tensor to_half(const torch::Tensor& values, const std::string& what,
+                      const std::vector<std::string>& names) {
   const torch::Tensor half = values.to(torch::kCPU).to(torch::kHalf);
   const torch::Tensor bad = half.isfinite().logical_not().flatten(1).any(1);
   if (bad.any().item<bool>()) {
     const auto row = bad.to(torch::kInt64).argmax().item<std::int64_t>();
-    core::user_error("{} of '{}' do not fit into fp16 (largest {}): check the encoder and its scaling factor", what,
-                     names[static_cast<std::size_t>(row)], values[row].abs().max().item<double>());
+    core::user_error("{} of '{}' do not fit into fp16 (largest {}): check the encoder and its scaling factor",
+                     what, names[static_cast<std::size_t>(row)], values[row].abs().max().item<double>());
   }
   return half;
 }
@@ -50,15 +52,17 @@ torch::Tensor to_half(const torch::Tensor& values, const std::string& what, cons
 Encoders load_encoders(const CatalogueEntry& entry) {
   const LatentSection& latents = entry.latents;
   if (latents.codec.empty()) core::user_error("dataset {}: latents.codec names no folder", entry.name);
-  if (latents.text_encoder.empty()) core::user_error("dataset {}: latents.text_encoder names no folder", entry.name);
+  if (latents.text_encoder.empty())
+    core::user_error("dataset {}: latents.text_encoder names no folder", entry.name);
   at::set_num_threads(static_cast<int>(entry.threads_per_rank));
   const torch::Device device = device_of(entry);
-  Encoders loaded{encoders::load_image_codec(latents.codec), encoders::load_text_encoder(latents.text_encoder)};
+  Encoders loaded{encoders::load_image_codec(latents.codec),
+                  encoders::load_text_encoder(latents.text_encoder)};
   const std::int64_t downscale = loaded.codec->net().downscale();
   for (const std::int64_t size : latents.sizes) {
     if (size % downscale != 0) {
-      core::user_error("dataset {}: latents.sizes: {} is no multiple of {}, the downscaling of {}", entry.name, size, downscale,
-                       latents.codec);
+      core::user_error("dataset {}: latents.sizes: {} is no multiple of {}, the downscaling of {}",
+                       entry.name, size, downscale, latents.codec);
     }
   }
   loaded.codec->to(device);
@@ -66,7 +70,8 @@ Encoders load_encoders(const CatalogueEntry& entry) {
   return loaded;
 }
 
-LatentColumns::LatentColumns(const CatalogueEntry& entry, const encoders::ImageCodec& codec) : entry_(entry), codec_(codec) {
+LatentColumns::LatentColumns(const CatalogueEntry& entry, const encoders::ImageCodec& codec)
+    : entry_(entry), codec_(codec) {
   for (const std::int64_t size : entry.latents.sizes) {
     columns_[size].name = fmt::format("latents_{}", size);
     columns_[size].dtype = core::DType::f16;
@@ -109,7 +114,8 @@ torch::Tensor LatentColumns::unit_noise(std::int64_t size) const {
   torch::Tensor noise = torch::empty({static_cast<std::int64_t>(batch_keys_.size()), channels, side, side});
   for (std::size_t i = 0; i < batch_keys_.size(); ++i) {
     core::CounterRng rng(static_cast<std::uint64_t>(entry_.latents.seed), core::Purpose::codec_sample,
-                         core::xxh3_64(std::as_bytes(std::span(batch_keys_[i]))), static_cast<std::uint64_t>(size));
+                         core::xxh3_64(std::as_bytes(std::span(batch_keys_[i]))),
+                         static_cast<std::uint64_t>(size));
     const torch::Tensor row = noise[static_cast<std::int64_t>(i)];
     rng.fill_normal({row.mutable_data_ptr<float>(), static_cast<std::size_t>(row.numel())});
   }
@@ -117,14 +123,16 @@ torch::Tensor LatentColumns::unit_noise(std::int64_t size) const {
 }
 
 std::vector<store::Column> encode_captions(const CatalogueEntry& entry, const encoders::TextEncoder& text,
-                                           const std::vector<std::string>& captions, const core::StopFlag& stop) {
+                                           const std::vector<std::string>& captions,
+                                           const core::StopFlag& stop) {
   const torch::NoGradGuard no_grad;
   store::Column states{"text", core::DType::f16, {}, {}}, ids{"text_ids", core::DType::i32, {}, {}};
   const auto batch_size = static_cast<std::size_t>(entry.latents.batch_size);
   for (std::size_t begin = 0; begin < captions.size(); begin += batch_size) {
     if (stop.requested()) return {};
     const auto first = captions.begin() + static_cast<std::ptrdiff_t>(begin);
-    const std::vector<std::string> batch(first, first + static_cast<std::ptrdiff_t>(std::min(batch_size, captions.size() - begin)));
+    const std::vector<std::string> batch(
+        first, first + static_cast<std::ptrdiff_t>(std::min(batch_size, captions.size() - begin)));
     const encoders::EncodedText encoded = text.encode(batch, entry.latents.text_length);
     append(states, to_half(encoded.states_BLD, "text latents", batch));
     append(ids, encoded.ids_BL.to(torch::kCPU).to(torch::kInt32));

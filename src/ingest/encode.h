@@ -23,7 +23,8 @@ struct Encoders {
 /// UserError: no CUDA device, a folder that is missing or no encoder, a size that the codec cannot take.
 Encoders load_encoders(const CatalogueEntry& entry);
 
-/// Turns pictures into the columns latents_<size> [n, C, h, w] f16, scaled. Batches are of fixed size from the first picture on.
+/// Turns pictures into the columns latents_<size> [n, C, h, w] f16, scaled. Batches are of fixed size from
+/// the first picture on.
 class LatentColumns {
  public:
   LatentColumns(const CatalogueEntry& entry, const encoders::ImageCodec& codec);
@@ -44,6 +45,7 @@ class LatentColumns {
 
 /// `text` f16 [u, L, D] and `text_ids` i32 [u, L] of the captions. Empty when `stop` was seen.
 std::vector<store::Column> encode_captions(const CatalogueEntry& entry, const encoders::TextEncoder& text,
-                                           const std::vector<std::string>& captions, const core::StopFlag& stop);
+                                           const std::vector<std::string>& captions,
+                                           const core::StopFlag& stop);
 
 }  // namespace microdit::ingest

@@ -31,18 +31,20 @@ struct Transfer {
   const HttpOptions& options;
   const core::StopFlag& stop;
   fs::path partial;
-  bool private_allowed = true;    ///< the entry's own address may be a private one, a redirect to one may not
+  bool private_allowed = true;  ///< the entry's own address may be a private one, a redirect to one may not
   bool first_hop_private = false;
   bool refused_address = false;
   bool disk_failed = false;
-  std::uint64_t offset = 0;       ///< bytes in `partial` that were asked to be continued
+  std::uint64_t offset = 0;  ///< bytes in `partial` that were asked to be continued
   long status = 0;
   ResponseHeaders headers{};
   std::ofstream out{};
   std::uint64_t received = 0;
 };
 
-bool is_private(const curl_sockaddr* address) { return is_private_address(&address->addr); }
+bool is_private(const curl_sockaddr* address) {
+  return is_private_address(&address->addr);
+}
 
 curl_socket_t on_open_socket(void* user, curlsocktype, curl_sockaddr* address) {
   auto& transfer = *static_cast<Transfer*>(user);
@@ -63,8 +65,10 @@ std::size_t on_header(char* data, std::size_t size, std::size_t count, void* use
 
 /// Opens the partial file by what the server chose: 206 continues it, 200 begins it again.
 bool open_partial(Transfer& transfer, long status) {
-  const bool continues = status == 206 && transfer.headers.range_begin == static_cast<std::int64_t>(transfer.offset);
-  transfer.out.open(transfer.partial, continues ? std::ios::binary | std::ios::app : std::ios::binary | std::ios::trunc);
+  const bool continues =
+      status == 206 && transfer.headers.range_begin == static_cast<std::int64_t>(transfer.offset);
+  transfer.out.open(transfer.partial,
+                    continues ? std::ios::binary | std::ios::app : std::ios::binary | std::ios::trunc);
   if (!continues) transfer.offset = 0;
   // From here on these bytes are this version of the file; without a validator they cannot be continued.
   std::ofstream tag(fs::path(transfer.partial) += ".etag", std::ios::trunc);
@@ -77,7 +81,8 @@ std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user)
   if (transfer.stop.requested()) return 0;
   const long status = transfer.headers.status;
   if (status != 200 && status != 206) return size * count;  // an error page
-  if (status == 206 && transfer.headers.range_begin != static_cast<std::int64_t>(transfer.offset) && transfer.received == 0) {
+  if (status == 206 && transfer.headers.range_begin != static_cast<std::int64_t>(transfer.offset) &&
+      transfer.received == 0) {
     return 0;  // another range than was asked for
   }
   if (!transfer.out.is_open() && !open_partial(transfer, status)) {
@@ -119,7 +124,8 @@ class Request {
 
   template <class T>
   void set(CURLoption option, T value) {
-    core::check(curl_easy_setopt(curl_, option, value) == CURLE_OK, "curl option {}", static_cast<int>(option));
+    core::check(curl_easy_setopt(curl_, option, value) == CURLE_OK, "curl option {}",
+                static_cast<int>(option));
   }
   void add_header(const std::string& line) { headers_ = curl_slist_append(headers_, line.c_str()); }
   CURLcode perform() {
@@ -149,7 +155,8 @@ struct CurlSession {
 /// The whole fetch: attempts, hops, waits.
 class Fetch {
  public:
-  Fetch(const std::string& url, const fs::path& partial, const HttpOptions& options, const core::StopFlag& stop)
+  Fetch(const std::string& url, const fs::path& partial, const HttpOptions& options,
+        const core::StopFlag& stop)
       : url_(url), partial_(partial), options_(options), stop_(stop) {}
 
   HttpResult run() {
@@ -162,11 +169,13 @@ class Fetch {
       attempt = reached > furthest ? 1 : attempt + 1;
       furthest = std::max(furthest, reached);
       if (attempt >= options_.max_attempts) {
-        core::system_error("{}: gave up after {} attempts without progress: {}; run the same command to continue", url_,
-                           attempt, last_error_);
+        core::system_error(
+            "{}: gave up after {} attempts without progress: {}; run the same command to continue", url_,
+            attempt, last_error_);
       }
       const double wait_s = backoff_s(options_.backoff_s, attempt, retry_after_s_);
-      core::log_warn("{}: {}; waiting {:.1f} s, then continuing at byte {}", url_, last_error_, wait_s, reached);
+      core::log_warn("{}: {}; waiting {:.1f} s, then continuing at byte {}", url_, last_error_, wait_s,
+                     reached);
       if (!sleep_unless_stopped(wait_s, stop_)) return {};
     }
   }
@@ -202,8 +211,8 @@ class Fetch {
   }
 
   CURLcode perform(Request& request, Transfer& transfer) {
-    const std::string validator = fs::exists(fs::path(partial_) += ".etag")
-                                      ? core::read_text(fs::path(partial_) += ".etag") : "";
+    const std::string validator =
+        fs::exists(fs::path(partial_) += ".etag") ? core::read_text(fs::path(partial_) += ".etag") : "";
     if (!validator.empty() && size_of_partial() > 0) {
       transfer.offset = size_of_partial();
       request.add_header(fmt::format("Range: bytes={}-", transfer.offset));
@@ -228,15 +237,19 @@ class Fetch {
   }
 
   Outcome judge(Request& request, CURLcode code, Transfer& transfer) {
-    if (transfer.disk_failed) core::system_error("{}: cannot be written: {}; is the disk full?", partial_.string(), std::strerror(errno));
+    if (transfer.disk_failed)
+      core::system_error("{}: cannot be written: {}; is the disk full?", partial_.string(),
+                         std::strerror(errno));
     if (stop_.requested()) return Outcome::stopped;
-    if (transfer.refused_address) core::user_error("{}: redirects from a public to a private address: refused", url_);
+    if (transfer.refused_address)
+      core::user_error("{}: redirects from a public to a private address: refused", url_);
     const long status = transfer.status;
     retry_after_s_ = transfer.headers.retry_after_s;
     if (status == 416) return judge_unsatisfiable(transfer);
     if (is_temporary(status)) return retry(fmt::format("the server answered {}", status));
     if (status >= 400) core::user_error("{}: the server answered {}{}", url_, status, remedy_for(status));
-    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL) {
+    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
+        code == CURLE_UNSUPPORTED_PROTOCOL) {
       core::user_error("{}: {}", url_, request.error(code));
     }
     if (code != CURLE_OK) {
@@ -255,7 +268,8 @@ class Fetch {
 
   /// 416 to a continued range: the partial file is whole already, or belongs to another version.
   Outcome judge_unsatisfiable(const Transfer& transfer) {
-    if (transfer.headers.range_total == static_cast<std::int64_t>(transfer.offset) && transfer.offset > 0) return Outcome::complete;
+    if (transfer.headers.range_total == static_cast<std::int64_t>(transfer.offset) && transfer.offset > 0)
+      return Outcome::complete;
     restart();
     return retry("the server cannot continue there (416)");
   }
@@ -277,7 +291,8 @@ class Fetch {
 
 }  // namespace
 
-HttpResult fetch_http(const std::string& url, const fs::path& partial, const HttpOptions& options, const core::StopFlag& stop) {
+HttpResult fetch_http(const std::string& url, const fs::path& partial, const HttpOptions& options,
+                      const core::StopFlag& stop) {
   return Fetch(url, partial, options, stop).run();
 }
 

@@ -25,7 +25,8 @@ constexpr double kLongestRetryAfter_s = 3600;
 
 std::string lower(std::string_view text) {
   std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(out, out.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return out;
 }
 
@@ -47,8 +48,8 @@ void parse_content_range(std::string_view value, ResponseHeaders& headers) {
 
 bool is_private_v4(std::uint32_t ip) {  // host byte order
   const auto in = [&](std::uint32_t net, int bits) { return (ip >> (32 - bits)) == (net >> (32 - bits)); };
-  return in(0x00000000, 8) || in(0x0a000000, 8) || in(0x64400000, 10) || in(0x7f000000, 8) || in(0xa9fe0000, 16) ||
-         in(0xac100000, 12) || in(0xc0a80000, 16) || in(0xe0000000, 3);
+  return in(0x00000000, 8) || in(0x0a000000, 8) || in(0x64400000, 10) || in(0x7f000000, 8) ||
+         in(0xa9fe0000, 16) || in(0xac100000, 12) || in(0xc0a80000, 16) || in(0xe0000000, 3);
 }
 
 }  // namespace
@@ -62,7 +63,8 @@ void read_header(std::string_view line, ResponseHeaders& headers) {
   if (line.starts_with("HTTP/")) {
     headers = {};
     const std::size_t space = line.find(' ');
-    if (space != std::string_view::npos) headers.status = static_cast<long>(parse_int(line.substr(space + 1, 3)));
+    if (space != std::string_view::npos)
+      headers.status = static_cast<long>(parse_int(line.substr(space + 1, 3)));
     return;
   }
   const std::size_t colon = line.find(':');
@@ -113,23 +115,29 @@ std::string host_of(std::string_view url) {
 
 std::string checked_redirect(std::string_view from, const std::string& to) {
   const bool secure = to.starts_with("https://");
-  if (!secure && !to.starts_with("http://")) core::user_error("{}: redirects to '{}': only http and https are followed", from, to);
-  if (from.starts_with("https://") && !secure) core::user_error("{}: redirects from https to {}: refused", from, to);
+  if (!secure && !to.starts_with("http://"))
+    core::user_error("{}: redirects to '{}': only http and https are followed", from, to);
+  if (from.starts_with("https://") && !secure)
+    core::user_error("{}: redirects from https to {}: refused", from, to);
   return to;
 }
 
-bool is_temporary(long status) { return status == 408 || status == 429 || (status >= 500 && status < 600); }
+bool is_temporary(long status) {
+  return status == 408 || status == 429 || (status >= 500 && status < 600);
+}
 
 std::string remedy_for(long status) {
   if (status == 401 || status == 403) {
-    return ": a gated data set needs `gated: true` and a token in HF_TOKEN_FILE, a signed link may have expired";
+    return ": a gated data set needs `gated: true` and a token in HF_TOKEN_FILE, a signed link may have "
+           "expired";
   }
   if (status == 404 || status == 410) return ": no such file there; check the entry's source";
   return "";
 }
 
 double backoff_s(double base_s, std::int64_t attempt, double retry_after_s) {
-  const double longest = std::min(base_s * std::exp2(static_cast<double>(std::min<std::int64_t>(attempt - 1, 30))), kLongestBackoff_s);
+  const double longest = std::min(
+      base_s * std::exp2(static_cast<double>(std::min<std::int64_t>(attempt - 1, 30))), kLongestBackoff_s);
   std::random_device entropy;
   const double jitter = std::uniform_real_distribution<double>(0, 1)(entropy) * longest;
   return std::max(jitter, std::min(retry_after_s, kLongestRetryAfter_s));

@@ -27,7 +27,8 @@ struct ResponseHeaders {
 };
 void read_header(std::string_view line, ResponseHeaders& headers);
 
-/// Seconds of a Retry-After value: a number, or an HTTP date after `now` (seconds since the epoch); -1 when neither.
+/// Seconds of a Retry-After value: a number, or an HTTP date after `now` (seconds since the epoch); -1 when
+/// neither.
 double parse_retry_after(std::string_view value, std::int64_t now);
 
 /// Loopback, private, link-local, unspecified and v4-mapped ones of IPv4 and IPv6.
@@ -44,8 +45,8 @@ bool is_temporary(long status);
 /// What to do about a 4xx ("" when there is nothing to say).
 std::string remedy_for(long status);
 
-/// How long to wait before the next attempt (the first failure is attempt 1): full jitter under base * 2^(attempt-1), at
-/// most 60 s; never less than what the server asked for (at most an hour).
+/// How long to wait before the next attempt (the first failure is attempt 1): full jitter under base *
+/// 2^(attempt-1), at most 60 s; never less than what the server asked for (at most an hour).
 double backoff_s(double base_s, std::int64_t attempt, double retry_after_s);
 /// False when stopped before the time was over.
 bool sleep_unless_stopped(double seconds, const core::StopFlag& stop);

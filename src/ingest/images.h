@@ -15,7 +15,8 @@ struct PictureSize {
   std::int64_t height = 0;
 };
 
-/// Fills `size`. Returns "" or why the picture is skipped: bad_header, too_small, undecodable (decoded once, in full).
+/// Fills `size`. Returns "" or why the picture is skipped: bad_header, too_small, undecodable (decoded once,
+/// in full).
 std::string check_picture(std::span<const std::byte> bytes, const FilterSection& filters, PictureSize& size);
 
 }  // namespace microdit::ingest

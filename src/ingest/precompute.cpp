@@ -20,7 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::int64_t kFormat = 1;
 
-std::string item_of(const store::ShardEntry& shard) { return fs::path(shard.file).stem().string(); }
+std::string item_of(const store::ShardEntry& shard) {
+  return fs::path(shard.file).stem().string();
+}
 
 std::string shards_sha256(const store::Manifest& samples) {
   core::Sha256 inputs;
@@ -56,9 +58,11 @@ core::Json make_facts(const CatalogueEntry& entry, const store::Manifest& sample
 /// UserError when the shard is not what the manifest says; names the samples that are hit.
 void check_shard(const fs::path& path, const store::ShardEntry& shard) {
   constexpr std::string_view kRemedy = "remove it and run clean again";
-  if (!fs::exists(path)) core::user_error("{}: is in the manifest but missing: run clean again", path.string());
+  if (!fs::exists(path))
+    core::user_error("{}: is in the manifest but missing: run clean again", path.string());
   if (fs::file_size(path) != shard.bytes) {
-    core::user_error("{}: has {} bytes, its manifest says {}: {}", path.string(), fs::file_size(path), shard.bytes, kRemedy);
+    core::user_error("{}: has {} bytes, its manifest says {}: {}", path.string(), fs::file_size(path),
+                     shard.bytes, kRemedy);
   }
   if (core::sha256_file(path) == shard.sha256) return;
   const store::ShardReader reader(path);  // names the file when its structure is hit
@@ -67,10 +71,11 @@ void check_shard(const fs::path& path, const store::ShardEntry& shard) {
   const auto actual = store::hash_samples(reader, store::layout_from_json(reader.attributes().at("layout")));
   for (std::size_t i = 0; i < actual.size(); ++i) {
     if (i < stored.size() && actual[i] == stored[i]) continue;
-    core::user_error("{}: sample {} is damaged (its xxh3 is {}): {}; doctor verify {} lists all damage", path.string(), i,
-                     core::hex(actual[i]), kRemedy, path.parent_path().string());
+    core::user_error("{}: sample {} is damaged (its xxh3 is {}): {}; doctor verify {} lists all damage",
+                     path.string(), i, core::hex(actual[i]), kRemedy, path.parent_path().string());
   }
-  core::user_error("{}: is damaged outside its samples (SHA-256 is not {}): {}", path.string(), shard.sha256, kRemedy);
+  core::user_error("{}: is damaged outside its samples (SHA-256 is not {}): {}", path.string(), shard.sha256,
+                   kRemedy);
 }
 
 /// The captions of a shard: each text once, in first-seen order, and which of them every sample has.
@@ -81,10 +86,12 @@ struct CaptionTable {
   std::vector<std::uint8_t> sources;
 };
 
-CaptionTable tabulate_captions(const store::ShardReader& shard, const std::vector<std::string>& sources, std::size_t samples) {
+CaptionTable tabulate_captions(const store::ShardReader& shard, const std::vector<std::string>& sources,
+                               std::size_t samples) {
   CaptionTable table;
   std::vector<std::vector<std::string>> captions;
-  for (const std::string& source : sources) captions.push_back(store::read_strings(shard, "caption." + source));
+  for (const std::string& source : sources)
+    captions.push_back(store::read_strings(shard, "caption." + source));
   std::unordered_map<std::string, std::int32_t> row_of;
   for (std::size_t i = 0; i < samples; ++i) {
     for (std::size_t source = 0; source < sources.size(); ++source) {
@@ -100,12 +107,14 @@ CaptionTable tabulate_captions(const store::ShardReader& shard, const std::vecto
   return table;
 }
 
-image::Image decode_sample(const store::ShardReader& shard, std::int64_t begin, std::int64_t end, const std::string& key) {
+image::Image decode_sample(const store::ShardReader& shard, std::int64_t begin, std::int64_t end,
+                           const std::string& key) {
   const std::vector<std::byte> bytes = shard.read("image", begin, end - begin);
   try {
     return image::decode(bytes);
   } catch (const image::BadImage& bad) {
-    core::user_error("{}: the picture of '{}' cannot be decoded ({}): run clean again", shard.path().string(), key, bad.what());
+    core::user_error("{}: the picture of '{}' cannot be decoded ({}): run clean again", shard.path().string(),
+                     key, bad.what());
   }
 }
 
@@ -135,12 +144,14 @@ class ShardEncoder {
     store::add_strings(contents, "key", keys);
     const std::string sha256 = write(shard, contents);
     const std::uint64_t bytes = fs::file_size(entry_.latents_folder() / shard.file);
-    const core::Json details = {{"samples_sha256", shard.sha256}, {"unique_captions", captions.unique.size()}};
+    const core::Json details = {{"samples_sha256", shard.sha256},
+                                {"unique_captions", captions.unique.size()}};
     return store::Record{item_of(shard), {{shard.file, shard.rows, bytes, sha256}}, details};
   }
 
  private:
-  bool encode_pictures(const store::ShardReader& reader, const std::vector<std::string>& keys, store::ShardContents& contents) {
+  bool encode_pictures(const store::ShardReader& reader, const std::vector<std::string>& keys,
+                       store::ShardContents& contents) {
     const auto offsets = reader.read_as<std::int64_t>("image_offsets");
     LatentColumns latents(entry_, *encoders_.codec);
     for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -154,14 +165,16 @@ class ShardEncoder {
 
   std::string write(const store::ShardEntry& shard, store::ShardContents& contents) const {
     store::SampleLayout layout;
-    for (const std::int64_t size : entry_.latents.sizes) layout.fixed.push_back(fmt::format("latents_{}", size));
+    for (const std::int64_t size : entry_.latents.sizes)
+      layout.fixed.push_back(fmt::format("latents_{}", size));
     layout.fixed.push_back("split");
     layout.variable = {"key"};
     layout.via_offsets = "caption_offsets";
     layout.via_index = "caption_rows";
     layout.shared = {"text", "text_ids"};
     contents.sample_hashes = store::hash_samples(contents, layout);
-    contents.attributes = {{"stage", "latents"}, {"format", kFormat}, {"dataset", entry_.name}, {"item", item_of(shard)},
+    contents.attributes = {{"stage", "latents"},          {"format", kFormat},
+                           {"dataset", entry_.name},      {"item", item_of(shard)},
                            {"caption_sources", sources_}, {"layout", store::to_json(layout)}};
     return store::write_shard(entry_.latents_folder() / shard.file, contents);
   }
@@ -179,7 +192,8 @@ store::Manifest read_samples(const CatalogueEntry& entry) {
     core::user_error("{}: no samples in it; run clean", entry.samples_folder().string());
   }
   if (samples.facts.value("format", 0) != kFormat) {
-    core::user_error("{}: written in another format; remove it and run clean again", entry.samples_folder().string());
+    core::user_error("{}: written in another format; remove it and run clean again",
+                     entry.samples_folder().string());
   }
   return samples;
 }
@@ -191,14 +205,16 @@ int precompute(const CatalogueEntry& entry, dist::Communicator& comm, const core
   const Encoders encoders = load_encoders(entry);
   const std::vector<store::ShardEntry> shards = samples.shards();
   const fs::path path = entry.latents_folder();
-  store::StageFolder folder(path, make_facts(entry, samples, encoders), static_cast<std::int64_t>(shards.size()));
+  store::StageFolder folder(path, make_facts(entry, samples, encoders),
+                            static_cast<std::int64_t>(shards.size()));
   const dist::Share share = dist::share_of(comm, entry.task);
 
   std::map<std::string, const store::ShardEntry*> own;
   for (std::size_t i = 0; i < shards.size(); ++i) {
     if (share.owns(static_cast<std::int64_t>(i))) own[item_of(shards[i])] = &shards[i];
   }
-  remove_own_temporaries(path, [&](std::string_view name) { return own.contains(fs::path(name).stem().string()); });
+  remove_own_temporaries(path,
+                         [&](std::string_view name) { return own.contains(fs::path(name).stem().string()); });
   Progress progress("precompute", "pictures", static_cast<std::int64_t>(own.size()));
   const auto sources = samples.facts.at("caption_sources").get<std::vector<std::string>>();
   ShardEncoder encoder(entry, encoders, sources, progress, stop);
@@ -226,8 +242,8 @@ void describe_precompute(const CatalogueEntry& entry) {
   }
   fmt::print("precompute {}: {} shards, {} pictures at", entry.name, samples.shards().size(), pictures);
   for (const std::int64_t size : entry.latents.sizes) fmt::print(" {}", size);
-  fmt::print(" px -> {}\n  {} shards are done already\n  codec {}, text encoder {}\n", entry.latents_folder().string(), done,
-             entry.latents.codec, entry.latents.text_encoder);
+  fmt::print(" px -> {}\n  {} shards are done already\n  codec {}, text encoder {}\n",
+             entry.latents_folder().string(), done, entry.latents.codec, entry.latents.text_encoder);
 }
 
 }  // namespace microdit::ingest

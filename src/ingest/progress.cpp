@@ -63,8 +63,9 @@ void Progress::print_if_due() {
 void Progress::finish(bool stopped) const {
   if (total_ == 0) return;
   const double elapsed = seconds_since(start_);
-  core::log_info("{} {} {}/{}: {} in {} ({}/s), {} were done before", verb_, stopped ? "stopped at" : "done", done_,
-                 total_, readable(amount_, unit_), duration(elapsed), readable(amount_ / elapsed, unit_), done_ - fresh_);
+  core::log_info("{} {} {}/{}: {} in {} ({}/s), {} were done before", verb_, stopped ? "stopped at" : "done",
+                 done_, total_, readable(amount_, unit_), duration(elapsed),
+                 readable(amount_ / elapsed, unit_), done_ - fresh_);
 }
 
 }  // namespace microdit::ingest

@@ -9,7 +9,8 @@ namespace microdit::ingest {
 
 class Progress {
  public:
-  /// "<verb> <done>/<total> items, <amount> <unit> (<rate> <unit>/s), ETA ..."; a total of 0 items prints nothing.
+  /// "<verb> <done>/<total> items, <amount> <unit> (<rate> <unit>/s), ETA ..."; a total of 0 items prints
+  /// nothing.
   Progress(std::string verb, std::string unit, std::int64_t total_items);
   /// More of the current item was done; prints when the last line is old enough.
   void add(double amount);

@@ -42,7 +42,8 @@ std::optional<std::string> find_caption(const RawRecord& raw, Sidecar& sidecar, 
 }
 
 /// "" or the reason of a skip.
-std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const CatalogueEntry& entry, ReadRecord& out) {
+std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const CatalogueEntry& entry,
+                          ReadRecord& out) {
   bool any = false;
   for (const std::string& source : entry.caption_sources()) {
     std::string caption = find_caption(raw, sidecar, entry.record.caption.at(source)).value_or("");

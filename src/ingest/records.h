@@ -19,7 +19,8 @@ struct RawRecord {
   bool oversize = false;                                  ///< one of them was too large
 };
 
-/// Groups consecutive members of one stem; at most one record is held. A repeated extension begins a new record.
+/// Groups consecutive members of one stem; at most one record is held. A repeated extension begins a new
+/// record.
 class RecordGrouper {
  public:
   explicit RecordGrouper(std::function<void(RawRecord&&)> on_record) : on_record_(std::move(on_record)) {}
@@ -40,7 +41,8 @@ struct ReadRecord {
   std::vector<std::string> captions;
 };
 
-/// Fills `out`. Returns "" or why the record is skipped: oversize, no_image, bad_utf8, bad_json, no_caption, no_group.
+/// Fills `out`. Returns "" or why the record is skipped: oversize, no_image, bad_utf8, bad_json, no_caption,
+/// no_group.
 std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out);
 
 }  // namespace microdit::ingest

@@ -15,7 +15,8 @@ namespace {
 constexpr std::size_t kMaxFiles = 1'000'000;
 
 bool is_number(std::string_view text) {
-  return !text.empty() && text.size() <= 9 && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  return !text.empty() && text.size() <= 9 &&
+         std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 /// A safe name under raw/: foreign characters become '_', a leading dot too.
@@ -70,7 +71,8 @@ std::vector<RawFile> from_hub(const SourceSection& source) {
   std::vector<RawFile> files;
   for (const std::string& pattern : source.pattern) {
     for (const std::string& path : expand_ranges(pattern)) {
-      files.push_back({plain_name(path), fmt::format("{}/datasets/{}/resolve/{}/{}", base, repository, revision, path), ""});
+      files.push_back({plain_name(path),
+                       fmt::format("{}/datasets/{}/resolve/{}/{}", base, repository, revision, path), ""});
     }
   }
   return files;
@@ -86,7 +88,8 @@ std::vector<RawFile> from_list(const SourceSection& source) {
     if (line.empty()) continue;
     const std::string origin = fmt::format("{}:{}", source.list_file, number);
     const std::size_t tab = line.find('\t');
-    if (tab == std::string::npos || tab == 0) core::user_error("{}: expected: file name, a tab, an address", origin);
+    if (tab == std::string::npos || tab == 0)
+      core::user_error("{}: expected: file name, a tab, an address", origin);
     const std::string url = line.substr(tab + 1);
     check_scheme(url, origin);
     files.push_back({plain_name(line.substr(0, tab)), url, ""});
@@ -95,7 +98,8 @@ std::vector<RawFile> from_list(const SourceSection& source) {
 }
 
 std::vector<RawFile> small_subset(const std::vector<RawFile>& files, const SourceSection& source) {
-  if (source.small.empty()) return {files.begin(), files.begin() + static_cast<std::ptrdiff_t>((files.size() + 99) / 100)};
+  if (source.small.empty())
+    return {files.begin(), files.begin() + static_cast<std::ptrdiff_t>((files.size() + 99) / 100)};
   std::vector<RawFile> chosen;
   for (const std::string& pattern : source.small) {
     for (const std::string& name : expand_ranges(pattern)) {
@@ -113,7 +117,8 @@ std::vector<std::string> expand_ranges(std::string_view pattern) {
   const std::size_t open = pattern.find('{');
   if (open == std::string_view::npos) return {std::string(pattern)};
   const std::size_t close = pattern.find('}', open);
-  const std::string_view range = pattern.substr(open + 1, close == std::string_view::npos ? 0 : close - open - 1);
+  const std::string_view range =
+      pattern.substr(open + 1, close == std::string_view::npos ? 0 : close - open - 1);
   const std::size_t dots = range.find("..");
   const std::string_view first = range.substr(0, dots);
   const std::string_view last = dots == std::string_view::npos ? std::string_view() : range.substr(dots + 2);
@@ -142,7 +147,8 @@ std::vector<RawFile> list_files(const CatalogueEntry& entry) {
   if (files.empty()) core::user_error("dataset {}: its source names no file", entry.name);
   std::set<std::string> names;
   for (RawFile& file : files) {
-    if (!names.insert(file.name).second) core::user_error("dataset {}: two files are named {}", entry.name, file.name);
+    if (!names.insert(file.name).second)
+      core::user_error("dataset {}: two files are named {}", entry.name, file.name);
     const auto known = source.sha256.find(file.name);
     if (known != source.sha256.end()) file.sha256 = known->second;
   }

@@ -4,6 +4,7 @@
 #include <ATen/autocast_mode.h>
 
 #include "nn/kernels/expert_rows.h"
+#include "nn/kernels/matmul.h"
 
 namespace microdit::nn {
 
@@ -21,8 +22,7 @@ torch::Tensor ExpertChoice::forward(const torch::Tensor& x_BTD) const {
   const torch::Tensor choice_EBK = choice_BEK.transpose(0, 1).contiguous();
   const bool autocast = at::autocast::is_autocast_enabled(x_BTD.device().type());
   const torch::Tensor x = autocast ? x_BTD : x_BTD.to(w1_.scalar_type());
-  const torch::Tensor hidden = at::gelu(at::bmm(kernels::gather_rows(x, choice_EBK), w1_));
-  const torch::Tensor out_EMD = at::bmm(hidden, w2_);
+  const torch::Tensor out_EMD = kernels::expert_mlp(kernels::gather_rows(x, choice_EBK), w1_, w2_);
   return kernels::combine_rows(out_EMD, best_BEK.transpose(0, 1), choice_EBK, num_tokens);
 }
 

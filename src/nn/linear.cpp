@@ -3,6 +3,7 @@
 
 #include <ATen/autocast_mode.h>
 
+#include "nn/kernels/matmul.h"
 #include "nn/kernels/norm_modulate.h"
 #include "nn/precision.h"
 
@@ -15,13 +16,13 @@ Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias) {
 
 torch::Tensor Linear::forward(const torch::Tensor& x) const {
   const bool autocast = at::autocast::is_autocast_enabled(x.device().type());
-  return at::linear(autocast ? x : x.to(weight.scalar_type()), weight, bias);
+  return kernels::linear(autocast ? x : x.to(weight.scalar_type()), weight, bias);
 }
 
 torch::Tensor Linear::forward_fp32(const torch::Tensor& x) const {
   const Fp32Island island(x.device());
-  return at::linear(x.to(torch::kFloat), weight.to(torch::kFloat),
-                    bias.defined() ? bias.to(torch::kFloat) : torch::Tensor());
+  return kernels::linear(x.to(torch::kFloat), weight.to(torch::kFloat),
+                         bias.defined() ? bias.to(torch::kFloat) : torch::Tensor());
 }
 
 LayerNorm::LayerNorm(std::int64_t dim, double eps) : eps_(eps) {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "nn/kernels/matmul.h"
 
 namespace microdit::nn {
 
@@ -34,7 +35,7 @@ PatchEmbed::PatchEmbed(std::int64_t in_channels, std::int64_t patch_size, std::i
 torch::Tensor PatchEmbed::forward(const torch::Tensor& x_BCHW) const {
   const bool autocast = at::autocast::is_autocast_enabled(x_BCHW.device().type());
   const torch::Tensor x = patchify(autocast ? x_BCHW : x_BCHW.to(weight_.scalar_type()), patch_size_);
-  return at::linear(x, weight_.flatten(1), bias_);
+  return kernels::linear(x, weight_.flatten(1), bias_);
 }
 
 }  // namespace microdit::nn

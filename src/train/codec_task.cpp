@@ -10,12 +10,44 @@
 #include "core/seed.h"
 #include "eval/painter.h"
 #include "image/grid.h"
+#include "image/resize.h"
 
 namespace microdit::train {
 namespace {
 
 /// [-1, 1] -> 8-bit and back to [0, 255] as floats: what a viewer sees.
 torch::Tensor to_bytes(const torch::Tensor& image) { return ((image / 2 + 0.5).clamp(0, 1) * 255).round(); }
+
+image::Image flipped(const image::Image& picture) {
+  image::Image out(picture.height, picture.width);
+  for (std::int64_t y = 0; y < picture.height; ++y) {
+    for (std::int64_t x = 0; x < picture.width; ++x) {
+      std::copy_n(picture.row(y) + (picture.width - 1 - x) * 3, 3, out.row(y) + x * 3);
+    }
+  }
+  return out;
+}
+
+/// A window of 0.75 to 1.3 times the picture at a random place (white around it), at `size`, colours in another order.
+image::Image augmented(const image::Image& large, std::int64_t size, core::CounterRng& rng) {
+  const auto side = static_cast<double>(large.width);
+  const auto window = static_cast<std::int64_t>(side * (0.75 + 0.55 * rng.uniform()));
+  const std::int64_t slack = std::abs(large.width - window) + large.width / 8;
+  const std::int64_t left = (large.width - window) / 2 + static_cast<std::int64_t>((rng.uniform() - 0.5) * static_cast<float>(slack));
+  const std::int64_t top = (large.width - window) / 2 + static_cast<std::int64_t>((rng.uniform() - 0.5) * static_cast<float>(slack));
+  static constexpr int kOrders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+  const auto& order = kOrders[rng.below(6)];
+  image::Image cut(window, window);
+  for (std::int64_t y = 0; y < window; ++y) {
+    if (y + top < 0 || y + top >= large.height) continue;
+    const std::int64_t first = std::max<std::int64_t>(0, -left);
+    const std::int64_t last = std::min(window, large.width - left);
+    for (std::int64_t x = first; x < last; ++x) {
+      for (int c = 0; c < 3; ++c) cut.row(y)[x * 3 + c] = large.row(y + top)[(x + left) * 3 + order[c]];
+    }
+  }
+  return image::resize_bicubic(cut, size, size);
+}
 
 std::vector<std::int64_t> first_numbers(std::int64_t count) {
   std::vector<std::int64_t> out(static_cast<std::size_t>(count));
@@ -30,6 +62,7 @@ void CodecConfig::fields(core::Fields& f) {
   f.field("dataset", dataset, {.required = true, .help = "name under samples/ of the data root, or a folder"});
   f.field("size", size, {.min = 8, .max = 4096, .help = "picture side in pixels"});
   f.field("flip", flip, {.help = "mirror every second picture"});
+  f.field("augment", augment, {.min = 0, .max = 1, .help = "share of pictures zoomed, shifted and recoloured"});
   f.field("l1", l1, {.min = 0, .help = "weight of the mean absolute error"});
   f.field("kl", kl, {.min = 0, .help = "weight of the KL divergence to N(0, 1)"});
   f.field("sigma_data", sigma_data, {.min = 0, .exclusive_min = true, .help = "std that scaled latents shall have"});
@@ -45,6 +78,7 @@ std::filesystem::path samples_folder(const std::string& dataset) {
 CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
     : config_(config), device_(device),
       pictures_(samples_folder(config.dataset), config.size, 0, static_cast<std::uint64_t>(config.loop.seed)),
+      large_(samples_folder(config.dataset), 2 * config.size, 0, static_cast<std::uint64_t>(config.loop.seed)),
       held_out_(samples_folder(config.dataset), config.size, 1, static_cast<std::uint64_t>(config.loop.seed)),
       net_(std::make_shared<encoders::Autoencoder>(config.codec)) {
   if (config.size % net_->downscale() != 0) {
@@ -65,31 +99,40 @@ void CodecTask::start(std::int64_t completed, std::int64_t offset, std::int64_t 
   batch_ = batch;
 }
 
-torch::Tensor CodecTask::pixels(PictureSource& source, const std::vector<std::int64_t>& numbers) const {
+torch::Tensor CodecTask::to_tensor(const std::vector<image::Image>& pictures) const {
   const std::int64_t s = config_.size;
-  torch::Tensor bytes = torch::empty({static_cast<std::int64_t>(numbers.size()), s, s, 3}, torch::kUInt8);
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
-    const image::Image& picture = source.picture(numbers[i]);
-    std::copy(picture.pixels.begin(), picture.pixels.end(), bytes.data_ptr<std::uint8_t>() + i * picture.pixels.size());
+  torch::Tensor bytes = torch::empty({static_cast<std::int64_t>(pictures.size()), s, s, 3}, torch::kUInt8);
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    std::copy(pictures[i].pixels.begin(), pictures[i].pixels.end(),
+              bytes.data_ptr<std::uint8_t>() + i * pictures[i].pixels.size());
   }
   return bytes.to(device_).permute({0, 3, 1, 2}).to(torch::kFloat32).mul_(2.0 / 255).sub_(1);
 }
 
+torch::Tensor CodecTask::pixels(PictureSource& source, const std::vector<std::int64_t>& numbers) const {
+  std::vector<image::Image> pictures;
+  for (const std::int64_t number : numbers) pictures.push_back(source.picture(number));
+  return to_tensor(pictures);
+}
+
+image::Image CodecTask::training_picture(std::int64_t position) {
+  const std::int64_t number = pictures_.picture_at(position);
+  core::CounterRng rng(static_cast<std::uint64_t>(config_.loop.seed), core::Purpose::crop, static_cast<std::uint64_t>(position));
+  const bool mirrored = config_.flip && rng.below(2) == 1;
+  image::Image picture = rng.uniform() < config_.augment ? augmented(large_.picture(number), config_.size, rng)
+                                                         : pictures_.picture(number);
+  return mirrored ? flipped(picture) : picture;
+}
+
 void CodecTask::next_batch() {
-  std::vector<std::int64_t> numbers;
+  std::vector<image::Image> pictures;
   positions_.clear();
   for (std::int64_t i = 0; i < rows_; ++i) {
     positions_.push_back(next_position_ + i);
-    numbers.push_back(pictures_.picture_at(positions_.back()));
+    pictures.push_back(training_picture(positions_.back()));
   }
   next_position_ += batch_;
-  batch_B3HW_ = pixels(pictures_, numbers);
-  if (!config_.flip) return;
-  for (std::int64_t i = 0; i < rows_; ++i) {
-    const auto position = static_cast<std::uint64_t>(positions_[static_cast<std::size_t>(i)]);
-    if (core::CounterRng(static_cast<std::uint64_t>(config_.loop.seed), core::Purpose::crop, position).below(2) == 0) continue;
-    batch_B3HW_[i].copy_(batch_B3HW_[i].flip({2}).clone());
-  }
+  batch_B3HW_ = to_tensor(pictures);
 }
 
 torch::Tensor CodecTask::loss(const Slice& slice) {

@@ -18,6 +18,7 @@ struct CodecConfig {
   std::string dataset;           ///< samples/<dataset> under the data root, or a path
   std::int64_t size = 64;        ///< picture side in pixels
   bool flip = true;              ///< mirror every second picture (by counter)
+  double augment = 0;            ///< share of pictures that are zoomed (0.75 to 1.3), shifted and have their colours permuted
   double l1 = 0.5;
   double kl = 1e-4;
   double sigma_data = 0.5;       ///< scaling_factor = sigma_data / std of the training latents
@@ -42,7 +43,9 @@ class CodecTask : public TrainTask {
   double waited_s() const override { return 0; }
 
  private:
+  torch::Tensor to_tensor(const std::vector<image::Image>& pictures) const;
   torch::Tensor pixels(PictureSource& source, const std::vector<std::int64_t>& pictures) const;
+  image::Image training_picture(std::int64_t position);
   torch::Tensor reconstruct(const torch::Tensor& image_B3HW) const;
   /// PSNR over all held-out pixels, and the mean of the pictures' own.
   std::pair<double, double> held_out_psnr();
@@ -51,6 +54,7 @@ class CodecTask : public TrainTask {
   const CodecConfig config_;
   torch::Device device_;
   PictureSource pictures_;
+  PictureSource large_;  ///< the same pictures at twice the size, to zoom into
   PictureSource held_out_;
   std::shared_ptr<encoders::Autoencoder> net_;
   std::int64_t next_position_ = 0;

@@ -89,7 +89,7 @@ void TrainConfig::fields(core::Fields& f) {
 }
 
 const std::vector<std::string>& harmless_settings() {
-  static const std::vector<std::string> keys = {"steps",          "runs",       "checkpoint", "log_every_steps",
+  static const std::vector<std::string> keys = {"steps", "name", "runs", "checkpoint", "log_every_steps",
                                                 "sampling",       "watchdog_s", "sharding",   "max_skipped_steps",
                                                 "prefetch_threads", "init", "picture_every_steps"};
   return keys;

@@ -47,17 +47,6 @@ checkpoint::Reader open_initial(const fs::path& from, dist::Communicator& comm) 
 
 }  // namespace
 
-torch::Device choose_device(const std::string& device, dist::Communicator& comm) {
-  if (device == "cpu") return torch::kCPU;
-  const auto gpus = static_cast<int>(torch::cuda::device_count());
-  if (gpus == 0) {
-    core::user_error("device=cuda: no usable GPU (a build without CUDA, no driver, or none given by Slurm); "
-                     "run `doctor env`, or set device=cpu");
-  }
-  dist::enable_cuda(comm, gpus);
-  return {torch::kCUDA, static_cast<c10::DeviceIndex>(comm.local_rank() % gpus)};
-}
-
 RunFolder run_folder(const LoopConfig& config) { return RunFolder(fs::path(config.runs) / config.name); }
 
 void resolve_decay_steps(LoopConfig& config) {

@@ -76,7 +76,5 @@ class Trainer {
 /// decay_steps 0 becomes the value of the run's first start, or `steps` if this is it.
 void resolve_decay_steps(LoopConfig& config);
 RunFolder run_folder(const LoopConfig& config);
-/// The device of this rank; UserError when CUDA was asked for and is not there.
-torch::Device choose_device(const std::string& device, dist::Communicator& comm);
 
 }  // namespace microdit::train

@@ -36,8 +36,8 @@ class TinyBert : public testing::Test {
       add(name + ".bias", {out});
     };
     const auto norm = [&](const std::string& name) {
-      add(name + ".weight", {8});
       add(name + ".bias", {8});
+      state[name + ".weight"] = torch::ones({8}) + state[name + ".bias"].flip(0) * 0.2;
     };
     add("embeddings.word_embeddings.weight", {8, 8});
     add("embeddings.position_embeddings.weight", {10, 8});

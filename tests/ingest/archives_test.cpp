@@ -9,7 +9,8 @@
 namespace microdit::ingest {
 namespace {
 
-std::vector<Member> read_all(const std::filesystem::path& file, const std::string& kind = "tar", ArchiveLimits limits = {}) {
+std::vector<Member> read_all(const std::filesystem::path& file, const std::string& kind = "tar",
+                             ArchiveLimits limits = {}) {
   std::vector<Member> members;
   for_each_member(file, kind, limits, [&](Member&& member) { members.push_back(std::move(member)); });
   return members;
@@ -29,7 +30,9 @@ class Archives : public InFolder {
 
 TEST_F(Archives, MembersInOrderWithoutFolders) {
   const std::string large(100'000, 'x');
-  const auto file = write("a.tar", TarWriter().add("d/", "", '5').add("./d/b.txt", "two").add("a.txt", "").add("c.bin", large).finished());
+  const auto file = write(
+      "a.tar",
+      TarWriter().add("d/", "", '5').add("./d/b.txt", "two").add("a.txt", "").add("c.bin", large).finished());
   const auto members = read_all(file);
   ASSERT_EQ(members.size(), 3u);
   EXPECT_EQ(members[0].name, "d/b.txt");
@@ -56,8 +59,10 @@ TEST_F(Archives, NoArchiveAtAll) {
 }
 
 TEST_F(Archives, NamesThatLeaveTheFolder) {
-  for (const char* name : {"../evil.txt", "a/../../evil.txt", "/etc/evil.txt", "a/..\\..\\evil.txt", "..", "\\evil.txt"}) {
-    expect_refused(TarWriter().add("ok.txt", "fine").add(name, "evil").finished(), {"bad.tar", name, "hostile"});
+  for (const char* name :
+       {"../evil.txt", "a/../../evil.txt", "/etc/evil.txt", "a/..\\..\\evil.txt", "..", "\\evil.txt"}) {
+    expect_refused(TarWriter().add("ok.txt", "fine").add(name, "evil").finished(),
+                   {"bad.tar", name, "hostile"});
   }
   const auto file = write("good.tar", TarWriter().add("a..b/..c.txt", "fine").finished());
   EXPECT_EQ(read_all(file)[0].name, "a..b/..c.txt");  // the control: dots within names are harmless
@@ -71,7 +76,8 @@ TEST_F(Archives, LinksAndDevices) {
 }
 
 TEST_F(Archives, OversizeMembersAreReportedNotKept) {
-  const auto file = write("a.tar", TarWriter().add("big.bin", std::string(5000, 'b')).add("a.txt", "small").finished());
+  const auto file =
+      write("a.tar", TarWriter().add("big.bin", std::string(5000, 'b')).add("a.txt", "small").finished());
   const auto members = read_all(file, "tar", {.member_bytes = 4999, .expansion = 100});
   ASSERT_EQ(members.size(), 2u);
   EXPECT_TRUE(members[0].oversize);
@@ -86,7 +92,8 @@ TEST_F(Archives, GzipBombAndItsControl) {
   const std::string bomb = tar.string() + ".gz";
   expect_error<core::UserError>([&] { read_all(bomb, "tgz"); }, {"bomb.tar.gz", "decompression bomb"});
   EXPECT_EQ(read_all(bomb, "tgz", {.expansion = 2000}).size(), 1u);
-  expect_error<core::UserError>([&] { read_all(bomb, "tar"); }, {"bomb.tar.gz"});  // said to be plain: not unpacked
+  expect_error<core::UserError>([&] { read_all(bomb, "tar"); },
+                                {"bomb.tar.gz"});  // said to be plain: not unpacked
 }
 
 }  // namespace

@@ -42,11 +42,14 @@ class Clean : public InFolder {
     for (int i = begin; i < begin + count; ++i) {
       const std::string key = fmt::format("{:03}", i);
       tar.add(key + ".json", fmt::format(R"({{"long": "long {}", "base": "b{}"}})", i, i / 3));
-      tar.add(key + ".png", png(20 + i, 10, static_cast<std::uint8_t>(i))).add(key + ".txt", fmt::format("name {}", i));
+      tar.add(key + ".png", png(20 + i, 10, static_cast<std::uint8_t>(i)))
+          .add(key + ".txt", fmt::format("name {}", i));
     }
     return tar;
   }
-  void use(const std::string& name, const std::string& bytes) { entry_.source.urls.push_back("file://" + write(name, bytes).string()); }
+  void use(const std::string& name, const std::string& bytes) {
+    entry_.source.urls.push_back("file://" + write(name, bytes).string());
+  }
   int run_download() const { return download(entry_, *comm_, stop_); }
   int run_clean() const { return clean(entry_, *comm_, stop_); }
   /// Name -> SHA-256 of every file of the samples folder, hidden ones too.
@@ -99,7 +102,11 @@ TEST_F(Clean, ABaseStaysOnOneSideOfTheSplit) {
 
 TEST_F(Clean, SkipsAreCountedByReason) {
   TarWriter tar = tar_of(0, 6);
-  tar.add("x1.png", png(9, 9, 0)).add("x2.txt", "no picture").add("x3.png", "no png").add("x3.txt", "t").add("x3.json", R"({"base": "b"})");
+  tar.add("x1.png", png(9, 9, 0))
+      .add("x2.txt", "no picture")
+      .add("x3.png", "no png")
+      .add("x3.txt", "t")
+      .add("x3.json", R"({"base": "b"})");
   tar.add("000.png", png(9, 9, 0)).add("000.txt", "again");
   tar.add("x4.png", png(40, 40, 3).substr(0, 60)).add("x4.txt", "cut off").add("x4.json", R"({"base": "b"})");
   use("a.tar", tar.finished());
@@ -107,11 +114,14 @@ TEST_F(Clean, SkipsAreCountedByReason) {
   run_download();
   ASSERT_EQ(run_clean(), core::kDone);
   const core::Json details = store::Manifest::read(entry_.samples_folder()).records.at(0).details;
-  EXPECT_EQ(details["skipped"], core::Json::parse(R"({"bad_header":1,"duplicate_key":1,"no_caption":1,"no_image":1,"undecodable":1})"));
+  EXPECT_EQ(
+      details["skipped"],
+      core::Json::parse(R"({"bad_header":1,"duplicate_key":1,"no_caption":1,"no_image":1,"undecodable":1})"));
   EXPECT_EQ(details["kept"], 6);
   fs::remove_all(entry_.samples_folder());
   entry_.filters.max_skip_fraction = 0.1;
-  expect_error<core::UserError>([&] { run_clean(); }, {"a.tar", "5 of 11", "max_skip_fraction", "no_caption"});
+  expect_error<core::UserError>([&] { run_clean(); },
+                                {"a.tar", "5 of 11", "max_skip_fraction", "no_caption"});
   EXPECT_FALSE(fs::exists(entry_.samples_folder() / "manifest.jsonl"));
   entry_.filters = {.min_side = 11};  // pictures are 10 high
   fs::remove_all(entry_.samples_folder());
@@ -207,7 +217,8 @@ TEST_F(Clean, LooseFilesAreRecordsToo) {
 TEST_F(Clean, DownloadChecksDigestsAndNamesWhatIsMissing) {
   use("a.tar", "bytes");
   entry_.source.sha256["a.tar"] = std::string(64, '0');
-  expect_error<core::UserError>([&] { run_download(); }, {"a.tar", "source.sha256", std::string(64, '0').c_str()});
+  expect_error<core::UserError>([&] { run_download(); },
+                                {"a.tar", "source.sha256", std::string(64, '0').c_str()});
   EXPECT_FALSE(fs::exists(entry_.raw_folder() / "a.tar"));
   entry_.source.sha256["a.tar"] = core::sha256(std::as_bytes(std::span("bytes", 5)));
   EXPECT_EQ(run_download(), core::kDone);

@@ -27,11 +27,13 @@ bool is_private(const char* text) {
 }
 
 TEST(HttpRules, PrivateAddresses) {
-  for (const char* text : {"127.0.0.1", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1",
-                           "0.0.0.0", "::1", "::", "fe80::1", "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"}) {
+  for (const char* text :
+       {"127.0.0.1", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
+        "100.64.0.1", "0.0.0.0", "::1", "::", "fe80::1", "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"}) {
     EXPECT_TRUE(is_private(text)) << text;
   }
-  for (const char* text : {"8.8.8.8", "172.15.0.1", "172.32.0.1", "192.169.0.1", "2606:4700::1", "::ffff:8.8.8.8"}) {
+  for (const char* text :
+       {"8.8.8.8", "172.15.0.1", "172.32.0.1", "192.169.0.1", "2606:4700::1", "::ffff:8.8.8.8"}) {
     EXPECT_FALSE(is_private(text)) << text;
   }
 }
@@ -60,9 +62,9 @@ TEST(HttpRules, BackoffIsJitteredCappedAndHonoursTheServer) {
 
 TEST(HttpRules, Headers) {
   ResponseHeaders headers;
-  for (const char* line : {"HTTP/1.1 302 Found\r\n", "ETag: \"old\"\r\n", "HTTP/1.1 206 Partial Content\r\n", "etag: \"abc\"\r\n",
-                           "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "Content-Range: bytes 10-99/100\r\n",
-                           "Content-Length: 90\r\n"}) {
+  for (const char* line : {"HTTP/1.1 302 Found\r\n", "ETag: \"old\"\r\n", "HTTP/1.1 206 Partial Content\r\n",
+                           "etag: \"abc\"\r\n", "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+                           "Content-Range: bytes 10-99/100\r\n", "Content-Length: 90\r\n"}) {
     read_header(line, headers);
   }
   EXPECT_EQ(headers.status, 206);

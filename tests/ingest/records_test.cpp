@@ -13,7 +13,9 @@ std::vector<std::byte> bytes_of(std::string_view text) {
   return {bytes.begin(), bytes.end()};
 }
 
-Member member(const std::string& name, const std::string& text = "x") { return {name, bytes_of(text), false}; }
+Member member(const std::string& name, const std::string& text = "x") {
+  return {name, bytes_of(text), false};
+}
 
 std::vector<RawRecord> group(std::vector<Member> members) {
   std::vector<RawRecord> records;
@@ -32,7 +34,8 @@ CatalogueEntry two_captions() {
 }
 
 TEST(RecordGrouper, StemEndsAtTheFirstDotOfTheLastComponent) {
-  const auto records = group({member("d.x/1.seg.JPG"), member("d.x/1.txt"), member("d.x/2.txt"), member("LICENSE"), member("3.txt")});
+  const auto records = group({member("d.x/1.seg.JPG"), member("d.x/1.txt"), member("d.x/2.txt"),
+                              member("LICENSE"), member("3.txt")});
   ASSERT_EQ(records.size(), 3u);
   EXPECT_EQ(records[0].key, "d.x/1");
   EXPECT_TRUE(records[0].members.contains("seg.jpg"));
@@ -48,7 +51,8 @@ TEST(RecordGrouper, ARepeatedExtensionBeginsANewRecord) {
 
 TEST(ReadRecord, CaptionsInTheEntrysOrderAbsentOnesEmpty) {
   ReadRecord out;
-  auto records = group({member("1.png", "P"), member("1.jpg", "J"), member("1.txt", " a cat \n"), member("1.json", R"({"long": "a cat: animal"})")});
+  auto records = group({member("1.png", "P"), member("1.jpg", "J"), member("1.txt", " a cat \n"),
+                        member("1.json", R"({"long": "a cat: animal"})")});
   ASSERT_EQ(read_record(std::move(records[0]), two_captions(), out), "");
   EXPECT_EQ(out.image, bytes_of("P"));  // the preferred extension
   EXPECT_EQ(out.captions, (std::vector<std::string>{"a cat", "a cat: animal"}));
@@ -95,8 +99,12 @@ TEST(Captions, Clean) {
 }
 
 TEST(Captions, Utf8) {
-  for (const char* good : {"", "abc", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"}) EXPECT_TRUE(is_utf8(good)) << good;
-  for (const char* bad : {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "a\xe2\x82"}) EXPECT_FALSE(is_utf8(bad));
+  for (const char* good :
+       {"", "abc", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"})
+    EXPECT_TRUE(is_utf8(good)) << good;
+  for (const char* bad : {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                          "\xf5\x80\x80\x80", "a\xe2\x82"})
+    EXPECT_FALSE(is_utf8(bad));
 }
 
 }  // namespace

@@ -26,9 +26,11 @@ using Strings = std::vector<std::string>;
 
 TEST(ExpandRanges, NumbersKeepTheirWidth) {
   EXPECT_EQ(expand_ranges("a.tar"), (Strings{"a.tar"}));
-  EXPECT_EQ(expand_ranges("a-{0008..0011}.tar"), (Strings{"a-0008.tar", "a-0009.tar", "a-0010.tar", "a-0011.tar"}));
+  EXPECT_EQ(expand_ranges("a-{0008..0011}.tar"),
+            (Strings{"a-0008.tar", "a-0009.tar", "a-0010.tar", "a-0011.tar"}));
   EXPECT_EQ(expand_ranges("{0..1}/{8..10}"), (Strings{"0/8", "0/9", "0/10", "1/8", "1/9", "1/10"}));
-  for (const char* bad : {"{3..1}", "{a..b}", "{1}", "{1..", "{..3}", "{0..99999999}", "{0..9999}{0..9999}"}) {
+  for (const char* bad :
+       {"{3..1}", "{a..b}", "{1}", "{1..", "{..3}", "{0..99999999}", "{0..9999}{0..9999}"}) {
     EXPECT_THROW(expand_ranges(bad), core::UserError) << bad;
   }
 }
@@ -36,8 +38,13 @@ TEST(ExpandRanges, NumbersKeepTheirWidth) {
 TEST(ListFiles, NamesAreSafeAndUnique) {
   EXPECT_EQ(names_of(entry_of({"https://h/x/a.tar?sig=1#f", "file:///d/.hidden", "http://h/%2e%2e"})),
             (Strings{"a.tar", "_hidden", "_2e_2e"}));
-  expect_error<core::UserError>([] { names_of(entry_of({"http://h/x/a.tar", "http://h/y/a.tar"})); }, {"two files", "a.tar"});
-  expect_error<core::UserError>([] { names_of(entry_of({"ftp://h/a.tar"})); }, {"ftp://h/a.tar", "only http"});
+  expect_error<core::UserError>(
+      [] {
+        names_of(entry_of({"http://h/x/a.tar", "http://h/y/a.tar"}));
+      },
+      {"two files", "a.tar"});
+  expect_error<core::UserError>([] { names_of(entry_of({"ftp://h/a.tar"})); },
+                                {"ftp://h/a.tar", "only http"});
   expect_error<core::UserError>([] { names_of(entry_of({"file://d/a.tar"})); }, {"absolute"});
   expect_error<core::UserError>([] { names_of(entry_of({"http://h/"})); }, {"names no file"});
 }
@@ -76,7 +83,8 @@ TEST(ListFiles, Hub) {
 using ListFile = InFolder;
 TEST_F(ListFile, TabSeparatedAfterAHeader) {
   CatalogueEntry entry;
-  entry.source.list_file = write("list.tsv", "file_name\tcdn_link\na.tar\thttp://h/x?a=1\r\n\nb.tar\thttp://h/y\n");
+  entry.source.list_file =
+      write("list.tsv", "file_name\tcdn_link\na.tar\thttp://h/x?a=1\r\n\nb.tar\thttp://h/y\n");
   EXPECT_EQ(names_of(entry), (Strings{"a.tar", "b.tar"}));
   entry.source.list_file = write("bad.tsv", "h\tl\na.tar http://h/x\n");
   expect_error<core::UserError>([&] { names_of(entry); }, {"bad.tsv:2", "tab"});

@@ -32,9 +32,10 @@ class InFolder : public testing::Test {
 
 class TarWriter {
  public:
-  /// `type`: '0' file, '5' folder, '1' hard link, '2' symbolic link, '3' device. `claimed` >= 0 lies about the size.
-  TarWriter& add(const std::string& name, const std::string& data, char type = '0', const std::string& link = "",
-                 long claimed = -1) {
+  /// `type`: '0' file, '5' folder, '1' hard link, '2' symbolic link, '3' device. `claimed` >= 0 lies about
+  /// the size.
+  TarWriter& add(const std::string& name, const std::string& data, char type = '0',
+                 const std::string& link = "", long claimed = -1) {
     char header[512] = {};
     std::snprintf(header, 100, "%s", name.c_str());
     std::snprintf(header + 100, 8, "%07o", 0644);
@@ -66,7 +67,8 @@ void expect_error(Action action, std::initializer_list<const char*> parts) {
     action();
     ADD_FAILURE() << "no error";
   } catch (const Error& error) {
-    for (const char* part : parts) EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << part << " in: " << error.what();
+    for (const char* part : parts)
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << part << " in: " << error.what();
   }
 }
 

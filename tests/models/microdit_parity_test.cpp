@@ -1,4 +1,5 @@
 // Forward, EDM loss and every gradient of odd nets against what the original gave (scripts/make_goldens.py).
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -57,6 +58,7 @@ double relative(const torch::Tensor& a, const torch::Tensor& b) {
 
 class Parity : public testing::TestWithParam<const char*> {
  protected:
+  void SetUp() override { at::set_num_threads(1); }  // small products: a second thread only waits
   void compare(const std::string& tag, double ratio) {
     const std::string stem = std::string(MICRODIT_SOURCE_DIR "/tests/parity/goldens/") + GetParam();
     const DenoiserConfig config = core::load<ModelFile>(stem + ".yaml").model;

@@ -6,6 +6,7 @@
 
 #include "nn/kernels/attention.h"
 #include "nn/kernels/expert_rows.h"
+#include "nn/kernels/matmul.h"
 #include "nn/kernels/norm_modulate.h"
 #include "nn/kernels/pointwise.h"
 
@@ -81,12 +82,34 @@ TEST(Swiglu, EqualsReference) {
   expect_equal(wrap(swiglu), wrap(swiglu_reference), {20 * noise({3, 5, 77}, 1), noise({3, 5, 77}, 2)});
 }
 
+TEST(Linear, EqualsReference) {
+  const auto wrap = [](auto function) { return [function](const Tensors& t) { return function(t[0], t[1], t[2]); }; };
+  expect_equal(wrap(linear), wrap(linear_reference), {noise({3, 5, 37}, 1), noise({70, 37}, 2), noise({70}, 3)});
+  const auto no_bias = [](auto function) { return [function](const Tensors& t) { return function(t[0], t[1], torch::Tensor()); }; };
+  expect_equal(no_bias(linear), no_bias(linear_reference), {noise({130, 48}, 1), noise({64, 48}, 2)});
+}
+
+TEST(Linear, LeavesOutGradientsNobodyAskedFor) {
+  const torch::Tensor x = noise({4, 6}, 1).to(torch::kFloat), w = noise({3, 6}, 2).to(torch::kFloat).requires_grad_();
+  kernels::linear(x, w, torch::Tensor()).sum().backward();
+  EXPECT_FALSE(x.grad().defined());
+  EXPECT_LT(relative(w.grad()[0], x.sum(0).to(torch::kDouble)), 1e-6);
+}
+
+TEST(ExpertMlp, EqualsReference) {
+  const auto wrap = [](auto function) { return [function](const Tensors& t) { return function(t[0], t[1], t[2]); }; };
+  expect_equal(wrap(expert_mlp), wrap(expert_mlp_reference),
+               {noise({3, 10, 24}, 1), noise({3, 24, 40}, 2), noise({3, 40, 24}, 3)});
+  expect_equal(wrap(expert_mlp), wrap(expert_mlp_reference),
+               {noise({2, 0, 24}, 1), noise({2, 24, 40}, 2), noise({2, 40, 24}, 3)});
+}
+
 struct AttentionCase {
   std::int64_t tokens, rows, heads, head_dim;
 };
 
 TEST(Attention, EqualsReference) {
-  for (const AttentionCase& c : {AttentionCase{16, 24, 6, 32}, {5, 7, 2, 16}, {33, 1, 1, 64}, {9, 17, 3, 24}}) {
+  for (const AttentionCase& c : {AttentionCase{16, 24, 6, 32}, {5, 7, 2, 16}, {33, 2, 1, 64}, {9, 17, 3, 24}}) {
     const std::int64_t width = c.heads * c.head_dim;
     const auto self = [&](auto function) { return [=](const Tensors& t) { return function(t[0], c.heads, 1e-6); }; };
     expect_equal(self(self_attention), self(self_attention_reference), {noise({2, c.tokens, 3 * width}, 1)});

@@ -60,7 +60,7 @@ def weights():
     tensors = {}
     for name, shape in shapes.items():
         count = math.prod(shape)
-        one = 1 if "norm" in name or (name.startswith("patch_mixer_map_") and name.endswith(".0.weight")) else 0
+        one = 1 if "norm" in name else 0
         tensors[name] = shape, [one + 0.05 * math.cos(0.37 * k + count % 7) for k in range(count)]
     tensors["pos_embed"] = shapes["pos_embed"], [v for t in range(16) for v in position_row(t % 4, t // 4, 64)]
     tensors["mask_token"] = shapes["mask_token"], [0.0] * 16

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""generate and evaluate on one and two ranks: the same bytes, settings inside the pictures, nothing painted twice."""
+import json
+import os
+import pathlib
+import struct
+import sys
+import tempfile
+import unittest
+import zlib
+
+SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(SOURCE / "tests"))
+import programs  # noqa: E402
+
+NAME = "painter"
+SETTINGS = ["steps=3", "num_images=2", "seed=7", "batch_size=4"]
+PROMPTS = ["red heart", "pizza", "dog face", "rocket", "octopus"]
+
+
+def chunks(png):
+    """[(type, data)] of a PNG; its checksums must hold."""
+    at, found = 8, []
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at:at + 4])
+        kind, data = png[at + 4:at + 8], png[at + 8:at + 8 + length]
+        assert zlib.crc32(kind + data) == struct.unpack(">I", png[at + 8 + length:at + 12 + length])[0], "a broken chunk"
+        found.append((kind.decode(), data))
+        at += 12 + length
+    return found
+
+
+def texts(png):
+    """Keyword -> text of the tEXt and iTXt chunks."""
+    found = {}
+    for kind, data in chunks(png):
+        if kind == "tEXt":
+            key, text = data.split(b"\0", 1)
+            found[key.decode()] = text.decode("latin-1")
+        elif kind == "iTXt":
+            key, rest = data.split(b"\0", 1)
+            text = rest[2:].split(b"\0", 2)[2]
+            found[key.decode()] = (zlib.decompress(text) if rest[0] else text).decode()
+    return found
+
+
+def pixels(png):
+    """(width, height, RGB bytes) of an 8-bit truecolour PNG without interlace."""
+    parts = chunks(png)
+    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", parts[0][1])
+    assert (depth, colour, interlace) == (8, 2, 0), parts[0]
+    raw = zlib.decompress(b"".join(data for kind, data in parts if kind == "IDAT"))
+    stride, out, above = 3 * width, bytearray(), bytes(3 * width)
+    for row in range(height):
+        rule, line = raw[row * (stride + 1)], bytearray(raw[row * (stride + 1) + 1:(row + 1) * (stride + 1)])
+        for i in range(stride):
+            left, up = (line[i - 3] if i >= 3 else 0), above[i]
+            corner = above[i - 3] if i >= 3 else 0
+            if rule == 4:
+                p = left + up - corner
+                guess = min((abs(p - left), 0, left), (abs(p - up), 1, up), (abs(p - corner), 2, corner))[2]
+            else:
+                guess = (0, left, up, (left + up) // 2)[rule]
+            line[i] = (line[i] + guess) & 255
+        out += line
+        above = bytes(line)
+    return width, height, bytes(out)
+
+
+class Generate(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory(prefix="microdit_generate_")
+        cls.folder = pathlib.Path(cls.scratch.name)
+        cls.run_folder = cls.folder / NAME
+        programs.run("train", *programs.train_words(cls.folder, NAME, "steps=6", "captions=[name]"))
+        cls.list = cls.folder / "prompts.txt"
+        cls.list.write_text("# what to paint\n" + "\n\n".join(PROMPTS) + "\n")
+        cls.one = cls.paint("one", "--prompts", cls.list)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    @classmethod
+    def paint(cls, out, *words, ranks=1):
+        """Name -> bytes of everything in the output folder."""
+        programs.run("generate", "--run", cls.run_folder, *words, *SETTINGS, f"out={cls.folder / out}", ranks=ranks)
+        return programs.files_below(cls.folder / out)
+
+    def test_what_is_there(self):
+        pictures = [f"{i:06d}.png" for i in range(10)]
+        self.assertEqual(sorted(self.one), sorted([*pictures, "grid.png", "manifest.jsonl"]))
+        lines = [json.loads(line) for line in self.one["manifest.jsonl"].decode().splitlines()]
+        self.assertEqual([line["file"] for line in lines], pictures)
+        self.assertEqual([line["prompt"] for line in lines], [p for p in PROMPTS for _ in range(2)])
+        self.assertEqual([line["seed"] for line in lines], list(range(7, 17)))
+        for line in lines:
+            inside = texts(self.one[line["file"]])
+            settings = json.loads(inside["microdit"])
+            self.assertEqual(settings, {key: value for key, value in line.items() if key != "file"})
+            self.assertEqual((settings["sampler"]["steps"], settings["run"], settings["step"]), (3, NAME, 6))
+            self.assertTrue(inside["parameters"].startswith(line["prompt"] + "\n"), inside["parameters"])
+            self.assertEqual(pixels(self.one[line["file"]])[:2], (64, 64))
+        self.assertGreater(pixels(self.one["grid.png"])[0], 64)
+        self.assertEqual(len({self.one[p] for p in pictures}), 10)
+
+    def test_two_ranks_paint_the_same_bytes(self):
+        programs.need_mpi()
+        self.assertEqual(self.paint("two", "--prompts", self.list, ranks=2), self.one)
+
+    def test_a_picture_depends_on_its_seed_alone(self):
+        """Prompt 2 (seeds 11 and 12) in a list of its own: the same to one level."""
+        programs.run("generate", "--run", self.run_folder, "--prompt", PROMPTS[2], *SETTINGS, "seed=11", "batch_size=8",
+                     f"out={self.folder / 'alone'}")
+        greatest = 0
+        for alone, listed in (("000000.png", "000004.png"), ("000001.png", "000005.png")):
+            a, b = pixels((self.folder / "alone" / alone).read_bytes()), pixels(self.one[listed])
+            self.assertEqual(a[:2], b[:2])
+            greatest = max(greatest, max(abs(x - y) for x, y in zip(a[2], b[2])))
+        print(f"alone and in a list: {greatest} level(s) apart at most")
+        self.assertLessEqual(greatest, 1)
+        other = pixels(self.one["000003.png"])[2]  # the control: another prompt and seed is far away
+        self.assertGreater(max(abs(x - y) for x, y in zip(a[2], other)), 1)
+
+    def test_a_second_run_paints_what_is_missing(self):
+        out = self.folder / "again"
+        first = self.paint("again", "--prompts", self.list)
+        times = {p.name: p.stat().st_mtime_ns for p in out.glob("0*.png")}
+        self.assertEqual(self.paint("again", "--prompts", self.list), first)
+        self.assertEqual({p.name: p.stat().st_mtime_ns for p in out.glob("0*.png")}, times, "pictures were painted again")
+        (out / "000002.png").unlink()
+        (out / "000009.png").write_bytes(b"no picture")
+        self.assertEqual(self.paint("again", "--prompts", self.list), first)
+        self.assertEqual((out / "000004.png").stat().st_mtime_ns, times["000004.png"])
+
+    def test_every_setting_changes_the_pictures(self):
+        for setting in ("seed=8", "steps=4", "guidance=1", "weights=raw"):
+            with self.subTest(setting=setting):
+                other = self.folder / setting
+                programs.run("generate", "--run", self.run_folder, "--prompt", PROMPTS[0], *SETTINGS, setting, f"out={other}")
+                self.assertNotEqual((other / "000000.png").read_bytes(), self.one["000000.png"])
+
+    def test_evaluate(self):
+        words = ["--run", self.run_folder, "prompts=6", "loss_draws=2", "steps=2", "batch_size=4"]
+        numbers = {}
+        for ranks in (1, 2):
+            if ranks == 2:
+                programs.need_mpi()
+            programs.run("evaluate", *words, ranks=ranks)
+            numbers[ranks] = json.loads((self.run_folder / "metrics.json").read_text())
+        self.assertEqual(numbers[1], numbers[2])
+        keys = {"top1", "within_1_percent", "median_rank", "chance_top1", "prompts", "candidates"}
+        for split in ("trained", "held_out"):
+            found = numbers[1]["retrieval"][split]
+            self.assertLessEqual(keys, set(found))
+            self.assertEqual(found["prompts"], 6)
+            self.assertAlmostEqual(found["chance_top1"], 1 / found["candidates"])
+            self.assertTrue(0 <= found["top1"] <= found["within_1_percent"] <= 1, found)
+            picture = self.run_folder / "evaluation" / f"{split}_best_and_worst.png"
+            self.assertGreater(pixels(picture.read_bytes())[0], 64)
+        self.assertGreater(numbers[1]["eval_loss"], 0)
+        self.assertEqual(numbers[1]["step"], 6)
+        programs.run("evaluate", *words, "seed=8")  # the control: other noise, other prompts
+        self.assertNotEqual(json.loads((self.run_folder / "metrics.json").read_text())["eval_loss"], numbers[1]["eval_loss"])
+
+
+if __name__ == "__main__":
+    programs.need_data()
+    unittest.main(verbosity=2)
