@@ -75,7 +75,8 @@ follow() {
 on_slurm() {
   local jobs ids
   jobs=$(slurm/pipeline.sh --dataset $dataset --train $train --prompts $prompts --tasks 2 \
-    $(printf -- '--train-set %s ' "${train_set[@]}") --train-sbatch "--nodes=1 --ntasks-per-node=1 --cpus-per-task=$cores")
+    $(printf -- '--train-set %s ' "${train_set[@]}") --train-sbatch "--nodes=1 --ntasks-per-node=1 --cpus-per-task=$cores" \
+    --sample-sbatch "--nodes=1 --ntasks-per-node=$cores --cpus-per-task=1")
   say "submitted: $(tr '\n' ';' <<<"$jobs")"
   ids=$(awk '{print $2}' <<<"$jobs" | paste -sd'|')
   follow "$ids"

@@ -13,7 +13,7 @@
 #   --prompts FILE        what generate paints (configs/sample/prompts.txt)
 #   --from STAGE --until STAGE   only this part of the chain; continues a pipeline that was stopped
 #   --data-set KEY=VALUE, --train-set KEY=VALUE   handed to the data stages, to the training jobs (may repeat)
-#   --sbatch "OPTIONS"    for every sbatch; --data-sbatch, --train-sbatch: for those jobs only, after the others
+#   --sbatch "OPTIONS"    for every sbatch; --data-sbatch, --train-sbatch, --sample-sbatch: for those jobs only, after the others
 # Prints one line "STAGE ID" per job. A job whose parent failed is cancelled; one that was requeued is waited for.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -21,7 +21,7 @@ die() { echo "pipeline: $*" >&2; exit 2; }
 
 dataset=configs/datasets/cc12m.yaml train="" codec="" tasks=4 prompts=configs/sample/prompts.txt
 from=download until=evaluate dry_run=0
-data_set=() train_set=() all_sbatch=() data_sbatch=() train_sbatch=()
+data_set=() train_set=() all_sbatch=() data_sbatch=() train_sbatch=() sample_sbatch=()
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) dry_run=1; shift; continue ;;
@@ -41,6 +41,7 @@ while [ $# -gt 0 ]; do
     --sbatch) read -ra all_sbatch <<<"$2" ;;
     --data-sbatch) read -ra data_sbatch <<<"$2" ;;
     --train-sbatch) read -ra train_sbatch <<<"$2" ;;
+    --sample-sbatch) read -ra sample_sbatch <<<"$2" ;;
     *) die "unknown option $1; see --help" ;;
   esac
   shift 2
@@ -108,6 +109,6 @@ for i in "${!configs[@]}"; do
   [ -z "$train" ] || name=$(basename "${configs[$i]}" .yaml)
   submit "$name" "slurm/${phases[$i]}.sbatch" "${train_sbatch[@]}" -- --config "${configs[$i]}" "${train_set[@]}"
 done
-submit generate slurm/generate.sbatch "${train_sbatch[@]}" -- --run "$run" --prompts "$prompts"
-submit evaluate slurm/evaluate.sbatch "${train_sbatch[@]}" -- --run "$run"
+submit generate slurm/generate.sbatch "${sample_sbatch[@]}" -- --run "$run" --prompts "$prompts"
+submit evaluate slurm/evaluate.sbatch "${sample_sbatch[@]}" -- --run "$run"
 [ -n "$previous" ] || die "--from $from: no such stage; stages: download clean train_codec precompute ${phases[*]} generate evaluate"
