@@ -15,14 +15,18 @@ std::filesystem::path needed_path(const Job& job, const std::string& name) {
 
 namespace {
 
-const std::map<std::string, int (*)(Job&)> kCommands = {
-    {"forward", probe_forward},         {"loss", probe_loss},
-    {"sample", probe_sample},           {"tokenize", probe_tokenize},
-    {"encode_text", probe_encode_text}, {"clean_captions", probe_clean_captions},
-    {"encode", probe_encode},           {"decode", probe_decode},
-    {"resize", probe_resize}};
+const std::map<std::string, int (*)(Job&)> kCommands = {{"forward", probe_forward},
+                                                        {"loss", probe_loss},
+                                                        {"sample", probe_sample},
+                                                        {"tokenize", probe_tokenize},
+                                                        {"encode_text", probe_encode_text},
+                                                        {"clean_captions", probe_clean_captions},
+                                                        {"encode", probe_encode},
+                                                        {"decode", probe_decode},
+                                                        {"resize", probe_resize}};
 
-constexpr const char* kHelp = R"(forward        --config M.yaml --weights W --input IN --output OUT [mask_ratio=.75 device=cpu]
+constexpr const char* kHelp =
+    R"(forward        --config M.yaml --weights W --input IN --output OUT [mask_ratio=.75 device=cpu]
                IN: x [B,C,H,W], noise_label [B], text [B,L,D], mask_noise [B,T] if masked; OUT: sample
 loss           the same options, objective.sigma_data=; IN: x0, text, sigma [B], noise (unit), mask_noise if masked;
                OUT: loss, grad.<parameter>

@@ -1,4 +1,5 @@
-// probe: one building block on given tensors, so that anyone can compare it with another implementation (design section 7).
+// probe: one building block on given tensors, so that anyone can compare it with another implementation
+// (design section 7).
 #pragma once
 
 #include <filesystem>

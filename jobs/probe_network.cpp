@@ -36,7 +36,8 @@ class Input {
   /// fp32 on the device; `axes` names the axes in messages.
   torch::Tensor get(const std::string& name, std::int64_t num_axes, const char* axes) const {
     const auto found = tensors_.find(name);
-    if (found == tensors_.end()) core::user_error("{}: tensor \"{}\" {} is missing", path_.string(), name, axes);
+    if (found == tensors_.end())
+      core::user_error("{}: tensor \"{}\" {} is missing", path_.string(), name, axes);
     const torch::Tensor& tensor = found->second;
     if (tensor.dim() != num_axes || !tensor.is_floating_point()) {
       core::user_error("{}: tensor \"{}\" is {} {} and must be floating point {}", path_.string(), name,
@@ -47,8 +48,8 @@ class Input {
   torch::Tensor like(const std::string& name, const torch::Tensor& other, const char* axes) const {
     const torch::Tensor tensor = get(name, other.dim(), axes);
     if (tensor.sizes() != other.sizes()) {
-      core::user_error("{}: tensor \"{}\" is {} and must be {}", path_.string(), name, c10::str(tensor.sizes()),
-                       c10::str(other.sizes()));
+      core::user_error("{}: tensor \"{}\" is {} and must be {}", path_.string(), name,
+                       c10::str(tensor.sizes()), c10::str(other.sizes()));
     }
     return tensor;
   }
@@ -81,13 +82,16 @@ struct Setup {
 
 torch::Device device_of(const std::string& name) {
   if (name == "cuda" && !torch::cuda::is_available()) {
-    core::user_error("device: cuda is not available here (build with MICRODIT_CUDA=ON on a machine with a GPU); use device=cpu");
+    core::user_error(
+        "device: cuda is not available here (build with MICRODIT_CUDA=ON on a machine with a GPU); use "
+        "device=cpu");
   }
   return torch::Device(name);
 }
 
 Setup set_up(const Job& job) {
-  if (job.line.config.empty()) core::user_error("probe {}: --config FILE is missing (see --help)", job.line.positional[0]);
+  if (job.line.config.empty())
+    core::user_error("probe {}: --config FILE is missing (see --help)", job.line.positional[0]);
   const auto config = core::load<NetworkConfig>(job.line.config, job.line.overrides);
   const std::filesystem::path weights = needed_path(job, "weights"), input = needed_path(job, "input");
   const torch::Device device = device_of(config.device);
@@ -110,7 +114,8 @@ int probe_forward(Job& job) {
   const Setup setup = set_up(job);
   const torch::NoGradGuard no_grad;
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
-  const torch::Tensor label = setup.input.get("noise_label", 1, "[B]"), text = setup.input.get("text", 3, "[B, L, D]");
+  const torch::Tensor label = setup.input.get("noise_label", 1, "[B]"),
+                      text = setup.input.get("text", 3, "[B, L, D]");
   save(job, {{"sample", setup.net->forward(x, label, {text}, setup.mask()).prediction_BCHW}});
   return core::kDone;
 }
@@ -118,7 +123,8 @@ int probe_forward(Job& job) {
 int probe_loss(Job& job) {
   const Setup setup = set_up(job);
   const diffusion::Objective objective(setup.config.objective);
-  const torch::Tensor x0 = setup.input.get("x0", 4, "[B, C, H, W]"), text = setup.input.get("text", 3, "[B, L, D]");
+  const torch::Tensor x0 = setup.input.get("x0", 4, "[B, C, H, W]"),
+                      text = setup.input.get("text", 3, "[B, L, D]");
   const torch::Tensor noise = setup.input.like("noise", x0, "[B, C, H, W]");
   const torch::Tensor sigma = setup.input.like("sigma", x0.select(1, 0).select(1, 0).select(1, 0), "[B]");
   if (!(sigma > 0).all().item<bool>()) {
@@ -140,9 +146,12 @@ int probe_loss(Job& job) {
 int probe_sample(Job& job) {
   const Setup setup = set_up(job);
   const diffusion::Objective objective(setup.config.objective);
-  if (setup.config.mask_ratio != 0) core::user_error("probe sample: mask_ratio must be 0 (a picture needs all its patches)");
-  const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]"), text = setup.input.get("text", 3, "[B, L, D]");
-  if (setup.config.sampler.s_churn > 0) core::user_error("probe sample: s_churn must be 0 (probe draws no noise)");
+  if (setup.config.mask_ratio != 0)
+    core::user_error("probe sample: mask_ratio must be 0 (a picture needs all its patches)");
+  const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]"),
+                      text = setup.input.get("text", 3, "[B, L, D]");
+  if (setup.config.sampler.s_churn > 0)
+    core::user_error("probe sample: s_churn must be 0 (probe draws no noise)");
   save(job, {{"sample", diffusion::sample(objective, setup.denoise(), x, text, setup.config.sampler)}});
   return core::kDone;
 }

@@ -1,6 +1,7 @@
 // probe encode, decode, resize: the image codec's raw network, and the resize.
 #include "core/atomic_file.h"
 #include "encoders/image_codec.h"
+#include "eval/compute_device.h"
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/resize.h"
@@ -11,13 +12,16 @@ namespace microdit::jobs {
 
 namespace {
 
-struct NoKeys {
-  void fields(core::Fields&) {}
+struct CodecConfig {
+  std::string device = "cpu";
+  void fields(core::Fields& f) { f.field("device", device, {.choices = {"cpu", "cuda"}}); }
 };
 
 struct ResizeConfig {
   std::int64_t size = 0;
-  void fields(core::Fields& f) { f.field("size", size, {.min = 1, .required = true, .help = "side in pixels"}); }
+  void fields(core::Fields& f) {
+    f.field("size", size, {.min = 1, .required = true, .help = "side in pixels"});
+  }
 };
 
 /// The network itself, with the folder's weights.
@@ -39,7 +43,8 @@ torch::Tensor read_pictures(const std::filesystem::path& path) {
     return pixels.permute({0, 3, 1, 2}).to(torch::kFloat).div(127.5).sub(1).contiguous();
   }
   const auto found = tensors.find("image");
-  if (found == tensors.end()) core::user_error("{}: tensor \"pixels\" or \"image\" is missing", path.string());
+  if (found == tensors.end())
+    core::user_error("{}: tensor \"pixels\" or \"image\" is missing", path.string());
   if (found->second.dim() != 4 || found->second.size(1) != 3 || !found->second.is_floating_point()) {
     core::user_error("{}: tensor \"image\" must be floating point [B, 3, H, W] in [-1, 1]", path.string());
   }
@@ -48,21 +53,22 @@ torch::Tensor read_pictures(const std::filesystem::path& path) {
 
 void check_sides(const torch::Tensor& images, std::int64_t factor, const std::filesystem::path& path) {
   if (images.size(2) % factor != 0 || images.size(3) % factor != 0 || images.numel() == 0) {
-    core::user_error("{}: pictures of {} x {} pixels; both sides must be multiples of {}", path.string(), images.size(2),
-                     images.size(3), factor);
+    core::user_error("{}: pictures of {} x {} pixels; both sides must be multiples of {}", path.string(),
+                     images.size(2), images.size(3), factor);
   }
 }
 
 }  // namespace
 
 int probe_encode(Job& job) {
-  load_words<NoKeys>(job);
+  const torch::Device device = eval::compute_device(load_words<CodecConfig>(job).device, job.comm);
   const torch::NoGradGuard no_grad;
   const std::filesystem::path input = needed_path(job, "input");
   const auto net = load_network(needed_path(job, "codec"));
   const torch::Tensor images = read_pictures(input);
   check_sides(images, net->downscale(), input);
-  const torch::Tensor moments = net->encode_moments(images);
+  net->to(device);
+  const torch::Tensor moments = net->encode_moments(images.to(device));
   const torch::Tensor mean = moments.chunk(2, 1)[0];
   const torch::Tensor latents = (mean - net->config().shift_factor) * net->config().scaling_factor;
   nn::save_tensors(needed_path(job, "output"), {{"moments", moments}, {"mean", mean}, {"latents", latents}});
@@ -70,20 +76,23 @@ int probe_encode(Job& job) {
 }
 
 int probe_decode(Job& job) {
-  load_words<NoKeys>(job);
+  const torch::Device device = eval::compute_device(load_words<CodecConfig>(job).device, job.comm);
   const torch::NoGradGuard no_grad;
   const std::filesystem::path input = needed_path(job, "input");
   const auto net = load_network(needed_path(job, "codec"));
+  net->to(device);
   const nn::StateDict tensors = nn::load_tensors(input);
   const auto found = tensors.find("latents");
   if (found == tensors.end()) core::user_error("{}: tensor \"latents\" is missing", input.string());
   const torch::Tensor& latents = found->second;
-  if (latents.dim() != 4 || latents.size(1) != net->config().latent_channels || !latents.is_floating_point()) {
+  if (latents.dim() != 4 || latents.size(1) != net->config().latent_channels ||
+      !latents.is_floating_point()) {
     core::user_error("{}: tensor \"latents\" must be floating point [B, {}, h, w]", input.string(),
                      net->config().latent_channels);
   }
-  const torch::Tensor raw = latents.to(torch::kFloat) / net->config().scaling_factor + net->config().shift_factor;
-  nn::save_tensors(needed_path(job, "output"), {{"image", net->decode(raw)}});
+  const torch::Tensor raw =
+      latents.to(torch::kFloat) / net->config().scaling_factor + net->config().shift_factor;
+  nn::save_tensors(needed_path(job, "output"), {{"image", net->decode(raw.to(device))}});
   return core::kDone;
 }
 

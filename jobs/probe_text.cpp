@@ -5,6 +5,7 @@
 #include "core/atomic_file.h"
 #include "core/json.h"
 #include "encoders/text_encoder.h"
+#include "eval/compute_device.h"
 #include "ingest/captions.h"
 #include "nn/state_dict.h"
 #include "probe.h"
@@ -15,12 +16,18 @@ namespace {
 
 struct TokenizeConfig {
   std::int64_t max_length = 0;
-  void fields(core::Fields& f) { f.field("max_length", max_length, {.min = 0, .help = "ids at most; 0 = no limit"}); }
+  void fields(core::Fields& f) {
+    f.field("max_length", max_length, {.min = 0, .help = "ids at most; 0 = no limit"});
+  }
 };
 
 struct EncodeTextConfig {
   std::int64_t length = 0;
-  void fields(core::Fields& f) { f.field("length", length, {.min = 0, .help = "rows; 0 = the longest caption's"}); }
+  std::string device = "cpu";
+  void fields(core::Fields& f) {
+    f.field("device", device, {.choices = {"cpu", "cuda"}});
+    f.field("length", length, {.min = 0, .help = "rows; 0 = the longest caption's"});
+  }
 };
 
 struct NoKeys {
@@ -71,6 +78,7 @@ int probe_encode_text(Job& job) {
       length = std::max(length, static_cast<std::int64_t>(encoder->tokenizer().encode(text).size()));
     }
   }
+  encoder->to(eval::compute_device(config.device, job.comm));
   const encoders::EncodedText encoded = encoder->encode(texts, length);
   nn::save_tensors(needed_path(job, "output"), {{"states", encoded.states_BLD}, {"ids", encoded.ids_BL}});
   return core::kDone;
@@ -79,7 +87,8 @@ int probe_encode_text(Job& job) {
 int probe_clean_captions(Job& job) {
   load_words<NoKeys>(job);
   std::vector<core::Json> cleaned;
-  for (const std::string& text : read_lines(needed_path(job, "input"))) cleaned.emplace_back(ingest::clean_caption(text));
+  for (const std::string& text : read_lines(needed_path(job, "input")))
+    cleaned.emplace_back(ingest::clean_caption(text));
   write_lines(needed_path(job, "output"), cleaned);
   return core::kDone;
 }

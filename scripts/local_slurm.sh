@@ -114,6 +114,8 @@ echo "export OMPI_MCA_btl_tcp_if_include=lo"
 echo "export OMPI_MCA_mpi_yield_when_idle=1"
 C
   chmod 755 "$ROOT/etc/task_prolog.sh"
+  # No cgroups are used; without this line slurmd looks for a mounted hierarchy, which a container or chroot may lack.
+  echo "CgroupPlugin=cgroup/v1" >"$ROOT/etc/cgroup.conf"
 }
 
 # ---- commands ---------------------------------------------------------------------------------------------------------
