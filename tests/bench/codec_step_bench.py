@@ -66,13 +66,11 @@ def main():
         times["microdit"].append(statistics.median(float(line) for line in ran.stdout.split()))
         for name, baseline in baselines.items():
             times[name].append(baseline.run(a.steps))
-    print(f"codec step, batch {a.batch}, {a.pixels} px, {a.threads} threads, {a.rounds} alternations, "
-          f"machine load {os.getloadavg()[0]:.1f}")
+    print(f"codec step, batch {a.batch}, {a.pixels} px, {a.threads} threads, {a.rounds} alternations, load {os.getloadavg()[0]:.1f}")
     for name, values in times.items():
         ratio = statistics.median(v / m for v, m in zip(values, times["microdit"]))
         median = statistics.median(values)
-        print(f"{name:24s} {median:8.1f} ms  {1000 * a.batch / median:7.1f} pictures/s  "
-              f"microdit is {ratio:.2f} times as fast")
+        print(f"{name:24s} {median:8.1f} ms  {1000 * a.batch / median:7.1f} pictures/s  microdit is {ratio:.2f} times as fast")
 
 
 main()

@@ -119,9 +119,8 @@ def main():
             lay_out_codec(place / codec, changes)
         has_text = (weights / "model.safetensors").exists()
         names = lay_out_text(place, weights) if has_text else []
-        environment = {**os.environ, "MICRODIT_ORACLE_DIR": str(place), "OMP_NUM_THREADS": "1"}
-        subprocess.run([BIN / "test_encoders", "--gtest_filter=Oracle.*"], check=True, env=environment,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run([BIN / "test_encoders", "--gtest_filter=Oracle.*"], check=True,
+                       env={**os.environ, "MICRODIT_ORACLE_DIR": str(place), "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
         for codec in CODECS:
             check_codec(place / codec)
         if has_text:
