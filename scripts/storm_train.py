@@ -65,6 +65,10 @@ class Life:
         whole = [line for line in lines if line.endswith(b"\n")]
         return int(whole[-1].split(b'"step":')[1].split(b",")[0].rstrip(b"}\n")) if whole else 0
 
+    def wait_for_ranks(self):
+        while self.alive() and not self.ranks():
+            time.sleep(0.002)
+
     def wait_for_step(self, target):
         while self.alive() and (self.step() is None or self.step() < target):
             time.sleep(0.002)
@@ -89,10 +93,11 @@ class Life:
 
 
 def make_plan(kills, stops, rng, ranks):
-    """Events (kind, steps to let pass, delay in s, rank): kills at all kinds of moments among the stops."""
+    """Events (kind, steps to let pass, delay, rank): kills at all kinds of moments among the stops. A delay is in seconds;
+    of kind "start" in start-ups: 1 is when an undisturbed life has done its first step."""
     kinds = [["start", "writing", "step"][i % 3] for i in range(kills)] + ["stop"] * stops
     rng.shuffle(kinds)
-    return [(kind, rng.randint(1, 10), rng.uniform(0, 1.5 if kind == "start" else 0.02), rng.randrange(ranks)) for kind in kinds]
+    return [(kind, rng.randint(1, 10), rng.uniform(0, 1 if kind == "start" else 0.02), rng.randrange(ranks)) for kind in kinds]
 
 
 def newest_checkpoint(run):
@@ -100,12 +105,24 @@ def newest_checkpoint(run):
     return max(steps, default=0)
 
 
-def disturb(life, event, run):
+def undisturbed(run, words, ranks, log):
+    """The run to compare with; returns the seconds from the ranks' start to their first step."""
+    life = Life(run, words, ranks, log)
+    life.wait_for_ranks()
+    began = time.monotonic()
+    life.wait_for_step(1)
+    startup = time.monotonic() - began
+    code = life.process.wait(timeout=LIFE_LIMIT_S)
+    check(code == 0, f"the undisturbed run: exit {code}")
+    return startup
+
+
+def disturb(life, event, run, startup):
     """Waits for the event's moment and does it; True when it hit a living rank."""
     kind, steps, delay, rank = event
     if kind == "start":
-        while life.alive() and not life.ranks():
-            time.sleep(0.002)
+        life.wait_for_ranks()
+        delay *= startup
     elif kind == "writing":
         life.wait_for_writing()
     else:
@@ -114,14 +131,13 @@ def disturb(life, event, run):
     return life.alive() and life.send(rank, signal.SIGUSR1 if kind == "stop" else signal.SIGKILL)
 
 
-def storm(run, words, plan, ranks, log):
+def storm(run, words, plan, ranks, startup, log):
     for event in plan:
         life = Life(run, words, ranks, log)
-        hit = disturb(life, event, run)
+        hit = disturb(life, event, run, startup)
         code = life.process.wait(timeout=LIFE_LIMIT_S)
         step = newest_checkpoint(run)
-        print(f"  {event[0]:8} rank {event[3]}  +{event[1]} steps  {event[2] * 1e3:5.0f} ms  -> exit {code}, checkpoint {step}",
-              flush=True)
+        print(f"  {event[0]:8} rank {event[3]}  +{event[1]} steps  delay {event[2]:.3f}  -> exit {code}, checkpoint {step}", flush=True)
         check(hit, f"the life was over before {event}: more steps are needed (--steps)")
         check(code == programs.REQUEUE if event[0] == "stop" else code not in (0, programs.REQUEUE), f"{event}: exit {code}")
     life = Life(run, words, ranks, log)
@@ -168,10 +184,10 @@ def main(words=None):
         name = "storm"
         runs = {kind: folder / kind / name for kind in ("calm", "stormy", "other")}
         words_of = {kind: programs.train_words(runs[kind].parent, name, *overrides(steps)) for kind in runs}
-        programs.run("train", *words_of["calm"], ranks=args.ranks)
         with open(folder / "log", "w") as log:
             try:
-                storm(runs["stormy"], words_of["stormy"], plan, args.ranks, log)
+                startup = undisturbed(runs["calm"], words_of["calm"], args.ranks, log)
+                storm(runs["stormy"], words_of["stormy"], plan, args.ranks, startup, log)
             except (AssertionError, subprocess.TimeoutExpired):
                 keep = True
                 print("\n".join((folder / "log").read_text(errors="replace").splitlines()[-60:]))

@@ -28,22 +28,28 @@ image::Image flipped(const image::Image& picture) {
   return out;
 }
 
-/// A window of 0.75 to 1.3 times the picture at a random place (white around it), at `size`, colours in another order.
+/// A window of 0.6 to 1.25 times the picture at a random place (white around it), turned or mirrored one of 8 ways, its
+/// colours in another order, at `size`: what a picture shows no longer tells how the rest of it goes on.
 image::Image augmented(const image::Image& large, std::int64_t size, core::CounterRng& rng) {
-  const auto side = static_cast<double>(large.width);
-  const auto window = static_cast<std::int64_t>(side * (0.75 + 0.55 * rng.uniform()));
-  const std::int64_t slack = std::abs(large.width - window) + large.width / 8;
-  const std::int64_t left = (large.width - window) / 2 + static_cast<std::int64_t>((rng.uniform() - 0.5) * static_cast<float>(slack));
-  const std::int64_t top = (large.width - window) / 2 + static_cast<std::int64_t>((rng.uniform() - 0.5) * static_cast<float>(slack));
   static constexpr int kOrders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+  const std::int64_t side = large.width;
+  const auto window = static_cast<std::int64_t>(static_cast<float>(side) * (0.6F + 0.65F * rng.uniform()));
+  const std::int64_t slack = std::abs(side - window) + side / 8;
+  const std::int64_t left = (side - window) / 2 + static_cast<std::int64_t>((rng.uniform() - 0.5F) * static_cast<float>(slack));
+  const std::int64_t top = (side - window) / 2 + static_cast<std::int64_t>((rng.uniform() - 0.5F) * static_cast<float>(slack));
   const auto& order = kOrders[rng.below(6)];
+  const auto turn = rng.below(8);
   image::Image cut(window, window);
   for (std::int64_t y = 0; y < window; ++y) {
-    if (y + top < 0 || y + top >= large.height) continue;
-    const std::int64_t first = std::max<std::int64_t>(0, -left);
-    const std::int64_t last = std::min(window, large.width - left);
-    for (std::int64_t x = first; x < last; ++x) {
-      for (int c = 0; c < 3; ++c) cut.row(y)[x * 3 + c] = large.row(y + top)[(x + left) * 3 + order[c]];
+    for (std::int64_t x = 0; x < window; ++x) {
+      std::int64_t from_x = (turn & 1) != 0 ? window - 1 - x : x;
+      std::int64_t from_y = (turn & 2) != 0 ? window - 1 - y : y;
+      if ((turn & 4) != 0) std::swap(from_x, from_y);
+      from_x += left;
+      from_y += top;
+      if (from_x < 0 || from_x >= side || from_y < 0 || from_y >= large.height) continue;
+      const auto* from = large.row(from_y) + from_x * 3;
+      for (int c = 0; c < 3; ++c) cut.row(y)[x * 3 + c] = from[order[c]];
     }
   }
   return image::resize_bicubic(cut, size, size);
@@ -59,15 +65,16 @@ std::vector<std::int64_t> first_numbers(std::int64_t count) {
 
 void CodecConfig::fields(core::Fields& f) {
   loop.fields(f);
-  f.field("dataset", dataset, {.required = true, .help = "name under samples/ of the data root, or a folder"});
+  f.sections("data", data);
   f.field("size", size, {.min = 8, .max = 4096, .help = "picture side in pixels"});
   f.field("flip", flip, {.help = "mirror every second picture"});
-  f.field("augment", augment, {.min = 0, .max = 1, .help = "share of pictures zoomed, shifted and recoloured"});
+  f.field("augment", augment, {.min = 0, .max = 1, .help = "share of pictures zoomed, shifted, turned and recoloured"});
   f.field("l1", l1, {.min = 0, .help = "weight of the mean absolute error"});
   f.field("kl", kl, {.min = 0, .help = "weight of the KL divergence to N(0, 1)"});
   f.field("sigma_data", sigma_data, {.min = 0, .exclusive_min = true, .help = "std that scaled latents shall have"});
   f.field("picture_every_steps", picture_every_steps, {.min = 0, .help = "steps between reconstruction grids; 0 = none"});
   f.section("codec", codec);
+  if (f.reading() && data.empty()) f.error("data", "at least one dataset is needed");
 }
 
 std::filesystem::path samples_folder(const std::string& dataset) {
@@ -77,20 +84,35 @@ std::filesystem::path samples_folder(const std::string& dataset) {
 
 CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
     : config_(config), device_(device),
-      pictures_(samples_folder(config.dataset), config.size, 0, static_cast<std::uint64_t>(config.loop.seed)),
-      large_(samples_folder(config.dataset), 2 * config.size, 0, static_cast<std::uint64_t>(config.loop.seed)),
-      held_out_(samples_folder(config.dataset), config.size, 1, static_cast<std::uint64_t>(config.loop.seed)),
-      net_(std::make_shared<encoders::Autoencoder>(config.codec)) {
+      held_out_(samples_folder(config.data.front().dataset), config.size, 1, static_cast<std::uint64_t>(config.loop.seed)),
+      mixture_({1.0}), net_(std::make_shared<encoders::Autoencoder>(config.codec)) {
+  std::vector<double> proportions;
+  std::vector<double> sizes;
+  for (const DataSource& source : config.data) {
+    const auto folder = samples_folder(source.dataset);
+    const auto seed = static_cast<std::uint64_t>(config.loop.seed);
+    sources_.push_back({{folder, config.size, 0, seed}, {folder, 2 * config.size, 0, seed}});
+    proportions.push_back(source.proportion);
+    sizes.push_back(static_cast<double>(sources_.back().pictures.num_pictures()));
+  }
+  const auto unset = std::count(proportions.begin(), proportions.end(), 0.0);
+  if (unset != 0 && unset != std::ssize(proportions)) {
+    core::user_error("data: some sources have a proportion and {} have none; give all of them one, or none", unset);
+  }
+  mixture_ = stream::Mixture(unset != 0 ? sizes : proportions);
   if (config.size % net_->downscale() != 0) {
     core::user_error("size={}: not divisible by the codec's downscale {}", config.size, net_->downscale());
   }
   net_->initialize(static_cast<std::uint64_t>(config.loop.seed));
   net_->to(device);
-  core::log_info("pictures: {} to train, {} held out, {} px", pictures_.num_pictures(), held_out_.num_pictures(), config.size);
+  core::log_info("pictures: {} to train, {} held out, {} px", static_cast<std::int64_t>(std::accumulate(sizes.begin(), sizes.end(), 0.0)),
+                 held_out_.num_pictures(), config.size);
 }
 
 core::Json CodecTask::facts() const {
-  return {{"stage", "codec"}, {"dataset", config_.dataset}, {"size", config_.size}, {"codec", core::to_json(config_.codec)}};
+  std::vector<std::string> datasets;
+  for (const DataSource& source : config_.data) datasets.push_back(source.dataset);
+  return {{"stage", "codec"}, {"datasets", datasets}, {"size", config_.size}, {"codec", core::to_json(config_.codec)}};
 }
 
 void CodecTask::start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) {
@@ -116,11 +138,13 @@ torch::Tensor CodecTask::pixels(PictureSource& source, const std::vector<std::in
 }
 
 image::Image CodecTask::training_picture(std::int64_t position) {
-  const std::int64_t number = pictures_.picture_at(position);
+  const stream::Turn turn = mixture_.at(position);
+  Source& source = sources_[turn.source];
+  const std::int64_t number = source.pictures.picture_at(turn.index);
   core::CounterRng rng(static_cast<std::uint64_t>(config_.loop.seed), core::Purpose::crop, static_cast<std::uint64_t>(position));
   const bool mirrored = config_.flip && rng.below(2) == 1;
-  image::Image picture = rng.uniform() < config_.augment ? augmented(large_.picture(number), config_.size, rng)
-                                                         : pictures_.picture(number);
+  image::Image picture = rng.uniform() < config_.augment ? augmented(source.large.picture(number), config_.size, rng)
+                                                         : source.pictures.picture(number);
   return mirrored ? flipped(picture) : picture;
 }
 
@@ -183,14 +207,15 @@ std::pair<double, double> CodecTask::held_out_psnr() {
 
 double CodecTask::latent_std() {
   // Of the posterior means of up to 2,048 training pictures.
-  const std::int64_t count = std::min<std::int64_t>(2048, pictures_.num_pictures());
+  PictureSource& pictures = sources_.front().pictures;
+  const std::int64_t count = std::min<std::int64_t>(2048, pictures.num_pictures());
   double sum = 0;
   double squares = 0;
   double values = 0;
   for (std::int64_t first = 0; first < count; first += 32) {
     std::vector<std::int64_t> numbers = first_numbers(std::min<std::int64_t>(32, count - first));
     for (std::int64_t& n : numbers) n += first;
-    const torch::Tensor mean = net_->encode_moments(pixels(pictures_, numbers)).chunk(2, 1)[0].to(torch::kFloat64);
+    const torch::Tensor mean = net_->encode_moments(pixels(pictures, numbers)).chunk(2, 1)[0].to(torch::kFloat64);
     sum += mean.sum().item<double>();
     squares += mean.square().sum().item<double>();
     values += static_cast<double>(mean.numel());

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "encoders/image_codec.h"
+#include "stream/order.h"
 #include "train/picture_source.h"
 #include "train/train_config.h"
 #include "train/train_task.h"
@@ -15,10 +16,12 @@ namespace microdit::train {
 /// train_codec: loss = MSE + l1 * L1 + kl * KL (means over elements; pixels in [-1, 1]).
 struct CodecConfig {
   LoopConfig loop;
-  std::string dataset;           ///< samples/<dataset> under the data root, or a path
+  /// Folders under samples/ of the data root, or paths. The first is what the codec is for: its held-out pictures are
+  /// measured and its latents set the scaling factor; the others only widen the training.
+  std::vector<DataSource> data;
   std::int64_t size = 64;        ///< picture side in pixels
   bool flip = true;              ///< mirror every second picture (by counter)
-  double augment = 0;            ///< share of pictures that are zoomed (0.75 to 1.3), shifted and have their colours permuted
+  double augment = 0;            ///< share of pictures that are zoomed, shifted, turned and recoloured
   double l1 = 0.5;
   double kl = 1e-4;
   double sigma_data = 0.5;       ///< scaling_factor = sigma_data / std of the training latents
@@ -53,9 +56,13 @@ class CodecTask : public TrainTask {
 
   const CodecConfig config_;
   torch::Device device_;
-  PictureSource pictures_;
-  PictureSource large_;  ///< the same pictures at twice the size, to zoom into
-  PictureSource held_out_;
+  struct Source {
+    PictureSource pictures;
+    PictureSource large;  ///< the same pictures at twice the size, to zoom into
+  };
+  std::vector<Source> sources_;  ///< of config_.data
+  PictureSource held_out_;       ///< of the first
+  stream::Mixture mixture_;
   std::shared_ptr<encoders::Autoencoder> net_;
   std::int64_t next_position_ = 0;
   std::int64_t rows_ = 0;

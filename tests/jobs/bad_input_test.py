@@ -195,8 +195,9 @@ class DataStages(Job):
 
 class Codec(Job):
     def test_train_codec(self):
-        words = ["--config", CODEC, f"runs={self.folder}/runs", f"dataset={programs.DATASET}", "steps=1", "name=c"]
-        for overrides, phrases in ((["dataset=nothing"], ["samples/nothing"]), (["size=60"], ["size", "60", "8"]),
+        words = ["--config", CODEC, f"runs={self.folder}/runs", f"data=[{{dataset: {programs.DATASET}}}]", "steps=1", "name=c"]
+        for overrides, phrases in ((["data=[{dataset: nothing}]"], ["samples/nothing"]), (["data=[]"], ["data", "at least one"]),
+                                   ([f"data=[{{dataset: {programs.DATASET}}}, {{dataset: {programs.DATASET}, proportion: 1}}]"], ["proportion"]), (["size=60"], ["size", "60", "8"]),
                                    (["codec.block_out_channels=[10, 12]"], ["norm_num_groups"]), (["l1=-1"], ["l1", "-1"])):
             self.refused("train_codec", *words, *overrides, phrases=phrases, data=programs.DATA)
 
