@@ -4,8 +4,8 @@ source "$(dirname "$0")/cluster.sh"
 for program in train clean precompute; do
   [ -x "$programs/$program" ] || { echo "skipped: $programs/$program is not built"; exit 77; }
 done
-data=${MICRODIT_EMOJI_DATA:-$MICRODIT_SOURCE/data}
-[ -e "$data/latents/emoji" ] || { echo "skipped: no latents of the emoji data in $data (scripts/quickstart.sh makes them)"; exit 77; }
+data=${MICRODIT_TEST_DATA:?}
+[ -e "$data/latents/emoji_small/manifest.jsonl" ] || { echo "skipped: $data/latents/emoji_small is not there (tests/emoji_small.sh makes it)"; exit 77; }
 export CPUS=4
 start_cluster
 rm -rf build && ln -s "$(dirname "$programs")" build
@@ -13,15 +13,24 @@ ln -s "$MICRODIT_SOURCE/configs" configs
 [ ! -e "$MICRODIT_SOURCE/assets" ] || ln -s "$MICRODIT_SOURCE/assets" assets
 mkdir data && for folder in samples latents weights; do [ ! -e "$data/$folder" ] || ln -s "$(realpath "$data/$folder")" data/$folder; done
 
+training=(--config configs/train/emoji.yaml "data=[{dataset: emoji_small}]" sampling.every_steps=0)
+
+# How many steps this machine does in a second, four ranks at once.
+job=$(sbatch --parsable --wait slurm/pretrain_256.sbatch "${training[@]}" name=speed steps=16 checkpoint.every_steps=16)
+equal "the first job" "$(job_field "$job" JobState)" COMPLETED
+steps=$(python3 -c "
+import json
+times = [json.loads(line)['time'] for line in open('runs/speed/metrics.jsonl')]
+print(int(50 * 10 / (times[-1] - times[-11])))")
+
 # Slurm looks at time limits every 30 s and sends SIGUSR1 180 s early, so at once in a job of one minute: each life gets
-# up to about 30 s. The number of steps is set so that one life cannot do them.
-steps=${MICRODIT_TIME_LIMIT_STEPS:-600}
-job=$(sbatch --parsable --time=1 slurm/pretrain_256.sbatch --config configs/train/emoji.yaml name=limit steps="$steps")
+# up to about 30 s, and 50 s of steps need a second one.
+job=$(sbatch --parsable --time=1 slurm/pretrain_256.sbatch "${training[@]}" name=limit steps="$steps")
 log=slurm/logs/pretrain_256-$job.out
 wait_job "$job" 780
 state=$(job_field "$job" JobState)
 [ "$state" = COMPLETED ] || { echo "FAILED: the job ended as $state $(job_field "$job" ExitCode)"; tail -n 60 "$log"; failures=$((failures + 1)); }
-[ "$(job_field "$job" Restarts)" -ge 1 ] || { echo "FAILED: one life was enough: set MICRODIT_TIME_LIMIT_STEPS above $steps"; failures=$((failures + 1)); }
+[ "$(job_field "$job" Restarts)" -ge 1 ] || { echo "FAILED: one life was enough: $steps steps were too few"; failures=$((failures + 1)); }
 contains "the script requeued it" "$log" "life 0 ended with its work saved; requeued"
 equal "the last checkpoint is the last step" "$(ls runs/limit/checkpoints | sort | tail -n 1)" "$(printf 'step_%07d' "$steps")"
 equal "every step is logged once" "$(grep -o '"step": *[0-9]*' runs/limit/metrics.jsonl | sort -u | wc -l)" "$(grep -c '"step"' runs/limit/metrics.jsonl)"

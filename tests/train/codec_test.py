@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""train_codec: two datasets, ranks, a stop and a resume; what it leaves is a diffusers folder with the PSNR that it says."""
+import io
+import json
+import math
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(SOURCE / "tests"))
+import programs  # noqa: E402
+from programs import check  # noqa: E402
+
+SIZE, STEPS = 64, 8
+
+
+def words(runs, name, *overrides):
+    twice = f"data=[{{dataset: {programs.DATASET}, proportion: 3}}, {{dataset: {programs.DATA}/samples/{programs.DATASET}, proportion: 1}}]"
+    return ["--config", SOURCE / "configs/train/emoji_codec.yaml", twice, f"runs={runs}", f"name={name}", f"size={SIZE}", "batch_size=4",
+            f"steps={STEPS}", "augment=0.5", "codec.block_out_channels=[8, 16, 16]", "codec.norm_num_groups=4", "schedule.kind=constant",
+            "schedule.warmup_steps=2", "checkpoint.every_minutes=0", "picture_every_steps=4", "log_every_steps=4", *overrides]
+
+
+def held_out_pictures():
+    """[N, 3, 64, 64] in [-1, 1], as Pillow decodes, resizes and crops them."""
+    import h5py
+    import numpy
+    from PIL import Image
+
+    pictures = []
+    for path in sorted((programs.DATA / "samples" / programs.DATASET).glob("*.h5")):
+        with h5py.File(path) as shard:
+            offsets = shard["image_offsets"][:]
+            for i in (shard["split"][:] == 1).nonzero()[0]:
+                picture = Image.open(io.BytesIO(shard["image"][offsets[i]:offsets[i + 1]].tobytes())).convert("RGB")
+                width, height = picture.size
+                width, height = (int(SIZE * width / height), SIZE) if width > height else (SIZE, int(SIZE * height / width))
+                picture = picture.resize((width, height), Image.BICUBIC)
+                left, top = (width - SIZE) // 2, (height - SIZE) // 2
+                pictures.append(numpy.asarray(picture.crop((left, top, left + SIZE, top + SIZE)), dtype=numpy.float32))
+    return numpy.stack(pictures).transpose(0, 3, 1, 2) / 127.5 - 1
+
+
+def check_with_diffusers(run):
+    try:
+        import diffusers
+        import torch
+    except ImportError:
+        print("not compared with diffusers: it is not installed")
+        return
+    said = json.loads((run / "metrics.json").read_text())
+    codec = diffusers.AutoencoderKL.from_pretrained(run / "codec").eval()
+    x = torch.tensor(held_out_pictures())
+    check(len(x) == said["held_out_pictures"] > 0, f"{len(x)} held-out pictures, {said}")
+    with torch.no_grad():
+        painted = codec.decode(codec.encode(x).latent_dist.mean).sample
+    to_bytes = lambda t: ((t / 2 + 0.5).clamp(0, 1) * 255).round()  # noqa: E731
+    squares = (to_bytes(painted) - to_bytes(x)).square().mean((1, 2, 3))
+    pooled = 10 * math.log10(255**2 / squares.mean().item())
+    mean = (10 * (255**2 / squares).log10()).mean().item()
+    check(abs(pooled - said["held_out_psnr_db"]) < 0.02 and abs(mean - said["held_out_psnr_mean_of_pictures_db"]) < 0.02,
+          f"diffusers: {pooled:.3f} and {mean:.3f} dB, metrics.json: {said}")
+    print(f"held-out PSNR {pooled:.3f} dB with diffusers, {said['held_out_psnr_db']:.3f} said")
+
+
+def main():
+    programs.need_data()
+    programs.need_mpi()
+    runs = pathlib.Path(tempfile.mkdtemp(prefix="microdit_codec_"))
+    try:
+        programs.run("train_codec", *words(runs, "whole"))
+        check_with_diffusers(runs / "whole")
+        programs.run("train_codec", *words(runs, "parts", "steps=3"))
+        programs.run("train_codec", *words(runs, "parts"))
+        a, b = (programs.read_checkpoint(programs.checkpoint(runs / name, STEPS)) for name in ("whole", "parts"))
+        check(a == b, f"a run in two parts ends elsewhere: {[name for name in a if a[name] != b.get(name)]}")
+        programs.run("train_codec", *words(runs, "two"), ranks=2)
+        difference = programs.greatest_difference(runs / "whole", runs / "two", 1, STEPS)
+        check(difference < 1e-5, f"losses of 1 and 2 ranks differ by {difference}")
+        programs.run("train_codec", *words(runs, "one_dataset", f"data=[{{dataset: {programs.DATASET}}}]"))
+        check(programs.greatest_difference(runs / "whole", runs / "one_dataset", 1, STEPS) > 1e-3, "the second dataset is not seen")
+        check(len(list((runs / "whole/samples").glob("*.png"))) == 2 and (runs / "whole/report.html").exists(), "pictures and report")
+        print(f"passed: 1 and 2 ranks differ by {difference:.1e}")
+    finally:
+        shutil.rmtree(runs, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
