@@ -1,5 +1,5 @@
-// LibTorch ships the headers of its own {fmt}, which come first in every torch target; this is that version's compiled
-// part (its namespace carries the version, so it lives beside the system's).
+// LibTorch ships the headers of its own {fmt}, which come first in every torch target; this is that version's
+// compiled part (its namespace carries the version, so it lives beside the system's).
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

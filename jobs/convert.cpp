@@ -22,7 +22,8 @@ struct ConvertConfig {
   std::vector<std::string> buffers = {"pos_embed", "mask_token"};
 
   void fields(core::Fields& f) {
-    f.field("weights", weights, {.choices = {"auto", "raw", "ema"}, .help = "which of a checkpoint's; auto = ema if present"});
+    f.field("weights", weights,
+            {.choices = {"auto", "raw", "ema"}, .help = "which of a checkpoint's; auto = ema if present"});
     f.field("step", step, {.min = -1, .help = "which checkpoint of a run; -1 = the newest that verifies"});
     f.field("buffers", buffers, {.help = "file -> checkpoint: names that are buffers, not parameters"});
   }
@@ -48,13 +49,15 @@ checkpoint::Reader open_checkpoint(const fs::path& input, std::int64_t step) {
   const fs::path folder = fs::is_directory(input / "checkpoints") ? input / "checkpoints" : input;
   if (step >= 0) {
     const fs::path chosen = folder / checkpoint::step_name(step);
-    if (!fs::is_directory(chosen)) core::user_error("convert: step={}: {} does not exist", step, chosen.string());
+    if (!fs::is_directory(chosen))
+      core::user_error("convert: step={}: {} does not exist", step, chosen.string());
     return checkpoint::Reader(chosen);
   }
   auto newest = checkpoint::open_latest(folder);
   if (!newest) {
-    core::user_error("convert: --input {}: no checkpoint in it; give a run, its checkpoints folder or one step_N folder",
-                     input.string());
+    core::user_error(
+        "convert: --input {}: no checkpoint in it; give a run, its checkpoints folder or one step_N folder",
+        input.string());
   }
   return std::move(*newest);
 }
@@ -83,8 +86,8 @@ void checkpoint_to_file(const fs::path& input, const fs::path& output, const Con
   std::string group = config.weights == "raw" ? "weights/" : "ema/";
   if (config.weights == "auto" && !has_group(group)) group = "weights/";
   if (!has_group(group)) {
-    core::user_error("convert: weights={}: {} holds none; use weights={}", config.weights, reader.folder().string(),
-                     config.weights == "raw" ? "ema" : "raw");
+    core::user_error("convert: weights={}: {} holds none; use weights={}", config.weights,
+                     reader.folder().string(), config.weights == "raw" ? "ema" : "raw");
   }
   const std::vector<Tensor> tensors = read_tensors(reader, group);
   std::vector<core::TensorView> views;
@@ -98,8 +101,8 @@ void checkpoint_to_file(const fs::path& input, const fs::path& output, const Con
                            {"weights", group == "ema/" ? "ema" : "raw"},
                            {"step", std::to_string(reader.step())},
                            {"buffers", buffers}});
-  core::log_info("{} ({}, step {}) -> {}: {} tensors", reader.folder().string(), group == "ema/" ? "ema" : "raw",
-                 reader.step(), output.string(), views.size());
+  core::log_info("{} ({}, step {}) -> {}: {} tensors", reader.folder().string(),
+                 group == "ema/" ? "ema" : "raw", reader.step(), output.string(), views.size());
 }
 
 // --- file -> checkpoint ------------------------------------------------------------------------
@@ -111,7 +114,8 @@ std::vector<T> as(const std::vector<std::byte>& bytes) {
   return values;
 }
 
-std::vector<float> to_floats(const std::vector<std::byte>& bytes, core::DType dtype, const std::string& where) {
+std::vector<float> to_floats(const std::vector<std::byte>& bytes, core::DType dtype,
+                             const std::string& where) {
   std::vector<float> floats;
   switch (dtype) {
     case core::DType::f32:
@@ -151,23 +155,28 @@ std::vector<std::string> buffer_names(const core::SafetensorsFile& file, const C
   return names;
 }
 
-void file_to_checkpoint(const fs::path& input, const fs::path& output, const ConvertConfig& config, dist::Communicator& comm) {
+void file_to_checkpoint(const fs::path& input, const fs::path& output, const ConvertConfig& config,
+                        dist::Communicator& comm) {
   const auto [folder, step] = destination(output);
   const fs::path target = folder / checkpoint::step_name(step);
-  if (fs::exists(target)) core::user_error("convert: --output {}: {} is there already; remove it first", output.string(), target.string());
+  if (fs::exists(target))
+    core::user_error("convert: --output {}: {} is there already; remove it first", output.string(),
+                     target.string());
   const core::SafetensorsFile file(input);
   const std::vector<std::string> buffers = buffer_names(file, config);
   std::vector<checkpoint::Part> parts;
   for (const auto& [name, info] : file.tensors()) {
     std::vector<std::byte> bytes(info.bytes);
     file.read(name, bytes);
-    std::vector<float> values = to_floats(bytes, info.dtype, fmt::format("{}: tensor {}", input.string(), name));
+    std::vector<float> values =
+        to_floats(bytes, info.dtype, fmt::format("{}: tensor {}", input.string(), name));
     if (std::find(buffers.begin(), buffers.end(), name) != buffers.end()) {
       parts.push_back({fmt::format("buffers/{}", name), info.shape, 0, std::move(values)});
     } else {
       parts.push_back({fmt::format("ema/{}", name), info.shape, 0, values});
       for (const char* moment : {"exp_avg", "exp_avg_sq"}) {
-        parts.push_back({fmt::format("{}/{}", moment, name), info.shape, 0, std::vector<float>(values.size())});
+        parts.push_back(
+            {fmt::format("{}/{}", moment, name), info.shape, 0, std::vector<float>(values.size())});
       }
       parts.push_back({fmt::format("weights/{}", name), info.shape, 0, std::move(values)});
     }
@@ -175,24 +184,28 @@ void file_to_checkpoint(const fs::path& input, const fs::path& output, const Con
   if (parts.empty()) core::user_error("convert: --input {}: no tensor in it", input.string());
   checkpoint::Writer writer(folder, comm);
   // The optimizer's moments are zero, as before its first update.
-  writer.start(step, std::move(parts),
-               {{"updates", 0}, {"skipped_in_a_row", 0}, {"converted_from_sha256", core::sha256_file(input)}});
+  writer.start(
+      step, std::move(parts),
+      {{"updates", 0}, {"skipped_in_a_row", 0}, {"converted_from_sha256", core::sha256_file(input)}});
   writer.finish(0, 0);
   core::log_info("{} -> {}: {} tensors", input.string(), target.string(), file.tensors().size());
 }
 
 int convert(jobs::Job& job) {
   const fs::path input = job.line.paths.at("input"), output = job.line.paths.at("output");
-  if (input.empty() || output.empty()) core::user_error("convert: --input and --output are needed (see --help)");
+  if (input.empty() || output.empty())
+    core::user_error("convert: --input and --output are needed (see --help)");
   if (job.comm.size() != 1) core::user_error("convert: runs as one process, not {}", job.comm.size());
   if (!fs::exists(input)) core::user_error("convert: --input {} does not exist", input.string());
   std::string yaml;  // the keys are flat: one line each
   for (const std::string& word : job.line.overrides) {
     yaml += fmt::format("{}: {}\n", word.substr(0, word.find('=')), word.substr(word.find('=') + 1));
   }
-  const auto config = core::load<ConvertConfig>(core::ConfigTree::parse(yaml.empty() ? "{}" : yaml, "command line"));
+  const auto config =
+      core::load<ConvertConfig>(core::ConfigTree::parse(yaml.empty() ? "{}" : yaml, "command line"));
   if (fs::is_directory(input)) {
-    if (fs::is_directory(output)) core::user_error("convert: --output {} is a folder; name a file", output.string());
+    if (fs::is_directory(output))
+      core::user_error("convert: --output {} is a folder; name a file", output.string());
     checkpoint_to_file(input, output, config);
   } else {
     file_to_checkpoint(input, output, config, job.comm);
@@ -203,12 +216,13 @@ int convert(jobs::Job& job) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const jobs::JobInfo info{
-      .name = "convert",
-      .summary = "A checkpoint (RUN, RUN/checkpoints or one step_N folder) -> one safetensors file, or such a file -> "
-                 "RUN/checkpoints/step_0000000.",
-      .takes_config = false,
-      .path_options = {"input", "output"},
-      .field_help = core::describe_fields<ConvertConfig>()};
+  const jobs::JobInfo info{.name = "convert",
+                           .summary =
+                               "A checkpoint (RUN, RUN/checkpoints or one step_N folder) -> one safetensors "
+                               "file, or such a file -> "
+                               "RUN/checkpoints/step_0000000.",
+                           .takes_config = false,
+                           .path_options = {"input", "output"},
+                           .field_help = core::describe_fields<ConvertConfig>()};
   return jobs::run_job(argc, argv, info, convert);
 }

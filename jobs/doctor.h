@@ -32,8 +32,8 @@ void examine_launch(Findings& findings, const dist::Communicator& comm);
 /// Standard output of a shell command, at most 10 s; empty when it fails.
 std::string output_of(const std::string& command);
 
-/// Checks all checksums at and below `where`; the ranks share the work. Prints each damage; gives the exit code.
-/// UserError when there is nothing that carries checksums.
+/// Checks all checksums at and below `where`; the ranks share the work. Prints each damage; gives the exit
+/// code. UserError when there is nothing that carries checksums.
 int verify_tree(const std::string& where, dist::Communicator& comm);
 
 }  // namespace microdit::jobs

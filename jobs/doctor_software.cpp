@@ -13,7 +13,8 @@
 namespace microdit::jobs {
 namespace {
 
-/// A function of a library that other folders own: looked up by name, so that its headers stay behind their door.
+/// A function of a library that other folders own: looked up by name, so that its headers stay behind their
+/// door.
 template <class Function>
 Function* find_symbol(void* library, const char* name) {
   return reinterpret_cast<Function*>(::dlsym(library, name));
@@ -48,7 +49,8 @@ std::string slurm_setting(const std::string& config, const std::string& name) {
 
 void examine_slurm(Findings& findings) {
   if (output_of("sh -c 'command -v scontrol'").empty()) {
-    findings.push_back({Verdict::note, "slurm", "not installed here", "mpirun -n 4 build/bin/train ..., or build/bin/train ..."});
+    findings.push_back({Verdict::note, "slurm", "not installed here",
+                        "mpirun -n 4 build/bin/train ..., or build/bin/train ..."});
     return;
   }
   const std::string config = output_of("scontrol show config");
@@ -58,33 +60,43 @@ void examine_slurm(Findings& findings) {
     return;
   }
   const std::string requeue = slurm_setting(config, "JobRequeue"), mpi = slurm_setting(config, "MpiDefault");
-  findings.push_back({Verdict::good, "slurm",
-                      fmt::format("cluster {}, {}, MaxArraySize {}", slurm_setting(config, "ClusterName"),
-                                  slurm_setting(config, "SLURM_VERSION"), slurm_setting(config, "MaxArraySize"))});
-  findings.push_back({requeue == "1" ? Verdict::good : Verdict::note, "requeue", "JobRequeue = " + requeue,
-                      "the scripts ask for --requeue themselves; a site that forbids it needs a person to submit again"});
-  const bool has_plugin = output_of("sh -c 'srun --mpi=list 2>&1'").find("pmi") != std::string::npos;  // pmix, pmi2
-  findings.push_back({has_plugin ? Verdict::good : Verdict::bad, "srun",
-                      fmt::format("MpiDefault = {}, plugins for MPI: {}", mpi, has_plugin ? "yes" : "none"),
-                      "set the launcher in slurm/sites/NAME.sh to mpirun, or ask the site for Slurm's pmix plugin"});
+  findings.push_back(
+      {Verdict::good, "slurm",
+       fmt::format("cluster {}, {}, MaxArraySize {}", slurm_setting(config, "ClusterName"),
+                   slurm_setting(config, "SLURM_VERSION"), slurm_setting(config, "MaxArraySize"))});
+  findings.push_back(
+      {requeue == "1" ? Verdict::good : Verdict::note, "requeue", "JobRequeue = " + requeue,
+       "the scripts ask for --requeue themselves; a site that forbids it needs a person to submit again"});
+  const bool has_plugin =
+      output_of("sh -c 'srun --mpi=list 2>&1'").find("pmi") != std::string::npos;  // pmix, pmi2
+  findings.push_back(
+      {has_plugin ? Verdict::good : Verdict::bad, "srun",
+       fmt::format("MpiDefault = {}, plugins for MPI: {}", mpi, has_plugin ? "yes" : "none"),
+       "set the launcher in slurm/sites/NAME.sh to mpirun, or ask the site for Slurm's pmix plugin"});
 }
 
 }  // namespace
 
 void examine_libraries(Findings& findings) {
-  findings.push_back({Verdict::good, "compiler", fmt::format("g++ or clang {}, C++ {}", __VERSION__, __cplusplus)});
+  findings.push_back(
+      {Verdict::good, "compiler", fmt::format("g++ or clang {}, C++ {}", __VERSION__, __cplusplus)});
   const std::string config = at::show_config();
   const bool mkl = config.find("Math Kernel Library") != config.npos;
   const bool blas = mkl || config.find("BLAS_INFO=open") != config.npos;
-  findings.push_back({blas ? Verdict::good : Verdict::note, "libtorch",
-                      fmt::format("{}, BLAS {}, oneDNN {}, kernels for {}, {} threads", TORCH_VERSION,
-                                  mkl ? "MKL" : blas ? "OpenBLAS" : "none",
-                                  config.find("MKL-DNN") != config.npos ? "yes" : "no", at::get_cpu_capability(),
-                                  at::get_num_threads()),
-                      "a LibTorch with MKL or OpenBLAS (scripts/setup.sh installs one) trains several times faster"});
+  findings.push_back(
+      {blas ? Verdict::good : Verdict::note, "libtorch",
+       fmt::format("{}, BLAS {}, oneDNN {}, kernels for {}, {} threads", TORCH_VERSION,
+                   mkl    ? "MKL"
+                   : blas ? "OpenBLAS"
+                          : "none",
+                   config.find("MKL-DNN") != config.npos ? "yes" : "no", at::get_cpu_capability(),
+                   at::get_num_threads()),
+       "a LibTorch with MKL or OpenBLAS (scripts/setup.sh installs one) trains several times faster"});
   const std::string hdf5 = hdf5_version(), mpi = mpi_version();
-  findings.push_back({hdf5.empty() ? Verdict::bad : Verdict::good, "hdf5", hdf5.empty() ? "not linked" : hdf5, "scripts/setup.sh"});
-  findings.push_back({mpi.empty() ? Verdict::bad : Verdict::good, "mpi", mpi.empty() ? "not linked" : mpi, "scripts/setup.sh"});
+  findings.push_back({hdf5.empty() ? Verdict::bad : Verdict::good, "hdf5", hdf5.empty() ? "not linked" : hdf5,
+                      "scripts/setup.sh"});
+  findings.push_back({mpi.empty() ? Verdict::bad : Verdict::good, "mpi", mpi.empty() ? "not linked" : mpi,
+                      "scripts/setup.sh"});
 }
 
 void examine_gpu(Findings& findings) {
@@ -97,25 +109,29 @@ void examine_gpu(Findings& findings) {
   }
   const auto usable = static_cast<int>(torch::cuda::device_count());
   const bool wasted = gpus > 0 && usable == 0;
-  findings.push_back({wasted ? Verdict::note : Verdict::good, "gpu",
-                      gpus == 0 ? "none: device=cpu" : fmt::format("{} seen by the driver, {} by this build", gpus, usable),
-                      "this build is for the CPU: configure with -DMICRODIT_CUDA=ON where nvcc is"});
+  findings.push_back(
+      {wasted ? Verdict::note : Verdict::good, "gpu",
+       gpus == 0 ? "none: device=cpu" : fmt::format("{} seen by the driver, {} by this build", gpus, usable),
+       "this build is for the CPU: configure with -DMICRODIT_CUDA=ON where nvcc is"});
   if (usable == 0) return;
   auto* version = find_symbol<int(int*)>(RTLD_DEFAULT, "ncclGetVersion");
   int number = 0;
   const bool nccl = version != nullptr && version(&number) == 0;
-  findings.push_back({nccl ? Verdict::good : Verdict::bad, "nccl", nccl ? fmt::format("{}", number) : "not linked",
+  findings.push_back({nccl ? Verdict::good : Verdict::bad, "nccl",
+                      nccl ? fmt::format("{}", number) : "not linked",
                       "install NCCL beside LibTorch and configure again"});
 }
 
 void examine_launch(Findings& findings, const dist::Communicator& comm) {
   const dist::Launch launch = dist::detect_launch();
   findings.push_back({Verdict::good, "launch",
-                      launch.has_launcher ? fmt::format("{} of {} tasks, {} MPI ranks", launch.launcher, launch.num_tasks, comm.size())
+                      launch.has_launcher ? fmt::format("{} of {} tasks, {} MPI ranks", launch.launcher,
+                                                        launch.num_tasks, comm.size())
                                           : std::string("one process, no launcher")});
   const bool has_mpirun = !output_of("sh -c 'command -v mpirun'").empty();
-  findings.push_back({has_mpirun ? Verdict::good : Verdict::note, "mpirun", has_mpirun ? "found" : "not found",
-                      "several ranks outside of Slurm need it: scripts/setup.sh, or load the site's MPI module"});
+  findings.push_back(
+      {has_mpirun ? Verdict::good : Verdict::note, "mpirun", has_mpirun ? "found" : "not found",
+       "several ranks outside of Slurm need it: scripts/setup.sh, or load the site's MPI module"});
   examine_slurm(findings);
 }
 

@@ -23,13 +23,16 @@ struct Target {
 std::vector<fs::path> folders_in(const fs::path& folder) {
   std::vector<fs::path> folders;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.is_directory() && !entry.path().filename().string().starts_with('.')) folders.push_back(entry.path());
+    if (entry.is_directory() && !entry.path().filename().string().starts_with('.'))
+      folders.push_back(entry.path());
   }
   std::sort(folders.begin(), folders.end());
   return folders;
 }
 
-bool is_checkpoint(const fs::path& folder) { return checkpoint::step_of(folder.filename().string()).has_value(); }
+bool is_checkpoint(const fs::path& folder) {
+  return checkpoint::step_of(folder.filename().string()).has_value();
+}
 
 /// A run has facts.json too, and images/ a manifest.jsonl; only a stage has records or shards beside them.
 bool is_stage(const fs::path& folder) {
@@ -40,7 +43,8 @@ bool is_stage(const fs::path& folder) {
                      [](const auto& entry) { return entry.path().extension() == ".h5"; });
 }
 
-/// `levels`: how many more folders deep to look. runs/NAME and data/latents/NAME are two below runs' and data's parent.
+/// `levels`: how many more folders deep to look. runs/NAME and data/latents/NAME are two below runs' and
+/// data's parent.
 void collect(const fs::path& folder, int levels, std::vector<Target>& targets) {
   if (is_checkpoint(folder)) return targets.push_back({folder, true});
   if (is_stage(folder)) return targets.push_back({folder, false});
@@ -80,20 +84,24 @@ int verify_tree(const std::string& where, dist::Communicator& comm) {
   std::vector<Target> targets;
   collect(folder == "." ? fs::current_path() : folder, 3, targets);
   if (targets.empty()) {
-    core::user_error("doctor: verify {}: nothing in it carries checksums; name a folder of raw, samples or latents, a "
-                     "checkpoint, a run, or a folder of these",
-                     where);
+    core::user_error(
+        "doctor: verify {}: nothing in it carries checksums; name a folder of raw, samples or latents, a "
+        "checkpoint, a run, or a folder of these",
+        where);
   }
   std::string lines;
   const auto ranks = static_cast<std::size_t>(comm.size());
-  for (std::size_t i = static_cast<std::size_t>(comm.rank()); i < targets.size(); i += ranks) lines += check(targets[i]);
+  for (std::size_t i = static_cast<std::size_t>(comm.rank()); i < targets.size(); i += ranks)
+    lines += check(targets[i]);
   const std::vector<std::string> all = comm.all_gather(lines);
   const bool good = std::all_of(all.begin(), all.end(), [](const std::string& text) { return text.empty(); });
   if (comm.rank() == 0) {
     for (const std::string& text : all) fmt::print("{}", text);
-    const auto checkpoints = std::count_if(targets.begin(), targets.end(), [](const Target& t) { return t.is_checkpoint; });
-    fmt::print("{}: {} stage folders, {} checkpoints: {}\n", where, static_cast<std::ptrdiff_t>(targets.size()) - checkpoints,
-               checkpoints, good ? "good" : "DAMAGED");
+    const auto checkpoints =
+        std::count_if(targets.begin(), targets.end(), [](const Target& t) { return t.is_checkpoint; });
+    fmt::print("{}: {} stage folders, {} checkpoints: {}\n", where,
+               static_cast<std::ptrdiff_t>(targets.size()) - checkpoints, checkpoints,
+               good ? "good" : "DAMAGED");
     std::fflush(stdout);
   }
   comm.barrier();  // a rank that exits with 1 makes the launcher end the others: the report comes first

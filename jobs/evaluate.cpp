@@ -1,17 +1,22 @@
 // evaluate: eval loss and prompt retrieval of a trained run.
-#include "core/override_tree.h"
 #include "eval/evaluate.h"
+#include "core/override_tree.h"
 #include "job.h"
 #include "train/report.h"
 
 using namespace microdit;
 
 int main(int argc, char** argv) {
-  const jobs::JobInfo info{.name = "evaluate", .summary = "Measure a trained run: eval loss, prompt retrieval.",
-                           .takes_config = false, .takes_run = true,
+  const jobs::JobInfo info{.name = "evaluate",
+                           .summary =
+                               "Measure a trained run: eval loss, prompt retrieval (guidance, if not given: "
+                               "the run's sampling.guidance).",
+                           .takes_config = false,
+                           .takes_run = true,
                            .field_help = core::describe_fields<eval::EvaluateConfig>()};
   return jobs::run_job(argc, argv, info, [](jobs::Job& job) {
-    if (job.line.run.empty()) core::user_error("evaluate: --run DIR is missing (a run folder such as runs/emoji)");
+    if (job.line.run.empty())
+      core::user_error("evaluate: --run DIR is missing (a run folder such as runs/emoji)");
     const auto config = core::load<eval::EvaluateConfig>(core::tree_of_overrides(job.line.overrides));
     const int code = eval::evaluate(job.line.run, config, job.comm);
     if (code == core::kDone && job.comm.rank() == 0) train::write_report(train::RunFolder(job.line.run));

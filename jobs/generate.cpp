@@ -1,22 +1,29 @@
 // generate: prompts -> pictures with a trained run.
-#include "core/override_tree.h"
 #include "eval/generate.h"
+#include "core/override_tree.h"
 #include "job.h"
 
 using namespace microdit;
 
 int main(int argc, char** argv) {
-  const jobs::JobInfo info{.name = "generate", .summary = "Paint prompts with a trained run.", .takes_config = false,
-                           .takes_run = true, .takes_prompts = true,
-                           .field_help = core::describe_fields<eval::GenerateConfig>()};
+  const jobs::JobInfo info{
+      .name = "generate",
+      .summary = "Paint prompts with a trained run (guidance, if not given: the run's sampling.guidance).",
+      .takes_config = false,
+      .takes_run = true,
+      .takes_prompts = true,
+      .field_help = core::describe_fields<eval::GenerateConfig>()};
   return jobs::run_job(argc, argv, info, [](jobs::Job& job) {
-    if (job.line.run.empty()) core::user_error("generate: --run DIR is missing (a run folder such as runs/emoji)");
+    if (job.line.run.empty())
+      core::user_error("generate: --run DIR is missing (a run folder such as runs/emoji)");
     const auto config = core::load<eval::GenerateConfig>(core::tree_of_overrides(job.line.overrides));
     std::vector<std::string> prompts = job.line.prompts;
     if (!job.line.prompts_file.empty()) {
-      for (std::string& prompt : eval::read_prompts(job.line.prompts_file)) prompts.push_back(std::move(prompt));
+      for (std::string& prompt : eval::read_prompts(job.line.prompts_file))
+        prompts.push_back(std::move(prompt));
     }
-    if (prompts.empty()) core::user_error("generate: nothing to paint; give --prompt \"...\" or --prompts FILE");
+    if (prompts.empty())
+      core::user_error("generate: nothing to paint; give --prompt \"...\" or --prompts FILE");
     return eval::generate(job.line.run, prompts, config, job.comm, job.stop);
   });
 }

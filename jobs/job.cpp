@@ -31,8 +31,8 @@ void sort_words(const JobInfo& info, const std::vector<std::string>& words, Comm
 }
 
 std::string version_text(const std::string& name) {
-  return fmt::format("{} (microdit {}, revision {}, LibTorch {}, {})\n", name, MICRODIT_VERSION, MICRODIT_REVISION,
-                     TORCH_VERSION, __VERSION__);
+  return fmt::format("{} (microdit {}, revision {}, LibTorch {}, {})\n", name, MICRODIT_VERSION,
+                     MICRODIT_REVISION, TORCH_VERSION, __VERSION__);
 }
 
 /// Fills `line`; returns false when --help or --version has been answered.
@@ -49,13 +49,17 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
   }
   if (info.takes_run) app.add_option("--run", line.run, "run folder (runs/NAME)");
   if (info.takes_prompts) {
-    app.add_option("--prompt", line.prompts, "what to paint; may be given several times")->allow_extra_args(false);
+    app.add_option("--prompt", line.prompts, "what to paint; may be given several times")
+        ->allow_extra_args(false);
     app.add_option("--prompts", line.prompts_file, "text file, one prompt per line");
   }
-  for (const std::string& name : info.path_options) app.add_option("--" + name, line.paths[name], name + " file or folder");
+  for (const std::string& name : info.path_options)
+    app.add_option("--" + name, line.paths[name], name + " file or folder");
   app.add_option("words", words, info.positional_help.empty() ? "key=value overrides" : info.positional_help);
-  std::string footer = "Exit codes: 0 done, 2 your input, 75 requeue me, 76 hardware or communication fault, others failure.";
-  if (!info.field_help.empty()) footer = "Keys (key=value overrides the file):\n" + info.field_help + "\n" + footer;
+  std::string footer =
+      "Exit codes: 0 done, 2 your input, 75 requeue me, 76 hardware or communication fault, others failure.";
+  if (!info.field_help.empty())
+    footer = "Keys (key=value overrides the file):\n" + info.field_help + "\n" + footer;
   app.footer(footer);
   try {
     app.parse(argc, argv);

@@ -16,10 +16,10 @@ namespace microdit::jobs {
 
 /// NAME --config FILE [key=value ...] [--print-config] [--dry-run] [--help] [--version]; or with --run DIR.
 struct CommandLine {
-  std::string config{};                ///< --config
-  std::string run{};                   ///< --run
-  std::vector<std::string> prompts{};  ///< --prompt (may repeat)
-  std::string prompts_file{};          ///< --prompts
+  std::string config{};                   ///< --config
+  std::string run{};                      ///< --run
+  std::vector<std::string> prompts{};     ///< --prompt (may repeat)
+  std::string prompts_file{};             ///< --prompts
   std::vector<std::string> positional{};  ///< words that are no key=value (doctor verify DIR, probe forward)
   std::vector<std::string> overrides{};   ///< key=value
   bool print_config = false;

@@ -1,5 +1,5 @@
-// Checkpoints: a folder of safetensors shards plus a hashed manifest; written aside by every rank, published by one rename.
-// No torch and no idea of a model: named fp32 tensors in ranges, and a JSON state.
+// Checkpoints: a folder of safetensors shards plus a hashed manifest; written aside by every rank, published
+// by one rename. No torch and no idea of a model: named fp32 tensors in ranges, and a JSON state.
 #pragma once
 
 #include <cstddef>
@@ -27,21 +27,22 @@ struct Part {
   std::vector<float> values;  ///< owned: the writer works in the background
 };
 
-/// Writes one checkpoint: `folder/step_%07d`. Every rank brings its parts; together they cover each tensor once.
+/// Writes one checkpoint: `folder/step_%07d`. Every rank brings its parts; together they cover each tensor
+/// once.
 class Writer {
  public:
   /// `folder` is RUN/checkpoints. Removes stale hidden folders of earlier lives (rank 0, collective).
   Writer(std::filesystem::path folder, dist::Communicator& comm);
   ~Writer();  ///< waits for the thread; publishes nothing
 
-  /// Starts writing in the background (no MPI there): hash from memory, write, sync a shard in the hidden folder.
-  /// Collective. Only one checkpoint at a time: an unfinished one is waited for and published first.
+  /// Starts writing in the background (no MPI there): hash from memory, write, sync a shard in the hidden
+  /// folder. Collective. Only one checkpoint at a time: an unfinished one is waited for and published first.
   void start(std::int64_t step, std::vector<Part> parts, core::Json state);
-  bool busy() const;             ///< started and not yet published
-  bool durable_here() const;     ///< this rank's shard is on disk (or failed: publish() reports it)
-  /// Collective, when every rank's durable_here() is true (the loop's all-reduce told): rank 0 checks sizes and hashes, writes
-  /// manifest.json, renames, then deletes all but the newest `keep_last` verified checkpoints (0 = keep all) besides those in
-  /// steps divisible by `keep_every` (0 = none).
+  bool busy() const;          ///< started and not yet published
+  bool durable_here() const;  ///< this rank's shard is on disk (or failed: publish() reports it)
+  /// Collective, when every rank's durable_here() is true (the loop's all-reduce told): rank 0 checks sizes
+  /// and hashes, writes manifest.json, renames, then deletes all but the newest `keep_last` verified
+  /// checkpoints (0 = keep all) besides those in steps divisible by `keep_every` (0 = none).
   void publish(std::int64_t keep_last, std::int64_t keep_every);
   /// Waits for all ranks' shards, then publish(). Collective.
   void finish(std::int64_t keep_last, std::int64_t keep_every);
@@ -56,8 +57,8 @@ class Writer {
 /// A checkpoint that verified: header, hashes of all its shards.
 class Reader {
  public:
-  /// UserError when the folder is no checkpoint, or a file is missing, cut or damaged (file and tensor named).
-  /// `check_payload`: also the hash of every tensor part (else only sizes and headers).
+  /// UserError when the folder is no checkpoint, or a file is missing, cut or damaged (file and tensor
+  /// named). `check_payload`: also the hash of every tensor part (else only sizes and headers).
   explicit Reader(std::filesystem::path folder, bool check_payload = true);
   ~Reader();
   Reader(Reader&&) noexcept;
@@ -77,13 +78,14 @@ class Reader {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Newest checkpoint under `folder` that verifies; walks back over damaged ones and logs why. Empty when there is none.
-/// UserError when there are checkpoints but none verifies.
+/// Newest checkpoint under `folder` that verifies; walks back over damaged ones and logs why. Empty when
+/// there is none. UserError when there are checkpoints but none verifies.
 std::optional<Reader> open_latest(const std::filesystem::path& folder, bool check_payload = true);
 /// Collective form: rank 0 verifies and chooses, all open the same.
 std::optional<Reader> open_latest(const std::filesystem::path& folder, dist::Communicator& comm);
 
-/// What is wrong with one checkpoint folder, one line each (file, and tensor where the payload is hit); empty = good.
+/// What is wrong with one checkpoint folder, one line each (file, and tensor where the payload is hit); empty
+/// = good.
 std::vector<std::string> verify(const std::filesystem::path& checkpoint);
 
 /// "step_0001200" and back (nullopt for other names).

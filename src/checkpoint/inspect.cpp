@@ -32,27 +32,31 @@ std::string hash_part(const core::SafetensorsFile& file, const std::string& entr
 }
 
 /// Damage of one file; an exception's text is damage too (an I/O error, a header that breaks the format).
-void inspect_file(const std::filesystem::path& folder, const FileEntry& entry, const FileParts& parts, Depth depth,
-                  std::vector<std::string>& damage) {
+void inspect_file(const std::filesystem::path& folder, const FileEntry& entry, const FileParts& parts,
+                  Depth depth, std::vector<std::string>& damage) {
   const std::filesystem::path path = folder / entry.file;
   std::error_code error;
   const std::uint64_t bytes = std::filesystem::file_size(path, error);
   if (error) return damage.push_back(fmt::format("{}: missing ({})", entry.file, error.message()));
   if (bytes != entry.bytes) {
-    return damage.push_back(fmt::format("{}: {} bytes, the manifest says {}", entry.file, bytes, entry.bytes));
+    return damage.push_back(
+        fmt::format("{}: {} bytes, the manifest says {}", entry.file, bytes, entry.bytes));
   }
   try {
     const std::string header = read_head(path, entry.header_bytes);
-    if (core::hex(core::xxh3_64(std::as_bytes(std::span(header.data(), header.size())))) != entry.header_xxh3) {
+    if (core::hex(core::xxh3_64(std::as_bytes(std::span(header.data(), header.size())))) !=
+        entry.header_xxh3) {
       return damage.push_back(fmt::format("{}: its header is damaged", entry.file));
     }
     const core::SafetensorsFile file(path);
     const std::size_t before = damage.size();
     for (const auto& [name, part] : parts) {
       const auto found = file.tensors().find(part_name(name, part.begin));
-      if (found == file.tensors().end() || found->second.bytes != static_cast<std::uint64_t>(part.count) * sizeof(float)) {
+      if (found == file.tensors().end() ||
+          found->second.bytes != static_cast<std::uint64_t>(part.count) * sizeof(float)) {
         damage.push_back(fmt::format("{}: tensor {} is not in it as the manifest says", entry.file, name));
-      } else if (depth != Depth::structure && hash_part(file, found->first, found->second.bytes) != part.xxh3) {
+      } else if (depth != Depth::structure &&
+                 hash_part(file, found->first, found->second.bytes) != part.xxh3) {
         damage.push_back(fmt::format("{}: tensor {}, values [{}, {}): damaged", entry.file, name, part.begin,
                                      part.begin + part.count));
       }

@@ -1,4 +1,5 @@
-// What a checkpoint folder holds and what is wrong with it: the one check behind Reader, open_latest and verify.
+// What a checkpoint folder holds and what is wrong with it: the one check behind Reader, open_latest and
+// verify.
 #pragma once
 
 #include <filesystem>
@@ -17,7 +18,7 @@ enum class Depth {
 };
 
 struct Inspection {
-  std::vector<std::string> damage;  ///< one line each: "FILE: ..."; empty = good
+  std::vector<std::string> damage;   ///< one line each: "FILE: ..."; empty = good
   std::optional<Manifest> manifest;  ///< when it could be read
 };
 

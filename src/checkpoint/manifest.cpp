@@ -34,7 +34,8 @@ Json tensors_to_json(const std::map<std::string, TensorEntry>& tensors) {
   for (const auto& [name, tensor] : tensors) {
     Json parts = Json::array();
     for (const PartEntry& part : tensor.parts) {
-      parts.push_back({{"file", part.file}, {"begin", part.begin}, {"count", part.count}, {"xxh3", part.xxh3}});
+      parts.push_back(
+          {{"file", part.file}, {"begin", part.begin}, {"count", part.count}, {"xxh3", part.xxh3}});
     }
     object[name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"parts", std::move(parts)}};
   }
@@ -50,7 +51,8 @@ void read_files(const Json& list, std::vector<FileEntry>& files) {
     item.at("header_xxh3").get_to(file.header_xxh3);
     item.at("sha256").get_to(file.sha256);
     // The name is used below the checkpoint's folder only.
-    if (file.file.find('/') != std::string::npos) core::user_error("file name \"{}\" is not a plain name", file.file);
+    if (file.file.find('/') != std::string::npos)
+      core::user_error("file name \"{}\" is not a plain name", file.file);
     files.push_back(std::move(file));
   }
 }
@@ -69,7 +71,9 @@ void read_tensors(const Json& object, std::map<std::string, TensorEntry>& tensor
   }
 }
 
-std::string checksum_of(std::string_view body) { return core::sha256(std::as_bytes(std::span(body.data(), body.size()))); }
+std::string checksum_of(std::string_view body) {
+  return core::sha256(std::as_bytes(std::span(body.data(), body.size())));
+}
 
 /// What follows the hashed bytes.
 std::string checksum_tail(std::string_view body) {
@@ -93,16 +97,19 @@ std::string sort_and_check_coverage(Manifest& manifest) {
     std::sort(tensor.parts.begin(), tensor.parts.end(),
               [](const PartEntry& a, const PartEntry& b) { return a.begin < b.begin; });
     const std::int64_t total = count_of(tensor.shape);
-    if (total < 0) return fmt::format("tensor {}: impossible shape [{}]", name, fmt::join(tensor.shape, ", "));
+    if (total < 0)
+      return fmt::format("tensor {}: impossible shape [{}]", name, fmt::join(tensor.shape, ", "));
     std::int64_t covered = 0;
     for (const PartEntry& part : tensor.parts) {
       if (part.begin != covered || part.count <= 0 || part.count > total - covered) {
-        return fmt::format("tensor {}: values from {} on are stored {}, in {}", name, std::min(covered, part.begin),
+        return fmt::format("tensor {}: values from {} on are stored {}, in {}", name,
+                           std::min(covered, part.begin),
                            part.begin > covered ? "nowhere" : "twice or beyond its end", part.file);
       }
       covered += part.count;
     }
-    if (covered != total) return fmt::format("tensor {}: only {} of {} values are stored", name, covered, total);
+    if (covered != total)
+      return fmt::format("tensor {}: only {} of {} values are stored", name, covered, total);
   }
   return {};
 }
@@ -120,14 +127,16 @@ std::string manifest_to_text(const Manifest& manifest) {
 
 Manifest manifest_from_text(const std::string& text, const std::string& origin) {
   const std::size_t tail_bytes = checksum_tail("").size();
-  if (text.size() <= tail_bytes || text.substr(text.size() - tail_bytes) !=
-                                       checksum_tail(std::string_view(text).substr(0, text.size() - tail_bytes))) {
+  if (text.size() <= tail_bytes ||
+      text.substr(text.size() - tail_bytes) !=
+          checksum_tail(std::string_view(text).substr(0, text.size() - tail_bytes))) {
     core::user_error("{}: damaged: its checksum does not match its contents", origin);
   }
   const Json json = core::parse_json(text, origin);
   Manifest manifest;
   try {
-    if (json.at("format") != kFormat) core::user_error("format {} is not \"{}\"", json.at("format").dump(), kFormat);
+    if (json.at("format") != kFormat)
+      core::user_error("format {} is not \"{}\"", json.at("format").dump(), kFormat);
     json.at("step").get_to(manifest.step);
     manifest.state = json.at("state");
     read_files(json.at("files"), manifest.files);
@@ -140,7 +149,9 @@ Manifest manifest_from_text(const std::string& text, const std::string& origin) 
   return manifest;
 }
 
-std::string part_name(const std::string& name, std::int64_t begin) { return fmt::format("{}@{}", name, begin); }
+std::string part_name(const std::string& name, std::int64_t begin) {
+  return fmt::format("{}@{}", name, begin);
+}
 
 std::int64_t count_of(const std::vector<std::int64_t>& shape) {
   std::int64_t count = 1;

@@ -74,7 +74,8 @@ bool publish_folder(const fs::path& hidden, const fs::path& visible) {
     const int reason = errno;
     if (reason != EEXIST && reason != ENOTEMPTY) {
       core::system_error("{}: cannot be renamed to {}: {}{}", hidden.string(), visible.filename().string(),
-                         std::strerror(reason), reason == ENOENT ? " (a later life of this run removed it)" : "");
+                         std::strerror(reason),
+                         reason == ENOENT ? " (a later life of this run removed it)" : "");
     }
     const std::vector<std::string> damage = inspect(visible, Depth::payload).damage;
     if (damage.empty()) {
@@ -88,12 +89,14 @@ bool publish_folder(const fs::path& hidden, const fs::path& visible) {
   core::system_error("{}: another process keeps writing it; is the run started twice?", visible.string());
 }
 
-void retain(const fs::path& folder, std::int64_t newest, const Retention& retention, std::set<std::int64_t>& known_good) {
+void retain(const fs::path& folder, std::int64_t newest, const Retention& retention,
+            std::set<std::int64_t>& known_good) {
   known_good.insert(newest);
   if (retention.keep_last <= 0) return;
   std::int64_t kept = 0;
   for (const std::int64_t step : list_steps(folder)) {
-    // Newer than what this life has just written: an orphan's, or one that was walked back over. Not ours to judge.
+    // Newer than what this life has just written: an orphan's, or one that was walked back over. Not ours to
+    // judge.
     if (step > newest) continue;
     const fs::path path = folder / step_name(step);
     if (kept < retention.keep_last) {

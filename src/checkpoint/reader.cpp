@@ -17,7 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string summary(const std::vector<std::string>& damage) {
-  return damage.size() == 1 ? damage.front() : fmt::format("{} (and {} more)", damage.front(), damage.size() - 1);
+  return damage.size() == 1 ? damage.front()
+                            : fmt::format("{} (and {} more)", damage.front(), damage.size() - 1);
 }
 
 }  // namespace
@@ -32,12 +33,13 @@ struct Reader::Impl {
 Reader::Reader(fs::path folder, bool check_payload) : impl_(std::make_unique<Impl>()) {
   Inspection found = inspect(folder, check_payload ? Depth::payload : Depth::structure);
   if (!found.damage.empty()) {
-    core::user_error("checkpoint {}: {}; use another one, or restore this folder from a copy", folder.string(),
-                     summary(found.damage));
+    core::user_error("checkpoint {}: {}; use another one, or restore this folder from a copy",
+                     folder.string(), summary(found.damage));
   }
   impl_->folder = std::move(folder);
   impl_->manifest = std::move(*found.manifest);
-  for (const FileEntry& file : impl_->manifest.files) impl_->files.try_emplace(file.file, impl_->folder / file.file);
+  for (const FileEntry& file : impl_->manifest.files)
+    impl_->files.try_emplace(file.file, impl_->folder / file.file);
   for (const auto& [name, tensor] : impl_->manifest.tensors) impl_->shapes.emplace(name, tensor.shape);
 }
 
@@ -45,29 +47,39 @@ Reader::~Reader() = default;
 Reader::Reader(Reader&&) noexcept = default;
 Reader& Reader::operator=(Reader&&) noexcept = default;
 
-const fs::path& Reader::folder() const { return impl_->folder; }
-std::int64_t Reader::step() const { return impl_->manifest.step; }
-const core::Json& Reader::state() const { return impl_->manifest.state; }
-const std::map<std::string, std::vector<std::int64_t>>& Reader::tensors() const { return impl_->shapes; }
+const fs::path& Reader::folder() const {
+  return impl_->folder;
+}
+std::int64_t Reader::step() const {
+  return impl_->manifest.step;
+}
+const core::Json& Reader::state() const {
+  return impl_->manifest.state;
+}
+const std::map<std::string, std::vector<std::int64_t>>& Reader::tensors() const {
+  return impl_->shapes;
+}
 
 void Reader::read(const std::string& name, std::int64_t begin, std::span<float> out) const {
   const auto found = impl_->manifest.tensors.find(name);
   if (found == impl_->manifest.tensors.end()) {
-    core::user_error("checkpoint {}: tensor {} is not in it; was it written by another model?", impl_->folder.string(), name);
+    core::user_error("checkpoint {}: tensor {} is not in it; was it written by another model?",
+                     impl_->folder.string(), name);
   }
   const TensorEntry& tensor = found->second;
   const auto end = begin + static_cast<std::int64_t>(out.size());
-  core::check(begin >= 0 && end <= count_of(tensor.shape), "values [{}, {}) of {} with {} values", begin, end, name,
-              count_of(tensor.shape));
+  core::check(begin >= 0 && end <= count_of(tensor.shape), "values [{}, {}) of {} with {} values", begin, end,
+              name, count_of(tensor.shape));
   // The first part that ends after `begin`.
   auto part = std::partition_point(tensor.parts.begin(), tensor.parts.end(),
                                    [&](const PartEntry& p) { return p.begin + p.count <= begin; });
   for (std::int64_t at = begin; at < end; ++part) {
     const std::int64_t count = std::min(end, part->begin + part->count) - at;
     const auto piece = out.subspan(static_cast<std::size_t>(at - begin), static_cast<std::size_t>(count));
-    impl_->files.at(part->file).read_range(part_name(name, part->begin),
-                                           static_cast<std::uint64_t>(at - part->begin) * sizeof(float),
-                                           std::as_writable_bytes(piece));
+    impl_->files.at(part->file)
+        .read_range(part_name(name, part->begin),
+                    static_cast<std::uint64_t>(at - part->begin) * sizeof(float),
+                    std::as_writable_bytes(piece));
     at += count;
   }
 }
@@ -86,9 +98,10 @@ std::optional<Reader> open_latest(const fs::path& folder, bool check_payload) {
     }
   }
   if (skipped.empty()) return std::nullopt;
-  core::user_error("{}: none of its {} checkpoints verifies (newest: {}); restore one from a copy, or remove them to "
-                   "start anew",
-                   folder.string(), skipped.size(), skipped.front());
+  core::user_error(
+      "{}: none of its {} checkpoints verifies (newest: {}); restore one from a copy, or remove them to "
+      "start anew",
+      folder.string(), skipped.size(), skipped.front());
 }
 
 std::optional<Reader> open_latest(const fs::path& folder, dist::Communicator& comm) {
@@ -110,9 +123,13 @@ std::optional<Reader> open_latest(const fs::path& folder, dist::Communicator& co
   return reader;
 }
 
-std::vector<std::string> verify(const fs::path& checkpoint) { return inspect(checkpoint, Depth::identity).damage; }
+std::vector<std::string> verify(const fs::path& checkpoint) {
+  return inspect(checkpoint, Depth::identity).damage;
+}
 
-std::string step_name(std::int64_t step) { return fmt::format("step_{:07d}", step); }
+std::string step_name(std::int64_t step) {
+  return fmt::format("step_{:07d}", step);
+}
 
 std::optional<std::int64_t> step_of(const std::string& name) {
   constexpr std::string_view kPrefix = "step_";

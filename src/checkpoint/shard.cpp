@@ -87,9 +87,12 @@ std::vector<core::TensorView> describe(const std::vector<Part>& parts, Shard& sh
 
 }  // namespace
 
-std::string shard_name(int rank, int size) { return fmt::format("shard_{:05d}_of_{:05d}.safetensors", rank, size); }
+std::string shard_name(int rank, int size) {
+  return fmt::format("shard_{:05d}_of_{:05d}.safetensors", rank, size);
+}
 
-Shard write_shard(const std::filesystem::path& folder, const std::string& file, const std::vector<Part>& parts) {
+Shard write_shard(const std::filesystem::path& folder, const std::string& file,
+                  const std::vector<Part>& parts) {
   Shard shard;
   shard.file.file = file;
   const std::vector<core::TensorView> views = describe(parts, shard);

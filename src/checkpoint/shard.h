@@ -19,9 +19,11 @@ struct Shard {
 /// "shard_00001_of_00004.safetensors"
 std::string shard_name(int rank, int size);
 
-/// Writes `folder/file` from memory and syncs it; the hashes are of the memory, not of what came back from the disk.
-/// Parts of no values give their tensor's shape only. SystemError (file, errno's text) when the disk refuses.
-Shard write_shard(const std::filesystem::path& folder, const std::string& file, const std::vector<Part>& parts);
+/// Writes `folder/file` from memory and syncs it; the hashes are of the memory, not of what came back from
+/// the disk. Parts of no values give their tensor's shape only. SystemError (file, errno's text) when the
+/// disk refuses.
+Shard write_shard(const std::filesystem::path& folder, const std::string& file,
+                  const std::vector<Part>& parts);
 
 /// Size on disk and header are what `file` says; SystemError otherwise.
 void check_on_disk(const std::filesystem::path& folder, const FileEntry& file);

@@ -68,7 +68,9 @@ Writer::Writer(std::filesystem::path folder, dist::Communicator& comm)
   });
 }
 
-Writer::~Writer() { impl_->join(); }
+Writer::~Writer() {
+  impl_->join();
+}
 
 void Writer::start(std::int64_t step, std::vector<Part> parts, core::Json state) {
   const auto begin = std::chrono::steady_clock::now();
@@ -96,9 +98,15 @@ void Writer::Impl::write_in_background(std::vector<Part> parts) {
   });
 }
 
-bool Writer::busy() const { return impl_->busy; }
-bool Writer::durable_here() const { return impl_->durable; }
-double Writer::blocking_s() const { return impl_->blocking_s; }
+bool Writer::busy() const {
+  return impl_->busy;
+}
+bool Writer::durable_here() const {
+  return impl_->durable;
+}
+double Writer::blocking_s() const {
+  return impl_->blocking_s;
+}
 
 void Writer::publish(std::int64_t keep_last, std::int64_t keep_every) {
   Impl& impl = *impl_;

@@ -57,7 +57,8 @@ std::string expand(const std::string& text, const std::string& where, std::vecto
     }
     const char* value = std::getenv(name.c_str());
     if (name == "MICRODIT_DATA") {
-      result += data_root().string();  // absolute however it was given: a path in facts must not depend on that
+      result +=
+          data_root().string();  // absolute however it was given: a path in facts must not depend on that
     } else if (value != nullptr) {
       result += value;
     } else {

@@ -20,8 +20,9 @@ struct DenoiseOutput {
 };
 using DenoiseFn = std::function<DenoiseOutput(const DenoiseInput&)>;
 
-/// Classifier-free guidance: one batch of the conditional and the null (zero rows) half, null + scale (cond - null).
-/// scale 1 returns `denoise` itself. Guidance acts only for sigma-labels the caller asks for (see SamplerConfig interval).
+/// Classifier-free guidance: one batch of the conditional and the null (zero rows) half, null + scale (cond -
+/// null). scale 1 returns `denoise` itself. Guidance acts only for sigma-labels the caller asks for (see
+/// SamplerConfig interval).
 DenoiseFn guided(DenoiseFn denoise, double scale);
 
 }  // namespace microdit::diffusion

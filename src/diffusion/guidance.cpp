@@ -10,7 +10,8 @@ DenoiseFn guided(DenoiseFn denoise, double scale) {
     both.x_BCHW = torch::cat({input.x_BCHW, input.x_BCHW});
     both.noise_label_B = torch::cat({input.noise_label_B, input.noise_label_B});
     both.text_BLD = torch::cat({input.text_BLD, torch::zeros_like(input.text_BLD)});
-    if (input.mask_noise_BT.defined()) both.mask_noise_BT = torch::cat({input.mask_noise_BT, input.mask_noise_BT});
+    if (input.mask_noise_BT.defined())
+      both.mask_noise_BT = torch::cat({input.mask_noise_BT, input.mask_noise_BT});
     const auto halves = denoise(both).prediction_BCHW.chunk(2);
     const torch::Tensor &conditional = halves[0], &null = halves[1];
     return DenoiseOutput{null + scale * (conditional - null), {}};

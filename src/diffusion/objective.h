@@ -1,4 +1,5 @@
-// Path, prediction and loss (design section 4): Level{alpha, sigma}, x0 = a x_t + b F, loss on F* with weight 1 by default.
+// Path, prediction and loss (design section 4): Level{alpha, sigma}, x0 = a x_t + b F, loss on F* with weight
+// 1 by default.
 #pragma once
 
 #include <torch/torch.h>
@@ -32,8 +33,8 @@ class Objective {
   explicit Objective(const ObjectiveConfig& config);
   const ObjectiveConfig& config() const { return config_; }
 
-  /// Mean loss over the batch, fp32 scalar. With mask_ratio > 0 the mean over kept patches per sample, then over samples.
-  /// EDM (Karras et al. 2022, eq. 2 and table 1): lambda(sigma) |D - x0|^2 = |F - F*|^2.
+  /// Mean loss over the batch, fp32 scalar. With mask_ratio > 0 the mean over kept patches per sample, then
+  /// over samples. EDM (Karras et al. 2022, eq. 2 and table 1): lambda(sigma) |D - x0|^2 = |F - F*|^2.
   torch::Tensor loss(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const torch::Tensor& text_BLD,
                      const NoiseDraw& draw, double mask_ratio, std::int64_t patch_size) const;
   /// The same at given sigma [B].

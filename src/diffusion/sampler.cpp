@@ -24,10 +24,12 @@ void SamplerConfig::fields(core::Fields& f) {
 }
 
 std::vector<double> karras_grid(const SamplerConfig& config) {
-  const double first = std::pow(config.sigma_max, 1 / config.rho), last = std::pow(config.sigma_min, 1 / config.rho);
+  const double first = std::pow(config.sigma_max, 1 / config.rho),
+               last = std::pow(config.sigma_min, 1 / config.rho);
   std::vector<double> sigmas;
   for (std::int64_t i = 0; i < config.steps; ++i) {
-    const double along = config.steps > 1 ? static_cast<double>(i) / static_cast<double>(config.steps - 1) : 0;
+    const double along =
+        config.steps > 1 ? static_cast<double>(i) / static_cast<double>(config.steps - 1) : 0;
     sigmas.push_back(std::pow(first + along * (last - first), config.rho));
   }
   sigmas.push_back(0);

@@ -35,6 +35,7 @@ using ChurnNoise = std::function<torch::Tensor(std::int64_t step)>;
 
 /// `unit_BCHW`: standard normal start. Returns fp32 [B,C,H,W]. `churn` is needed only when s_churn > 0.
 torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const torch::Tensor& unit_BCHW,
-                     const torch::Tensor& text_BLD, const SamplerConfig& config, const ChurnNoise& churn = {});
+                     const torch::Tensor& text_BLD, const SamplerConfig& config,
+                     const ChurnNoise& churn = {});
 
 }  // namespace microdit::diffusion

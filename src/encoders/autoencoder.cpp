@@ -1,5 +1,5 @@
-// The AutoencoderKL network: a convolutional encoder to (mean | log-variance) and its mirror, names as in diffusers.
-// On CPU activations run channels-last inside; parameters keep their standard shape and layout.
+// The AutoencoderKL network: a convolutional encoder to (mean | log-variance) and its mirror, names as in
+// diffusers. On CPU activations run channels-last inside; parameters keep their standard shape and layout.
 #include <cmath>
 #include <span>
 
@@ -107,7 +107,8 @@ struct MidBlock : torch::nn::Module {
   }
 };
 
-/// Residual blocks at one resolution and the change to the next (if any): half the size going down, twice going up.
+/// Residual blocks at one resolution and the change to the next (if any): half the size going down, twice
+/// going up.
 struct Level : torch::nn::Module {
   std::vector<Shared<Resnet>> resnets;
   Shared<Conv> change;
@@ -116,10 +117,11 @@ struct Level : torch::nn::Module {
       : down(down_) {
     auto list = register_module("resnets", std::make_shared<torch::nn::Module>());
     for (std::int64_t i = 0; i < layers; ++i)
-      resnets.push_back(list->register_module(std::to_string(i),
-                                              std::make_shared<Resnet>(i == 0 ? in : out, out, groups)));
+      resnets.push_back(
+          list->register_module(std::to_string(i), std::make_shared<Resnet>(i == 0 ? in : out, out, groups)));
     if (!changes) return;
-    auto samplers = register_module(down ? "downsamplers" : "upsamplers", std::make_shared<torch::nn::Module>());
+    auto samplers =
+        register_module(down ? "downsamplers" : "upsamplers", std::make_shared<torch::nn::Module>());
     auto sampler = samplers->register_module("0", std::make_shared<torch::nn::Module>());
     change = sampler->register_module("conv", std::make_shared<Conv>(out, out, 3, down ? 2 : 1));
   }
@@ -143,19 +145,21 @@ struct Half : torch::nn::Module {
     std::vector<std::int64_t> widths = c.block_out_channels;
     if (!encoder) std::reverse(widths.begin(), widths.end());
     const auto layers = c.layers_per_block + (encoder ? 0 : 1);
-    conv_in = register_module("conv_in",
-                              std::make_shared<Conv>(encoder ? c.in_channels : c.latent_channels, widths.front(), 3));
-    auto blocks = register_module(encoder ? "down_blocks" : "up_blocks", std::make_shared<torch::nn::Module>());
+    conv_in = register_module(
+        "conv_in", std::make_shared<Conv>(encoder ? c.in_channels : c.latent_channels, widths.front(), 3));
+    auto blocks =
+        register_module(encoder ? "down_blocks" : "up_blocks", std::make_shared<torch::nn::Module>());
     for (std::size_t i = 0; i < widths.size(); ++i)
       levels.push_back(blocks->register_module(
-          std::to_string(i), std::make_shared<Level>(widths[i == 0 ? 0 : i - 1], widths[i], layers, c.norm_num_groups,
-                                                     encoder, i + 1 < widths.size())));
+          std::to_string(i), std::make_shared<Level>(widths[i == 0 ? 0 : i - 1], widths[i], layers,
+                                                     c.norm_num_groups, encoder, i + 1 < widths.size())));
     middle = register_module("mid_block",
                              std::make_shared<MidBlock>(c.block_out_channels.back(), c.norm_num_groups,
                                                         c.mid_block_add_attention));
     norm_out = register_module("conv_norm_out", std::make_shared<Norm>(widths.back(), c.norm_num_groups));
     conv_out = register_module(
-        "conv_out", std::make_shared<Conv>(widths.back(), encoder ? 2 * c.latent_channels : c.out_channels, 3));
+        "conv_out",
+        std::make_shared<Conv>(widths.back(), encoder ? 2 * c.latent_channels : c.out_channels, 3));
   }
   torch::Tensor forward(const torch::Tensor& input) const {
     torch::Tensor x = conv_in->forward(input);
@@ -166,7 +170,9 @@ struct Half : torch::nn::Module {
   }
 };
 
-torch::Tensor channels_last(const torch::Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
+torch::Tensor channels_last(const torch::Tensor& x) {
+  return x.contiguous(at::MemoryFormat::ChannelsLast);
+}
 
 }  // namespace
 
@@ -178,7 +184,8 @@ void AutoencoderConfig::fields(core::Fields& f) {
   f.field("latent_channels", latent_channels, {.min = 1});
   f.field("norm_num_groups", norm_num_groups, {.min = 1, .help = "divides every width"});
   f.field("sample_size", sample_size, {.min = 1, .help = "pixels per side it is trained at"});
-  f.field("scaling_factor", scaling_factor, {.min = 0, .help = "latent = (z - shift) * scaling; 0 = not known yet"});
+  f.field("scaling_factor", scaling_factor,
+          {.min = 0, .help = "latent = (z - shift) * scaling; 0 = not known yet"});
   f.field("shift_factor", shift_factor);
   f.field("use_quant_conv", use_quant_conv);
   f.field("use_post_quant_conv", use_post_quant_conv);
@@ -195,22 +202,26 @@ struct Autoencoder::Parts {
   Shared<Conv> quant, post_quant;
 };
 
-Autoencoder::Autoencoder(const AutoencoderConfig& config) : config_(config), parts_(std::make_unique<Parts>()) {
+Autoencoder::Autoencoder(const AutoencoderConfig& config)
+    : config_(config), parts_(std::make_unique<Parts>()) {
   core::check(!config.block_out_channels.empty(), "an autoencoder needs at least one block");
   for (const auto width : config.block_out_channels)
-    core::check(width % config.norm_num_groups == 0, "{} groups do not divide the width {}", config.norm_num_groups,
-                width);
+    core::check(width % config.norm_num_groups == 0, "{} groups do not divide the width {}",
+                config.norm_num_groups, width);
   parts_->encoder = register_module("encoder", std::make_shared<Half>(config, true));
   parts_->decoder = register_module("decoder", std::make_shared<Half>(config, false));
   const auto c = config.latent_channels;
-  if (config.use_quant_conv) parts_->quant = register_module("quant_conv", std::make_shared<Conv>(2 * c, 2 * c, 1));
+  if (config.use_quant_conv)
+    parts_->quant = register_module("quant_conv", std::make_shared<Conv>(2 * c, 2 * c, 1));
   if (config.use_post_quant_conv)
     parts_->post_quant = register_module("post_quant_conv", std::make_shared<Conv>(c, c, 1));
 }
 
 Autoencoder::~Autoencoder() = default;
 
-std::int64_t Autoencoder::downscale() const { return std::int64_t{1} << (config_.block_out_channels.size() - 1); }
+std::int64_t Autoencoder::downscale() const {
+  return std::int64_t{1} << (config_.block_out_channels.size() - 1);
+}
 
 torch::Tensor Autoencoder::encode_moments(const torch::Tensor& image_B3HW) {
   const torch::Tensor moments = parts_->encoder->forward(channels_last(image_B3HW));
@@ -236,8 +247,8 @@ void Autoencoder::initialize(std::uint64_t seed) {
     }
     const double bound = 1.0 / std::sqrt(static_cast<double>(weight.numel() / weight.size(0)));
     const std::uint64_t key = core::xxh3_64(std::as_bytes(std::span(name)));
-    const torch::Tensor unit = nn::counter_uniform(item.value().sizes(), seed,
-                                                   static_cast<std::uint32_t>(core::Purpose::init), key);
+    const torch::Tensor unit =
+        nn::counter_uniform(item.value().sizes(), seed, static_cast<std::uint32_t>(core::Purpose::init), key);
     item.value().copy_(unit.mul(2 * bound).sub(bound));
   }
 }

@@ -1,4 +1,5 @@
-// BERT as a sentence encoder (last hidden state), from a transformers folder: config.json, model.safetensors, vocab.txt.
+// BERT as a sentence encoder (last hidden state), from a transformers folder: config.json, model.safetensors,
+// vocab.txt.
 #include <algorithm>
 #include <sstream>
 
@@ -22,14 +23,16 @@ struct BertConfig {
 
 std::int64_t positive(const core::Json& json, const char* key, const fs::path& folder) {
   const std::int64_t value = config_integer(json, key, 0, folder);
-  if (value < 1) core::user_error("{}: {} is missing or not positive", (folder / "config.json").string(), key);
+  if (value < 1)
+    core::user_error("{}: {} is missing or not positive", (folder / "config.json").string(), key);
   return value;
 }
 
 BertConfig parse_config(const core::Json& json, const fs::path& folder) {
   const std::string file = (folder / "config.json").string();
   const std::string activation = config_text(json, "hidden_act", "gelu", folder);
-  if (activation != "gelu") core::user_error("{}: hidden_act is \"{}\"; only \"gelu\" is supported", file, activation);
+  if (activation != "gelu")
+    core::user_error("{}: hidden_act is \"{}\"; only \"gelu\" is supported", file, activation);
   const std::string position = config_text(json, "position_embedding_type", "absolute", folder);
   if (position != "absolute")
     core::user_error("{}: position_embedding_type is \"{}\"; only \"absolute\" is supported", file, position);
@@ -48,7 +51,9 @@ BertConfig parse_config(const core::Json& json, const fs::path& folder) {
 
 struct Weight : torch::nn::Module {
   torch::Tensor weight;
-  explicit Weight(at::IntArrayRef shape) { weight = register_parameter("weight", torch::zeros(shape), false); }
+  explicit Weight(at::IntArrayRef shape) {
+    weight = register_parameter("weight", torch::zeros(shape), false);
+  }
 };
 
 struct Linear : torch::nn::Module {
@@ -118,8 +123,8 @@ class Bert : public torch::nn::Module {
   /// ids int64 [B, L], keep bool [B, L] (false at pads) -> [B, L, D].
   torch::Tensor forward(const torch::Tensor& ids_BL, const torch::Tensor& keep_BL) const {
     const auto length = ids_BL.size(1);
-    torch::Tensor x = at::embedding(words_->weight, ids_BL) + positions_->weight.narrow(0, 0, length) +
-                      types_->weight[0];
+    torch::Tensor x =
+        at::embedding(words_->weight, ids_BL) + positions_->weight.narrow(0, 0, length) + types_->weight[0];
     x = norm_->forward(x);
     const torch::Tensor mask_B11L = keep_BL.unsqueeze(1).unsqueeze(1);
     for (const Layer& layer : layers_) {
@@ -132,10 +137,12 @@ class Bert : public torch::nn::Module {
  private:
   torch::Tensor attend(const Layer& layer, const torch::Tensor& x_BLD, const torch::Tensor& mask_B11L) const {
     const auto b = x_BLD.size(0), l = x_BLD.size(1);
-    const auto heads = [&](const torch::Tensor& rows) { return rows.view({b, l, config_.heads, -1}).transpose(1, 2); };
-    const torch::Tensor mixed = at::scaled_dot_product_attention(
-        heads(layer.query->forward(x_BLD)), heads(layer.key->forward(x_BLD)), heads(layer.value->forward(x_BLD)),
-        mask_B11L.expand({b, 1, l, l}));
+    const auto heads = [&](const torch::Tensor& rows) {
+      return rows.view({b, l, config_.heads, -1}).transpose(1, 2);
+    };
+    const torch::Tensor mixed =
+        at::scaled_dot_product_attention(heads(layer.query->forward(x_BLD)), heads(layer.key->forward(x_BLD)),
+                                         heads(layer.value->forward(x_BLD)), mask_B11L.expand({b, 1, l, l}));
     return mixed.transpose(1, 2).reshape({b, l, config_.width});
   }
 
@@ -167,8 +174,8 @@ class BertTextEncoder final : public TextEncoder {
   EncodedText encode(const std::vector<std::string>& captions, std::int64_t length) const override {
     const torch::NoGradGuard no_grad;
     if (length < 2 || length > net_->config().positions)
-      core::user_error("{}: text length {} is not within 2 and {} (max_position_embeddings)", folder_.string(), length,
-                       net_->config().positions);
+      core::user_error("{}: text length {} is not within 2 and {} (max_position_embeddings)",
+                       folder_.string(), length, net_->config().positions);
     const auto count = static_cast<std::int64_t>(captions.size());
     EncodedText out{torch::zeros({count, length, width()}),
                     torch::full({count, length}, tokenizer_->pad_id(), torch::kInt32)};
@@ -187,7 +194,8 @@ class BertTextEncoder final : public TextEncoder {
     const std::int64_t rows = ids_BL.size(0), length = ids_BL.size(1);
     const torch::Tensor lengths_B = torch::zeros({rows}, torch::kInt64);
     for (std::int64_t i = 0; i < rows; ++i) {
-      const std::vector<std::int32_t> ids = tokenizer_->encode(captions[static_cast<std::size_t>(begin + i)], length);
+      const std::vector<std::int32_t> ids =
+          tokenizer_->encode(captions[static_cast<std::size_t>(begin + i)], length);
       if (*std::max_element(ids.begin(), ids.end()) >= net_->config().vocabulary)
         core::user_error("{}: vocab.txt has more tokens than the model's vocab_size {}", folder_.string(),
                          net_->config().vocabulary);
@@ -198,7 +206,8 @@ class BertTextEncoder final : public TextEncoder {
     const torch::Device device = net_->parameters().front().device();
     const torch::Tensor keep_BL = (torch::arange(longest).unsqueeze(0) < lengths_B.unsqueeze(1)).to(device);
     const torch::Tensor ids = ids_BL.narrow(1, 0, longest).to(device, torch::kInt64);
-    const torch::Tensor states = net_->forward(ids, keep_BL).masked_fill(keep_BL.logical_not().unsqueeze(2), 0);
+    const torch::Tensor states =
+        net_->forward(ids, keep_BL).masked_fill(keep_BL.logical_not().unsqueeze(2), 0);
     states_BLD.narrow(1, 0, longest).copy_(states);
   }
 
@@ -213,7 +222,8 @@ class BertTextEncoder final : public TextEncoder {
 std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder) {
   const std::string type = config_text(read_folder_config(folder), "model_type", "", folder);
   if (type == "bert") return std::make_unique<BertTextEncoder>(folder);
-  core::user_error("{}: model_type is \"{}\"; only \"bert\" is supported", (folder / "config.json").string(), type);
+  core::user_error("{}: model_type is \"{}\"; only \"bert\" is supported", (folder / "config.json").string(),
+                   type);
 }
 
 }  // namespace microdit::encoders

@@ -27,29 +27,32 @@ void check_blocks(const core::Json& config, const char* key, const char* only, s
 
 /// What other versions of the format may say and this codec does not do.
 void check_unsupported(const core::Json& config, const std::string& file) {
-  static constexpr std::array known = {
-      "in_channels", "out_channels", "down_block_types", "up_block_types", "block_out_channels", "layers_per_block",
-      "act_fn", "latent_channels", "norm_num_groups", "sample_size", "scaling_factor", "shift_factor", "latents_mean",
-      "latents_std", "force_upcast", "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention"};
+  static constexpr std::array known = {"in_channels",    "out_channels",        "down_block_types",
+                                       "up_block_types", "block_out_channels",  "layers_per_block",
+                                       "act_fn",         "latent_channels",     "norm_num_groups",
+                                       "sample_size",    "scaling_factor",      "shift_factor",
+                                       "latents_mean",   "latents_std",         "force_upcast",
+                                       "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention"};
   for (const auto& [key, value] : config.items()) {
     if (key.starts_with('_')) continue;
     if (std::find(known.begin(), known.end(), key) == known.end())
       core::user_error("{}: key {} is not one of an AutoencoderKL", file, key);
     if (key.starts_with("latents_") && !value.is_null())
-      core::user_error("{}: {} is {}; only null is supported (use scaling_factor and shift_factor)", file, key,
-                       value.dump());
+      core::user_error("{}: {} is {}; only null is supported (use scaling_factor and shift_factor)", file,
+                       key, value.dump());
     if (key == "act_fn" && value != "silu")
       core::user_error("{}: act_fn is {}; only \"silu\" is supported", file, value.dump());
   }
 }
 
 void check_range(const AutoencoderConfig& c, const std::string& file) {
-  const std::array<std::pair<const char*, std::int64_t>, 6> counts = {{{"in_channels", c.in_channels},
-                                                                      {"out_channels", c.out_channels},
-                                                                      {"layers_per_block", c.layers_per_block},
-                                                                      {"latent_channels", c.latent_channels},
-                                                                      {"norm_num_groups", c.norm_num_groups},
-                                                                      {"sample_size", c.sample_size}}};
+  const std::array<std::pair<const char*, std::int64_t>, 6> counts = {
+      {{"in_channels", c.in_channels},
+       {"out_channels", c.out_channels},
+       {"layers_per_block", c.layers_per_block},
+       {"latent_channels", c.latent_channels},
+       {"norm_num_groups", c.norm_num_groups},
+       {"sample_size", c.sample_size}}};
   for (const auto& [key, value] : counts)
     if (value < 1) core::user_error("{}: {} is {}, must be at least 1", file, key, value);
   for (const auto width : c.block_out_channels)
@@ -67,8 +70,9 @@ AutoencoderConfig parse_config(const core::Json& json, const fs::path& folder) {
     core::user_error("{}: _class_name is \"{}\"; only \"AutoencoderKL\" is supported", file, kind);
   check_unsupported(json, file);
   if (!json.contains("scaling_factor") || json["scaling_factor"].is_null())
-    core::user_error("{}: scaling_factor is missing; add the value the model's authors give (it is 1/std of the latents)",
-                     file);
+    core::user_error(
+        "{}: scaling_factor is missing; add the value the model's authors give (it is 1/std of the latents)",
+        file);
   AutoencoderConfig c;
   const auto widths = json.find("block_out_channels");
   if (widths == json.end() || !widths->is_array() || widths->empty() ||
@@ -117,7 +121,8 @@ core::Json to_diffusers(const AutoencoderConfig& c) {
   return json;
 }
 
-/// Names of diffusers before 0.18 and of CompVis files: query, key, value, proj_attn, as 1x1 convolutions perhaps.
+/// Names of diffusers before 0.18 and of CompVis files: query, key, value, proj_attn, as 1x1 convolutions
+/// perhaps.
 nn::StateDict with_current_names(const nn::StateDict& state) {
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> renames = {
       {{"query", "to_q"}, {"key", "to_k"}, {"value", "to_v"}, {"proj_attn", "to_out.0"}}};
@@ -156,7 +161,8 @@ torch::Tensor ImageCodec::encode(const torch::Tensor& pixels_BHW3, const torch::
               "picture {}x{} is not a multiple of {} pixels", pixels_BHW3.size(1), pixels_BHW3.size(2),
               net_->downscale());
   const torch::Device device = net_->parameters().front().device();
-  const torch::Tensor image = pixels_BHW3.to(device).permute({0, 3, 1, 2}).to(torch::kFloat32).div(255).mul(2).sub(1);
+  const torch::Tensor image =
+      pixels_BHW3.to(device).permute({0, 3, 1, 2}).to(torch::kFloat32).div(255).mul(2).sub(1);
   const torch::Tensor moments = net_->encode_moments(image);
   torch::Tensor z = moments.narrow(1, 0, c.latent_channels);
   if (unit_noise.defined()) {

@@ -22,7 +22,8 @@ struct AutoencoderConfig {
   std::int64_t latent_channels = 4;
   std::int64_t norm_num_groups = 32;
   std::int64_t sample_size = 64;
-  double scaling_factor = 0;  ///< 0 = not known yet (train_codec computes it); loading a folder without one is an error
+  double scaling_factor =
+      0;  ///< 0 = not known yet (train_codec computes it); loading a folder without one is an error
   double shift_factor = 0;
   bool use_quant_conv = true;
   bool use_post_quant_conv = true;
@@ -51,13 +52,15 @@ class Autoencoder : public torch::nn::Module {
   std::unique_ptr<Parts> parts_;
 };
 
-/// A frozen codec from a diffusers folder (config.json + diffusion_pytorch_model[.fp16].safetensors, sharded index too).
+/// A frozen codec from a diffusers folder (config.json + diffusion_pytorch_model[.fp16].safetensors, sharded
+/// index too).
 class ImageCodec {
  public:
   ImageCodec(std::shared_ptr<Autoencoder> net, std::filesystem::path folder);
   const Autoencoder& net() const { return *net_; }
   const AutoencoderConfig& config() const { return net_->config(); }
-  /// uint8 [B,H,W,3] -> scaled latents fp32 [B,C,H/8,W/8]: (mean - shift) * scale, or a sample with `unit_noise`.
+  /// uint8 [B,H,W,3] -> scaled latents fp32 [B,C,H/8,W/8]: (mean - shift) * scale, or a sample with
+  /// `unit_noise`.
   torch::Tensor encode(const torch::Tensor& pixels_BHW3, const torch::Tensor& unit_noise = {}) const;
   /// Scaled latents -> uint8 [B,H,W,3] (clamped, rounded half to even of 255 (x/2 + .5)).
   torch::Tensor decode(const torch::Tensor& latents_BChw) const;
@@ -74,7 +77,8 @@ class ImageCodec {
 /// UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys.
 std::shared_ptr<ImageCodec> load_image_codec(const std::filesystem::path& folder);
 
-/// Writes folder/config.json and diffusion_pytorch_model.safetensors (dtype f32 or f16), each aside and renamed.
+/// Writes folder/config.json and diffusion_pytorch_model.safetensors (dtype f32 or f16), each aside and
+/// renamed.
 void save_autoencoder(const std::filesystem::path& folder, const Autoencoder& net, bool half_precision);
 
 }  // namespace microdit::encoders

@@ -1,5 +1,6 @@
-// Fused GroupNorm + SiLU over channels-last pictures. Two passes over a picture forward, two backward; PyTorch's own
-// channels-last GroupNorm backward alone is slower than a whole 3x3 convolution at these widths.
+// Fused GroupNorm + SiLU over channels-last pictures. Two passes over a picture forward, two backward;
+// PyTorch's own channels-last GroupNorm backward alone is slower than a whole 3x3 convolution at these
+// widths.
 #include "encoders/norm_silu.h"
 
 #include <ATen/Parallel.h>
@@ -93,8 +94,8 @@ MICRODIT_CLONES void backward_rows(const float* __restrict x, const float* __res
 }
 
 // dx = a dh + b x + c, in place of dh
-MICRODIT_CLONES void combine_rows(const float* __restrict x, const float* __restrict tables, std::int64_t rows,
-                                  std::int64_t width, float* __restrict dx) {
+MICRODIT_CLONES void combine_rows(const float* __restrict x, const float* __restrict tables,
+                                  std::int64_t rows, std::int64_t width, float* __restrict dx) {
   const float* a = tables;
   const float* b = tables + width;
   const float* c = tables + 2 * width;
@@ -149,8 +150,8 @@ void moments(const float* x, const Shape& s, double eps, float* mean_C, float* r
 }
 
 // The affine map in front of the SiLU: scale | offset | mean, each a full row.
-std::vector<float> affine_tables(const Shape& s, const float* mean_C, const float* rstd_C, const float* weight,
-                                 const float* bias) {
+std::vector<float> affine_tables(const Shape& s, const float* mean_C, const float* rstd_C,
+                                 const float* weight, const float* bias) {
   const std::int64_t w = s.width();
   std::vector<float> tables(3 * w);
   for (std::int64_t c = 0; c < s.channels; ++c) {
@@ -168,8 +169,8 @@ struct Gradients {
   double* dbias_C;
 };
 
-void backward_picture(const float* x, const float* dy, const Shape& s, const float* mean_C, const float* rstd_C,
-                      const float* weight, const float* bias, const Gradients& out) {
+void backward_picture(const float* x, const float* dy, const Shape& s, const float* mean_C,
+                      const float* rstd_C, const float* weight, const float* bias, const Gradients& out) {
   const std::int64_t w = s.width();
   std::vector<float> tables = affine_tables(s, mean_C, rstd_C, weight, bias);
   std::vector<float> partial(w), partial_x(w);
@@ -177,8 +178,8 @@ void backward_picture(const float* x, const float* dy, const Shape& s, const flo
   for (std::int64_t r = 0; r < s.rows(); r += kRowsPerPartial) {
     std::fill(partial.begin(), partial.end(), 0.0F);
     std::fill(partial_x.begin(), partial_x.end(), 0.0F);
-    backward_rows(x + r * w, dy + r * w, tables.data(), std::min(kRowsPerPartial, s.rows() - r), w, out.dx + r * w,
-                  partial.data(), partial_x.data());
+    backward_rows(x + r * w, dy + r * w, tables.data(), std::min(kRowsPerPartial, s.rows() - r), w,
+                  out.dx + r * w, partial.data(), partial_x.data());
     fold(partial, s, out.dbias_C);
     fold(partial_x, s, sum_x.data());
   }
@@ -263,8 +264,8 @@ class NormSilu : public torch::autograd::Function<NormSilu> {
 
 }  // namespace
 
-torch::Tensor norm_silu(const torch::Tensor& x_BCHW, const torch::Tensor& weight_C, const torch::Tensor& bias_C,
-                        std::int64_t num_groups, double eps) {
+torch::Tensor norm_silu(const torch::Tensor& x_BCHW, const torch::Tensor& weight_C,
+                        const torch::Tensor& bias_C, std::int64_t num_groups, double eps) {
   const bool fused = x_BCHW.device().is_cpu() && x_BCHW.scalar_type() == torch::kFloat32 &&
                      weight_C.scalar_type() == torch::kFloat32 && x_BCHW.dim() == 4;
   if (fused) return NormSilu::apply(x_BCHW, weight_C, bias_C, num_groups, eps);

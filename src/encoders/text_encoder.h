@@ -22,7 +22,8 @@ class TextEncoder {
  public:
   virtual ~TextEncoder() = default;
   virtual std::int64_t width() const = 0;
-  /// Every caption to exactly `length` rows. A row does not depend on what else is in the batch beyond rounding.
+  /// Every caption to exactly `length` rows. A row does not depend on what else is in the batch beyond
+  /// rounding.
   virtual EncodedText encode(const std::vector<std::string>& captions, std::int64_t length) const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
   virtual void to(torch::Device device) = 0;
@@ -30,7 +31,8 @@ class TextEncoder {
   virtual core::Json describe() const = 0;
 };
 
-/// Chooses by the folder's config.json (model_type bert). UserError: missing file, unsupported type, missing keys.
+/// Chooses by the folder's config.json (model_type bert). UserError: missing file, unsupported type, missing
+/// keys.
 std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& folder);
 
 }  // namespace microdit::encoders

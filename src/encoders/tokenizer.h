@@ -13,12 +13,14 @@ namespace microdit::encoders {
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
-  /// Ids with specials, at most `max_length` (truncated so that the closing special stays); 0 = no limit. No padding.
+  /// Ids with specials, at most `max_length` (truncated so that the closing special stays); 0 = no limit. No
+  /// padding.
   virtual std::vector<std::int32_t> encode(std::string_view text, std::int64_t max_length = 0) const = 0;
   virtual std::int32_t pad_id() const = 0;
 };
 
-/// BERT WordPiece from a folder's vocab.txt (lower-case, accents stripped; see references for the exact rules).
+/// BERT WordPiece from a folder's vocab.txt (lower-case, accents stripped; see references for the exact
+/// rules).
 std::unique_ptr<Tokenizer> load_wordpiece(const std::filesystem::path& folder);
 
 }  // namespace microdit::encoders

@@ -1,6 +1,6 @@
-// Output pixel (2h+p, 2w+q) of the enlarged picture sees input rows h-1+p, h+p and columns w-1+q, w+q only. So the 3x3
-// kernel folds into four 2x2 kernels, one per parity (p, q); one convolution computes all four as 4 O channels on
-// (H+1) x (W+1) places, and an interleaving copy picks each parity's H x W of them.
+// Output pixel (2h+p, 2w+q) of the enlarged picture sees input rows h-1+p, h+p and columns w-1+q, w+q only.
+// So the 3x3 kernel folds into four 2x2 kernels, one per parity (p, q); one convolution computes all four as
+// 4 O channels on (H+1) x (W+1) places, and an interleaving copy picks each parity's H x W of them.
 #include "encoders/upsample_conv.h"
 
 #include <ATen/Parallel.h>
@@ -14,8 +14,8 @@ struct Sizes {
   std::int64_t batch, channels, height, width;  ///< of the picture that is enlarged; channels of the result
 };
 
-/// Calls copy(place, pixel) for every used group of `channels` floats: offsets into places [B, H+1, W+1, 2, 2, O] and
-/// into pixels [B, 2H, 2W, O].
+/// Calls copy(place, pixel) for every used group of `channels` floats: offsets into places [B, H+1, W+1, 2,
+/// 2, O] and into pixels [B, 2H, 2W, O].
 template <class Copy>
 void for_each_pixel(const Sizes& s, const Copy& copy) {
   at::parallel_for(0, s.batch * s.height, 16, [&](std::int64_t begin, std::int64_t end) {
@@ -43,7 +43,8 @@ class Interleave : public torch::autograd::Function<Interleave> {
     const float* from = places.const_data_ptr<float>();
     float* to = pixels.data_ptr<float>();
     const std::size_t bytes = static_cast<std::size_t>(s.channels) * sizeof(float);
-    for_each_pixel(s, [&](std::int64_t place, std::int64_t pixel) { std::memcpy(to + pixel, from + place, bytes); });
+    for_each_pixel(
+        s, [&](std::int64_t place, std::int64_t pixel) { std::memcpy(to + pixel, from + place, bytes); });
     context->saved_data["sizes"] = std::vector<std::int64_t>{s.batch, s.channels, s.height, s.width};
     return pixels;
   }
@@ -54,28 +55,29 @@ class Interleave : public torch::autograd::Function<Interleave> {
     const Sizes s{saved[0], saved[1], saved[2], saved[3]};
     const torch::Tensor upstream = grads[0].contiguous(at::MemoryFormat::ChannelsLast);
     // Places at the rim belong to no pixel for some parities: their gradient is zero.
-    torch::Tensor places =
-        torch::empty({s.batch, 4 * s.channels, s.height + 1, s.width + 1},
-                     upstream.options().memory_format(at::MemoryFormat::ChannelsLast)).zero_();
+    torch::Tensor places = torch::empty({s.batch, 4 * s.channels, s.height + 1, s.width + 1},
+                                        upstream.options().memory_format(at::MemoryFormat::ChannelsLast))
+                               .zero_();
     const float* from = upstream.const_data_ptr<float>();
     float* to = places.data_ptr<float>();
     const std::size_t bytes = static_cast<std::size_t>(s.channels) * sizeof(float);
-    for_each_pixel(s, [&](std::int64_t place, std::int64_t pixel) { std::memcpy(to + place, from + pixel, bytes); });
+    for_each_pixel(
+        s, [&](std::int64_t place, std::int64_t pixel) { std::memcpy(to + place, from + pixel, bytes); });
     return {places};
   }
 };
 
 /// [9, 16]: which of the 3x3 taps (k, l) fall together on which of the 2x2 taps (r, s) for parity (p, q).
 torch::Tensor folding() {
-  // along one axis: parity 0 has tap 0 on row h-1 and taps 1, 2 on row h; parity 1 has taps 0, 1 on h and 2 on h+1
+  // along one axis: parity 0 has tap 0 on row h-1 and taps 1, 2 on row h; parity 1 has taps 0, 1 on h and 2
+  // on h+1
   const auto falls_on = [](int parity, int tap) { return (parity + tap + 1) / 2 - parity; };
   torch::Tensor matrix = torch::zeros({9, 16});
   auto entry = matrix.accessor<float, 2>();
   for (int p = 0; p < 2; ++p)
     for (int q = 0; q < 2; ++q)
       for (int k = 0; k < 3; ++k)
-        for (int l = 0; l < 3; ++l)
-          entry[3 * k + l][8 * p + 4 * q + 2 * falls_on(p, k) + falls_on(q, l)] = 1;
+        for (int l = 0; l < 3; ++l) entry[3 * k + l][8 * p + 4 * q + 2 * falls_on(p, k) + falls_on(q, l)] = 1;
   return matrix;
 }
 
@@ -86,8 +88,8 @@ torch::Tensor upsample_conv(const torch::Tensor& x_BCHW, const torch::Tensor& we
   const bool folded = x_BCHW.device().is_cpu() && x_BCHW.scalar_type() == torch::kFloat32 &&
                       weight_OC33.scalar_type() == torch::kFloat32;
   if (!folded)
-    return at::conv2d(at::upsample_nearest2d(x_BCHW, {2 * x_BCHW.size(2), 2 * x_BCHW.size(3)}), weight_OC33, bias_O,
-                      {1, 1}, {1, 1});
+    return at::conv2d(at::upsample_nearest2d(x_BCHW, {2 * x_BCHW.size(2), 2 * x_BCHW.size(3)}), weight_OC33,
+                      bias_O, {1, 1}, {1, 1});
   const auto out = weight_OC33.size(0), in = weight_OC33.size(1);
   const torch::Tensor kernels = weight_OC33.reshape({out * in, 9})
                                     .matmul(folding())

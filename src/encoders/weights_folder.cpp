@@ -40,19 +40,21 @@ WeightFiles find_files(const fs::path& folder, std::string_view stem) {
     const fs::path index = folder / fmt::format("{}.safetensors.index{}.json", stem, variant);
     if (fs::exists(index)) return read_index(folder, index);
   }
-  core::user_error("{}: no {}.safetensors (nor .fp16.safetensors, nor .safetensors.index.json) in it; put the model's "
-                   "safetensors file there",
-                   folder.string(), stem);
+  core::user_error(
+      "{}: no {}.safetensors (nor .fp16.safetensors, nor .safetensors.index.json) in it; put the model's "
+      "safetensors file there",
+      folder.string(), stem);
 }
 
 /// The value of `key`, or null when it is absent or null; `fits` tells whether the type is right.
 template <class Fits>
-const core::Json* find(const core::Json& config, std::string_view key, const fs::path& folder, const char* kind,
-                       Fits fits) {
+const core::Json* find(const core::Json& config, std::string_view key, const fs::path& folder,
+                       const char* kind, Fits fits) {
   const auto found = config.find(key);
   if (found == config.end() || found->is_null()) return nullptr;
   if (!fits(*found))
-    core::user_error("{}: {} is {}, expected {}", (folder / "config.json").string(), key, found->dump(), kind);
+    core::user_error("{}: {} is {}, expected {}", (folder / "config.json").string(), key, found->dump(),
+                     kind);
   return &*found;
 }
 
@@ -60,7 +62,8 @@ const core::Json* find(const core::Json& config, std::string_view key, const fs:
 
 core::Json read_folder_config(const fs::path& folder) {
   if (!fs::is_directory(folder))
-    core::user_error("{}: no such folder; it must hold config.json and the model's safetensors file", folder.string());
+    core::user_error("{}: no such folder; it must hold config.json and the model's safetensors file",
+                     folder.string());
   core::Json config = core::read_json(folder / "config.json");
   if (!config.is_object()) core::user_error("{}: not a JSON object", (folder / "config.json").string());
   return config;
@@ -77,8 +80,8 @@ nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem)
   if (!found.weight_map.is_null())
     for (const auto& [name, file] : found.weight_map.items())
       if (!all.contains(name))
-        core::user_error("{}: tensor {} that the index names is not in it", (folder / file.get<std::string>()).string(),
-                         name);
+        core::user_error("{}: tensor {} that the index names is not in it",
+                         (folder / file.get<std::string>()).string(), name);
   return all;
 }
 
@@ -93,23 +96,28 @@ std::string folder_weights_sha256(const fs::path& folder, std::string_view stem)
 
 std::int64_t config_integer(const core::Json& config, std::string_view key, std::int64_t fallback,
                             const fs::path& folder) {
-  const auto* value = find(config, key, folder, "an integer", [](const core::Json& v) { return v.is_number_integer(); });
+  const auto* value =
+      find(config, key, folder, "an integer", [](const core::Json& v) { return v.is_number_integer(); });
   return value ? value->get<std::int64_t>() : fallback;
 }
 
-double config_number(const core::Json& config, std::string_view key, double fallback, const fs::path& folder) {
-  const auto* value = find(config, key, folder, "a number", [](const core::Json& v) { return v.is_number(); });
+double config_number(const core::Json& config, std::string_view key, double fallback,
+                     const fs::path& folder) {
+  const auto* value =
+      find(config, key, folder, "a number", [](const core::Json& v) { return v.is_number(); });
   return value ? value->get<double>() : fallback;
 }
 
 bool config_flag(const core::Json& config, std::string_view key, bool fallback, const fs::path& folder) {
-  const auto* value = find(config, key, folder, "true or false", [](const core::Json& v) { return v.is_boolean(); });
+  const auto* value =
+      find(config, key, folder, "true or false", [](const core::Json& v) { return v.is_boolean(); });
   return value ? value->get<bool>() : fallback;
 }
 
 std::string config_text(const core::Json& config, std::string_view key, std::string_view fallback,
                         const fs::path& folder) {
-  const auto* value = find(config, key, folder, "a string", [](const core::Json& v) { return v.is_string(); });
+  const auto* value =
+      find(config, key, folder, "a string", [](const core::Json& v) { return v.is_string(); });
   return value ? value->get<std::string>() : std::string(fallback);
 }
 

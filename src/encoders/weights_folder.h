@@ -1,4 +1,5 @@
-// A folder of the Python ecosystem: config.json beside one safetensors file, its .fp16 variant or a sharded set.
+// A folder of the Python ecosystem: config.json beside one safetensors file, its .fp16 variant or a sharded
+// set.
 #pragma once
 
 #include <filesystem>
@@ -13,8 +14,8 @@ namespace microdit::encoders {
 /// folder/config.json. UserError when folder or file is missing.
 core::Json read_folder_config(const std::filesystem::path& folder);
 
-/// All tensors of <stem>.safetensors, else <stem>.fp16.safetensors, else <stem>.safetensors.index.json and its files.
-/// UserError when none is there or an index and its files disagree.
+/// All tensors of <stem>.safetensors, else <stem>.fp16.safetensors, else <stem>.safetensors.index.json and
+/// its files. UserError when none is there or an index and its files disagree.
 nn::StateDict read_folder_weights(const std::filesystem::path& folder, std::string_view stem);
 
 /// SHA-256 of the one file, or of the list of its files' SHA-256 lines in name order when sharded.
@@ -25,7 +26,8 @@ std::int64_t config_integer(const core::Json& config, std::string_view key, std:
                             const std::filesystem::path& folder);
 double config_number(const core::Json& config, std::string_view key, double fallback,
                      const std::filesystem::path& folder);
-bool config_flag(const core::Json& config, std::string_view key, bool fallback, const std::filesystem::path& folder);
+bool config_flag(const core::Json& config, std::string_view key, bool fallback,
+                 const std::filesystem::path& folder);
 std::string config_text(const core::Json& config, std::string_view key, std::string_view fallback,
                         const std::filesystem::path& folder);
 

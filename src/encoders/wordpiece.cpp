@@ -1,4 +1,5 @@
-// BERT WordPiece: clean, lower-case, strip accents, split on white space and punctuation, then longest match first.
+// BERT WordPiece: clean, lower-case, strip accents, split on white space and punctuation, then longest match
+// first.
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>
@@ -19,17 +20,22 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kLongestWord = 100;  // code points; a longer word is unknown as a whole
 
-/// General category as of Unicode 8: the tables of the tokenizer that the ecosystem's ids come from. Later characters
-/// are unassigned there, and six have changed their category since.
+/// General category as of Unicode 8: the tables of the tokenizer that the ecosystem's ids come from. Later
+/// characters are unassigned there, and six have changed their category since.
 std::int8_t category_of(UChar32 c) {
   switch (c) {
     case 0x166D:
-    case 0x111C9: return U_OTHER_PUNCTUATION;
-    case 0x1734: return U_NON_SPACING_MARK;
+    case 0x111C9:
+      return U_OTHER_PUNCTUATION;
+    case 0x1734:
+      return U_NON_SPACING_MARK;
     case 0x1885:
-    case 0x1886: return U_OTHER_LETTER;
-    case 0xA9BD: return U_COMBINING_SPACING_MARK;
-    default: break;
+    case 0x1886:
+      return U_OTHER_LETTER;
+    case 0xA9BD:
+      return U_COMBINING_SPACING_MARK;
+    default:
+      break;
   }
   UVersionInfo age;
   u_charAge(c, age);
@@ -43,7 +49,8 @@ bool is_control(UChar32 c) {
 }
 
 bool is_punctuation(UChar32 c) {
-  if (c < 128) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
+  if (c < 128)
+    return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
   switch (category_of(c)) {
     case U_DASH_PUNCTUATION:
     case U_START_PUNCTUATION:
@@ -51,13 +58,15 @@ bool is_punctuation(UChar32 c) {
     case U_CONNECTOR_PUNCTUATION:
     case U_OTHER_PUNCTUATION:
     case U_INITIAL_PUNCTUATION:
-    case U_FINAL_PUNCTUATION: return true;
-    default: return false;
+    case U_FINAL_PUNCTUATION:
+      return true;
+    default:
+      return false;
   }
 }
 
-/// Ideographs are words of their own: the ranges as transformers' tokenizer has them (extension E from 2B920, not from
-/// its first character 2B820).
+/// Ideographs are words of their own: the ranges as transformers' tokenizer has them (extension E from 2B920,
+/// not from its first character 2B820).
 bool is_ideograph(UChar32 c) {
   static constexpr std::array<std::pair<UChar32, UChar32>, 8> blocks = {{{0x4E00, 0x9FFF},
                                                                          {0x3400, 0x4DBF},
@@ -132,8 +141,8 @@ void check_settings(const fs::path& folder) {
   const core::Json settings = core::read_json(path);
   for (const char* key : {"do_lower_case", "strip_accents", "tokenize_chinese_chars"})
     if (settings.contains(key) && settings[key] == false)
-      core::user_error("{}: {} is false; only lower-casing WordPiece that strips accents is supported", path.string(),
-                       key);
+      core::user_error("{}: {} is false; only lower-casing WordPiece that strips accents is supported",
+                       path.string(), key);
 }
 
 WordPiece::WordPiece(const fs::path& folder) {
@@ -201,7 +210,8 @@ void WordPiece::append_plain(std::string_view text, std::vector<std::int32_t>& i
 }
 
 std::vector<std::int32_t> WordPiece::encode(std::string_view text, std::int64_t max_length) const {
-  core::check(max_length == 0 || max_length >= 2, "a length of {} has no room for [CLS] and [SEP]", max_length);
+  core::check(max_length == 0 || max_length >= 2, "a length of {} has no room for [CLS] and [SEP]",
+              max_length);
   std::vector<std::int32_t> ids = {first_};
   // Special tokens that are spelled out in the text are themselves.
   while (!text.empty()) {
@@ -227,6 +237,8 @@ std::vector<std::int32_t> WordPiece::encode(std::string_view text, std::int64_t 
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> load_wordpiece(const fs::path& folder) { return std::make_unique<WordPiece>(folder); }
+std::unique_ptr<Tokenizer> load_wordpiece(const fs::path& folder) {
+  return std::make_unique<WordPiece>(folder);
+}
 
 }  // namespace microdit::encoders

@@ -1,8 +1,6 @@
 // Painting a list of prompts over ranks.
 #include "eval/generate.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <fstream>
 #include <optional>
@@ -11,9 +9,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
-#include "eval/compute_device.h"
 #include "eval/painter.h"
-#include "eval/trained_run.h"
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/grid.h"
@@ -34,8 +30,8 @@ struct Item {
   core::Json settings;
 };
 
-std::vector<Item> make_items(const std::vector<std::string>& prompts, const GenerateConfig& config, const fs::path& out,
-                             const TrainedRun& run) {
+std::vector<Item> make_items(const std::vector<std::string>& prompts, const GenerateConfig& config,
+                             const fs::path& out, const TrainedRun& run) {
   std::vector<Item> items;
   for (const std::string& prompt : prompts) {
     for (std::int64_t k = 0; k < config.num_images; ++k) {
@@ -44,8 +40,8 @@ std::vector<Item> make_items(const std::vector<std::string>& prompts, const Gene
       item.prompt = prompt;
       item.seed = static_cast<std::uint64_t>(config.seed + item.index);
       item.file = out / fmt::format("{:06d}.png", item.index);
-      item.settings = {{"prompt", prompt}, {"seed", item.seed}, {"run", run.folder.filename().string()}, {"step", run.step},
-                       {"weights", run.weights}, {"sampler", core::to_json(config.sampler)}};
+      item.settings = {{"prompt", prompt}, {"seed", item.seed},      {"run", run.folder.filename().string()},
+                       {"step", run.step}, {"weights", run.weights}, {"sampler", core::to_json(run.sampler)}};
       items.push_back(std::move(item));
     }
   }
@@ -73,16 +69,16 @@ std::optional<image::Image> existing(const Item& item) {
 }
 
 /// The form that pictures tools read: prompt, then settings in one line.
-std::string parameters_text(const Item& item, const GenerateConfig& config, const image::Image& picture) {
+std::string parameters_text(const Item& item, const diffusion::SamplerConfig& sampler,
+                            const image::Image& picture) {
   return fmt::format("{}\nSteps: {}, Sampler: EDM {}, CFG scale: {}, Seed: {}, Size: {}x{}", item.prompt,
-                     config.sampler.steps, config.sampler.rule, config.sampler.guidance, item.seed, picture.width,
-                     picture.height);
+                     sampler.steps, sampler.rule, sampler.guidance, item.seed, picture.width, picture.height);
 }
 
-/// Blocks of a fixed shape at fixed places of the list, so that a picture's bits do not depend on who else is painted.
-void paint_block(const std::vector<Item>& items, std::size_t first, const GenerateConfig& config, TrainedRun& run,
+/// Blocks of a fixed shape at fixed places of the list, so that a picture's bits do not depend on who else is
+/// painted.
+void paint_block(const std::vector<Item>& items, std::size_t first, std::size_t batch, TrainedRun& run,
                  const Painter& painter) {
-  const auto batch = static_cast<std::size_t>(config.batch_size);
   std::vector<std::string> prompts;
   std::vector<std::uint64_t> seeds;
   for (std::size_t i = first; i < first + batch; ++i) {
@@ -90,12 +86,14 @@ void paint_block(const std::vector<Item>& items, std::size_t first, const Genera
     prompts.push_back(item.prompt);
     seeds.push_back(item.seed);
   }
-  const auto pictures =
-      painter.decode(painter.latents(*run.model, run.objective, prompts, seeds, config.sampler, config.batch_size));
+  const auto pictures = painter.decode(painter.latents(*run.model, run.objective, prompts, seeds, run.sampler,
+                                                       static_cast<std::int64_t>(batch)));
   for (std::size_t i = first; i < std::min(first + batch, items.size()); ++i) {
     const image::Image& picture = pictures[i - first];
-    core::atomic_write(items[i].file, image::encode_png(picture, {{"parameters", parameters_text(items[i], config, picture)},
-                                                                  {"microdit", items[i].settings.dump()}}));
+    core::atomic_write(
+        items[i].file,
+        image::encode_png(picture, {{"parameters", parameters_text(items[i], run.sampler, picture)},
+                                    {"microdit", items[i].settings.dump()}}));
   }
 }
 
@@ -124,11 +122,7 @@ void GenerateConfig::fields(core::Fields& f) {
   f.field("num_images", num_images, {.min = 1, .max = 1e6, .help = "pictures per prompt"});
   f.field("seed", seed, {.min = 0, .help = "picture i of the list uses seed + i"});
   f.field("out", out, {.help = "folder; empty = RUN/images"});
-  f.field("weights", weights, {.choices = {"auto", "ema", "raw"}, .help = "auto: ema where there is one"});
-  f.field("device", device, {.choices = {"cpu", "cuda"}, .help = "where to compute"});
-  f.field("threads_per_rank", threads_per_rank, {.min = 1, .max = 1024, .help = "intra-op threads"});
-  f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "pictures at a time"});
-  sampler.fields(f);
+  run.fields(f);
 }
 
 std::vector<std::string> read_prompts(const std::string& file) {
@@ -143,16 +137,17 @@ std::vector<std::string> read_prompts(const std::string& file) {
   return prompts;
 }
 
-int generate(const std::string& run_folder, const std::vector<std::string>& prompts, const GenerateConfig& config,
-             dist::Communicator& comm, const core::StopFlag& stop) {
-  at::set_num_threads(static_cast<int>(config.threads_per_rank));
-  const torch::Device device = compute_device(config.device, comm);
-  TrainedRun run = open_run(run_folder, config.weights, device, comm);
-  const Painter painter(run.facts, device);
+int generate(const std::string& run_folder, const std::vector<std::string>& prompts,
+             const GenerateConfig& config, dist::Communicator& comm, const core::StopFlag& stop) {
+  TrainedRun run = open_run(run_folder, config.run, comm);
+  const Painter painter(run.facts, run.device);
   const fs::path out = config.out.empty() ? fs::path(run_folder) / "images" : fs::path(config.out);
-  fs::create_directories(out);
+  std::error_code failure;
+  fs::create_directories(out, failure);
+  if (failure)
+    core::user_error("out={}: not a folder that can be made ({})", out.string(), failure.message());
   const std::vector<Item> items = make_items(prompts, config, out, run);
-  const auto batch = static_cast<std::size_t>(config.batch_size);
+  const auto batch = static_cast<std::size_t>(config.run.batch_size);
   bool stopped = false;
   std::size_t painted = 0;
   for (std::size_t first = 0; first < items.size() && !stopped; first += batch) {
@@ -161,7 +156,7 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
     const bool there = std::all_of(items.begin() + static_cast<std::ptrdiff_t>(first),
                                    items.begin() + static_cast<std::ptrdiff_t>(last),
                                    [](const Item& item) { return existing(item).has_value(); });
-    if (!there) paint_block(items, first, config, run, painter);
+    if (!there) paint_block(items, first, batch, run, painter);
     painted += last - first;
     core::log_info("painted {} of this rank's pictures ({} in all)", painted, items.size());
     stopped = stop.requested();

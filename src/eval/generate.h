@@ -7,8 +7,8 @@
 
 #include "core/config.h"
 #include "core/stop_flag.h"
-#include "diffusion/sampler.h"
 #include "dist/communicator.h"
+#include "eval/trained_run.h"
 
 namespace microdit::eval {
 
@@ -16,19 +16,16 @@ struct GenerateConfig {
   std::int64_t num_images = 4;  ///< per prompt
   std::int64_t seed = 2024;     ///< image i of the whole list uses seed + i
   std::string out;              ///< folder; empty = RUN/images
-  std::string weights = "auto"; ///< auto | ema | raw
-  std::string device = "cpu";
-  std::int64_t threads_per_rank = 1;
-  std::int64_t batch_size = 8;
-  diffusion::SamplerConfig sampler{.steps = 30, .guidance = 5.0};
+  RunOptions run{.batch_size = 8, .sampler = {.steps = 30}};
   void fields(core::Fields& f);
 };
 
-/// One prompt per line; blank lines and lines that begin with '#' are skipped. UserError when missing or empty.
+/// One prompt per line; blank lines and lines that begin with '#' are skipped. UserError when missing or
+/// empty.
 std::vector<std::string> read_prompts(const std::string& file);
 
-/// Image i is a function of (run, prompt, its seed, settings): not of ranks, nor of which images were there already.
-/// Pictures that are there with the same settings are kept. kDone, or kRequeueMe after a stop.
+/// Image i is a function of (run, prompt, its seed, settings): not of ranks, nor of which images were there
+/// already. Pictures that are there with the same settings are kept. kDone, or kRequeueMe after a stop.
 int generate(const std::string& run, const std::vector<std::string>& prompts, const GenerateConfig& config,
              dist::Communicator& comm, const core::StopFlag& stop);
 

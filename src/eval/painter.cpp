@@ -12,10 +12,11 @@ namespace {
 
 void check_identity(const core::Json& wanted, const core::Json& found, const std::string& what) {
   if (wanted.at("sha256") == found.at("sha256")) return;
-  core::user_error("{} {}: its weights have SHA-256 {}, the run was trained with {}; restore them or point the facts "
-                   "to the right folder",
-                   what, found.at("folder").get<std::string>(), found.at("sha256").get<std::string>(),
-                   wanted.at("sha256").get<std::string>());
+  core::user_error(
+      "{} {}: its weights have SHA-256 {}, the run was trained with {}; restore them or point the facts "
+      "to the right folder",
+      what, found.at("folder").get<std::string>(), found.at("sha256").get<std::string>(),
+      wanted.at("sha256").get<std::string>());
 }
 
 torch::Tensor start_noise(const std::vector<std::uint64_t>& seeds, std::int64_t channels, std::int64_t size) {
@@ -23,7 +24,8 @@ torch::Tensor start_noise(const std::vector<std::uint64_t>& seeds, std::int64_t 
   const std::int64_t count = channels * size * size;
   for (std::size_t i = 0; i < seeds.size(); ++i) {
     core::CounterRng rng(seeds[i], core::Purpose::sampler);
-    rng.fill_normal({noise.data_ptr<float>() + static_cast<std::int64_t>(i) * count, static_cast<std::size_t>(count)});
+    rng.fill_normal(
+        {noise.data_ptr<float>() + static_cast<std::int64_t>(i) * count, static_cast<std::size_t>(count)});
   }
   return noise;
 }
@@ -35,7 +37,8 @@ torch::Tensor churn_noise(const std::vector<std::uint64_t>& seeds, std::int64_t 
   const std::int64_t count = channels * size * size;
   for (std::size_t i = 0; i < seeds.size(); ++i) {
     core::CounterRng rng(seeds[i], core::Purpose::churn, static_cast<std::uint64_t>(step));
-    rng.fill_normal({noise.data_ptr<float>() + static_cast<std::int64_t>(i) * count, static_cast<std::size_t>(count)});
+    rng.fill_normal(
+        {noise.data_ptr<float>() + static_cast<std::int64_t>(i) * count, static_cast<std::size_t>(count)});
   }
   return noise;
 }
@@ -52,7 +55,8 @@ diffusion::DenoiseFn denoise_fn(models::Denoiser& model) {
 }
 
 Painter::Painter(const core::Json& facts, torch::Device device)
-    : device_(device), channels_(facts.at("channels").get<std::int64_t>()),
+    : device_(device),
+      channels_(facts.at("channels").get<std::int64_t>()),
       latent_size_(facts.at("latent_size").get<std::int64_t>()),
       text_length_(facts.at("text_length").get<std::int64_t>()),
       codec_(encoders::load_image_codec(facts.at("codec").at("folder").get<std::string>())),
@@ -65,11 +69,15 @@ Painter::Painter(const core::Json& facts, torch::Device device)
 
 torch::Tensor Painter::encode(const std::vector<std::string>& prompts) const {
   // Through fp16, as the training rows were stored.
-  return text_encoder_->encode(prompts, text_length_).states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_);
+  return text_encoder_->encode(prompts, text_length_)
+      .states_BLD.to(torch::kFloat16)
+      .to(torch::kFloat32)
+      .to(device_);
 }
 
 torch::Tensor Painter::latents(models::Denoiser& model, const diffusion::Objective& objective,
-                               const std::vector<std::string>& prompts, const std::vector<std::uint64_t>& seeds,
+                               const std::vector<std::string>& prompts,
+                               const std::vector<std::uint64_t>& seeds,
                                const diffusion::SamplerConfig& sampler, std::int64_t batch) const {
   core::check(prompts.size() == seeds.size(), "{} prompts, {} seeds", prompts.size(), seeds.size());
   torch::NoGradGuard no_grad;
@@ -80,7 +88,9 @@ torch::Tensor Painter::latents(models::Denoiser& model, const diffusion::Objecti
     const std::int64_t last = std::min(total, first + batch);
     const std::vector<std::string> some_prompts(prompts.begin() + first, prompts.begin() + last);
     const std::vector<std::uint64_t> some_seeds(seeds.begin() + first, seeds.begin() + last);
-    const auto churn = [&](std::int64_t step) { return churn_noise(some_seeds, step, channels_, latent_size_).to(device_); };
+    const auto churn = [&](std::int64_t step) {
+      return churn_noise(some_seeds, step, channels_, latent_size_).to(device_);
+    };
     const torch::Tensor unit = start_noise(some_seeds, channels_, latent_size_).to(device_);
     pieces.push_back(diffusion::sample(objective, fn, unit, encode(some_prompts), sampler, churn));
   }

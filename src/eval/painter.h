@@ -22,13 +22,14 @@ diffusion::DenoiseFn denoise_fn(models::Denoiser& model);
 
 class Painter {
  public:
-  /// `facts`: a run's facts.json (codec and text_encoder with folder and sha256, channels, latent_size, text_length).
-  /// UserError when a folder is missing or its weights are not those of the facts.
+  /// `facts`: a run's facts.json (codec and text_encoder with folder and sha256, channels, latent_size,
+  /// text_length). UserError when a folder is missing or its weights are not those of the facts.
   Painter(const core::Json& facts, torch::Device device);
 
   /// Text rows [n, L, D] fp32 on the device.
   torch::Tensor encode(const std::vector<std::string>& prompts) const;
-  /// Scaled latents [n, C, h, w], fp32. Row i starts from noise keyed by seeds[i] alone. Runs in batches of `batch`.
+  /// Scaled latents [n, C, h, w], fp32. Row i starts from noise keyed by seeds[i] alone. Runs in batches of
+  /// `batch`.
   torch::Tensor latents(models::Denoiser& model, const diffusion::Objective& objective,
                         const std::vector<std::string>& prompts, const std::vector<std::uint64_t>& seeds,
                         const diffusion::SamplerConfig& sampler, std::int64_t batch = 32) const;

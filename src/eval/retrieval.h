@@ -11,7 +11,8 @@
 
 namespace microdit::eval {
 
-/// For each row of `painted` [P, D]: how many rows of `candidates` [N, D] are strictly nearer (L2) than row truth[p].
+/// For each row of `painted` [P, D]: how many rows of `candidates` [N, D] are strictly nearer (L2) than row
+/// truth[p].
 std::vector<std::int64_t> retrieval_ranks(const torch::Tensor& painted_PD, const torch::Tensor& candidates_ND,
                                           const std::vector<std::int64_t>& truth);
 

@@ -17,7 +17,8 @@ struct GridStyle {
   std::string title{};
 };
 
-/// Captions (may be empty) are drawn with the built-in bitmap font, wrapped and shortened to the cell's width.
+/// Captions (may be empty) are drawn with the built-in bitmap font, wrapped and shortened to the cell's
+/// width.
 Image grid(const std::vector<Image>& pictures, const std::vector<std::string>& captions,
            const GridStyle& style = {});
 

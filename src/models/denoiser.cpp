@@ -10,7 +10,8 @@ namespace {
 
 void check(const DenoiserConfig& c) {
   const auto need = [](std::int64_t value, const char* key) {
-    if (value < 1) core::user_error("model.{}: {} (it comes from the data's facts, or must be given here)", key, value);
+    if (value < 1)
+      core::user_error("model.{}: {} (it comes from the data's facts, or must be given here)", key, value);
   };
   need(c.input_size, "input_size");
   need(c.in_channels, "in_channels");
@@ -19,9 +20,11 @@ void check(const DenoiserConfig& c) {
     core::user_error("model.input_size: {} is no multiple of patch_size {}", c.input_size, c.patch_size);
   }
   if (c.dim % 4 != 0) core::user_error("model.dim: {} must be a multiple of 4 (position embeddings)", c.dim);
-  if (c.dim % c.head_dim != 0) core::user_error("model.dim: {} is no multiple of head_dim {}", c.dim, c.head_dim);
+  if (c.dim % c.head_dim != 0)
+    core::user_error("model.dim: {} is no multiple of head_dim {}", c.dim, c.head_dim);
   if (c.patch_mixer_depth == 0 && c.patch_mixer_dim != c.dim) {
-    core::user_error("model.patch_mixer_dim: {} without mixer blocks; set it to dim ({})", c.patch_mixer_dim, c.dim);
+    core::user_error("model.patch_mixer_dim: {} without mixer blocks; set it to dim ({})", c.patch_mixer_dim,
+                     c.dim);
   }
 }
 
@@ -38,7 +41,8 @@ void DenoiserConfig::fields(core::Fields& f) {
   f.field("head_dim", head_dim, positive);
   f.field("multiple_of", multiple_of, {.min = 1, .help = "hidden widths are rounded up to a multiple of it"});
   f.field("caption_channels", caption_channels, {.min = 0, .help = "text width; 0 = from the data"});
-  f.field("pos_interp_scale", pos_interp_scale, {.min = 0, .exclusive_min = true, .help = "2 at twice the resolution"});
+  f.field("pos_interp_scale", pos_interp_scale,
+          {.min = 0, .exclusive_min = true, .help = "2 at twice the resolution"});
   f.field("norm_eps", norm_eps, {.min = 0});
   f.field("qkv_ratio", qkv_ratio, {.min = 0, .exclusive_min = true, .help = "ends of a line over depth"});
   f.field("mlp_ratio", mlp_ratio, {.min = 0, .exclusive_min = true, .help = "ends of a line over depth"});
@@ -47,7 +51,8 @@ void DenoiserConfig::fields(core::Fields& f) {
   f.field("patch_mixer_qkv_ratio", patch_mixer_qkv_ratio, ratio);
   f.field("patch_mixer_mlp_ratio", patch_mixer_mlp_ratio, ratio);
   f.field("num_experts", num_experts, positive);
-  f.field("expert_capacity", expert_capacity, {.min = 0, .exclusive_min = true, .help = "mean experts per token"});
+  f.field("expert_capacity", expert_capacity,
+          {.min = 0, .exclusive_min = true, .help = "mean experts per token"});
   f.field("experts_every_n", experts_every_n, positive);
   if (qkv_ratio.size() != 2) f.error("qkv_ratio", "must be two numbers: first and last block");
   if (mlp_ratio.size() != 2) f.error("mlp_ratio", "must be two numbers: first and last block");
@@ -57,7 +62,8 @@ void DenoiserConfig::fields(core::Fields& f) {
 }
 
 std::shared_ptr<Denoiser> make_uninitialized_denoiser(const DenoiserConfig& config) {
-  if (config.kind != "microdit") core::user_error("model.kind: \"{}\" is unknown; there is: microdit", config.kind);
+  if (config.kind != "microdit")
+    core::user_error("model.kind: \"{}\" is unknown; there is: microdit", config.kind);
   check(config);
   return std::make_shared<MicroDit>(config);
 }

@@ -17,7 +17,8 @@ struct Condition {
   torch::Tensor text_BLD;  ///< text rows; a null condition is zero rows
 };
 
-/// Which patches the backbone sees: the int(T * (1 - ratio)) patches with the lowest noise (ties as stable argsort).
+/// Which patches the backbone sees: the int(T * (1 - ratio)) patches with the lowest noise (ties as stable
+/// argsort).
 struct Mask {
   double ratio = 0;
   torch::Tensor noise_BT;
@@ -42,7 +43,7 @@ class Denoiser : public torch::nn::Module {
 /// The `model:` section of a config. Zeros mean: from the data's facts.
 struct DenoiserConfig {
   std::string kind = "microdit";
-  std::int64_t input_size = 0;        ///< latent side
+  std::int64_t input_size = 0;  ///< latent side
   std::int64_t patch_size = 2;
   std::int64_t in_channels = 0;
   std::int64_t dim = 1024;

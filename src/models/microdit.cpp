@@ -26,22 +26,28 @@ torch::Tensor FinalLayer::forward(const torch::Tensor& x_BTD, const torch::Tenso
 
 MicroDit::MicroDit(const DenoiserConfig& config) : config_(config) {
   const DenoiserConfig& c = config_;
-  const std::int64_t side = c.input_size / c.patch_size, patch_width = c.patch_size * c.patch_size * c.in_channels;
+  const std::int64_t side = c.input_size / c.patch_size,
+                     patch_width = c.patch_size * c.patch_size * c.in_channels;
   pos_embed_ = register_buffer("pos_embed", nn::position_embedding(side, c.dim, c.pos_interp_scale));
   mask_token_ = register_buffer("mask_token", torch::zeros({1, 1, patch_width}));
-  x_embedder_ = register_module("x_embedder", std::make_shared<nn::PatchEmbed>(c.in_channels, c.patch_size, c.dim));
+  x_embedder_ =
+      register_module("x_embedder", std::make_shared<nn::PatchEmbed>(c.in_channels, c.patch_size, c.dim));
   t_embedder_ = register_module("t_embedder", std::make_shared<nn::TimestepEmbedder>(c.dim));
   const auto y_embedder = register_module("y_embedder", std::make_shared<torch::nn::Module>());
   y_embedder_ = y_embedder->register_module(
       "y_proj", std::make_shared<nn::EmbeddingMlp>(c.caption_channels, c.dim, c.norm_eps));
   y_preprocess_ = register_module("y_emb_preprocess",
                                   std::make_shared<TextBlock>(c.dim, c.head_dim, c.multiple_of, c.norm_eps));
-  pooled_y_ = register_module("pooled_y_emb_process", std::make_shared<nn::EmbeddingMlp>(c.dim, c.dim, c.norm_eps));
+  pooled_y_ =
+      register_module("pooled_y_emb_process", std::make_shared<nn::EmbeddingMlp>(c.dim, c.dim, c.norm_eps));
   mixer_ = add_blocks("patch_mixer", mixer_sizes(c));
   if (c.patch_mixer_dim != c.dim) {
-    map_xin_ = register_module("patch_mixer_map_xin", std::make_shared<WidthMap>(c.dim, c.patch_mixer_dim, c.norm_eps));
-    map_xout_ = register_module("patch_mixer_map_xout", std::make_shared<WidthMap>(c.patch_mixer_dim, c.dim, c.norm_eps));
-    map_y_ = register_module("patch_mixer_map_y", std::make_shared<WidthMap>(c.dim, c.patch_mixer_dim, c.norm_eps));
+    map_xin_ = register_module("patch_mixer_map_xin",
+                               std::make_shared<WidthMap>(c.dim, c.patch_mixer_dim, c.norm_eps));
+    map_xout_ = register_module("patch_mixer_map_xout",
+                                std::make_shared<WidthMap>(c.patch_mixer_dim, c.dim, c.norm_eps));
+    map_y_ = register_module("patch_mixer_map_y",
+                             std::make_shared<WidthMap>(c.dim, c.patch_mixer_dim, c.norm_eps));
   }
   blocks_ = add_blocks("blocks", backbone_sizes(c));
   final_layer_ = register_module("final_layer", std::make_shared<FinalLayer>(c.dim, patch_width, c.norm_eps));
@@ -57,39 +63,42 @@ std::vector<std::shared_ptr<MicroDitBlock>> MicroDit::add_blocks(const std::stri
   return blocks;
 }
 
-void MicroDit::initialize(std::uint64_t seed) { initialize_microdit(*this, config_, seed); }
+void MicroDit::initialize(std::uint64_t seed) {
+  initialize_microdit(*this, config_, seed);
+}
 
-void MicroDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_label, const torch::Tensor& text,
-                           const std::optional<Mask>& mask) const {
+void MicroDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_label,
+                           const torch::Tensor& text, const std::optional<Mask>& mask) const {
   const DenoiserConfig& c = config_;
   const auto is = [](const torch::Tensor& t, at::IntArrayRef shape) { return t.sizes() == shape; };
   const std::int64_t batch = x.dim() > 0 ? x.size(0) : 0;
   if (!is(x, {batch, c.in_channels, c.input_size, c.input_size})) {
-    core::user_error("x has shape {}; the model takes [B, {}, {}, {}] (in_channels, input_size)", c10::str(x.sizes()),
-                     c.in_channels, c.input_size, c.input_size);
+    core::user_error("x has shape {}; the model takes [B, {}, {}, {}] (in_channels, input_size)",
+                     c10::str(x.sizes()), c.in_channels, c.input_size, c.input_size);
   }
   if (!is(noise_label, {batch})) {
     core::user_error("the noise label has shape {} and must be [{}]", c10::str(noise_label.sizes()), batch);
   }
   if (text.dim() != 3 || text.size(0) != batch || text.size(1) < 1 || text.size(2) != c.caption_channels) {
-    core::user_error("text has shape {}; the model takes [{}, L, {}] (caption_channels)", c10::str(text.sizes()), batch,
-                     c.caption_channels);
+    core::user_error("text has shape {}; the model takes [{}, L, {}] (caption_channels)",
+                     c10::str(text.sizes()), batch, c.caption_channels);
   }
   const std::int64_t num_patches = pos_embed_.size(1);
   if (mask && !is(mask->noise_BT, {batch, num_patches})) {
-    core::user_error("mask noise has shape {} and must be [{}, {}] (one value per patch)", c10::str(mask->noise_BT.sizes()),
-                     batch, num_patches);
+    core::user_error("mask noise has shape {} and must be [{}, {}] (one value per patch)",
+                     c10::str(mask->noise_BT.sizes()), batch, num_patches);
   }
 }
 
-MicroDit::Conditioning MicroDit::condition(const torch::Tensor& noise_label_B, const torch::Tensor& text_BLD) const {
+MicroDit::Conditioning MicroDit::condition(const torch::Tensor& noise_label_B,
+                                           const torch::Tensor& text_BLD) const {
   const torch::Tensor text = y_preprocess_->forward(y_embedder_->forward(text_BLD));
   const torch::Tensor pooled = pooled_y_->forward(text.mean(1));
   return {text, nn::Modulation::activate(t_embedder_->forward(noise_label_B) + pooled)};
 }
 
-Prediction MicroDit::forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B, const Condition& condition_in,
-                             const std::optional<Mask>& mask) {
+Prediction MicroDit::forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,
+                             const Condition& condition_in, const std::optional<Mask>& mask) {
   const std::optional<Mask> active = mask && mask->ratio > 0 ? mask : std::nullopt;
   check_input(x_BCHW, noise_label_B, condition_in.text_BLD, active);
   const Conditioning cond = condition(noise_label_B, condition_in.text_BLD);

@@ -1,4 +1,5 @@
-// MicroDiT (Sehwag et al. 2024): patch mixer, deferred masking, expert-choice backbone. Names are the original's.
+// MicroDiT (Sehwag et al. 2024): patch mixer, deferred masking, expert-choice backbone. Names are the
+// original's.
 #pragma once
 
 #include <memory>
@@ -37,8 +38,8 @@ class MicroDit : public Denoiser {
  public:
   /// `config` is checked. Parameters are uninitialised, buffers filled.
   explicit MicroDit(const DenoiserConfig& config);
-  Prediction forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B, const Condition& condition,
-                     const std::optional<Mask>& mask) override;
+  Prediction forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,
+                     const Condition& condition, const std::optional<Mask>& mask) override;
   bool supports_masking() const override { return true; }
   std::int64_t patch_size() const override { return config_.patch_size; }
   void initialize(std::uint64_t seed) override;
@@ -49,9 +50,10 @@ class MicroDit : public Denoiser {
     torch::Tensor activated_BD;
   };
   Conditioning condition(const torch::Tensor& noise_label_B, const torch::Tensor& text_BLD) const;
-  void check_input(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B, const torch::Tensor& text_BLD,
-                   const std::optional<Mask>& mask) const;
-  std::vector<std::shared_ptr<MicroDitBlock>> add_blocks(const std::string& name, const std::vector<BlockSizes>& sizes);
+  void check_input(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,
+                   const torch::Tensor& text_BLD, const std::optional<Mask>& mask) const;
+  std::vector<std::shared_ptr<MicroDitBlock>> add_blocks(const std::string& name,
+                                                         const std::vector<BlockSizes>& sizes);
 
   DenoiserConfig config_;
   torch::Tensor pos_embed_, mask_token_;

@@ -16,7 +16,8 @@ std::int64_t attention_width(std::int64_t dim, double ratio, std::int64_t head_d
   return ratio == 1 ? dim : nn::round_up(truncated(dim, ratio), 2 * head_dim);
 }
 
-BlockSizes block_sizes(const DenoiserConfig& c, std::int64_t dim, double qkv_ratio, double mlp_ratio, bool experts) {
+BlockSizes block_sizes(const DenoiserConfig& c, std::int64_t dim, double qkv_ratio, double mlp_ratio,
+                       bool experts) {
   BlockSizes sizes;
   sizes.dim = dim;
   sizes.condition_dim = c.dim;
@@ -32,7 +33,9 @@ BlockSizes block_sizes(const DenoiserConfig& c, std::int64_t dim, double qkv_rat
 
 }  // namespace
 
-std::int64_t dense_hidden(std::int64_t target, std::int64_t multiple_of) { return nn::round_up(2 * target / 3, multiple_of); }
+std::int64_t dense_hidden(std::int64_t target, std::int64_t multiple_of) {
+  return nn::round_up(2 * target / 3, multiple_of);
+}
 
 std::vector<double> linspace(const std::vector<double>& ends, std::int64_t count) {
   std::vector<double> values;
@@ -49,7 +52,8 @@ std::vector<BlockSizes> mixer_sizes(const DenoiserConfig& c) {
   std::vector<BlockSizes> sizes;
   for (std::int64_t i = 0; i < c.patch_mixer_depth; ++i) {
     const bool experts = i > 0 && (i + 1) % c.experts_every_n == 0;
-    sizes.push_back(block_sizes(c, c.patch_mixer_dim, c.patch_mixer_qkv_ratio, c.patch_mixer_mlp_ratio, experts));
+    sizes.push_back(
+        block_sizes(c, c.patch_mixer_dim, c.patch_mixer_qkv_ratio, c.patch_mixer_mlp_ratio, experts));
   }
   return sizes;
 }
@@ -69,15 +73,18 @@ MicroDitBlock::MicroDitBlock(const BlockSizes& s) {
   norm1_ = register_module("norm1", std::make_shared<nn::LayerNorm>(s.dim, s.norm_eps));
   norm2_ = register_module("norm2", std::make_shared<nn::LayerNorm>(s.dim, s.norm_eps));
   norm3_ = register_module("norm3", std::make_shared<nn::LayerNorm>(s.dim, s.norm_eps));
-  attn_ = register_module("attn", std::make_shared<nn::SelfAttention>(s.dim, s.attention_width, s.head_dim, s.norm_eps));
-  cross_attn_ = register_module("cross_attn", std::make_shared<nn::CrossAttention>(s.dim, s.head_dim, s.norm_eps));
+  attn_ = register_module(
+      "attn", std::make_shared<nn::SelfAttention>(s.dim, s.attention_width, s.head_dim, s.norm_eps));
+  cross_attn_ =
+      register_module("cross_attn", std::make_shared<nn::CrossAttention>(s.dim, s.head_dim, s.norm_eps));
   if (s.num_experts > 0) {
     const nn::ExpertSizes experts{s.num_experts, s.expert_capacity, s.hidden};
     mlp_ = register_module("mlp", std::make_shared<nn::ExpertChoice>(s.dim, experts));
   } else {
     mlp_ = register_module("mlp", std::make_shared<nn::FeedForward>(s.dim, s.hidden));
   }
-  modulation_ = register_module("adaLN_modulation", std::make_shared<nn::Modulation>(s.condition_dim, s.dim, 6));
+  modulation_ =
+      register_module("adaLN_modulation", std::make_shared<nn::Modulation>(s.condition_dim, s.dim, 6));
 }
 
 torch::Tensor MicroDitBlock::forward(const torch::Tensor& x_BTD, const torch::Tensor& text_BLD,

@@ -13,7 +13,7 @@ namespace microdit::models {
 
 struct BlockSizes {
   std::int64_t dim = 0;
-  std::int64_t condition_dim = 0;    ///< width of the pooled condition
+  std::int64_t condition_dim = 0;  ///< width of the pooled condition
   std::int64_t head_dim = 0;
   std::int64_t attention_width = 0;  ///< of self-attention; cross-attention has `dim`
   std::int64_t hidden = 0;           ///< of the feed-forward layer or of each expert
@@ -22,7 +22,8 @@ struct BlockSizes {
   double norm_eps = 0;
 };
 
-/// Blocks before masking (constant ratios) and after it (ratios on a line over depth; the last block is dense).
+/// Blocks before masking (constant ratios) and after it (ratios on a line over depth; the last block is
+/// dense).
 std::vector<BlockSizes> mixer_sizes(const DenoiserConfig& config);
 std::vector<BlockSizes> backbone_sizes(const DenoiserConfig& config);
 /// numpy.linspace(ends[0], ends[1], count), to the last bit: widths are truncated products of it.
@@ -35,7 +36,8 @@ class MicroDitBlock : public torch::nn::Module {
  public:
   explicit MicroDitBlock(const BlockSizes& sizes);
   /// `activated_BD`: the pooled condition after Modulation::activate.
-  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& text_BLD, const torch::Tensor& activated_BD) const;
+  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& text_BLD,
+                        const torch::Tensor& activated_BD) const;
 
  private:
   std::shared_ptr<nn::LayerNorm> norm1_, norm2_, norm3_;

@@ -1,4 +1,5 @@
-// MicroDiT's initial weights: the original's distributions, drawn by counter so that every rank gets the same.
+// MicroDiT's initial weights: the original's distributions, drawn by counter so that every rank gets the
+// same.
 #pragma once
 
 #include "models/denoiser.h"

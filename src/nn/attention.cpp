@@ -9,7 +9,8 @@ namespace microdit::nn {
 std::int64_t num_heads_of(std::int64_t width, std::int64_t head_dim) {
   const std::int64_t heads = width / head_dim;
   if (heads == 0 || width % heads != 0) {
-    core::user_error("model: a width of {} cannot be split into heads of {} (head_dim): choose a multiple", width, head_dim);
+    core::user_error("model: a width of {} cannot be split into heads of {} (head_dim): choose a multiple",
+                     width, head_dim);
   }
   return heads;
 }

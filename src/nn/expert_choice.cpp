@@ -16,7 +16,8 @@ ExpertChoice::ExpertChoice(std::int64_t dim, const ExpertSizes& sizes) : capacit
 
 torch::Tensor ExpertChoice::forward(const torch::Tensor& x_BTD) const {
   const std::int64_t num_tokens = x_BTD.size(1), num_experts = w1_.size(0);
-  const auto taken = static_cast<std::int64_t>(capacity_ * static_cast<double>(num_tokens) / static_cast<double>(num_experts));
+  const auto taken = static_cast<std::int64_t>(capacity_ * static_cast<double>(num_tokens) /
+                                               static_cast<double>(num_experts));
   const torch::Tensor probability_BTE = at::softmax(gate_->forward_fp32(x_BTD), -1);
   const auto [best_BEK, choice_BEK] = at::topk(probability_BTE.permute({0, 2, 1}), taken, -1);
   const torch::Tensor choice_EBK = choice_BEK.transpose(0, 1).contiguous();

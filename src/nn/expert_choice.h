@@ -13,8 +13,8 @@ struct ExpertSizes {
   std::int64_t hidden = 0;  ///< width inside an expert
 };
 
-/// Every expert takes, per sample, the int(capacity * T / experts) tokens with its highest probability and adds
-/// probability * w2(gelu(w1 x)) to them.
+/// Every expert takes, per sample, the int(capacity * T / experts) tokens with its highest probability and
+/// adds probability * w2(gelu(w1 x)) to them.
 class ExpertChoice : public TokenMlp {
  public:
   ExpertChoice(std::int64_t dim, const ExpertSizes& sizes);

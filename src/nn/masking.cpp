@@ -19,8 +19,8 @@ torch::Tensor keep_tokens(const torch::Tensor& x_BTD, const torch::Tensor& ids_B
   return x_BTD.gather(1, ids_BK.unsqueeze(-1).expand({-1, -1, x_BTD.size(2)}));
 }
 
-torch::Tensor restore_tokens(const torch::Tensor& x_BKD, const torch::Tensor& ids_BK, const torch::Tensor& mask_token,
-                             std::int64_t num_tokens) {
+torch::Tensor restore_tokens(const torch::Tensor& x_BKD, const torch::Tensor& ids_BK,
+                             const torch::Tensor& mask_token, std::int64_t num_tokens) {
   const torch::Tensor dropped =
       mask_token.to(x_BKD.scalar_type()).expand({x_BKD.size(0), num_tokens, x_BKD.size(2)});
   return dropped.scatter(1, ids_BK.unsqueeze(-1).expand({-1, -1, x_BKD.size(2)}), x_BKD);

@@ -15,7 +15,7 @@ TokenChoice choose_tokens(const torch::Tensor& noise_BT, double ratio);
 /// [B, T, D] -> [B, K, D].
 torch::Tensor keep_tokens(const torch::Tensor& x_BTD, const torch::Tensor& ids_BK);
 /// [B, K, D] -> [B, T, D]; dropped places hold `mask_token` [1, 1, D].
-torch::Tensor restore_tokens(const torch::Tensor& x_BKD, const torch::Tensor& ids_BK, const torch::Tensor& mask_token,
-                             std::int64_t num_tokens);
+torch::Tensor restore_tokens(const torch::Tensor& x_BKD, const torch::Tensor& ids_BK,
+                             const torch::Tensor& mask_token, std::int64_t num_tokens);
 
 }  // namespace microdit::nn

@@ -3,7 +3,8 @@
 
 namespace microdit::nn {
 
-Modulation::Modulation(std::int64_t condition_dim, std::int64_t dim, std::int64_t num_parts) : num_parts_(num_parts) {
+Modulation::Modulation(std::int64_t condition_dim, std::int64_t dim, std::int64_t num_parts)
+    : num_parts_(num_parts) {
   linear_ = register_module("1", std::make_shared<Linear>(condition_dim, num_parts * dim, true));
 }
 

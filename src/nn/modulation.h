@@ -8,8 +8,8 @@
 
 namespace microdit::nn {
 
-/// The linear layer of adaLN, registered as "1": the original keeps it behind an activation, which callers apply once
-/// for all blocks (`activate`).
+/// The linear layer of adaLN, registered as "1": the original keeps it behind an activation, which callers
+/// apply once for all blocks (`activate`).
 class Modulation : public torch::nn::Module {
  public:
   Modulation(std::int64_t condition_dim, std::int64_t dim, std::int64_t num_parts);

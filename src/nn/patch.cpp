@@ -26,7 +26,8 @@ torch::Tensor unpatchify(const torch::Tensor& x_BTP, std::int64_t patch_size) {
       .reshape({x_BTP.size(0), channels, side * patch_size, side * patch_size});
 }
 
-PatchEmbed::PatchEmbed(std::int64_t in_channels, std::int64_t patch_size, std::int64_t dim) : patch_size_(patch_size) {
+PatchEmbed::PatchEmbed(std::int64_t in_channels, std::int64_t patch_size, std::int64_t dim)
+    : patch_size_(patch_size) {
   const auto proj = register_module("proj", std::make_shared<torch::nn::Module>());
   weight_ = proj->register_parameter("weight", torch::empty({dim, in_channels, patch_size, patch_size}));
   bias_ = proj->register_parameter("bias", torch::empty({dim}));

@@ -14,7 +14,8 @@ torch::Tensor position_embedding(std::int64_t side, std::int64_t dim, double int
       // The original's grid is fp32.
       const double position = static_cast<float>(index) / static_cast<float>(interpolation_scale);
       for (std::int64_t i = 0; i < quarter; ++i) {
-        const double angle = position / std::pow(10000.0, static_cast<double>(i) / static_cast<double>(quarter));
+        const double angle =
+            position / std::pow(10000.0, static_cast<double>(i) / static_cast<double>(quarter));
         out[i] = static_cast<float>(std::sin(angle));
         out[quarter + i] = static_cast<float>(std::cos(angle));
       }

@@ -10,7 +10,9 @@ Fp32Island::Fp32Island(torch::Device device)
   at::autocast::set_autocast_enabled(type_, false);
 }
 
-Fp32Island::~Fp32Island() { at::autocast::set_autocast_enabled(type_, was_enabled_); }
+Fp32Island::~Fp32Island() {
+  at::autocast::set_autocast_enabled(type_, was_enabled_);
+}
 
 bool takes_cpu_kernel(std::initializer_list<torch::Tensor> tensors) {
   if (at::autocast::is_autocast_enabled(torch::kCPU)) return false;

@@ -14,17 +14,22 @@ namespace microdit::nn {
 namespace {
 
 constexpr std::pair<core::DType, torch::ScalarType> kTypes[] = {
-    {core::DType::boolean, torch::kBool}, {core::DType::u8, torch::kByte},   {core::DType::i8, torch::kChar},
-    {core::DType::i16, torch::kShort},    {core::DType::u16, torch::kUInt16}, {core::DType::f16, torch::kHalf},
-    {core::DType::bf16, torch::kBFloat16}, {core::DType::i32, torch::kInt},  {core::DType::u32, torch::kUInt32},
-    {core::DType::f32, torch::kFloat},    {core::DType::f64, torch::kDouble}, {core::DType::i64, torch::kLong},
+    {core::DType::boolean, torch::kBool},  {core::DType::u8, torch::kByte},
+    {core::DType::i8, torch::kChar},       {core::DType::i16, torch::kShort},
+    {core::DType::u16, torch::kUInt16},    {core::DType::f16, torch::kHalf},
+    {core::DType::bf16, torch::kBFloat16}, {core::DType::i32, torch::kInt},
+    {core::DType::u32, torch::kUInt32},    {core::DType::f32, torch::kFloat},
+    {core::DType::f64, torch::kDouble},    {core::DType::i64, torch::kLong},
     {core::DType::u64, torch::kUInt64}};
 
-std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string shape_text(at::IntArrayRef shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 std::string joined(const std::vector<std::string>& names) {
   constexpr std::size_t kShown = 20;
-  std::vector<std::string> shown(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, names.size())));
+  std::vector<std::string> shown(names.begin(),
+                                 names.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, names.size())));
   std::string text = fmt::format("{}", fmt::join(shown, ", "));
   if (names.size() > kShown) text += fmt::format(", and {} more", names.size() - kShown);
   return text;
@@ -38,7 +43,9 @@ StateDict named_tensors(const torch::nn::Module& module) {
   return tensors;
 }
 
-core::Purpose purpose_of(std::uint32_t purpose) { return static_cast<core::Purpose>(purpose); }
+core::Purpose purpose_of(std::uint32_t purpose) {
+  return static_cast<core::Purpose>(purpose);
+}
 
 }  // namespace
 
@@ -77,7 +84,9 @@ void save_tensors(const std::filesystem::path& path, const StateDict& tensors,
   for (const auto& [name, tensor] : tensors) {
     held.push_back(tensor.detach().cpu().contiguous());
     const torch::Tensor& kept = held.back();
-    views.push_back({name, from_torch(kept.scalar_type()), kept.sizes().vec(),
+    views.push_back({name,
+                     from_torch(kept.scalar_type()),
+                     kept.sizes().vec(),
                      {static_cast<const std::byte*>(kept.data_ptr()), kept.nbytes()}});
   }
   core::write_safetensors(path, views, metadata);
@@ -91,7 +100,9 @@ StateDict state_dict(const torch::nn::Module& module) {
 
 void load_state_dict(torch::nn::Module& module, const StateDict& state, const std::string& origin,
                      const std::vector<std::string>& ignore) {
-  const auto ignored = [&](const std::string& name) { return std::find(ignore.begin(), ignore.end(), name) != ignore.end(); };
+  const auto ignored = [&](const std::string& name) {
+    return std::find(ignore.begin(), ignore.end(), name) != ignore.end();
+  };
   const StateDict own = named_tensors(module);
   std::vector<std::string> missing, extra, misshapen;
   for (const auto& [name, tensor] : own) {
@@ -100,7 +111,8 @@ void load_state_dict(torch::nn::Module& module, const StateDict& state, const st
     if (found == state.end()) {
       missing.push_back(name);
     } else if (found->second.sizes() != tensor.sizes()) {
-      misshapen.push_back(fmt::format("{} is {} and must be {}", name, shape_text(found->second.sizes()), shape_text(tensor.sizes())));
+      misshapen.push_back(fmt::format("{} is {} and must be {}", name, shape_text(found->second.sizes()),
+                                      shape_text(tensor.sizes())));
     }
   }
   for (const auto& [name, tensor] : state) {
@@ -110,7 +122,8 @@ void load_state_dict(torch::nn::Module& module, const StateDict& state, const st
     std::string message = fmt::format("{}: these weights are not of this network", origin);
     if (!missing.empty()) message += fmt::format("; missing ({}): {}", missing.size(), joined(missing));
     if (!extra.empty()) message += fmt::format("; unexpected ({}): {}", extra.size(), joined(extra));
-    if (!misshapen.empty()) message += fmt::format("; other shape ({}): {}", misshapen.size(), joined(misshapen));
+    if (!misshapen.empty())
+      message += fmt::format("; other shape ({}): {}", misshapen.size(), joined(misshapen));
     core::user_error("{}. Give the config the weights were made with.", message);
   }
   const torch::NoGradGuard no_grad;
@@ -119,16 +132,16 @@ void load_state_dict(torch::nn::Module& module, const StateDict& state, const st
   }
 }
 
-torch::Tensor counter_normal(at::IntArrayRef shape, std::uint64_t seed, std::uint32_t purpose, std::uint64_t a,
-                             std::uint64_t b) {
+torch::Tensor counter_normal(at::IntArrayRef shape, std::uint64_t seed, std::uint32_t purpose,
+                             std::uint64_t a, std::uint64_t b) {
   torch::Tensor tensor = torch::empty(shape, torch::kFloat);
   core::CounterRng(seed, purpose_of(purpose), a, b)
       .fill_normal({tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel())});
   return tensor;
 }
 
-torch::Tensor counter_uniform(at::IntArrayRef shape, std::uint64_t seed, std::uint32_t purpose, std::uint64_t a,
-                              std::uint64_t b) {
+torch::Tensor counter_uniform(at::IntArrayRef shape, std::uint64_t seed, std::uint32_t purpose,
+                              std::uint64_t a, std::uint64_t b) {
   torch::Tensor tensor = torch::empty(shape, torch::kFloat);
   core::CounterRng(seed, purpose_of(purpose), a, b)
       .fill_uniform({tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel())});

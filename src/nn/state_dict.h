@@ -26,15 +26,16 @@ void save_tensors(const std::filesystem::path& path, const StateDict& tensors,
 
 /// Parameters and persistent buffers of a module, by name.
 StateDict state_dict(const torch::nn::Module& module);
-/// Copies `state` into the module (converted to each tensor's dtype). Missing, extra and misshapen names are one
-/// UserError that lists them all with `origin`. `ignore`: names that may be missing or extra, and are not loaded.
+/// Copies `state` into the module (converted to each tensor's dtype). Missing, extra and misshapen names are
+/// one UserError that lists them all with `origin`. `ignore`: names that may be missing or extra, and are not
+/// loaded.
 void load_state_dict(torch::nn::Module& module, const StateDict& state, const std::string& origin,
                      const std::vector<std::string>& ignore = {});
 
 /// Fills an fp32 CPU tensor with counter-keyed standard normals / uniforms [0,1).
-torch::Tensor counter_normal(at::IntArrayRef shape, std::uint64_t seed, std::uint32_t purpose, std::uint64_t a,
-                             std::uint64_t b = 0);
-torch::Tensor counter_uniform(at::IntArrayRef shape, std::uint64_t seed, std::uint32_t purpose, std::uint64_t a,
-                              std::uint64_t b = 0);
+torch::Tensor counter_normal(at::IntArrayRef shape, std::uint64_t seed, std::uint32_t purpose,
+                             std::uint64_t a, std::uint64_t b = 0);
+torch::Tensor counter_uniform(at::IntArrayRef shape, std::uint64_t seed, std::uint32_t purpose,
+                              std::uint64_t a, std::uint64_t b = 0);
 
 }  // namespace microdit::nn

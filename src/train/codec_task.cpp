@@ -16,7 +16,9 @@ namespace microdit::train {
 namespace {
 
 /// [-1, 1] -> 8-bit and back to [0, 255] as floats: what a viewer sees.
-torch::Tensor to_bytes(const torch::Tensor& image) { return ((image / 2 + 0.5).clamp(0, 1) * 255).round(); }
+torch::Tensor to_bytes(const torch::Tensor& image) {
+  return ((image / 2 + 0.5).clamp(0, 1) * 255).round();
+}
 
 image::Image flipped(const image::Image& picture) {
   image::Image out(picture.height, picture.width);
@@ -28,15 +30,18 @@ image::Image flipped(const image::Image& picture) {
   return out;
 }
 
-/// A window of 0.6 to 1.25 times the picture at a random place (white around it), turned or mirrored one of 8 ways, its
-/// colours in another order, at `size`: what a picture shows no longer tells how the rest of it goes on.
+/// A window of 0.6 to 1.25 times the picture at a random place (white around it), turned or mirrored one of 8
+/// ways, its colours in another order, at `size`: what a picture shows no longer tells how the rest of it
+/// goes on.
 image::Image augmented(const image::Image& large, std::int64_t size, core::CounterRng& rng) {
   static constexpr int kOrders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
   const std::int64_t side = large.width;
   const auto window = static_cast<std::int64_t>(static_cast<float>(side) * (0.6F + 0.65F * rng.uniform()));
   const std::int64_t slack = std::abs(side - window) + side / 8;
-  const std::int64_t left = (side - window) / 2 + static_cast<std::int64_t>((rng.uniform() - 0.5F) * static_cast<float>(slack));
-  const std::int64_t top = (side - window) / 2 + static_cast<std::int64_t>((rng.uniform() - 0.5F) * static_cast<float>(slack));
+  const std::int64_t left =
+      (side - window) / 2 + static_cast<std::int64_t>((rng.uniform() - 0.5F) * static_cast<float>(slack));
+  const std::int64_t top =
+      (side - window) / 2 + static_cast<std::int64_t>((rng.uniform() - 0.5F) * static_cast<float>(slack));
   const auto& order = kOrders[rng.below(6)];
   const auto turn = rng.below(8);
   image::Image cut(window, window);
@@ -68,11 +73,14 @@ void CodecConfig::fields(core::Fields& f) {
   f.sections("data", data);
   f.field("size", size, {.min = 8, .max = 4096, .help = "picture side in pixels"});
   f.field("flip", flip, {.help = "mirror every second picture"});
-  f.field("augment", augment, {.min = 0, .max = 1, .help = "share of pictures zoomed, shifted, turned and recoloured"});
+  f.field("augment", augment,
+          {.min = 0, .max = 1, .help = "share of pictures zoomed, shifted, turned and recoloured"});
   f.field("l1", l1, {.min = 0, .help = "weight of the mean absolute error"});
   f.field("kl", kl, {.min = 0, .help = "weight of the KL divergence to N(0, 1)"});
-  f.field("sigma_data", sigma_data, {.min = 0, .exclusive_min = true, .help = "std that scaled latents shall have"});
-  f.field("picture_every_steps", picture_every_steps, {.min = 0, .help = "steps between reconstruction grids; 0 = none"});
+  f.field("sigma_data", sigma_data,
+          {.min = 0, .exclusive_min = true, .help = "std that scaled latents shall have"});
+  f.field("picture_every_steps", picture_every_steps,
+          {.min = 0, .help = "steps between reconstruction grids; 0 = none"});
   f.section("codec", codec);
   if (f.reading() && data.empty()) f.error("data", "at least one dataset is needed");
 }
@@ -83,9 +91,12 @@ std::filesystem::path samples_folder(const std::string& dataset) {
 }
 
 CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
-    : config_(config), device_(device),
-      held_out_(samples_folder(config.data.front().dataset), config.size, 1, static_cast<std::uint64_t>(config.loop.seed)),
-      mixture_({1.0}), net_(std::make_shared<encoders::Autoencoder>(config.codec)) {
+    : config_(config),
+      device_(device),
+      held_out_(samples_folder(config.data.front().dataset), config.size, 1,
+                static_cast<std::uint64_t>(config.loop.seed)),
+      mixture_({1.0}),
+      net_(std::make_shared<encoders::Autoencoder>(config.codec)) {
   std::vector<double> proportions;
   std::vector<double> sizes;
   for (const DataSource& source : config.data) {
@@ -97,7 +108,8 @@ CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
   }
   const auto unset = std::count(proportions.begin(), proportions.end(), 0.0);
   if (unset != 0 && unset != std::ssize(proportions)) {
-    core::user_error("data: some sources have a proportion and {} have none; give all of them one, or none", unset);
+    core::user_error("data: some sources have a proportion and {} have none; give all of them one, or none",
+                     unset);
   }
   mixture_ = stream::Mixture(unset != 0 ? sizes : proportions);
   if (config.size % net_->downscale() != 0) {
@@ -105,14 +117,18 @@ CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
   }
   net_->initialize(static_cast<std::uint64_t>(config.loop.seed));
   net_->to(device);
-  core::log_info("pictures: {} to train, {} held out, {} px", static_cast<std::int64_t>(std::accumulate(sizes.begin(), sizes.end(), 0.0)),
+  core::log_info("pictures: {} to train, {} held out, {} px",
+                 static_cast<std::int64_t>(std::accumulate(sizes.begin(), sizes.end(), 0.0)),
                  held_out_.num_pictures(), config.size);
 }
 
 core::Json CodecTask::facts() const {
   std::vector<std::string> datasets;
   for (const DataSource& source : config_.data) datasets.push_back(source.dataset);
-  return {{"stage", "codec"}, {"datasets", datasets}, {"size", config_.size}, {"codec", core::to_json(config_.codec)}};
+  return {{"stage", "codec"},
+          {"datasets", datasets},
+          {"size", config_.size},
+          {"codec", core::to_json(config_.codec)}};
 }
 
 void CodecTask::start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) {
@@ -141,10 +157,12 @@ image::Image CodecTask::training_picture(std::int64_t position) {
   const stream::Turn turn = mixture_.at(position);
   Source& source = sources_[turn.source];
   const std::int64_t number = source.pictures.picture_at(turn.index);
-  core::CounterRng rng(static_cast<std::uint64_t>(config_.loop.seed), core::Purpose::crop, static_cast<std::uint64_t>(position));
+  core::CounterRng rng(static_cast<std::uint64_t>(config_.loop.seed), core::Purpose::crop,
+                       static_cast<std::uint64_t>(position));
   const bool mirrored = config_.flip && rng.below(2) == 1;
-  image::Image picture = rng.uniform() < config_.augment ? augmented(source.large.picture(number), config_.size, rng)
-                                                         : source.pictures.picture(number);
+  image::Image picture = rng.uniform() < config_.augment
+                             ? augmented(source.large.picture(number), config_.size, rng)
+                             : source.pictures.picture(number);
   return mirrored ? flipped(picture) : picture;
 }
 
@@ -187,7 +205,9 @@ std::optional<image::Image> CodecTask::picture(std::int64_t step) {
   const torch::Tensor originals = pixels(held_out_, first_numbers(count));
   const torch::Tensor both = torch::cat({originals, reconstruct(originals)});
   const auto pictures = eval::to_images(to_bytes(both).to(torch::kUInt8).permute({0, 2, 3, 1}));
-  return image::grid(pictures, {}, {.columns = count, .title = fmt::format("step {}: held-out pictures and reconstructions", step)});
+  return image::grid(
+      pictures, {},
+      {.columns = count, .title = fmt::format("step {}: held-out pictures and reconstructions", step)});
 }
 
 std::pair<double, double> CodecTask::held_out_psnr() {
@@ -199,7 +219,8 @@ std::pair<double, double> CodecTask::held_out_psnr() {
     const torch::Tensor original = pixels(held_out_, {i});
     const double sum = (to_bytes(reconstruct(original)) - to_bytes(original)).square().sum().item<double>();
     squares += sum;
-    mean_db += 10 * std::log10(255.0 * 255.0 / std::max(1e-3, sum / per_picture)) / static_cast<double>(count);
+    mean_db +=
+        10 * std::log10(255.0 * 255.0 / std::max(1e-3, sum / per_picture)) / static_cast<double>(count);
   }
   const double mse = squares / (per_picture * static_cast<double>(count));
   return {10 * std::log10(255.0 * 255.0 / std::max(1e-3, mse)), mean_db};
@@ -215,7 +236,8 @@ double CodecTask::latent_std() {
   for (std::int64_t first = 0; first < count; first += 32) {
     std::vector<std::int64_t> numbers = first_numbers(std::min<std::int64_t>(32, count - first));
     for (std::int64_t& n : numbers) n += first;
-    const torch::Tensor mean = net_->encode_moments(pixels(pictures, numbers)).chunk(2, 1)[0].to(torch::kFloat64);
+    const torch::Tensor mean =
+        net_->encode_moments(pixels(pictures, numbers)).chunk(2, 1)[0].to(torch::kFloat64);
     sum += mean.sum().item<double>();
     squares += mean.square().sum().item<double>();
     values += static_cast<double>(mean.numel());
@@ -239,8 +261,8 @@ void CodecTask::finish(const std::filesystem::path& run_folder) {
   metrics["latent_std"] = std_dev;
   metrics["scaling_factor"] = net_->config().scaling_factor;
   core::write_json(run_folder / "metrics.json", metrics);
-  core::log_info("held-out PSNR {:.2f} dB at {} px ({} pictures), latent std {:.4f}, codec in {}", psnr, config_.size,
-                 held_out_.num_pictures(), std_dev, (run_folder / "codec").string());
+  core::log_info("held-out PSNR {:.2f} dB at {} px ({} pictures), latent std {:.4f}, codec in {}", psnr,
+                 config_.size, held_out_.num_pictures(), std_dev, (run_folder / "codec").string());
 }
 
 }  // namespace microdit::train

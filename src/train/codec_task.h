@@ -16,15 +16,15 @@ namespace microdit::train {
 /// train_codec: loss = MSE + l1 * L1 + kl * KL (means over elements; pixels in [-1, 1]).
 struct CodecConfig {
   LoopConfig loop;
-  /// Folders under samples/ of the data root, or paths. The first is what the codec is for: its held-out pictures are
-  /// measured and its latents set the scaling factor; the others only widen the training.
+  /// Folders under samples/ of the data root, or paths. The first is what the codec is for: its held-out
+  /// pictures are measured and its latents set the scaling factor; the others only widen the training.
   std::vector<DataSource> data;
-  std::int64_t size = 64;        ///< picture side in pixels
-  bool flip = true;              ///< mirror every second picture (by counter)
-  double augment = 0;            ///< share of pictures that are zoomed, shifted, turned and recoloured
+  std::int64_t size = 64;  ///< picture side in pixels
+  bool flip = true;        ///< mirror every second picture (by counter)
+  double augment = 0;      ///< share of pictures that are zoomed, shifted, turned and recoloured
   double l1 = 0.5;
   double kl = 1e-4;
-  double sigma_data = 0.5;       ///< scaling_factor = sigma_data / std of the training latents
+  double sigma_data = 0.5;  ///< scaling_factor = sigma_data / std of the training latents
   std::int64_t picture_every_steps = 0;
   encoders::AutoencoderConfig codec;
   void fields(core::Fields& f);
@@ -41,7 +41,8 @@ class CodecTask : public TrainTask {
   torch::Tensor loss(const Slice& slice) override;
   /// Held-out originals above their reconstructions.
   std::optional<image::Image> picture(std::int64_t step) override;
-  /// Measures the latents' std (scaling factor) and the held-out PSNR; writes run/codec/ and run/metrics.json.
+  /// Measures the latents' std (scaling factor) and the held-out PSNR; writes run/codec/ and
+  /// run/metrics.json.
   void finish(const std::filesystem::path& run_folder) override;
   double waited_s() const override { return 0; }
 

@@ -11,7 +11,8 @@ namespace {
 
 std::unique_ptr<stream::LatentStream> open_stream(const TrainConfig& config) {
   stream::StreamConfig s;
-  for (const DataSource& source : config.data) s.sources.push_back({latents_folder(source.dataset), source.proportion});
+  for (const DataSource& source : config.data)
+    s.sources.push_back({latents_folder(source.dataset), source.proportion});
   s.size = config.size;
   s.caption_sources = config.captions;
   s.caption_drop = config.caption_drop;
@@ -23,7 +24,8 @@ std::unique_ptr<stream::LatentStream> open_stream(const TrainConfig& config) {
 /// Takes a shape from the data; a config that states another one is an error.
 void complete(std::int64_t& value, std::int64_t from_data, const char* key) {
   if (value != 0 && value != from_data) {
-    core::user_error("model.{}: the config says {}, the latents' manifest says {}; leave the key out", key, value, from_data);
+    core::user_error("model.{}: the config says {}, the latents' manifest says {}; leave the key out", key,
+                     value, from_data);
   }
   value = from_data;
 }
@@ -47,7 +49,8 @@ core::Json run_facts(const TrainConfig& config, const stream::StreamFacts& data)
   facts["codec"] = data.facts.at("codec");
   facts["text_encoder"] = data.facts.at("text_encoder");
   // The caption sources it trains on, the first first.
-  facts["captions"] = config.captions.empty() ? data.facts.at("caption_sources") : core::Json(config.captions);
+  facts["captions"] =
+      config.captions.empty() ? data.facts.at("caption_sources") : core::Json(config.captions);
   core::Json datasets = core::Json::array();
   for (const DataSource& source : config.data) datasets.push_back(source.dataset);
   facts["datasets"] = datasets;
@@ -56,7 +59,8 @@ core::Json run_facts(const TrainConfig& config, const stream::StreamFacts& data)
   return facts;
 }
 
-torch::Tensor from_half(const std::vector<std::uint16_t>& values, std::int64_t first_row, at::IntArrayRef shape) {
+torch::Tensor from_half(const std::vector<std::uint16_t>& values, std::int64_t first_row,
+                        at::IntArrayRef shape) {
   std::int64_t row = 1;
   for (std::size_t i = 1; i < shape.size(); ++i) row *= shape[i];
   auto* data = const_cast<std::uint16_t*>(values.data()) + first_row * row;
@@ -71,11 +75,14 @@ std::filesystem::path latents_folder(const std::string& dataset) {
 }
 
 DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device)
-    : stream_(open_stream(config)), config_(complete_model(config, stream_->facts())), device_(device),
+    : stream_(open_stream(config)),
+      config_(complete_model(config, stream_->facts())),
+      device_(device),
       objective_(config.objective) {
   model_ = models::make_denoiser(config.model, static_cast<std::uint64_t>(config.loop.seed));
   if (config.mask_ratio > 0 && !model_->supports_masking()) {
-    core::user_error("mask_ratio={}: model.kind={} cannot be masked; set mask_ratio=0", config.mask_ratio, config.model.kind);
+    core::user_error("mask_ratio={}: model.kind={} cannot be masked; set mask_ratio=0", config.mask_ratio,
+                     config.model.kind);
   }
   model_->to(device);
   model_->train();
@@ -88,7 +95,9 @@ void DenoiserTask::start(std::int64_t completed, std::int64_t offset, std::int64
   stream_->start(completed * batch + offset, rows, batch);
 }
 
-void DenoiserTask::next_batch() { batch_ = stream_->next(); }
+void DenoiserTask::next_batch() {
+  batch_ = stream_->next();
+}
 
 diffusion::NoiseDraw DenoiserTask::draw(const Slice& slice) const {
   const auto& facts = stream_->facts();
@@ -101,7 +110,8 @@ diffusion::NoiseDraw DenoiserTask::draw(const Slice& slice) const {
   if (config_.mask_ratio > 0) out.mask_noise_BT = torch::empty({slice.count, tokens});
   const auto seed = static_cast<std::uint64_t>(config_.loop.seed);
   for (std::int64_t i = 0; i < slice.count; ++i) {
-    const auto position = static_cast<std::uint64_t>(batch_.position[static_cast<std::size_t>(slice.first + i)]);
+    const auto position =
+        static_cast<std::uint64_t>(batch_.position[static_cast<std::size_t>(slice.first + i)]);
     out.time_normal_B.data_ptr<float>()[i] = core::CounterRng(seed, core::Purpose::time, position).normal();
     core::CounterRng(seed, core::Purpose::noise, position)
         .fill_normal({out.noise_BCHW.data_ptr<float>() + i * pixels, static_cast<std::size_t>(pixels)});
@@ -122,8 +132,10 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
                                      {slice.count, facts.channels, facts.latent_size, facts.latent_size})
                                .to(device_, torch::kFloat32);
   const torch::Tensor text =
-      from_half(batch_.text, slice.first, {slice.count, facts.text_length, facts.text_width}).to(device_, torch::kFloat32);
-  return objective_.loss(eval::denoise_fn(*model_), x0, text, draw(slice), config_.mask_ratio, model_->patch_size());
+      from_half(batch_.text, slice.first, {slice.count, facts.text_length, facts.text_width})
+          .to(device_, torch::kFloat32);
+  return objective_.loss(eval::denoise_fn(*model_), x0, text, draw(slice), config_.mask_ratio,
+                         model_->patch_size());
 }
 
 std::optional<image::Image> DenoiserTask::picture(std::int64_t step) {
@@ -134,7 +146,8 @@ std::optional<image::Image> DenoiserTask::picture(std::int64_t step) {
   sampler.steps = s.steps;
   sampler.guidance = s.guidance;
   std::vector<std::uint64_t> seeds(s.prompts.size());
-  for (std::size_t i = 0; i < seeds.size(); ++i) seeds[i] = core::derive_seed(static_cast<std::uint64_t>(config_.loop.seed), i);
+  for (std::size_t i = 0; i < seeds.size(); ++i)
+    seeds[i] = core::derive_seed(static_cast<std::uint64_t>(config_.loop.seed), i);
   model_->eval();
   const auto pictures = painter_->decode(painter_->latents(*model_, objective_, s.prompts, seeds, sampler));
   model_->train();

@@ -15,8 +15,8 @@ namespace microdit::train {
 
 class DenoiserTask : public TrainTask {
  public:
-  /// Opens the streams, completes `config.model` from their facts (UserError where the config states another value),
-  /// builds the network.
+  /// Opens the streams, completes `config.model` from their facts (UserError where the config states another
+  /// value), builds the network.
   DenoiserTask(TrainConfig& config, torch::Device device);
 
   torch::nn::Module& module() override { return *model_; }

@@ -8,7 +8,9 @@ namespace {
 
 constexpr std::int64_t kLine = 16;  // floats in a cache line
 
-std::int64_t round_up(std::int64_t value, std::int64_t unit) { return (value + unit - 1) / unit * unit; }
+std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
 
 }  // namespace
 

@@ -42,17 +42,25 @@ std::string duration_text(double seconds) {
   return fmt::format("{} s", s);
 }
 
-Metrics::Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t total_steps, std::int64_t batch_size,
-                 std::int64_t log_every_steps)
-    : first_step_(resumed_step), total_steps_(total_steps), batch_size_(batch_size), log_every_(log_every_steps),
-      events_(run.tensorboard(), resumed_step), start_(std::chrono::steady_clock::now()), last_line_(start_),
+Metrics::Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t total_steps,
+                 std::int64_t batch_size, std::int64_t log_every_steps)
+    : first_step_(resumed_step),
+      total_steps_(total_steps),
+      batch_size_(batch_size),
+      log_every_(log_every_steps),
+      events_(run.tensorboard(), resumed_step),
+      start_(std::chrono::steady_clock::now()),
+      last_line_(start_),
       last_line_step_(resumed_step) {
   cut_back(run.metrics(), resumed_step);
   file_ = std::fopen(run.metrics().c_str(), "ab");
-  if (file_ == nullptr) core::system_error("{}: cannot be written: {}", run.metrics().string(), std::strerror(errno));
+  if (file_ == nullptr)
+    core::system_error("{}: cannot be written: {}", run.metrics().string(), std::strerror(errno));
 }
 
-Metrics::~Metrics() { std::fclose(file_); }
+Metrics::~Metrics() {
+  std::fclose(file_);
+}
 
 double Metrics::elapsed_s() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
@@ -90,9 +98,11 @@ void Metrics::progress(const StepMetrics& m) {
   const double seconds = std::chrono::duration<double>(now - last_line_).count();
   const double rate = static_cast<double>((m.step - last_line_step_) * batch_size_) / std::max(1e-9, seconds);
   window_rate_ = window_rate_ == 0 ? rate : 0.7 * window_rate_ + 0.3 * rate;
-  const double left_s = static_cast<double>((total_steps_ - m.step) * batch_size_) / std::max(1e-9, window_rate_);
-  core::log_info("step {}/{} ({:.0f} %)  loss {:.4f}  lr {:.2e}  grad {:.3f}  {:.1f} images/s  {} left{}", m.step,
-                 total_steps_, 100.0 * static_cast<double>(m.step) / static_cast<double>(total_steps_), m.loss, m.lr,
+  const double left_s =
+      static_cast<double>((total_steps_ - m.step) * batch_size_) / std::max(1e-9, window_rate_);
+  core::log_info("step {}/{} ({:.0f} %)  loss {:.4f}  lr {:.2e}  grad {:.3f}  {:.1f} images/s  {} left{}",
+                 m.step, total_steps_,
+                 100.0 * static_cast<double>(m.step) / static_cast<double>(total_steps_), m.loss, m.lr,
                  m.grad_norm, rate, duration_text(left_s), m.skipped ? "  SKIPPED (not finite)" : "");
   last_line_ = now;
   last_line_step_ = m.step;

@@ -28,8 +28,8 @@ class Metrics {
           std::int64_t log_every_steps);
   ~Metrics();
   void step(const StepMetrics& metrics);
-  void picture(const std::string& tag, std::int64_t step, const std::filesystem::path& png_file, std::int64_t height,
-               std::int64_t width);
+  void picture(const std::string& tag, std::int64_t step, const std::filesystem::path& png_file,
+               std::int64_t height, std::int64_t width);
   /// Makes what was logged so far durable; called before a checkpoint is published.
   void sync();
 

@@ -12,8 +12,8 @@
 
 namespace microdit::train {
 
-PictureSource::PictureSource(const std::filesystem::path& folder, std::int64_t size, int split, std::uint64_t seed,
-                             std::size_t cache_bytes)
+PictureSource::PictureSource(const std::filesystem::path& folder, std::int64_t size, int split,
+                             std::uint64_t seed, std::size_t cache_bytes)
     : size_(size), seed_(seed), room_(cache_bytes) {
   for (const store::ShardEntry& entry : store::Manifest::read(folder).shards()) {
     shards_.emplace_back(folder / entry.file);
@@ -25,13 +25,15 @@ PictureSource::PictureSource(const std::filesystem::path& folder, std::int64_t s
     const auto found = store::hash_samples(shard, layout);
     for (std::size_t row = 0; row < splits.size(); ++row) {
       if (stored[row] != found[row]) {
-        core::user_error("{}: sample {} is damaged (its checksum differs); run `doctor verify {}` and make the shard anew",
-                         shard.path().string(), row, folder.string());
+        core::user_error(
+            "{}: sample {} is damaged (its checksum differs); run `doctor verify {}` and make the shard anew",
+            shard.path().string(), row, folder.string());
       }
       if (splits[row] == split) places_.push_back({shards_.size() - 1, static_cast<std::int64_t>(row)});
     }
   }
-  if (places_.empty()) core::user_error("{}: no pictures in split {}", folder.string(), split == 0 ? "train" : "held_out");
+  if (places_.empty())
+    core::user_error("{}: no pictures in split {}", folder.string(), split == 0 ? "train" : "held_out");
   cache_.resize(places_.size());
 }
 

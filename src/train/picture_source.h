@@ -1,4 +1,5 @@
-// Pictures of a samples folder, decoded at one size, in an order that is a function of (seed, epoch, position).
+// Pictures of a samples folder, decoded at one size, in an order that is a function of (seed, epoch,
+// position).
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@ namespace microdit::train {
 
 class PictureSource {
  public:
-  /// `split`: 0 train, 1 held out. Pictures are kept decoded up to `cache_bytes`; beyond that they are decoded anew each time.
-  /// UserError: incomplete folder, no pictures in the split.
+  /// `split`: 0 train, 1 held out. Pictures are kept decoded up to `cache_bytes`; beyond that they are
+  /// decoded anew each time. UserError: incomplete folder, no pictures in the split.
   PictureSource(const std::filesystem::path& folder, std::int64_t size, int split, std::uint64_t seed,
                 std::size_t cache_bytes = std::size_t{2} << 30);
 

@@ -35,18 +35,22 @@ std::string base64(const std::string& bytes) {
 std::string escaped(const std::string& text) {
   std::string out;
   for (const char c : text) {
-    if (c == '&') out += "&amp;";
-    else if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else out.push_back(c);
+    if (c == '&')
+      out += "&amp;";
+    else if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else
+      out.push_back(c);
   }
   return out;
 }
 
 std::string picture(const fs::path& file, const std::string& caption) {
   if (!fs::exists(file)) return "";
-  return "<figure><img alt=\"" + escaped(caption) + "\" src=\"data:image/png;base64," + base64(core::read_text(file)) +
-         "\"><figcaption>" + escaped(caption) + "</figcaption></figure>\n";
+  return "<figure><img alt=\"" + escaped(caption) + "\" src=\"data:image/png;base64," +
+         base64(core::read_text(file)) + "\"><figcaption>" + escaped(caption) + "</figcaption></figure>\n";
 }
 
 struct Curve {
@@ -99,32 +103,37 @@ void write_report(const RunFolder& run) {
   const Curve curve = read_curve(run.metrics());
   const fs::path loss_png = run.path() / "loss.png";
   if (!curve.raw.x.empty()) {
-    const image::Image plot =
-        image::plot({curve.raw, curve.smooth},
-                    {.title = run.path().filename().string(), .x_label = "step", .y_label = "loss", .log_y = true});
+    const image::Image plot = image::plot(
+        {curve.raw, curve.smooth},
+        {.title = run.path().filename().string(), .x_label = "step", .y_label = "loss", .log_y = true});
     const auto png = image::encode_png(plot);
     core::atomic_write(loss_png, png);
   }
   std::string html =
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + escaped(run.path().filename().string()) +
-      "</title>\n<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" +
+      escaped(run.path().filename().string()) +
+      "</title>\n<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 "
+      "1rem;color:#222}"
       "img{max-width:100%;border:1px solid #ddd}figure{margin:1rem 0}figcaption{color:#666;font-size:.85rem}"
       "pre{background:#f6f6f6;padding:1rem;overflow:auto;font-size:.8rem}</style></head><body>\n<h1>" +
       escaped(run.path().filename().string()) + "</h1>\n";
   html += picture(run.path() / "images" / "grid.png", "Generated pictures");
   if (!curve.raw.x.empty()) {
-    html += fmt::format("<p>{} steps, {:.0f} images/s.</p>\n", static_cast<std::int64_t>(curve.raw.x.back()), curve.rate);
+    html += fmt::format("<p>{} steps, {:.0f} images/s.</p>\n", static_cast<std::int64_t>(curve.raw.x.back()),
+                        curve.rate);
   }
   html += picture(loss_png, "Training loss");
   html += numbers(run.path() / "metrics.json");
-  for (const fs::path& file : sorted_pictures(run.path() / "evaluation")) html += picture(file, file.stem().string());
+  for (const fs::path& file : sorted_pictures(run.path() / "evaluation"))
+    html += picture(file, file.stem().string());
   // The first pictures and the last few show the learning; a long run keeps the rest in samples/.
   const auto grids = sorted_pictures(run.samples());
   if (!grids.empty()) html += "<h2>While training</h2>\n";
   for (std::size_t i = 0; i < grids.size(); ++i) {
     if (i < 2 || i + 4 >= grids.size()) html += picture(grids[i], grids[i].stem().string());
   }
-  if (fs::exists(run.config())) html += "<h2>Settings</h2>\n<pre>" + escaped(core::read_text(run.config())) + "</pre>\n";
+  if (fs::exists(run.config()))
+    html += "<h2>Settings</h2>\n<pre>" + escaped(core::read_text(run.config())) + "</pre>\n";
   html += "</body></html>\n";
   core::atomic_write(run.report(), html);
 }

@@ -59,9 +59,10 @@ void RunFolder::open(const Json& settings, const std::string& config_yaml, const
       }
     }
     if (!differing.empty()) {
-      error = fmt::format("{}: the run was started with other settings:\n  {}\nChange them back, or give the run "
-                          "another name (name=...), or remove the folder.",
-                          path_.string(), fmt::join(differing, "\n  "));
+      error = fmt::format(
+          "{}: the run was started with other settings:\n  {}\nChange them back, or give the run "
+          "another name (name=...), or remove the folder.",
+          path_.string(), fmt::join(differing, "\n  "));
     } else {
       std::filesystem::create_directories(samples());
       std::filesystem::create_directories(checkpoints());

@@ -23,9 +23,10 @@ class RunFolder {
   std::filesystem::path tensorboard() const { return path_ / "tensorboard"; }
   std::filesystem::path report() const { return path_ / "report.html"; }
 
-  /// First start: creates the folder and writes config.yaml, settings.json and facts.json. Later starts: UserError when a
-  /// setting outside `harmless` (dotted prefixes) or a fact differs from the first start's, naming key, old and new value;
-  /// config.yaml then takes the new harmless settings. Rank 0 works, all ranks see its error.
+  /// First start: creates the folder and writes config.yaml, settings.json and facts.json. Later starts:
+  /// UserError when a setting outside `harmless` (dotted prefixes) or a fact differs from the first start's,
+  /// naming key, old and new value; config.yaml then takes the new harmless settings. Rank 0 works, all ranks
+  /// see its error.
   void open(const core::Json& settings, const std::string& config_yaml, const core::Json& facts,
             const std::vector<std::string>& harmless, dist::Communicator& comm) const;
 

@@ -7,7 +7,8 @@
 
 namespace microdit::train {
 
-double learning_rate(const OptimizerConfig& optimizer, const ScheduleConfig& schedule, std::int64_t completed) {
+double learning_rate(const OptimizerConfig& optimizer, const ScheduleConfig& schedule,
+                     std::int64_t completed) {
   const auto t = static_cast<double>(completed);
   const auto warmup = static_cast<double>(schedule.warmup_steps);
   if (t < warmup) return optimizer.lr * t / warmup;

@@ -7,9 +7,11 @@
 
 namespace microdit::train {
 
-/// Learning rate for the step that follows `completed` steps (0-based): linear warm-up completed / warmup_steps, then
-/// constant, or down to final_factor * lr at decay_steps (cosine or linear) and constant after it. Composer's rule.
-double learning_rate(const OptimizerConfig& optimizer, const ScheduleConfig& schedule, std::int64_t completed);
+/// Learning rate for the step that follows `completed` steps (0-based): linear warm-up completed /
+/// warmup_steps, then constant, or down to final_factor * lr at decay_steps (cosine or linear) and constant
+/// after it. Composer's rule.
+double learning_rate(const OptimizerConfig& optimizer, const ScheduleConfig& schedule,
+                     std::int64_t completed);
 
 /// EMA decay of the update that ends step `step` (1-based).
 double ema_decay(const EmaConfig& ema, std::int64_t step);

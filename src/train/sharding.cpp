@@ -15,13 +15,15 @@ dist::FloatBuffer buffer(const torch::Tensor& tensor, std::int64_t offset, std::
 }
 
 double sum_of_squares(const torch::Tensor& values, std::int64_t offset, std::int64_t count) {
-  if (values.is_cuda()) return values.narrow(0, offset, count).to(torch::kFloat64).square().sum().item<double>();
+  if (values.is_cuda())
+    return values.narrow(0, offset, count).to(torch::kFloat64).square().sum().item<double>();
   return nn::sum_of_squares_cpu(values.data_ptr<float>() + offset, count);
 }
 
 }  // namespace
 
-ShardedOptimizer::ShardedOptimizer(FlatParameters& flat, dist::Communicator& comm, bool shard_state, bool with_ema)
+ShardedOptimizer::ShardedOptimizer(FlatParameters& flat, dist::Communicator& comm, bool shard_state,
+                                   bool with_ema)
     : flat_(flat), comm_(comm), shard_state_(shard_state) {
   std::int64_t state_count = 0;
   std::int64_t largest = 0;
@@ -46,7 +48,9 @@ ShardedOptimizer::Piece ShardedOptimizer::own_piece(const Bucket& bucket) const 
   return {bucket.offset + comm_.rank() * count, 0, count};
 }
 
-void* ShardedOptimizer::stream() const { return nullptr; }
+void* ShardedOptimizer::stream() const {
+  return nullptr;
+}
 
 double ShardedOptimizer::reduce_gradients() {
   torch::Tensor& gradients = flat_.gradients();
@@ -91,7 +95,8 @@ void ShardedOptimizer::update(const nn::AdamWStep& step) {
 void ShardedOptimizer::reset_ema() {
   torch::NoGradGuard no_grad;
   for (const Piece& held : held_) {
-    ema_.narrow(0, held.state_offset, held.count).copy_(flat_.weights().narrow(0, held.flat_offset, held.count));
+    ema_.narrow(0, held.state_offset, held.count)
+        .copy_(flat_.weights().narrow(0, held.flat_offset, held.count));
   }
 }
 
@@ -109,10 +114,12 @@ void ShardedOptimizer::gather(torch::Tensor& flat_values, const torch::Tensor& s
 
 std::vector<checkpoint::Part> ShardedOptimizer::parts() const {
   // One host copy per tensor kind; the writer then works from parts of it.
-  std::vector<std::pair<std::string, torch::Tensor>> kinds = {{"exp_avg", exp_avg_}, {"exp_avg_sq", exp_avg_sq_}};
+  std::vector<std::pair<std::string, torch::Tensor>> kinds = {{"exp_avg", exp_avg_},
+                                                              {"exp_avg_sq", exp_avg_sq_}};
   if (ema_.defined()) kinds.emplace_back("ema", ema_);
   std::vector<checkpoint::Part> parts;
-  const auto add = [&](const std::string& kind, const torch::Tensor& values, std::size_t piece, bool is_state) {
+  const auto add = [&](const std::string& kind, const torch::Tensor& values, std::size_t piece,
+                       bool is_state) {
     const Piece& own = own_[piece];
     const std::int64_t shift = is_state ? held_[piece].state_offset - held_[piece].flat_offset : 0;
     for (const Placement& place : flat_.placements()) {
@@ -134,7 +141,8 @@ std::vector<checkpoint::Part> ShardedOptimizer::parts() const {
   return parts;
 }
 
-void ShardedOptimizer::copy_in(const checkpoint::Reader& reader, const std::string& kind, torch::Tensor& state) {
+void ShardedOptimizer::copy_in(const checkpoint::Reader& reader, const std::string& kind,
+                               torch::Tensor& state) {
   torch::Tensor host = torch::zeros({state.numel()}, torch::kFloat32);
   for (const Piece& held : held_) {
     for (const Placement& place : flat_.placements()) {
@@ -142,7 +150,8 @@ void ShardedOptimizer::copy_in(const checkpoint::Reader& reader, const std::stri
       const std::int64_t end = std::min(place.offset + place.count, held.flat_offset + held.count);
       if (begin >= end) continue;
       float* out = host.data_ptr<float>() + held.state_offset + begin - held.flat_offset;
-      reader.read(kind + "/" + place.name, begin - place.offset, {out, static_cast<std::size_t>(end - begin)});
+      reader.read(kind + "/" + place.name, begin - place.offset,
+                  {out, static_cast<std::size_t>(end - begin)});
     }
   }
   state.copy_(host);
@@ -155,11 +164,13 @@ void ShardedOptimizer::load(const checkpoint::Reader& reader, const Load& what) 
     const std::string name = what.weights + "/" + place.name;
     const auto found = reader.tensors().find(name);
     if (found == reader.tensors().end()) {
-      core::user_error("{}: holds no {}; it is a checkpoint of another model", reader.folder().string(), name);
+      core::user_error("{}: holds no {}; it is a checkpoint of another model", reader.folder().string(),
+                       name);
     }
     if (found->second != place.shape) {
       core::user_error("{}: {} has shape [{}], this model needs [{}]; it is a checkpoint of another model",
-                       reader.folder().string(), name, fmt::join(found->second, ", "), fmt::join(place.shape, ", "));
+                       reader.folder().string(), name, fmt::join(found->second, ", "),
+                       fmt::join(place.shape, ", "));
     }
     reader.read(name, 0, {host.data_ptr<float>() + place.offset, static_cast<std::size_t>(place.count)});
   }

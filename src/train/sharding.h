@@ -1,5 +1,6 @@
-// Who holds which piece of the optimizer, and the collectives of a step. `none`: every rank holds all; `grad_op`: each
-// rank holds 1/R of master weights, moments and average. Both do the same arithmetic in the same order: same bits.
+// Who holds which piece of the optimizer, and the collectives of a step. `none`: every rank holds all;
+// `grad_op`: each rank holds 1/R of master weights, moments and average. Both do the same arithmetic in the
+// same order: same bits.
 #pragma once
 
 #include <torch/torch.h>
@@ -19,7 +20,8 @@ class ShardedOptimizer {
  public:
   ShardedOptimizer(FlatParameters& flat, dist::Communicator& comm, bool shard_state, bool with_ema);
 
-  /// Sums gradients over ranks (reduce-scatter, in rank order). Returns this rank's share of the squared norm.
+  /// Sums gradients over ranks (reduce-scatter, in rank order). Returns this rank's share of the squared
+  /// norm.
   double reduce_gradients();
   /// Clip scale, AdamW and average over the held state, then the new weights on every rank.
   void update(const nn::AdamWStep& step);

@@ -1,4 +1,5 @@
-// Encoding of TensorBoard events. Field numbers: tensorflow/core/util/event.proto and framework/summary.proto.
+// Encoding of TensorBoard events. Field numbers: tensorflow/core/util/event.proto and
+// framework/summary.proto.
 #include "train/tensorboard.h"
 
 #include <array>
@@ -38,9 +39,15 @@ std::string varint(std::uint64_t value) {
 }
 
 // Protobuf wire types: 0 varint, 1 fixed 64, 2 length-delimited, 5 fixed 32.
-std::string key(int field, int wire) { return varint(static_cast<std::uint64_t>(field) << 3 | wire); }
-std::string number(int field, std::int64_t value) { return key(field, 0) + varint(static_cast<std::uint64_t>(value)); }
-std::string bytes(int field, std::string_view value) { return key(field, 2) + varint(value.size()) + std::string(value); }
+std::string key(int field, int wire) {
+  return varint(static_cast<std::uint64_t>(field) << 3 | wire);
+}
+std::string number(int field, std::int64_t value) {
+  return key(field, 0) + varint(static_cast<std::uint64_t>(value));
+}
+std::string bytes(int field, std::string_view value) {
+  return key(field, 2) + varint(value.size()) + std::string(value);
+}
 
 double now_s() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -63,15 +70,17 @@ std::uint32_t masked_crc32c(std::string_view text) {
 
 EventFile::EventFile(const std::filesystem::path& folder, std::int64_t first_step) {
   std::filesystem::create_directories(folder);
-  const auto path = folder / fmt::format("events.out.tfevents.{:010d}.microdit.{}", static_cast<std::int64_t>(now_s()),
-                                         first_step);
+  const auto path = folder / fmt::format("events.out.tfevents.{:010d}.microdit.{}",
+                                         static_cast<std::int64_t>(now_s()), first_step);
   file_ = std::fopen(path.c_str(), "wb");
   if (file_ == nullptr) core::system_error("{}: cannot be written: {}", path.string(), std::strerror(errno));
   record(key(1, 1) + little_endian(now_s()) + bytes(3, "brain.Event:2"));
   flush();
 }
 
-EventFile::~EventFile() { std::fclose(file_); }
+EventFile::~EventFile() {
+  std::fclose(file_);
+}
 
 void EventFile::scalar(const std::string& tag, std::int64_t step, float value) {
   record(event(step, bytes(1, tag) + key(2, 5) + little_endian(value)));
@@ -90,7 +99,8 @@ void EventFile::flush() {
 
 void EventFile::record(const std::string& payload) {
   const std::string length = little_endian(static_cast<std::uint64_t>(payload.size()));
-  const std::string framed = length + little_endian(masked_crc32c(length)) + payload + little_endian(masked_crc32c(payload));
+  const std::string framed =
+      length + little_endian(masked_crc32c(length)) + payload + little_endian(masked_crc32c(payload));
   if (std::fwrite(framed.data(), 1, framed.size(), file_) != framed.size()) {
     core::system_error("tensorboard events: {}", std::strerror(errno));
   }

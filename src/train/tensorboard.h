@@ -11,8 +11,8 @@ namespace microdit::train {
 
 class EventFile {
  public:
-  /// Opens a new file in `folder` (TensorBoard merges the files of one folder). `first_step`: part of the name, so that
-  /// lives of one run do not collide.
+  /// Opens a new file in `folder` (TensorBoard merges the files of one folder). `first_step`: part of the
+  /// name, so that lives of one run do not collide.
   EventFile(const std::filesystem::path& folder, std::int64_t first_step);
   ~EventFile();
   EventFile(const EventFile&) = delete;

@@ -5,7 +5,8 @@ namespace microdit::train {
 
 void OptimizerConfig::fields(core::Fields& f) {
   f.field("lr", lr, {.min = 0, .max = 1, .help = "peak learning rate"});
-  f.field("weight_decay", weight_decay, {.min = 0, .max = 1, .help = "decoupled weight decay, on every parameter"});
+  f.field("weight_decay", weight_decay,
+          {.min = 0, .max = 1, .help = "decoupled weight decay, on every parameter"});
   f.field("betas", betas, {.min = 0, .max = 1, .help = "AdamW moment decays"});
   f.field("eps", eps, {.min = 0, .exclusive_min = true, .help = "AdamW epsilon"});
   f.field("clip_norm", clip_norm, {.min = 0, .help = "clip the gradient norm to this; 0 = off"});
@@ -13,7 +14,8 @@ void OptimizerConfig::fields(core::Fields& f) {
 }
 
 void ScheduleConfig::fields(core::Fields& f) {
-  f.field("kind", kind, {.choices = {"constant", "cosine", "linear"}, .help = "learning rate after the warm-up"});
+  f.field("kind", kind,
+          {.choices = {"constant", "cosine", "linear"}, .help = "learning rate after the warm-up"});
   f.field("warmup_steps", warmup_steps, {.min = 0, .help = "linear warm-up, in steps"});
   f.field("final_factor", final_factor, {.min = 0, .max = 1, .help = "of lr, at decay_steps"});
   f.field("decay_steps", decay_steps, {.min = 0, .help = "0 = the run's steps at its first start"});
@@ -21,7 +23,8 @@ void ScheduleConfig::fields(core::Fields& f) {
 
 void EmaConfig::fields(core::Fields& f) {
   f.field("decay", decay, {.min = 0, .max = 1, .help = "of the weight average; 0 = none"});
-  f.field("warmup", warmup, {.min = 0, .help = "decay of update i is min(decay, i / (i + warmup)); 0 = plain"});
+  f.field("warmup", warmup,
+          {.min = 0, .help = "decay of update i is min(decay, i / (i + warmup)); 0 = plain"});
   f.field("start_step", start_step, {.min = 0, .help = "until then the average equals the weights"});
 }
 
@@ -36,13 +39,16 @@ void SamplingConfig::fields(core::Fields& f) {
   f.field("every_steps", every_steps, {.min = 0, .help = "steps between sample grids; 0 = none"});
   f.field("prompts", prompts, {.help = "what the grids show"});
   f.field("steps", steps, {.min = 2, .max = 10000, .help = "sampler steps of the grids"});
-  f.field("guidance", guidance, {.min = 0, .help = "classifier-free guidance of the grids"});
+  f.field("guidance", guidance,
+          {.min = 1, .help = "classifier-free guidance of the grids, generate and evaluate; 1 = none"});
 }
 
 void InitConfig::fields(core::Fields& f) {
-  f.field("from", from, {.help = "run folder, checkpoint folder or safetensors file; empty = drawn from the seed"});
+  f.field("from", from,
+          {.help = "run folder, checkpoint folder or safetensors file; empty = drawn from the seed"});
   f.field("weights", weights, {.choices = {"raw", "ema"}, .help = "which of its weights"});
-  f.field("load", load, {.choices = {"weights", "weights+optimizer", "all"}, .help = "all: also EMA and step count"});
+  f.field("load", load,
+          {.choices = {"weights", "weights+optimizer", "all"}, .help = "all: also EMA and step count"});
 }
 
 void LoopConfig::fields(core::Fields& f) {
@@ -50,27 +56,34 @@ void LoopConfig::fields(core::Fields& f) {
   f.field("runs", runs, {.help = "folder of runs"});
   f.field("steps", steps, {.min = 1, .max = 1e9, .help = "optimizer steps in all"});
   f.field("batch_size", batch_size, {.min = 1, .max = 1e7, .help = "samples per step, over all ranks"});
-  f.field("microbatch_size", microbatch_size, {.min = 0, .help = "samples per rank and backward; 0 = the rank's share"});
+  f.field("microbatch_size", microbatch_size,
+          {.min = 0, .help = "samples per rank and backward; 0 = the rank's share"});
   f.field("seed", seed, {.min = 0, .help = "of everything random"});
-  f.field("precision", precision, {.choices = {"fp32", "bf16"}, .help = "compute type (master weights are fp32)"});
+  f.field("precision", precision,
+          {.choices = {"fp32", "bf16"}, .help = "compute type (master weights are fp32)"});
   f.field("device", device, {.choices = {"cpu", "cuda"}, .help = "where the network lives"});
-  f.field("threads_per_rank", threads_per_rank, {.min = 1, .max = 1024, .help = "intra-op threads (bits depend on it)"});
-  f.field("sharding", sharding, {.choices = {"none", "grad_op"}, .help = "none: replicated; grad_op: optimizer sharded"});
+  f.field("threads_per_rank", threads_per_rank,
+          {.min = 1, .max = 1024, .help = "intra-op threads (bits depend on it)"});
+  f.field("sharding", sharding,
+          {.choices = {"none", "grad_op"}, .help = "none: replicated; grad_op: optimizer sharded"});
   f.field("bucket_mb", bucket_mb, {.min = 1, .max = 65536, .help = "bytes of one reduce-scatter, in MiB"});
   f.field("log_every_steps", log_every_steps, {.min = 1, .help = "steps between progress lines"});
-  f.field("max_skipped_steps", max_skipped_steps, {.min = 1, .help = "consecutive non-finite steps before failing"});
+  f.field("max_skipped_steps", max_skipped_steps,
+          {.min = 1, .help = "consecutive non-finite steps before failing"});
   f.field("watchdog_s", watchdog_s, {.min = 0, .help = "a longer collective ends the job with 76; 0 = off"});
   f.section("optimizer", optimizer);
   f.section("schedule", schedule);
   f.section("ema", ema);
   f.section("checkpoint", checkpoint);
   f.section("init", init);
-  if (f.reading() && name.find_first_of("/\\") != std::string::npos) f.error("name", "must not contain a slash");
+  if (f.reading() && name.find_first_of("/\\") != std::string::npos)
+    f.error("name", "must not contain a slash");
   if (f.reading() && name.starts_with(".")) f.error("name", "must not begin with a dot");
 }
 
 void DataSource::fields(core::Fields& f) {
-  f.field("dataset", dataset, {.required = true, .help = "name under latents/ of the data root, or a folder"});
+  f.field("dataset", dataset,
+          {.required = true, .help = "name under latents/ of the data root, or a folder"});
   f.field("proportion", proportion, {.min = 0, .help = "relative share; 0 everywhere = by size"});
 }
 
@@ -79,8 +92,10 @@ void TrainConfig::fields(core::Fields& f) {
   f.sections("data", data);
   f.field("size", size, {.min = 8, .max = 8192, .help = "picture side in pixels"});
   f.field("captions", captions, {.help = "caption sources to draw from; empty = all"});
-  f.field("caption_drop", caption_drop, {.min = 0, .max = 1, .help = "share of samples with the null condition"});
-  f.field("mask_ratio", mask_ratio, {.min = 0, .max = 0.99, .help = "share of patches the backbone does not see"});
+  f.field("caption_drop", caption_drop,
+          {.min = 0, .max = 1, .help = "share of samples with the null condition"});
+  f.field("mask_ratio", mask_ratio,
+          {.min = 0, .max = 0.99, .help = "share of patches the backbone does not see"});
   f.field("prefetch_threads", prefetch_threads, {.min = 1, .max = 64, .help = "reader threads per rank"});
   f.section("model", model);
   f.section("objective", objective);
@@ -89,9 +104,18 @@ void TrainConfig::fields(core::Fields& f) {
 }
 
 const std::vector<std::string>& harmless_settings() {
-  static const std::vector<std::string> keys = {"steps", "name", "runs", "checkpoint", "log_every_steps",
-                                                "sampling",       "watchdog_s", "sharding",   "max_skipped_steps",
-                                                "prefetch_threads", "init", "picture_every_steps"};
+  static const std::vector<std::string> keys = {"steps",
+                                                "name",
+                                                "runs",
+                                                "checkpoint",
+                                                "log_every_steps",
+                                                "sampling",
+                                                "watchdog_s",
+                                                "sharding",
+                                                "max_skipped_steps",
+                                                "prefetch_threads",
+                                                "init",
+                                                "picture_every_steps"};
   return keys;
 }
 

@@ -22,23 +22,23 @@ struct OptimizerConfig {
 };
 
 struct ScheduleConfig {
-  std::string kind = "cosine";    ///< constant | cosine | linear, after the warm-up
+  std::string kind = "cosine";  ///< constant | cosine | linear, after the warm-up
   std::int64_t warmup_steps = 0;
-  double final_factor = 0.33;     ///< of lr, at decay_steps
-  std::int64_t decay_steps = 0;   ///< 0 = the run's `steps` at its first start
+  double final_factor = 0.33;    ///< of lr, at decay_steps
+  std::int64_t decay_steps = 0;  ///< 0 = the run's `steps` at its first start
   void fields(core::Fields& f);
 };
 
 struct EmaConfig {
-  double decay = 0;            ///< 0 = no EMA
-  std::int64_t warmup = 10;    ///< decay at update i is min(decay, i / (i + warmup)); 0 = plain
-  std::int64_t start_step = 0; ///< until then the average is the weights
+  double decay = 0;             ///< 0 = no EMA
+  std::int64_t warmup = 10;     ///< decay at update i is min(decay, i / (i + warmup)); 0 = plain
+  std::int64_t start_step = 0;  ///< until then the average is the weights
   void fields(core::Fields& f);
 };
 
 struct CheckpointConfig {
   std::int64_t every_steps = 1000;
-  double every_minutes = 0;     ///< 0 = by steps only
+  double every_minutes = 0;  ///< 0 = by steps only
   std::int64_t keep_last = 2;
   std::int64_t keep_every = 0;  ///< also keep steps divisible by this
   void fields(core::Fields& f);
@@ -54,24 +54,24 @@ struct SamplingConfig {
 
 /// Where the first weights come from.
 struct InitConfig {
-  std::string from;                ///< run folder, checkpoint folder or safetensors file; empty = drawn from the seed
-  std::string weights = "raw";     ///< raw | ema
-  std::string load = "weights";    ///< weights | weights+optimizer | all (also EMA and step count)
+  std::string from;  ///< run folder, checkpoint folder or safetensors file; empty = drawn from the seed
+  std::string weights = "raw";   ///< raw | ema
+  std::string load = "weights";  ///< weights | weights+optimizer | all (also EMA and step count)
   void fields(core::Fields& f);
 };
 
 /// What every training loop needs, whatever it trains.
 struct LoopConfig {
-  std::string name;                 ///< the run is runs_root/name
+  std::string name;  ///< the run is runs_root/name
   std::string runs = "runs";
   std::int64_t steps = 1000;
-  std::int64_t batch_size = 2048;   ///< over all ranks
-  std::int64_t microbatch_size = 0; ///< per rank and backward pass; 0 = the rank's whole share
+  std::int64_t batch_size = 2048;    ///< over all ranks
+  std::int64_t microbatch_size = 0;  ///< per rank and backward pass; 0 = the rank's whole share
   std::int64_t seed = 18;
-  std::string precision = "fp32";   ///< fp32 | bf16 (autocast; fp32 master weights)
-  std::string device = "cpu";       ///< cpu | cuda
+  std::string precision = "fp32";  ///< fp32 | bf16 (autocast; fp32 master weights)
+  std::string device = "cpu";      ///< cpu | cuda
   std::int64_t threads_per_rank = 1;
-  std::string sharding = "grad_op"; ///< none | grad_op
+  std::string sharding = "grad_op";  ///< none | grad_op
   std::int64_t bucket_mb = 160;
   std::int64_t log_every_steps = 10;
   std::int64_t max_skipped_steps = 10;  ///< consecutive non-finite steps before the run fails
@@ -94,7 +94,7 @@ struct DataSource {
 struct TrainConfig {
   LoopConfig loop;
   std::vector<DataSource> data;
-  std::int64_t size = 256;  ///< picture side in pixels
+  std::int64_t size = 256;            ///< picture side in pixels
   std::vector<std::string> captions;  ///< caption sources to draw from; empty = all
   double caption_drop = 0.1;
   double mask_ratio = 0;

@@ -25,16 +25,18 @@ class TrainTask {
   virtual torch::nn::Module& module() = 0;
   /// What runs/NAME/facts.json will say: all that generation and evaluation need beside the checkpoint.
   virtual core::Json facts() const = 0;
-  /// Announces that steps will be asked for from `completed` on (0-based), `rows` rows each, beginning at stream position
-  /// completed * batch + offset.
+  /// Announces that steps will be asked for from `completed` on (0-based), `rows` rows each, beginning at
+  /// stream position completed * batch + offset.
   virtual void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) = 0;
   /// Fetches the batch of the next step.
   virtual void next_batch() = 0;
   /// Mean loss (fp32 scalar with graph) over a slice of the fetched batch.
   virtual torch::Tensor loss(const Slice& slice) = 0;
-  /// A picture to look at with the module's present weights, or none. Called on every rank in step; rank 0's is kept.
+  /// A picture to look at with the module's present weights, or none. Called on every rank in step; rank 0's
+  /// is kept.
   virtual std::optional<image::Image> picture(std::int64_t step) = 0;
-  /// After the last step, with the averaged weights in the module, on rank 0: outputs other than the checkpoint.
+  /// After the last step, with the averaged weights in the module, on rank 0: outputs other than the
+  /// checkpoint.
   virtual void finish(const std::filesystem::path& run_folder) = 0;
   /// Seconds spent waiting for data since start().
   virtual double waited_s() const = 0;

@@ -42,41 +42,60 @@ class Autocast {
 checkpoint::Reader open_initial(const fs::path& from, dist::Communicator& comm) {
   if (fs::exists(from / "manifest.json")) return checkpoint::Reader(from);
   if (auto latest = checkpoint::open_latest(from / "checkpoints", comm)) return std::move(*latest);
-  core::user_error("init.from={}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", from.string());
+  core::user_error("init.from={}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file",
+                   from.string());
 }
 
 }  // namespace
 
-RunFolder run_folder(const LoopConfig& config) { return RunFolder(fs::path(config.runs) / config.name); }
+RunFolder run_folder(const LoopConfig& config) {
+  return RunFolder(fs::path(config.runs) / config.name);
+}
 
 void resolve_decay_steps(LoopConfig& config) {
   if (config.schedule.decay_steps != 0) return;
   config.schedule.decay_steps = config.steps;
   const fs::path settings = run_folder(config).settings();
   if (fs::exists(settings)) {
-    config.schedule.decay_steps = core::read_json(settings).at("schedule").at("decay_steps").get<std::int64_t>();
+    config.schedule.decay_steps =
+        core::read_json(settings).at("schedule").at("decay_steps").get<std::int64_t>();
   }
 }
 
 Trainer::Trainer(const LoopConfig& config, RunSettings settings, TrainTask& task, torch::Device device,
                  dist::Communicator& comm, const core::StopFlag& stop)
-    : config_(config), task_(task), device_(device), comm_(comm), stop_(stop), run_(run_folder(config)),
+    : config_(config),
+      task_(task),
+      device_(device),
+      comm_(comm),
+      stop_(stop),
+      run_(run_folder(config)),
       picture_every_steps_(settings.picture_every_steps) {
   if (config.batch_size % comm.size() != 0) {
     core::user_error("batch_size={}: not divisible by the {} ranks", config.batch_size, comm.size());
   }
-  run_.open(settings.json, settings.yaml, task.facts(), harmless_settings(), comm);
+  // A first start makes its folder only when everything it starts from has been read; a later one compares
+  // settings first.
+  double is_first[] = {comm.rank() == 0 && !fs::exists(run_.settings()) ? 1.0 : 0.0};
+  comm.all_reduce_sum(is_first);
+  const auto open_run = [&] {
+    run_.open(settings.json, settings.yaml, task.facts(), harmless_settings(), comm);
+  };
+  if (is_first[0] == 0) open_run();
   if (config.init.from.ends_with(".safetensors")) {
-    nn::load_state_dict(task.module(), nn::load_tensors(config.init.from), config.init.from, {"pos_embed", "mask_token"});
+    nn::load_state_dict(task.module(), nn::load_tensors(config.init.from), config.init.from,
+                        {"pos_embed", "mask_token"});
   }
   flat_.emplace(task.module(), comm.size(), config.bucket_mb << 20, device);
   optimizer_.emplace(*flat_, comm, config.sharding == "grad_op", config.ema.decay > 0);
-  writer_.emplace(run_.checkpoints(), comm);
-  core::log_info("{}: {} parameters, {} rank(s) x {} thread(s), batch {}, {} steps, sharding {}", run_.path().string(),
-                 flat_->num_parameters(), comm.size(), config.threads_per_rank, config.batch_size, config.steps,
-                 config.sharding);
+  core::log_info("{}: {} parameters, {} rank(s) x {} thread(s), batch {}, {} steps, sharding {}",
+                 run_.path().string(), flat_->num_parameters(), comm.size(), config.threads_per_rank,
+                 config.batch_size, config.steps, config.sharding);
   resume();
-  if (comm.rank() == 0) metrics_.emplace(run_, completed_, config.steps, config.batch_size, config.log_every_steps);
+  if (is_first[0] != 0) open_run();
+  writer_.emplace(run_.checkpoints(), comm);
+  if (comm.rank() == 0)
+    metrics_.emplace(run_, completed_, config.steps, config.batch_size, config.log_every_steps);
 }
 
 void Trainer::resume() {
@@ -96,11 +115,13 @@ void Trainer::initialize() {
   if (init.from.empty() || init.from.ends_with(".safetensors")) return;
   const checkpoint::Reader reader = open_initial(init.from, comm_);
   const bool all = init.load == "all";
-  optimizer_->load(reader, {.weights = init.weights == "ema" ? "ema" : "weights", .moments = init.load != "weights", .ema = all});
+  optimizer_->load(
+      reader,
+      {.weights = init.weights == "ema" ? "ema" : "weights", .moments = init.load != "weights", .ema = all});
   if (init.load != "weights") updates_ = reader.state().at("updates").get<std::int64_t>();
   if (all) completed_ = reader.step();
-  core::log_info("starting from {} (step {}, {} weights, load {})", reader.folder().string(), reader.step(), init.weights,
-                 init.load);
+  core::log_info("starting from {} (step {}, {} weights, load {})", reader.folder().string(), reader.step(),
+                 init.weights, init.load);
 }
 
 int Trainer::run() {
@@ -113,7 +134,8 @@ int Trainer::run() {
   if (writer_->busy()) writer_->finish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
   if (completed_ < config_.steps) {
     if (comm_.rank() == 0) write_report(run_);
-    core::log_info("stopped at step {} of {} as asked; run the same command to continue", completed_, config_.steps);
+    core::log_info("stopped at step {} of {} as asked; run the same command to continue", completed_,
+                   config_.steps);
     return core::kRequeueMe;
   }
   close();
@@ -128,13 +150,15 @@ void Trainer::step() {
   const Agreement agreed = agree(norm2_here, loss_here);
   apply(agreed);
   ++completed_;
-  if (writer_->busy() && agreed.durable) writer_->publish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+  if (writer_->busy() && agreed.durable)
+    writer_->publish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
   if (completed_ % config_.checkpoint.every_steps == 0 || agreed.checkpoint_due) start_checkpoint();
   if (picture_every_steps_ > 0 && completed_ % picture_every_steps_ == 0) show_picture();
   stop_agreed_ = agreed.stop;
 }
 
-/// Forward and backward over the microbatches; gradients accumulate in fp32. Returns this rank's share of the mean loss.
+/// Forward and backward over the microbatches; gradients accumulate in fp32. Returns this rank's share of the
+/// mean loss.
 double Trainer::backward() {
   const std::int64_t rows = config_.batch_size / comm_.size();
   const std::int64_t micro = config_.microbatch_size == 0 ? rows : std::min(rows, config_.microbatch_size);
@@ -156,7 +180,8 @@ double Trainer::backward() {
 Trainer::Agreement Trainer::agree(double norm2_here, double loss_here) {
   const double minutes =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - last_checkpoint_time_).count() / 60;
-  const bool due = comm_.rank() == 0 && config_.checkpoint.every_minutes > 0 && minutes >= config_.checkpoint.every_minutes;
+  const bool due = comm_.rank() == 0 && config_.checkpoint.every_minutes > 0 &&
+                   minutes >= config_.checkpoint.every_minutes;
   double values[] = {norm2_here, loss_here, stop_.requested() ? 1.0 : 0.0,
                      writer_->busy() && writer_->durable_here() ? 1.0 : 0.0, due ? 1.0 : 0.0};
   comm_.all_reduce_sum(values);
@@ -168,8 +193,12 @@ void Trainer::apply(const Agreement& agreed) {
   const double lr = learning_rate(config_.optimizer, config_.schedule, completed_);
   const bool finite = std::isfinite(norm) && std::isfinite(agreed.loss);
   if (finite) {
-    nn::AdamWStep step{.lr = lr, .beta1 = config_.optimizer.betas[0], .beta2 = config_.optimizer.betas[1],
-                       .eps = config_.optimizer.eps, .weight_decay = config_.optimizer.weight_decay, .step = ++updates_};
+    nn::AdamWStep step{.lr = lr,
+                       .beta1 = config_.optimizer.betas[0],
+                       .beta2 = config_.optimizer.betas[1],
+                       .eps = config_.optimizer.eps,
+                       .weight_decay = config_.optimizer.weight_decay,
+                       .step = ++updates_};
     // torch's clip_grad_norm_: min(1, max_norm / (norm + 1e-6)).
     const double clip = config_.optimizer.clip_norm;
     if (clip > 0) step.gradient_scale = std::min(1.0, clip / (norm + 1e-6));
@@ -181,8 +210,10 @@ void Trainer::apply(const Agreement& agreed) {
   }
   if (metrics_) metrics_->step({completed_ + 1, agreed.loss, lr, norm, !finite});
   if (skipped_in_a_row_ >= config_.max_skipped_steps) {
-    core::system_error("step {}: the gradient has not been finite for {} steps; lower optimizer.lr or look at the data "
-                       "(the last checkpoint is good)", completed_ + 1, skipped_in_a_row_);
+    core::system_error(
+        "step {}: the gradient has not been finite for {} steps; lower optimizer.lr or look at the data "
+        "(the last checkpoint is good)",
+        completed_ + 1, skipped_in_a_row_);
   }
 }
 

@@ -27,10 +27,10 @@ struct RunSettings {
 class Trainer {
  public:
   /// Opens the run folder (see RunFolder::open), loads the newest checkpoint or the initial weights.
-  Trainer(const LoopConfig& config, RunSettings settings, TrainTask& task, torch::Device device, dist::Communicator& comm,
-          const core::StopFlag& stop);
-  /// core::kDone, or core::kRequeueMe when all ranks agreed to stop (a checkpoint is written). SystemError when the loss stays
-  /// non-finite.
+  Trainer(const LoopConfig& config, RunSettings settings, TrainTask& task, torch::Device device,
+          dist::Communicator& comm, const core::StopFlag& stop);
+  /// core::kDone, or core::kRequeueMe when all ranks agreed to stop (a checkpoint is written). SystemError
+  /// when the loss stays non-finite.
   int run();
 
  private:

@@ -1,5 +1,5 @@
-// Seconds per codec training step (MSE + 0.5 L1 + 1e-4 KL, AdamW) on random pictures; codec_step_bench.py runs it
-// beside diffusers. Arguments: batch pixels threads steps. Prints one line per step, in milliseconds.
+// Seconds per codec training step (MSE + 0.5 L1 + 1e-4 KL, AdamW) on random pictures; codec_step_bench.py
+// runs it beside diffusers. Arguments: batch pixels threads steps. Prints one line per step, in milliseconds.
 #include <torch/torch.h>
 
 #include <chrono>
@@ -36,7 +36,8 @@ int main(int argc, char** argv) {
   microdit::encoders::Autoencoder net(config);
   net.initialize(1);
   torch::optim::AdamW optimizer(net.parameters(), torch::optim::AdamWOptions(1e-4));
-  const auto image = (torch::rand({batch, 3, pixels, pixels}) * 2 - 1).contiguous(torch::MemoryFormat::ChannelsLast);
+  const auto image =
+      (torch::rand({batch, 3, pixels, pixels}) * 2 - 1).contiguous(torch::MemoryFormat::ChannelsLast);
   const auto noise = torch::randn({batch, 4, pixels / net.downscale(), pixels / net.downscale()});
   for (int step = -3; step < std::atoi(argv[4]); ++step) {  // the first three warm up
     const auto start = std::chrono::steady_clock::now();

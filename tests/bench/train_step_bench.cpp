@@ -1,5 +1,5 @@
-// Training steps of the demonstration's net on random latents: forward, backward, clip, AdamW. Prints images/s.
-// Usage: train_step_bench [threads] [steps] [config]
+// Training steps of the demonstration's net on random latents: forward, backward, clip, AdamW. Prints
+// images/s. Usage: train_step_bench [threads] [steps] [config]
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
@@ -40,7 +40,8 @@ double median_step_s(int steps, const models::DenoiserConfig& config) {
   train::ShardedOptimizer optimizer(flat, *comm, false, false);
   const diffusion::Objective objective({.sigma_data = 0.5});
   const diffusion::DenoiseFn denoise = [&](const diffusion::DenoiseInput& in) {
-    return diffusion::DenoiseOutput{net->forward(in.x_BCHW, in.noise_label_B, {in.text_BLD}).prediction_BCHW, {}};
+    return diffusion::DenoiseOutput{net->forward(in.x_BCHW, in.noise_label_B, {in.text_BLD}).prediction_BCHW,
+                                    {}};
   };
   const torch::Tensor x0 = nn::counter_normal({kBatch, 4, 8, 8}, 1, 6, 0);
   const torch::Tensor text = nn::counter_normal({kBatch, kTextRows, 384}, 1, 6, 1);
@@ -49,7 +50,8 @@ double median_step_s(int steps, const models::DenoiserConfig& config) {
   constexpr int kWarmUp = 3;
   for (int step = 0; step < steps + kWarmUp; ++step) {
     const auto index = static_cast<std::uint64_t>(step);
-    const diffusion::NoiseDraw draw{nn::counter_normal({kBatch}, 1, 5, index), nn::counter_normal({kBatch, 4, 8, 8}, 1, 6, 2, index), {}};
+    const diffusion::NoiseDraw draw{
+        nn::counter_normal({kBatch}, 1, 5, index), nn::counter_normal({kBatch, 4, 8, 8}, 1, 6, 2, index), {}};
     const auto begin = std::chrono::steady_clock::now();
     flat.zero_gradients();
     objective.loss(denoise, x0, text, draw, 0, net->patch_size()).backward();

@@ -117,7 +117,8 @@ TEST_F(Damage, ADamagedOneOfTheSameStepIsReplacedAGoodOneKept) {
   const auto kept_since = fs::last_write_time(manifest);
   on_ranks(2, [&](dist::Communicator& comm) { save(scratch_.path(), 30, comm); });
   EXPECT_EQ(fs::last_write_time(manifest), kept_since);
-  flip_bit(newest_ / "shard_00001_of_00002.safetensors", fs::file_size(newest_ / "shard_00001_of_00002.safetensors") - 2, 3);
+  flip_bit(newest_ / "shard_00001_of_00002.safetensors",
+           fs::file_size(newest_ / "shard_00001_of_00002.safetensors") - 2, 3);
   // Another world size, to see whose it is.
   on_ranks(1, [&](dist::Communicator& comm) { save(scratch_.path(), 30, comm); });
   EXPECT_THAT(names_in(newest_), ElementsAre("manifest.json", "shard_00000_of_00001.safetensors"));

@@ -63,7 +63,8 @@ TEST(Lives, KilledAtRandomMomentsTheNewestIsAlwaysGood) {
 
 TEST(Lives, StaleHiddenFoldersGoAndOthersStay) {
   const Scratch scratch;
-  for (const char* name : {".step_0000009.j1r0p1.tmp", ".stale.j1r0p1.tmp", ".notes", "step_0000009", "other.tmp"}) {
+  for (const char* name :
+       {".step_0000009.j1r0p1.tmp", ".stale.j1r0p1.tmp", ".notes", "step_0000009", "other.tmp"}) {
     fs::create_directories(scratch.path() / name / "inside");
   }
   const auto comm = dist::make_local_communicator();
@@ -127,7 +128,8 @@ TEST(Lives, AFullDiskIsEverybodysErrorAndLeavesNothing) {
     });
     bool all_said_so = true;
     for (const std::string& error : errors) {
-      all_said_so = all_said_so && error.find("rank 1") != error.npos && error.find("shard_00001_of_00002") != error.npos &&
+      all_said_so = all_said_so && error.find("rank 1") != error.npos &&
+                    error.find("shard_00001_of_00002") != error.npos &&
                     error.find("File too large") != error.npos;
     }
     ::_exit(all_said_so ? 0 : 1);
@@ -164,8 +166,10 @@ TEST(Lives, RetentionCountsOnlyGoodOnesAndSparesWhatIsNewer) {
   const fs::path shard = scratch.path() / step_name(30) / "shard_00000_of_00001.safetensors";
   flip_bit(shard, fs::file_size(shard) - 1, 0);
   save(scratch.path(), 40, *comm, 2, 0);
-  // 40 and 20 are the newest two that verify; 30 is damaged and newer than 20; 90 is not this life's to judge.
-  EXPECT_THAT(names_in(scratch.path()), ElementsAre(step_name(20), step_name(30), step_name(40), step_name(90)));
+  // 40 and 20 are the newest two that verify; 30 is damaged and newer than 20; 90 is not this life's to
+  // judge.
+  EXPECT_THAT(names_in(scratch.path()),
+              ElementsAre(step_name(20), step_name(30), step_name(40), step_name(90)));
   save(scratch.path(), 50, *comm, 2, 0);
   EXPECT_THAT(names_in(scratch.path()), ElementsAre(step_name(40), step_name(50), step_name(90)));
 }

@@ -19,8 +19,9 @@ TEST(RoundTrip, SavedOnTwoRanksReadOnOneAndThree) {
   const Scratch scratch;
   ASSERT_THAT(on_ranks(2, [&](dist::Communicator& comm) { save(scratch.path(), 7, comm); }), Each(IsEmpty()));
   EXPECT_THAT(names_in(scratch.path()), ElementsAre("step_0000007"));
-  EXPECT_THAT(names_in(scratch.path() / "step_0000007"),
-              ElementsAre("manifest.json", "shard_00000_of_00002.safetensors", "shard_00001_of_00002.safetensors"));
+  EXPECT_THAT(
+      names_in(scratch.path() / "step_0000007"),
+      ElementsAre("manifest.json", "shard_00000_of_00002.safetensors", "shard_00001_of_00002.safetensors"));
   const Tensors tensors = sample_tensors(7);
   for (const int size : {1, 3}) {
     EXPECT_THAT(on_ranks(size,
@@ -49,7 +50,8 @@ TEST(RoundTrip, EveryRangeOfAResharedTensor) {
     for (std::size_t end = begin; end <= whole.size(); ++end) {
       std::vector<float> values(end - begin);
       reader.read("weights/blocks.0.b", static_cast<std::int64_t>(begin), values);
-      ASSERT_TRUE(std::equal(values.begin(), values.end(), whole.begin() + static_cast<std::ptrdiff_t>(begin)));
+      ASSERT_TRUE(
+          std::equal(values.begin(), values.end(), whole.begin() + static_cast<std::ptrdiff_t>(begin)));
     }
   }
   std::vector<float> one(1);
@@ -63,7 +65,8 @@ TEST(RoundTrip, BytesDependOnContentsAlone) {
     on_ranks(2, [&](dist::Communicator& comm) { save(scratch->path(), 3, comm); });
   }
   for (const std::string& name : names_in(first.path() / "step_0000003")) {
-    EXPECT_EQ(core::read_text(first.path() / "step_0000003" / name), core::read_text(second.path() / "step_0000003" / name));
+    EXPECT_EQ(core::read_text(first.path() / "step_0000003" / name),
+              core::read_text(second.path() / "step_0000003" / name));
   }
 }
 
@@ -117,7 +120,8 @@ TEST(RoundTrip, StepNames) {
   EXPECT_EQ(step_name(123456789), "step_123456789");
   EXPECT_EQ(step_of("step_0001200"), 1200);
   EXPECT_EQ(step_of("step_123456789"), 123456789);
-  for (const char* name : {"step_", "step_12", "step_0001200.tmp", ".step_0001200.x.tmp", "step_-000001", "final"}) {
+  for (const char* name :
+       {"step_", "step_12", "step_0001200.tmp", ".step_0001200.x.tmp", "step_-000001", "final"}) {
     EXPECT_EQ(step_of(name), std::nullopt) << name;
   }
 }

@@ -34,8 +34,9 @@ using Tensors = std::map<std::string, std::pair<std::vector<std::int64_t>, std::
 
 /// Values depend on the step; sizes that no world size divides, one scalar, one empty tensor.
 inline Tensors sample_tensors(std::int64_t step) {
-  Tensors tensors = {{"weights/a", {{3, 5}, {}}},   {"weights/blocks.0.b", {{101}, {}}}, {"ema/a", {{3, 5}, {}}},
-                     {"exp_avg/a", {{3, 5}, {}}},   {"weights/scalar", {{}, {}}},        {"weights/none", {{0, 4}, {}}},
+  Tensors tensors = {{"weights/a", {{3, 5}, {}}},      {"weights/blocks.0.b", {{101}, {}}},
+                     {"ema/a", {{3, 5}, {}}},          {"exp_avg/a", {{3, 5}, {}}},
+                     {"weights/scalar", {{}, {}}},     {"weights/none", {{0, 4}, {}}},
                      {"buffers/mask_token", {{7}, {}}}};
   float value = static_cast<float>(step);
   for (auto& [name, tensor] : tensors) {
@@ -53,7 +54,8 @@ inline std::vector<Part> parts_of(const Tensors& tensors, int rank, int size) {
   for (const auto& [name, tensor] : tensors) {
     const auto count = static_cast<std::int64_t>(tensor.second.size());
     const std::int64_t begin = count * rank / size, end = count * (rank + 1) / size;
-    parts.push_back({name, tensor.first, begin, {tensor.second.begin() + begin, tensor.second.begin() + end}});
+    parts.push_back(
+        {name, tensor.first, begin, {tensor.second.begin() + begin, tensor.second.begin() + end}});
   }
   return parts;
 }
@@ -62,8 +64,8 @@ inline core::Json sample_state(std::int64_t step) {
   return {{"step", step}, {"stream", {{"epoch", 1}, {"position", 12345678901}}}, {"lr", 6.1e-4}};
 }
 
-inline void save(const fs::path& folder, std::int64_t step, dist::Communicator& comm, std::int64_t keep_last = 0,
-                 std::int64_t keep_every = 0) {
+inline void save(const fs::path& folder, std::int64_t step, dist::Communicator& comm,
+                 std::int64_t keep_last = 0, std::int64_t keep_every = 0) {
   Writer writer(folder, comm);
   writer.start(step, parts_of(sample_tensors(step), comm.rank(), comm.size()), sample_state(step));
   writer.finish(keep_last, keep_every);

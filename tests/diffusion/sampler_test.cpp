@@ -21,7 +21,8 @@ DenoiseFn gaussian_network(double sigma_data) {
     const torch::Tensor total2 = sigma.square() + sigma_data * sigma_data;
     const torch::Tensor x = in.x_BCHW.to(torch::kDouble) * total2.sqrt();
     const torch::Tensor exact = (kStd * kStd * x + sigma.square() * kMean) / (kStd * kStd + sigma.square());
-    const torch::Tensor f = (exact - sigma_data * sigma_data / total2 * x) * total2.sqrt() / (sigma * sigma_data);
+    const torch::Tensor f =
+        (exact - sigma_data * sigma_data / total2 * x) * total2.sqrt() / (sigma * sigma_data);
     return DenoiseOutput{f.to(torch::kFloat), {}};
   };
 }
@@ -33,7 +34,9 @@ torch::Tensor unit_normals(std::uint64_t stream, at::IntArrayRef shape = {64, 4,
   return t;
 }
 
-torch::Tensor text_for(const torch::Tensor& x) { return torch::zeros({x.size(0), 1, 2}); }
+torch::Tensor text_for(const torch::Tensor& x) {
+  return torch::zeros({x.size(0), 1, 2});
+}
 
 TEST(Karras, GridIsTheOriginals) {
   SamplerConfig config;
@@ -59,9 +62,9 @@ TEST(Sampler, ReachesMeanAndStdOfAGaussian) {
     config.guidance = 1;
     config.s_churn = rule.churn;
     const torch::Tensor x = unit_normals(1);
-    const torch::Tensor out = sample(objective, gaussian_network(0.9), x, text_for(x), config, [&](std::int64_t step) {
-      return unit_normals(100 + static_cast<std::uint64_t>(step));
-    });
+    const torch::Tensor out =
+        sample(objective, gaussian_network(0.9), x, text_for(x), config,
+               [&](std::int64_t step) { return unit_normals(100 + static_cast<std::uint64_t>(step)); });
     // 16384 draws: standard errors .003 of the mean, .002 of the deviation.
     EXPECT_NEAR(out.mean().item<double>(), kMean, 0.012) << rule.name << " churn " << rule.churn;
     EXPECT_NEAR(out.std().item<double>(), kStd, 0.01) << rule.name << " churn " << rule.churn;
@@ -80,7 +83,8 @@ TEST(Sampler, HeunIsOfSecondOrderAndFirstOfFirst) {
     return sample(objective, gaussian_network(0.9), x, text_for(x), config);
   };
   // The exact flow from 80 to 0: (x - mean) shrinks by kStd / sqrt(kStd^2 + 80^2).
-  const torch::Tensor exact = kMean + (80 * x.to(torch::kDouble) - kMean) * (kStd / std::sqrt(kStd * kStd + 6400));
+  const torch::Tensor exact =
+      kMean + (80 * x.to(torch::kDouble) - kMean) * (kStd / std::sqrt(kStd * kStd + 6400));
   const auto error = [&](const char* rule, std::int64_t steps) {
     return (run(rule, steps) - exact).norm().item<double>();
   };
@@ -89,13 +93,17 @@ TEST(Sampler, HeunIsOfSecondOrderAndFirstOfFirst) {
 }
 
 /// Algorithm 2 of Karras et al. 2022, written from the paper on plain doubles for one number.
-double algorithm_2(double unit, const std::vector<double>& t, const SamplerConfig& c, const std::vector<double>& epsilon) {
-  const auto denoise = [](double x, double s) { return (kStd * kStd * x + s * s * kMean) / (kStd * kStd + s * s); };
+double algorithm_2(double unit, const std::vector<double>& t, const SamplerConfig& c,
+                   const std::vector<double>& epsilon) {
+  const auto denoise = [](double x, double s) {
+    return (kStd * kStd * x + s * s * kMean) / (kStd * kStd + s * s);
+  };
   const std::size_t n = t.size() - 1;
   double x = t[0] * unit;
   for (std::size_t i = 0; i < n; ++i) {
-    const double gamma =
-        t[i] >= c.s_min && t[i] <= c.s_max ? std::min(c.s_churn / static_cast<double>(n), std::sqrt(2.0) - 1) : 0;
+    const double gamma = t[i] >= c.s_min && t[i] <= c.s_max
+                             ? std::min(c.s_churn / static_cast<double>(n), std::sqrt(2.0) - 1)
+                             : 0;
     const double t_hat = t[i] * (1 + gamma);
     const double x_hat = x + std::sqrt(t_hat * t_hat - t[i] * t[i]) * c.s_noise * epsilon[i];
     const double d = (x_hat - denoise(x_hat, t_hat)) / t_hat;
@@ -119,17 +127,22 @@ TEST(Sampler, EqualsAlgorithm2) {
     config.s_noise = 1.007;
     const torch::Tensor x = unit_normals(3, {1, 1, 1, 1});
     std::vector<double> epsilon;
-    for (std::uint64_t i = 0; i < 12; ++i) epsilon.push_back(unit_normals(200 + i, {1, 1, 1, 1}).item<double>());
-    const torch::Tensor out = sample(Objective({}), gaussian_network(0.9), x, text_for(x), config, [](std::int64_t step) {
-      return unit_normals(200 + static_cast<std::uint64_t>(step), {1, 1, 1, 1});
-    });
-    EXPECT_NEAR(out.item<double>(), algorithm_2(x.item<double>(), karras_grid(config), config, epsilon), 2e-5) << churn;
+    for (std::uint64_t i = 0; i < 12; ++i)
+      epsilon.push_back(unit_normals(200 + i, {1, 1, 1, 1}).item<double>());
+    const torch::Tensor out =
+        sample(Objective({}), gaussian_network(0.9), x, text_for(x), config, [](std::int64_t step) {
+          return unit_normals(200 + static_cast<std::uint64_t>(step), {1, 1, 1, 1});
+        });
+    EXPECT_NEAR(out.item<double>(), algorithm_2(x.item<double>(), karras_grid(config), config, epsilon), 2e-5)
+        << churn;
   }
 }
 
 TEST(Guidance, IsNullPlusScaledDifference) {
   const DenoiseFn network = [](const DenoiseInput& in) {
-    return DenoiseOutput{in.x_BCHW * (1 + in.text_BLD.sum({1, 2}).view({-1, 1, 1, 1})) + in.noise_label_B.view({-1, 1, 1, 1}), {}};
+    return DenoiseOutput{
+        in.x_BCHW * (1 + in.text_BLD.sum({1, 2}).view({-1, 1, 1, 1})) + in.noise_label_B.view({-1, 1, 1, 1}),
+        {}};
   };
   DenoiseInput in;
   in.x_BCHW = unit_normals(4, {3, 2, 2, 2});
@@ -138,7 +151,8 @@ TEST(Guidance, IsNullPlusScaledDifference) {
   const torch::Tensor conditional = network(in).prediction_BCHW;
   DenoiseInput null = in;
   null.text_BLD = torch::zeros_like(in.text_BLD);
-  const torch::Tensor expected = network(null).prediction_BCHW + 4 * (conditional - network(null).prediction_BCHW);
+  const torch::Tensor expected =
+      network(null).prediction_BCHW + 4 * (conditional - network(null).prediction_BCHW);
   EXPECT_TRUE(torch::allclose(guided(network, 4)(in).prediction_BCHW, expected, 1e-5, 1e-6));
   EXPECT_TRUE(torch::equal(guided(network, 1)(in).prediction_BCHW, conditional));
 }

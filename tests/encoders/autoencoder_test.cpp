@@ -29,7 +29,8 @@ TEST(Autoencoder, NamesAreThoseOfDiffusers) {
   for (const auto& item : Autoencoder(small()).named_parameters()) names.push_back(item.key());
   for (const char* name :
        {"encoder.conv_in.weight", "encoder.down_blocks.0.resnets.0.norm1.weight",
-        "encoder.down_blocks.0.downsamplers.0.conv.bias", "encoder.down_blocks.1.resnets.0.conv_shortcut.weight",
+        "encoder.down_blocks.0.downsamplers.0.conv.bias",
+        "encoder.down_blocks.1.resnets.0.conv_shortcut.weight",
         "encoder.mid_block.attentions.0.to_out.0.weight", "encoder.mid_block.attentions.0.group_norm.bias",
         "encoder.mid_block.resnets.1.conv2.weight", "encoder.conv_norm_out.weight", "encoder.conv_out.bias",
         "decoder.up_blocks.0.resnets.1.conv1.weight", "decoder.up_blocks.0.upsamplers.0.conv.weight",
@@ -70,11 +71,13 @@ TEST(Autoencoder, InitialisationHasPyTorchsBounds) {
   net.initialize(2);
   const auto p = net.named_parameters();
   const double bound = 1.0 / std::sqrt(16 * 9.0);  // fan-in of a 3x3 convolution of 16 channels
-  for (const char* name : {"encoder.mid_block.resnets.0.conv1.weight", "encoder.mid_block.resnets.0.conv1.bias"}) {
+  for (const char* name :
+       {"encoder.mid_block.resnets.0.conv1.weight", "encoder.mid_block.resnets.0.conv1.bias"}) {
     EXPECT_LE(p[name].abs().max().item<double>(), bound);
     EXPECT_GT(p[name].abs().max().item<double>(), 0.8 * bound);
   }
-  EXPECT_NEAR(p["encoder.mid_block.resnets.0.conv1.weight"].std().item<double>(), bound / std::sqrt(3.0), 0.05 * bound);
+  EXPECT_NEAR(p["encoder.mid_block.resnets.0.conv1.weight"].std().item<double>(), bound / std::sqrt(3.0),
+              0.05 * bound);
   EXPECT_TRUE(torch::equal(p["encoder.conv_norm_out.weight"], torch::ones({16})));
   EXPECT_TRUE(torch::equal(p["encoder.conv_norm_out.bias"], torch::zeros({16})));
 }
@@ -85,7 +88,8 @@ TEST(Autoencoder, EveryParameterGetsItsGradient) {
   torch::manual_seed(1);
   const auto image = torch::rand({2, 3, 8, 8});
   const auto loss_of = [&] { return net.decode(net.encode_moments(image).narrow(1, 0, 3)).square().mean(); };
-  // The convolutions' other output half (log-variance) takes part too, so that nothing is left without a gradient.
+  // The convolutions' other output half (log-variance) takes part too, so that nothing is left without a
+  // gradient.
   (loss_of() + net.encode_moments(image).square().mean()).backward();
   for (const auto& item : net.named_parameters()) {
     ASSERT_TRUE(item.value().grad().defined()) << item.key();

@@ -30,7 +30,9 @@ class TinyBert : public testing::Test {
   static nn::StateDict weights() {
     torch::manual_seed(11);
     nn::StateDict state;
-    const auto add = [&](const std::string& name, at::IntArrayRef shape) { state[name] = torch::randn(shape) * 0.4; };
+    const auto add = [&](const std::string& name, at::IntArrayRef shape) {
+      state[name] = torch::randn(shape) * 0.4;
+    };
     const auto linear = [&](const std::string& name, std::int64_t in, std::int64_t out) {
       add(name + ".weight", {out, in});
       add(name + ".bias", {out});
@@ -67,8 +69,9 @@ class TinyBert : public testing::Test {
 TEST_F(TinyBert, RowsHaveOneLengthAndPadsAreZero) {
   const auto text = load_text_encoder(folder())->encode({"red flag", "blue", ""}, 7);
   EXPECT_EQ(text.states_BLD.sizes(), (at::IntArrayRef{3, 7, 8}));
-  EXPECT_TRUE(torch::equal(text.ids_BL, torch::tensor({{2, 4, 5, 3, 0, 0, 0}, {2, 7, 3, 0, 0, 0, 0},
-                                                       {2, 3, 0, 0, 0, 0, 0}}, torch::kInt32)));
+  EXPECT_TRUE(torch::equal(
+      text.ids_BL,
+      torch::tensor({{2, 4, 5, 3, 0, 0, 0}, {2, 7, 3, 0, 0, 0, 0}, {2, 3, 0, 0, 0, 0, 0}}, torch::kInt32)));
   const auto pads = text.ids_BL.eq(0).unsqueeze(2).expand({3, 7, 8});
   EXPECT_EQ(text.states_BLD.masked_select(pads).abs().max().item<float>(), 0.0F);
   EXPECT_GT(text.states_BLD.masked_select(pads.logical_not()).abs().min().item<float>(), 0.0F);
@@ -89,7 +92,8 @@ TEST_F(TinyBert, OrderMattersWithinACaption) {
 TEST_F(TinyBert, ManyCaptionsKeepTheirOrderAndTheirBits) {
   const auto encoder = load_text_encoder(folder());
   std::vector<std::string> captions;
-  for (int i = 0; i < 300; ++i) captions.push_back(i % 3 == 0 ? "red" : i % 3 == 1 ? "blue : flag" : "flag red");
+  for (int i = 0; i < 300; ++i)
+    captions.push_back(i % 3 == 0 ? "red" : i % 3 == 1 ? "blue : flag" : "flag red");
   const auto once = encoder->encode(captions, 6), again = encoder->encode(captions, 6);
   EXPECT_TRUE(torch::equal(once.states_BLD, again.states_BLD));
   for (const int i : {1, 130, 299}) {

@@ -79,7 +79,8 @@ TEST_F(CodecFolder, DecodeUndoesTheScalingAndRounds) {
   const auto codec = load_image_codec(folder());
   const torch::NoGradGuard no_grad;
   const auto z = torch::randn({2, 3, 4, 6});
-  const auto expected = ((net_->decode(z / 1.25 + 0.125) / 2 + 0.5).clamp(0, 1) * 255).round().permute({0, 2, 3, 1});
+  const auto expected =
+      ((net_->decode(z / 1.25 + 0.125) / 2 + 0.5).clamp(0, 1) * 255).round().permute({0, 2, 3, 1});
   const auto picture = codec->decode(z);
   EXPECT_EQ(picture.scalar_type(), torch::kUInt8);
   EXPECT_EQ(picture.sizes(), (at::IntArrayRef{2, 8, 12, 3}));
@@ -120,7 +121,8 @@ TEST_F(CodecFolder, AcceptsTheOldAttentionNamesAndShapes) {
   }
   ASSERT_TRUE(old.contains("encoder.mid_block.attentions.0.proj_attn.weight"));
   nn::save_tensors(folder() / kWeights, old);
-  EXPECT_TRUE(torch::equal(load_image_codec(folder())->encode(pixels_), ImageCodec(net_, folder()).encode(pixels_)));
+  EXPECT_TRUE(
+      torch::equal(load_image_codec(folder())->encode(pixels_), ImageCodec(net_, folder()).encode(pixels_)));
 }
 
 TEST_F(CodecFolder, AcceptsTheHalfVariantAndShards) {
@@ -152,13 +154,14 @@ TEST_F(CodecFolder, RefusesAMissingScalingFactor) {
 
 TEST_F(CodecFolder, RefusesWhatItDoesNotImplement) {
   const core::Json original = core::read_json(folder() / "config.json");
-  const std::vector<std::pair<const char*, core::Json>> changes = {{"_class_name", "AutoencoderTiny"},
-                                                                   {"act_fn", "gelu"},
-                                                                   {"down_block_types", {"AttnDownEncoderBlock2D"}},
-                                                                   {"latents_mean", {0.0}},
-                                                                   {"norm_num_groups", 3},
-                                                                   {"layers_per_block", "two"},
-                                                                   {"unheard_of", 1}};
+  const std::vector<std::pair<const char*, core::Json>> changes = {
+      {"_class_name", "AutoencoderTiny"},
+      {"act_fn", "gelu"},
+      {"down_block_types", {"AttnDownEncoderBlock2D"}},
+      {"latents_mean", {0.0}},
+      {"norm_num_groups", 3},
+      {"layers_per_block", "two"},
+      {"unheard_of", 1}};
   for (const auto& [key, value] : changes) {
     core::write_json(folder() / "config.json", original);
     edit_config([&](core::Json& json) { json[key] = value; });
@@ -180,7 +183,8 @@ TEST_F(CodecFolder, ListsMissingAndExtraTensors) {
 }
 
 TEST_F(CodecFolder, RefusesAMissingFolderAndFile) {
-  EXPECT_THAT(message_of<core::UserError>([] { load_image_codec("no/such/folder"); }), HasSubstr("no/such/folder"));
+  EXPECT_THAT(message_of<core::UserError>([] { load_image_codec("no/such/folder"); }),
+              HasSubstr("no/such/folder"));
   std::filesystem::remove(folder() / kWeights);
   EXPECT_THAT(refusal(), HasSubstr(kWeights));
 }

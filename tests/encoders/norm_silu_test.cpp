@@ -20,23 +20,28 @@ TEST_P(NormSilu, EqualsTheTwoOperators) {
   const auto weight = torch::randn({c.channels}), bias = torch::randn({c.channels});
   const auto upstream = torch::randn_like(x);
   const auto run = [&](bool fused, torch::ScalarType type) {
-    const auto leaf = [&](const torch::Tensor& t) { return t.to(type).detach().clone().requires_grad_(true); };
+    const auto leaf = [&](const torch::Tensor& t) {
+      return t.to(type).detach().clone().requires_grad_(true);
+    };
     const auto xi = leaf(x), w = leaf(weight), b = leaf(bias);
-    const auto y = fused ? norm_silu(xi, w, b, c.groups, 1e-6) : at::silu(at::group_norm(xi, c.groups, w, b, 1e-6));
+    const auto y =
+        fused ? norm_silu(xi, w, b, c.groups, 1e-6) : at::silu(at::group_norm(xi, c.groups, w, b, 1e-6));
     y.backward(upstream.to(type));
     return std::vector<torch::Tensor>{y.detach(), xi.grad(), w.grad(), b.grad()};
   };
   const auto ours = run(true, torch::kFloat32);
   const auto exact = run(false, torch::kFloat64);
   for (std::size_t i = 0; i < ours.size(); ++i) {
-    const double error = (ours[i].to(torch::kFloat64) - exact[i]).norm().item<double>() / exact[i].norm().item<double>();
+    const double error =
+        (ours[i].to(torch::kFloat64) - exact[i]).norm().item<double>() / exact[i].norm().item<double>();
     EXPECT_LT(error, 2e-6 * (1 + std::abs(c.offset))) << "result " << i;
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, NormSilu,
-                         testing::Values(Case{2, 16, 8, 16, 16, 0}, Case{3, 24, 3, 5, 7, 0}, Case{1, 8, 2, 1, 1, 0},
-                                         Case{2, 128, 32, 8, 8, 0}, Case{1, 16, 4, 64, 64, 5}, Case{2, 320, 32, 3, 2, 0}));
+                         testing::Values(Case{2, 16, 8, 16, 16, 0}, Case{3, 24, 3, 5, 7, 0},
+                                         Case{1, 8, 2, 1, 1, 0}, Case{2, 128, 32, 8, 8, 0},
+                                         Case{1, 16, 4, 64, 64, 5}, Case{2, 320, 32, 3, 2, 0}));
 
 TEST(NormSiluSaturates, LargeInputsStayFinite) {
   const auto x = torch::tensor({-1e4F, 1e4F, -200.F, 90.F}).view({1, 1, 2, 2}).requires_grad_(true);

@@ -28,7 +28,8 @@ TEST(Oracle, Dump) {
       const auto input = nn::load_tensors(folder / "input.safetensors");
       const AutoencoderConfig config = load_image_codec(folder / "theirs")->config();
       Autoencoder net(config);
-      nn::load_state_dict(net, nn::load_tensors(folder / "theirs/diffusion_pytorch_model.safetensors"), "theirs");
+      nn::load_state_dict(net, nn::load_tensors(folder / "theirs/diffusion_pytorch_model.safetensors"),
+                          "theirs");
       nn::save_tensors(folder / "theirs_here.safetensors", run(net, input));
       net.initialize(9);
       save_autoencoder(folder / "ours", net, false);
@@ -39,7 +40,8 @@ TEST(Oracle, Dump) {
       const auto captions = task["captions"].get<std::vector<std::string>>();
       const auto encoder = load_text_encoder(task["folder"].get<std::string>());
       const EncodedText text = encoder->encode(captions, task["length"].get<std::int64_t>());
-      nn::save_tensors(fs::path(place) / "text.safetensors", {{"ids", text.ids_BL}, {"states", text.states_BLD}});
+      nn::save_tensors(fs::path(place) / "text.safetensors",
+                       {{"ids", text.ids_BL}, {"states", text.states_BLD}});
       core::Json ids = core::Json::array();
       for (const auto& spelling : task["spellings"])
         ids.push_back(encoder->tokenizer().encode(spelling.get<std::string>()));

@@ -7,16 +7,19 @@ namespace microdit::encoders {
 namespace {
 
 TEST(UpsampleConv, EqualsTheTwoOperators) {
-  for (const auto& [in, out, height, width] : {std::array<std::int64_t, 4>{5, 7, 3, 4}, {16, 8, 1, 1}, {8, 16, 16, 9}}) {
+  for (const auto& [in, out, height, width] :
+       {std::array<std::int64_t, 4>{5, 7, 3, 4}, {16, 8, 1, 1}, {8, 16, 16, 9}}) {
     torch::manual_seed(6);
     const auto x = torch::randn({3, in, height, width}), weight = torch::randn({out, in, 3, 3});
     const auto bias = torch::randn({out}), upstream = torch::randn({3, out, 2 * height, 2 * width});
     const auto run = [&](torch::ScalarType type) {
-      const auto leaf = [&](const torch::Tensor& t) { return t.to(type).detach().clone().requires_grad_(true); };
+      const auto leaf = [&](const torch::Tensor& t) {
+        return t.to(type).detach().clone().requires_grad_(true);
+      };
       const auto xi = leaf(x), w = leaf(weight), b = leaf(bias);
-      const auto y = type == torch::kFloat32
-                         ? upsample_conv(xi, w, b)
-                         : at::conv2d(at::upsample_nearest2d(xi, {2 * height, 2 * width}), w, b, {1, 1}, {1, 1});
+      const auto y = type == torch::kFloat32 ? upsample_conv(xi, w, b)
+                                             : at::conv2d(at::upsample_nearest2d(xi, {2 * height, 2 * width}),
+                                                          w, b, {1, 1}, {1, 1});
       y.backward(upstream.to(type));
       return std::vector<torch::Tensor>{y.detach(), xi.grad(), w.grad(), b.grad()};
     };
@@ -24,7 +27,8 @@ TEST(UpsampleConv, EqualsTheTwoOperators) {
     for (std::size_t i = 0; i < ours.size(); ++i) {
       ASSERT_EQ(ours[i].sizes(), exact[i].sizes());
       const double error = (ours[i].to(torch::kFloat64) - exact[i]).norm().item<double>();
-      EXPECT_LT(error, 2e-6 * exact[i].norm().item<double>()) << "result " << i << " of " << height << "x" << width;
+      EXPECT_LT(error, 2e-6 * exact[i].norm().item<double>())
+          << "result " << i << " of " << height << "x" << width;
     }
   }
 }

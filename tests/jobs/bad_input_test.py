@@ -230,7 +230,7 @@ class Painting(Job):
         self.paint("caption=title", name="evaluate", phrases=["title"])
         self.paint("device=cuda", phrases=["device=cuda"]) if not pathlib.Path("/dev/nvidia0").exists() else None
         (self.folder / "file").write_text("x")
-        self.paint(f"out={self.folder}/file", phrases=["file"], code=None)
+        self.paint(f"out={self.folder}/file", phrases=["out=", "file"])
 
     def test_damaged_run(self):
         shard = next(self.run_folder.glob("checkpoints/step_*/*.safetensors"))

@@ -15,7 +15,8 @@ struct ModelFile {
   void fields(core::Fields& f) { f.section("model", model); }
 };
 
-DenoiserConfig preset(const std::string& name, std::int64_t input_size, std::int64_t channels, std::int64_t caption) {
+DenoiserConfig preset(const std::string& name, std::int64_t input_size, std::int64_t channels,
+                      std::int64_t caption) {
   DenoiserConfig c = core::load<ModelFile>(MICRODIT_SOURCE_DIR "/configs/models/" + name + ".yaml").model;
   c.input_size = input_size;
   c.in_channels = channels;
@@ -56,10 +57,10 @@ TEST(Linspace, EndsAndMiddle) {
 TEST(Widths, ThinBlocksAndExperts) {
   const std::vector<BlockSizes> blocks = backbone_sizes(preset("xl_2", 32, 4, 1024));
   EXPECT_EQ(blocks[0].attention_width, 512);
-  EXPECT_EQ(blocks[0].hidden, 512);        // 2/3 of 512 is 341
+  EXPECT_EQ(blocks[0].hidden, 512);  // 2/3 of 512 is 341
   EXPECT_EQ(blocks[0].num_experts, 0);
   EXPECT_EQ(blocks[1].num_experts, 8);
-  EXPECT_EQ(blocks[27].num_experts, 0);    // never the last block
+  EXPECT_EQ(blocks[27].num_experts, 0);  // never the last block
   EXPECT_EQ(blocks[27].attention_width, 1024);
 }
 
@@ -84,8 +85,10 @@ TEST(Initialize, FollowsTheOriginalsDistributions) {
     ASSERT_TRUE(item.value().isfinite().all().item<bool>()) << item.key();
     const bool zero = item.value().abs().sum().item<double>() == 0;
     const bool should = (item.key().ends_with(".bias") && item.key() != "x_embedder.proj.bias") ||
-                        item.key().find("adaLN_modulation") != std::string::npos || item.key() == "final_layer.linear.weight" ||
-                        item.key() == "y_emb_preprocess.attn.proj.weight" || item.key() == "y_emb_preprocess.mlp.w3.weight";
+                        item.key().find("adaLN_modulation") != std::string::npos ||
+                        item.key() == "final_layer.linear.weight" ||
+                        item.key() == "y_emb_preprocess.attn.proj.weight" ||
+                        item.key() == "y_emb_preprocess.mlp.w3.weight";
     EXPECT_EQ(zero, should) << item.key();
   }
   const auto std_of = [&](const std::string& name) { return p[name].std().item<double>(); };
@@ -109,16 +112,19 @@ TEST(Forward, StartsAtZeroAndKeepsTheMaskToken) {
   const torch::NoGradGuard no_grad;
   net->named_buffers()["mask_token"].fill_(7);
   const torch::Tensor noise = torch::sin(torch::arange(32) * 1.7).view({2, 16});
-  const Prediction out = net->forward(torch::ones({2, 4, 8, 8}), torch::zeros({2}), {torch::ones({2, 3, 24})}, Mask{0.75, noise});
+  const Prediction out = net->forward(torch::ones({2, 4, 8, 8}), torch::zeros({2}), {torch::ones({2, 3, 24})},
+                                      Mask{0.75, noise});
   EXPECT_EQ(out.kept_BT.sum().item<double>(), 8);
-  EXPECT_EQ(out.prediction_BCHW.sum().item<double>(), 7 * 4 * 4 * 2 * 12);  // 12 of 16 patches dropped, kept ones zero
+  EXPECT_EQ(out.prediction_BCHW.sum().item<double>(),
+            7 * 4 * 4 * 2 * 12);  // 12 of 16 patches dropped, kept ones zero
   const torch::Tensor lowest = std::get<1>(noise.topk(4, 1, /*largest=*/false));
   EXPECT_TRUE((out.kept_BT.gather(1, lowest) == 1).all().item<bool>());
 }
 
 TEST(Forward, RefusesWrongShapes) {
   const auto net = make_denoiser(small(), 1);
-  const torch::Tensor x = torch::ones({2, 4, 8, 8}), label = torch::zeros({2}), text = torch::ones({2, 3, 24});
+  const torch::Tensor x = torch::ones({2, 4, 8, 8}), label = torch::zeros({2}),
+                      text = torch::ones({2, 3, 24});
   EXPECT_THROW(net->forward(torch::ones({2, 3, 8, 8}), label, {text}), core::UserError);
   EXPECT_THROW(net->forward(x, torch::zeros({3}), {text}), core::UserError);
   EXPECT_THROW(net->forward(x, label, {torch::ones({2, 3, 23})}), core::UserError);

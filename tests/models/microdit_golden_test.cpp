@@ -32,7 +32,8 @@ std::shared_ptr<Denoiser> golden_net() {
   const torch::NoGradGuard no_grad;
   for (auto& item : net->named_parameters()) {
     const std::int64_t count = item.value().numel();
-    torch::Tensor values = 0.05 * torch::cos(0.37 * torch::arange(count, torch::kDouble) + static_cast<double>(count % 7));
+    torch::Tensor values =
+        0.05 * torch::cos(0.37 * torch::arange(count, torch::kDouble) + static_cast<double>(count % 7));
     if (item.key().find("norm") != std::string::npos) values += 1;
     item.value().copy_(values.view(item.value().sizes()));
   }
@@ -65,7 +66,7 @@ TEST_F(Golden, Size) {
 
 TEST_F(Golden, Sinusoid) {
   const torch::Tensor s = nn::sinusoid(torch::tensor({0.7F}), 512);
-  const std::pair<int, double> expected[] = {{0, .764842}, {1, .780542},   {255, 1.0},
+  const std::pair<int, double> expected[] = {{0, .764842},   {1, .780542},   {255, 1.0},
                                              {256, .644218}, {257, .625103}, {511, .000073}};
   for (const auto& [index, value] : expected) EXPECT_NEAR(at(s, {0, index}), value, 1e-6);
 }
@@ -86,7 +87,8 @@ TEST_F(Golden, Forward) {
   const torch::Tensor out = run();
   EXPECT_NEAR(out.sum().item<double>(), -0.163674, kTolerance);
   EXPECT_NEAR(out.abs().sum().item<double>(), 27.063757, kTolerance);
-  const double first[] = {.044339, .022963, .059026, .035392}, last[] = {-.014231, -.055173, -.016565, -.053489};
+  const double first[] = {.044339, .022963, .059026, .035392},
+               last[] = {-.014231, -.055173, -.016565, -.053489};
   for (int i = 0; i < 4; ++i) EXPECT_NEAR(at(out, {0, 0, 0, i}), first[i], 1e-5);
   for (int i = 0; i < 4; ++i) EXPECT_NEAR(at(out, {1, 3, 7, 4 + i}), last[i], 1e-5);
 }

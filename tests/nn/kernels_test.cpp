@@ -31,7 +31,8 @@ Tensors run(const Apply& apply, const Tensors& inputs, torch::ScalarType type) {
   for (const torch::Tensor& input : inputs) leaves.push_back(input.to(type).clone().requires_grad_());
   const torch::Tensor out = apply(leaves);
   Tensors results{out.detach()};
-  for (const torch::Tensor& grad : torch::autograd::grad({(out * noise(out.sizes(), 3.1).to(type)).sum()}, leaves)) {
+  for (const torch::Tensor& grad :
+       torch::autograd::grad({(out * noise(out.sizes(), 3.1).to(type)).sum()}, leaves)) {
     results.push_back(grad);
   }
   return results;
@@ -40,9 +41,11 @@ Tensors run(const Apply& apply, const Tensors& inputs, torch::ScalarType type) {
 void expect_equal(const Apply& fused, const Apply& reference, const Tensors& inputs) {
   const Tensors ours = run(fused, inputs, torch::kFloat), exact = run(reference, inputs, torch::kDouble);
   ASSERT_EQ(ours.size(), exact.size());
-  for (std::size_t i = 0; i < ours.size(); ++i) EXPECT_LT(relative(ours[i], exact[i]), 2e-6) << "result " << i;
+  for (std::size_t i = 0; i < ours.size(); ++i)
+    EXPECT_LT(relative(ours[i], exact[i]), 2e-6) << "result " << i;
   const Tensors again = run(fused, inputs, torch::kFloat);
-  for (std::size_t i = 0; i < ours.size(); ++i) EXPECT_TRUE(torch::equal(ours[i], again[i])) << "not repeatable: " << i;
+  for (std::size_t i = 0; i < ours.size(); ++i)
+    EXPECT_TRUE(torch::equal(ours[i], again[i])) << "not repeatable: " << i;
 }
 
 TEST(NormModulate, EqualsReference) {
@@ -62,42 +65,59 @@ TEST(NormModulate, TakesChunksOfAWiderRow) {
       return function(t[0], t[1], parts[0], parts[2], 1e-6);
     };
   };
-  expect_equal(wrap(norm_modulate), wrap(norm_modulate_reference), {noise({2, 3, 32}, 1), noise({32}, 2), noise({2, 96}, 3)});
+  expect_equal(wrap(norm_modulate), wrap(norm_modulate_reference),
+               {noise({2, 3, 32}, 1), noise({32}, 2), noise({2, 96}, 3)});
 }
 
 TEST(NormModulate, WithoutModulationAndAnyNumberOfAxes) {
-  const auto wrap = [](auto function) { return [function](const Tensors& t) { return function(t[0], t[1], {}, {}, 1e-6); }; };
-  for (const std::vector<std::int64_t>& shape : std::vector<std::vector<std::int64_t>>{{4, 6, 48}, {5, 48}, {48}}) {
+  const auto wrap = [](auto function) {
+    return [function](const Tensors& t) { return function(t[0], t[1], {}, {}, 1e-6); };
+  };
+  for (const std::vector<std::int64_t>& shape :
+       std::vector<std::vector<std::int64_t>>{{4, 6, 48}, {5, 48}, {48}}) {
     expect_equal(wrap(norm_modulate), wrap(norm_modulate_reference), {noise(shape, 1), noise({48}, 2)});
   }
 }
 
 TEST(GatedAdd, EqualsReference) {
-  const auto wrap = [](auto function) { return [function](const Tensors& t) { return function(t[0], t[1], t[2]); }; };
-  expect_equal(wrap(gated_add), wrap(gated_add_reference), {noise({3, 5, 37}, 1), noise({3, 5, 37}, 2), noise({3, 37}, 3)});
+  const auto wrap = [](auto function) {
+    return [function](const Tensors& t) { return function(t[0], t[1], t[2]); };
+  };
+  expect_equal(wrap(gated_add), wrap(gated_add_reference),
+               {noise({3, 5, 37}, 1), noise({3, 5, 37}, 2), noise({3, 37}, 3)});
 }
 
 TEST(Swiglu, EqualsReference) {
-  const auto wrap = [](auto function) { return [function](const Tensors& t) { return function(t[0], t[1]); }; };
+  const auto wrap = [](auto function) {
+    return [function](const Tensors& t) { return function(t[0], t[1]); };
+  };
   expect_equal(wrap(swiglu), wrap(swiglu_reference), {20 * noise({3, 5, 77}, 1), noise({3, 5, 77}, 2)});
 }
 
 TEST(Linear, EqualsReference) {
-  const auto wrap = [](auto function) { return [function](const Tensors& t) { return function(t[0], t[1], t[2]); }; };
-  expect_equal(wrap(linear), wrap(linear_reference), {noise({3, 5, 37}, 1), noise({70, 37}, 2), noise({70}, 3)});
-  const auto no_bias = [](auto function) { return [function](const Tensors& t) { return function(t[0], t[1], torch::Tensor()); }; };
+  const auto wrap = [](auto function) {
+    return [function](const Tensors& t) { return function(t[0], t[1], t[2]); };
+  };
+  expect_equal(wrap(linear), wrap(linear_reference),
+               {noise({3, 5, 37}, 1), noise({70, 37}, 2), noise({70}, 3)});
+  const auto no_bias = [](auto function) {
+    return [function](const Tensors& t) { return function(t[0], t[1], torch::Tensor()); };
+  };
   expect_equal(no_bias(linear), no_bias(linear_reference), {noise({130, 48}, 1), noise({64, 48}, 2)});
 }
 
 TEST(Linear, LeavesOutGradientsNobodyAskedFor) {
-  const torch::Tensor x = noise({4, 6}, 1).to(torch::kFloat), w = noise({3, 6}, 2).to(torch::kFloat).requires_grad_();
+  const torch::Tensor x = noise({4, 6}, 1).to(torch::kFloat),
+                      w = noise({3, 6}, 2).to(torch::kFloat).requires_grad_();
   kernels::linear(x, w, torch::Tensor()).sum().backward();
   EXPECT_FALSE(x.grad().defined());
   EXPECT_LT(relative(w.grad()[0], x.sum(0).to(torch::kDouble)), 1e-6);
 }
 
 TEST(ExpertMlp, EqualsReference) {
-  const auto wrap = [](auto function) { return [function](const Tensors& t) { return function(t[0], t[1], t[2]); }; };
+  const auto wrap = [](auto function) {
+    return [function](const Tensors& t) { return function(t[0], t[1], t[2]); };
+  };
   expect_equal(wrap(expert_mlp), wrap(expert_mlp_reference),
                {noise({3, 10, 24}, 1), noise({3, 24, 40}, 2), noise({3, 40, 24}, 3)});
   expect_equal(wrap(expert_mlp), wrap(expert_mlp_reference),
@@ -109,17 +129,23 @@ struct AttentionCase {
 };
 
 TEST(Attention, EqualsReference) {
-  for (const AttentionCase& c : {AttentionCase{16, 24, 6, 32}, {5, 7, 2, 16}, {33, 2, 1, 64}, {9, 17, 3, 24}}) {
+  for (const AttentionCase& c :
+       {AttentionCase{16, 24, 6, 32}, {5, 7, 2, 16}, {33, 2, 1, 64}, {9, 17, 3, 24}}) {
     const std::int64_t width = c.heads * c.head_dim;
-    const auto self = [&](auto function) { return [=](const Tensors& t) { return function(t[0], c.heads, 1e-6); }; };
+    const auto self = [&](auto function) {
+      return [=](const Tensors& t) { return function(t[0], c.heads, 1e-6); };
+    };
     expect_equal(self(self_attention), self(self_attention_reference), {noise({2, c.tokens, 3 * width}, 1)});
-    const auto cross = [&](auto function) { return [=](const Tensors& t) { return function(t[0], t[1], c.heads, 1e-6); }; };
+    const auto cross = [&](auto function) {
+      return [=](const Tensors& t) { return function(t[0], t[1], c.heads, 1e-6); };
+    };
     expect_equal(cross(cross_attention), cross(cross_attention_reference),
                  {noise({2, c.tokens, width}, 1), noise({2, c.rows, 2 * width}, 2)});
   }
 }
 
-torch::Tensor some_choice(std::int64_t experts, std::int64_t samples, std::int64_t taken, std::int64_t tokens) {
+torch::Tensor some_choice(std::int64_t experts, std::int64_t samples, std::int64_t taken,
+                          std::int64_t tokens) {
   const torch::Tensor scores = noise({experts, samples, tokens}, 5);
   return std::get<1>(scores.topk(taken, -1)).contiguous();
 }
@@ -132,14 +158,18 @@ TEST(ExpertRows, GatherEqualsReference) {
 
 TEST(ExpertRows, CombineEqualsReference) {
   const torch::Tensor choice = some_choice(4, 3, 5, 9);
-  const auto wrap = [&](auto function) { return [=](const Tensors& t) { return function(t[0], t[1], choice, 9); }; };
-  expect_equal(wrap(combine_rows), wrap(combine_rows_reference), {noise({4, 15, 21}, 1), noise({4, 3, 5}, 2)});
+  const auto wrap = [&](auto function) {
+    return [=](const Tensors& t) { return function(t[0], t[1], choice, 9); };
+  };
+  expect_equal(wrap(combine_rows), wrap(combine_rows_reference),
+               {noise({4, 15, 21}, 1), noise({4, 3, 5}, 2)});
 }
 
 TEST(ExpertRows, CombineEqualsTheOneHotFormula) {
   const torch::Tensor choice = some_choice(4, 3, 5, 9), h = noise({4, 15, 6}, 1), gate = noise({4, 3, 5}, 2);
   const torch::Tensor one_hot = torch::one_hot(choice, 9).to(torch::kDouble);
-  const torch::Tensor expected = torch::einsum("enkt,enkd->ntd", {one_hot, gate.unsqueeze(-1) * h.view({4, 3, 5, 6})});
+  const torch::Tensor expected =
+      torch::einsum("enkt,enkd->ntd", {one_hot, gate.unsqueeze(-1) * h.view({4, 3, 5, 6})});
   EXPECT_LT(relative(combine_rows_reference(h, gate, choice, 9), expected), 1e-14);
 }
 

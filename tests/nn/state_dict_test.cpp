@@ -43,10 +43,14 @@ TEST(LoadStateDict, CopiesAndConverts) {
 
 TEST(LoadStateDict, ListsEverythingThatIsWrong) {
   Linear net(3, 2, true);
-  EXPECT_THAT([&] { load_state_dict(net, {{"weight", torch::ones({3, 2})}, {"wieght", torch::ones({1})}}, "w.safetensors"); },
-              testing::ThrowsMessage<core::UserError>(testing::AllOf(
-                  testing::HasSubstr("w.safetensors"), testing::HasSubstr("bias"), testing::HasSubstr("wieght"),
-                  testing::HasSubstr("[3, 2]"))));
+  EXPECT_THAT(
+      [&] {
+        load_state_dict(net, {{"weight", torch::ones({3, 2})}, {"wieght", torch::ones({1})}},
+                        "w.safetensors");
+      },
+      testing::ThrowsMessage<core::UserError>(
+          testing::AllOf(testing::HasSubstr("w.safetensors"), testing::HasSubstr("bias"),
+                         testing::HasSubstr("wieght"), testing::HasSubstr("[3, 2]"))));
 }
 
 TEST(LoadStateDict, IgnoresWhatItIsTold) {

@@ -15,7 +15,9 @@ torch::nn::Sequential make_net() {
   return torch::nn::Sequential(torch::nn::Linear(7, 33), torch::nn::GELU(), torch::nn::Linear(33, 5));
 }
 
-torch::Tensor batch(int step) { return torch::sin(torch::arange(11 * 7, torch::kFloat32).view({11, 7}) * (0.1 + step)); }
+torch::Tensor batch(int step) {
+  return torch::sin(torch::arange(11 * 7, torch::kFloat32).view({11, 7}) * (0.1 + step));
+}
 
 TEST(OptimizerTest, equals_torch_adamw_with_clipping) {
   auto reference = make_net();
@@ -36,8 +38,14 @@ TEST(OptimizerTest, equals_torch_adamw_with_clipping) {
     const double our_norm = std::sqrt(optimizer.reduce_gradients());
     EXPECT_NEAR(our_norm / norm, 1, 1e-5);
     EXPECT_GT(norm, 0.5) << "the clip must act for this test to see it";
-    optimizer.update({.lr = 3e-2, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.1, .step = step,
-                      .gradient_scale = std::min(1.0, 0.5 / (our_norm + 1e-6)), .ema_decay = 0.5});
+    optimizer.update({.lr = 3e-2,
+                      .beta1 = 0.9,
+                      .beta2 = 0.99,
+                      .eps = 1e-8,
+                      .weight_decay = 0.1,
+                      .step = step,
+                      .gradient_scale = std::min(1.0, 0.5 / (our_norm + 1e-6)),
+                      .ema_decay = 0.5});
   }
   for (std::size_t i = 0; i < reference->parameters().size(); ++i) {
     EXPECT_TRUE(torch::allclose(reference->parameters()[i], ours->parameters()[i], 1e-5, 1e-6)) << i;
@@ -65,14 +73,18 @@ TEST(OptimizerTest, bits_do_not_depend_on_where_the_buffer_is_cut) {
   const std::int64_t n = 100'003;
   const auto make = [&] {
     torch::manual_seed(1);
-    return std::vector<torch::Tensor>{torch::randn(n), torch::randn(n), torch::randn(n), torch::rand(n), torch::randn(n)};
+    return std::vector<torch::Tensor>{torch::randn(n), torch::randn(n), torch::randn(n), torch::rand(n),
+                                      torch::randn(n)};
   };
   auto whole = make();
   auto pieces = make();
-  const nn::AdamWStep step{.lr = 1e-3, .weight_decay = 0.1, .step = 5, .gradient_scale = 0.3, .ema_decay = 0.9};
+  const nn::AdamWStep step{
+      .lr = 1e-3, .weight_decay = 0.1, .step = 5, .gradient_scale = 0.3, .ema_decay = 0.9};
   const auto run = [&](std::vector<torch::Tensor>& t, std::int64_t from, std::int64_t count) {
-    nn::adamw_cpu({t[0].data_ptr<float>() + from, t[1].data_ptr<float>() + from, t[2].data_ptr<float>() + from,
-                   t[3].data_ptr<float>() + from, t[4].data_ptr<float>() + from, count}, step);
+    nn::adamw_cpu(
+        {t[0].data_ptr<float>() + from, t[1].data_ptr<float>() + from, t[2].data_ptr<float>() + from,
+         t[3].data_ptr<float>() + from, t[4].data_ptr<float>() + from, count},
+        step);
   };
   run(whole, 0, n);
   for (std::int64_t at = 0; at < n; at += 777) run(pieces, at, std::min<std::int64_t>(777, n - at));

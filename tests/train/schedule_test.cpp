@@ -8,7 +8,8 @@ namespace {
 
 TEST(ScheduleTest, warm_up_then_cosine_to_the_final_factor) {
   const OptimizerConfig optimizer{.lr = 2.4e-4};
-  const ScheduleConfig schedule{.kind = "cosine", .warmup_steps = 2500, .final_factor = 0.33, .decay_steps = 250000};
+  const ScheduleConfig schedule{
+      .kind = "cosine", .warmup_steps = 2500, .final_factor = 0.33, .decay_steps = 250000};
   EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 0), 0);
   EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 1250), 1.2e-4);
   EXPECT_DOUBLE_EQ(learning_rate(optimizer, schedule, 2500), 2.4e-4);

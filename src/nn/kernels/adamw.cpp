@@ -15,24 +15,26 @@ namespace {
 constexpr std::int64_t kGrain = 1 << 15;
 constexpr std::int64_t kBlock = 1 << 14;
 
-/// One contiguous range. Compiled for wider vectors too; contraction is off (see the attribute below), so that the wide and
-/// the narrow version round alike.
-__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3", "no-math-errno", "fp-contract=off")))
-void update_range(float* __restrict weights, const float* __restrict gradients, float* __restrict exp_avg,
-                  float* __restrict exp_avg_sq, std::int64_t count, AdamWConstants c) {
+/// One contiguous range. Compiled for wider vectors too; contraction is off (see the attribute below), so
+/// that the wide and the narrow version round alike.
+__attribute__((target_clones("avx512f", "avx2", "default"),
+               optimize("O3", "no-math-errno", "fp-contract=off"))) void
+update_range(float* __restrict weights, const float* __restrict gradients, float* __restrict exp_avg,
+             float* __restrict exp_avg_sq, std::int64_t count, AdamWConstants c) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float g = gradients[i] * c.gradient_scale;
     const float m = c.beta1 * exp_avg[i] + c.one_minus_beta1 * g;
     const float v = c.beta2 * exp_avg_sq[i] + c.one_minus_beta2 * g * g;
     exp_avg[i] = m;
     exp_avg_sq[i] = v;
-    weights[i] = weights[i] * c.decay - c.step_size * m / (__builtin_sqrtf(v) * c.inv_sqrt_correction2 + c.eps);
+    weights[i] =
+        weights[i] * c.decay - c.step_size * m / (__builtin_sqrtf(v) * c.inv_sqrt_correction2 + c.eps);
   }
 }
 
-__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3", "fp-contract=off")))
-void average_range(float* __restrict ema, const float* __restrict weights, std::int64_t count, float decay,
-                   float one_minus_decay) {
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3", "fp-contract=off"))) void
+average_range(float* __restrict ema, const float* __restrict weights, std::int64_t count, float decay,
+              float one_minus_decay) {
   for (std::int64_t i = 0; i < count; ++i) ema[i] = decay * ema[i] + one_minus_decay * weights[i];
 }
 
@@ -40,7 +42,8 @@ double block_sum(const float* values, std::int64_t count) {
   double lanes[8] = {};
   std::int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
-    for (int lane = 0; lane < 8; ++lane) lanes[lane] += static_cast<double>(values[i + lane]) * values[i + lane];
+    for (int lane = 0; lane < 8; ++lane)
+      lanes[lane] += static_cast<double>(values[i + lane]) * values[i + lane];
   }
   double sum = 0;
   for (double lane : lanes) sum += lane;
@@ -67,7 +70,8 @@ double sum_of_squares_cpu(const float* values, std::int64_t count) {
   std::vector<double> sums(static_cast<std::size_t>(blocks));
   at::parallel_for(0, blocks, 2, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b) {
-      sums[static_cast<std::size_t>(b)] = block_sum(values + b * kBlock, std::min(kBlock, count - b * kBlock));
+      sums[static_cast<std::size_t>(b)] =
+          block_sum(values + b * kBlock, std::min(kBlock, count - b * kBlock));
     }
   });
   double total = 0;
@@ -77,7 +81,8 @@ double sum_of_squares_cpu(const float* values, std::int64_t count) {
 
 #ifndef MICRODIT_WITH_CUDA
 void adamw_cuda(const AdamWBuffers&, const AdamWStep&, void*) {
-  core::user_error("device=cuda: this build has no CUDA; configure with -DMICRODIT_CUDA=ON on a machine with nvcc");
+  core::user_error(
+      "device=cuda: this build has no CUDA; configure with -DMICRODIT_CUDA=ON on a machine with nvcc");
 }
 #endif
 

@@ -12,7 +12,8 @@ namespace kernel {
 
 __global__ void adamw(AdamWBuffers b, AdamWConstants c) {
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < b.count; i += stride) {
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < b.count;
+       i += stride) {
     const float weight = adamw_element(c, b.weights[i], b.gradients[i], b.exp_avg[i], b.exp_avg_sq[i]);
     b.weights[i] = weight;
     if (b.ema != nullptr) b.ema[i] = c.ema_decay * b.ema[i] + c.one_minus_ema_decay * weight;
@@ -28,7 +29,8 @@ void adamw_cuda(const AdamWBuffers& buffers, const AdamWStep& step, void* stream
   const int blocks = static_cast<int>(wanted < 4096 ? wanted : 4096);
   kernel::adamw<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(buffers, fold(step));
   const cudaError_t error = cudaGetLastError();
-  if (error != cudaSuccess) throw std::runtime_error(std::string("adamw kernel: ") + cudaGetErrorString(error));
+  if (error != cudaSuccess)
+    throw std::runtime_error(std::string("adamw kernel: ") + cudaGetErrorString(error));
 }
 
 }  // namespace microdit::nn

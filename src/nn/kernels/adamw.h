@@ -1,5 +1,5 @@
-// One pass over memory: gradient scaling, AdamW and the weight average. fp32, element-wise, so any split of the buffer
-// gives the same bits.
+// One pass over memory: gradient scaling, AdamW and the weight average. fp32, element-wise, so any split of
+// the buffer gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,9 @@ struct AdamWStep {
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0;
-  std::int64_t step = 1;       ///< 1-based, for bias correction
-  double gradient_scale = 1;   ///< clip factor
-  double ema_decay = 0;        ///< ema = decay * ema + (1 - decay) * weight
+  std::int64_t step = 1;      ///< 1-based, for bias correction
+  double gradient_scale = 1;  ///< clip factor
+  double ema_decay = 0;       ///< ema = decay * ema + (1 - decay) * weight
 };
 
 /// `count` values; `ema` may be null. Pointers may alias only if equal.

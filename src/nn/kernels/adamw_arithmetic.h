@@ -1,4 +1,5 @@
-// The element-wise rule of adamw.h, shared by the CPU and the CUDA kernel so that both are one piece of arithmetic.
+// The element-wise rule of adamw.h, shared by the CPU and the CUDA kernel so that both are one piece of
+// arithmetic.
 #pragma once
 
 #include <cmath>
@@ -15,7 +16,8 @@ namespace microdit::nn {
 
 /// Per-step constants in fp32, folded once on the host.
 struct AdamWConstants {
-  float decay, beta1, one_minus_beta1, beta2, one_minus_beta2, step_size, inv_sqrt_correction2, eps, gradient_scale;
+  float decay, beta1, one_minus_beta1, beta2, one_minus_beta2, step_size, inv_sqrt_correction2, eps,
+      gradient_scale;
   float ema_decay, one_minus_ema_decay;
 };
 
@@ -36,8 +38,8 @@ inline AdamWConstants fold(const AdamWStep& s) {
 }
 
 /// theta <- theta (1 - lr wd) - lr/(1-b1^t) m / (sqrt(v) / sqrt(1-b2^t) + eps)
-MICRODIT_HOST_DEVICE inline float adamw_element(const AdamWConstants& c, float weight, float gradient, float& exp_avg,
-                                                float& exp_avg_sq) {
+MICRODIT_HOST_DEVICE inline float adamw_element(const AdamWConstants& c, float weight, float gradient,
+                                                float& exp_avg, float& exp_avg_sq) {
   const float g = gradient * c.gradient_scale;
   exp_avg = c.beta1 * exp_avg + c.one_minus_beta1 * g;
   exp_avg_sq = c.beta2 * exp_avg_sq + c.one_minus_beta2 * g * g;

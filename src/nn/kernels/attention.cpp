@@ -1,4 +1,5 @@
-// Attention over short sequences without copies or transposes of the projections; long ones go to torch's flash kernel.
+// Attention over short sequences without copies or transposes of the projections; long ones go to torch's
+// flash kernel.
 #include "nn/kernels/attention.h"
 
 #include <ATen/Parallel.h>
@@ -36,7 +37,8 @@ struct Problem {
   HeadShape head;
 };
 
-Problem problem_of(const torch::Tensor& q_source, const torch::Tensor& kv_source, std::int64_t width, std::int64_t heads) {
+Problem problem_of(const torch::Tensor& q_source, const torch::Tensor& kv_source, std::int64_t width,
+                   std::int64_t heads) {
   const std::int64_t keys = kv_source.size(1);
   const std::int64_t padded = (keys + kLanes - 1) / kLanes * kLanes;
   return {q_source.size(0), heads, width, {q_source.size(1), keys, padded, width / heads}};
@@ -53,24 +55,28 @@ void normalize(const Packed& from, const torch::Tensor& to_BRW, const torch::Ten
   });
 }
 
-void normalize_backward(const torch::Tensor& xhat_BRW, const torch::Tensor& rstd_BR, const torch::Tensor& dxhat_BRW,
-                        const Packed& to) {
+void normalize_backward(const torch::Tensor& xhat_BRW, const torch::Tensor& rstd_BR,
+                        const torch::Tensor& dxhat_BRW, const Packed& to) {
   const std::int64_t width = xhat_BRW.size(2);
   const float *xhat = xhat_BRW.const_data_ptr<float>(), *d = dxhat_BRW.const_data_ptr<float>();
   const float* rstd = rstd_BR.const_data_ptr<float>();
-  at::parallel_for(0, xhat_BRW.size(0) * xhat_BRW.size(1), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      normalize_row_backward(width, rstd[i], xhat + i * width, d + i * width, to.data + i * to.row);
-    }
-  });
+  at::parallel_for(
+      0, xhat_BRW.size(0) * xhat_BRW.size(1), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          normalize_row_backward(width, rstd[i], xhat + i * width, d + i * width, to.data + i * to.row);
+        }
+      });
 }
 
 HeadRows rows_at(const Packed& part, std::int64_t sample, std::int64_t column) {
   return {part.data + sample * part.sample + column, part.row};
 }
-Packed whole(const torch::Tensor& t) { return packed(t, t.size(2), 0); }
+Packed whole(const torch::Tensor& t) {
+  return packed(t, t.size(2), 0);
+}
 
-/// Calls work(sample, first column of the head, index of the head's weights, scratch) for every head of every sample.
+/// Calls work(sample, first column of the head, index of the head's weights, scratch) for every head of every
+/// sample.
 template <class Work>
 void for_heads(const Problem& p, const Work& work) {
   at::parallel_for(0, p.batch * p.heads, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -85,14 +91,17 @@ void for_heads(const Problem& p, const Work& work) {
 class Attention : public torch::autograd::Function<Attention> {
  public:
   static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& q_in,
-                               const std::optional<torch::Tensor>& kv_in, std::int64_t num_heads, double eps) {
+                               const std::optional<torch::Tensor>& kv_in, std::int64_t num_heads,
+                               double eps) {
     const torch::Tensor q_source = q_in.contiguous();
     const torch::Tensor kv_source = kv_in ? kv_in->contiguous() : q_source;
     const std::int64_t first = kv_in ? 0 : 1;
     const std::int64_t width = kv_in ? q_in.size(2) : q_in.size(2) / 3;
     const Problem p = problem_of(q_source, kv_source, width, num_heads);
-    const torch::Tensor q = torch::empty({p.batch, p.head.queries, width}), k = torch::empty({p.batch, p.head.keys, width});
-    const torch::Tensor q_rstd = torch::empty({p.batch, p.head.queries}), k_rstd = torch::empty({p.batch, p.head.keys});
+    const torch::Tensor q = torch::empty({p.batch, p.head.queries, width}),
+                        k = torch::empty({p.batch, p.head.keys, width});
+    const torch::Tensor q_rstd = torch::empty({p.batch, p.head.queries}),
+                        k_rstd = torch::empty({p.batch, p.head.keys});
     normalize(packed(q_source, width, 0), q, q_rstd, eps);
     normalize(packed(kv_source, width, first), k, k_rstd, eps);
     const torch::Tensor weights = torch::empty({p.batch, num_heads, p.head.queries, p.head.padded});
@@ -100,8 +109,8 @@ class Attention : public torch::autograd::Function<Attention> {
     const Packed pq = whole(q), pk = whole(k), pv = packed(kv_source, width, first + 1), po = whole(out);
     float* pw = weights.mutable_data_ptr<float>();
     for_heads(p, [&](std::int64_t b, std::int64_t column, std::int64_t at, float* scratch) {
-      attend_head(p.head, rows_at(pq, b, column), rows_at(pk, b, column), rows_at(pv, b, column), rows_at(po, b, column),
-                  pw + at, scratch);
+      attend_head(p.head, rows_at(pq, b, column), rows_at(pk, b, column), rows_at(pv, b, column),
+                  rows_at(po, b, column), pw + at, scratch);
     });
     ctx->save_for_backward({kv_source, q, k, q_rstd, k_rstd, weights});
     ctx->saved_data["packed_self"] = !kv_in.has_value();
@@ -122,8 +131,8 @@ class Attention : public torch::autograd::Function<Attention> {
     const Packed pdq = whole(dq), pdk = whole(dk), pdv = packed(dkv_source, width, first + 1);
     const float* pw = weights.const_data_ptr<float>();
     for_heads(p, [&](std::int64_t b, std::int64_t column, std::int64_t at, float* scratch) {
-      attend_head_backward(p.head, rows_at(pq, b, column), rows_at(pk, b, column), rows_at(pv, b, column), pw + at,
-                           rows_at(pdo, b, column), rows_at(pdq, b, column), rows_at(pdk, b, column),
+      attend_head_backward(p.head, rows_at(pq, b, column), rows_at(pk, b, column), rows_at(pv, b, column),
+                           pw + at, rows_at(pdo, b, column), rows_at(pdq, b, column), rows_at(pdk, b, column),
                            rows_at(pdv, b, column), scratch);
     });
     normalize_backward(q, saved[3], dq, packed(dq_source, width, 0));
@@ -132,16 +141,19 @@ class Attention : public torch::autograd::Function<Attention> {
   }
 };
 
-bool takes_short_kernel(const torch::Tensor& q, const torch::Tensor& kv, std::int64_t width, std::int64_t num_heads) {
+bool takes_short_kernel(const torch::Tensor& q, const torch::Tensor& kv, std::int64_t width,
+                        std::int64_t num_heads) {
   const std::int64_t keys = kv.defined() ? kv.size(1) : q.size(1);
   return takes_cpu_kernel({q, kv}) && (width / num_heads) % kLanes == 0 && q.size(1) > 0 && keys > 0 &&
          q.size(1) * keys <= kMostWeights;
 }
 
-torch::Tensor attend_reference(const torch::Tensor& q_BTW, const torch::Tensor& k_BLW, const torch::Tensor& v_BLW,
-                               std::int64_t num_heads, double eps) {
+torch::Tensor attend_reference(const torch::Tensor& q_BTW, const torch::Tensor& k_BLW,
+                               const torch::Tensor& v_BLW, std::int64_t num_heads, double eps) {
   const std::int64_t width = q_BTW.size(2);
-  const auto heads = [&](const torch::Tensor& t) { return t.unflatten(2, {num_heads, width / num_heads}).transpose(1, 2); };
+  const auto heads = [&](const torch::Tensor& t) {
+    return t.unflatten(2, {num_heads, width / num_heads}).transpose(1, 2);
+  };
   const torch::Tensor q = at::layer_norm(q_BTW, {width}, {}, {}, eps).to(v_BLW.scalar_type());
   const torch::Tensor k = at::layer_norm(k_BLW, {width}, {}, {}, eps).to(v_BLW.scalar_type());
   return at::scaled_dot_product_attention(heads(q), heads(k), heads(v_BLW)).transpose(1, 2).flatten(2);
@@ -156,7 +168,8 @@ torch::Tensor self_attention(const torch::Tensor& qkv_BTW, std::int64_t num_head
   return Attention::apply(qkv_BTW, std::optional<torch::Tensor>(), num_heads, eps);
 }
 
-torch::Tensor cross_attention(const torch::Tensor& q_BTW, const torch::Tensor& kv_BLW, std::int64_t num_heads, double eps) {
+torch::Tensor cross_attention(const torch::Tensor& q_BTW, const torch::Tensor& kv_BLW, std::int64_t num_heads,
+                              double eps) {
   if (!takes_short_kernel(q_BTW, kv_BLW, q_BTW.size(2), num_heads)) {
     return cross_attention_reference(q_BTW, kv_BLW, num_heads, eps);
   }
@@ -168,8 +181,8 @@ torch::Tensor self_attention_reference(const torch::Tensor& qkv_BTW, std::int64_
   return attend_reference(parts[0], parts[1], parts[2], num_heads, eps);
 }
 
-torch::Tensor cross_attention_reference(const torch::Tensor& q_BTW, const torch::Tensor& kv_BLW, std::int64_t num_heads,
-                                        double eps) {
+torch::Tensor cross_attention_reference(const torch::Tensor& q_BTW, const torch::Tensor& kv_BLW,
+                                        std::int64_t num_heads, double eps) {
   const auto parts = kv_BLW.chunk(2, 2);
   return attend_reference(q_BTW, parts[0], parts[1], num_heads, eps);
 }

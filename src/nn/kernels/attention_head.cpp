@@ -34,8 +34,9 @@ MICRODIT_INLINE void multiply_rows(std::int64_t columns, std::int64_t depth, con
 }
 
 /// c [rows, columns] = factor * a b, b [depth, columns]; columns is a multiple of 16.
-MICRODIT_INLINE void multiply(std::int64_t rows, std::int64_t columns, std::int64_t depth, Factor a, const float* b,
-                              std::int64_t b_row, float factor, float* c, std::int64_t c_row) {
+MICRODIT_INLINE void multiply(std::int64_t rows, std::int64_t columns, std::int64_t depth, Factor a,
+                              const float* b, std::int64_t b_row, float factor, float* c,
+                              std::int64_t c_row) {
   constexpr int kBlock = 8;
   std::int64_t m = 0;
   for (; m + kBlock <= rows; m += kBlock) {
@@ -101,10 +102,12 @@ MICRODIT_INLINE void softmax_row_backward(std::int64_t padded, const float* p, f
 
 }  // namespace
 
-std::int64_t head_scratch(const HeadShape& shape) { return shape.dim * shape.padded + shape.queries * shape.padded; }
+std::int64_t head_scratch(const HeadShape& shape) {
+  return shape.dim * shape.padded + shape.queries * shape.padded;
+}
 
-MICRODIT_CLONES void attend_head(const HeadShape& s, HeadRows q, HeadRows k, HeadRows v, HeadRows out, float* weights,
-                                 float* scratch) {
+MICRODIT_CLONES void attend_head(const HeadShape& s, HeadRows q, HeadRows k, HeadRows v, HeadRows out,
+                                 float* weights, float* scratch) {
   transpose(s, k, scratch);
   const float scale = 1.0F / std::sqrt(static_cast<float>(s.dim));
   multiply(s.queries, s.padded, s.dim, {q.data, q.stride, 1}, scratch, s.padded, scale, weights, s.padded);
@@ -112,14 +115,17 @@ MICRODIT_CLONES void attend_head(const HeadShape& s, HeadRows q, HeadRows k, Hea
   multiply(s.queries, s.dim, s.keys, {weights, s.padded, 1}, v.data, v.stride, 1.0F, out.data, out.stride);
 }
 
-MICRODIT_CLONES void attend_head_backward(const HeadShape& s, HeadRows q, HeadRows k, HeadRows v, const float* weights,
-                                          HeadRows dout, HeadRows dq, HeadRows dk, HeadRows dv, float* scratch) {
+MICRODIT_CLONES void attend_head_backward(const HeadShape& s, HeadRows q, HeadRows k, HeadRows v,
+                                          const float* weights, HeadRows dout, HeadRows dq, HeadRows dk,
+                                          HeadRows dv, float* scratch) {
   float* transposed = scratch;
   float* dlogits = scratch + s.dim * s.padded;
   const float scale = 1.0F / std::sqrt(static_cast<float>(s.dim));
-  multiply(s.keys, s.dim, s.queries, {weights, 1, s.padded}, dout.data, dout.stride, 1.0F, dv.data, dv.stride);
+  multiply(s.keys, s.dim, s.queries, {weights, 1, s.padded}, dout.data, dout.stride, 1.0F, dv.data,
+           dv.stride);
   transpose(s, v, transposed);
-  multiply(s.queries, s.padded, s.dim, {dout.data, dout.stride, 1}, transposed, s.padded, 1.0F, dlogits, s.padded);
+  multiply(s.queries, s.padded, s.dim, {dout.data, dout.stride, 1}, transposed, s.padded, 1.0F, dlogits,
+           s.padded);
   for (std::int64_t t = 0; t < s.queries; ++t) {
     softmax_row_backward(s.padded, weights + t * s.padded, dlogits + t * s.padded);
   }
@@ -149,7 +155,8 @@ MICRODIT_CLONES float normalize_row(std::int64_t dim, float eps, const float* x,
   return rstd;
 }
 
-MICRODIT_CLONES void normalize_row_backward(std::int64_t dim, float rstd, const float* xhat, const float* dxhat, float* dx) {
+MICRODIT_CLONES void normalize_row_backward(std::int64_t dim, float rstd, const float* xhat,
+                                            const float* dxhat, float* dx) {
   Vec sum{}, sum_x{}, x, d;
   for (std::int64_t i = 0; i < dim; i += kLanes) {
     load(x, xhat + i);

@@ -22,11 +22,12 @@ struct HeadShape {
 std::int64_t head_scratch(const HeadShape& shape);
 
 /// weights = softmax(scale q k^T) [T, padded] (zero beyond L), out = weights v.
-void attend_head(const HeadShape& shape, HeadRows q, HeadRows k, HeadRows v, HeadRows out, float* weights, float* scratch);
+void attend_head(const HeadShape& shape, HeadRows q, HeadRows k, HeadRows v, HeadRows out, float* weights,
+                 float* scratch);
 
 /// dq, dk, dv of it, overwritten.
-void attend_head_backward(const HeadShape& shape, HeadRows q, HeadRows k, HeadRows v, const float* weights, HeadRows dout,
-                          HeadRows dq, HeadRows dk, HeadRows dv, float* scratch);
+void attend_head_backward(const HeadShape& shape, HeadRows q, HeadRows k, HeadRows v, const float* weights,
+                          HeadRows dout, HeadRows dq, HeadRows dk, HeadRows dv, float* scratch);
 
 /// xhat = (x - mean) * rstd of one row; returns rstd.
 float normalize_row(std::int64_t dim, float eps, const float* x, float* xhat);

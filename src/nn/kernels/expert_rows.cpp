@@ -22,7 +22,8 @@ MICRODIT_CLONES void add_row(std::int64_t dim, float factor, const float* from, 
 }
 
 /// to = factor * from; returns from . with.
-MICRODIT_CLONES float scale_row_and_dot(std::int64_t dim, float factor, const float* from, const float* with, float* to) {
+MICRODIT_CLONES float scale_row_and_dot(std::int64_t dim, float factor, const float* from, const float* with,
+                                        float* to) {
   Vec sum{}, a, b;
   std::int64_t i = 0;
   for (; i + kLanes <= dim; i += kLanes) {
@@ -40,7 +41,8 @@ MICRODIT_CLONES float scale_row_and_dot(std::int64_t dim, float factor, const fl
   return dot;
 }
 
-/// Calls work(index into [E, N, K], token row in [N T]) for every choice, each sample in one task, experts in order.
+/// Calls work(index into [E, N, K], token row in [N T]) for every choice, each sample in one task, experts in
+/// order.
 template <class Work>
 void for_choices(const Shape& s, const std::int64_t* choice, const Work& work) {
   at::parallel_for(0, s.samples, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -57,11 +59,14 @@ void for_choices(const Shape& s, const std::int64_t* choice, const Work& work) {
 
 void copy_chosen(const Shape& s, const float* x, const std::int64_t* choice, float* out) {
   const auto bytes = static_cast<std::size_t>(s.dim) * sizeof(float);
-  for_choices(s, choice, [&](std::int64_t at, std::int64_t row) { std::memcpy(out + at * s.dim, x + row * s.dim, bytes); });
+  for_choices(s, choice, [&](std::int64_t at, std::int64_t row) {
+    std::memcpy(out + at * s.dim, x + row * s.dim, bytes);
+  });
 }
 
 /// `gate` null means 1.
-void add_chosen(const Shape& s, const float* h, const float* gate, const std::int64_t* choice, float* zeroed_out) {
+void add_chosen(const Shape& s, const float* h, const float* gate, const std::int64_t* choice,
+                float* zeroed_out) {
   for_choices(s, choice, [&](std::int64_t at, std::int64_t row) {
     add_row(s.dim, gate == nullptr ? 1.0F : gate[at], h + at * s.dim, zeroed_out + row * s.dim);
   });
@@ -77,7 +82,8 @@ class GatherRows : public torch::autograd::Function<GatherRows> {
     const torch::Tensor x = x_in.contiguous();
     const Shape s = shape_of(choice, x.size(1), x.size(2));
     torch::Tensor out = torch::empty({s.experts, s.samples * s.taken, s.dim});
-    copy_chosen(s, x.const_data_ptr<float>(), choice.const_data_ptr<std::int64_t>(), out.mutable_data_ptr<float>());
+    copy_chosen(s, x.const_data_ptr<float>(), choice.const_data_ptr<std::int64_t>(),
+                out.mutable_data_ptr<float>());
     ctx->save_for_backward({choice});
     ctx->saved_data["tokens"] = s.tokens;
     return out;
@@ -86,7 +92,8 @@ class GatherRows : public torch::autograd::Function<GatherRows> {
     const torch::Tensor choice = ctx->get_saved_variables()[0], g = grads[0].contiguous();
     const Shape s = shape_of(choice, ctx->saved_data["tokens"].toInt(), g.size(2));
     torch::Tensor dx = torch::zeros({s.samples, s.tokens, s.dim});
-    add_chosen(s, g.const_data_ptr<float>(), nullptr, choice.const_data_ptr<std::int64_t>(), dx.mutable_data_ptr<float>());
+    add_chosen(s, g.const_data_ptr<float>(), nullptr, choice.const_data_ptr<std::int64_t>(),
+               dx.mutable_data_ptr<float>());
     return {dx, {}};
   }
 };
@@ -98,8 +105,8 @@ class CombineRows : public torch::autograd::Function<CombineRows> {
     const torch::Tensor h = h_in.contiguous(), gate = gate_in.contiguous();
     const Shape s = shape_of(choice, num_tokens, h.size(2));
     torch::Tensor out = torch::zeros({s.samples, s.tokens, s.dim});
-    add_chosen(s, h.const_data_ptr<float>(), gate.const_data_ptr<float>(), choice.const_data_ptr<std::int64_t>(),
-               out.mutable_data_ptr<float>());
+    add_chosen(s, h.const_data_ptr<float>(), gate.const_data_ptr<float>(),
+               choice.const_data_ptr<std::int64_t>(), out.mutable_data_ptr<float>());
     ctx->save_for_backward({h, gate, choice});
     return out;
   }
@@ -109,7 +116,8 @@ class CombineRows : public torch::autograd::Function<CombineRows> {
     const torch::Tensor g = grads[0].contiguous();
     const Shape s = shape_of(choice, g.size(1), g.size(2));
     torch::Tensor dh = torch::empty_like(h), dgate = torch::empty_like(gate);
-    const float *pg = g.const_data_ptr<float>(), *ph = h.const_data_ptr<float>(), *pgate = gate.const_data_ptr<float>();
+    const float *pg = g.const_data_ptr<float>(), *ph = h.const_data_ptr<float>(),
+                *pgate = gate.const_data_ptr<float>();
     float *pdh = dh.mutable_data_ptr<float>(), *pdgate = dgate.mutable_data_ptr<float>();
     for_choices(s, choice.const_data_ptr<std::int64_t>(), [&](std::int64_t at, std::int64_t row) {
       pdgate[at] = scale_row_and_dot(s.dim, pgate[at], pg + row * s.dim, ph + at * s.dim, pdh + at * s.dim);
@@ -127,12 +135,14 @@ torch::Tensor flat_rows(const torch::Tensor& choice_ENK, std::int64_t num_tokens
 }  // namespace
 
 torch::Tensor gather_rows(const torch::Tensor& x_NTD, const torch::Tensor& choice_ENK) {
-  return takes_cpu_kernel({x_NTD}) ? GatherRows::apply(x_NTD, choice_ENK) : gather_rows_reference(x_NTD, choice_ENK);
+  return takes_cpu_kernel({x_NTD}) ? GatherRows::apply(x_NTD, choice_ENK)
+                                   : gather_rows_reference(x_NTD, choice_ENK);
 }
 
-torch::Tensor combine_rows(const torch::Tensor& h_EMD, const torch::Tensor& gate_ENK, const torch::Tensor& choice_ENK,
-                           std::int64_t num_tokens) {
-  if (!takes_cpu_kernel({h_EMD, gate_ENK})) return combine_rows_reference(h_EMD, gate_ENK, choice_ENK, num_tokens);
+torch::Tensor combine_rows(const torch::Tensor& h_EMD, const torch::Tensor& gate_ENK,
+                           const torch::Tensor& choice_ENK, std::int64_t num_tokens) {
+  if (!takes_cpu_kernel({h_EMD, gate_ENK}))
+    return combine_rows_reference(h_EMD, gate_ENK, choice_ENK, num_tokens);
   return CombineRows::apply(h_EMD, gate_ENK, choice_ENK, num_tokens);
 }
 

@@ -16,8 +16,9 @@ using torch::autograd::variable_list;
 using OptionalTensor = std::optional<torch::Tensor>;
 
 /// x [M, K], w [N, K] -> x w^T (+ bias).
-using LinearPointwise = torch::Tensor(const torch::Tensor&, const torch::Tensor&, const OptionalTensor&, c10::string_view,
-                                      c10::List<std::optional<at::Scalar>>, std::optional<c10::string_view>);
+using LinearPointwise = torch::Tensor(const torch::Tensor&, const torch::Tensor&, const OptionalTensor&,
+                                      c10::string_view, c10::List<std::optional<at::Scalar>>,
+                                      std::optional<c10::string_view>);
 
 /// Empty in a LibTorch without oneDNN.
 std::optional<c10::TypedOperatorHandle<LinearPointwise>> find_onednn() {
@@ -26,14 +27,17 @@ std::optional<c10::TypedOperatorHandle<LinearPointwise>> find_onednn() {
   return handle->typed<LinearPointwise>();
 }
 
-torch::Tensor product_transposed(const torch::Tensor& x_MK, const torch::Tensor& w_NK, const OptionalTensor& bias_N) {
+torch::Tensor product_transposed(const torch::Tensor& x_MK, const torch::Tensor& w_NK,
+                                 const OptionalTensor& bias_N) {
   static const auto onednn = find_onednn();
   const bool degenerate = x_MK.numel() == 0 || w_NK.numel() == 0;
   if (!onednn || degenerate) return bias_N ? at::addmm(*bias_N, x_MK, w_NK.t()) : at::mm(x_MK, w_NK.t());
   return onednn->call(x_MK, w_NK, bias_N, "none", c10::List<std::optional<at::Scalar>>(), "");
 }
 
-torch::Tensor rows(const torch::Tensor& t) { return t.reshape({-1, t.size(-1)}); }
+torch::Tensor rows(const torch::Tensor& t) {
+  return t.reshape({-1, t.size(-1)});
+}
 
 class LinearFunction : public torch::autograd::Function<LinearFunction> {
  public:
@@ -82,7 +86,8 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
     const torch::Tensor g = grads[0].contiguous();
     torch::Tensor dx = torch::empty_like(x), dw1 = torch::empty_like(w1), dw2 = torch::empty_like(w2);
     for (std::int64_t e = 0; e < x.size(0); ++e) {
-      const torch::Tensor &before = saved[static_cast<std::size_t>(3 + 2 * e)], &hidden = saved[static_cast<std::size_t>(4 + 2 * e)];
+      const torch::Tensor &before = saved[static_cast<std::size_t>(3 + 2 * e)],
+                          &hidden = saved[static_cast<std::size_t>(4 + 2 * e)];
       dw2[e].copy_(matrix_product(hidden.t(), g[e]));
       const torch::Tensor dbefore = at::gelu_backward(matrix_product(g[e], w2[e].t()), before);
       dw1[e].copy_(matrix_product(x[e].t(), dbefore));
@@ -94,23 +99,28 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
 
 }  // namespace
 
-torch::Tensor matrix_product(const torch::Tensor& a, const torch::Tensor& b) { return product_transposed(a, b.t(), std::nullopt); }
+torch::Tensor matrix_product(const torch::Tensor& a, const torch::Tensor& b) {
+  return product_transposed(a, b.t(), std::nullopt);
+}
 
 torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
   if (!takes_cpu_kernel({x, weight, bias})) return linear_reference(x, weight, bias);
   return LinearFunction::apply(x, weight, bias.defined() ? OptionalTensor(bias) : std::nullopt);
 }
 
-torch::Tensor linear_reference(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
+torch::Tensor linear_reference(const torch::Tensor& x, const torch::Tensor& weight,
+                               const torch::Tensor& bias) {
   return at::linear(x, weight, bias);
 }
 
-torch::Tensor expert_mlp(const torch::Tensor& x_EMD, const torch::Tensor& w1_EDF, const torch::Tensor& w2_EFD) {
+torch::Tensor expert_mlp(const torch::Tensor& x_EMD, const torch::Tensor& w1_EDF,
+                         const torch::Tensor& w2_EFD) {
   if (!takes_cpu_kernel({x_EMD, w1_EDF, w2_EFD})) return expert_mlp_reference(x_EMD, w1_EDF, w2_EFD);
   return ExpertMlp::apply(x_EMD, w1_EDF, w2_EFD);
 }
 
-torch::Tensor expert_mlp_reference(const torch::Tensor& x_EMD, const torch::Tensor& w1_EDF, const torch::Tensor& w2_EFD) {
+torch::Tensor expert_mlp_reference(const torch::Tensor& x_EMD, const torch::Tensor& w1_EDF,
+                                   const torch::Tensor& w2_EFD) {
   return at::bmm(at::gelu(at::bmm(x_EMD, w1_EDF)), w2_EFD);
 }
 

@@ -1,5 +1,5 @@
-// Layer normalisation with modulation: rows in vector code, sums over rows kept per sample so that the result does not
-// depend on the number of threads.
+// Layer normalisation with modulation: rows in vector code, sums over rows kept per sample so that the result
+// does not depend on the number of threads.
 #include "nn/kernels/norm_modulate.h"
 
 #include <ATen/Parallel.h>
@@ -72,7 +72,8 @@ MICRODIT_CLONES void forward_rows(const Rows& rows, float eps, float* y) {
 }
 
 /// dx, and the sums over this sample's rows of dy * xhat and of dy (both [dim], overwritten).
-MICRODIT_CLONES void backward_rows(const Rows& rows, const float* dy, float* dx, float* sum_dy_xhat, float* sum_dy) {
+MICRODIT_CLONES void backward_rows(const Rows& rows, const float* dy, float* dx, float* sum_dy_xhat,
+                                   float* sum_dy) {
   const std::int64_t dim = rows.dim;
   const std::int64_t whole = dim / kLanes * kLanes;
   const std::int64_t rest = dim - whole;
@@ -124,11 +125,15 @@ MICRODIT_CLONES void backward_rows(const Rows& rows, const float* dy, float* dx,
 }
 
 /// Last-axis rows in memory order; a [B, D] chunk of a wider row is used as it lies.
-torch::Tensor row_major(const torch::Tensor& t) { return t.stride(-1) == 1 ? t : t.contiguous(); }
+torch::Tensor row_major(const torch::Tensor& t) {
+  return t.stride(-1) == 1 ? t : t.contiguous();
+}
 
 /// autograd::Function takes no undefined tensors.
 using OptionalTensor = std::optional<torch::Tensor>;
-OptionalTensor if_defined(const torch::Tensor& t) { return t.defined() ? OptionalTensor(t) : std::nullopt; }
+OptionalTensor if_defined(const torch::Tensor& t) {
+  return t.defined() ? OptionalTensor(t) : std::nullopt;
+}
 
 struct Shape {
   std::int64_t samples, count, dim;
@@ -165,11 +170,12 @@ class NormModulate : public torch::autograd::Function<NormModulate> {
     const Shape shape = shape_of(x);
     torch::Tensor dx = torch::empty_like(x);
     torch::Tensor sums = torch::empty({2, shape.samples, shape.dim});
-    for_samples(x, weight, shift, scale, saved[4], [&](const Rows& rows, std::int64_t sample, std::int64_t offset) {
-      float* sum = sums.mutable_data_ptr<float>() + sample * shape.dim;
-      backward_rows(rows, dy.const_data_ptr<float>() + offset, dx.mutable_data_ptr<float>() + offset, sum,
-                    sum + shape.samples * shape.dim);
-    });
+    for_samples(x, weight, shift, scale, saved[4],
+                [&](const Rows& rows, std::int64_t sample, std::int64_t offset) {
+                  float* sum = sums.mutable_data_ptr<float>() + sample * shape.dim;
+                  backward_rows(rows, dy.const_data_ptr<float>() + offset,
+                                dx.mutable_data_ptr<float>() + offset, sum, sum + shape.samples * shape.dim);
+                });
     const torch::Tensor dy_xhat = sums[0];
     if (!scale.defined()) return {dx, dy_xhat.sum(0), {}, {}, {}};
     return {dx, (dy_xhat * (1 + scale)).sum(0), sums[1], dy_xhat * weight, {}};
@@ -184,14 +190,16 @@ class NormModulate : public torch::autograd::Function<NormModulate> {
     const float* w = weight.const_data_ptr<float>();
     const float* sh = shift.defined() ? shift.const_data_ptr<float>() : nullptr;
     const float* sc = scale.defined() ? scale.const_data_ptr<float>() : nullptr;
-    const std::int64_t shift_stride = sh != nullptr ? shift.stride(0) : 0, scale_stride = sc != nullptr ? scale.stride(0) : 0;
+    const std::int64_t shift_stride = sh != nullptr ? shift.stride(0) : 0,
+                       scale_stride = sc != nullptr ? scale.stride(0) : 0;
     float* mean = moments.mutable_data_ptr<float>();
     float* rstd = mean + shape.samples * shape.count;
     at::parallel_for(0, shape.samples, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t b = begin; b < end; ++b) {
         const std::int64_t offset = b * shape.count * shape.dim;
         work(Rows{shape.count, shape.dim, x_data + offset, w, sh == nullptr ? nullptr : sh + b * shift_stride,
-                  sc == nullptr ? nullptr : sc + b * scale_stride, mean + b * shape.count, rstd + b * shape.count},
+                  sc == nullptr ? nullptr : sc + b * scale_stride, mean + b * shape.count,
+                  rstd + b * shape.count},
              b, offset);
       }
     });
@@ -200,8 +208,8 @@ class NormModulate : public torch::autograd::Function<NormModulate> {
 
 }  // namespace
 
-torch::Tensor norm_modulate(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& shift_BD,
-                            const torch::Tensor& scale_BD, double eps) {
+torch::Tensor norm_modulate(const torch::Tensor& x, const torch::Tensor& weight,
+                            const torch::Tensor& shift_BD, const torch::Tensor& scale_BD, double eps) {
   if (!takes_cpu_kernel({x, weight, shift_BD, scale_BD})) {
     return norm_modulate_reference(x, weight, shift_BD, scale_BD, eps);
   }
@@ -209,7 +217,8 @@ torch::Tensor norm_modulate(const torch::Tensor& x, const torch::Tensor& weight,
 }
 
 torch::Tensor norm_modulate_reference(const torch::Tensor& x, const torch::Tensor& weight,
-                                      const torch::Tensor& shift_BD, const torch::Tensor& scale_BD, double eps) {
+                                      const torch::Tensor& shift_BD, const torch::Tensor& scale_BD,
+                                      double eps) {
   const torch::Tensor normed = at::layer_norm(x, {x.size(-1)}, weight.to(x.scalar_type()), {}, eps);
   if (!shift_BD.defined()) return normed;
   return normed * (1 + scale_BD.unsqueeze(1)) + shift_BD.unsqueeze(1);

@@ -15,16 +15,16 @@ using torch::autograd::variable_list;
 
 constexpr std::int64_t kGrain = 4096;  // floats per task: below it threads cost more than they give
 
-MICRODIT_CLONES void gated_add_rows(std::int64_t count, std::int64_t dim, const float* x, const float* y, const float* gate,
-                                    float* out) {
+MICRODIT_CLONES void gated_add_rows(std::int64_t count, std::int64_t dim, const float* x, const float* y,
+                                    const float* gate, float* out) {
   for (std::int64_t t = 0; t < count; ++t, x += dim, y += dim, out += dim) {
     for (std::int64_t i = 0; i < dim; ++i) out[i] = x[i] + gate[i] * y[i];
   }
 }
 
 /// dy = gate * g, dgate = sum over rows of g * y.
-MICRODIT_CLONES void gated_add_backward_rows(std::int64_t count, std::int64_t dim, const float* g, const float* y,
-                                             const float* gate, float* dy, float* dgate) {
+MICRODIT_CLONES void gated_add_backward_rows(std::int64_t count, std::int64_t dim, const float* g,
+                                             const float* y, const float* gate, float* dy, float* dgate) {
   for (std::int64_t i = 0; i < dim; ++i) dgate[i] = 0;
   for (std::int64_t t = 0; t < count; ++t, g += dim, y += dim, dy += dim) {
     for (std::int64_t i = 0; i < dim; ++i) {
@@ -52,8 +52,8 @@ MICRODIT_CLONES void swiglu_range(std::int64_t count, const float* u, const floa
 }
 
 /// silu'(u) = s (1 + u (1 - s)).
-MICRODIT_CLONES void swiglu_backward_range(std::int64_t count, const float* g, const float* u, const float* v, float* du,
-                                           float* dv) {
+MICRODIT_CLONES void swiglu_backward_range(std::int64_t count, const float* g, const float* u, const float* v,
+                                           float* du, float* dv) {
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const std::int64_t n = count - i < kLanes ? count - i : kLanes;
     Vec a, b, d, s;
@@ -68,7 +68,9 @@ MICRODIT_CLONES void swiglu_backward_range(std::int64_t count, const float* g, c
   }
 }
 
-torch::Tensor row_major(const torch::Tensor& t) { return t.stride(-1) == 1 ? t : t.contiguous(); }
+torch::Tensor row_major(const torch::Tensor& t) {
+  return t.stride(-1) == 1 ? t : t.contiguous();
+}
 
 class GatedAdd : public torch::autograd::Function<GatedAdd> {
  public:
@@ -77,7 +79,8 @@ class GatedAdd : public torch::autograd::Function<GatedAdd> {
     const torch::Tensor x = x_in.contiguous(), y = y_in.contiguous(), gate = row_major(gate_in);
     torch::Tensor out = torch::empty_like(x);
     const std::int64_t count = x.size(1), dim = x.size(2);
-    const float *px = x.const_data_ptr<float>(), *py = y.const_data_ptr<float>(), *pg = gate.const_data_ptr<float>();
+    const float *px = x.const_data_ptr<float>(), *py = y.const_data_ptr<float>(),
+                *pg = gate.const_data_ptr<float>();
     float* po = out.mutable_data_ptr<float>();
     at::parallel_for(0, x.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t b = begin; b < end; ++b) {
@@ -96,12 +99,14 @@ class GatedAdd : public torch::autograd::Function<GatedAdd> {
     torch::Tensor dy = torch::empty_like(y);
     const std::int64_t count = y.size(1), dim = y.size(2);
     torch::Tensor dgate = torch::empty({y.size(0), dim});
-    const float *py = y.const_data_ptr<float>(), *pgate = gate.const_data_ptr<float>(), *pg = g.const_data_ptr<float>();
+    const float *py = y.const_data_ptr<float>(), *pgate = gate.const_data_ptr<float>(),
+                *pg = g.const_data_ptr<float>();
     float *pdy = dy.mutable_data_ptr<float>(), *pdgate = dgate.mutable_data_ptr<float>();
     at::parallel_for(0, y.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t b = begin; b < end; ++b) {
         const std::int64_t at = b * count * dim;
-        gated_add_backward_rows(count, dim, pg + at, py + at, pgate + b * gate.stride(0), pdy + at, pdgate + b * dim);
+        gated_add_backward_rows(count, dim, pg + at, py + at, pgate + b * gate.stride(0), pdy + at,
+                                pdgate + b * dim);
       }
     });
     return {g, dy, dgate};
@@ -127,7 +132,8 @@ class Swiglu : public torch::autograd::Function<Swiglu> {
     const torch::Tensor &u = saved[0], &v = saved[1];
     const torch::Tensor g = grads[0].contiguous();
     torch::Tensor du = torch::empty_like(u), dv = torch::empty_like(v);
-    const float *pg = g.const_data_ptr<float>(), *pu = u.const_data_ptr<float>(), *pv = v.const_data_ptr<float>();
+    const float *pg = g.const_data_ptr<float>(), *pu = u.const_data_ptr<float>(),
+                *pv = v.const_data_ptr<float>();
     float *pdu = du.mutable_data_ptr<float>(), *pdv = dv.mutable_data_ptr<float>();
     at::parallel_for(0, u.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
       swiglu_backward_range(end - begin, pg + begin, pu + begin, pv + begin, pdu + begin, pdv + begin);
@@ -138,14 +144,16 @@ class Swiglu : public torch::autograd::Function<Swiglu> {
 
 }  // namespace
 
-torch::Tensor gated_add(const torch::Tensor& x_BTD, const torch::Tensor& y_BTD, const torch::Tensor& gate_BD) {
+torch::Tensor gated_add(const torch::Tensor& x_BTD, const torch::Tensor& y_BTD,
+                        const torch::Tensor& gate_BD) {
   if (!gate_BD.defined() || !takes_cpu_kernel({x_BTD, y_BTD, gate_BD})) {
     return gated_add_reference(x_BTD, y_BTD, gate_BD);
   }
   return GatedAdd::apply(x_BTD, y_BTD, gate_BD);
 }
 
-torch::Tensor gated_add_reference(const torch::Tensor& x_BTD, const torch::Tensor& y_BTD, const torch::Tensor& gate_BD) {
+torch::Tensor gated_add_reference(const torch::Tensor& x_BTD, const torch::Tensor& y_BTD,
+                                  const torch::Tensor& gate_BD) {
   return gate_BD.defined() ? x_BTD + gate_BD.unsqueeze(1) * y_BTD : x_BTD + y_BTD;
 }
 
@@ -153,6 +161,8 @@ torch::Tensor swiglu(const torch::Tensor& u, const torch::Tensor& v) {
   return takes_cpu_kernel({u, v}) ? Swiglu::apply(u, v) : swiglu_reference(u, v);
 }
 
-torch::Tensor swiglu_reference(const torch::Tensor& u, const torch::Tensor& v) { return at::silu(u) * v; }
+torch::Tensor swiglu_reference(const torch::Tensor& u, const torch::Tensor& v) {
+  return at::silu(u) * v;
+}
 
 }  // namespace microdit::nn::kernels

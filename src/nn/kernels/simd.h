@@ -1,4 +1,5 @@
-// Vector code for the machine at hand: one source, compiled for several instruction sets, chosen when the program loads.
+// Vector code for the machine at hand: one source, compiled for several instruction sets, chosen when the
+// program loads.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,12 @@ using Vec = float __attribute__((vector_size(64)));
 using IntVec = std::int32_t __attribute__((vector_size(64)));
 
 // Vectors go by reference: passing them by value would depend on the instruction set.
-MICRODIT_INLINE void load(Vec& v, const float* p) { std::memcpy(&v, p, sizeof(v)); }
-MICRODIT_INLINE void store(float* p, const Vec& v) { std::memcpy(p, &v, sizeof(v)); }
+MICRODIT_INLINE void load(Vec& v, const float* p) {
+  std::memcpy(&v, p, sizeof(v));
+}
+MICRODIT_INLINE void store(float* p, const Vec& v) {
+  std::memcpy(p, &v, sizeof(v));
+}
 /// The first n < 16 floats, the rest zero.
 MICRODIT_INLINE void load_part(Vec& v, const float* p, std::int64_t n) {
   v = Vec{};

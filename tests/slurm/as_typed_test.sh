@@ -1,0 +1,30 @@
+#!/bin/bash
+# The README's lines for a Slurm cluster as they are typed, on 2 virtual nodes x 2 ranks: from the tars to a picture.
+source "$(dirname "$0")/cluster.sh"
+for program in download clean precompute train generate; do
+  [ -x "$programs/$program" ] || { echo "skipped: $programs/$program is not built"; exit 77; }
+done
+made=${MICRODIT_TEST_DATA:?}/made/emoji
+[ -d "$made" ] || { echo "skipped: $made is not there (tests/emoji_small.sh makes it)"; exit 77; }
+start_cluster
+rm -rf build && ln -s "$(dirname "$programs")" build
+ln -s "$MICRODIT_SOURCE/configs" configs
+ln -s "$MICRODIT_SOURCE/assets" assets
+mkdir -p data/made && ln -s "$(realpath "$made")" data/made/emoji
+ln -s "$(realpath "$MICRODIT_TEST_DATA/weights")" data/weights
+
+# The first lines of the chain, so that precompute has what it needs; pictures of one size save half the minutes.
+sbatch --wait slurm/download.sbatch --config configs/datasets/emoji.yaml >/dev/null
+sbatch --wait slurm/clean.sbatch --config configs/datasets/emoji.yaml >/dev/null
+precompute=$(sbatch --parsable --wait slurm/precompute.sbatch --config configs/datasets/emoji.yaml latents.sizes=[64])
+for task in 0 1 2 3; do equal "precompute task $task" "$(job_field "${precompute}_$task" JobState)" COMPLETED; done
+pretrain=$(sbatch --parsable --wait slurm/pretrain_256.sbatch --config configs/train/emoji.yaml steps=50)
+equal "pretrain_256" "$(job_field "$pretrain" JobState)" COMPLETED
+contains "2 nodes x 2 ranks" "slurm/logs/pretrain_256-$pretrain.out" "4 rank(s)"
+equal "the last checkpoint" "$(ls runs/emoji/checkpoints | tail -n 1)" step_0000050
+srun -N 2 --ntasks-per-node=2 build/bin/generate --run runs/emoji --prompt "a red car" >generate.log 2>&1 ||
+  { echo "FAILED: generate"; tail -n 20 generate.log; failures=$((failures + 1)); }
+equal "pictures" "$(ls runs/emoji/images)" "$(printf '%s\n' 000000.png 000001.png 000002.png 000003.png grid.png manifest.jsonl)"
+srun build/bin/generate --run runs/emoji --prompt "a red car" out=alone >alone.log 2>&1
+for i in 0 1 2 3; do cmp "alone/00000$i.png" "runs/emoji/images/00000$i.png" || failures=$((failures + 1)); done
+report
