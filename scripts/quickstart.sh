@@ -64,7 +64,7 @@ follow() {
   while :; do
     line=$(squeue -h -o '%T %j %A' 2>/dev/null | grep -E " ($1)\$" || true)
     [ -n "$line" ] || break
-    last=$(ls -t slurm/logs/*.out 2>/dev/null | head -n 1)
+    last=$(ls -t slurm/logs/*.out 2>/dev/null | head -n 1 || true)  # none before the first job begins
     stage=$(grep -m1 RUNNING <<<"$line" | cut -d' ' -f2 || true)
     show "${stage:-waiting}: $( [ -z "$last" ] || tail -n 1 "$last" | cut -c1-150)"
     sleep 2
@@ -86,7 +86,7 @@ if open_cluster; then on_slurm; else directly; fi
 
 if [ ! -f $run/metrics.json ] || [ ! -f $run/images/grid.png ]; then
   say "something failed; the newest logs:"
-  ls -t slurm/logs/*.out 2>/dev/null | head -n 3 | xargs -r tail -n 8 >&2
+  ls -t slurm/logs/*.out 2>/dev/null | head -n 3 | xargs -r tail -n 8 >&2 || true
   exit 1
 fi
 minutes=$((($(date +%s) - started) / 60))
