@@ -34,7 +34,7 @@ export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-${OMP_NUM_THREADS:-1}}
 export OMPI_MCA_btl_base_warn_component_unused=0
 if [ -z "${MICRODIT_LAUNCHER+set}" ]; then
   if [ -n "${SLURM_JOB_ID:-}" ]; then
-    MICRODIT_LAUNCHER="srun --mpi=pmix --kill-on-bad-exit=1 -u --cpus-per-task=${SLURM_CPUS_PER_TASK:-1}"
+    MICRODIT_LAUNCHER="srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task=${SLURM_CPUS_PER_TASK:-1}"
   elif [ "${MICRODIT_RANKS:-1}" -gt 1 ]; then
     MICRODIT_LAUNCHER="mpirun -n $MICRODIT_RANKS"
     [ "$(id -u)" != 0 ] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1  # a container's only user
@@ -159,8 +159,18 @@ launch() {
     before=$(published)
     note "life ${life:-0} of job $job_key on ${SLURM_JOB_NODELIST:-}, ${SLURM_NTASKS:-1} ranks, ${OMP_NUM_THREADS} threads each"
   fi
-  supervise $MICRODIT_LAUNCHER "$program" "${args[@]}"
+  # srun may return 0 when no task could be started at all: each one that starts leaves a mark.
+  local -a mark=()
+  if [ -n "${SLURM_JOB_ID:-}" ]; then
+    rm -f "$lives/ran"
+    mark=(sh -c 'touch "$0" && exec "$@"' "$lives/ran")
+  fi
+  supervise $MICRODIT_LAUNCHER "${mark[@]}" "$program" "${args[@]}"
   rc=$?
+  if [ $rc = 0 ] && [ ${#mark[@]} -gt 0 ] && [ ! -e "$lives/ran" ]; then
+    note "the launcher returned success, but no rank was started (see above)"
+    rc=1
+  fi
   case $rc in
     0) [ -z "${SLURM_JOB_ID:-}" ] || rm -rf "$lives"; exit 0 ;;
     75) after_stop ;;

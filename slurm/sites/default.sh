@@ -9,4 +9,4 @@
 # --- read by the jobs ---
 # module purge; module load openmpi hdf5 cuda
 # MICRODIT_ARGS="device=cuda"            # put before the arguments of every stage
-# MICRODIT_LAUNCHER="srun --mpi=pmix --kill-on-bad-exit=1 -u --cpus-per-task=${SLURM_CPUS_PER_TASK:-1} apptainer exec --nv microdit.sif"
+# MICRODIT_LAUNCHER="srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task=${SLURM_CPUS_PER_TASK:-1} apptainer exec --nv microdit.sif"

@@ -15,7 +15,7 @@ run_code() {
   equal "$what: exit code" "$rc" "$wanted"
   [ "$rc" = "$wanted" ] || tail -n 30 out
 }
-srun="srun --mpi=pmix --kill-on-bad-exit=1 -u"
+srun="srun --mpi=pmix --kill-on-bad-exit=1"
 MICRODIT_TEST_SIZE=4 run_code 0 "collectives on 2 nodes x 2 ranks" $srun $matrix "$program" --gtest_filter='*Cluster*'
 MICRODIT_TEST_SIZE=1 run_code 0 "one task" srun -n1 "$program" --gtest_filter='Cluster.*'
 run_code 2 "no MPI plugin" srun --mpi=none $matrix "$program" --gtest_filter='Cluster.Has*'
