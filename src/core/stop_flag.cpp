@@ -1,32 +1,36 @@
-// Signal handlers that do nothing but set a flag.
+// The two signals are blocked everywhere and taken by one thread that waits for them. A handler would run on
+// the stack of whatever thread it interrupts, and numeric kernels keep data where a stack pointer should be:
+// the signal's frame then overwrites the heap.
 #include "core/stop_flag.h"
 
 #include <csignal>
+#include <mutex>
+#include <thread>
 
 #include "core/error.h"
 
 namespace microdit::core {
 namespace {
 
-static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<StopFlag*>::is_always_lock_free,
-              "a signal handler may touch only lock-free atomics");
 std::atomic<StopFlag*> signalled{nullptr};
 
-extern "C" void on_stop_signal(int) {
-  if (StopFlag* flag = signalled.load()) flag->request();
+void wait_for_signals(sigset_t signals) {
+  for (int signal = 0; sigwait(&signals, &signal) == 0;) signalled.load()->request();
 }
 
 }  // namespace
 
 void stop_on_signals(StopFlag& flag) {
   signalled = &flag;
-  struct sigaction action {};
-  action.sa_handler = on_stop_signal;
-  action.sa_flags = SA_RESTART;  // libraries that forget EINTR keep working
-  sigemptyset(&action.sa_mask);
-  for (int signal : {SIGUSR1, SIGTERM}) {
-    check(sigaction(signal, &action, nullptr) == 0, "sigaction({}) failed", signal);
-  }
+  static std::once_flag once;
+  std::call_once(once, [] {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, SIGTERM);
+    check(pthread_sigmask(SIG_BLOCK, &signals, nullptr) == 0, "pthread_sigmask failed");
+    std::thread(wait_for_signals, signals).detach();
+  });
 }
 
 }  // namespace microdit::core

@@ -14,7 +14,9 @@ class StopFlag {
   std::atomic<bool> requested_{false};
 };
 
-/// Routes SIGUSR1 and SIGTERM of this process to `flag`, which must outlive the process's signals.
+/// Routes SIGUSR1 and SIGTERM of this process to `flag`, which must outlive the process's signals. Call it
+/// before any other thread begins: threads inherit that the two are blocked, so none is ever interrupted by
+/// them.
 void stop_on_signals(StopFlag& flag);
 
 }  // namespace microdit::core

@@ -1,6 +1,7 @@
-// How long a checkpoint of the demonstration's training (weights, two moments, EMA) keeps the training waiting: copying
-// and handing over, then agreeing and renaming once the background write is durable. Prints, per checkpoint, the
-// milliseconds of both and of the whole. Usage: checkpoint_bench FOLDER [checkpoints] [config]
+// How long a checkpoint of the demonstration's training (weights, two moments, EMA) keeps the training
+// waiting: copying and handing over, then agreeing and renaming once the background write is durable. Prints,
+// per checkpoint, the milliseconds of both and of the whole. Usage: checkpoint_bench FOLDER [checkpoints]
+// [config]
 #include <fmt/format.h>
 
 #include <chrono>
