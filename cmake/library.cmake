@@ -4,7 +4,8 @@
 # One precompiled torch header for every target that uses torch.
 add_library(microdit_torch_pch STATIC ${CMAKE_SOURCE_DIR}/cmake/torch_pch.cpp)
 target_link_libraries(microdit_torch_pch PRIVATE microdit_torch microdit_flags Threads::Threads)
-target_precompile_headers(microdit_torch_pch PRIVATE <torch/torch.h>)
+target_precompile_headers(microdit_torch_pch PRIVATE
+                           <torch/csrc/autograd/custom_function.h> <torch/nn/module.h> <torch/types.h> <torch/utils.h>)
 
 add_library(microdit_torch_fmt STATIC ${CMAKE_SOURCE_DIR}/cmake/torch_fmt.cpp)
 target_link_libraries(microdit_torch_fmt PRIVATE microdit_torch)

@@ -1,5 +1,7 @@
 // probe forward, loss, sample: a denoiser with given weights.
-#include <torch/torch.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "diffusion/sampler.h"
 #include "models/denoiser.h"

@@ -1,4 +1,6 @@
 // probe encode, decode, resize: the image codec's raw network, and the resize.
+#include <torch/utils.h>
+
 #include "core/atomic_file.h"
 #include "encoders/image_codec.h"
 #include "eval/compute_device.h"

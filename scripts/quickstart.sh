@@ -22,16 +22,17 @@ say "making the emoji data"
 
 cores=$(nproc)
 [ "$cores" -le 4 ] || cores=4
-train_set=(threads_per_rank="$cores")
+train_set=()  # one rank per core: faster than one rank with as many threads
 [ -z "${MICRODIT_STEPS:-}" ] || train_set+=("steps=$MICRODIT_STEPS")
 
 # ---- the stages, one after another, without a scheduler -----------------------------------------------------------------
 directly() {
   local stage
-  for stage in download clean precompute; do build/bin/$stage --config $dataset threads_per_rank=1; done
-  build/bin/train --config $train "${train_set[@]}"
-  build/bin/generate --run $run --prompts $prompts threads_per_rank="$cores"
-  build/bin/evaluate --run $run threads_per_rank="$cores"
+  export MICRODIT_RANKS=$cores
+  for stage in download clean precompute; do bash slurm/$stage.sbatch --config $dataset; done
+  bash slurm/pretrain_256.sbatch --config $train "${train_set[@]}"
+  bash slurm/generate.sbatch --run $run --prompts $prompts
+  bash slurm/evaluate.sbatch --run $run
 }
 
 # ---- on a Slurm ----------------------------------------------------------------------------------------------------------
@@ -75,7 +76,7 @@ follow() {
 on_slurm() {
   local jobs ids
   jobs=$(slurm/pipeline.sh --dataset $dataset --train $train --prompts $prompts --tasks 2 \
-    $(printf -- '--train-set %s ' "${train_set[@]}") --train-sbatch "--nodes=1 --ntasks-per-node=1 --cpus-per-task=$cores" \
+    ${train_set[@]/#/--train-set } --train-sbatch "--nodes=1 --ntasks-per-node=$cores --cpus-per-task=1" \
     --sample-sbatch "--nodes=1 --ntasks-per-node=$cores --cpus-per-task=1")
   say "submitted: $(tr '\n' ';' <<<"$jobs")"
   ids=$(awk '{print $2}' <<<"$jobs" | paste -sd'|')

@@ -36,7 +36,7 @@ if [ -z "${MICRODIT_LAUNCHER+set}" ]; then
   if [ -n "${SLURM_JOB_ID:-}" ]; then
     MICRODIT_LAUNCHER="srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task=${SLURM_CPUS_PER_TASK:-1}"
   elif [ "${MICRODIT_RANKS:-1}" -gt 1 ]; then
-    MICRODIT_LAUNCHER="mpirun -n $MICRODIT_RANKS"
+    MICRODIT_LAUNCHER="mpirun --oversubscribe --bind-to none -n $MICRODIT_RANKS"
     [ "$(id -u)" != 0 ] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1  # a container's only user
   else
     MICRODIT_LAUNCHER=""

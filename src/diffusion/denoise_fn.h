@@ -1,7 +1,7 @@
 // The meeting point of networks and objectives: diffusion knows a network only as this callable.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <functional>
 

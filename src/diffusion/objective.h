@@ -2,7 +2,7 @@
 // 1 by default.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <memory>
 #include <string>

@@ -1,6 +1,7 @@
 // The sampler loop: a noise grid, a step rule, a float64 state.
 #include "diffusion/sampler.h"
 
+#include <torch/utils.h>
 #include <algorithm>
 #include <cmath>
 

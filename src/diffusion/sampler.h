@@ -1,7 +1,7 @@
 // One sampler loop over a noise grid; the state is float64.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <functional>
 #include <string>

@@ -1,5 +1,6 @@
 // The AutoencoderKL network: a convolutional encoder to (mean | log-variance) and its mirror, names as in
 // diffusers. On CPU activations run channels-last inside; parameters keep their standard shape and layout.
+#include <torch/utils.h>
 #include <cmath>
 #include <span>
 

@@ -1,6 +1,7 @@
 // Diffusers folders <-> Autoencoder, and the frozen codec in front of it: scaled latents, uint8 pictures.
 #include "encoders/image_codec.h"
 
+#include <torch/utils.h>
 #include <algorithm>
 #include <array>
 

@@ -1,7 +1,7 @@
 // Pictures <-> latents: diffusers' AutoencoderKL, in its own folder layout and key names.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
 
 #include <filesystem>
 #include <memory>

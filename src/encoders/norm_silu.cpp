@@ -4,6 +4,7 @@
 #include "encoders/norm_silu.h"
 
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <bit>
 #include <vector>

@@ -1,7 +1,7 @@
 // GroupNorm followed by SiLU as one operation: the activation of every convolution of the autoencoder.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace microdit::encoders {
 

@@ -1,7 +1,7 @@
 // Captions -> text rows, from the ecosystem's own files.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <filesystem>
 #include <memory>

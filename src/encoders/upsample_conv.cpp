@@ -4,6 +4,7 @@
 #include "encoders/upsample_conv.h"
 
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cstring>
 

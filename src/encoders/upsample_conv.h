@@ -1,7 +1,7 @@
 // Nearest x2 enlargement followed by a 3x3 convolution, without the enlarged picture.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace microdit::encoders {
 

@@ -1,6 +1,8 @@
 // One GPU per rank of a node, in turn.
 #include "eval/compute_device.h"
 
+#include <torch/cuda.h>
+
 #include "core/error.h"
 
 namespace microdit::eval {

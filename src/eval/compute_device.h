@@ -1,7 +1,7 @@
 // Where a rank computes.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <string>
 

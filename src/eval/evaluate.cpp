@@ -1,10 +1,12 @@
 // Loss and retrieval of a trained run.
 #include "eval/evaluate.h"
 
+#include <torch/utils.h>
 #include <algorithm>
 #include <numeric>
 
 #include "core/atomic_file.h"
+#include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/seed.h"
@@ -28,15 +30,10 @@ struct Samples {
   std::int64_t count() const { return latents_NCHW.defined() ? latents_NCHW.size(0) : 0; }
 };
 
-fs::path dataset_folder(const std::string& dataset) {
-  if (dataset.find('/') != std::string::npos) return dataset;
-  return core::data_root() / "latents" / dataset;
-}
-
 Samples read_samples(const core::Json& facts, const std::string& split, const std::string& caption) {
   stream::StreamConfig config;
   for (const auto& dataset : facts.at("datasets"))
-    config.sources.push_back({dataset_folder(dataset.get<std::string>()), 0});
+    config.sources.push_back({core::dataset_folder("latents", dataset.get<std::string>()), 0});
   config.size = facts.at("size").get<std::int64_t>();
   config.split = split;
   config.caption_sources = {caption};

@@ -1,6 +1,7 @@
 // Sampling with a denoiser and its encoders.
 #include "eval/painter.h"
 
+#include <torch/utils.h>
 #include <algorithm>
 #include <cstring>
 

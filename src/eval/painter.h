@@ -1,7 +1,7 @@
 // Prompts -> pictures with a given denoiser: text encoder, sampler and codec as a run's facts name them.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <memory>

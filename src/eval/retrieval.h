@@ -1,7 +1,7 @@
 // Prompt retrieval: does the painted latent lie nearest to the sample whose caption was painted?
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <string>

@@ -3,6 +3,7 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
+#include <torch/utils.h>
 
 #include "checkpoint/checkpoint.h"
 #include "core/config.h"

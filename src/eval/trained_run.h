@@ -1,7 +1,7 @@
 // A trained run, opened for use: its facts, its newest good checkpoint, the network with those weights.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <filesystem>
 #include <memory>

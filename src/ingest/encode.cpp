@@ -2,6 +2,8 @@
 #include "ingest/encode.h"
 
 #include <ATen/Parallel.h>
+#include <torch/cuda.h>
+#include <torch/utils.h>
 
 #include <cstring>
 

@@ -1,7 +1,7 @@
 // What every denoising network is: noisy latents, a noise label and a condition in, a prediction out.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
 
 #include <memory>
 #include <optional>

@@ -2,6 +2,7 @@
 #include "models/microdit_init.h"
 
 #include <ATen/Parallel.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <span>

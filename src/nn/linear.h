@@ -1,7 +1,7 @@
 // The two layers every block is made of, their parameters left uninitialised (models draw them by counter).
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
 
 namespace microdit::nn {
 

@@ -1,7 +1,7 @@
 // Deferred masking: the backbone sees only some patches; the rest come back as a mask token.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace microdit::nn {
 

@@ -1,7 +1,7 @@
 // Fixed sine and cosine embeddings of patch positions.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace microdit::nn {
 

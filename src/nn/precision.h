@@ -1,7 +1,7 @@
 // Where fp32 is kept under autocast, and when the fp32 CPU kernels may be used.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <initializer_list>
 

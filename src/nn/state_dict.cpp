@@ -2,6 +2,7 @@
 #include "nn/state_dict.h"
 
 #include <fmt/ranges.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <utility>

@@ -1,7 +1,7 @@
 // Between torch modules and safetensors files. One of the few headers that bring torch.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
 
 #include <filesystem>
 #include <map>

@@ -28,15 +28,6 @@ void check_config(const StreamConfig& config) {
   if (!(config.caption_drop >= 0 && config.caption_drop <= 1))
     core::user_error("caption_drop: {} is not a probability", config.caption_drop);
   if (config.threads < 1) core::user_error("threads: {}, at least 1 is needed", config.threads);
-  std::size_t zeros = 0;
-  for (const SourceConfig& source : config.sources) {
-    if (!(source.proportion >= 0 && source.proportion < 1e9))
-      core::user_error("sources: proportion {} of {} is not a share", source.proportion,
-                       source.folder.string());
-    zeros += source.proportion == 0;
-  }
-  if (zeros != 0 && zeros != config.sources.size())
-    core::user_error("sources: proportion 0 means by size; give it to all sources or to none");
 }
 
 std::vector<double> proportions(const StreamConfig& config) {
@@ -59,7 +50,7 @@ struct LatentStream::Impl {
 
   explicit Impl(const StreamConfig& given) : config(given), mixture({1.0}) {
     check_config(config);
-    by_size = config.sources[0].proportion == 0 || config.sources.size() == 1;
+    by_size = stream::by_size(proportions(config)) || config.sources.size() == 1;
     first_sample = {0};
     for (const SourceConfig& source : config.sources) {
       sources.push_back(read_index(source, config));

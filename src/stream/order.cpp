@@ -65,6 +65,18 @@ std::int64_t Permutation::operator()(std::int64_t index) const {
   return static_cast<std::int64_t>(x);
 }
 
+bool by_size(const std::vector<double>& proportions) {
+  for (const double proportion : proportions) {
+    if (!(proportion >= 0 && proportion < 1e9))
+      core::user_error("data: proportion {} is not a share", proportion);
+  }
+  const auto zeros = std::count(proportions.begin(), proportions.end(), 0.0);
+  if (zeros != 0 && zeros != std::ssize(proportions))
+    core::user_error("data: {} of {} sources have no proportion; give all of them one, or none (by size)",
+                     zeros, proportions.size());
+  return zeros != 0;
+}
+
 Mixture::Mixture(const std::vector<double>& proportions) : quota_(quotas(proportions)) {
   core::check(proportions.size() <= 1024, "{} sources", proportions.size());
   std::vector<std::int64_t> shown(quota_.size(), 0);

@@ -27,6 +27,9 @@ struct Turn {
   std::int64_t index = 0;
 };
 
+/// Whether proportions mean "by size": all zero. UserError: zero in some only, or not a share.
+bool by_size(const std::vector<double>& proportions);
+
 /// Interleaves sources by proportion: one fixed pattern, repeated, in which every prefix is as close to the
 /// proportions as a greedy choice allows (each source is off by less than its number of rivals).
 class Mixture {

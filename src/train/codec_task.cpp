@@ -1,10 +1,12 @@
 // Batches, loss and closing measurements of codec training.
 #include "train/codec_task.h"
 
+#include <torch/utils.h>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
+#include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/seed.h"
@@ -75,6 +77,8 @@ void CodecConfig::fields(core::Fields& f) {
   f.field("flip", flip, {.help = "mirror every second picture"});
   f.field("augment", augment,
           {.min = 0, .max = 1, .help = "share of pictures zoomed, shifted, turned and recoloured"});
+  f.field("mse_knee", mse_knee,
+          {.min = 0, .help = "MSE from which a picture's error counts by its logarithm; 0 = never"});
   f.field("l1", l1, {.min = 0, .help = "weight of the mean absolute error"});
   f.field("kl", kl, {.min = 0, .help = "weight of the KL divergence to N(0, 1)"});
   f.field("sigma_data", sigma_data,
@@ -85,33 +89,24 @@ void CodecConfig::fields(core::Fields& f) {
   if (f.reading() && data.empty()) f.error("data", "at least one dataset is needed");
 }
 
-std::filesystem::path samples_folder(const std::string& dataset) {
-  if (dataset.find('/') != std::string::npos) return dataset;
-  return core::data_root() / "samples" / dataset;
-}
-
 CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
     : config_(config),
       device_(device),
-      held_out_(samples_folder(config.data.front().dataset), config.size, 1,
+      held_out_(core::dataset_folder("samples", config.data.front().dataset), config.size, 1,
                 static_cast<std::uint64_t>(config.loop.seed)),
       mixture_({1.0}),
       net_(std::make_shared<encoders::Autoencoder>(config.codec)) {
   std::vector<double> proportions;
   std::vector<double> sizes;
   for (const DataSource& source : config.data) {
-    const auto folder = samples_folder(source.dataset);
+    const auto folder = core::dataset_folder("samples", source.dataset);
     const auto seed = static_cast<std::uint64_t>(config.loop.seed);
-    sources_.push_back({{folder, config.size, 0, seed}, {folder, 2 * config.size, 0, seed}});
+    sources_.push_back({{folder, config.size, 0, seed}, std::nullopt});
+    if (config.augment > 0) sources_.back().large.emplace(folder, 2 * config.size, 0, seed);
     proportions.push_back(source.proportion);
     sizes.push_back(static_cast<double>(sources_.back().pictures.num_pictures()));
   }
-  const auto unset = std::count(proportions.begin(), proportions.end(), 0.0);
-  if (unset != 0 && unset != std::ssize(proportions)) {
-    core::user_error("data: some sources have a proportion and {} have none; give all of them one, or none",
-                     unset);
-  }
-  mixture_ = stream::Mixture(unset != 0 ? sizes : proportions);
+  mixture_ = stream::Mixture(stream::by_size(proportions) ? sizes : proportions);
   if (config.size % net_->downscale() != 0) {
     core::user_error("size={}: not divisible by the codec's downscale {}", config.size, net_->downscale());
   }
@@ -161,7 +156,7 @@ image::Image CodecTask::training_picture(std::int64_t position) {
                        static_cast<std::uint64_t>(position));
   const bool mirrored = config_.flip && rng.below(2) == 1;
   image::Image picture = rng.uniform() < config_.augment
-                             ? augmented(source.large.picture(number), config_.size, rng)
+                             ? augmented(source.large->picture(number), config_.size, rng)
                              : source.pictures.picture(number);
   return mirrored ? flipped(picture) : picture;
 }
@@ -192,7 +187,10 @@ torch::Tensor CodecTask::loss(const Slice& slice) {
   const torch::Tensor latent = mean + (0.5 * log_variance).exp() * unit.to(device_);
   const torch::Tensor error = net_->decode(latent).to(torch::kFloat32) - image;
   const torch::Tensor kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean();
-  return error.square().mean() + config_.l1 * error.abs().mean() + config_.kl * kl;
+  const torch::Tensor mse_B = error.square().mean({1, 2, 3});
+  const double knee = config_.mse_knee;
+  const torch::Tensor counted = knee > 0 ? knee * (mse_B / knee).log1p() : mse_B;
+  return counted.mean() + config_.l1 * error.abs().mean() + config_.kl * kl;
 }
 
 torch::Tensor CodecTask::reconstruct(const torch::Tensor& image_B3HW) const {

@@ -13,7 +13,9 @@
 
 namespace microdit::train {
 
-/// train_codec: loss = MSE + l1 * L1 + kl * KL (means over elements; pixels in [-1, 1]).
+/// train_codec: loss = error + l1 * L1 + kl * KL (means over elements; pixels in [-1, 1]). The error is the
+/// mean over pictures of their MSE, or of knee * log(1 + MSE / knee): above the knee each picture's decibels
+/// count, not its squares, so that a few hard pictures do not outweigh all others.
 struct CodecConfig {
   LoopConfig loop;
   /// Folders under samples/ of the data root, or paths. The first is what the codec is for: its held-out
@@ -22,6 +24,7 @@ struct CodecConfig {
   std::int64_t size = 64;  ///< picture side in pixels
   bool flip = true;        ///< mirror every second picture (by counter)
   double augment = 0;      ///< share of pictures that are zoomed, shifted, turned and recoloured
+  double mse_knee = 0;     ///< MSE from which a picture's error counts by its logarithm; 0 = never
   double l1 = 0.5;
   double kl = 1e-4;
   double sigma_data = 0.5;  ///< scaling_factor = sigma_data / std of the training latents
@@ -59,7 +62,7 @@ class CodecTask : public TrainTask {
   torch::Device device_;
   struct Source {
     PictureSource pictures;
-    PictureSource large;  ///< the same pictures at twice the size, to zoom into
+    std::optional<PictureSource> large;  ///< the same pictures at twice the size, to zoom into (augment > 0)
   };
   std::vector<Source> sources_;  ///< of config_.data
   PictureSource held_out_;       ///< of the first
@@ -71,7 +74,5 @@ class CodecTask : public TrainTask {
   torch::Tensor batch_B3HW_;
   std::vector<std::int64_t> positions_;
 };
-
-std::filesystem::path samples_folder(const std::string& dataset);
 
 }  // namespace microdit::train

@@ -1,6 +1,7 @@
 // Batches, noise and loss of denoiser training.
 #include "train/denoiser_task.h"
 
+#include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/seed.h"
@@ -12,7 +13,7 @@ namespace {
 std::unique_ptr<stream::LatentStream> open_stream(const TrainConfig& config) {
   stream::StreamConfig s;
   for (const DataSource& source : config.data)
-    s.sources.push_back({latents_folder(source.dataset), source.proportion});
+    s.sources.push_back({core::dataset_folder("latents", source.dataset), source.proportion});
   s.size = config.size;
   s.caption_sources = config.captions;
   s.caption_drop = config.caption_drop;
@@ -68,11 +69,6 @@ torch::Tensor from_half(const std::vector<std::uint16_t>& values, std::int64_t f
 }
 
 }  // namespace
-
-std::filesystem::path latents_folder(const std::string& dataset) {
-  if (dataset.find('/') != std::string::npos) return dataset;
-  return core::data_root() / "latents" / dataset;
-}
 
 DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device)
     : stream_(open_stream(config)),

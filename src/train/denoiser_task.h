@@ -41,7 +41,4 @@ class DenoiserTask : public TrainTask {
   std::unique_ptr<eval::Painter> painter_;  ///< made with the first picture
 };
 
-/// The folder of a dataset's latents: a path as given, or data_root()/latents/NAME.
-std::filesystem::path latents_folder(const std::string& dataset);
-
 }  // namespace microdit::train

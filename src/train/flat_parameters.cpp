@@ -1,6 +1,8 @@
 // Layout of the flat buffers.
 #include "train/flat_parameters.h"
 
+#include <torch/utils.h>
+
 #include "core/error.h"
 
 namespace microdit::train {

@@ -2,6 +2,7 @@
 #include "train/sharding.h"
 
 #include <fmt/ranges.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 

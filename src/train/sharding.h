@@ -3,7 +3,7 @@
 // same order: same bits.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <string>

@@ -83,7 +83,7 @@ void LoopConfig::fields(core::Fields& f) {
 
 void DataSource::fields(core::Fields& f) {
   f.field("dataset", dataset,
-          {.required = true, .help = "name under latents/ of the data root, or a folder"});
+          {.required = true, .help = "name of a dataset under the data root, or a folder (with a slash)"});
   f.field("proportion", proportion, {.min = 0, .help = "relative share; 0 everywhere = by size"});
 }
 

@@ -1,7 +1,7 @@
 // What a training loop trains: a module, a loss over a slice of the global batch, pictures to look at.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
 
 #include <cstdint>
 #include <filesystem>

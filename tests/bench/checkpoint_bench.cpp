@@ -9,18 +9,13 @@
 #include <thread>
 
 #include "checkpoint/checkpoint.h"
-#include "models/denoiser.h"
+#include "demonstration_model.h"
 #include "train/sharding.h"
 
 namespace {
 
 using namespace microdit;
 using Clock = std::chrono::steady_clock;
-
-struct ModelFile {
-  models::DenoiserConfig model;
-  void fields(core::Fields& f) { f.section("model", model); }
-};
 
 double ms_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
@@ -34,12 +29,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   const int checkpoints = argc > 2 ? std::atoi(argv[2]) : 1;
-  models::DenoiserConfig config =
-      core::load<ModelFile>(argc > 3 ? argv[3] : "configs/models/emoji.yaml").model;
-  config.input_size = 8;
-  config.in_channels = 4;
-  config.caption_channels = 384;
-  const auto net = models::make_denoiser(config, 1);
+  const auto net =
+      models::make_denoiser(bench::demonstration_model(argc > 3 ? argv[3] : "configs/models/emoji.yaml"), 1);
   const auto comm = dist::make_local_communicator();
   train::FlatParameters flat(*net, comm->size(), std::int64_t{160} << 20, torch::kCPU);
   const train::ShardedOptimizer optimizer(flat, *comm, false, true);

@@ -1,6 +1,8 @@
 // Seconds per codec training step (MSE + 0.5 L1 + 1e-4 KL, AdamW) on random pictures; codec_step_bench.py
 // runs it beside diffusers. Arguments: batch pixels threads steps. Prints one line per step, in milliseconds.
-#include <torch/torch.h>
+#include <torch/optim.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <chrono>
 #include <cstdio>

@@ -8,8 +8,8 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "demonstration_model.h"
 #include "diffusion/objective.h"
-#include "models/denoiser.h"
 #include "nn/state_dict.h"
 #include "train/sharding.h"
 
@@ -17,21 +17,8 @@ namespace {
 
 using namespace microdit;
 
-struct ModelFile {
-  models::DenoiserConfig model;
-  void fields(core::Fields& f) { f.section("model", model); }
-};
-
 constexpr std::int64_t kBatch = 64;
 constexpr std::int64_t kTextRows = 24;
-
-models::DenoiserConfig read_config(const char* path) {
-  models::DenoiserConfig config = core::load<ModelFile>(path).model;
-  config.input_size = 8;
-  config.in_channels = 4;
-  config.caption_channels = 384;
-  return config;
-}
 
 double median_step_s(int steps, const models::DenoiserConfig& config) {
   const auto net = models::make_denoiser(config, 1);
@@ -72,5 +59,6 @@ int main(int argc, char** argv) {
   at::set_num_threads(argc > 1 ? std::atoi(argv[1]) : 2);
   const int steps = argc > 2 ? std::atoi(argv[2]) : 10;
   const char* config = argc > 3 ? argv[3] : "configs/models/emoji.yaml";
-  fmt::print("{:.2f}\n", static_cast<double>(kBatch) / median_step_s(steps, read_config(config)));
+  fmt::print("{:.2f}\n",
+             static_cast<double>(kBatch) / median_step_s(steps, bench::demonstration_model(config)));
 }

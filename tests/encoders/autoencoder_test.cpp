@@ -1,6 +1,7 @@
 // The AutoencoderKL network: names, sizes, initialisation, gradients.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/utils.h>
 
 #include "encoders/image_codec.h"
 

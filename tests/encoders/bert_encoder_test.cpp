@@ -1,6 +1,7 @@
 // A tiny BERT folder made here: what is promised of the rows, and what is refused.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/utils.h>
 
 #include "core/error.h"
 #include "core/hash.h"

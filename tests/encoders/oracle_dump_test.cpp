@@ -1,5 +1,6 @@
 // The C++ side of encoders_oracle_test.py: runs what that script laid out in MICRODIT_ORACLE_DIR.
 #include <gtest/gtest.h>
+#include <torch/utils.h>
 
 #include <cstdlib>
 

@@ -2,6 +2,7 @@
 #include "encoders/upsample_conv.h"
 
 #include <gtest/gtest.h>
+#include <torch/utils.h>
 
 namespace microdit::encoders {
 namespace {

@@ -1,4 +1,6 @@
 // precompute on tiny random encoders: columns, facts, what a latent depends on, what is refused.
+#include <torch/cuda.h>
+#include <torch/utils.h>
 #include <cstdlib>
 #include <map>
 

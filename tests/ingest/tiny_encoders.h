@@ -1,6 +1,7 @@
 // A random AutoencoderKL (downscale 2) and a random BERT (width 8), as folders that the loaders accept.
 #pragma once
 
+#include <torch/utils.h>
 #include <filesystem>
 #include <fstream>
 #include <string>

@@ -1,6 +1,7 @@
 // Numbers that the original's code gave for one net (CPU, fp32): forward, guidance, EDM loss, sampler.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "models/denoiser.h"
 #include "nn/position.h"

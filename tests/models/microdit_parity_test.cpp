@@ -1,7 +1,8 @@
 // Forward, EDM loss and every gradient of odd nets against what the original gave (scripts/make_goldens.py).
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 

@@ -1,6 +1,8 @@
 // Every fused CPU kernel against torch's operators in double precision: values and gradients.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/nn.h>
+#include <torch/types.h>
 
 #include <functional>
 

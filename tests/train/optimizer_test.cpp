@@ -1,6 +1,9 @@
 // The fused optimizer pass and the flat buffers against torch's own AdamW and clipping.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/nn.h>
+#include <torch/optim.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "dist/communicator.h"
 #include "nn/kernels/adamw.h"

@@ -3,6 +3,7 @@
 #include "nn/kernels/attention.h"
 
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
 #include <vector>

@@ -1,7 +1,7 @@
 // Multi-head attention with layer-normalised queries and keys, from packed projections.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace microdit::nn::kernels {
 

@@ -2,6 +2,7 @@
 #include "nn/kernels/expert_rows.h"
 
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/kernels/simd.h"
 #include "nn/precision.h"

@@ -1,7 +1,7 @@
 // Moving token rows to experts and back, without one-hot matrices. Both directions are deterministic.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace microdit::nn::kernels {
 

@@ -2,6 +2,7 @@
 #include "nn/kernels/matmul.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
 

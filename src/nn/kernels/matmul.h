@@ -2,7 +2,7 @@
 // AVX-512 path (AMD) its fp32 products are more than twice as fast.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace microdit::nn::kernels {
 

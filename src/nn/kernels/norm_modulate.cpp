@@ -3,6 +3,7 @@
 #include "nn/kernels/norm_modulate.h"
 
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 #include <optional>

@@ -1,7 +1,7 @@
 // Layer normalisation and adaLN modulation in one pass, forward and backward.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace microdit::nn::kernels {
 

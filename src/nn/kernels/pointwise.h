@@ -1,7 +1,7 @@
 // Element-wise steps of a block in one pass each: gated residual and SwiGLU.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace microdit::nn::kernels {
 
