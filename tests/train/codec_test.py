@@ -66,6 +66,17 @@ def check_with_diffusers(run):
     print(f"held-out PSNR {pooled:.3f} dB with diffusers, {said['held_out_psnr_db']:.3f} said")
 
 
+def check_knee(runs):
+    """Of one picture's MSE m, knee * log(1 + m / knee) counts."""
+    losses = []
+    for knee in (0, 0.01):
+        name = f"knee_{knee}"
+        programs.run("train_codec", *words(runs, name, "steps=1", "batch_size=1", f"mse_knee={knee}", "l1=0", "kl=0"))
+        losses.append(json.loads((runs / name / "metrics.jsonl").read_text().splitlines()[0])["loss"])
+    expected = 0.01 * math.log1p(losses[0] / 0.01)
+    check(abs(losses[1] / expected - 1) < 1e-5, f"an MSE of {losses[0]} counts {losses[1]}, not {expected}")
+
+
 def main():
     programs.need_data()
     programs.need_mpi()
@@ -82,6 +93,7 @@ def main():
         check(difference < 1e-5, f"losses of 1 and 2 ranks differ by {difference}")
         programs.run("train_codec", *words(runs, "one_dataset", f"data=[{{dataset: {programs.DATASET}}}]"))
         check(programs.greatest_difference(runs / "whole", runs / "one_dataset", 1, STEPS) > 1e-3, "the second dataset is not seen")
+        check_knee(runs)
         check(len(list((runs / "whole/samples").glob("*.png"))) == 2 and (runs / "whole/report.html").exists(), "pictures and report")
         print(f"passed: 1 and 2 ranks differ by {difference:.1e}")
     finally:
