@@ -87,7 +87,7 @@ int report(dist::Communicator* comm, int code, const char* message) {
 }  // namespace
 
 int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(Job&)>& body) {
-  static core::StopFlag stop;  // signal handlers need a lifetime that covers exit
+  static core::StopFlag stop;  // the thread that takes signals may set it until the very exit
   std::unique_ptr<dist::Communicator> comm;
   try {
     CommandLine line;
