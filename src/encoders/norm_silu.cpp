@@ -104,6 +104,48 @@ MICRODIT_CLONES void combine_rows(const float* __restrict x, const float* __rest
     for (std::int64_t i = 0; i < width; ++i) dx[i] = a[i] * dx[i] + b[i] * x[i] + c[i];
 }
 
+MICRODIT_CLONES void widen(const std::uint16_t* bf16, std::int64_t count, float* out) {
+  for (std::int64_t i = 0; i < count; ++i)
+    out[i] = std::bit_cast<float>(static_cast<std::uint32_t>(bf16[i]) << 16U);
+}
+
+// Rounds to nearest, ties to even; a NaN stays one.
+MICRODIT_CLONES void narrow(const float* x, std::int64_t count, std::uint16_t* bf16) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(x[i]);
+    const std::uint32_t rounded = (bits + 0x7FFFU + ((bits >> 16U) & 1U)) >> 16U;
+    bf16[i] = static_cast<std::uint16_t>((bits & 0x7FFFFFFFU) > 0x7F800000U ? 0x7FC0U : rounded);
+  }
+}
+
+/// One picture after the other of a channels-last fp32 or bf16 tensor, as floats: in place, or by way of a copy.
+class PictureFloats {
+ public:
+  explicit PictureFloats(const torch::Tensor& pictures)
+      : data_(pictures.data_ptr()),
+        count_(pictures.numel() / pictures.size(0)),
+        copy_(pictures.scalar_type() == torch::kBFloat16 ? count_ : 0) {}
+
+  const float* read(std::int64_t n) {
+    if (copy_.empty()) return at(n);
+    widen(bf16_at(n), count_, copy_.data());
+    return copy_.data();
+  }
+  /// Where picture n is to be written, before stored(n).
+  float* write(std::int64_t n) { return copy_.empty() ? at(n) : copy_.data(); }
+  void stored(std::int64_t n) {
+    if (!copy_.empty()) narrow(copy_.data(), count_, bf16_at(n));
+  }
+
+ private:
+  float* at(std::int64_t n) { return static_cast<float*>(data_) + n * count_; }
+  std::uint16_t* bf16_at(std::int64_t n) { return static_cast<std::uint16_t*>(data_) + n * count_; }
+
+  void* data_;
+  std::int64_t count_;
+  std::vector<float> copy_;
+};
+
 constexpr std::int64_t kRowsPerPartial = 128;  // fp32 partial sums stay short; the rest is added in double
 
 // Repeats the first `channels` floats over the row.
@@ -213,19 +255,19 @@ class NormSilu : public torch::autograd::Function<NormSilu> {
     const torch::Tensor gain = weight.contiguous(), shift = bias.contiguous();
     const Shape s = shape_of(x, groups);
     torch::Tensor y = torch::empty_like(x);
-    torch::Tensor stats = torch::empty({s.batch, 2, s.channels}, x.options().memory_format(std::nullopt));
-    const float* in = x.const_data_ptr<float>();
-    float* out = y.data_ptr<float>();
+    torch::Tensor stats = torch::empty({s.batch, 2, s.channels}, torch::kFloat32);
     float* stat = stats.data_ptr<float>();
     const float* g = gain.const_data_ptr<float>();
     const float* b = shift.const_data_ptr<float>();
     at::parallel_for(0, s.batch, 1, [&](std::int64_t begin, std::int64_t end) {
+      PictureFloats in(x), out(y);
       for (std::int64_t n = begin; n < end; ++n) {
-        const std::int64_t offset = n * s.pixels * s.channels;
+        const float* picture = in.read(n);
         float* mean = stat + n * 2 * s.channels;
-        moments(in + offset, s, eps, mean, mean + s.channels);
+        moments(picture, s, eps, mean, mean + s.channels);
         const std::vector<float> tables = affine_tables(s, mean, mean + s.channels, g, b);
-        apply_rows(in + offset, tables.data(), tables.data() + s.width(), s.rows(), s.width(), out + offset);
+        apply_rows(picture, tables.data(), tables.data() + s.width(), s.rows(), s.width(), out.write(n));
+        out.stored(n);
       }
     });
     context->save_for_backward({x, gain, shift, stats});
@@ -244,18 +286,16 @@ class NormSilu : public torch::autograd::Function<NormSilu> {
     torch::Tensor shares = torch::zeros({s.batch, 2, s.channels}, torch::kFloat64);
     const float* stat = saved[3].const_data_ptr<float>();
     double* share = shares.data_ptr<double>();
-    const float* in = x.const_data_ptr<float>();
-    const float* upstream = dy.const_data_ptr<float>();
-    float* out = dx.data_ptr<float>();
     const float* g = saved[1].const_data_ptr<float>();
     const float* b = saved[2].const_data_ptr<float>();
     at::parallel_for(0, s.batch, 1, [&](std::int64_t begin, std::int64_t end) {
+      PictureFloats in(x), upstream(dy), out(dx);
       for (std::int64_t n = begin; n < end; ++n) {
-        const std::int64_t offset = n * s.pixels * s.channels;
         const float* mean = stat + n * 2 * s.channels;
         double* mine = share + n * 2 * s.channels;
-        backward_picture(in + offset, upstream + offset, s, mean, mean + s.channels, g, b,
-                         {out + offset, mine, mine + s.channels});
+        backward_picture(in.read(n), upstream.read(n), s, mean, mean + s.channels, g, b,
+                         {out.write(n), mine, mine + s.channels});
+        out.stored(n);
       }
     });
     const torch::Tensor total = shares.sum(0).to(torch::kFloat32);
@@ -267,7 +307,8 @@ class NormSilu : public torch::autograd::Function<NormSilu> {
 
 torch::Tensor norm_silu(const torch::Tensor& x_BCHW, const torch::Tensor& weight_C,
                         const torch::Tensor& bias_C, std::int64_t num_groups, double eps) {
-  const bool fused = x_BCHW.device().is_cpu() && x_BCHW.scalar_type() == torch::kFloat32 &&
+  const torch::ScalarType type = x_BCHW.scalar_type();
+  const bool fused = x_BCHW.device().is_cpu() && (type == torch::kFloat32 || type == torch::kBFloat16) &&
                      weight_C.scalar_type() == torch::kFloat32 && x_BCHW.dim() == 4;
   if (fused) return NormSilu::apply(x_BCHW, weight_C, bias_C, num_groups, eps);
   return at::silu(at::group_norm(x_BCHW, num_groups, weight_C, bias_C, eps));

@@ -33,6 +33,21 @@ void for_each_pixel(const Sizes& s, const Copy& copy) {
   });
 }
 
+/// The values of a tensor, whatever their type.
+class Elements {
+ public:
+  explicit Elements(const torch::Tensor& tensor)
+      : bytes_(static_cast<std::byte*>(tensor.data_ptr())),
+        size_(static_cast<std::int64_t>(tensor.element_size())) {}
+  void copy(std::int64_t to, const Elements& other, std::int64_t from, std::int64_t count) const {
+    std::memcpy(bytes_ + to * size_, other.bytes_ + from * size_, static_cast<std::size_t>(count * size_));
+  }
+
+ private:
+  std::byte* bytes_;
+  std::int64_t size_;
+};
+
 /// places [B, 4 O, H+1, W+1] -> [B, O, 2H, 2W], both channels-last.
 class Interleave : public torch::autograd::Function<Interleave> {
  public:
@@ -41,11 +56,8 @@ class Interleave : public torch::autograd::Function<Interleave> {
     const Sizes s{places.size(0), places.size(1) / 4, places.size(2) - 1, places.size(3) - 1};
     torch::Tensor pixels = torch::empty({s.batch, s.channels, 2 * s.height, 2 * s.width},
                                         places.options().memory_format(at::MemoryFormat::ChannelsLast));
-    const float* from = places.const_data_ptr<float>();
-    float* to = pixels.data_ptr<float>();
-    const std::size_t bytes = static_cast<std::size_t>(s.channels) * sizeof(float);
-    for_each_pixel(
-        s, [&](std::int64_t place, std::int64_t pixel) { std::memcpy(to + pixel, from + place, bytes); });
+    const Elements from(places), to(pixels);
+    for_each_pixel(s, [&](std::int64_t place, std::int64_t pixel) { to.copy(pixel, from, place, s.channels); });
     context->saved_data["sizes"] = std::vector<std::int64_t>{s.batch, s.channels, s.height, s.width};
     return pixels;
   }
@@ -59,11 +71,8 @@ class Interleave : public torch::autograd::Function<Interleave> {
     torch::Tensor places = torch::empty({s.batch, 4 * s.channels, s.height + 1, s.width + 1},
                                         upstream.options().memory_format(at::MemoryFormat::ChannelsLast))
                                .zero_();
-    const float* from = upstream.const_data_ptr<float>();
-    float* to = places.data_ptr<float>();
-    const std::size_t bytes = static_cast<std::size_t>(s.channels) * sizeof(float);
-    for_each_pixel(
-        s, [&](std::int64_t place, std::int64_t pixel) { std::memcpy(to + place, from + pixel, bytes); });
+    const Elements from(upstream), to(places);
+    for_each_pixel(s, [&](std::int64_t place, std::int64_t pixel) { to.copy(place, from, pixel, s.channels); });
     return {places};
   }
 };
@@ -86,18 +95,24 @@ torch::Tensor folding() {
 
 torch::Tensor upsample_conv(const torch::Tensor& x_BCHW, const torch::Tensor& weight_OC33,
                             const torch::Tensor& bias_O) {
-  const bool folded = x_BCHW.device().is_cpu() && x_BCHW.scalar_type() == torch::kFloat32 &&
+  const torch::ScalarType type = x_BCHW.scalar_type();
+  const bool folded = x_BCHW.device().is_cpu() && (type == torch::kFloat32 || type == torch::kBFloat16) &&
                       weight_OC33.scalar_type() == torch::kFloat32;
   if (!folded)
     return at::conv2d(at::upsample_nearest2d(x_BCHW, {2 * x_BCHW.size(2), 2 * x_BCHW.size(3)}), weight_OC33,
                       bias_O, {1, 1}, {1, 1});
   const auto out = weight_OC33.size(0), in = weight_OC33.size(1);
-  const torch::Tensor kernels = weight_OC33.reshape({out * in, 9})
-                                    .matmul(folding())
-                                    .view({out, in, 2, 2, 2, 2})
-                                    .permute({2, 3, 0, 1, 4, 5})
-                                    .reshape({4 * out, in, 2, 2});
-  return Interleave::apply(at::conv2d(x_BCHW, kernels, bias_O.repeat({4}), {1, 1}, {1, 1}));
+  const auto folded_kernels = [&] {
+    const c10::impl::ExcludeDispatchKeyGuard in_fp32(c10::DispatchKey::AutocastCPU);
+    return weight_OC33.reshape({out * in, 9})
+        .matmul(folding())
+        .view({out, in, 2, 2, 2, 2})
+        .permute({2, 3, 0, 1, 4, 5})
+        .reshape({4 * out, in, 2, 2})
+        .to(type);
+  };
+  return Interleave::apply(
+      at::conv2d(x_BCHW, folded_kernels(), bias_O.repeat({4}).to(type), {1, 1}, {1, 1}));
 }
 
 }  // namespace microdit::encoders

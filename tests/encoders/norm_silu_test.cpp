@@ -20,23 +20,28 @@ TEST_P(NormSilu, EqualsTheTwoOperators) {
   const auto x = torch::randn({c.batch, c.channels, c.height, c.width}) * 2 + c.offset;
   const auto weight = torch::randn({c.channels}), bias = torch::randn({c.channels});
   const auto upstream = torch::randn_like(x);
-  const auto run = [&](bool fused, torch::ScalarType type) {
-    const auto leaf = [&](const torch::Tensor& t) {
-      return t.to(type).detach().clone().requires_grad_(true);
-    };
-    const auto xi = leaf(x), w = leaf(weight), b = leaf(bias);
+  const auto leaf = [](const torch::Tensor& t, torch::ScalarType type) {
+    return t.to(type).detach().clone().requires_grad_(true);
+  };
+  const auto run = [&](bool fused, torch::ScalarType type, torch::ScalarType weights) {
+    const auto xi = leaf(x, type), w = leaf(weight, weights), b = leaf(bias, weights);
     const auto y =
         fused ? norm_silu(xi, w, b, c.groups, 1e-6) : at::silu(at::group_norm(xi, c.groups, w, b, 1e-6));
     y.backward(upstream.to(type));
     return std::vector<torch::Tensor>{y.detach(), xi.grad(), w.grad(), b.grad()};
   };
-  const auto ours = run(true, torch::kFloat32);
-  const auto exact = run(false, torch::kFloat64);
-  for (std::size_t i = 0; i < ours.size(); ++i) {
-    const double error =
-        (ours[i].to(torch::kFloat64) - exact[i]).norm().item<double>() / exact[i].norm().item<double>();
-    EXPECT_LT(error, 2e-6 * (1 + std::abs(c.offset))) << "result " << i;
-  }
+  const auto exact = run(false, torch::kFloat64, torch::kFloat64);
+  const auto expect_close = [&](torch::ScalarType type, double bound) {
+    const auto ours = run(true, type, torch::kFloat32);
+    EXPECT_EQ(ours[0].scalar_type(), type);
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      const double error =
+          (ours[i].to(torch::kFloat64) - exact[i]).norm().item<double>() / exact[i].norm().item<double>();
+      EXPECT_LT(error, bound * (1 + std::abs(c.offset))) << "result " << i << " in " << type;
+    }
+  };
+  expect_close(torch::kFloat32, 2e-6);
+  expect_close(torch::kBFloat16, 8e-3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, NormSilu,

@@ -13,23 +13,27 @@ TEST(UpsampleConv, EqualsTheTwoOperators) {
     torch::manual_seed(6);
     const auto x = torch::randn({3, in, height, width}), weight = torch::randn({out, in, 3, 3});
     const auto bias = torch::randn({out}), upstream = torch::randn({3, out, 2 * height, 2 * width});
+    const auto leaf = [](const torch::Tensor& t, torch::ScalarType type) {
+      return t.to(type).detach().clone().requires_grad_(true);
+    };
     const auto run = [&](torch::ScalarType type) {
-      const auto leaf = [&](const torch::Tensor& t) {
-        return t.to(type).detach().clone().requires_grad_(true);
-      };
-      const auto xi = leaf(x), w = leaf(weight), b = leaf(bias);
-      const auto y = type == torch::kFloat32 ? upsample_conv(xi, w, b)
-                                             : at::conv2d(at::upsample_nearest2d(xi, {2 * height, 2 * width}),
-                                                          w, b, {1, 1}, {1, 1});
+      const auto weights = type == torch::kFloat64 ? type : torch::kFloat32;
+      const auto xi = leaf(x, type), w = leaf(weight, weights), b = leaf(bias, weights);
+      const auto y = type == torch::kFloat64 ? at::conv2d(at::upsample_nearest2d(xi, {2 * height, 2 * width}),
+                                                          w, b, {1, 1}, {1, 1})
+                                             : upsample_conv(xi, w, b);
       y.backward(upstream.to(type));
       return std::vector<torch::Tensor>{y.detach(), xi.grad(), w.grad(), b.grad()};
     };
-    const auto ours = run(torch::kFloat32), exact = run(torch::kFloat64);
-    for (std::size_t i = 0; i < ours.size(); ++i) {
-      ASSERT_EQ(ours[i].sizes(), exact[i].sizes());
-      const double error = (ours[i].to(torch::kFloat64) - exact[i]).norm().item<double>();
-      EXPECT_LT(error, 2e-6 * exact[i].norm().item<double>())
-          << "result " << i << " of " << height << "x" << width;
+    const auto exact = run(torch::kFloat64);
+    for (const auto& [type, bound] : {std::pair{torch::kFloat32, 2e-6}, {torch::kBFloat16, 8e-3}}) {
+      const auto ours = run(type);
+      for (std::size_t i = 0; i < ours.size(); ++i) {
+        ASSERT_EQ(ours[i].sizes(), exact[i].sizes());
+        const double error = (ours[i].to(torch::kFloat64) - exact[i]).norm().item<double>();
+        EXPECT_LT(error, bound * exact[i].norm().item<double>())
+            << "result " << i << " of " << height << "x" << width << " in " << type;
+      }
     }
   }
 }
