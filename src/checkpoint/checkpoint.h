@@ -18,13 +18,31 @@
 
 namespace microdit::checkpoint {
 
+/// Floats that live as long as somebody holds them: the writer works in the background.
+class HeldValues {
+ public:
+  HeldValues(std::vector<float> values) : count_(values.size()) {
+    const auto held = std::make_shared<const std::vector<float>>(std::move(values));
+    first_ = std::shared_ptr<const float>(held, held->data());
+  }
+  HeldValues(std::shared_ptr<const float> first, std::size_t count)
+      : first_(std::move(first)), count_(count) {}
+
+  std::size_t size() const { return count_; }
+  std::span<const float> span() const { return {first_.get(), count_}; }
+
+ private:
+  std::shared_ptr<const float> first_;
+  std::size_t count_ = 0;
+};
+
 /// Values [begin, begin + values.size()) of the flattened fp32 tensor `name` of shape `shape`.
 /// Names are "weights/<parameter>", "ema/<parameter>", "exp_avg/<parameter>", "exp_avg_sq/<parameter>".
 struct Part {
   std::string name;
   std::vector<std::int64_t> shape;
   std::int64_t begin = 0;
-  std::vector<float> values;  ///< owned: the writer works in the background
+  HeldValues values;
 };
 
 /// Writes one checkpoint: `folder/step_%07d`. Every rank brings its parts; together they cover each tensor
@@ -41,10 +59,10 @@ class Writer {
   bool busy() const;          ///< started and not yet published
   bool durable_here() const;  ///< this rank's shard is on disk (or failed: publish() reports it)
   /// Collective, when every rank's durable_here() is true (the loop's all-reduce told): rank 0 checks sizes
-  /// and hashes, writes manifest.json, renames, then deletes all but the newest `keep_last` verified
-  /// checkpoints (0 = keep all) besides those in steps divisible by `keep_every` (0 = none).
+  /// and hashes, writes manifest.json and renames; in the background it then deletes all but the newest
+  /// `keep_last` verified checkpoints (0 = keep all) besides those in steps divisible by `keep_every` (0 = none).
   void publish(std::int64_t keep_last, std::int64_t keep_every);
-  /// Waits for all ranks' shards, then publish(). Collective.
+  /// Waits for all ranks' shards, then publish(), and for the deletions. Collective.
   void finish(std::int64_t keep_last, std::int64_t keep_every);
   /// Seconds the caller's thread spent in start() of the last checkpoint.
   double blocking_s() const;

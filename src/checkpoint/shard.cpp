@@ -78,7 +78,7 @@ std::vector<core::TensorView> describe(const std::vector<Part>& parts, Shard& sh
     if (entry.parts.empty()) entry.shape = part.shape;
     const auto count = static_cast<std::int64_t>(part.values.size());
     if (count == 0) continue;
-    const Bytes bytes = std::as_bytes(std::span(part.values));
+    const Bytes bytes = std::as_bytes(part.values.span());
     entry.parts.push_back({shard.file.file, part.begin, count, core::hex(core::xxh3_64(bytes))});
     views.push_back({part_name(part.name, part.begin), core::DType::f32, {count}, bytes});
   }

@@ -43,10 +43,11 @@ struct Writer::Impl {
     if (thread.joinable()) thread.join();
   }
   std::string publish_on_rank_0(const std::vector<std::string>& shards);
+  void retain_in_background();
 
   std::filesystem::path folder;
   dist::Communicator& comm;
-  std::thread thread;
+  std::thread thread;  ///< writes a shard; after publish(), on rank 0, removes old checkpoints
   std::atomic<bool> durable{false};
   std::string outcome;  ///< "+shard" or "-message"; the thread's until it is joined
 
@@ -55,8 +56,8 @@ struct Writer::Impl {
   core::Json state;
   std::filesystem::path hidden;
   double blocking_s = 0;
-  Retention retention;                ///< of the last publish()
-  std::set<std::int64_t> known_good;  ///< rank 0: steps that this life wrote or verified
+  Retention retention;  ///< of the last publish()
+  std::set<std::int64_t> known_good;  ///< rank 0: steps that this life wrote or verified; the thread's, as `step`
 };
 
 Writer::Writer(std::filesystem::path folder, dist::Communicator& comm)
@@ -76,6 +77,7 @@ void Writer::start(std::int64_t step, std::vector<Part> parts, core::Json state)
   const auto begin = std::chrono::steady_clock::now();
   Impl& impl = *impl_;
   if (impl.busy) finish(impl.retention.keep_last, impl.retention.keep_every);
+  impl.join();  // an earlier one's deletions
   impl.hidden = on_rank_0(impl.comm, [&] { return make_hidden(impl.folder, step).string(); });
   impl.step = step;
   impl.state = std::move(state);
@@ -116,10 +118,12 @@ void Writer::publish(std::int64_t keep_last, std::int64_t keep_every) {
   impl.retention = {keep_last, keep_every};
   const std::vector<std::string> shards = impl.comm.all_gather(impl.outcome);
   on_rank_0(impl.comm, [&] { return impl.publish_on_rank_0(shards); });
+  if (impl.comm.rank() == 0) impl.retain_in_background();
 }
 
 void Writer::finish(std::int64_t keep_last, std::int64_t keep_every) {
   if (busy()) publish(keep_last, keep_every);  // which joins every rank's thread
+  impl_->join();
 }
 
 std::string Writer::Impl::publish_on_rank_0(const std::vector<std::string>& shards) {
@@ -141,8 +145,17 @@ std::string Writer::Impl::publish_on_rank_0(const std::vector<std::string>& shar
     discard(hidden);
     core::system_error("checkpoint {} was not published: {}", visible.string(), error.what());
   }
-  retain(folder, step, retention, known_good);
   return {};
+}
+
+void Writer::Impl::retain_in_background() {
+  thread = std::thread([this] {
+    try {
+      retain(folder, step, retention, known_good);
+    } catch (const std::exception& error) {
+      core::log_warn("old checkpoints stay for now: {}", error.what());
+    }
+  });
 }
 
 }  // namespace microdit::checkpoint

@@ -30,7 +30,7 @@ class ShardedOptimizer {
   bool has_ema() const { return ema_.defined(); }
 
   /// This rank's parts for a checkpoint: its piece of weights, moments and average, copied.
-  std::vector<checkpoint::Part> parts() const;
+  std::vector<checkpoint::Part> parts();
   /// Which of a checkpoint's tensors to take.
   struct Load {
     std::string weights = "weights";  ///< "weights" or "ema"
@@ -67,7 +67,8 @@ class ShardedOptimizer {
   std::vector<Piece> held_;  ///< what the state tensors cover
   std::vector<Piece> own_;   ///< this rank's piece of each bucket (norm, reduce, checkpoint)
   torch::Tensor exp_avg_, exp_avg_sq_, ema_;
-  torch::Tensor reduced_;  ///< scratch for one bucket's piece
+  torch::Tensor reduced_;   ///< scratch for one bucket's piece
+  torch::Tensor snapshot_;  ///< on the host: what the last checkpoint was written from
 };
 
 }  // namespace microdit::train

@@ -235,7 +235,8 @@ void Trainer::start_checkpoint() {
     for (const auto& item : task_.module().named_buffers()) {
       const torch::Tensor buffer = item.value().to(torch::kCPU, torch::kFloat32).contiguous();
       const float* data = buffer.data_ptr<float>();
-      parts.push_back({"buffers/" + item.key(), buffer.sizes().vec(), 0, {data, data + buffer.numel()}});
+      parts.push_back({"buffers/" + item.key(), buffer.sizes().vec(), 0,
+                       std::vector<float>(data, data + buffer.numel())});
     }
   }
   writer_->start(completed_, std::move(parts), state());

@@ -33,9 +33,10 @@ int main(int argc, char** argv) {
       models::make_denoiser(bench::demonstration_model(argc > 3 ? argv[3] : "configs/models/emoji.yaml"), 1);
   const auto comm = dist::make_local_communicator();
   train::FlatParameters flat(*net, comm->size(), std::int64_t{160} << 20, torch::kCPU);
-  const train::ShardedOptimizer optimizer(flat, *comm, false, true);
+  train::ShardedOptimizer optimizer(flat, *comm, false, true);
   checkpoint::Writer writer(argv[1], *comm);
   for (int step = 1; step <= checkpoints; ++step) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));  // training: old checkpoints are deleted meanwhile
     const auto begin = Clock::now();
     writer.start(step, optimizer.parts(), {});
     const double start_ms = ms_since(begin);

@@ -43,7 +43,7 @@ def torch_async(state, folder):
 
 
 def ours(folder):
-    ran = subprocess.run([os.path.join(BIN, "checkpoint_bench"), folder, "3", os.path.join(ROOT, "configs/models/emoji.yaml")],
+    ran = subprocess.run([os.path.join(BIN, "checkpoint_bench"), folder, "5", os.path.join(ROOT, "configs/models/emoji.yaml")],
                          check=True, capture_output=True, text=True)
     rows = [[float(word) for word in line.split()] for line in ran.stdout.splitlines()]
     return statistics.median(row[0] + row[1] for row in rows)

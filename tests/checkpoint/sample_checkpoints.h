@@ -54,8 +54,8 @@ inline std::vector<Part> parts_of(const Tensors& tensors, int rank, int size) {
   for (const auto& [name, tensor] : tensors) {
     const auto count = static_cast<std::int64_t>(tensor.second.size());
     const std::int64_t begin = count * rank / size, end = count * (rank + 1) / size;
-    parts.push_back(
-        {name, tensor.first, begin, {tensor.second.begin() + begin, tensor.second.begin() + end}});
+    parts.push_back({name, tensor.first, begin,
+                     std::vector<float>(tensor.second.begin() + begin, tensor.second.begin() + end)});
   }
   return parts;
 }
