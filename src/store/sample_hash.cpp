@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -96,6 +97,18 @@ void add_shared(const ColumnSource& source, Pieces& pieces, const SampleLayout& 
   }
 }
 
+ColumnSource columns_of(const ShardReader& shard) {
+  ColumnSource source;
+  source.info = [&](const std::string& name) { return shard.column(name); };
+  source.copy = [&](const std::string& name, std::int64_t begin, std::int64_t count) {
+    std::vector<std::byte> bytes(static_cast<std::uint64_t>(count) * shard.column(name).row_bytes());
+    shard.copy_rows(name, begin, count, bytes);
+    return bytes;
+  };
+  source.broken = [&](const std::string& what) { core::user_error("{}: {}", shard.path().string(), what); };
+  return source;
+}
+
 std::vector<std::uint64_t> hash_all(const ColumnSource& source, const SampleLayout& layout) {
   Pieces pieces;
   for (const std::string& name : layout.fixed) add_pieces(source, pieces, row_hashes(source, name), name);
@@ -155,15 +168,24 @@ std::vector<std::uint64_t> hash_samples(const ShardContents& contents, const Sam
 }
 
 std::vector<std::uint64_t> hash_samples(const ShardReader& shard, const SampleLayout& layout) {
-  ColumnSource source;
-  source.info = [&](const std::string& name) { return shard.column(name); };
-  source.copy = [&](const std::string& name, std::int64_t begin, std::int64_t count) {
-    std::vector<std::byte> bytes(static_cast<std::uint64_t>(count) * shard.column(name).row_bytes());
-    shard.copy_rows(name, begin, count, bytes);
-    return bytes;
+  return hash_all(columns_of(shard), layout);
+}
+
+std::uint64_t hash_sample(const ShardReader& shard, const SampleLayout& layout, std::int64_t sample) {
+  std::map<std::string, std::int64_t> rows;  // of the columns that have rows per sample: as if it were the only one
+  for (const std::string& name : layout.fixed) rows[name] = 1;
+  for (const std::string& name : layout.variable) rows[name + "_offsets"] = 2;
+  if (!layout.via_index.empty()) rows[layout.via_offsets] = 2;
+  ColumnSource source = columns_of(shard);
+  source.info = [&](const std::string& name) {
+    ColumnInfo info = shard.column(name);
+    if (rows.contains(name)) info.shape.at(0) = rows[name];
+    return info;
   };
-  source.broken = [&](const std::string& what) { core::user_error("{}: {}", shard.path().string(), what); };
-  return hash_all(source, layout);
+  source.copy = [&, whole = source.copy](const std::string& name, std::int64_t begin, std::int64_t count) {
+    return whole(name, rows.contains(name) ? sample + begin : begin, count);
+  };
+  return hash_all(source, layout).at(0);
 }
 
 }  // namespace microdit::store

@@ -31,5 +31,7 @@ SampleLayout layout_from_json(const core::Json& json);
 /// leaves its column is a bug of ours in contents and a UserError (file, sample) in a shard.
 std::vector<std::uint64_t> hash_samples(const ShardContents& contents, const SampleLayout& layout);
 std::vector<std::uint64_t> hash_samples(const ShardReader& shard, const SampleLayout& layout);
+/// The same of one sample, reading little else.
+std::uint64_t hash_sample(const ShardReader& shard, const SampleLayout& layout, std::int64_t sample);
 
 }  // namespace microdit::store

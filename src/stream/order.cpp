@@ -66,15 +66,16 @@ std::int64_t Permutation::operator()(std::int64_t index) const {
 }
 
 bool by_size(const std::vector<double>& proportions) {
-  for (const double proportion : proportions) {
-    if (!(proportion >= 0 && proportion < 1e9))
-      core::user_error("data: proportion {} is not a share", proportion);
+  for (std::size_t i = 0; i < proportions.size(); ++i) {
+    if (!(proportions[i] >= 0 && proportions[i] < 1e9))
+      core::user_error("data[{}].proportion: {} is not a share; give 0 or more", i, proportions[i]);
+    if ((proportions[i] == 0) != (proportions[0] == 0)) {
+      const std::size_t without = proportions[i] == 0 ? i : 0;
+      core::user_error("data[{}].proportion: missing or 0, but data[{}] has one; give all sources one, or none (by size)",
+                       without, i - without);
+    }
   }
-  const auto zeros = std::count(proportions.begin(), proportions.end(), 0.0);
-  if (zeros != 0 && zeros != std::ssize(proportions))
-    core::user_error("data: {} of {} sources have no proportion; give all of them one, or none (by size)",
-                     zeros, proportions.size());
-  return zeros != 0;
+  return !proportions.empty() && proportions[0] == 0;
 }
 
 Mixture::Mixture(const std::vector<double>& proportions) : quota_(quotas(proportions)) {

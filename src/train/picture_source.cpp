@@ -1,6 +1,7 @@
 // Decoding pictures for codec training.
 #include "train/picture_source.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "core/error.h"
@@ -8,7 +9,6 @@
 #include "image/decode.h"
 #include "image/resize.h"
 #include "store/manifest.h"
-#include "store/sample_hash.h"
 
 namespace microdit::train {
 
@@ -16,19 +16,9 @@ PictureSource::PictureSource(const std::filesystem::path& folder, std::int64_t s
                              std::uint64_t seed, std::size_t cache_bytes)
     : size_(size), seed_(seed), room_(cache_bytes) {
   for (const store::ShardEntry& entry : store::Manifest::read(folder).shards()) {
-    shards_.emplace_back(folder / entry.file);
-    const auto& shard = shards_.back();
-    const auto splits = shard.read_as<std::uint8_t>("split");
-    // Once per start: a flipped bit must not become a training picture.
-    const auto layout = store::layout_from_json(shard.attributes().at("layout"));
-    const auto stored = shard.read_as<std::uint64_t>("xxh3");
-    const auto found = store::hash_samples(shard, layout);
+    shards_.push_back(folder / entry.file);
+    const auto splits = store::ShardReader(shards_.back()).read_as<std::uint8_t>("split");
     for (std::size_t row = 0; row < splits.size(); ++row) {
-      if (stored[row] != found[row]) {
-        core::user_error(
-            "{}: sample {} is damaged (its checksum differs); run `doctor verify {}` and make the shard anew",
-            shard.path().string(), row, folder.string());
-      }
       if (splits[row] == split) places_.push_back({shards_.size() - 1, static_cast<std::int64_t>(row)});
     }
   }
@@ -49,10 +39,32 @@ std::int64_t PictureSource::picture_at(std::int64_t position) {
   return order_[static_cast<std::size_t>(position % num_pictures())];
 }
 
-image::Image PictureSource::load(const Place& place) const {
-  const auto& shard = shards_[place.shard];
-  const auto range = shard.read_as<std::int64_t>("image_offsets", place.row, 2);
-  const auto bytes = shard.read("image", range[0], range[1] - range[0]);
+const PictureSource::OpenShard& PictureSource::open(std::size_t number) {
+  constexpr std::size_t kMostOpen = 64;
+  const auto found = std::ranges::find(open_, number, &OpenShard::number);
+  if (found != open_.end()) {
+    open_.splice(open_.begin(), open_, found);
+  } else {
+    store::ShardReader reader(shards_[number]);
+    auto layout = store::layout_from_json(reader.attributes().at("layout"));
+    auto hashes = reader.read_as<std::uint64_t>("xxh3");
+    open_.push_front({number, std::move(reader), std::move(layout), std::move(hashes)});
+    if (open_.size() > kMostOpen) open_.pop_back();
+  }
+  return open_.front();
+}
+
+image::Image PictureSource::load(const Place& place) {
+  const OpenShard& shard = open(place.shard);
+  if (store::hash_sample(shard.reader, shard.layout, place.row) !=
+      shard.hashes[static_cast<std::size_t>(place.row)]) {
+    const auto& path = shard.reader.path();
+    core::user_error(
+        "{}: sample {} is damaged (its checksum differs); run `doctor verify {}` and make the shard anew",
+        path.string(), place.row, path.parent_path().string());
+  }
+  const auto range = shard.reader.read_as<std::int64_t>("image_offsets", place.row, 2);
+  const auto bytes = shard.reader.read("image", range[0], range[1] - range[0]);
   return image::resize_and_center_crop(image::decode(bytes), size_);
 }
 

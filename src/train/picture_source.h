@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <list>
 #include <vector>
 
 #include "image/image.h"
+#include "store/sample_hash.h"
 #include "store/shard.h"
 
 namespace microdit::train {
@@ -21,7 +23,7 @@ class PictureSource {
   std::int64_t num_pictures() const { return static_cast<std::int64_t>(places_.size()); }
   /// Which picture stream position `position` shows: a fresh shuffle per epoch.
   std::int64_t picture_at(std::int64_t position);
-  /// Picture i at size x size.
+  /// Picture i at size x size. UserError (file, sample) when it is damaged.
   const image::Image& picture(std::int64_t i);
 
  private:
@@ -29,12 +31,20 @@ class PictureSource {
     std::size_t shard;
     std::int64_t row;
   };
-  image::Image load(const Place& place) const;
+  struct OpenShard {
+    std::size_t number;
+    store::ShardReader reader;
+    store::SampleLayout layout;
+    std::vector<std::uint64_t> hashes;  ///< of its samples
+  };
+  const OpenShard& open(std::size_t number);
+  image::Image load(const Place& place);
 
   std::int64_t size_;
   std::uint64_t seed_;
   std::size_t room_;
-  std::vector<store::ShardReader> shards_;
+  std::vector<std::filesystem::path> shards_;
+  std::list<OpenShard> open_;  ///< most recently used first
   std::vector<Place> places_;
   std::vector<image::Image> cache_;  ///< empty image = not cached
   image::Image uncached_;

@@ -108,7 +108,10 @@ TEST(Shard, SampleHashesOfFileAndMemoryAgree) {
   const ShardContents contents = example();
   write_shard(folder / "a.h5", contents);
   const ShardReader shard(folder / "a.h5");
-  EXPECT_EQ(hash_samples(shard, layout_from_json(shard.attributes()["layout"])), contents.sample_hashes);
+  const SampleLayout layout = layout_from_json(shard.attributes()["layout"]);
+  EXPECT_EQ(hash_samples(shard, layout), contents.sample_hashes);
+  for (std::size_t i = 0; i < contents.sample_hashes.size(); ++i)
+    EXPECT_EQ(hash_sample(shard, layout, static_cast<std::int64_t>(i)), contents.sample_hashes[i]) << i;
 }
 
 TEST(Shard, SampleHashCoversEveryPieceOfItsSampleOnly) {

@@ -228,7 +228,11 @@ TEST_F(LatentStreamTest, SourcesMixByProportion) {
   const Batch by_size = LatentStream(config).read(0, 144);
   EXPECT_EQ(std::set<std::int64_t>(by_size.sample.begin(), by_size.sample.end()).size(), 144u);
   config.sources[0].proportion = 1;
-  EXPECT_THROW(LatentStream{config}, core::UserError);
+  EXPECT_THAT(message_of<core::UserError>([&] { LatentStream stream(config); }),
+              AllOf(HasSubstr("data[1].proportion"), HasSubstr("data[0]")));
+  config.sources[1].proportion = -2;
+  EXPECT_THAT(message_of<core::UserError>([&] { LatentStream stream(config); }),
+              HasSubstr("data[1].proportion: -2"));
 }
 
 TEST_F(LatentStreamTest, SourcesMustAgree) {

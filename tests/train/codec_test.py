@@ -77,6 +77,27 @@ def check_knee(runs):
     check(abs(losses[1] / expected - 1) < 1e-5, f"an MSE of {losses[0]} counts {losses[1]}, not {expected}")
 
 
+def check_damage(runs):
+    """A flipped bit in a picture does not become a training picture."""
+    try:
+        import h5py
+    except ImportError:
+        print("a flipped bit was not tried: h5py is not installed")
+        return
+    shutil.copytree(programs.DATA / "samples" / programs.DATASET, runs / "damaged")
+    for path in sorted((runs / "damaged").glob("*.h5")):
+        with h5py.File(path) as shard:
+            held_out = (shard["split"][:] == 1).nonzero()[0]
+            if len(held_out) == 0:
+                continue
+            sample = int(held_out[0])
+            byte = shard["image"].id.get_offset() + int(shard["image_offsets"][sample]) + 99
+        break
+    programs.flip_bit(path, byte)
+    log = programs.run("train_codec", *words(runs, "refused", f"data=[{{dataset: {runs}/damaged}}]"), expect=2)
+    check(path.name in log and f"sample {sample}" in log and "damaged" in log, log)
+
+
 def main():
     programs.need_data()
     programs.need_mpi()
@@ -94,6 +115,7 @@ def main():
         programs.run("train_codec", *words(runs, "one_dataset", f"data=[{{dataset: {programs.DATASET}}}]"))
         check(programs.greatest_difference(runs / "whole", runs / "one_dataset", 1, STEPS) > 1e-3, "the second dataset is not seen")
         check_knee(runs)
+        check_damage(runs)
         check(len(list((runs / "whole/samples").glob("*.png"))) == 2 and (runs / "whole/report.html").exists(), "pictures and report")
         print(f"passed: 1 and 2 ranks differ by {difference:.1e}")
     finally:
