@@ -60,7 +60,8 @@ class Writer {
   bool durable_here() const;  ///< this rank's shard is on disk (or failed: publish() reports it)
   /// Collective, when every rank's durable_here() is true (the loop's all-reduce told): rank 0 checks sizes
   /// and hashes, writes manifest.json and renames; in the background it then deletes all but the newest
-  /// `keep_last` verified checkpoints (0 = keep all) besides those in steps divisible by `keep_every` (0 = none).
+  /// `keep_last` verified checkpoints (0 = keep all) besides those in steps divisible by `keep_every` (0 =
+  /// none).
   void publish(std::int64_t keep_last, std::int64_t keep_every);
   /// Waits for all ranks' shards, then publish(), and for the deletions. Collective.
   void finish(std::int64_t keep_last, std::int64_t keep_every);

@@ -57,7 +57,8 @@ struct Writer::Impl {
   std::filesystem::path hidden;
   double blocking_s = 0;
   Retention retention;  ///< of the last publish()
-  std::set<std::int64_t> known_good;  ///< rank 0: steps that this life wrote or verified; the thread's, as `step`
+  std::set<std::int64_t>
+      known_good;  ///< rank 0: steps that this life wrote or verified; the thread's, as `step`
 };
 
 Writer::Writer(std::filesystem::path folder, dist::Communicator& comm)

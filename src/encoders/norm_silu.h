@@ -5,9 +5,9 @@
 
 namespace microdit::encoders {
 
-/// silu(group_norm(x_BCHW)), differentiable. On CPU in fp32 or bf16 (weights fp32, computed in fp32) it is one
-/// fused channels-last kernel (the result is channels-last and does not depend on the number of threads); elsewhere it is
-/// the two operators.
+/// silu(group_norm(x_BCHW)), differentiable. On CPU in fp32 or bf16 (weights fp32, computed in fp32) it is
+/// one fused channels-last kernel (the result is channels-last and does not depend on the number of threads);
+/// elsewhere it is the two operators.
 torch::Tensor norm_silu(const torch::Tensor& x_BCHW, const torch::Tensor& weight_C,
                         const torch::Tensor& bias_C, std::int64_t num_groups, double eps);
 

@@ -57,7 +57,8 @@ class Interleave : public torch::autograd::Function<Interleave> {
     torch::Tensor pixels = torch::empty({s.batch, s.channels, 2 * s.height, 2 * s.width},
                                         places.options().memory_format(at::MemoryFormat::ChannelsLast));
     const Elements from(places), to(pixels);
-    for_each_pixel(s, [&](std::int64_t place, std::int64_t pixel) { to.copy(pixel, from, place, s.channels); });
+    for_each_pixel(s,
+                   [&](std::int64_t place, std::int64_t pixel) { to.copy(pixel, from, place, s.channels); });
     context->saved_data["sizes"] = std::vector<std::int64_t>{s.batch, s.channels, s.height, s.width};
     return pixels;
   }
@@ -72,7 +73,8 @@ class Interleave : public torch::autograd::Function<Interleave> {
                                         upstream.options().memory_format(at::MemoryFormat::ChannelsLast))
                                .zero_();
     const Elements from(upstream), to(places);
-    for_each_pixel(s, [&](std::int64_t place, std::int64_t pixel) { to.copy(place, from, pixel, s.channels); });
+    for_each_pixel(s,
+                   [&](std::int64_t place, std::int64_t pixel) { to.copy(place, from, pixel, s.channels); });
     return {places};
   }
 };
@@ -111,8 +113,7 @@ torch::Tensor upsample_conv(const torch::Tensor& x_BCHW, const torch::Tensor& we
         .reshape({4 * out, in, 2, 2})
         .to(type);
   };
-  return Interleave::apply(
-      at::conv2d(x_BCHW, folded_kernels(), bias_O.repeat({4}).to(type), {1, 1}, {1, 1}));
+  return Interleave::apply(at::conv2d(x_BCHW, folded_kernels(), bias_O.repeat({4}).to(type), {1, 1}, {1, 1}));
 }
 
 }  // namespace microdit::encoders

@@ -71,8 +71,9 @@ bool by_size(const std::vector<double>& proportions) {
       core::user_error("data[{}].proportion: {} is not a share; give 0 or more", i, proportions[i]);
     if ((proportions[i] == 0) != (proportions[0] == 0)) {
       const std::size_t without = proportions[i] == 0 ? i : 0;
-      core::user_error("data[{}].proportion: missing or 0, but data[{}] has one; give all sources one, or none (by size)",
-                       without, i - without);
+      core::user_error(
+          "data[{}].proportion: missing or 0, but data[{}] has one; give all sources one, or none (by size)",
+          without, i - without);
     }
   }
   return !proportions.empty() && proportions[0] == 0;

@@ -27,7 +27,8 @@ struct Turn {
   std::int64_t index = 0;
 };
 
-/// Whether proportions mean "by size": all zero. UserError (naming data[i]): zero in some only, or not a share.
+/// Whether proportions mean "by size": all zero. UserError (naming data[i]): zero in some only, or not a
+/// share.
 bool by_size(const std::vector<double>& proportions);
 
 /// Interleaves sources by proportion: one fixed pattern, repeated, in which every prefix is as close to the

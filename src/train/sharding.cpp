@@ -117,8 +117,8 @@ void ShardedOptimizer::gather(torch::Tensor& flat_values, const torch::Tensor& s
 std::vector<checkpoint::Part> ShardedOptimizer::parts() {
   std::int64_t own_count = 0;
   for (const Piece& own : own_) own_count += own.count;
-  // The last checkpoint's memory again, once its writer has let go of it: the page faults of fresh memory take
-  // several times as long as the copying.
+  // The last checkpoint's memory again, once its writer has let go of it: the page faults of fresh memory
+  // take several times as long as the copying.
   if (!snapshot_.defined() || snapshot_.use_count() > 1)
     snapshot_ = torch::empty({own_count * (ema_.defined() ? 4 : 3)},
                              torch::TensorOptions().pinned_memory(flat_.weights().is_cuda()));
