@@ -98,7 +98,7 @@ def glyph_pictures(font_path, wanted):
 
 
 def on_white(png):
-    """The picture as RGB on white; None when nothing is drawn."""
+    """The PNG's picture as RGB on white; None when nothing is drawn."""
     from PIL import Image
 
     drawn = Image.open(io.BytesIO(png)).convert("RGBA")
@@ -106,8 +106,12 @@ def on_white(png):
         return None
     canvas = Image.new("RGB", drawn.size, (255, 255, 255))
     canvas.paste(drawn, mask=drawn.getchannel("A"))
+    return canvas
+
+
+def png_bytes(picture):
     out = io.BytesIO()
-    canvas.save(out, "PNG")
+    picture.save(out, "PNG")
     return out.getvalue()
 
 
@@ -116,14 +120,14 @@ def records(font_path, cldr):
     words = read_annotations(cldr)
     found = []
     for points, glyph_png in glyph_pictures(font_path, words):
-        png = on_white(glyph_png)
-        if png is None:
+        picture = on_white(glyph_png)
+        if picture is None:
             continue
         name, keywords = words[points]
         facts = {"name": name, "keywords": keywords,
                  "name_and_keywords": f"{name}: {', '.join(keywords)}" if keywords else name,
                  "base": key_of(base_of(points))}
-        found.append((key_of(points), {"json": json.dumps(facts, ensure_ascii=False).encode(), "png": png,
+        found.append((key_of(points), {"json": json.dumps(facts, ensure_ascii=False).encode(), "png": png_bytes(picture),
                                        "txt": name.encode()}))
     return sorted(found)
 

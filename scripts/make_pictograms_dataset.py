@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Makes the pictograms data: emoji by other artists, clip art and desktop icons, from Debian's packages, as WebDataset tars.
 
 The packages are downloaded and unpacked aside, not installed; SVG files are drawn by rsvg-convert (package librsvg2-bin).
@@ -5,7 +6,6 @@ Each record is KEY.json KEY.png KEY.txt, pictures on white. `base` in the JSON i
 make_emoji_dataset.py, so that what is held out there is held out here too; flags of other packages are left out for that.
 """
 import argparse
-import io
 import json
 import re
 import shutil
@@ -45,7 +45,7 @@ def unpacked(package, folder):
     return folder / package
 
 
-def pixels_of(path):
+def png_of(path):
     """The file as PNG bytes; None for a huge picture or an SVG that cannot be drawn."""
     if path.suffix == ".png":
         png = path.read_bytes()
@@ -54,11 +54,10 @@ def pixels_of(path):
     return drawn.stdout if drawn.returncode == 0 and drawn.stdout else None
 
 
-def squared(png):
+def squared(picture):
     """The picture centred in a white square of at most SIDE; None when it is too small, too long or nearly empty."""
     from PIL import Image, ImageStat
 
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
     if min(picture.size) < LEAST_SIDE or max(picture.size) > 2.5 * min(picture.size):
         return None
     if max(ImageStat.Stat(picture).stddev) < LEAST_CONTRAST:
@@ -67,9 +66,7 @@ def squared(png):
     side = max(picture.size)
     canvas = Image.new("RGB", (side, side), (255, 255, 255))
     canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    out = io.BytesIO()
-    canvas.save(out, "PNG")
-    return out.getvalue()
+    return canvas
 
 
 def pictures(package, root, words):
@@ -87,11 +84,12 @@ def pictures(package, root, words):
             name, base = words[points][0], emoji.key_of(emoji.base_of(points))
         else:
             name, base = re.sub(r"[-_.]+", " ", path.stem), f"{package}/{path.stem}"
-        png = pixels_of(path)
-        png = emoji.on_white(png) if png else None
-        png = squared(png) if png else None
-        if png is not None:
-            yield re.sub(r"[^0-9A-Za-z_-]+", "_", f"{package}_{path.parent.name}_{path.stem}"), name, base, png
+        png = png_of(path)
+        picture = emoji.on_white(png) if png else None
+        square = squared(picture) if picture else None
+        if square:
+            key = re.sub(r"[^0-9A-Za-z_-]+", "_", f"{package}_{path.parent.name}_{path.stem}")
+            yield key, name, base, emoji.png_bytes(square)
 
 
 def main():

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# quickstart.sh: from a bare machine to pictures that the model has just learned to paint: 17 minutes on two cores without
-# a GPU (set-up 1, build 6, data 1, training 7, pictures and evaluation 2). The whole chain of stages runs on this machine's
+# quickstart.sh: from a bare machine to pictures that the model has just learned to paint: 18 minutes on two cores without
+# a GPU (set-up 1, build 7, data 1, training 8, pictures and evaluation 1). The whole chain of stages runs on this machine's
 # Slurm if it has one, else on a throw-away one, else directly. Run it again to continue.
 #   MICRODIT_STEPS=N       training steps (default: the config's)
 #   MICRODIT_NO_SLURM=1    run the stages directly

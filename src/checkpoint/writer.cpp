@@ -77,8 +77,7 @@ Writer::~Writer() {
 void Writer::start(std::int64_t step, std::vector<Part> parts, core::Json state) {
   const auto begin = std::chrono::steady_clock::now();
   Impl& impl = *impl_;
-  if (impl.busy) finish(impl.retention.keep_last, impl.retention.keep_every);
-  impl.join();  // an earlier one's deletions
+  finish(impl.retention.keep_last, impl.retention.keep_every);  // the last one and its deletions
   impl.hidden = on_rank_0(impl.comm, [&] { return make_hidden(impl.folder, step).string(); });
   impl.step = step;
   impl.state = std::move(state);

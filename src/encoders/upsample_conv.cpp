@@ -8,6 +8,8 @@
 
 #include <cstring>
 
+#include "nn/precision.h"
+
 namespace microdit::encoders {
 namespace {
 
@@ -105,7 +107,7 @@ torch::Tensor upsample_conv(const torch::Tensor& x_BCHW, const torch::Tensor& we
                       bias_O, {1, 1}, {1, 1});
   const auto out = weight_OC33.size(0), in = weight_OC33.size(1);
   const auto folded_kernels = [&] {
-    const c10::impl::ExcludeDispatchKeyGuard in_fp32(c10::DispatchKey::AutocastCPU);
+    const nn::Fp32Island in_fp32(x_BCHW.device());
     return weight_OC33.reshape({out * in, 9})
         .matmul(folding())
         .view({out, in, 2, 2, 2, 2})

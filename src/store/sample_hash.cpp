@@ -172,8 +172,8 @@ std::vector<std::uint64_t> hash_samples(const ShardReader& shard, const SampleLa
 }
 
 std::uint64_t hash_sample(const ShardReader& shard, const SampleLayout& layout, std::int64_t sample) {
-  std::map<std::string, std::int64_t>
-      rows;  // of the columns that have rows per sample: as if it were the only one
+  // Rows of the columns that have some per sample, as if it were the only one.
+  std::map<std::string, std::int64_t> rows;
   for (const std::string& name : layout.fixed) rows[name] = 1;
   for (const std::string& name : layout.variable) rows[name + "_offsets"] = 2;
   if (!layout.via_index.empty()) rows[layout.via_offsets] = 2;

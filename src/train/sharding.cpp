@@ -122,7 +122,7 @@ std::vector<checkpoint::Part> ShardedOptimizer::parts() {
   if (!snapshot_.defined() || snapshot_.use_count() > 1)
     snapshot_ = torch::empty({own_count * (ema_.defined() ? 4 : 3)},
                              torch::TensorOptions().pinned_memory(flat_.weights().is_cuda()));
-  std::atomic_thread_fence(std::memory_order_acquire);
+  std::atomic_thread_fence(std::memory_order_acquire);  // after the writer's last read, if it has let go
   const auto held = std::make_shared<const torch::Tensor>(snapshot_);
   std::int64_t filled = 0;
   std::vector<checkpoint::Part> parts;

@@ -36,8 +36,8 @@ int main(int argc, char** argv) {
   train::ShardedOptimizer optimizer(flat, *comm, false, true);
   checkpoint::Writer writer(argv[1], *comm);
   for (int step = 1; step <= checkpoints; ++step) {
-    std::this_thread::sleep_for(
-        std::chrono::milliseconds(300));  // training: old checkpoints are deleted meanwhile
+    // As while training goes on: the old checkpoint is deleted meanwhile.
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
     const auto begin = Clock::now();
     writer.start(step, optimizer.parts(), {});
     const double start_ms = ms_since(begin);
