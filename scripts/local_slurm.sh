@@ -6,14 +6,18 @@
 #   scripts/local_slurm.sh status    nodes and jobs; exit code 3 when it is not running
 #   scripts/local_slurm.sh down      cancels its jobs, stops its daemons, removes its folder
 #
-# Settings: NODES=2, CPUS per node (default: the machine's cores shared out, at least 2), MICRODIT_SLURM_ROOT (its folder).
+# Settings: NODES=2, CPUS per node (at least 32), MICRODIT_SLURM_ROOT (its folder). CPUs, memory and the 6 GPUs of a node are
+# declared, not there: a job script asks for what it wants on a real node, and here its ranks share the real cores. Jobs run
+# with device=cpu.
 # Works as root and as an ordinary user; needs slurmctld, slurmd, munge (scripts/setup.sh installs them). Daemons listen on
 # 127.0.0.1 only and have a munge key of their own.
 set -u
 NODES=${NODES:-2}
-CPUS=${CPUS:-$((($(nproc) + NODES - 1) / NODES))}
-[ "$CPUS" -ge 2 ] || CPUS=2
+CPUS=${CPUS:-32}
+[ "$CPUS" -ge 32 ] || CPUS=32
 ROOT=${MICRODIT_SLURM_ROOT:-${TMPDIR:-/tmp}/microdit-slurm-$UID}
+# Slurm wants a character device for each GPU; nothing opens them.
+GPU_FILES=(/dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty)
 MUNGE=$ROOT/munge
 PATH=$PATH:/usr/sbin:/sbin
 export SLURM_CONF=$ROOT/etc/slurm.conf
@@ -95,6 +99,7 @@ JobCompLoc=$ROOT/log/jobcomp.log
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerParameters=sched_interval=1,batch_sched_delay=0,bf_interval=1
+GresTypes=gpu
 MpiDefault=pmix
 ReturnToService=1
 SlurmdTimeout=30
@@ -103,8 +108,9 @@ CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 SlurmdParameters=config_overrides
 C
   for ((i = 1; i <= NODES; i++)); do
-    echo "NodeName=n$i NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + i)) CPUs=$CPUS State=UNKNOWN" >>"$SLURM_CONF"
+    echo "NodeName=n$i NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + i)) CPUs=$CPUS RealMemory=1000000 Gres=gpu:${#GPU_FILES[@]} State=UNKNOWN" >>"$SLURM_CONF"
   done
+  printf 'Name=gpu File=%s\n' "${GPU_FILES[@]}" >"$ROOT/etc/gres.conf"
   echo "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP" >>"$SLURM_CONF"
   # The virtual nodes share one host name, which Open MPI takes for its shared memory's, and more ranks than cores.
   cat >"$ROOT/etc/task_prolog.sh" <<C
@@ -153,7 +159,7 @@ up() {
     KEEP=1 down
     fail "the nodes did not become idle; the logs are in $ROOT/log"
   fi
-  say "$NODES nodes of $CPUS CPUs in $ROOT; for this shell: eval \"\$($0 env)\"; to end it: $0 down"
+  say "$NODES nodes of $CPUS CPUs and ${#GPU_FILES[@]} GPUs (declared, not there) in $ROOT; for this shell: eval \"\$($0 env)\"; to end it: $0 down"
   print_env
 }
 

@@ -14,6 +14,7 @@ export MICRODIT_DATA=${MICRODIT_DATA:-$PWD/data}
 scripts/setup.sh
 export PATH=$PWD/.venv/bin:$PATH
 mkdir -p build slurm/logs
+touch build/quickstart_began  # older outputs prove nothing
 cmake --preset release >build/configure.log 2>&1 || { tail -n 30 build/configure.log >&2; exit 1; }
 say "building (a few minutes the first time)"
 cmake --build build --target jobs >build/build.log 2>&1 || { grep -E 'error|FAILED' build/build.log | head -n 20 >&2; exit 1; }
@@ -59,33 +60,41 @@ show() {
   elif [ "$1" != "${shown:-}" ] && [ $(($(date +%s) - ${shown_at:-0})) -ge 20 ]; then say "$1"; shown=$1; shown_at=$(date +%s); fi
 }
 
-# Waits for the jobs of the chain; says which one runs and its newest log line.
+# Waits for the jobs of the chain; says which one runs and its newest log line. A squeue that fails says nothing about them.
 follow() {
-  local line stage id last
+  local queue line stage last failed=0 pause=15
+  [ -z "$own_cluster" ] || pause=2
   while :; do
-    line=$(squeue -h -o '%T %j %A' 2>/dev/null | grep -E " ($1)\$" || true)
-    [ -n "$line" ] || break
-    last=$(ls -t slurm/logs/*.out 2>/dev/null | head -n 1 || true)  # none before the first job begins
-    stage=$(grep -m1 RUNNING <<<"$line" | cut -d' ' -f2 || true)
-    show "${stage:-waiting}: $( [ -z "$last" ] || tail -n 1 "$last" | cut -c1-150)"
-    sleep 2
+    if queue=$(timeout 60 squeue -h -o '%T %j %F' 2>/dev/null); then
+      failed=0
+      line=$(grep -E " ($1)\$" <<<"$queue" || true)
+      [ -n "$line" ] || break
+      last=$(ls -t slurm/logs/*.out 2>/dev/null | head -n 1 || true)  # none before the first job begins
+      stage=$(grep -m1 RUNNING <<<"$line" | cut -d' ' -f2 || true)
+      show "${stage:-waiting}: $( [ -z "$last" ] || tail -n 1 "$last" | cut -c1-150)"
+    else
+      failed=$((failed + 1))
+      [ $failed -lt 20 ] || { say "squeue does not answer; the jobs may still run: slurm/pipeline.sh --status"; exit 1; }
+      show "squeue does not answer; asking again"
+    fi
+    sleep $pause
   done
   [ ! -t 2 ] || printf '\n' >&2
 }
 
 on_slurm() {
-  local jobs ids
-  jobs=$(slurm/pipeline.sh --dataset $dataset --train $train --prompts $prompts --tasks 2 \
-    ${train_set[@]/#/--train-set } --train-sbatch "--nodes=1 --ntasks-per-node=$cores --cpus-per-task=1" \
-    --sample-sbatch "--nodes=1 --ntasks-per-node=$cores --cpus-per-task=1")
+  local jobs ranks="--nodes=1 --ntasks-per-node=$cores --cpus-per-task=1 --gpus-per-node=0"
+  jobs=$(slurm/pipeline.sh --dataset $dataset --train $train --prompts $prompts --tasks 2 --sbatch --mem=4G \
+    ${train_set[@]/#/--train-set } --data-sbatch "--cpus-per-task=1 --gpus-per-node=0" --train-sbatch "$ranks" --sample-sbatch "$ranks")
   say "submitted: $(tr '\n' ';' <<<"$jobs")"
-  ids=$(awk '{print $2}' <<<"$jobs" | paste -sd'|')
-  follow "$ids"
+  follow "$(awk '{print $2}' <<<"$jobs" | paste -sd'|')"
 }
 
 if open_cluster; then on_slurm; else directly; fi
 
-if [ ! -f $run/metrics.json ] || [ ! -f $run/images/grid.png ]; then
+# The chain ends with the pictures and then the numbers; both must be this call's.
+grid=$(find $run/images/ -name grid.png -newer build/quickstart_began 2>/dev/null | head -n 1)
+if [ ! $run/metrics.json -nt build/quickstart_began ] || [ -z "$grid" ]; then
   say "something failed; the newest logs:"
   ls -t slurm/logs/*.out 2>/dev/null | head -n 3 | xargs -r tail -n 8 >&2 || true
   exit 1
@@ -94,7 +103,7 @@ minutes=$((($(date +%s) - started) / 60))
 cat >&2 <<TEXT
 
 Done in $minutes minutes.
-  pictures   $run/images/grid.png
+  pictures   $grid
   report     $run/report.html
   numbers    $run/metrics.json
   run        $run        (paint more: build/bin/generate --run $run --prompt "a red car")

@@ -3,29 +3,41 @@
 #
 #   slurm/pipeline.sh                                       the documented default: CC12M, the four phases of XL_2
 #   slurm/pipeline.sh --dataset configs/datasets/emoji.yaml --train configs/train/emoji.yaml
-#   slurm/pipeline.sh --dry-run ...                         prints the sbatch lines and submits nothing
+#   slurm/pipeline.sh --dry-run ...                         checks, prints the lines as a shell would run them, submits nothing
+#   slurm/pipeline.sh --status [FILE]                       where a submitted pipeline stands (default: the newest)
 #
 # Options:
 #   --dataset FILE        catalogue entry
 #   --train FILE[,FILE]   one training job per file, in this order, instead of the four phases; the last is sampled from
 #   --codec FILE          train a codec with this config before precompute
-#   --tasks N             array tasks of download, clean, precompute (4)
+#   --tasks N             array tasks of download, clean, precompute (4); N%K: at most K at once
 #   --prompts FILE        what generate paints (configs/sample/prompts.txt)
 #   --from STAGE --until STAGE   only this part of the chain; continues a pipeline that was stopped
 #   --data-set KEY=VALUE, --train-set KEY=VALUE   handed to the data stages, to the training jobs (may repeat)
-#   --sbatch "OPTIONS"    for every sbatch; --data-sbatch, --train-sbatch, --sample-sbatch: for those jobs only, after the others
-# Prints one line "STAGE ID" per job. A job whose parent failed is cancelled; one that was requeued is waited for.
+#   --sbatch "OPTIONS"    for every sbatch, quoted as in a shell; --data-sbatch, --train-sbatch, --sample-sbatch: for those jobs
+#                         only, after the others. They win over the site's (slurm/sites/MICRODIT_SITE.sh)
+# Every mistake that can be known is refused with exit code 2 before anything is submitted. Prints one line "STAGE ID" per job
+# and keeps them in slurm/logs/pipeline-DATE.txt. A job whose parent failed is cancelled; one that was requeued is waited for.
 set -u -o pipefail
-cd "$(dirname "$0")/.." || exit 1
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+asked=("$0" "$@")
 die() { echo "pipeline: $*" >&2; exit 2; }
 
 dataset=configs/datasets/cc12m.yaml train="" codec="" tasks=4 prompts=configs/sample/prompts.txt
-from=download until=evaluate dry_run=0
+from="" until="" dry_run=0
 data_set=() train_set=() all_sbatch=() data_sbatch=() train_sbatch=() sample_sbatch=()
+# split TEXT: sets the array `pieces` to its words, with a shell's quotes but nothing that it would expand.
+split() {
+  local text
+  text=$(xargs -r printf '%s\n' <<<"$1" 2>/dev/null) || die "'$1': a quote is not closed"
+  pieces=()
+  [ -z "$text" ] || mapfile -t pieces <<<"$text"
+}
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) dry_run=1; shift; continue ;;
-    --help | -h) sed -n '2,19s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help | -h) sed -n '2,22s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    --status) shift; exec bash slurm/pipeline_status.sh "$@" ;;
   esac
   [ $# -ge 2 ] || die "$1: unknown option or missing value; see --help"
   case $1 in
@@ -38,77 +50,120 @@ while [ $# -gt 0 ]; do
     --until) until=$2 ;;
     --data-set) data_set+=("$2") ;;
     --train-set) train_set+=("$2") ;;
-    --sbatch) read -ra all_sbatch <<<"$2" ;;
-    --data-sbatch) read -ra data_sbatch <<<"$2" ;;
-    --train-sbatch) read -ra train_sbatch <<<"$2" ;;
-    --sample-sbatch) read -ra sample_sbatch <<<"$2" ;;
+    --sbatch) split "$2"; all_sbatch+=("${pieces[@]}") ;;
+    --data-sbatch) split "$2"; data_sbatch+=("${pieces[@]}") ;;
+    --train-sbatch) split "$2"; train_sbatch+=("${pieces[@]}") ;;
+    --sample-sbatch) split "$2"; sample_sbatch+=("${pieces[@]}") ;;
     *) die "unknown option $1; see --help" ;;
   esac
   shift 2
 done
-[[ $tasks =~ ^[1-9][0-9]*$ ]] || die "--tasks $tasks: expected a number of at least 1"
+source slurm/site.sh
+source slurm/checks.sh
+source slurm/pipeline_checks.sh
 
+# ---- the chain -----------------------------------------------------------------------------------------------------------
 phases=(pretrain_256 finetune_256 pretrain_512 finetune_512)
 configs=("${phases[@]/%/.yaml}"); configs=("${configs[@]/#/configs/train/}")
+scripts=("${phases[@]}")
 if [ -n "$train" ]; then
   IFS=, read -ra configs <<<"$train"
   # One script serves any config: the phases' scripts differ in their default config alone.
-  phases=(); for config in "${configs[@]}"; do phases+=(pretrain_256); done
+  phases=() scripts=()
+  for config in "${configs[@]}"; do phases+=("$(basename "$config" .yaml)"); scripts+=(pretrain_256); done
 fi
-for file in "$dataset" "$prompts" ${codec:+"$codec"} "${configs[@]}"; do
-  [ -f "$file" ] || die "no file $file"
-done
+stages=(download clean ${codec:+train_codec} precompute "${phases[@]}" generate evaluate)
+from=${from:-download} until=${until:-evaluate}
+check_stages
+# is_active STAGE: within --from and --until
+is_active() { [ "${position[$1]}" -ge "${position[$from]}" ] && [ "${position[$1]}" -le "${position[$until]}" ]; }
 
-# Site settings for sbatch, and run_folder.
-MICRODIT_HOME=$PWD
-source slurm/env.sh
-last_config=${configs[-1]}
-run=$(run_folder train --config "$last_config" "${train_set[@]}" 2>/dev/null) || {
-  [ $dry_run = 1 ] || die "cannot read the run's name: $MICRODIT_BIN/train --config $last_config --print-config failed; is it built?"
-  run=runs/$(basename "$last_config" .yaml)
+declare -A phase_init=()  # init.from=... for a phase that starts from an earlier one's run under another root
+check_files
+check_data_stages
+check_training
+check_folders
+run=${runs[-1]}  # the last phase's; check_training set them
+
+# ---- submission ----------------------------------------------------------------------------------------------------------
+# quoted WORD...: one line that a shell reads as these words
+quoted() {
+  local word line=""
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_.,:=/%+@-]+$ ]] || word=${word@Q}
+    line+=" $word"
+  done
+  echo "${line# }"
 }
-
-previous="" submitted=() active=0
-# submit STAGE SCRIPT SBATCH_OPTIONS... -- ARGUMENTS...: after the previous one
-submit() {
-  local stage=$1 script=$2 id
-  local -a command=(sbatch --parsable --kill-on-invalid-dep=yes)
+# prepare STAGE SCRIPT SBATCH_OPTIONS... -- ARGUMENTS...: sets the arrays `command` (without a dependency) and `payload`
+prepare() {
+  local script=$2
   shift 2
-  [ "$stage" != "$from" ] || active=1
-  [ $active = 1 ] || return 0
-  [ -z "$previous" ] || command+=(--dependency=afterok:"$previous")
-  command+=("${all_sbatch[@]}")
+  site_options "$script" || exit
+  command=(sbatch --parsable --kill-on-invalid-dep=yes "${options[@]}" "${all_sbatch[@]}")
   while [ "$1" != -- ]; do command+=("$1"); shift; done
   shift
-  command+=("$script" "$@")
-  if [ $dry_run = 1 ]; then
-    echo "${command[*]@Q}" | sed "s/'\([][A-Za-z0-9_.,:=/<>+%-]*\)'/\1/g"
-    previous="<$stage>"
-  else
-    id=$("${command[@]}") || {
-      [ ${#submitted[@]} = 0 ] || scancel "${submitted[@]}"
-      echo "pipeline: sbatch refused $stage; cancelled what was submitted: ${submitted[*]:-nothing}" >&2
-      exit 1
-    }
-    previous=${id%%;*}
-    submitted+=("$previous")
-    echo "$stage $previous"
-  fi
-  [ "$stage" != "$until" ] || active=0
+  payload=("$script" "$@")
 }
-array=--array=0-$((tasks - 1))
+# each_job HOW: calls HOW STAGE SCRIPT SBATCH_OPTIONS... -- ARGUMENTS... for every active stage, in order
+each_job() {
+  local how=$1 array="--array=0-$((${tasks%\%*} - 1))" i
+  [[ $tasks != *%* ]] || array+=%${tasks#*%}
+  local data=(-- --config "$dataset" "${data_set[@]}")
+  call() { ! is_active "$1" || "$how" "$@"; }
+  [ "$MICRODIT_INTERNET" = login ] || call download slurm/download.sbatch "$array" "${data_sbatch[@]}" "${data[@]}"
+  call clean slurm/clean.sbatch "$array" "${data_sbatch[@]}" "${data[@]}"
+  [ -z "$codec" ] || call train_codec slurm/train_codec.sbatch "${train_sbatch[@]}" -- --config "$codec"
+  call precompute slurm/precompute.sbatch "$array" "${data_sbatch[@]}" "${data[@]}"
+  for i in "${!configs[@]}"; do
+    call "${phases[$i]}" "slurm/${scripts[$i]}.sbatch" "${train_sbatch[@]}" -- --config "${configs[$i]}" "${train_set[@]}" \
+      ${phase_init[$i]:+"${phase_init[$i]}"}
+  done
+  call generate slurm/generate.sbatch "${sample_sbatch[@]}" -- --run "$run" --prompts "$prompts"
+  call evaluate slurm/evaluate.sbatch "${sample_sbatch[@]}" -- --run "$run"
+}
 
-submit download slurm/download.sbatch "$array" "${data_sbatch[@]}" -- --config "$dataset" "${data_set[@]}"
-submit clean slurm/clean.sbatch "$array" "${data_sbatch[@]}" -- --config "$dataset" "${data_set[@]}"
-if [ -n "$codec" ]; then
-  submit train_codec slurm/train_codec.sbatch "${train_sbatch[@]}" -- --config "$codec"
+previous=""
+print_job() {
+  prepare "$@"
+  local name=${1//[^A-Za-z0-9_]/_}
+  [ -z "$previous" ] || command+=("--dependency=afterok:")
+  echo "$name=\$($(quoted "${command[@]}")${previous:+\"\$$previous\"} $(quoted "${payload[@]}"))"
+  previous=$name
+}
+submitted=()
+submit_job() {
+  local id
+  prepare "$@"
+  [ -z "$previous" ] || command+=("--dependency=afterok:$previous")
+  id=$("${command[@]}" "${payload[@]}") || {
+    [ ${#submitted[@]} = 0 ] || scancel "${submitted[@]}"
+    [ ${#submitted[@]} = 0 ] || echo "# cancelled: sbatch refused $1" >>"$record"
+    echo "pipeline: sbatch refused $1; cancelled what was submitted: ${submitted[*]:-nothing}" >&2
+    exit 1
+  }
+  previous=${id%%;*}
+  submitted+=("$previous")
+  echo "$1 $previous" | tee -a "$record"
+}
+
+download_here=()
+if [ "$MICRODIT_INTERNET" = login ] && is_active download; then
+  job_words -- --config "$dataset" "${data_set[@]}"
+  download_here=(${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/download" "${words[@]}")
 fi
-submit precompute slurm/precompute.sbatch "$array" "${data_sbatch[@]}" -- --config "$dataset" "${data_set[@]}"
-for i in "${!configs[@]}"; do
-  name=${phases[$i]}
-  [ -z "$train" ] || name=$(basename "${configs[$i]}" .yaml)
-  submit "$name" "slurm/${phases[$i]}.sbatch" "${train_sbatch[@]}" -- --config "${configs[$i]}" "${train_set[@]}"
-done
-submit generate slurm/generate.sbatch "${sample_sbatch[@]}" -- --run "$run" --prompts "$prompts"
-submit evaluate slurm/evaluate.sbatch "${sample_sbatch[@]}" -- --run "$run"
-[ -n "$previous" ] || die "--from $from: no such stage; stages: download clean train_codec precompute ${phases[*]} generate evaluate"
+[ -z "$controller" ] || each_job check_job
+if [ $dry_run = 1 ]; then
+  [ ${#download_here[@]} = 0 ] || quoted "${download_here[@]}"
+  each_job print_job
+  exit 0
+fi
+if [ ${#download_here[@]} -gt 0 ]; then
+  echo "pipeline: downloading here first (MICRODIT_INTERNET=login): $(quoted "${download_here[@]}")" >&2
+  "${download_here[@]}" || { rc=$?; echo "pipeline: the download ended with exit code $rc; nothing was submitted; the same command continues" >&2; exit $rc; }
+fi
+mkdir -p slurm/logs || exit
+record=slurm/logs/pipeline-$(date +%Y%m%d-%H%M%S)-$$.txt
+echo "# $(date -Is) $(uname -n) site ${MICRODIT_SITE:-default}: $(quoted "${asked[@]}")" >"$record"
+each_job submit_job
+echo "pipeline: slurm/pipeline.sh --status $record shows where it stands" >&2

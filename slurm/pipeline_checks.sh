@@ -1,0 +1,116 @@
+# Sourced by pipeline.sh: every mistake that can be known before the first submission. A check prints and exits 2.
+
+# Sets position[STAGE]; --from and --until are stages in this order.
+check_stages() {
+  local stage number=0
+  declare -gA position=()
+  for stage in "${stages[@]}"; do
+    [ -z "${position[$stage]:-}" ] || die "--train $train: two stages are called $stage"
+    position[$stage]=$((++number))
+  done
+  for stage in "$from" "$until"; do
+    [ -n "${position[$stage]:-}" ] || die "$stage: no such stage (--from, --until); stages: ${stages[*]}"
+  done
+  [ "${position[$from]}" -le "${position[$until]}" ] || die "--from $from --until $until: $until comes before $from; stages: ${stages[*]}"
+}
+
+# Files, programs, the number of tasks.
+check_files() {
+  local file stage
+  for file in "$dataset" "$prompts" ${codec:+"$codec"} "${configs[@]}"; do
+    [ -f "$file" ] || die "no file $file"
+  done
+  grep -q '[^[:space:]]' "$prompts" || die "--prompts $prompts: no prompt in it"
+  for stage in download clean precompute train train_codec generate evaluate; do
+    ${MICRODIT_PREFIX:-} test -x "${MICRODIT_BIN:-build/bin}/$stage" ||
+      die "${MICRODIT_BIN:-build/bin}/$stage is missing${MICRODIT_PREFIX:+ behind MICRODIT_PREFIX=$MICRODIT_PREFIX}: build first (scripts/setup.sh, then cmake --preset release && ninja -C build jobs)"
+  done
+  [[ $tasks =~ ^[1-9][0-9]*(%[1-9][0-9]*)?$ ]] || die "--tasks $tasks: expected a number of at least 1, or N%K"
+  controller=$(timeout 20 scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *//p')  # "": none answers
+  if [ -z "$controller" ]; then
+    [ $dry_run = 1 ] || die "no Slurm controller answers (scontrol show config); on a machine without one: scripts/local_slurm.sh up"
+  elif [ "${tasks%\%*}" -gt "$controller" ]; then
+    die "--tasks $tasks: this Slurm takes arrays of at most $controller tasks (MaxArraySize)"
+  fi
+}
+
+# The programs read the dataset's file and the overrides; encoders are there; a download that runs in a job may find no route.
+check_data_stages() {
+  local stage words
+  for stage in download clean precompute; do
+    is_active $stage || continue
+    job_words -- --config "$dataset" "${data_set[@]}"
+    resolved_config $stage "${words[@]}" >/dev/null || die "$stage cannot start with these settings (above)"
+  done
+  is_active precompute || return 0
+  if [ -n "$codec" ] && is_active train_codec; then local NO_CODEC=1; fi
+  check_encoders -- --config "$dataset" "${data_set[@]}" ||
+    die "precompute could not read its encoders (above), so nothing after it could run; --until clean stops before it"
+}
+
+# Each phase is read by its program. Sets runs[i], and phase_init[i] where a phase starts from an earlier one of this chain
+# that --train-set has put under another root.
+check_training() {
+  local i j resolved name root init words
+  runs=()
+  if [ -n "$codec" ] && is_active train_codec; then
+    job_words -- --config "$codec"
+    resolved_config train_codec "${words[@]}" >/dev/null || die "train_codec cannot start with these settings (above)"
+  fi
+  for i in "${!configs[@]}"; do
+    job_words -- --config "${configs[$i]}" "${train_set[@]}"
+    resolved=$(resolved_config train "${words[@]}") || die "${phases[$i]} cannot start with these settings (above)"
+    name=$(setting name <<<"$resolved") root=$(setting runs <<<"$resolved") init=$(setting init.from <<<"$resolved")
+    for ((j = 0; j < i; j++)); do
+      [ "${runs[$j]}" != "$root/$name" ] || die "${phases[$j]} and ${phases[$i]} would both write to $root/$name: each phase needs a name of its own"
+    done
+    runs+=("$root/$name")
+    [ -z "$init" ] || check_init "$i" "$init"
+  done
+}
+# check_init PHASE FROM: what a phase starts from is there, or will be by then.
+check_init() {
+  local i=$1 init=$2 j
+  is_active "${phases[$i]}" || return 0
+  for ((j = 0; j < i; j++)); do
+    [ "$(basename "$init")" = "$(basename "${runs[$j]}")" ] || continue
+    if [ "$init" != "${runs[$j]}" ] && [[ " ${train_set[*]} " != *" init.from="* ]]; then
+      echo "pipeline: ${phases[$i]} starts from ${runs[$j]}, not from its file's $init" >&2
+      init=${runs[$j]}
+      phase_init[$i]=init.from=$init
+    fi
+    if [ "$init" = "${runs[$j]}" ] && is_active "${phases[$j]}"; then return 0; fi
+  done
+  [ -e "$init" ] || die "${phases[$i]} starts from $init (init.from), which is not there and which no stage between $from and $until makes"
+}
+
+# Each root can be written, though nothing is made there yet; what is sampled from is there, or will be.
+check_folders() {
+  local stage folder i folders=(slurm/logs)
+  for stage in download clean precompute; do
+    if is_active $stage; then folders+=("${MICRODIT_DATA:-data}"); break; fi
+  done
+  for i in "${!runs[@]}"; do
+    if is_active "${phases[$i]}"; then folders+=("${runs[$i]}"); fi
+  done
+  if { is_active generate || is_active evaluate; } && ! is_active "${phases[-1]}"; then
+    [ -d "${runs[-1]}" ] || die "--from $from: there is no run ${runs[-1]} to sample from"
+    folders+=("${runs[-1]}")
+  fi
+  for folder in "${folders[@]}"; do can_write "$folder" || die "$folder: cannot write there"; done
+}
+can_write() {
+  local folder=$1 probe
+  while [ ! -e "$folder" ] && [ "$folder" != . ] && [ "$folder" != / ]; do folder=$(dirname "$folder"); done
+  probe=$(mktemp -d -p "$folder" .writable-XXXXXX 2>/dev/null) && rmdir "$probe"
+}
+
+# check_job STAGE SCRIPT ...: Slurm would take the job (partition, account, time, GPUs). That nodes are down now is no mistake.
+check_job() {
+  local said
+  prepare "$@"
+  said=$("${command[@]}" --test-only "${payload[@]}" 2>&1) && return 0
+  [[ $said != *"down, drained or reserved"* && $said != *"busy"* ]] || return 0
+  echo "$said" >&2
+  die "Slurm would refuse $1: $(quoted "${command[@]}" "${payload[@]}")"
+}

@@ -1,0 +1,76 @@
+#!/bin/bash
+# slurm/pipeline.sh and slurm/submit.sh refuse mistakes with exit code 2 before anything is submitted, with the programs' words.
+source "$(dirname "$0")/cluster.sh"
+for program in download clean precompute train generate evaluate; do
+  [ -x "$programs/$program" ] || { echo "skipped: $programs/$program is not built"; exit 77; }
+done
+start_cluster
+rm -rf build && ln -s "$(dirname "$programs")" build
+ln -s "$MICRODIT_SOURCE/configs" configs
+ln -s "$MICRODIT_SOURCE/assets" assets
+mkdir -p data/weights/all-MiniLM-L6-v2
+echo '{"model_type": "bert"}' >data/weights/all-MiniLM-L6-v2/config.json
+emoji=(--dataset configs/datasets/emoji.yaml --train configs/train/emoji.yaml)
+find . -not -path './cluster*' | sort >before
+
+# refused WHAT TEXT ARGS...: also by a dry run
+refused() {
+  local what=$1 text=$2 mode
+  shift 2
+  for mode in "" --dry-run; do
+    slurm/pipeline.sh $mode "$@" >out 2>said
+    equal "$what ${mode}: exit code, lines, jobs" "$? $(wc -l <out) $(squeue -h | wc -l)" "2 0 0"
+    contains "$what $mode" said "$text"
+  done
+}
+refused "a misspelt --until" "typo: no such stage .*stages: download clean precompute emoji" "${emoji[@]}" --until typo
+refused "a misspelt --from" "nowhere: no such stage" "${emoji[@]}" --from nowhere
+refused "--until before --from" "clean comes before emoji" "${emoji[@]}" --from emoji --until clean
+refused "a misspelt training key" "stepz" "${emoji[@]}" --train-set stepz=5
+refused "a misspelt data key" "filterz" "${emoji[@]}" --data-set filterz.min_side=5
+refused "a value out of range" "batch_size" "${emoji[@]}" --train-set batch_size=-1
+refused "a mistake in a phase that is not the last" "stepz" "${emoji[@]}" --train configs/train/emoji.yaml,configs/train/emoji_codec.yaml --train-set stepz=5
+refused "a missing dataset" "none.yaml" --dataset none.yaml
+refused "too large an array" "MaxArraySize" "${emoji[@]}" --tasks 5000
+refused "no number of tasks" "expected a number" "${emoji[@]}" --tasks 0
+refused "an open quote" "quote is not closed" "${emoji[@]}" --sbatch "--comment='a"
+refused "a missing codec" "latents.codec: nowhere: no such folder" "${emoji[@]}" --data-set latents.codec=nowhere
+refused "a missing text encoder" "latents.text_encoder: nowhere" "${emoji[@]}" --data-set latents.text_encoder=nowhere
+refused "what cannot be read yet" "configs/datasets/cc12m.yaml, cannot be precomputed yet"
+refused "a folder below a file" "/dev/null/runs/emoji: cannot write there" "${emoji[@]}" --train-set runs=/dev/null/runs
+MICRODIT_DATA=/proc/data refused "an unwritable data root" "/proc/data: cannot write there" "${emoji[@]}" --data-set latents.text_encoder=data/weights/all-MiniLM-L6-v2 --until clean
+refused "a phase before which nothing runs" "runs/pretrain_256 (init.from), which is not there" --from finetune_256
+refused "nothing to sample from" "there is no run runs/emoji" "${emoji[@]}" --from generate
+refused "phases with one name" "would both write to runs/same" --from pretrain_256 --train-set name=same
+refused "what Slurm would refuse" "invalid partition" "${emoji[@]}" --sbatch --partition=nowhere
+MICRODIT_SITE=none refused "a missing site" "no file slurm/sites/none.sh" "${emoji[@]}"
+SBATCH_GRES=gpu:8 refused "GPUs for every job" "would give GPUs to every job" "${emoji[@]}"
+MICRODIT_INTERNET=moon refused "another internet" "expected login, transfer or compute" "${emoji[@]}"
+MICRODIT_BIN=nowhere refused "no programs" "nowhere/download is missing: build first" "${emoji[@]}"
+find . -not -path './cluster*' -not -name out -not -name said | sort | diff before - || { echo "FAILED: files were left"; failures=$((failures + 1)); }
+
+slurm/pipeline.sh "${emoji[@]}" --until download >ids 2>said; equal "the control is submitted" "$?" 0
+wait_job "$(cut -d' ' -f2 ids)"
+
+# Jobs say in their first second what cannot be.
+job=$(sbatch --parsable --array=0 slurm/precompute.sbatch)
+wait_job "$job"
+ended "CC12M's precompute" "$job" FAILED 2:0 0
+contains "says what cannot be read" "slurm/logs/precompute-${job}_0.out" "only BERT encoders"
+job=$(MICRODIT_HUB=http://192.0.2.1 sbatch --parsable --array=0 slurm/download.sbatch subset=small)  # an address that is nobody's
+wait_job "$job" 60
+ended "a download without a route" "$job" FAILED 2:0 0
+contains "says where to run it" "slurm/logs/download-${job}_0.out" "on the login node"
+
+# submit.sh: from any folder, with the site's options for the class.
+mkdir elsewhere
+printf 'MICRODIT_SBATCH_CPU=(--comment=cpu)\nMICRODIT_SBATCH_GPU=(--comment=gpu)\nMICRODIT_SBATCH_LONG=(--gpus-per-node=3)\n' >slurm/sites/mine.sh
+export MICRODIT_SITE=mine
+of_job() { grep -oE 'JobState=[A-Z]*|TresPerNode=.*|Comment=.*|MinMemoryNode=[^ ]*' | paste -sd' '; }
+id=$(cd elsewhere && ../slurm/submit.sh --parsable --hold --array=0 slurm/clean.sbatch) || failures=$((failures + 1))
+equal "a CPU stage asks for no GPU" "$(scontrol show job "$id" | of_job)" "JobState=PENDING MinMemoryNode=4G Comment=cpu"
+id=$(cd elsewhere && ../slurm/submit.sh --parsable --hold slurm/pretrain_256.sbatch)
+equal "a training asks for GPUs" "$(scontrol show job "$id" | of_job)" "JobState=PENDING Comment=gpu TresPerNode=gres:gpu:3"
+scancel -u "$(id -un)"
+slurm/submit.sh slurm/none.sbatch >out 2>said; equal "submit.sh without a script" $? 2
+report
