@@ -156,7 +156,7 @@ std::vector<std::string> buffer_names(const core::SafetensorsFile& file, const C
 }
 
 void file_to_checkpoint(const fs::path& input, const fs::path& output, const ConvertConfig& config,
-                        dist::Communicator& comm) {
+                        comm::Communicator& comm) {
   const auto [folder, step] = destination(output);
   const fs::path target = folder / checkpoint::step_name(step);
   if (fs::exists(target))

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 
 namespace microdit::jobs {
 
@@ -27,13 +27,13 @@ void examine_libraries(Findings& findings);
 /// GPUs of the driver and of this build, NCCL.
 void examine_gpu(Findings& findings);
 /// How this process was started, and what Slurm is set to.
-void examine_launch(Findings& findings, const dist::Communicator& comm);
+void examine_launch(Findings& findings, const comm::Communicator& comm);
 
 /// Standard output of a shell command, at most 10 s; empty when it fails.
 std::string output_of(const std::string& command);
 
 /// Checks all checksums at and below `where`; the ranks share the work. Prints each damage; gives the exit
 /// code. UserError when there is nothing that carries checksums.
-int verify_tree(const std::string& where, dist::Communicator& comm);
+int verify_tree(const std::string& where, comm::Communicator& comm);
 
 }  // namespace microdit::jobs

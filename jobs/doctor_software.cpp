@@ -122,8 +122,8 @@ void examine_gpu(Findings& findings) {
                       "install NCCL beside LibTorch and configure again"});
 }
 
-void examine_launch(Findings& findings, const dist::Communicator& comm) {
-  const dist::Launch launch = dist::detect_launch();
+void examine_launch(Findings& findings, const comm::Communicator& comm) {
+  const comm::Launch launch = comm::detect_launch();
   findings.push_back({Verdict::good, "launch",
                       launch.has_launcher ? fmt::format("{} of {} tasks, {} MPI ranks", launch.launcher,
                                                         launch.num_tasks, comm.size())

@@ -77,7 +77,7 @@ std::string check(const Target& target) {
 
 }  // namespace
 
-int verify_tree(const std::string& where, dist::Communicator& comm) {
+int verify_tree(const std::string& where, comm::Communicator& comm) {
   fs::path folder = fs::path(where).lexically_normal();
   if (folder.filename().empty()) folder = folder.parent_path();  // a slash at the end
   if (!fs::is_directory(folder)) core::user_error("doctor: verify {}: no such folder", where);

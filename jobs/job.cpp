@@ -5,8 +5,12 @@
 #include <c10/util/Exception.h>
 #include <torch/version.h>
 
+#include <fmt/ranges.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
-#include <iostream>
+#include <algorithm>
+#include <array>
 
 namespace microdit::jobs {
 namespace {
@@ -47,6 +51,9 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
     app.add_flag("--print-config", line.print_config, "print the resolved config and stop");
     app.add_flag("--dry-run", line.dry_run, "check everything, say what would be done, do nothing");
   }
+  if (info.makes_run)
+    app.add_flag("--check-settings", line.check_settings,
+                 "compare the settings with those of the run, if it exists, and stop: 0 = it may start or go on");
   if (info.takes_run) app.add_option("--run", line.run, "run folder (runs/NAME)");
   if (info.takes_prompts) {
     app.add_option("--prompt", line.prompts, "what to paint; may be given several times")
@@ -77,32 +84,70 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
   return true;
 }
 
+std::string host_name() {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  return host.data();
+}
+
+/// Who runs here, once per life: a log must tell years later which build it was and on which machines.
+void log_start(const std::string& name, comm::Communicator& comm) {
+  std::map<std::string, int> ranks_on;
+  for (const std::string& host : comm.all_gather(host_name())) ++ranks_on[host];
+  std::vector<std::string> hosts;
+  for (const auto& [host, ranks] : ranks_on)
+    hosts.push_back(ranks > 1 ? fmt::format("{} ({} ranks)", host, ranks) : host);
+  core::log_info("{} {}, revision {}, LibTorch {}, on {}", name, MICRODIT_VERSION, MICRODIT_REVISION, TORCH_VERSION,
+                 fmt::join(hosts, ", "));
+}
+
+bool mentions(const std::string& text, std::initializer_list<const char*> words) {
+  return std::ranges::any_of(words, [&](const char* word) { return text.find(word) != std::string::npos; });
+}
+
+/// torch's errors tell faults and lack of memory by type or, in older versions, by text alone.
+core::Verdict judge_torch(const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr || mentions(text, {"out of memory"})) {
+    return {core::kFailed, text + "\nThe GPU's memory does not suffice: lower microbatch_size (training) or batch_size"};
+  }
+  if (mentions(text, {"can't allocate memory", "not enough memory"})) {
+    return {core::kFailed, text + "\nThe host's memory does not suffice: ask for more (--mem), or lower microbatch_size"};
+  }
+  if (mentions(text, {"CUDA error", "CUDA driver error", "CUDNN_STATUS", "CUBLAS_STATUS", "cuDNN error", "NCCL"}))
+    return {core::kHardwareFault, text};
+  return {core::kFailed, text};
+}
+
 /// What the failing rank leaves: a message, and an exit code that reaches the launcher.
-int report(dist::Communicator* comm, int code, const char* message) {
-  core::log_error("{}", message);
-  if (comm != nullptr && comm->size() > 1) comm->abort(code);
-  return code;
+int report(comm::Communicator* comm, const core::Verdict& verdict) {
+  if (verdict.exit_code == core::kHardwareFault) {
+    core::log_error("{}; fault on {}, exit {}", verdict.message, host_name(), verdict.exit_code);
+  } else {
+    core::log_error("{}", verdict.message);
+  }
+  if (comm != nullptr && comm->size() > 1) comm->abort(verdict.exit_code);
+  return verdict.exit_code;
 }
 
 }  // namespace
 
 int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(Job&)>& body) {
   static core::StopFlag stop;  // the thread that takes signals may set it until the very exit
-  std::unique_ptr<dist::Communicator> comm;
+  std::unique_ptr<comm::Communicator> comm;
   try {
     CommandLine line;
     if (!parse(argc, argv, info, line)) return core::kDone;
     core::stop_on_signals(stop);
-    comm = dist::make_communicator();
-    core::start_log(comm->rank(), comm->size());
+    comm = comm::make_communicator();
+    core::start_log(comm->rank());
+    if (!line.print_config && !line.check_settings) log_start(info.name, *comm);
     Job job{line, *comm, stop};
     return body(job);
-  } catch (const core::UserError& error) {
-    return report(comm.get(), core::kUserMistake, error.what());
   } catch (const c10::Error& error) {
-    return report(comm.get(), core::kFailed, error.what_without_backtrace());
+    return report(comm.get(), judge_torch(error));
   } catch (const std::exception& error) {
-    return report(comm.get(), core::kFailed, error.what());
+    return report(comm.get(), core::judge(error));
   }
 }
 

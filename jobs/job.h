@@ -10,7 +10,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop_flag.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 
 namespace microdit::jobs {
 
@@ -24,6 +24,7 @@ struct CommandLine {
   std::vector<std::string> overrides{};   ///< key=value
   bool print_config = false;
   bool dry_run = false;
+  bool check_settings = false;  ///< --check-settings
   /// probe's and convert's files: --weights --input --output --encoder --codec
   std::map<std::string, std::string> paths{};
 };
@@ -34,6 +35,7 @@ struct JobInfo {
   bool takes_config = true;
   bool takes_run = false;
   bool takes_prompts = false;
+  bool makes_run = false;  ///< train, train_codec: --check-settings
   std::string positional_help{};            ///< "" = none allowed
   std::vector<std::string> path_options{};  ///< e.g. {"weights", "input"}
   std::string field_help{};                 ///< describe_fields<T>() for --help
@@ -41,12 +43,13 @@ struct JobInfo {
 
 struct Job {
   const CommandLine& line;
-  dist::Communicator& comm;
+  comm::Communicator& comm;
   core::StopFlag& stop;
 };
 
-/// Parses, starts MPI when launched by it, runs `body`, and turns its result or exception into the exit code.
-/// UserError -> 2, anything else -> 1; with several ranks a failing rank ends all with its code.
+/// Parses, starts MPI when launched by it, runs `body`, and turns its result or exception into the exit code:
+/// UserError 2, faults (FaultError, CUDA but not out of memory) 76, anything else 1. With several ranks a failing rank
+/// ends all with its code. The watchdog runs from the start (comm::kDeadline_s).
 int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(Job&)>& body);
 
 /// For jobs with one config type: loads it (all errors at once), handles --print-config.

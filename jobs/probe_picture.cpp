@@ -3,7 +3,7 @@
 
 #include "core/atomic_file.h"
 #include "encoders/image_codec.h"
-#include "eval/compute_device.h"
+#include "comm/device.h"
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/resize.h"
@@ -63,7 +63,7 @@ void check_sides(const torch::Tensor& images, std::int64_t factor, const std::fi
 }  // namespace
 
 int probe_encode(Job& job) {
-  const torch::Device device = eval::compute_device(load_words<CodecConfig>(job).device, job.comm);
+  const torch::Device device(comm::choose_device(job.comm, load_words<CodecConfig>(job).device).name());
   const torch::NoGradGuard no_grad;
   const std::filesystem::path input = needed_path(job, "input");
   const auto net = load_network(needed_path(job, "codec"));
@@ -78,7 +78,7 @@ int probe_encode(Job& job) {
 }
 
 int probe_decode(Job& job) {
-  const torch::Device device = eval::compute_device(load_words<CodecConfig>(job).device, job.comm);
+  const torch::Device device(comm::choose_device(job.comm, load_words<CodecConfig>(job).device).name());
   const torch::NoGradGuard no_grad;
   const std::filesystem::path input = needed_path(job, "input");
   const auto net = load_network(needed_path(job, "codec"));

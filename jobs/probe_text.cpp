@@ -5,7 +5,7 @@
 #include "core/atomic_file.h"
 #include "core/json.h"
 #include "encoders/text_encoder.h"
-#include "eval/compute_device.h"
+#include "comm/device.h"
 #include "ingest/captions.h"
 #include "nn/state_dict.h"
 #include "probe.h"
@@ -78,7 +78,7 @@ int probe_encode_text(Job& job) {
       length = std::max(length, static_cast<std::int64_t>(encoder->tokenizer().encode(text).size()));
     }
   }
-  encoder->to(eval::compute_device(config.device, job.comm));
+  encoder->to(torch::Device(comm::choose_device(job.comm, config.device).name()));
   const encoders::EncodedText encoded = encoder->encode(texts, length);
   nn::save_tensors(needed_path(job, "output"), {{"states", encoded.states_BLD}, {"ids", encoded.ids_BL}});
   return core::kDone;

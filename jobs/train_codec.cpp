@@ -1,7 +1,7 @@
 // train_codec: an AutoencoderKL on the pictures of a samples folder.
 #include <ATen/Parallel.h>
 
-#include "eval/compute_device.h"
+#include "comm/device.h"
 #include "job.h"
 #include "train/codec_task.h"
 #include "train/trainer.h"
@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
       argc, argv, info, [](jobs::Job& job, train::CodecConfig config) {
         at::set_num_threads(static_cast<int>(config.loop.threads_per_rank));
         train::resolve_decay_steps(config.loop);
-        const torch::Device device = eval::compute_device(config.loop.device, job.comm);
+        const torch::Device device(comm::choose_device(job.comm, config.loop.device).name());
         train::CodecTask task(config, device);
         if (job.line.dry_run) {
           core::log_info("dry run: config and data are good; nothing was written");

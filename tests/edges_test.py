@@ -10,18 +10,18 @@ SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).r
 # The design's table: library -> what it may include.
 TABLE = {
     "core": "",
-    "dist": "core",
+    "comm": "core",
     "store": "core",
     "image": "core",
     "nn": "core",
     "diffusion": "core",
     "models": "core nn",
     "encoders": "core nn",
-    "checkpoint": "core dist",
+    "checkpoint": "core comm",
     "stream": "core store",
-    "ingest": "core dist store image encoders",
-    "eval": "core dist store stream image encoders models diffusion checkpoint",
-    "train": "core dist store stream image encoders nn models diffusion checkpoint eval",
+    "ingest": "core comm store image encoders",
+    "eval": "core comm store stream image encoders models diffusion checkpoint",
+    "train": "core comm store stream image encoders nn models diffusion checkpoint eval",
 }
 TABLE = {library: set(edges.split()) for library, edges in TABLE.items()}
 JOBS = set(TABLE)
@@ -29,7 +29,7 @@ JOBS = set(TABLE)
 # Third-party headers (beginnings of what stands in <>) -> folders that may name them.
 TORCH = {"nn", "diffusion", "models", "encoders", "ingest", "eval", "train", "jobs"}
 OWNERS = {
-    "mpi.h": {"dist"}, "nccl.h": {"dist"}, "cuda": {"dist", "nn"}, "cub/": {"nn"},
+    "mpi.h": {"comm"}, "nccl.h": {"comm"}, "cuda": {"comm", "nn"}, "cub/": {"nn"},
     "hdf5": {"store"}, "H5": {"store"},
     "curl/": {"ingest"}, "archive": {"ingest"}, "arrow/": {"ingest"}, "parquet/": {"ingest"},
     "png.h": {"image"}, "jpeglib.h": {"image"}, "turbojpeg.h": {"image"}, "webp/": {"image"},
@@ -141,17 +141,17 @@ def check_that_faults_are_seen():
     """The control: a made-up tree that breaks each rule."""
     wrong = {
         ("stream", '#include "ingest/catalogue.h"\n'), ("eval", '#include "train/trainer.h"\n'),
-        ("models", '#include "diffusion/path.h"\n'), ("core", '  #  include "dist/communicator.h"\n'),
+        ("models", '#include "diffusion/path.h"\n'), ("core", '  #  include "comm/communicator.h"\n'),
         ("train", "#include <mpi.h>\n"), ("ingest", "#include <hdf5.h>\n"), ("store", "#include <torch/torch.h>\n"),
         ("eval", "#include <png.h>\n"), ("train", "#include <CLI/CLI.hpp>\n"), ("core", "#include <boost/any.hpp>\n"),
         ("nn", '#include "attention.h"\n'), ("checkpoint", "#include <ATen/Parallel.h>\n"),
     }
-    right = {("train", '#include "eval/painter.h"\n#include <vector>\n'), ("dist", "#include <mpi.h>\n#include <sys/stat.h>\n"),
+    right = {("train", '#include "eval/painter.h"\n#include <vector>\n'), ("comm", "#include <mpi.h>\n#include <sys/stat.h>\n"),
              ("core", '#include "core/error.h"\n// #include "train/trainer.h"\n')}
     unseen = [case for case in wrong if not include_faults(case[0], "made_up.cpp", case[1], TABLE[case[0]])]
     unjust = [case for case in right if include_faults(case[0], "made_up.cpp", case[1], TABLE[case[0]])]
-    edges = cmake_edges("microdit_library(dist   EDGES core PRIVATE MPI::MPI_CXX)\nmicrodit_library(nn TORCH EDGES core\n  models)")
-    if unseen or unjust or edges != {"dist": {"core"}, "nn": {"core", "models"}}:
+    edges = cmake_edges("microdit_library(comm   EDGES core PRIVATE MPI::MPI_CXX)\nmicrodit_library(nn TORCH EDGES core\n  models)")
+    if unseen or unjust or edges != {"comm": {"core"}, "nn": {"core", "models"}}:
         return [f"the test itself is blind: {unseen} {unjust} {edges}"]
     return []
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "core/json.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 
 namespace microdit::checkpoint {
 
@@ -50,7 +50,7 @@ struct Part {
 class Writer {
  public:
   /// `folder` is RUN/checkpoints. Removes stale hidden folders of earlier lives (rank 0, collective).
-  Writer(std::filesystem::path folder, dist::Communicator& comm);
+  Writer(std::filesystem::path folder, comm::Communicator& comm);
   ~Writer();  ///< waits for the thread; publishes nothing
 
   /// Starts writing in the background (no MPI there): hash from memory, write, sync a shard in the hidden
@@ -101,7 +101,7 @@ class Reader {
 /// there is none. UserError when there are checkpoints but none verifies.
 std::optional<Reader> open_latest(const std::filesystem::path& folder, bool check_payload = true);
 /// Collective form: rank 0 verifies and chooses, all open the same.
-std::optional<Reader> open_latest(const std::filesystem::path& folder, dist::Communicator& comm);
+std::optional<Reader> open_latest(const std::filesystem::path& folder, comm::Communicator& comm);
 
 /// What is wrong with one checkpoint folder, one line each (file, and tensor where the payload is hit); empty
 /// = good.

@@ -104,7 +104,7 @@ std::optional<Reader> open_latest(const fs::path& folder, bool check_payload) {
       folder.string(), skipped.size(), skipped.front());
 }
 
-std::optional<Reader> open_latest(const fs::path& folder, dist::Communicator& comm) {
+std::optional<Reader> open_latest(const fs::path& folder, comm::Communicator& comm) {
   std::optional<Reader> reader;
   std::string choice;  // "+step_N", "+" for none, "-message"
   if (comm.rank() == 0) {

@@ -61,7 +61,7 @@ class HashedFile {
     }
   }
   [[noreturn]] void fail(const char* what) const {
-    core::system_error("{}: cannot {}: {}", path_.string(), what, std::strerror(errno));
+    core::errno_error(errno, "{}: cannot {}", path_.string(), what);
   }
 
   std::filesystem::path path_;

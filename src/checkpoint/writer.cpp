@@ -19,7 +19,7 @@ namespace {
 
 /// Runs `work` on rank 0; its failure is everybody's SystemError. Gives rank 0's text to all.
 template <class Work>
-std::string on_rank_0(dist::Communicator& comm, const Work& work) {
+std::string on_rank_0(comm::Communicator& comm, const Work& work) {
   std::string answer;  // "+text" or "-message"
   if (comm.rank() == 0) {
     try {
@@ -36,7 +36,7 @@ std::string on_rank_0(dist::Communicator& comm, const Work& work) {
 }  // namespace
 
 struct Writer::Impl {
-  Impl(std::filesystem::path where, dist::Communicator& with) : folder(std::move(where)), comm(with) {}
+  Impl(std::filesystem::path where, comm::Communicator& with) : folder(std::move(where)), comm(with) {}
 
   void write_in_background(std::vector<Part> parts);
   void join() {
@@ -46,7 +46,7 @@ struct Writer::Impl {
   void retain_in_background();
 
   std::filesystem::path folder;
-  dist::Communicator& comm;
+  comm::Communicator& comm;
   std::thread thread;  ///< writes a shard; after publish(), on rank 0, removes old checkpoints
   std::atomic<bool> durable{false};
   std::string outcome;  ///< "+shard" or "-message"; the thread's until it is joined
@@ -61,7 +61,7 @@ struct Writer::Impl {
       known_good;  ///< rank 0: steps that this life wrote or verified; the thread's, as `step`
 };
 
-Writer::Writer(std::filesystem::path folder, dist::Communicator& comm)
+Writer::Writer(std::filesystem::path folder, comm::Communicator& comm)
     : impl_(std::make_unique<Impl>(std::move(folder), comm)) {
   on_rank_0(comm, [&] {
     std::filesystem::create_directories(impl_->folder);

@@ -9,13 +9,18 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <random>
+#include <regex>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
+#include "core/hash.h"
 
 namespace microdit::core {
 namespace {
@@ -44,7 +49,7 @@ class Descriptor {
 };
 
 [[noreturn]] void fail(const fs::path& path, const char* what, int error) {
-  system_error("{}: {}: {}", path.string(), what, std::strerror(error));
+  errno_error(error, "{}: {}", path.string(), what);
 }
 
 /// Fails after removing `aside`.
@@ -64,6 +69,22 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
   return true;
 }
 
+/// Tells hosts apart, and containers on one host: processes of equal mark see each other's pids.
+const std::string& host_mark() {
+  static const std::string mark = [] {
+    std::array<char, 256> text{};
+    ::gethostname(text.data(), text.size() - 1);
+    std::string all = text.data();
+    std::ifstream boot("/proc/sys/kernel/random/boot_id");
+    std::string id;
+    if (std::getline(boot, id)) all += id;
+    const ssize_t length = ::readlink("/proc/self/ns/pid", text.data(), text.size());
+    if (length > 0) all.append(text.data(), static_cast<std::size_t>(length));
+    return fmt::format("{:08x}", static_cast<std::uint32_t>(xxh3_64(std::as_bytes(std::span(all)))));
+  }();
+  return mark;
+}
+
 fs::path folder_of(const fs::path& path) {
   const fs::path parent = path.parent_path();
   return parent.empty() ? fs::path(".") : parent;
@@ -74,10 +95,27 @@ fs::path folder_of(const fs::path& path) {
 std::string generation() {
   static const std::string name = [] {
     std::random_device entropy;
-    return fmt::format("j{}r{}p{}x{:08x}", environment_or("SLURM_JOB_ID", "0"),
-                       environment_or("SLURM_RESTART_COUNT", "0"), ::getpid(), entropy());
+    return fmt::format("j{}r{}h{}p{}x{:08x}", environment_or("SLURM_JOB_ID", "0"),
+                       environment_or("SLURM_RESTART_COUNT", "0"), host_mark(), ::getpid(), entropy());
   }();
   return name;
+}
+
+bool is_abandoned(const fs::path& file) {
+  static const std::regex form(R"(\..*\.j(\d+)r(\d+)h([0-9a-f]{8})p(\d+)x[0-9a-f]+(x[0-9a-f]+)?\.tmp)");
+  std::smatch found;
+  const std::string name = file.filename().string();
+  if (!std::regex_match(name, found, form)) return true;  // nobody of ours
+  if (found[3] == host_mark()) {
+    const auto pid = static_cast<pid_t>(std::stol(found[4]));
+    return ::kill(pid, 0) != 0 && errno == ESRCH;
+  }
+  const std::string job = environment_or("SLURM_JOB_ID", "0");
+  if (job != "0" && found[1] == job)
+    return std::stol(found[2]) < std::stol(environment_or("SLURM_RESTART_COUNT", "0"));
+  std::error_code error;
+  const auto age = fs::file_time_type::clock::now() - fs::last_write_time(file, error);
+  return !error && age > std::chrono::minutes(15);
 }
 
 fs::path temporary_path(const fs::path& path) {
@@ -115,17 +153,15 @@ void atomic_write(const fs::path& path, std::string_view text) {
   atomic_write(path, std::as_bytes(std::span(text.data(), text.size())));
 }
 
-void remove_stale_temporaries(const fs::path& folder, std::string_view prefix) {
+void remove_stale_temporaries(const fs::path& folder) {
   std::error_code error;
   fs::directory_iterator entries(folder, error);
   if (error == std::errc::no_such_file_or_directory) return;
   if (error) fail(folder, "cannot list", error.value());
   std::vector<fs::path> stale;
-  const std::string begin = fmt::format(".{}", prefix);
-  const std::string own = fmt::format(".{}.tmp", generation());
   for (const fs::directory_entry& entry : entries) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with(begin) && name.ends_with(".tmp") && !name.ends_with(own))
+    if (name.starts_with('.') && name.ends_with(".tmp") && is_abandoned(entry.path()))
       stale.push_back(entry.path());
   }
   for (const fs::path& path : stale) {

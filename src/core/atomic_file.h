@@ -9,9 +9,13 @@
 
 namespace microdit::core {
 
-/// Which life of which job this process belongs to: "j<job>r<restart>p<pid>x<random>" (pids repeat across
-/// nodes); goes into temporary names only.
+/// Which life of which job this process belongs to: "j<job>r<restart>h<host>p<pid>x<random>"; goes into temporary
+/// names only, never into anything published.
 std::string generation();
+
+/// Whether nobody writes the temporary `file` any more: its process is gone from this host, or it belongs to an earlier
+/// life of this job, or (of another host and job) it has not changed for a quarter of an hour.
+bool is_abandoned(const std::filesystem::path& file);
 
 /// ".<name>.<generation>.tmp" in the folder of `path`: hidden, and never mistaken for a finished output.
 std::filesystem::path temporary_path(const std::filesystem::path& path);
@@ -25,9 +29,8 @@ void atomic_write(const std::filesystem::path& path, std::string_view text);
 /// The same for a file whose bytes lie in several places; they are written one after another.
 void atomic_write(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces);
 
-/// Removes temporaries of other lives (".*.tmp", files and folders) in `folder`; with `prefix`, only those of
-/// names that begin so. A missing folder has none. Call it only where no other live task writes those names.
-void remove_stale_temporaries(const std::filesystem::path& folder, std::string_view prefix = "");
+/// Removes abandoned temporaries (".*.tmp", files and folders) in `folder`. A missing folder has none.
+void remove_stale_temporaries(const std::filesystem::path& folder);
 
 void sync_folder(const std::filesystem::path& folder);
 /// The whole file. UserError when there is no such readable file, SystemError when reading fails.

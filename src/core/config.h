@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "core/json.h"
@@ -36,6 +37,7 @@ struct FieldRule {
   bool required = false;               ///< absent is an error
   std::vector<std::string> choices{};  ///< for strings: the only legal values
   std::string help{};                  ///< one line for --help; units included
+  bool resumable = false;              ///< a run may be resumed with another value (resumable_keys)
 };
 
 /// A merged, not yet typed configuration: the YAML file, what it `extends:` (paths relative to it; a name or
@@ -62,19 +64,19 @@ class ConfigTree {
 /// Visits a struct's fields: reading from a tree, or printing.
 class Fields {
  public:
-  void field(std::string_view key, bool& value, const FieldRule& rule = {});
-  void field(std::string_view key, std::int64_t& value, const FieldRule& rule = {});
-  void field(std::string_view key, double& value, const FieldRule& rule = {});
-  void field(std::string_view key, std::string& value, const FieldRule& rule = {});
-  void field(std::string_view key, std::vector<std::int64_t>& value, const FieldRule& rule = {});
-  void field(std::string_view key, std::vector<double>& value, const FieldRule& rule = {});
-  void field(std::string_view key, std::vector<std::string>& value, const FieldRule& rule = {});
-  void field(std::string_view key, std::map<std::string, std::string>& value, const FieldRule& rule = {});
-
-  /// A nested struct with its own fields(Fields&).
+  using Value =
+      std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<std::int64_t>*,
+                   std::vector<double>*, std::vector<std::string>*, std::map<std::string, std::string>*>;
+  /// A value of one of those types.
   template <class T>
-  void section(std::string_view key, T& value) {
-    if (begin_section(key)) {
+  void field(std::string_view key, T& value, const FieldRule& rule = {}) {
+    visit(key, Value(&value), rule);
+  }
+
+  /// A nested struct with its own fields(Fields&). `rule`: only `resumable` counts, for all that it holds.
+  template <class T>
+  void section(std::string_view key, T& value, const FieldRule& rule = {}) {
+    if (begin_section(key, rule)) {
       value.fields(*this);
       end_section();
     }
@@ -101,7 +103,8 @@ class Fields {
   explicit Fields(State& state) : state_(&state) {}
 
  private:
-  bool begin_section(std::string_view key);
+  void visit(std::string_view key, Value value, const FieldRule& rule);
+  bool begin_section(std::string_view key, const FieldRule& rule);
   void end_section();
   std::int64_t begin_list(std::string_view key, std::int64_t current_size);
   void begin_item(std::size_t index);
@@ -117,6 +120,7 @@ void read_fields(const ConfigTree& tree, void* object, FieldsFunction visit,
 std::string print_yaml(void* object, FieldsFunction visit);
 Json print_json(void* object, FieldsFunction visit);
 std::string print_help(void* object, FieldsFunction visit);
+std::vector<std::string> list_resumable(void* object, FieldsFunction visit);
 template <class T>
 FieldsFunction visitor() {
   return [](void* object, Fields& fields) { static_cast<T*>(object)->fields(fields); };
@@ -154,6 +158,13 @@ template <class T>
 std::string describe_fields() {
   T value;
   return detail::print_help(&value, detail::visitor<T>());
+}
+
+/// The dotted keys that FieldRule::resumable marks; a section's key stands for all below it.
+template <class T>
+std::vector<std::string> resumable_keys() {
+  T value;
+  return detail::list_resumable(&value, detail::visitor<T>());
 }
 
 /// MICRODIT_DATA, or "data" under the current folder; absolute.

@@ -1,33 +1,11 @@
-// The visitor's door: every overload hands its value to the state.
+// The visitor's door: everything goes to the state.
 #include "core/config_state.h"
 
 namespace microdit::core {
 
-void Fields::field(std::string_view key, bool& value, const FieldRule& rule) {
-  state_->visit(key, &value, rule);
+void Fields::visit(std::string_view key, Value value, const FieldRule& rule) {
+  state_->visit(key, value, rule);
 }
-void Fields::field(std::string_view key, std::int64_t& value, const FieldRule& rule) {
-  state_->visit(key, &value, rule);
-}
-void Fields::field(std::string_view key, double& value, const FieldRule& rule) {
-  state_->visit(key, &value, rule);
-}
-void Fields::field(std::string_view key, std::string& value, const FieldRule& rule) {
-  state_->visit(key, &value, rule);
-}
-void Fields::field(std::string_view key, std::vector<std::int64_t>& value, const FieldRule& rule) {
-  state_->visit(key, &value, rule);
-}
-void Fields::field(std::string_view key, std::vector<double>& value, const FieldRule& rule) {
-  state_->visit(key, &value, rule);
-}
-void Fields::field(std::string_view key, std::vector<std::string>& value, const FieldRule& rule) {
-  state_->visit(key, &value, rule);
-}
-void Fields::field(std::string_view key, std::map<std::string, std::string>& value, const FieldRule& rule) {
-  state_->visit(key, &value, rule);
-}
-
 void Fields::error(std::string_view key, std::string_view message) {
   state_->error(key, message);
 }
@@ -37,8 +15,8 @@ bool Fields::given(std::string_view key) const {
 bool Fields::reading() const {
   return state_->reading();
 }
-bool Fields::begin_section(std::string_view key) {
-  return state_->begin_section(key);
+bool Fields::begin_section(std::string_view key, const FieldRule& rule) {
+  return state_->begin_section(key, rule);
 }
 void Fields::end_section() {
   state_->end_section();

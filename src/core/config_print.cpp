@@ -17,7 +17,7 @@ class JsonPrinter : public Fields::State {
   void visit(std::string_view key, Value value, const FieldRule&) override {
     here()[std::string(key)] = std::visit([](const auto* held) { return Json(*held); }, value);
   }
-  bool begin_section(std::string_view key) override {
+  bool begin_section(std::string_view key, const FieldRule&) override {
     open(key, Json::object());
     return true;
   }
@@ -134,7 +134,7 @@ class HelpPrinter : public Fields::State {
     rows_.push_back({path_ + std::string(key), std::visit(TypeName{}, value),
                      rule.required ? "(required)" : fmt::format("= {}", standard), allowed, rule.help});
   }
-  bool begin_section(std::string_view key) override {
+  bool begin_section(std::string_view key, const FieldRule&) override {
     open(fmt::format("{}.", key));
     return true;
   }
@@ -180,6 +180,35 @@ class HelpPrinter : public Fields::State {
   std::vector<Row> rows_;
 };
 
+/// Collects the keys whose rule says resumable.
+class ResumableKeys : public Fields::State {
+ public:
+  std::vector<std::string> keys;
+
+  void visit(std::string_view key, Fields::Value, const FieldRule& rule) override { add(key, rule); }
+  bool begin_section(std::string_view key, const FieldRule& rule) override {
+    add(key, rule);
+    lengths_.push_back(path_.size());
+    path_ += fmt::format("{}.", key);
+    return true;
+  }
+  void end_section() override {
+    path_.resize(lengths_.back());
+    lengths_.pop_back();
+  }
+  // Items of a list are compared with the list, never alone.
+  std::int64_t begin_list(std::string_view, std::int64_t) override { return 0; }
+  void begin_item(std::size_t) override {}
+  void end_list() override {}
+
+ private:
+  void add(std::string_view key, const FieldRule& rule) {
+    if (rule.resumable) keys.push_back(path_ + std::string(key));
+  }
+  std::string path_;
+  std::vector<std::size_t> lengths_;
+};
+
 }  // namespace
 
 namespace detail {
@@ -203,6 +232,13 @@ std::string print_help(void* object, FieldsFunction visit) {
   Fields fields(printer);
   visit(object, fields);
   return printer.table();
+}
+
+std::vector<std::string> list_resumable(void* object, FieldsFunction visit) {
+  ResumableKeys list;
+  Fields fields(list);
+  visit(object, fields);
+  return list.keys;
 }
 
 }  // namespace detail

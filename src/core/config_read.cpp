@@ -89,7 +89,7 @@ class Reader : public Fields::State {
     std::visit([&](auto* target) { read(*node, key, *target, rule); }, value);
   }
 
-  bool begin_section(std::string_view key) override {
+  bool begin_section(std::string_view key, const FieldRule&) override {
     const Node* node = take(key);
     if (node != nullptr && node->kind != Kind::map) {
       add_error(node->where, key,

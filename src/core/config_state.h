@@ -2,24 +2,17 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
-#include <variant>
-#include <vector>
 
 #include "core/config.h"
 
 namespace microdit::core {
 
 struct Fields::State {
-  using Value =
-      std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<std::int64_t>*,
-                   std::vector<double>*, std::vector<std::string>*, std::map<std::string, std::string>*>;
-
   virtual ~State() = default;
   virtual void visit(std::string_view key, Value value, const FieldRule& rule) = 0;
-  virtual bool begin_section(std::string_view key) = 0;
+  virtual bool begin_section(std::string_view key, const FieldRule& rule) = 0;
   virtual void end_section() = 0;
   virtual std::int64_t begin_list(std::string_view key, std::int64_t current_size) = 0;
   virtual void begin_item(std::size_t index) = 0;

@@ -75,7 +75,7 @@ std::string sha256(std::span<const std::byte> bytes) {
 
 std::string sha256_file(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) system_error("{}: cannot open: {}", path.string(), std::strerror(errno));
+  if (fd < 0) errno_error(errno, "{}: cannot open", path.string());
   Sha256 sum;
   std::vector<std::byte> buffer(1u << 20);
   ssize_t got = 0;
@@ -84,7 +84,7 @@ std::string sha256_file(const std::filesystem::path& path) {
     if (got < 0) {
       const int error = errno;
       ::close(fd);
-      system_error("{}: cannot read: {}", path.string(), std::strerror(error));
+      errno_error(error, "{}: cannot read", path.string());
     }
     sum.update(std::span(buffer).first(static_cast<std::size_t>(got)));
   }

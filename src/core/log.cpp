@@ -17,7 +17,7 @@ spdlog::logger& logger() {
   // Never destroyed: other static destructors and detached threads may still log.
   static spdlog::logger* const shared = [] {
     auto* made = new spdlog::logger("microdit", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_pattern("[%H:%M:%S] %v");
+    made->set_pattern("[%Y-%m-%d %H:%M:%S] %v");
     made->set_level(spdlog::level::trace);
     made->flush_on(spdlog::level::trace);
     return made;
@@ -41,7 +41,7 @@ std::string_view mark_of(LogLevel level) {
 
 }  // namespace
 
-void start_log(int rank, int /*size*/, LogLevel level) {
+void start_log(int rank, LogLevel level) {
   log_rank = rank;
   lowest_level = rank > 0 && level < LogLevel::warn ? LogLevel::warn : level;
 }

@@ -10,7 +10,7 @@ namespace microdit::core {
 enum class LogLevel { debug, info, warn, error };
 
 /// Starts logging for this process; before it, lines go out without a rank. `rank` > 0 mutes info and debug.
-void start_log(int rank, int size, LogLevel level = LogLevel::info);
+void start_log(int rank, LogLevel level = LogLevel::info);
 void log_line(LogLevel level, std::string_view message);
 
 template <class... Args>

@@ -26,7 +26,7 @@ void read_at(int fd, const std::filesystem::path& path, std::uint64_t offset, st
     const std::size_t want = std::min<std::size_t>(out.size(), 1u << 30);
     const ssize_t got = ::pread(fd, out.data(), want, static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) system_error("{}: cannot read: {}", path.string(), std::strerror(errno));
+    if (got < 0) errno_error(errno, "{}: cannot read", path.string());
     if (got == 0) system_error("{}: ends before byte {}; it has been cut while open", path.string(), offset);
     out = out.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);
@@ -41,7 +41,7 @@ std::string read_string(int fd, const std::filesystem::path& path, std::uint64_t
 
 detail::SafetensorsHeader read_header(int fd, const std::filesystem::path& path) {
   struct stat about {};
-  if (::fstat(fd, &about) != 0) system_error("{}: cannot stat: {}", path.string(), std::strerror(errno));
+  if (::fstat(fd, &about) != 0) errno_error(errno, "{}: cannot stat", path.string());
   if (!S_ISREG(about.st_mode)) user_error("not a regular file");
   const auto file_size = static_cast<std::uint64_t>(about.st_size);
   const std::string prefix = read_string(fd, path, 0, std::min<std::uint64_t>(8, file_size));

@@ -50,7 +50,7 @@ Samples read_samples(const core::Json& facts, const std::string& split, const st
 
 /// Mean objective over the split, unmasked, at noise that is a function of (seed, sample, draw).
 double eval_loss(TrainedRun& run, const Samples& samples, const EvaluateConfig& config,
-                 dist::Communicator& comm) {
+                 comm::Communicator& comm) {
   torch::NoGradGuard no_grad;
   const auto fn = denoise_fn(*run.model);
   const std::int64_t blocks = (samples.count() + config.run.batch_size - 1) / config.run.batch_size;
@@ -98,7 +98,7 @@ std::vector<std::int64_t> choose(std::int64_t n, std::int64_t count, std::uint64
 
 /// Paints the prompts' latents over the ranks; every rank gets all of them. [P, C, h, w]
 torch::Tensor paint(TrainedRun& run, const Painter& painter, const std::vector<std::string>& prompts,
-                    const EvaluateConfig& config, dist::Communicator& comm) {
+                    const EvaluateConfig& config, comm::Communicator& comm) {
   const auto total = static_cast<std::int64_t>(prompts.size());
   std::vector<double> values;
   std::int64_t row = 0;
@@ -165,7 +165,7 @@ void EvaluateConfig::fields(core::Fields& f) {
   run.fields(f);
 }
 
-int evaluate(const std::string& run_folder, const EvaluateConfig& config, dist::Communicator& comm) {
+int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::Communicator& comm) {
   TrainedRun run = open_run(run_folder, config.run, comm);
   const Painter painter(run.facts, run.device);
   std::string caption = config.caption;

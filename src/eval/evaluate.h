@@ -5,7 +5,7 @@
 #include <string>
 
 #include "core/config.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 #include "eval/trained_run.h"
 
 namespace microdit::eval {
@@ -24,6 +24,6 @@ struct EvaluateConfig {
 /// the worst beside the truth. Retrieval: paint a sample's caption, rank all samples' latents (both splits)
 /// by L2 distance to the painted one; the rank of the true sample is the number of samples that are strictly
 /// nearer.
-int evaluate(const std::string& run, const EvaluateConfig& config, dist::Communicator& comm);
+int evaluate(const std::string& run, const EvaluateConfig& config, comm::Communicator& comm);
 
 }  // namespace microdit::eval

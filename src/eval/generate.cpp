@@ -138,7 +138,7 @@ std::vector<std::string> read_prompts(const std::string& file) {
 }
 
 int generate(const std::string& run_folder, const std::vector<std::string>& prompts,
-             const GenerateConfig& config, dist::Communicator& comm, const core::StopFlag& stop) {
+             const GenerateConfig& config, comm::Communicator& comm, const core::StopFlag& stop) {
   TrainedRun run = open_run(run_folder, config.run, comm);
   const Painter painter(run.facts, run.device);
   const fs::path out = config.out.empty() ? fs::path(run_folder) / "images" : fs::path(config.out);

@@ -7,7 +7,7 @@
 
 #include "core/config.h"
 #include "core/stop_flag.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 #include "eval/trained_run.h"
 
 namespace microdit::eval {
@@ -27,6 +27,6 @@ std::vector<std::string> read_prompts(const std::string& file);
 /// Image i is a function of (run, prompt, its seed, settings): not of ranks, nor of which images were there
 /// already. Pictures that are there with the same settings are kept. kDone, or kRequeueMe after a stop.
 int generate(const std::string& run, const std::vector<std::string>& prompts, const GenerateConfig& config,
-             dist::Communicator& comm, const core::StopFlag& stop);
+             comm::Communicator& comm, const core::StopFlag& stop);
 
 }  // namespace microdit::eval

@@ -9,7 +9,7 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "eval/compute_device.h"
+#include "comm/device.h"
 
 namespace microdit::eval {
 namespace {
@@ -59,9 +59,9 @@ void RunOptions::fields(core::Fields& f) {
   own_guidance = f.given("guidance");
 }
 
-TrainedRun open_run(const fs::path& folder, const RunOptions& options, dist::Communicator& comm) {
+TrainedRun open_run(const fs::path& folder, const RunOptions& options, comm::Communicator& comm) {
   at::set_num_threads(static_cast<int>(options.threads_per_rank));
-  const torch::Device device = compute_device(options.device, comm);
+  const torch::Device device(comm::choose_device(comm, options.device).name());
   const fs::path facts_file = folder / "facts.json";
   if (!fs::exists(facts_file))
     core::user_error("--run {}: no run (facts.json is missing); train one first", folder.string());

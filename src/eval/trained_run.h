@@ -11,7 +11,7 @@
 #include "core/json.h"
 #include "diffusion/objective.h"
 #include "diffusion/sampler.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 #include "models/denoiser.h"
 
 namespace microdit::eval {
@@ -39,6 +39,6 @@ struct TrainedRun {
 };
 
 /// Also sets the number of threads. UserError: no such run, no checkpoint, other model.
-TrainedRun open_run(const std::filesystem::path& folder, const RunOptions& options, dist::Communicator& comm);
+TrainedRun open_run(const std::filesystem::path& folder, const RunOptions& options, comm::Communicator& comm);
 
 }  // namespace microdit::eval

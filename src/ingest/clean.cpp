@@ -223,12 +223,12 @@ store::Record clean_item(const CatalogueEntry& entry, const Item& item, const fs
 
 }  // namespace
 
-int clean(const CatalogueEntry& entry, dist::Communicator& comm, const core::StopFlag& stop) {
+int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
   const store::Manifest raw = store::Manifest::read(entry.raw_folder());
   const std::vector<Item> items = list_items(entry, raw);
   const fs::path path = entry.samples_folder();
   store::StageFolder folder(path, make_facts(entry, raw), static_cast<std::int64_t>(items.size()));
-  const dist::Share share = dist::share_of(comm, entry.task);
+  const comm::Share share = comm::share_of(comm, entry.task);
 
   std::map<std::string, const Item*> own;
   for (std::size_t i = 0; i < items.size(); ++i) {

@@ -161,12 +161,12 @@ class Downloader {
 
 }  // namespace
 
-int download(const CatalogueEntry& entry, dist::Communicator& comm, const core::StopFlag& stop) {
+int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
   const std::vector<RawFile> files = list_files(entry);
   const core::Json facts = {
       {"stage", "raw"}, {"dataset", entry.name}, {"subset", entry.subset}, {"files", files.size()}};
   store::StageFolder folder(entry.raw_folder(), facts, static_cast<std::int64_t>(files.size()));
-  const dist::Share share = dist::share_of(comm, entry.task);
+  const comm::Share share = comm::share_of(comm, entry.task);
 
   std::map<std::string, const RawFile*> own;
   for (std::size_t i = 0; i < files.size(); ++i) {

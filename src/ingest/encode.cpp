@@ -2,7 +2,6 @@
 #include "ingest/encode.h"
 
 #include <ATen/Parallel.h>
-#include <torch/cuda.h>
 #include <torch/utils.h>
 
 #include <cstring>
@@ -14,15 +13,6 @@
 
 namespace microdit::ingest {
 namespace {
-
-torch::Device device_of(const CatalogueEntry& entry) {
-  if (entry.device == "cpu") return torch::kCPU;
-  if (!torch::cuda::is_available()) {
-    core::user_error(
-        "device=cuda: no usable GPU here (or a build without CUDA): use device=cpu, or run it on a GPU node");
-  }
-  return torch::kCUDA;
-}
 
 /// Appends a tensor's rows to a column as they lie in memory.
 void append(store::Column& column, const torch::Tensor& rows) {
@@ -51,15 +41,14 @@ torch::Tensor to_half(const torch::Tensor& values, const std::string& what,
 
 }  // namespace
 
-Encoders load_encoders(const CatalogueEntry& entry) {
+Encoders load_encoders(const CatalogueEntry& entry, torch::Device device) {
   const LatentSection& latents = entry.latents;
   if (latents.codec.empty()) core::user_error("dataset {}: latents.codec names no folder", entry.name);
   if (latents.text_encoder.empty())
     core::user_error("dataset {}: latents.text_encoder names no folder", entry.name);
   at::set_num_threads(static_cast<int>(entry.threads_per_rank));
-  const torch::Device device = device_of(entry);
   Encoders loaded{encoders::load_image_codec(latents.codec),
-                  encoders::load_text_encoder(latents.text_encoder)};
+                  encoders::load_text_encoder(latents.text_encoder), device};
   const std::int64_t downscale = loaded.codec->net().downscale();
   for (const std::int64_t size : latents.sizes) {
     if (size % downscale != 0) {
@@ -72,8 +61,8 @@ Encoders load_encoders(const CatalogueEntry& entry) {
   return loaded;
 }
 
-LatentColumns::LatentColumns(const CatalogueEntry& entry, const encoders::ImageCodec& codec)
-    : entry_(entry), codec_(codec) {
+LatentColumns::LatentColumns(const CatalogueEntry& entry, const Encoders& encoders)
+    : entry_(entry), encoders_(encoders) {
   for (const std::int64_t size : entry.latents.sizes) {
     columns_[size].name = fmt::format("latents_{}", size);
     columns_[size].dtype = core::DType::f16;
@@ -100,11 +89,10 @@ std::vector<store::Column> LatentColumns::finish() {
 
 void LatentColumns::encode_batch() {
   const torch::NoGradGuard no_grad;
-  const torch::Device device = device_of(entry_);
   for (auto& [size, pictures] : batch_) {
     torch::Tensor noise;
-    if (entry_.latents.codec_latent == "sample") noise = unit_noise(size).to(device);
-    const torch::Tensor latents = codec_.encode(torch::stack(pictures).to(device), noise);
+    if (entry_.latents.codec_latent == "sample") noise = unit_noise(size).to(encoders_.device);
+    const torch::Tensor latents = encoders_.codec->encode(torch::stack(pictures).to(encoders_.device), noise);
     append(columns_[size], to_half(latents, fmt::format("latents_{}", size), batch_keys_));
     pictures.clear();
   }
@@ -112,7 +100,8 @@ void LatentColumns::encode_batch() {
 }
 
 torch::Tensor LatentColumns::unit_noise(std::int64_t size) const {
-  const std::int64_t side = size / codec_.net().downscale(), channels = codec_.config().latent_channels;
+  const std::int64_t side = size / encoders_.codec->net().downscale(),
+                     channels = encoders_.codec->config().latent_channels;
   torch::Tensor noise = torch::empty({static_cast<std::int64_t>(batch_keys_.size()), channels, side, side});
   for (std::size_t i = 0; i < batch_keys_.size(); ++i) {
     core::CounterRng rng(static_cast<std::uint64_t>(entry_.latents.seed), core::Purpose::codec_sample,

@@ -19,15 +19,16 @@ namespace microdit::ingest {
 struct Encoders {
   std::shared_ptr<encoders::ImageCodec> codec;
   std::unique_ptr<encoders::TextEncoder> text;
+  torch::Device device = torch::kCPU;
 };
-/// UserError: no CUDA device, a folder that is missing or no encoder, a size that the codec cannot take.
-Encoders load_encoders(const CatalogueEntry& entry);
+/// UserError: a folder that is missing or no encoder, a size that the codec cannot take.
+Encoders load_encoders(const CatalogueEntry& entry, torch::Device device);
 
 /// Turns pictures into the columns latents_<size> [n, C, h, w] f16, scaled. Batches are of fixed size from
 /// the first picture on.
 class LatentColumns {
  public:
-  LatentColumns(const CatalogueEntry& entry, const encoders::ImageCodec& codec);
+  LatentColumns(const CatalogueEntry& entry, const Encoders& encoders);
   /// `key` names the picture in messages and keys its noise (codec_latent: sample).
   void add(const image::Image& picture, const std::string& key);
   /// The columns, sizes ascending.
@@ -37,7 +38,7 @@ class LatentColumns {
   void encode_batch();
   torch::Tensor unit_noise(std::int64_t size) const;
   const CatalogueEntry& entry_;
-  const encoders::ImageCodec& codec_;
+  const Encoders& encoders_;
   std::vector<std::string> batch_keys_;
   std::map<std::int64_t, std::vector<torch::Tensor>> batch_;  ///< size -> u8 [size, size, 3]
   std::map<std::int64_t, store::Column> columns_;

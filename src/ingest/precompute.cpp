@@ -3,6 +3,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "comm/device.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -153,7 +154,7 @@ class ShardEncoder {
   bool encode_pictures(const store::ShardReader& reader, const std::vector<std::string>& keys,
                        store::ShardContents& contents) {
     const auto offsets = reader.read_as<std::int64_t>("image_offsets");
-    LatentColumns latents(entry_, *encoders_.codec);
+    LatentColumns latents(entry_, encoders_);
     for (std::size_t i = 0; i < keys.size(); ++i) {
       if (stop_.requested()) return false;
       latents.add(decode_sample(reader, offsets[i], offsets[i + 1], keys[i]), keys[i]);
@@ -200,14 +201,14 @@ store::Manifest read_samples(const CatalogueEntry& entry) {
 
 }  // namespace
 
-int precompute(const CatalogueEntry& entry, dist::Communicator& comm, const core::StopFlag& stop) {
+int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
   const store::Manifest samples = read_samples(entry);
-  const Encoders encoders = load_encoders(entry);
+  const Encoders encoders = load_encoders(entry, torch::Device(comm::choose_device(comm, entry.device).name()));
   const std::vector<store::ShardEntry> shards = samples.shards();
   const fs::path path = entry.latents_folder();
   store::StageFolder folder(path, make_facts(entry, samples, encoders),
                             static_cast<std::int64_t>(shards.size()));
-  const dist::Share share = dist::share_of(comm, entry.task);
+  const comm::Share share = comm::share_of(comm, entry.task);
 
   std::map<std::string, const store::ShardEntry*> own;
   for (std::size_t i = 0; i < shards.size(); ++i) {

@@ -1,25 +1,16 @@
 // Progress lines for batch logs: whole lines, seldom.
 #include "ingest/progress.h"
 
-#include <cmath>
 #include <utility>
 
 #include "core/log.h"
+#include "core/progress.h"
 
 namespace microdit::ingest {
 namespace {
 
-constexpr double kSecondsBetweenLines = 5;
-
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-std::string duration(double seconds) {
-  const auto s = static_cast<std::int64_t>(std::ceil(seconds));
-  if (s < 60) return fmt::format("{} s", s);
-  if (s < 3600) return fmt::format("{} min {:02} s", s / 60, s % 60);
-  return fmt::format("{} h {:02} min", s / 3600, s / 60 % 60);
 }
 
 }  // namespace
@@ -51,11 +42,12 @@ void Progress::item_done(bool fresh) {
 }
 
 void Progress::print_if_due() {
-  if (seconds_since(last_line_) < kSecondsBetweenLines) return;
-  last_line_ = Clock::now();
   const double elapsed = seconds_since(start_);
+  const double rate = static_cast<double>(fresh_) / elapsed;
+  if (seconds_since(last_line_) < core::progress_interval_s(static_cast<double>(total_), rate)) return;
+  last_line_ = Clock::now();
   std::string eta = "?";
-  if (fresh_ > 0) eta = duration(elapsed / static_cast<double>(fresh_) * static_cast<double>(total_ - done_));
+  if (fresh_ > 0) eta = core::duration_text(static_cast<double>(total_ - done_) / rate);
   core::log_info("{} {}/{}, {} ({}/s), ETA {}", verb_, done_, total_, readable(amount_, unit_),
                  readable(amount_ / elapsed, unit_), eta);
 }
@@ -64,7 +56,7 @@ void Progress::finish(bool stopped) const {
   if (total_ == 0) return;
   const double elapsed = seconds_since(start_);
   core::log_info("{} {} {}/{}: {} in {} ({}/s), {} were done before", verb_, stopped ? "stopped at" : "done",
-                 done_, total_, readable(amount_, unit_), duration(elapsed),
+                 done_, total_, readable(amount_, unit_), core::duration_text(elapsed),
                  readable(amount_ / elapsed, unit_), done_ - fresh_);
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/stop_flag.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 #include "ingest/catalogue.h"
 
 namespace microdit::ingest {
@@ -10,12 +10,12 @@ namespace microdit::ingest {
 /// All return core::kDone, or core::kRequeueMe when `stop` was seen between work items.
 
 /// source -> raw/NAME/<file>, with Range resume, size and SHA-256 checks, retries; a manifest of files.
-int download(const CatalogueEntry& entry, dist::Communicator& comm, const core::StopFlag& stop);
+int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop);
 /// raw/NAME -> samples/NAME/*.h5 (columns: image, width, height, split, key, caption.<source>, xxh3).
-int clean(const CatalogueEntry& entry, dist::Communicator& comm, const core::StopFlag& stop);
+int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop);
 /// samples/NAME -> latents/NAME/*.h5 (columns: latents_<size> f16, text f16 [unique,L,D], text_ids i32,
 /// caption_offsets, caption_rows, caption_source, split, key, caption strings, xxh3).
-int precompute(const CatalogueEntry& entry, dist::Communicator& comm, const core::StopFlag& stop);
+int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop);
 
 /// Print what a stage would do: files, bytes, items (--dry-run).
 void describe_download(const CatalogueEntry& entry);

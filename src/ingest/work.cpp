@@ -13,6 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr double kLongestShare_s = 7 * 24 * 3600;
+
 /// The final name of ".<name>.<generation>.tmp"; empty when `file` is no temporary.
 std::string_view final_name(std::string_view file) {
   if (!file.starts_with('.') || !file.ends_with(".tmp")) return {};
@@ -32,7 +34,7 @@ void remove_own_temporaries(const fs::path& folder, const std::function<bool(std
     for (const auto& entry : fs::directory_iterator(place, error)) {
       const std::string file = entry.path().filename().string();
       const std::string_view name = final_name(file);
-      if (!name.empty() && is_own(name)) fs::remove_all(entry.path(), error);
+      if (!name.empty() && is_own(name) && core::is_abandoned(entry.path())) fs::remove_all(entry.path(), error);
     }
   }
 }
@@ -49,10 +51,9 @@ bool item_of_file(std::string_view name, std::string& item) {
   return true;
 }
 
-int finish_stage(store::StageFolder& folder, std::string_view stage, bool stopped, dist::Communicator& comm) {
-  double flag[1] = {stopped ? 1.0 : 0.0};
-  comm.all_reduce_max(flag);
-  if (flag[0] != 0) {
+int finish_stage(store::StageFolder& folder, std::string_view stage, bool stopped, comm::Communicator& comm) {
+  const comm::WiderDeadline others_may_have_longer_shares(comm, kLongestShare_s);
+  if (comm.any(stopped)) {
     core::log_info("{}: stopped as asked; the same command continues", stage);
     return core::kRequeueMe;
   }

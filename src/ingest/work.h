@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "core/stop_flag.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 #include "store/manifest.h"
 
 namespace microdit::ingest {
@@ -23,6 +23,6 @@ bool item_of_file(std::string_view name, std::string& item);
 /// After the own items: assembles the manifest when this was the last slot, removes leftovers of the complete
 /// folder, says how far it is. Returns the stage's exit code, agreed by all ranks: kDone, or kRequeueMe when
 /// any rank was stopped.
-int finish_stage(store::StageFolder& folder, std::string_view stage, bool stopped, dist::Communicator& comm);
+int finish_stage(store::StageFolder& folder, std::string_view stage, bool stopped, comm::Communicator& comm);
 
 }  // namespace microdit::ingest

@@ -7,6 +7,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "store/manifest_text.h"
 
 namespace microdit::store {
@@ -58,7 +59,7 @@ StageFolder::StageFolder(std::filesystem::path folder, const core::Json& facts, 
   core::check(num_items > 0, "{}: {} work items", folder_.string(), num_items);
   std::error_code failed;
   std::filesystem::create_directories(folder_ / kRecordsFolder, failed);
-  if (failed) core::system_error("{}: cannot be created ({})", folder_.string(), failed.message());
+  if (failed) core::errno_error(failed.value(), "{}: cannot be created", folder_.string());
   if (!std::filesystem::exists(folder_ / kFactsFile))
     core::atomic_write(folder_ / kFactsFile, facts_text(facts_));
   check_facts(folder_, facts_);
@@ -86,6 +87,7 @@ bool StageFolder::done(const std::string& item) const {
 void StageFolder::commit(const Record& record) {
   check_facts(folder_, facts_);  // two first slots with different settings: the one that lost stops here
   core::atomic_write(record_path(folder_, record.item), record_text(record, num_items_));
+  core::report_progress(record.item);
 }
 
 bool StageFolder::finish_if_complete() {

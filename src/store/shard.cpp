@@ -147,7 +147,7 @@ ShardReader::ShardReader(const std::filesystem::path& path) : path_(path) {
       if (value.is_string()) column_hashes_[name] = value.get<std::string>();
   }
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd_ < 0) core::system_error("{}: cannot be opened ({})", path.string(), std::strerror(errno));
+  if (fd_ < 0) core::errno_error(errno, "{}: cannot be opened", path.string());
 }
 
 ShardReader::~ShardReader() {
@@ -210,7 +210,7 @@ void ShardReader::copy_rows(const std::string& name, std::int64_t begin, std::in
   while (!out.empty()) {
     const ssize_t got = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) core::system_error("{}: cannot be read ({})", path_.string(), std::strerror(errno));
+    if (got < 0) core::errno_error(errno, "{}: cannot be read", path_.string());
     if (got == 0) core::user_error("{}: ends inside column `{}`; make the shard again", path_.string(), name);
     out = out.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);

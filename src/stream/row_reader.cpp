@@ -31,7 +31,7 @@ void read_vector(int fd, const RowRequest* first, std::size_t count) {
         ::preadv(fd, parts.data() + done, static_cast<int>(count - done), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     const std::string file = first->shard->path.string();
-    if (got < 0) core::system_error("{}: cannot be read ({})", file, std::strerror(errno));
+    if (got < 0) core::errno_error(errno, "{}: cannot be read", file);
     if (got == 0)
       core::user_error("{}: ends inside column `{}`; make the shard again", file, first->table->column);
     offset += static_cast<std::uint64_t>(got);
@@ -66,7 +66,7 @@ void check_row(const RowRequest& request) {
 class RowReader::OpenFile {
  public:
   OpenFile(const std::filesystem::path& path, bool random) : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (fd < 0) core::system_error("{}: cannot be opened ({})", path.string(), std::strerror(errno));
+    if (fd < 0) core::errno_error(errno, "{}: cannot be opened", path.string());
     if (random) ::posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
   }
   ~OpenFile() { ::close(fd); }

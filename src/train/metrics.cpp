@@ -35,13 +35,6 @@ double unix_time() {
 
 }  // namespace
 
-std::string duration_text(double seconds) {
-  const auto s = static_cast<std::int64_t>(std::llround(std::max(0.0, seconds)));
-  if (s >= 3600) return fmt::format("{} h {:02d} min", s / 3600, s % 3600 / 60);
-  if (s >= 60) return fmt::format("{} min {:02d} s", s / 60, s % 60);
-  return fmt::format("{} s", s);
-}
-
 Metrics::Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t total_steps,
                  std::int64_t batch_size, std::int64_t log_every_steps)
     : first_step_(resumed_step),

@@ -45,7 +45,4 @@ class Metrics {
   double window_rate_ = 0;
 };
 
-/// "1 h 02 min", "3 min 20 s", "45 s".
-std::string duration_text(double seconds);
-
 }  // namespace microdit::train

@@ -44,7 +44,7 @@ std::vector<std::string> differing_settings(const Json& old_settings, const Json
 }
 
 void RunFolder::open(const Json& settings, const std::string& config_yaml, const Json& facts,
-                     const std::vector<std::string>& harmless, dist::Communicator& comm) const {
+                     const std::vector<std::string>& harmless, comm::Communicator& comm) const {
   std::string error;
   if (comm.rank() == 0) {
     std::filesystem::create_directories(path_);

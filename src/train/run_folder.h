@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/json.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 
 namespace microdit::train {
 
@@ -28,7 +28,7 @@ class RunFolder {
   /// naming key, old and new value; config.yaml then takes the new harmless settings. Rank 0 works, all ranks
   /// see its error.
   void open(const core::Json& settings, const std::string& config_yaml, const core::Json& facts,
-            const std::vector<std::string>& harmless, dist::Communicator& comm) const;
+            const std::vector<std::string>& harmless, comm::Communicator& comm) const;
 
  private:
   std::filesystem::path path_;

@@ -12,7 +12,7 @@
 namespace microdit::train {
 namespace {
 
-dist::FloatBuffer buffer(const torch::Tensor& tensor, std::int64_t offset, std::int64_t count, void* stream) {
+comm::FloatBuffer buffer(const torch::Tensor& tensor, std::int64_t offset, std::int64_t count, void* stream) {
   return {tensor.data_ptr<float>() + offset, count, tensor.is_cuda(), stream};
 }
 
@@ -24,7 +24,7 @@ double sum_of_squares(const torch::Tensor& values, std::int64_t offset, std::int
 
 }  // namespace
 
-ShardedOptimizer::ShardedOptimizer(FlatParameters& flat, dist::Communicator& comm, bool shard_state,
+ShardedOptimizer::ShardedOptimizer(FlatParameters& flat, comm::Communicator& comm, bool shard_state,
                                    bool with_ema)
     : flat_(flat), comm_(comm), shard_state_(shard_state) {
   std::int64_t state_count = 0;
@@ -48,10 +48,6 @@ ShardedOptimizer::ShardedOptimizer(FlatParameters& flat, dist::Communicator& com
 ShardedOptimizer::Piece ShardedOptimizer::own_piece(const Bucket& bucket) const {
   const std::int64_t count = bucket.count / comm_.size();
   return {bucket.offset + comm_.rank() * count, 0, count};
-}
-
-void* ShardedOptimizer::stream() const {
-  return nullptr;
 }
 
 double ShardedOptimizer::reduce_gradients() {

@@ -10,15 +10,16 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 #include "nn/kernels/adamw.h"
+#include "nn/kernels/current_stream.h"
 #include "train/flat_parameters.h"
 
 namespace microdit::train {
 
 class ShardedOptimizer {
  public:
-  ShardedOptimizer(FlatParameters& flat, dist::Communicator& comm, bool shard_state, bool with_ema);
+  ShardedOptimizer(FlatParameters& flat, comm::Communicator& comm, bool shard_state, bool with_ema);
 
   /// Sums gradients over ranks (reduce-scatter, in rank order). Returns this rank's share of the squared
   /// norm.
@@ -58,11 +59,11 @@ class ShardedOptimizer {
   };
   Piece own_piece(const Bucket& bucket) const;
   void gather(torch::Tensor& flat_values, const torch::Tensor& state);
-  void* stream() const;
+  void* stream() const { return nn::current_stream(flat_.weights().device()); }
   void copy_in(const checkpoint::Reader& reader, const std::string& kind, torch::Tensor& state);
 
   FlatParameters& flat_;
-  dist::Communicator& comm_;
+  comm::Communicator& comm_;
   bool shard_state_;
   std::vector<Piece> held_;  ///< what the state tensors cover
   std::vector<Piece> own_;   ///< this rank's piece of each bucket (norm, reduce, checkpoint)

@@ -39,7 +39,7 @@ class Autocast {
 };
 
 /// A run folder, a checkpoint folder: the checkpoint to start from.
-checkpoint::Reader open_initial(const fs::path& from, dist::Communicator& comm) {
+checkpoint::Reader open_initial(const fs::path& from, comm::Communicator& comm) {
   if (fs::exists(from / "manifest.json")) return checkpoint::Reader(from);
   if (auto latest = checkpoint::open_latest(from / "checkpoints", comm)) return std::move(*latest);
   core::user_error("init.from={}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file",
@@ -63,7 +63,7 @@ void resolve_decay_steps(LoopConfig& config) {
 }
 
 Trainer::Trainer(const LoopConfig& config, RunSettings settings, TrainTask& task, torch::Device device,
-                 dist::Communicator& comm, const core::StopFlag& stop)
+                 comm::Communicator& comm, const core::StopFlag& stop)
     : config_(config),
       task_(task),
       device_(device),

@@ -7,7 +7,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "core/stop_flag.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 #include "train/flat_parameters.h"
 #include "train/metrics.h"
 #include "train/run_folder.h"
@@ -28,7 +28,7 @@ class Trainer {
  public:
   /// Opens the run folder (see RunFolder::open), loads the newest checkpoint or the initial weights.
   Trainer(const LoopConfig& config, RunSettings settings, TrainTask& task, torch::Device device,
-          dist::Communicator& comm, const core::StopFlag& stop);
+          comm::Communicator& comm, const core::StopFlag& stop);
   /// core::kDone, or core::kRequeueMe when all ranks agreed to stop (a checkpoint is written). SystemError
   /// when the loss stays non-finite.
   int run();
@@ -57,7 +57,7 @@ class Trainer {
   const LoopConfig config_;
   TrainTask& task_;
   torch::Device device_;
-  dist::Communicator& comm_;
+  comm::Communicator& comm_;
   const core::StopFlag& stop_;
   RunFolder run_;
   std::int64_t picture_every_steps_;

@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
   const int checkpoints = argc > 2 ? std::atoi(argv[2]) : 1;
   const auto net =
       models::make_denoiser(bench::demonstration_model(argc > 3 ? argv[3] : "configs/models/emoji.yaml"), 1);
-  const auto comm = dist::make_local_communicator();
+  const auto comm = comm::make_local_communicator();
   train::FlatParameters flat(*net, comm->size(), std::int64_t{160} << 20, torch::kCPU);
   train::ShardedOptimizer optimizer(flat, *comm, false, true);
   checkpoint::Writer writer(argv[1], *comm);

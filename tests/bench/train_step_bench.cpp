@@ -22,7 +22,7 @@ constexpr std::int64_t kTextRows = 24;
 
 double median_step_s(int steps, const models::DenoiserConfig& config) {
   const auto net = models::make_denoiser(config, 1);
-  const auto comm = dist::make_local_communicator();
+  const auto comm = comm::make_local_communicator();
   train::FlatParameters flat(*net, comm->size(), std::int64_t{64} << 20, torch::kCPU);
   train::ShardedOptimizer optimizer(flat, *comm, false, false);
   const diffusion::Objective objective({.sigma_data = 0.5});

@@ -19,7 +19,7 @@ class Damage : public testing::Test {
  protected:
   void SetUp() override {
     for (const std::int64_t step : {10, 20, 30}) {
-      on_ranks(2, [&](dist::Communicator& comm) { save(scratch_.path(), step, comm); });
+      on_ranks(2, [&](comm::Communicator& comm) { save(scratch_.path(), step, comm); });
     }
     newest_ = scratch_.path() / step_name(30);
   }
@@ -92,7 +92,7 @@ TEST_F(Damage, WalksBackAndSaysWhy) {
   fs::resize_file(newest_ / "shard_00000_of_00002.safetensors", 50);
   testing::internal::CaptureStderr();
   for (const int size : {1, 2}) {
-    on_ranks(size, [&](dist::Communicator& comm) {
+    on_ranks(size, [&](comm::Communicator& comm) {
       const auto reader = open_latest(scratch_.path(), comm);
       ASSERT_TRUE(reader);
       EXPECT_EQ(reader->step(), 20);
@@ -106,7 +106,7 @@ TEST_F(Damage, WalksBackAndSaysWhy) {
 TEST_F(Damage, NoneGoodIsAnErrorOnAllRanksAndNoneAtAllIsNot) {
   for (const std::int64_t step : {10, 20, 30}) fs::remove(scratch_.path() / step_name(step) / kManifestName);
   for (const std::string& error :
-       on_ranks(2, [&](dist::Communicator& comm) { open_latest(scratch_.path(), comm); })) {
+       on_ranks(2, [&](comm::Communicator& comm) { open_latest(scratch_.path(), comm); })) {
     EXPECT_THAT(error, HasSubstr("none of its 3 checkpoints verifies"));
   }
   EXPECT_FALSE(open_latest(scratch_.path() / "nowhere"));
@@ -115,12 +115,12 @@ TEST_F(Damage, NoneGoodIsAnErrorOnAllRanksAndNoneAtAllIsNot) {
 TEST_F(Damage, ADamagedOneOfTheSameStepIsReplacedAGoodOneKept) {
   const fs::path manifest = newest_ / kManifestName;
   const auto kept_since = fs::last_write_time(manifest);
-  on_ranks(2, [&](dist::Communicator& comm) { save(scratch_.path(), 30, comm); });
+  on_ranks(2, [&](comm::Communicator& comm) { save(scratch_.path(), 30, comm); });
   EXPECT_EQ(fs::last_write_time(manifest), kept_since);
   flip_bit(newest_ / "shard_00001_of_00002.safetensors",
            fs::file_size(newest_ / "shard_00001_of_00002.safetensors") - 2, 3);
   // Another world size, to see whose it is.
-  on_ranks(1, [&](dist::Communicator& comm) { save(scratch_.path(), 30, comm); });
+  on_ranks(1, [&](comm::Communicator& comm) { save(scratch_.path(), 30, comm); });
   EXPECT_THAT(names_in(newest_), ElementsAre("manifest.json", "shard_00000_of_00001.safetensors"));
   EXPECT_THAT(verify(newest_), IsEmpty());
   EXPECT_THAT(names_in(scratch_.path()), ElementsAre(step_name(10), step_name(20), step_name(30)));

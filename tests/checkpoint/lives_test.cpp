@@ -20,7 +20,7 @@ using testing::IsEmpty;
 
 /// A child that saves steps from the newest on, for ever, and keeps three.
 [[noreturn]] void save_for_ever(const fs::path& folder) {
-  const auto comm = dist::make_local_communicator();
+  const auto comm = comm::make_local_communicator();
   Writer writer(folder, *comm);
   const auto latest = open_latest(folder);
   for (std::int64_t step = (latest ? latest->step() : 0) + 1;; ++step) {
@@ -56,7 +56,7 @@ TEST(Lives, KilledAtRandomMomentsTheNewestIsAlwaysGood) {
     }
   }
   EXPECT_GE(reached, 10);
-  const auto comm = dist::make_local_communicator();
+  const auto comm = comm::make_local_communicator();
   const Writer next_life(scratch.path(), *comm);
   for (const std::string& name : names_in(scratch.path())) EXPECT_TRUE(step_of(name)) << name << " is stale";
 }
@@ -67,14 +67,14 @@ TEST(Lives, StaleHiddenFoldersGoAndOthersStay) {
        {".step_0000009.j1r0p1.tmp", ".stale.j1r0p1.tmp", ".notes", "step_0000009", "other.tmp"}) {
     fs::create_directories(scratch.path() / name / "inside");
   }
-  const auto comm = dist::make_local_communicator();
+  const auto comm = comm::make_local_communicator();
   const Writer writer(scratch.path(), *comm);
   EXPECT_THAT(names_in(scratch.path()), ElementsAre(".notes", "other.tmp", "step_0000009"));
 }
 
 TEST(Lives, AnOrphanCannotPublishWhatALaterLifeRemoved) {
   const Scratch scratch;
-  const auto comm = dist::make_local_communicator();
+  const auto comm = comm::make_local_communicator();
   Writer orphan(scratch.path(), *comm);
   orphan.start(5, parts_of(sample_tensors(5), 0, 1), sample_state(5));
   while (!orphan.durable_here()) ::usleep(1000);
@@ -93,7 +93,7 @@ TEST(Lives, TwoLivesMayWriteTheSameStepAtOnce) {
       fs::create_directories(scratch.path() / step_name(5));
       std::ofstream(scratch.path() / step_name(5) / "manifest.json") << "{}";
     }
-    const auto comm = dist::make_local_communicator();
+    const auto comm = comm::make_local_communicator();
     Writer first(scratch.path(), *comm), second(scratch.path(), *comm);
     std::vector<std::jthread> lives;
     for (Writer* writer : {&first, &second}) {
@@ -110,14 +110,14 @@ TEST(Lives, TwoLivesMayWriteTheSameStepAtOnce) {
 
 TEST(Lives, AFullDiskIsEverybodysErrorAndLeavesNothing) {
   const Scratch scratch;
-  on_ranks(2, [&](dist::Communicator& comm) { save(scratch.path(), 1, comm); });
+  on_ranks(2, [&](comm::Communicator& comm) { save(scratch.path(), 1, comm); });
   const pid_t child = ::fork();  // the limit cannot be taken back
   ASSERT_GE(child, 0);
   if (child == 0) {
     ::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{100'000, 100'000};
     ::setrlimit(RLIMIT_FSIZE, &limit);
-    const auto errors = on_ranks(2, [&](dist::Communicator& comm) {
+    const auto errors = on_ranks(2, [&](comm::Communicator& comm) {
       Writer writer(scratch.path(), comm);
       // Only rank 1's file is too large.
       std::vector<Part> parts = {{fmt::format("weights/{}", comm.rank()), {10}, 0, std::vector<float>(10)}};
@@ -142,7 +142,7 @@ TEST(Lives, AFullDiskIsEverybodysErrorAndLeavesNothing) {
 }
 
 TEST(Lives, AFolderThatCannotBeWrittenIsASystemError) {
-  const auto comm = dist::make_local_communicator();
+  const auto comm = comm::make_local_communicator();
   const Scratch scratch;
   std::ofstream(scratch.path() / "file") << "x";
   EXPECT_THROW(Writer(scratch.path() / "file" / "checkpoints", *comm), core::SystemError);
@@ -150,7 +150,7 @@ TEST(Lives, AFolderThatCannotBeWrittenIsASystemError) {
 
 TEST(Lives, RetentionKeepsTheNewestAndTheRoundOnes) {
   const Scratch scratch;
-  const auto comm = dist::make_local_communicator();
+  const auto comm = comm::make_local_communicator();
   for (std::int64_t step = 10; step <= 60; step += 10) save(scratch.path(), step, *comm, 2, 30);
   EXPECT_THAT(names_in(scratch.path()), ElementsAre(step_name(30), step_name(50), step_name(60)));
   save(scratch.path(), 70, *comm, 0, 0);
@@ -161,7 +161,7 @@ TEST(Lives, RetentionKeepsTheNewestAndTheRoundOnes) {
 
 TEST(Lives, RetentionCountsOnlyGoodOnesAndSparesWhatIsNewer) {
   const Scratch scratch;
-  const auto comm = dist::make_local_communicator();
+  const auto comm = comm::make_local_communicator();
   for (const std::int64_t step : {10, 20, 30, 90}) save(scratch.path(), step, *comm);
   const fs::path shard = scratch.path() / step_name(30) / "shard_00000_of_00001.safetensors";
   flip_bit(shard, fs::file_size(shard) - 1, 0);

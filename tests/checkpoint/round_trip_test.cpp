@@ -18,7 +18,7 @@ using testing::IsEmpty;
 
 TEST(RoundTrip, SavedOnTwoRanksReadOnOneAndThree) {
   const Scratch scratch;
-  ASSERT_THAT(on_ranks(2, [&](dist::Communicator& comm) { save(scratch.path(), 7, comm); }), Each(IsEmpty()));
+  ASSERT_THAT(on_ranks(2, [&](comm::Communicator& comm) { save(scratch.path(), 7, comm); }), Each(IsEmpty()));
   EXPECT_THAT(names_in(scratch.path()), ElementsAre("step_0000007"));
   EXPECT_THAT(
       names_in(scratch.path() / "step_0000007"),
@@ -26,7 +26,7 @@ TEST(RoundTrip, SavedOnTwoRanksReadOnOneAndThree) {
   const Tensors tensors = sample_tensors(7);
   for (const int size : {1, 3}) {
     EXPECT_THAT(on_ranks(size,
-                         [&](dist::Communicator& comm) {
+                         [&](comm::Communicator& comm) {
                            const auto reader = open_latest(scratch.path(), comm);
                            ASSERT_TRUE(reader);
                            EXPECT_EQ(reader->step(), 7);
@@ -44,7 +44,7 @@ TEST(RoundTrip, SavedOnTwoRanksReadOnOneAndThree) {
 
 TEST(RoundTrip, EveryRangeOfAResharedTensor) {
   const Scratch scratch;
-  on_ranks(4, [&](dist::Communicator& comm) { save(scratch.path(), 1, comm); });
+  on_ranks(4, [&](comm::Communicator& comm) { save(scratch.path(), 1, comm); });
   const Reader reader(scratch.path() / step_name(1));
   const std::vector<float> whole = sample_tensors(1).at("weights/blocks.0.b").second;
   for (std::size_t begin = 0; begin <= whole.size(); ++begin) {
@@ -63,7 +63,7 @@ TEST(RoundTrip, EveryRangeOfAResharedTensor) {
 TEST(RoundTrip, BytesDependOnContentsAlone) {
   const Scratch first, second;
   for (const Scratch* scratch : {&first, &second}) {
-    on_ranks(2, [&](dist::Communicator& comm) { save(scratch->path(), 3, comm); });
+    on_ranks(2, [&](comm::Communicator& comm) { save(scratch->path(), 3, comm); });
   }
   for (const std::string& name : names_in(first.path() / "step_0000003")) {
     EXPECT_EQ(core::read_text(first.path() / "step_0000003" / name),
@@ -73,7 +73,7 @@ TEST(RoundTrip, BytesDependOnContentsAlone) {
 
 TEST(RoundTrip, TheCallerMayGoOnWhileItIsWritten) {
   const Scratch scratch;
-  const auto comm = dist::make_local_communicator();
+  const auto comm = comm::make_local_communicator();
   Writer writer(scratch.path(), *comm);
   EXPECT_FALSE(writer.busy());
   std::vector<float> values(5'000'000);
@@ -100,7 +100,7 @@ TEST(RoundTrip, TheCallerMayGoOnWhileItIsWritten) {
 TEST(RoundTrip, ValuesMissingOrTwiceAreRefusedOnAllRanks) {
   const Scratch scratch;
   const auto attempt = [&](std::int64_t second_begin, std::vector<std::int64_t> second_shape) {
-    return on_ranks(2, [&](dist::Communicator& comm) {
+    return on_ranks(2, [&](comm::Communicator& comm) {
       Writer writer(scratch.path(), comm);
       Part part{"weights/w", {10}, 0, std::vector<float>(5)};
       if (comm.rank() == 1) part = {"weights/w", second_shape, second_begin, std::vector<float>(5)};

@@ -64,7 +64,7 @@ inline core::Json sample_state(std::int64_t step) {
   return {{"step", step}, {"stream", {{"epoch", 1}, {"position", 12345678901}}}, {"lr", 6.1e-4}};
 }
 
-inline void save(const fs::path& folder, std::int64_t step, dist::Communicator& comm,
+inline void save(const fs::path& folder, std::int64_t step, comm::Communicator& comm,
                  std::int64_t keep_last = 0, std::int64_t keep_every = 0) {
   Writer writer(folder, comm);
   writer.start(step, parts_of(sample_tensors(step), comm.rank(), comm.size()), sample_state(step));

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 
 namespace microdit::checkpoint {
 
@@ -22,9 +22,9 @@ struct Meeting {
   std::span<const std::byte> sent;
 };
 
-class ThreadRank final : public dist::Communicator {
+class ThreadRank final : public comm::Communicator {
  public:
-  using dist::Communicator::broadcast;
+  using comm::Communicator::broadcast;
   ThreadRank(Meeting& meeting, int rank) : meeting_(meeting), rank_(rank) {}
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(meeting_.texts.size()); }
@@ -44,10 +44,10 @@ class ThreadRank final : public dist::Communicator {
     barrier();
     return all;
   }
-  void all_gather(dist::FloatBuffer, dist::FloatBuffer) override { unused(); }
+  void all_gather(comm::FloatBuffer, comm::FloatBuffer) override { unused(); }
   void all_reduce_sum(std::span<double>) override { unused(); }
   void all_reduce_max(std::span<double>) override { unused(); }
-  void reduce_scatter_sum(dist::FloatBuffer, dist::FloatBuffer) override { unused(); }
+  void reduce_scatter_sum(comm::FloatBuffer, comm::FloatBuffer) override { unused(); }
   [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
 
  private:
@@ -57,7 +57,7 @@ class ThreadRank final : public dist::Communicator {
 };
 
 /// Runs `body` on `size` ranks; gives each rank's exception text ("" = none).
-inline std::vector<std::string> on_ranks(int size, const std::function<void(dist::Communicator&)>& body) {
+inline std::vector<std::string> on_ranks(int size, const std::function<void(comm::Communicator&)>& body) {
   Meeting meeting(size);
   std::vector<std::string> errors(static_cast<std::size_t>(size));
   std::vector<std::jthread> threads;

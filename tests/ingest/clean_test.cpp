@@ -62,7 +62,7 @@ class Clean : public InFolder {
   }
   CatalogueEntry entry_;
   core::StopFlag stop_;
-  std::unique_ptr<dist::Communicator> comm_ = dist::make_local_communicator();
+  std::unique_ptr<comm::Communicator> comm_ = comm::make_local_communicator();
 };
 
 TEST_F(Clean, ColumnsKeepBytesCaptionsAndOrder) {

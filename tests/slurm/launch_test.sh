@@ -1,7 +1,7 @@
 #!/bin/bash
 # How programs start under a real Slurm: 2 virtual nodes x 2 ranks, arrays, missing MPI plugin, exit codes through srun.
 source "$(dirname "$0")/cluster.sh"
-program=$programs/test_dist
+program=$programs/test_comm
 [ -x "$program" ] || { echo "skipped: $program is not built"; exit 77; }
 start_cluster
 matrix="-N2 --ntasks-per-node=2"
@@ -32,9 +32,9 @@ cat >job.sbatch <<'E2'
 MICRODIT_TEST_SIZE=1 "$PROGRAM" --gtest_filter='Cluster.Has*' || exit 1
 source slurm/env.sh
 export MICRODIT_TEST_SIZE=4
-launch test_dist --config unused -- --gtest_filter='Cluster.Has*'
+launch test_comm --config unused -- --gtest_filter='Cluster.Has*'
 E2
-ln -s "$program" build/bin/test_dist
+ln -s "$program" build/bin/test_comm
 job=$(PROGRAM=$program sbatch --parsable job.sbatch)
 cat >array.sbatch <<'E2'
 #!/bin/bash

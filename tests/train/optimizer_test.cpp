@@ -5,7 +5,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 #include "nn/kernels/adamw.h"
 #include "train/flat_parameters.h"
 #include "train/sharding.h"
@@ -27,7 +27,7 @@ TEST(OptimizerTest, equals_torch_adamw_with_clipping) {
   auto ours = make_net();
   torch::optim::AdamW adamw(reference->parameters(),
                             torch::optim::AdamWOptions(3e-2).betas({0.9, 0.99}).eps(1e-8).weight_decay(0.1));
-  auto comm = dist::make_local_communicator();
+  auto comm = comm::make_local_communicator();
   FlatParameters flat(*ours, 1, 1 << 10, torch::kCPU);
   ShardedOptimizer optimizer(flat, *comm, true, true);
   for (int step = 1; step <= 12; ++step) {
@@ -57,7 +57,7 @@ TEST(OptimizerTest, equals_torch_adamw_with_clipping) {
 
 TEST(OptimizerTest, ema_follows_the_weights_and_swaps_in_and_out) {
   auto net = make_net();
-  auto comm = dist::make_local_communicator();
+  auto comm = comm::make_local_communicator();
   FlatParameters flat(*net, 1, 1 << 20, torch::kCPU);
   ShardedOptimizer optimizer(flat, *comm, true, true);
   const torch::Tensor start = flat.weights().clone();

@@ -21,7 +21,7 @@ class RunFolderTest : public testing::Test {
   RunFolderTest() : folder_(fs::path(testing::TempDir()) / ("run_folder_" + core::generation())) {}
   ~RunFolderTest() override { fs::remove_all(folder_); }
   fs::path folder_;
-  std::unique_ptr<dist::Communicator> comm_ = dist::make_local_communicator();
+  std::unique_ptr<comm::Communicator> comm_ = comm::make_local_communicator();
 };
 
 TEST_F(RunFolderTest, refuses_changed_settings_and_takes_harmless_ones) {

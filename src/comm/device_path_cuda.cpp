@@ -1,15 +1,12 @@
-// Chooses how CUDA buffers travel, and the staged way: through pinned host memory, for ranks that share a
-// GPU.
-#include <unistd.h>
-
+// The GPUs of this process, and the staged way of CUDA buffers: through pinned host memory, for ranks that share
+// a GPU.
 #include <algorithm>
-#include <array>
-#include <set>
+#include <cstdlib>
 
 #include "core/log.h"
-#include "dist/nccl_path.h"
+#include "comm/nccl_path.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 constexpr std::int64_t kStagedFloats = std::int64_t{8} << 20;  // 32 MiB pinned, over all pieces
@@ -93,37 +90,36 @@ class StagedPath final : public DevicePath {
   PinnedFloats piece_;
 };
 
-// "host/pci" of the current GPU, or "" without one.
-std::string own_gpu(int num_visible_gpus) {
-  if (num_visible_gpus <= 0) return {};
-  int device = 0;
-  must_cuda(cudaGetDevice(&device), "cudaGetDevice");
-  std::array<char, 32> pci{};
-  must_cuda(cudaDeviceGetPCIBusId(pci.data(), static_cast<int>(pci.size()), device), "cudaDeviceGetPCIBusId");
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  return fmt::format("{}/{}", host.data(), pci.data());
-}
-
 }  // namespace
 
 std::unique_ptr<DevicePath> make_staged_path(Communicator& comm) {
   return std::make_unique<StagedPath>(comm);
 }
 
-std::unique_ptr<DevicePath> make_device_path(Communicator& comm, int num_visible_gpus, Watchdog& watchdog) {
-  const std::vector<std::string> gpus = comm.all_gather(own_gpu(num_visible_gpus));
-  const auto blind = std::count(gpus.begin(), gpus.end(), "");
-  if (blind == static_cast<std::ptrdiff_t>(gpus.size())) return nullptr;
-  if (blind > 0)
-    core::user_error("{} of {} ranks see no GPU: ask for GPUs on every node (slurm/README.md)", blind,
-                     gpus.size());
-  const std::set<std::string> distinct(gpus.begin(), gpus.end());
-  if (distinct.size() == gpus.size()) return make_nccl_path(comm, watchdog);
-  core::log_warn(
-      "{} ranks share {} GPUs: sums travel through host memory, which is slow; start one rank per GPU",
-      gpus.size(), distinct.size());
-  return make_staged_path(comm);
+std::unique_ptr<DevicePath> make_device_path(Communicator& comm, bool own_gpus, Watchdog& watchdog) {
+  return own_gpus ? make_nccl_path(comm, watchdog) : make_staged_path(comm);
+}
+
+VisibleGpus visible_gpus() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaSuccess && count > 0) return {count, {}};
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (error == cudaErrorInsufficientDriver)
+    return {0, "the NVIDIA driver here is older than this build's CUDA, or there is none"};
+  if (visible != nullptr && error == cudaErrorNoDevice)
+    return {0, fmt::format("CUDA_VISIBLE_DEVICES=\"{}\" leaves no GPU: ask Slurm for GPUs (--gpus-per-node)", visible)};
+  return {0, fmt::format("CUDA sees none ({}): ask Slurm for GPUs (--gpus-per-node)",
+                         cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error))};
+}
+
+std::string take_gpu(int index) {
+  must_cuda(cudaSetDevice(index), "cudaSetDevice");
+  cudaDeviceProp about{};
+  must_cuda(cudaGetDeviceProperties(&about, index), "cudaGetDeviceProperties");
+  std::string uuid;
+  for (const char byte : about.uuid.bytes) uuid += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return uuid;
 }
 
 void copy_on_device(const FloatBuffer& in, const FloatBuffer& out) {
@@ -132,4 +128,4 @@ void copy_on_device(const FloatBuffer& in, const FloatBuffer& out) {
             "cudaMemcpyAsync");
 }
 
-}  // namespace microdit::dist
+}  // namespace microdit::comm

@@ -8,9 +8,9 @@
 #include <optional>
 
 #include "core/error.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 // Sets the variables that matter to `wanted`, everything else of theirs to unset, and restores all at the
@@ -155,9 +155,9 @@ TEST(ShareOf, TaskSpellsIndexAndCount) {
 }
 
 TEST(ShareOf, ArraysStartAnywhereAndStep) {
-  const Environment environment({{"SLURM_ARRAY_TASK_ID", "7"},
-                                 {"SLURM_ARRAY_TASK_MIN", "3"},
-                                 {"SLURM_ARRAY_TASK_MAX", "9"},
+  const Environment environment({{"SLURM_ARRAY_TASK_ID", "5"},
+                                 {"SLURM_ARRAY_TASK_MIN", "1"},
+                                 {"SLURM_ARRAY_TASK_MAX", "7"},
                                  {"SLURM_ARRAY_TASK_STEP", "2"},
                                  {"SLURM_ARRAY_TASK_COUNT", "4"}});
   EXPECT_EQ(alone("").slot, 2);
@@ -183,4 +183,4 @@ TEST(ShareOf, AnArrayWithHolesIsRefused) {
 }
 
 }  // namespace
-}  // namespace microdit::dist
+}  // namespace microdit::comm

@@ -1,7 +1,7 @@
 #!/bin/bash
-# test_dist under mpirun with 1 to 4 ranks, and the ways a job of several ranks ends.
+# test_comm under mpirun with 1 to 4 ranks, and the ways a job of several ranks ends.
 set -u
-program=$MICRODIT_BIN/test_dist
+program=$MICRODIT_BIN/test_comm
 [ -x "$program" ] || { echo "skipped: $program is not built"; exit 77; }
 command -v mpirun >/dev/null || { echo "skipped: no mpirun"; exit 77; }
 export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl=self,vader OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

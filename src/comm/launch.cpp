@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "core/error.h"
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 std::optional<std::int64_t> parse_integer(std::string_view text) {
@@ -37,8 +37,8 @@ int variable_or(const char* name, int fallback) {
   return static_cast<int>(integer_variable(name).value_or(fallback));
 }
 
-// The tasks of an array as 0-based index and count. `--array=2` of a former 0-7 is not recognisable: then
-// task= is needed.
+// The tasks of an array as 0-based index and count. A lone task, or one of an array that begins above 1, is probably a
+// part submitted again, whose whole nobody tells: taking all shares would do the others' work, so task= is needed.
 Share array_share() {
   const auto id = integer_variable("SLURM_ARRAY_TASK_ID");
   if (!id) return {};
@@ -46,6 +46,13 @@ Share array_share() {
   const std::int64_t last = integer_variable("SLURM_ARRAY_TASK_MAX").value_or(*id);
   const std::int64_t step = integer_variable("SLURM_ARRAY_TASK_STEP").value_or(1);
   const std::int64_t count = integer_variable("SLURM_ARRAY_TASK_COUNT").value_or(1);
+  if (count == 1 || first > 1) {
+    core::user_error(
+        "job array of {}: whose share this is cannot be told from it. To do some tasks of an array of N again: "
+        "MICRODIT_TASKS=N sbatch --array={} ..., or pass task={}/N (all in one task: task=0/1)",
+        count == 1 ? fmt::format("the single task {}", *id) : fmt::format("tasks {} to {}", first, last),
+        count == 1 ? std::to_string(*id) : fmt::format("{}-{}", first, last), *id);
+  }
   const bool regular = step > 0 && *id >= first && *id <= last && (*id - first) % step == 0 &&
                        (last - first) / step + 1 == count;
   if (!regular) {
@@ -108,4 +115,4 @@ Share share_of(const Communicator& comm, const std::string& task) {
   return {tasks.slot * comm.size() + comm.rank(), tasks.slots * comm.size()};
 }
 
-}  // namespace microdit::dist
+}  // namespace microdit::comm

@@ -1,5 +1,5 @@
 // The watchdog's thread: looks at the collective in progress a few times per deadline.
-#include "dist/watchdog.h"
+#include "comm/watchdog.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #include "core/error.h"
 #include "core/log.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 constexpr unsigned kEndJobGrace_s = 10;
@@ -27,7 +27,7 @@ extern "C" void exit_with_fault(int) {
 
 Watchdog::Watchdog(double deadline_s, int rank, std::function<void(int)> end_job)
     : deadline_s_(deadline_s), rank_(rank), end_job_(std::move(end_job)) {
-  if (deadline_s_ > 0) thread_ = std::thread([this] { loop(); });
+  thread_ = std::thread([this] { loop(); });
 }
 
 Watchdog::~Watchdog() {
@@ -39,6 +39,14 @@ Watchdog::~Watchdog() {
   if (thread_.joinable()) thread_.join();
 }
 
+void Watchdog::set_deadline(double seconds) {
+  {
+    const std::lock_guard lock(mutex_);
+    deadline_s_ = seconds;
+  }
+  wake_.notify_all();  // the thread may sleep for a longer one's tick
+}
+
 void Watchdog::set_probe(Probe probe) {
   const std::lock_guard lock(mutex_);
   probe_ = std::move(probe);
@@ -46,6 +54,9 @@ void Watchdog::set_probe(Probe probe) {
 
 Watchdog::Watch::Watch(Watchdog& watchdog, const char* what, std::int64_t bytes) : watchdog_(watchdog) {
   const std::lock_guard lock(watchdog_.mutex_);
+  outer_what_ = watchdog_.what_;
+  outer_bytes_ = watchdog_.bytes_;
+  outer_started_ = watchdog_.started_;
   watchdog_.what_ = what;
   watchdog_.bytes_ = bytes;
   watchdog_.started_ = std::chrono::steady_clock::now();
@@ -53,25 +64,33 @@ Watchdog::Watch::Watch(Watchdog& watchdog, const char* what, std::int64_t bytes)
 
 Watchdog::Watch::~Watch() {
   const std::lock_guard lock(watchdog_.mutex_);
-  watchdog_.what_ = nullptr;
+  watchdog_.what_ = outer_what_;
+  watchdog_.bytes_ = outer_bytes_;
+  watchdog_.started_ = outer_started_;
   ++watchdog_.num_done_;
 }
 
 // Under the lock. "" = all is well.
 std::string Watchdog::fault() {
+  if (!active()) return {};
   if (what_ != nullptr && seconds_since(started_) > deadline_s_) {
     return fmt::format(
         "rank {}: {} of {} bytes (collective {}) has lasted longer than {} s: a peer, its node or the "
         "network is gone",
-        rank_, what_, bytes_, num_done_, deadline_s_);
+        rank_, what_, bytes_, num_done_, deadline_s_.load());
   }
   return probe_ ? probe_(deadline_s_) : std::string();
 }
 
+std::chrono::duration<double> Watchdog::tick() const {
+  return std::chrono::duration<double>(active() ? std::clamp(deadline_s_ / 10, 0.01, 5.0) : 5.0);
+}
+
 void Watchdog::loop() {
-  const auto tick = std::chrono::duration<double>(std::clamp(deadline_s_ / 10, 0.01, 5.0));
   std::unique_lock lock(mutex_);
-  while (!wake_.wait_for(lock, tick, [this] { return stopping_; })) {
+  while (!stopping_) {
+    wake_.wait_for(lock, tick());  // also woken by a new deadline
+    if (stopping_) return;
     if (const std::string reason = fault(); !reason.empty()) end(reason);
   }
 }
@@ -87,4 +106,4 @@ void Watchdog::end(const std::string& reason) {
   _exit(core::kHardwareFault);
 }
 
-}  // namespace microdit::dist
+}  // namespace microdit::comm

@@ -8,17 +8,17 @@
 #include <exception>
 #include <mutex>
 
-#include "dist/nccl_path.h"
-#include "dist/rank_order_sum.h"
+#include "comm/nccl_path.h"
+#include "comm/rank_order_sum.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 constexpr std::int64_t kScratchFloats = std::int64_t{64} << 20;  // 256 MiB of received pieces, over all peers
 
 void must_nccl(ncclResult_t code, const char* call) {
   if (code != ncclSuccess)
-    core::system_error("{} failed: {} ({})", call, ncclGetErrorString(code), ncclGetLastError(nullptr));
+    core::fault_error("{} failed: {} ({})", call, ncclGetErrorString(code), ncclGetLastError(nullptr));
 }
 
 // Work enqueued on a stream and not yet seen to be complete: what the watchdog looks at.
@@ -87,6 +87,7 @@ class NcclPath final : public DevicePath {
     }
     must_cuda(cudaEventCreateWithFlags(&scratch_free_, cudaEventDisableTiming), "cudaEventCreate");
     watchdog_.set_probe([this](double deadline_s) { return fault(deadline_s); });
+    warm_up();
   }
 
   ~NcclPath() override {
@@ -104,9 +105,10 @@ class NcclPath final : public DevicePath {
   }
 
   void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) override {
+    // Enqueueing may block as well: connections are set up at their first use.
+    const Watchdog::Watch watch(watchdog_, "reduce_scatter_sum (enqueue)", in.count * 4);
     const auto stream = static_cast<cudaStream_t>(in.stream);
-    const std::int64_t chunk = std::max<std::int64_t>(kScratchFloats / size_, 1 << 20);
-    reserve(std::min(chunk, out.count) * size_);
+    const std::int64_t chunk = chunk_floats();
     // The scratch is one for all streams.
     must_cuda(cudaStreamWaitEvent(stream, scratch_free_, 0), "cudaStreamWaitEvent");
     for (std::int64_t begin = 0; begin < out.count; begin += chunk) {
@@ -131,6 +133,7 @@ class NcclPath final : public DevicePath {
   }
 
   void all_gather(FloatBuffer in, FloatBuffer out) override {
+    const Watchdog::Watch watch(watchdog_, "all_gather (enqueue)", out.count * 4);
     const auto stream = static_cast<cudaStream_t>(in.stream);
     must_nccl(ncclAllGather(in.data, out.data, static_cast<std::size_t>(in.count), ncclFloat, nccl_, stream),
               "ncclAllGather");
@@ -149,15 +152,25 @@ class NcclPath final : public DevicePath {
     return late.empty() ? late : fmt::format("rank {}: {}", rank_, late);
   }
 
-  void reserve(std::int64_t count) {
-    if (count <= scratch_count_) return;
-    must_cuda(cudaEventSynchronize(scratch_free_), "cudaEventSynchronize");
-    must_cuda(cudaFree(scratch_), "cudaFree");
-    scratch_ = nullptr;
-    must_cuda(
-        cudaMalloc(reinterpret_cast<void**>(&scratch_), static_cast<std::size_t>(count) * sizeof(float)),
-        "cudaMalloc of received pieces");
-    scratch_count_ = count;
+  std::int64_t chunk_floats() const { return std::max<std::int64_t>(kScratchFloats / size_, 1 << 20); }
+
+  // Scratch, connections and NCCL's own buffers are made now: later the model's memory leaves no room for them.
+  void warm_up() {
+    const std::int64_t count = chunk_floats() * size_;
+    must_cuda(cudaMalloc(reinterpret_cast<void**>(&scratch_), static_cast<std::size_t>(count) * sizeof(float)),
+              "cudaMalloc of received pieces");
+    float* probe = nullptr;  // one value per rank, and one
+    const auto values = static_cast<std::size_t>(size_ + 1);
+    must_cuda(cudaMalloc(reinterpret_cast<void**>(&probe), values * sizeof(float)), "cudaMalloc");
+    must_cuda(cudaMemset(probe, 0, values * sizeof(float)), "cudaMemset");
+    const FloatBuffer whole{probe, size_, true, nullptr}, piece{probe + size_, 1, true, nullptr};
+    reduce_scatter_sum(whole, piece);
+    all_gather(piece, whole);
+    {
+      const Watchdog::Watch watch(watchdog_, "NCCL's first collectives", 0);
+      must_cuda(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
+    }
+    must_cuda(cudaFree(probe), "cudaFree");
   }
 
   const int rank_;
@@ -167,7 +180,6 @@ class NcclPath final : public DevicePath {
   ncclComm_t nccl_ = nullptr;
   InFlight in_flight_;
   float* scratch_ = nullptr;
-  std::int64_t scratch_count_ = 0;
   cudaEvent_t scratch_free_ = nullptr;
 };
 
@@ -177,4 +189,4 @@ std::unique_ptr<DevicePath> make_nccl_path(Communicator& comm, Watchdog& watchdo
   return std::make_unique<NcclPath>(comm, watchdog);
 }
 
-}  // namespace microdit::dist
+}  // namespace microdit::comm

@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "dist/communicator.h"
+#include "comm/device.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 TEST(Local, CollectivesAreTheIdentity) {
@@ -43,11 +43,19 @@ TEST(LocalDeathTest, AbortEndsTheProcessWithItsCode) {
   EXPECT_EXIT(make_local_communicator()->abort(76), testing::ExitedWithCode(76), "");
 }
 
-TEST(Local, EnableCudaIsHarmlessForOneProcess) {
+TEST(Local, TheCpuIsChosenWithoutAsking) {
   const auto comm = make_local_communicator();
-  enable_cuda(*comm, 1);
-  EXPECT_EQ(comm->size(), 1);
+  EXPECT_EQ(choose_device(*comm, "cpu").name(), "cpu");
+}
+
+TEST(Local, RootsWorkGivesItsTextAndKeepsItsErrorsType) {
+  const auto comm = make_local_communicator();
+  EXPECT_EQ(comm->on_root([] { return std::string("text"); }), "text");
+  EXPECT_THROW(comm->on_root([] { core::user_error("theirs"); }), core::UserError);
+  EXPECT_THROW(comm->on_root([] { core::fault_error("the disk's"); }), core::FaultError);
+  EXPECT_TRUE(comm->any(true));
+  EXPECT_FALSE(comm->any(false));
 }
 
 }  // namespace
-}  // namespace microdit::dist
+}  // namespace microdit::comm

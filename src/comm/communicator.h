@@ -4,12 +4,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
-namespace microdit::dist {
+namespace microdit::comm {
 
 /// A buffer of fp32 values and where it lies. CUDA buffers are used on `stream` (a cudaStream_t).
 struct FloatBuffer {
@@ -45,7 +47,50 @@ class Communicator {
   /// Ends all ranks with this exit code.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 
+  /// From now on a collective that lasts longer ends all ranks with exit code 76; 0 = never. One process has no
+  /// peer to wait for. See WiderDeadline.
+  virtual void set_deadline(double seconds) = 0;
+  virtual double deadline_s() const = 0;
+
+  /// CUDA buffers may come from now on: over NCCL when every rank has a GPU of its own, else staged through host
+  /// memory. Collective; choose_device() calls it, nobody else.
+  virtual void use_cuda(bool own_gpus) = 0;
+
   void broadcast(std::string& text, int root);
+  /// True on every rank when it is true on one. Collective.
+  bool any(bool here);
+  /// Rank 0 does `work`, which returns nothing or a string. All ranks get the string, or the error with its type
+  /// (core::error_to_text). Collective.
+  template <class Work>
+  auto on_root(const Work& work) {
+    using Result = std::invoke_result_t<Work>;
+    if constexpr (std::is_void_v<Result>) {
+      run_on_root([&] { return work(), std::string(); });
+    } else {
+      static_assert(std::is_same_v<Result, std::string>, "work returns nothing or a string");
+      return run_on_root(work);
+    }
+  }
+
+ private:
+  std::string run_on_root(const std::function<std::string()>& work);
+};
+
+/// What a job without a setting of its own waits for its peers (design section 6).
+inline constexpr double kDeadline_s = 600;
+
+/// While it lives, the ranks may wait for one another for at least `seconds`: one of them verifies a checkpoint,
+/// paints, or takes a longer share. Made by all ranks alike. No effect where there is no deadline.
+class WiderDeadline {
+ public:
+  WiderDeadline(Communicator& comm, double seconds);
+  ~WiderDeadline() { comm_.set_deadline(before_); }
+  WiderDeadline(const WiderDeadline&) = delete;
+  WiderDeadline& operator=(const WiderDeadline&) = delete;
+
+ private:
+  Communicator& comm_;
+  double before_;
 };
 
 /// How this process was started: rank and size from the launcher's environment, so that a mismatch with MPI
@@ -64,15 +109,10 @@ Launch detect_launch();
 /// The communicator of this process: MPI's world when a launcher started it, else a single process.
 /// UserError when MPI's size disagrees with the launcher's (a launch without the right MPI plugin).
 /// Destroying it finalizes MPI, unless an exception is unwinding: then the caller should have called abort().
-/// `watchdog_s` > 0: a collective that takes longer ends the job with exit code 76.
-std::unique_ptr<Communicator> make_communicator(double watchdog_s = 0);
+std::unique_ptr<Communicator> make_communicator(double deadline_s = kDeadline_s);
 
 /// One process, without MPI (tests, tools).
 std::unique_ptr<Communicator> make_local_communicator();
-
-/// Uses NCCL for CUDA buffers where every rank has a GPU of its own; host-staged otherwise. Collective.
-/// Call once after the CUDA device is chosen; does nothing in a build without CUDA.
-void enable_cuda(Communicator& comm, int num_visible_gpus);
 
 /// Which share of a stage's work items is this process's (design section 7): slot = task * ranks + rank.
 struct Share {
@@ -83,4 +123,4 @@ struct Share {
 /// `task` "i/n" (0-based i) wins over SLURM_ARRAY_TASK_ID / _MIN / _MAX / _COUNT. UserError when malformed.
 Share share_of(const Communicator& comm, const std::string& task);
 
-}  // namespace microdit::dist
+}  // namespace microdit::comm

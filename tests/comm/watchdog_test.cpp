@@ -1,5 +1,5 @@
 // The watchdog ends a process that stays in a collective, and only then.
-#include "dist/watchdog.h"
+#include "comm/watchdog.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 using std::chrono::milliseconds;
@@ -57,4 +57,4 @@ TEST(Watchdog, WithoutADeadlineThereIsNone) {
 }
 
 }  // namespace
-}  // namespace microdit::dist
+}  // namespace microdit::comm

@@ -1,10 +1,10 @@
 // The rank-order sum on the CPU: one pass over the pieces, a tile at a time.
-#include "dist/rank_order_sum.h"
+#include "comm/rank_order_sum.h"
 
 #include <algorithm>
 #include <array>
 
-namespace microdit::dist {
+namespace microdit::comm {
 
 void sum_in_rank_order(std::span<const float* const> pieces, std::int64_t count, float* out) {
   constexpr std::int64_t kTile = 1024;
@@ -20,4 +20,4 @@ void sum_in_rank_order(std::span<const float* const> pieces, std::int64_t count,
   }
 }
 
-}  // namespace microdit::dist
+}  // namespace microdit::comm

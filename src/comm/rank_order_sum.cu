@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "dist/rank_order_sum.h"
+#include "comm/rank_order_sum.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 __global__ void sum_pieces(DevicePieces in, std::int64_t count, float* out) {
@@ -30,4 +30,4 @@ int sum_in_rank_order_cuda(const DevicePieces& in, std::int64_t count, float* ou
   return static_cast<int>(cudaGetLastError());
 }
 
-}  // namespace microdit::dist
+}  // namespace microdit::comm

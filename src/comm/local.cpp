@@ -3,10 +3,10 @@
 #include <cstdlib>
 
 #include "core/error.h"
-#include "dist/communicator.h"
-#include "dist/device_path.h"
+#include "comm/communicator.h"
+#include "comm/device_path.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 void copy_piece(const FloatBuffer& in, const FloatBuffer& out) {
@@ -35,6 +35,9 @@ class LocalCommunicator final : public Communicator {
   }
   std::vector<std::string> all_gather(const std::string& text) override { return {text}; }
   [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
+  void set_deadline(double) override {}
+  double deadline_s() const override { return 0; }
+  void use_cuda(bool) override {}
 };
 
 }  // namespace
@@ -43,11 +46,4 @@ std::unique_ptr<Communicator> make_local_communicator() {
   return std::make_unique<LocalCommunicator>();
 }
 
-void Communicator::broadcast(std::string& text, int root) {
-  std::uint64_t length = text.size();
-  broadcast(std::as_writable_bytes(std::span(&length, 1)), root);
-  text.resize(length);
-  broadcast(std::as_writable_bytes(std::span(text)), root);
-}
-
-}  // namespace microdit::dist
+}  // namespace microdit::comm

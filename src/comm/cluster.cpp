@@ -12,12 +12,12 @@
 #include <numeric>
 
 #include "core/error.h"
-#include "dist/communicator.h"
-#include "dist/device_path.h"
-#include "dist/rank_order_sum.h"
-#include "dist/watchdog.h"
+#include "comm/communicator.h"
+#include "comm/device_path.h"
+#include "comm/rank_order_sum.h"
+#include "comm/watchdog.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 // MPI counts are ints, and one message above 2 GiB is where libraries break.
@@ -30,16 +30,16 @@ void must(int code, const char* call) {
   char text[MPI_MAX_ERROR_STRING] = "";
   int length = 0;
   MPI_Error_string(code, text, &length);
-  core::system_error("{} failed: {}", call, std::string_view(text, static_cast<std::size_t>(length)));
+  core::fault_error("{} failed: {}", call, std::string_view(text, static_cast<std::size_t>(length)));
 }
 
 class ClusterCommunicator final : public Communicator {
  public:
-  ClusterCommunicator(const Launch& launch, double watchdog_s)
+  ClusterCommunicator(const Launch& launch, double deadline_s)
       : rank_(world_rank()),
         size_(world_size()),
         local_rank_(launch.local_rank >= 0 ? launch.local_rank : rank_on_shared_memory()),
-        watchdog_(watchdog_s, rank_, [](int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }) {}
+        watchdog_(deadline_s, rank_, [](int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }) {}
 
   ~ClusterCommunicator() override {
     device_.reset();
@@ -149,7 +149,9 @@ class ClusterCommunicator final : public Communicator {
     std::_Exit(exit_code);
   }
 
-  void enable_device(int num_visible_gpus) { device_ = make_device_path(*this, num_visible_gpus, watchdog_); }
+  void set_deadline(double seconds) override { watchdog_.set_deadline(seconds); }
+  double deadline_s() const override { return watchdog_.deadline_s(); }
+  void use_cuda(bool own_gpus) override { device_ = make_device_path(*this, own_gpus, watchdog_); }
 
  private:
   static int world_rank() {
@@ -182,7 +184,7 @@ class ClusterCommunicator final : public Communicator {
   }
 
   DevicePath& device() {
-    core::check(device_ != nullptr, "a CUDA buffer, but enable_cuda was not called or found no GPU");
+    core::check(device_ != nullptr, "a CUDA buffer, but choose_device() was not asked for CUDA");
     return *device_;
   }
 
@@ -252,16 +254,12 @@ void start_mpi(const Launch& launch) {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_communicator(double watchdog_s) {
+std::unique_ptr<Communicator> make_communicator(double deadline_s) {
   const Launch launch = detect_launch();
   // One task needs no MPI, and a site's default plugin may not offer it.
   if (launch.num_tasks == 1) return make_local_communicator();
   start_mpi(launch);
-  return std::make_unique<ClusterCommunicator>(launch, watchdog_s);
+  return std::make_unique<ClusterCommunicator>(launch, deadline_s);
 }
 
-void enable_cuda(Communicator& comm, int num_visible_gpus) {
-  if (auto* cluster = dynamic_cast<ClusterCommunicator*>(&comm)) cluster->enable_device(num_visible_gpus);
-}
-
-}  // namespace microdit::dist
+}  // namespace microdit::comm

@@ -1,6 +1,7 @@
 // Ends the job with exit code 76 when a collective lasts longer than its deadline.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -8,9 +9,9 @@
 #include <string>
 #include <thread>
 
-namespace microdit::dist {
+namespace microdit::comm {
 
-/// One thread per rank. `deadline_s` <= 0: no thread, no deadline.
+/// One thread per rank. `deadline_s` <= 0: no deadline until set_deadline() gives one.
 class Watchdog {
  public:
   /// What is wrong with work in flight elsewhere (a GPU's stream), or "" when nothing is. Called on the
@@ -24,11 +25,14 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
+  void set_deadline(double seconds);
+  double deadline_s() const { return deadline_s_; }
   bool active() const { return deadline_s_ > 0; }
   /// Null removes the probe; returns after a running call of it ended.
   void set_probe(Probe probe);
 
-  /// A collective in progress: watched from construction to destruction. `what` must outlive it.
+  /// A collective in progress: watched from construction to destruction. `what` must outlive it. Nested: the
+  /// inner one counts while it lives.
   class Watch {
    public:
     Watch(Watchdog& watchdog, const char* what, std::int64_t bytes);
@@ -38,14 +42,18 @@ class Watchdog {
 
    private:
     Watchdog& watchdog_;
+    const char* outer_what_;
+    std::int64_t outer_bytes_;
+    std::chrono::steady_clock::time_point outer_started_;
   };
 
  private:
   void loop();
+  std::chrono::duration<double> tick() const;
   std::string fault();
   [[noreturn]] void end(const std::string& reason);
 
-  const double deadline_s_;
+  std::atomic<double> deadline_s_;
   const int rank_;
   const std::function<void(int)> end_job_;
   std::mutex mutex_;
@@ -59,4 +67,4 @@ class Watchdog {
   std::thread thread_;
 };
 
-}  // namespace microdit::dist
+}  // namespace microdit::comm

@@ -12,9 +12,9 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "dist/world.h"
+#include "comm/world.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 namespace {
 
 std::unique_ptr<Communicator> the_world;
@@ -31,7 +31,7 @@ class World final : public testing::Environment {
     const char* watchdog_s = variable("MICRODIT_TEST_WATCHDOG_S");
     try {
       the_world = make_communicator(watchdog_s != nullptr ? std::atof(watchdog_s) : 120);
-      core::start_log(the_world->rank(), the_world->size());
+      core::start_log(the_world->rank());
     } catch (const core::UserError& error) {
       core::log_error("{}", error.what());
       std::_Exit(core::kUserMistake);
@@ -262,4 +262,4 @@ Communicator& world() {
   return *the_world;
 }
 
-}  // namespace microdit::dist
+}  // namespace microdit::comm

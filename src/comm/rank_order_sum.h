@@ -1,10 +1,10 @@
-// The sum whose order is promised: ((p0 + p1) + p2) + ... in fp32. Private to dist.
+// The sum whose order is promised: ((p0 + p1) + p2) + ... in fp32. Private to comm.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
-namespace microdit::dist {
+namespace microdit::comm {
 
 /// out[i] = sum over r, in rank order, of pieces[r][i]. `out` may be one of the pieces.
 void sum_in_rank_order(std::span<const float* const> pieces, std::int64_t count, float* out);
@@ -21,4 +21,4 @@ struct DevicePieces {
 /// Enqueued on `stream` (a cudaStream_t). Returns the CUDA error code of the launch, 0 = fine.
 int sum_in_rank_order_cuda(const DevicePieces& in, std::int64_t count, float* out, void* stream);
 
-}  // namespace microdit::dist
+}  // namespace microdit::comm

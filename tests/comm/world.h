@@ -1,8 +1,8 @@
 // The communicator under test: one for the process, of whatever size this binary was launched with.
 #pragma once
 
-#include "dist/communicator.h"
+#include "comm/communicator.h"
 
-namespace microdit::dist {
+namespace microdit::comm {
 Communicator& world();
-}  // namespace microdit::dist
+}  // namespace microdit::comm

@@ -1,0 +1,44 @@
+// What every communicator does alike, in terms of its few collectives.
+#include "comm/communicator.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace microdit::comm {
+
+void Communicator::broadcast(std::string& text, int root) {
+  std::uint64_t length = text.size();
+  broadcast(std::as_writable_bytes(std::span(&length, 1)), root);
+  text.resize(length);
+  broadcast(std::as_writable_bytes(std::span(text)), root);
+}
+
+bool Communicator::any(bool here) {
+  double flag[] = {here ? 1.0 : 0.0};
+  all_reduce_max(flag);
+  return flag[0] > 0;
+}
+
+std::string Communicator::run_on_root(const std::function<std::string()>& work) {
+  std::exception_ptr own;  // rank 0 keeps the exception itself
+  std::string answer;      // "+text" or "-error"
+  if (rank() == 0) {
+    try {
+      answer = "+" + work();
+    } catch (const std::exception& error) {
+      own = std::current_exception();
+      answer = "-" + core::error_to_text(error);
+    }
+  }
+  broadcast(answer, 0);
+  if (own) std::rethrow_exception(own);
+  if (answer.front() == '-') core::throw_from_text(answer.substr(1));
+  return answer.substr(1);
+}
+
+WiderDeadline::WiderDeadline(Communicator& comm, double seconds) : comm_(comm), before_(comm.deadline_s()) {
+  if (before_ > 0) comm_.set_deadline(std::max(before_, seconds));
+}
+
+}  // namespace microdit::comm

@@ -1,0 +1,52 @@
+// The choice of the device, agreed between the ranks.
+#include "comm/device.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "comm/device_path.h"
+#include "core/error.h"
+#include "core/log.h"
+
+namespace microdit::comm {
+namespace {
+
+std::string host_name() {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  return host.data();
+}
+
+}  // namespace
+
+std::string Device::name() const {
+  return cuda ? fmt::format("cuda:{}", index) : "cpu";
+}
+
+Device choose_device(Communicator& comm, const std::string& setting) {
+  if (setting == "cpu") return {};
+  core::check(setting == "cuda", "device {}", setting);
+  const VisibleGpus gpus = visible_gpus();
+  const std::vector<std::string> reasons = comm.all_gather(
+      gpus.count > 0 ? std::string() : fmt::format("on {}: {}", host_name(), gpus.why_none));
+  const auto blind = std::ranges::find_if(reasons, [](const std::string& reason) { return !reason.empty(); });
+  if (blind != reasons.end()) {
+    core::user_error("device=cuda: rank {} has no usable GPU ({}). `doctor env` says more; device=cpu works without",
+                     blind - reasons.begin(), *blind);
+  }
+  const Device device{true, comm.local_rank() % gpus.count};
+  const std::vector<std::string> own = comm.all_gather(take_gpu(device.index));
+  const std::set<std::string> distinct(own.begin(), own.end());
+  if (distinct.size() < own.size()) {
+    core::log_warn(
+        "{} ranks share {} GPUs: sums travel through host memory, which is slow; start one rank per GPU",
+        own.size(), distinct.size());
+  }
+  comm.use_cuda(distinct.size() == own.size());
+  return device;
+}
+
+}  // namespace microdit::comm

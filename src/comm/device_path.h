@@ -1,0 +1,37 @@
+// The seam between comm and CUDA: GPUs, and what the communicator does with buffers that lie on them. Private
+// to comm.
+#pragma once
+
+#include <memory>
+
+#include "comm/communicator.h"
+#include "comm/watchdog.h"
+
+namespace microdit::comm {
+
+/// Collectives on CUDA buffers; same contracts as the Communicator's.
+class DevicePath {
+ public:
+  virtual ~DevicePath() = default;
+  virtual void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) = 0;
+  virtual void all_gather(FloatBuffer in, FloatBuffer out) = 0;
+};
+
+/// Collective over `comm`, on the current CUDA device. NCCL when every rank has a GPU of its own, else staged
+/// through `comm`'s host collectives.
+std::unique_ptr<DevicePath> make_device_path(Communicator& comm, bool own_gpus, Watchdog& watchdog);
+
+/// The GPUs that this process sees, for choose_device().
+struct VisibleGpus {
+  int count = 0;
+  std::string why_none{};  ///< "" when there are some
+};
+VisibleGpus visible_gpus();
+/// Makes GPU `index` the current one of this thread. Returns what tells it from every other GPU anywhere (its
+/// UUID; slices of one card have their own).
+std::string take_gpu(int index);
+
+/// out = in on in.stream.
+void copy_on_device(const FloatBuffer& in, const FloatBuffer& out);
+
+}  // namespace microdit::comm
