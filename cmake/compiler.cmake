@@ -8,7 +8,9 @@ find_program(CCACHE ccache)
 if(CCACHE)
   # A precompiled header is seen by ccache only with these.
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
-      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${CCACHE})  # so that a second build folder finds the first one's objects
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 find_program(MOLD mold)
 if(MOLD)
@@ -16,12 +18,17 @@ if(MOLD)
 endif()
 
 add_library(microdit_flags INTERFACE)
-target_compile_options(microdit_flags INTERFACE -Wall -Wextra -Werror -fno-math-errno -fpch-preprocess)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # Guessed from optimised code; GCC 12 guesses wrong on std::string, and not in every folder: said, but not fatal.
-  target_compile_options(microdit_flags INTERFACE -Wno-error=array-bounds -Wno-error=maybe-uninitialized -Wno-error=restrict
-                         -Wno-error=stringop-overflow -Wno-error=stringop-overread)
+set(flags -Wall -Wextra -fno-math-errno -fpch-preprocess)
+option(MICRODIT_WERROR "Warnings of our own C++ are errors (tests use it; a user's compiler may know other warnings)" OFF)
+if(MICRODIT_WERROR)
+  list(APPEND flags -Werror)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Guessed from optimised code; GCC 12 guesses wrong on std::string, and not in every folder: said, but not fatal.
+    list(APPEND flags -Wno-error=array-bounds -Wno-error=maybe-uninitialized -Wno-error=restrict
+         -Wno-error=stringop-overflow -Wno-error=stringop-overread)
+  endif()
 endif()
+target_compile_options(microdit_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${flags}>")
 if(MICRODIT_SANITIZE)
   add_compile_options(-fsanitize=${MICRODIT_SANITIZE} -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${MICRODIT_SANITIZE})

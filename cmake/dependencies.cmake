@@ -28,6 +28,8 @@ find_program(MICRODIT_NVIDIA_SMI nvidia-smi)
 set(MICRODIT_WITH_CUDA OFF)
 if(MICRODIT_CUDA STREQUAL "ON" OR (MICRODIT_CUDA STREQUAL "AUTO" AND MICRODIT_NVCC AND MICRODIT_NVIDIA_SMI))
   set(MICRODIT_WITH_CUDA ON)
+elseif(MICRODIT_CUDA STREQUAL "AUTO" AND MICRODIT_NVCC)
+  message(WARNING "CUDA: OFF, because nvcc is here but nvidia-smi is not. A build for GPU nodes: -DMICRODIT_CUDA=ON; to be quiet: -DMICRODIT_CUDA=OFF")
 endif()
 
 # --- LibTorch ----------------------------------------------------------------------------------
@@ -43,15 +45,28 @@ target_include_directories(microdit_torch SYSTEM INTERFACE
 target_link_directories(microdit_torch INTERFACE ${MICRODIT_TORCH_ROOT}/lib)
 target_link_options(microdit_torch INTERFACE -Wl,-rpath,${MICRODIT_TORCH_ROOT}/lib)
 if(MICRODIT_WITH_CUDA)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100 CACHE STRING "A100, H100, B200; the last one's PTX serves what comes later")
+  set(CMAKE_CUDA_COMPILER ${MICRODIT_NVCC} CACHE FILEPATH "nvcc")
   enable_language(CUDA)
   set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_EXTENSIONS OFF)
   set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+  string(APPEND CMAKE_CUDA_FLAGS " -fmad=false")  # kernels round as their CPU twins do; all of them wait for memory
   find_package(CUDAToolkit REQUIRED)
-  find_path(NCCL_INCLUDE nccl.h REQUIRED HINTS ${_venv_torch}/../nvidia/nccl/include)
-  find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 REQUIRED HINTS ${_venv_torch}/../nvidia/nccl/lib)
-  target_compile_definitions(microdit_torch INTERFACE MICRODIT_WITH_CUDA)
+  # NCCL: the wheel's beside torch, or the toolkit's.
+  set(MICRODIT_CUDA_LIBRARY_PATH "" CACHE STRING "More folders with the libraries that libtorch_cuda.so needs")
+  file(GLOB _nvidia ${MICRODIT_TORCH_ROOT}/../nvidia/*/lib)
+  find_path(NCCL_INCLUDE nccl.h REQUIRED HINTS ${MICRODIT_TORCH_ROOT}/../nvidia/nccl/include ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 REQUIRED
+               HINTS ${_nvidia} ${CUDAToolkit_LIBRARY_DIR} ${MICRODIT_CUDA_LIBRARY_PATH})
   target_link_libraries(microdit_torch INTERFACE -Wl,--no-as-needed torch torch_cuda c10_cuda torch_cpu c10
                         -Wl,--as-needed CUDA::cudart)
+  # An rpath (not a runpath) serves the libraries' own needs as well.
+  target_link_options(microdit_torch INTERFACE -Wl,--disable-new-dtags)
+  foreach(dir ${_nvidia} ${CUDAToolkit_LIBRARY_DIR} ${MICRODIT_CUDA_LIBRARY_PATH})
+    target_link_options(microdit_torch INTERFACE -Wl,-rpath,${dir} -Wl,-rpath-link,${dir})
+  endforeach()
 else()
   # libtorch_cpu.so is linked against the CUDA runtime and CUPTI; the two small wheels carry them.
   file(GLOB _nvidia ${MICRODIT_TORCH_ROOT}/../nvidia/*/lib ${MICRODIT_TORCH_ROOT}/../nvidia/cu*/lib)

@@ -54,24 +54,24 @@ class Writer {
   ~Writer();  ///< waits for the thread; publishes nothing
 
   /// Starts writing in the background (no MPI there): hash from memory, write, sync a shard in the hidden
-  /// folder. Collective. Only one checkpoint at a time: an unfinished one is waited for and published first.
+  /// folder. Collective. Only one checkpoint at a time: finish() an earlier one first.
   void start(std::int64_t step, std::vector<Part> parts, core::Json state);
   bool busy() const;          ///< started and not yet published
   bool durable_here() const;  ///< this rank's shard is on disk (or failed: publish() reports it)
   /// Collective, when every rank's durable_here() is true (the loop's all-reduce told): rank 0 checks sizes
   /// and hashes, writes manifest.json and renames; in the background it then deletes all but the newest
   /// `keep_last` verified checkpoints (0 = keep all) besides those in steps divisible by `keep_every` (0 =
-  /// none).
+  /// none). What fails (a full disk) leaves nothing visible and is thrown on every rank; the next start() tries anew.
   void publish(std::int64_t keep_last, std::int64_t keep_every);
   /// Waits for all ranks' shards, then publish(), and for the deletions. Collective.
   void finish(std::int64_t keep_last, std::int64_t keep_every);
-  /// Seconds the caller's thread spent in start() of the last checkpoint.
-  double blocking_s() const;
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+struct Inspection;
 
 /// A checkpoint that verified: header, hashes of all its shards.
 class Reader {
@@ -79,6 +79,8 @@ class Reader {
   /// UserError when the folder is no checkpoint, or a file is missing, cut or damaged (file and tensor
   /// named). `check_payload`: also the hash of every tensor part (else only sizes and headers).
   explicit Reader(std::filesystem::path folder, bool check_payload = true);
+  /// After an inspection of its own: UserError when that found damage.
+  Reader(std::filesystem::path folder, Inspection found);
   ~Reader();
   Reader(Reader&&) noexcept;
   Reader& operator=(Reader&&) noexcept;
@@ -98,10 +100,14 @@ class Reader {
 };
 
 /// Newest checkpoint under `folder` that verifies; walks back over damaged ones and logs why. Empty when
-/// there is none. UserError when there are checkpoints but none verifies.
+/// there is none. UserError when there are checkpoints but none verifies. What cannot be read for an errno is not
+/// damaged: FaultError, and no walk back.
 std::optional<Reader> open_latest(const std::filesystem::path& folder, bool check_payload = true);
 /// Collective form: rank 0 verifies and chooses, all open the same.
 std::optional<Reader> open_latest(const std::filesystem::path& folder, comm::Communicator& comm);
+
+/// One checkpoint folder, collective: rank 0 verifies, all open it.
+Reader open(const std::filesystem::path& checkpoint, comm::Communicator& comm);
 
 /// What is wrong with one checkpoint folder, one line each (file, and tensor where the payload is hit); empty
 /// = good.

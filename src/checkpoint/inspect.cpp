@@ -31,13 +31,16 @@ std::string hash_part(const core::SafetensorsFile& file, const std::string& entr
   return core::hex(hash.digest());
 }
 
-/// Damage of one file; an exception's text is damage too (an I/O error, a header that breaks the format).
+/// Damage of one file: of its bytes, or missing. What the machine cannot read now (an errno) is no verdict on the
+/// file and goes on as an exception.
 void inspect_file(const std::filesystem::path& folder, const FileEntry& entry, const FileParts& parts,
                   Depth depth, std::vector<std::string>& damage) {
   const std::filesystem::path path = folder / entry.file;
   std::error_code error;
   const std::uint64_t bytes = std::filesystem::file_size(path, error);
-  if (error) return damage.push_back(fmt::format("{}: missing ({})", entry.file, error.message()));
+  if (error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory)
+    return damage.push_back(fmt::format("{}: missing", entry.file));
+  if (error) core::errno_error(error.value(), "{}: cannot be read", path.string());
   if (bytes != entry.bytes) {
     return damage.push_back(
         fmt::format("{}: {} bytes, the manifest says {}", entry.file, bytes, entry.bytes));
@@ -64,7 +67,7 @@ void inspect_file(const std::filesystem::path& folder, const FileEntry& entry, c
     if (depth == Depth::identity && damage.size() == before && core::sha256_file(path) != entry.sha256) {
       damage.push_back(fmt::format("{}: SHA-256 differs outside the tensors", entry.file));
     }
-  } catch (const std::exception& failure) {
+  } catch (const core::UserError& failure) {  // it breaks the format
     damage.push_back(fmt::format("{}: {}", entry.file, failure.what()));
   }
 }
@@ -78,9 +81,10 @@ Inspection inspect(const std::filesystem::path& folder, Depth depth) {
     result.damage.push_back(fmt::format("{}: missing", kManifestName));
     return result;
   }
+  const std::string text = core::read_text(path);
   try {
-    result.manifest = manifest_from_text(core::read_text(path), kManifestName);
-  } catch (const std::exception& error) {
+    result.manifest = manifest_from_text(text, kManifestName);
+  } catch (const core::UserError& error) {
     result.damage.push_back(error.what());
     return result;
   }
@@ -105,8 +109,8 @@ Inspection inspect(const std::filesystem::path& folder, Depth depth) {
 
 std::vector<std::int64_t> list_steps(const std::filesystem::path& folder) {
   std::vector<std::int64_t> steps;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+  if (!std::filesystem::exists(folder)) return steps;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const auto step = step_of(entry.path().filename().string());
     if (step && entry.is_directory()) steps.push_back(*step);
   }

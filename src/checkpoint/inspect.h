@@ -22,6 +22,8 @@ struct Inspection {
   std::optional<Manifest> manifest;  ///< when it could be read
 };
 
+/// Throws when something cannot be read for another reason than its bytes (FaultError: an I/O error; UserError: no
+/// permission): that is no damage.
 Inspection inspect(const std::filesystem::path& folder, Depth depth);
 
 /// Steps of the visible checkpoint folders under `folder`, newest first; empty when there is no such folder.

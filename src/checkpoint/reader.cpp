@@ -30,8 +30,10 @@ struct Reader::Impl {
   std::map<std::string, core::SafetensorsFile> files;
 };
 
-Reader::Reader(fs::path folder, bool check_payload) : impl_(std::make_unique<Impl>()) {
-  Inspection found = inspect(folder, check_payload ? Depth::payload : Depth::structure);
+Reader::Reader(fs::path folder, bool check_payload)
+    : Reader(folder, inspect(folder, check_payload ? Depth::payload : Depth::structure)) {}
+
+Reader::Reader(fs::path folder, Inspection found) : impl_(std::make_unique<Impl>()) {
   if (!found.damage.empty()) {
     core::user_error("checkpoint {}: {}; use another one, or restore this folder from a copy",
                      folder.string(), summary(found.damage));
@@ -89,38 +91,40 @@ std::optional<Reader> open_latest(const fs::path& folder, bool check_payload) {
   for (const std::int64_t step : list_steps(folder)) {
     const fs::path path = folder / step_name(step);
     try {
-      return Reader(path, check_payload);
-    } catch (const std::exception& error) {
-      // Retention of a running job may have taken it since it was listed: then there are newer ones.
-      if (!fs::exists(path)) return open_latest(folder, check_payload);
-      core::log_warn("skipped: {}", error.what());
-      skipped.emplace_back(error.what());
+      Inspection found = inspect(path, check_payload ? Depth::payload : Depth::structure);
+      if (found.damage.empty()) return Reader(path, std::move(found));
+      skipped.push_back(fmt::format("{}: {}", path.string(), summary(found.damage)));
+    } catch (const std::exception&) {
+      if (fs::exists(path)) throw;
     }
+    // Retention of a running job may have taken it since it was listed: then there are newer ones.
+    if (!fs::exists(path)) return open_latest(folder, check_payload);
+    core::log_warn("skipped: {}", skipped.back());
   }
   if (skipped.empty()) return std::nullopt;
-  core::user_error(
-      "{}: none of its {} checkpoints verifies (newest: {}); restore one from a copy, or remove them to "
-      "start anew",
-      folder.string(), skipped.size(), skipped.front());
+  core::user_error("{}: none of its {} checkpoints verifies (newest: {}); restore one from a copy, or start a run of another "
+                   "name (name=...)",
+                   folder.string(), skipped.size(), skipped.front());
 }
 
 std::optional<Reader> open_latest(const fs::path& folder, comm::Communicator& comm) {
   std::optional<Reader> reader;
-  std::string choice;  // "+step_N", "+" for none, "-message"
-  if (comm.rank() == 0) {
-    try {
-      reader = open_latest(folder, true);
-      choice = fmt::format("+{}", reader ? reader->folder().filename().string() : "");
-    } catch (const std::exception& error) {
-      choice = fmt::format("-{}", error.what());
-    }
-  }
-  comm.broadcast(choice, 0);
-  if (choice.front() == '-') throw core::UserError(choice.substr(1));
-  if (comm.rank() != 0 && choice.size() > 1) reader.emplace(folder / choice.substr(1), false);
+  const std::string choice = comm.on_root([&] {
+    reader = open_latest(folder, true);
+    return reader ? reader->folder().filename().string() : std::string();
+  });
+  if (comm.rank() != 0 && !choice.empty()) reader.emplace(folder / choice, false);
   // Nobody leaves before all have it open: retention cannot take it away from a slower rank.
   comm.barrier();
   return reader;
+}
+
+Reader open(const fs::path& checkpoint, comm::Communicator& comm) {
+  std::optional<Reader> reader;
+  comm.on_root([&] { reader.emplace(checkpoint, true); });
+  if (!reader) reader.emplace(checkpoint, false);
+  comm.barrier();
+  return std::move(*reader);
 }
 
 std::vector<std::string> verify(const fs::path& checkpoint) {

@@ -124,11 +124,23 @@ void check_on_disk(const std::filesystem::path& folder, const FileEntry& file) {
 }
 
 std::string read_head(const std::filesystem::path& path, std::uint64_t count) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) core::system_error("{}: cannot be read: {}", path.string(), std::strerror(errno));
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) core::errno_error(errno, "{}: cannot open", path.string());
   std::string head(count, '\0');
-  in.read(head.data(), static_cast<std::streamsize>(count));
-  head.resize(static_cast<std::size_t>(std::max<std::streamsize>(in.gcount(), 0)));
+  std::size_t filled = 0;
+  ssize_t got = 1;
+  while (filled < count && got != 0) {
+    got = ::read(fd, head.data() + filled, count - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      const int error = errno;
+      ::close(fd);
+      core::errno_error(error, "{}: cannot read", path.string());
+    }
+    filled += static_cast<std::size_t>(got);
+  }
+  ::close(fd);
+  head.resize(filled);
   return head;
 }
 

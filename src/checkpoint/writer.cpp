@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <atomic>
-#include <chrono>
 #include <set>
 #include <thread>
 
@@ -15,25 +14,6 @@
 #include "core/log.h"
 
 namespace microdit::checkpoint {
-namespace {
-
-/// Runs `work` on rank 0; its failure is everybody's SystemError. Gives rank 0's text to all.
-template <class Work>
-std::string on_rank_0(comm::Communicator& comm, const Work& work) {
-  std::string answer;  // "+text" or "-message"
-  if (comm.rank() == 0) {
-    try {
-      answer = fmt::format("+{}", work());
-    } catch (const std::exception& error) {
-      answer = fmt::format("-{}", error.what());
-    }
-  }
-  comm.broadcast(answer, 0);
-  if (answer.front() == '-') throw core::SystemError(answer.substr(1));
-  return answer.substr(1);
-}
-
-}  // namespace
 
 struct Writer::Impl {
   Impl(std::filesystem::path where, comm::Communicator& with) : folder(std::move(where)), comm(with) {}
@@ -42,20 +22,19 @@ struct Writer::Impl {
   void join() {
     if (thread.joinable()) thread.join();
   }
-  std::string publish_on_rank_0(const std::vector<std::string>& shards);
+  void publish_on_rank_0(const std::vector<std::string>& shards);
   void retain_in_background();
 
   std::filesystem::path folder;
   comm::Communicator& comm;
   std::thread thread;  ///< writes a shard; after publish(), on rank 0, removes old checkpoints
   std::atomic<bool> durable{false};
-  std::string outcome;  ///< "+shard" or "-message"; the thread's until it is joined
+  std::string outcome;  ///< "+shard" or "-error"; the thread's until it is joined
 
   bool busy = false;
   std::int64_t step = 0;
   core::Json state;
   std::filesystem::path hidden;
-  double blocking_s = 0;
   Retention retention;  ///< of the last publish()
   std::set<std::int64_t>
       known_good;  ///< rank 0: steps that this life wrote or verified; the thread's, as `step`
@@ -63,10 +42,9 @@ struct Writer::Impl {
 
 Writer::Writer(std::filesystem::path folder, comm::Communicator& comm)
     : impl_(std::make_unique<Impl>(std::move(folder), comm)) {
-  on_rank_0(comm, [&] {
+  comm.on_root([&] {
     std::filesystem::create_directories(impl_->folder);
     remove_stale(impl_->folder);
-    return std::string();
   });
 }
 
@@ -75,16 +53,15 @@ Writer::~Writer() {
 }
 
 void Writer::start(std::int64_t step, std::vector<Part> parts, core::Json state) {
-  const auto begin = std::chrono::steady_clock::now();
   Impl& impl = *impl_;
-  finish(impl.retention.keep_last, impl.retention.keep_every);  // the last one and its deletions
-  impl.hidden = on_rank_0(impl.comm, [&] { return make_hidden(impl.folder, step).string(); });
+  core::check(!impl.busy, "start() of step {} while step {} is being written", step, impl.step);
+  impl.join();  // the last one's deletions
+  impl.hidden = impl.comm.on_root([&] { return make_hidden(impl.folder, step).string(); });
   impl.step = step;
   impl.state = std::move(state);
   impl.busy = true;
   impl.durable = false;
   impl.write_in_background(std::move(parts));
-  impl.blocking_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 void Writer::Impl::write_in_background(std::vector<Part> parts) {
@@ -93,7 +70,7 @@ void Writer::Impl::write_in_background(std::vector<Part> parts) {
       const Shard shard = write_shard(hidden, shard_name(rank, size), parts);
       outcome = fmt::format("+{}", shard_to_text(shard.file, shard.tensors));
     } catch (const std::exception& error) {
-      outcome = fmt::format("-rank {}: {}", rank, error.what());
+      outcome = fmt::format("-{}", core::error_to_text(error));
     }
     parts = {};  // the memory goes now, not at the join
     durable = true;
@@ -106,9 +83,6 @@ bool Writer::busy() const {
 bool Writer::durable_here() const {
   return impl_->durable;
 }
-double Writer::blocking_s() const {
-  return impl_->blocking_s;
-}
 
 void Writer::publish(std::int64_t keep_last, std::int64_t keep_every) {
   Impl& impl = *impl_;
@@ -117,7 +91,7 @@ void Writer::publish(std::int64_t keep_last, std::int64_t keep_every) {
   impl.busy = false;
   impl.retention = {keep_last, keep_every};
   const std::vector<std::string> shards = impl.comm.all_gather(impl.outcome);
-  on_rank_0(impl.comm, [&] { return impl.publish_on_rank_0(shards); });
+  impl.comm.on_root([&] { impl.publish_on_rank_0(shards); });
   if (impl.comm.rank() == 0) impl.retain_in_background();
 }
 
@@ -126,14 +100,14 @@ void Writer::finish(std::int64_t keep_last, std::int64_t keep_every) {
   impl_->join();
 }
 
-std::string Writer::Impl::publish_on_rank_0(const std::vector<std::string>& shards) {
+void Writer::Impl::publish_on_rank_0(const std::vector<std::string>& shards) {
   const std::filesystem::path visible = folder / step_name(step);
   try {
     Manifest manifest;
     manifest.step = step;
     manifest.state = state;
     for (const std::string& shard : shards) {
-      if (shard.front() == '-') core::system_error("{}", shard.substr(1));
+      if (shard.front() == '-') core::throw_from_text(shard.substr(1));
       add_shard(manifest, shard.substr(1));
     }
     const std::string uncovered = sort_and_check_coverage(manifest);
@@ -141,11 +115,10 @@ std::string Writer::Impl::publish_on_rank_0(const std::vector<std::string>& shar
     for (const FileEntry& file : manifest.files) check_on_disk(hidden, file);
     core::atomic_write(hidden / kManifestName, manifest_to_text(manifest));
     publish_folder(hidden, visible);
-  } catch (const std::exception& error) {
+  } catch (const std::exception&) {
     discard(hidden);
-    core::system_error("checkpoint {} was not published: {}", visible.string(), error.what());
+    throw;
   }
-  return {};
 }
 
 void Writer::Impl::retain_in_background() {

@@ -28,6 +28,13 @@
 
 namespace microdit::core {
 
+/// Whether a run may be resumed with another value of a setting.
+enum class AtResume {
+  fixed,     ///< no: results would differ
+  rounding,  ///< yes, with a word: only the rounding differs
+  free       ///< yes: results do not depend on it
+};
+
 /// What is allowed for a field's value, beyond its type. Ranges are inclusive; `exclusive_min` makes min
 /// exclusive.
 struct FieldRule {
@@ -37,7 +44,7 @@ struct FieldRule {
   bool required = false;               ///< absent is an error
   std::vector<std::string> choices{};  ///< for strings: the only legal values
   std::string help{};                  ///< one line for --help; units included
-  bool resumable = false;              ///< a run may be resumed with another value (resumable_keys)
+  AtResume at_resume = AtResume::fixed;
 };
 
 /// A merged, not yet typed configuration: the YAML file, what it `extends:` (paths relative to it; a name or
@@ -49,6 +56,10 @@ class ConfigTree {
   /// UserError: missing file, YAML error with line, cyclic extends, duplicate key, alias, malformed override.
   static ConfigTree load(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
   static ConfigTree parse(std::string_view yaml, std::string_view origin = "<text>");
+  /// A configuration that has no file: "a.b=value" words alone.
+  static ConfigTree of_overrides(const std::vector<std::string>& overrides);
+  /// A JSON object as it stands: no `extends`, no ${NAME}. `origin` is named in errors.
+  static ConfigTree of_json(const Json& json, const std::string& origin);
   ~ConfigTree();
   ConfigTree(ConfigTree&&) noexcept;
   ConfigTree& operator=(ConfigTree&&) noexcept;
@@ -73,7 +84,7 @@ class Fields {
     visit(key, Value(&value), rule);
   }
 
-  /// A nested struct with its own fields(Fields&). `rule`: only `resumable` counts, for all that it holds.
+  /// A nested struct with its own fields(Fields&). `rule`: only `at_resume` counts, for all that it holds.
   template <class T>
   void section(std::string_view key, T& value, const FieldRule& rule = {}) {
     if (begin_section(key, rule)) {
@@ -120,7 +131,7 @@ void read_fields(const ConfigTree& tree, void* object, FieldsFunction visit,
 std::string print_yaml(void* object, FieldsFunction visit);
 Json print_json(void* object, FieldsFunction visit);
 std::string print_help(void* object, FieldsFunction visit);
-std::vector<std::string> list_resumable(void* object, FieldsFunction visit);
+std::map<std::string, AtResume> list_resumable(void* object, FieldsFunction visit);
 template <class T>
 FieldsFunction visitor() {
   return [](void* object, Fields& fields) { static_cast<T*>(object)->fields(fields); };
@@ -160,9 +171,9 @@ std::string describe_fields() {
   return detail::print_help(&value, detail::visitor<T>());
 }
 
-/// The dotted keys that FieldRule::resumable marks; a section's key stands for all below it.
+/// The dotted keys whose rule is not AtResume::fixed; a section's key stands for all below it.
 template <class T>
-std::vector<std::string> resumable_keys() {
+std::map<std::string, AtResume> resumable_keys() {
   T value;
   return detail::list_resumable(&value, detail::visitor<T>());
 }

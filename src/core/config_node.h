@@ -31,6 +31,12 @@ std::string describe(const ConfigTree::Node& node);
 /// One YAML document without extends. `origin` is its name; with `whole_origin` lines are left out of
 /// `where`.
 ConfigTree::Node parse_yaml(std::string_view yaml, std::string_view origin, bool whole_origin);
+/// JSON as a node; every `where` is `origin`.
+ConfigTree::Node node_of(const Json& json, const std::string& origin);
+/// `over` wins; mappings merge, everything else is replaced, null resets to "not given".
+void merge(ConfigTree::Node& base, ConfigTree::Node over);
+/// "a.b=value" into the tree. UserError when it is malformed or YAML would take less than the whole value.
+void apply_override(ConfigTree::Node& root, const std::string& text);
 /// Throws the errors, if there are any, as one UserError.
 void throw_errors(const std::vector<std::string>& errors);
 /// " (did you mean 'x'?)" when one of `known` is close, else their list.

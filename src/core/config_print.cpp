@@ -180,12 +180,12 @@ class HelpPrinter : public Fields::State {
   std::vector<Row> rows_;
 };
 
-/// Collects the keys whose rule says resumable.
+/// Collects the keys that may change at a resume.
 class ResumableKeys : public Fields::State {
  public:
-  std::vector<std::string> keys;
+  std::map<std::string, AtResume> keys;
 
-  void visit(std::string_view key, Fields::Value, const FieldRule& rule) override { add(key, rule); }
+  void visit(std::string_view key, Value, const FieldRule& rule) override { add(key, rule); }
   bool begin_section(std::string_view key, const FieldRule& rule) override {
     add(key, rule);
     lengths_.push_back(path_.size());
@@ -203,7 +203,7 @@ class ResumableKeys : public Fields::State {
 
  private:
   void add(std::string_view key, const FieldRule& rule) {
-    if (rule.resumable) keys.push_back(path_ + std::string(key));
+    if (rule.at_resume != AtResume::fixed) keys.emplace(path_ + std::string(key), rule.at_resume);
   }
   std::string path_;
   std::vector<std::size_t> lengths_;
@@ -234,7 +234,7 @@ std::string print_help(void* object, FieldsFunction visit) {
   return printer.table();
 }
 
-std::vector<std::string> list_resumable(void* object, FieldsFunction visit) {
+std::map<std::string, AtResume> list_resumable(void* object, FieldsFunction visit) {
   ResumableKeys list;
   Fields fields(list);
   visit(object, fields);

@@ -10,6 +10,8 @@
 namespace microdit::core {
 
 struct Fields::State {
+  using Value = Fields::Value;
+
   virtual ~State() = default;
   virtual void visit(std::string_view key, Value value, const FieldRule& rule) = 0;
   virtual bool begin_section(std::string_view key, const FieldRule& rule) = 0;

@@ -1,13 +1,12 @@
 // Files into one tree: extends, overrides, environment variables.
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <cstdlib>
 
 #include "core/atomic_file.h"
 #include "core/config_node.h"
 #include "core/error.h"
-#include "core/override_tree.h"
+#include "core/utf8.h"
 
 namespace microdit::core {
 namespace {
@@ -15,22 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 using Node = ConfigTree::Node;
 constexpr std::uintmax_t kMaxFileBytes = 4u << 20;
-
-/// `over` wins; mappings merge, everything else is replaced, null resets to "not given".
-void merge(Node& base, Node over) {
-  if (base.kind != Node::Kind::map || over.kind != Node::Kind::map) {
-    base = std::move(over);
-    return;
-  }
-  base.where = over.where;
-  for (auto& [key, node] : over.members) {
-    if (Node* present = base.find(key)) {
-      merge(*present, std::move(node));
-    } else {
-      base.members.emplace_back(key, std::move(node));
-    }
-  }
-}
 
 /// Replaces ${NAME}; $${ stands for a literal ${.
 std::string expand(const std::string& text, const std::string& where, std::vector<std::string>& errors) {
@@ -95,9 +78,9 @@ Node extended(Node own, const fs::path& folder, std::vector<fs::path>& chain) {
     fs::path base = (folder / expand(name.text, name.where, errors)).lexically_normal();
     detail::throw_errors(errors);
     if (!fs::exists(base)) user_error("{}: extends: there is no file {}", name.where, base.string());
-    merge(merged, load_file(base, chain));
+    detail::merge(merged, load_file(base, chain));
   }
-  merge(merged, std::move(own));
+  detail::merge(merged, std::move(own));
   return merged;
 }
 
@@ -120,47 +103,14 @@ Node load_file(const fs::path& path, std::vector<fs::path>& chain) {
   if (fs::is_regular_file(path, error) && fs::file_size(path, error) > kMaxFileBytes) {
     user_error("{}: larger than {} bytes, this is no configuration", path.string(), kMaxFileBytes);
   }
+  const std::string yaml = read_text(path);
+  if (const std::string_view other = marked_encoding(yaml); !other.empty())
+    user_error("{}: is {}; save it as UTF-8", path.string(), other);
+  check_text(yaml, path.string() + ":");
   chain.push_back(canonical);
-  Node node = extended(mapping_of(read_text(path), path.string()), path.parent_path(), chain);
+  Node node = extended(mapping_of(yaml, path.string()), path.parent_path(), chain);
   chain.pop_back();
   return node;
-}
-
-/// The child `key` of `node`: a list's element, or a member that is made when absent.
-Node& child(Node& node, const std::string& key, const std::string& where) {
-  if (node.kind == Node::Kind::list) {
-    std::size_t index = 0;
-    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
-    if (error != std::errc() || end != key.data() + key.size() || index >= node.items.size()) {
-      user_error("{}: '{}' is no index into a list of {} items (0 is the first)", where, key,
-                 node.items.size());
-    }
-    return node.items[index];
-  }
-  if (node.kind == Node::Kind::scalar) {
-    user_error("{}: '{}' cannot be set inside the value {} ({})", where, key, detail::describe(node),
-               node.where);
-  }
-  if (node.kind == Node::Kind::null) node = Node{.kind = Node::Kind::map, .where = where};
-  if (Node* present = node.find(key)) return *present;
-  node.members.emplace_back(key, Node{.where = where});
-  return node.members.back().second;
-}
-
-void apply_override(Node& root, const std::string& text) {
-  const std::string where = "command line: " + text;
-  const std::size_t equals = text.find('=');
-  if (equals == text.npos || equals == 0)
-    user_error("{}: expected key=value, such as optimizer.lr=1e-4", where);
-  const std::string keys = text.substr(0, equals);
-  Node* node = &root;
-  for (std::size_t begin = 0; begin <= keys.size();) {
-    const std::size_t dot = std::min(keys.find('.', begin), keys.size());
-    if (dot == begin) user_error("{}: '{}' has an empty part between dots", where, keys);
-    node = &child(*node, keys.substr(begin, dot - begin), where);
-    begin = dot + 1;
-  }
-  merge(*node, detail::parse_yaml(text.substr(equals + 1), where, true));
 }
 
 }  // namespace
@@ -174,7 +124,7 @@ ConfigTree ConfigTree::load(const fs::path& path, const std::vector<std::string>
   ConfigTree tree;
   std::vector<fs::path> chain;
   *tree.root_ = load_file(path, chain);
-  for (const std::string& text : overrides) apply_override(*tree.root_, text);
+  for (const std::string& text : overrides) detail::apply_override(*tree.root_, text);
   std::vector<std::string> errors;
   expand_all(*tree.root_, errors);
   detail::throw_errors(errors);
@@ -192,13 +142,20 @@ ConfigTree ConfigTree::parse(std::string_view yaml, std::string_view origin) {
   return tree;
 }
 
-ConfigTree tree_of_overrides(const std::vector<std::string>& overrides) {
-  ConfigTree tree = ConfigTree::parse("{}", "command line");
-  ConfigTree::Node& root = const_cast<ConfigTree::Node&>(tree.root());
-  for (const std::string& text : overrides) apply_override(root, text);
+ConfigTree ConfigTree::of_overrides(const std::vector<std::string>& overrides) {
+  ConfigTree tree;
+  *tree.root_ = Node{.kind = Node::Kind::map, .where = "command line"};
+  for (const std::string& text : overrides) detail::apply_override(*tree.root_, text);
   std::vector<std::string> errors;
-  expand_all(root, errors);
+  expand_all(*tree.root_, errors);
   detail::throw_errors(errors);
+  return tree;
+}
+
+ConfigTree ConfigTree::of_json(const Json& json, const std::string& origin) {
+  if (!json.is_object()) user_error("{}: expected a JSON object, found {}", origin, json.type_name());
+  ConfigTree tree;
+  *tree.root_ = detail::node_of(json, origin);
   return tree;
 }
 

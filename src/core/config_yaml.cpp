@@ -42,6 +42,12 @@ class TreeBuilder : public YAML::EventHandler {
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { add(mark, Node::Kind::null); }
 
+  void OnAnchor(const YAML::Mark& mark, const std::string& name) override {
+    errors_.push_back(fmt::format(
+        "{}: a value that begins with '&' is a YAML anchor (&{}), not text; quote it, or leave the anchor out",
+        where(mark), name));
+  }
+
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     errors_.push_back(where(mark) +
                       ": YAML aliases (*name) are not supported; write the value out or use extends:");
@@ -139,6 +145,22 @@ std::string describe(const Node& node) {
       return "a section";
   }
   return "";
+}
+
+Node node_of(const Json& json, const std::string& origin) {
+  Node node{.where = origin};
+  if (json.is_object()) {
+    node.kind = Node::Kind::map;
+    for (const auto& [key, value] : json.items()) node.members.emplace_back(key, node_of(value, origin));
+  } else if (json.is_array()) {
+    node.kind = Node::Kind::list;
+    for (const Json& value : json) node.items.push_back(node_of(value, origin));
+  } else if (!json.is_null()) {
+    node.kind = Node::Kind::scalar;
+    node.quoted = json.is_string();
+    node.text = json.is_string() ? json.get<std::string>() : json.dump();
+  }
+  return node;
 }
 
 Node parse_yaml(std::string_view yaml, std::string_view origin, bool whole_origin) {

@@ -44,7 +44,12 @@ detail::SafetensorsHeader read_header(int fd, const std::filesystem::path& path)
   if (::fstat(fd, &about) != 0) errno_error(errno, "{}: cannot stat", path.string());
   if (!S_ISREG(about.st_mode)) user_error("not a regular file");
   const auto file_size = static_cast<std::uint64_t>(about.st_size);
-  const std::string prefix = read_string(fd, path, 0, std::min<std::uint64_t>(8, file_size));
+  const std::string begin = read_string(fd, path, 0, std::min<std::uint64_t>(512, file_size));
+  // A header's size may begin with any bytes; what follows it is an object.
+  const bool has_object = begin.size() > 8 && begin[8] == '{';
+  if (const std::string foreign = detail::foreign_format(begin); !has_object && !foreign.empty())
+    user_error("{}", foreign);
+  const std::string prefix = begin.substr(0, 8);
   const std::uint64_t size = detail::checked_header_size(prefix, file_size);
   return detail::parse_safetensors_header(read_string(fd, path, 8, size), file_size);
 }

@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "core/error.h"
+#include "core/utf8.h"
 
 namespace microdit::core::detail {
 namespace {
@@ -149,27 +150,6 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   std::unordered_set<std::string> inner_keys_;  // of the tensor or the metadata being read
 };
 
-bool is_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80                   ? 1
-                               : lead >= 0xc2 && lead < 0xe0 ? 2
-                               : lead >= 0xe0 && lead < 0xf0 ? 3
-                               : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                             : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    for (std::size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      // The second byte's range excludes overlong forms, surrogates and what lies beyond U+10FFFF.
-      const unsigned low = k > 1 ? 0x80 : lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-      const unsigned high = k > 1 ? 0xbf : lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-      if (next < low || next > high) return false;
-    }
-    i += length;
-  }
-  return true;
-}
-
 /// Checks 6 to 9 of one entry that must begin where the last one ended.
 void check_entry(const Entry& entry, std::uint64_t previous_end) {
   const auto [begin, end] = entry.offsets;
@@ -195,6 +175,23 @@ void check_entry(const Entry& entry, std::uint64_t previous_end) {
 
 }  // namespace
 
+std::string foreign_format(std::string_view begin) {
+  const auto is = [&](std::string_view mark) { return begin.starts_with(mark); };
+  if (is("version https://git-lfs"))
+    return "it is a Git LFS pointer, not the weights: run `git lfs pull` in the folder it was cloned to, or "
+           "download the file itself";
+  if (is("PK\x03\x04") || is("\x80\x02") || is("\x80\x04"))
+    return "it is a PyTorch file (.pt, .bin, .ckpt), not safetensors: save it with safetensors.torch.save_file";
+  if (is("<!DOCTYPE") || is("<!doctype") || is("<html") || is("<HTML") || is("<?xml"))
+    return "it is a web page, not the weights: a download went wrong; download it again, signed in if the site asks";
+  if (is("GGUF")) return "it is a GGUF file: take the model's safetensors file";
+  if (is("\x89HDF")) return "it is an HDF5 file: take the model's safetensors file";
+  if (is("\x1f\x8b")) return "it is compressed by gzip: unpack it first";
+  if (is("ustar") || (begin.size() > 262 && begin.substr(257, 5) == "ustar"))
+    return "it is a tar archive: unpack it first";
+  return "";
+}
+
 std::uint64_t checked_header_size(std::string_view prefix, std::uint64_t file_size) {
   if (file_size < 8 || prefix.size() < 8)
     user_error("HeaderTooSmall: {} bytes are no safetensors file", file_size);
@@ -208,7 +205,7 @@ std::uint64_t checked_header_size(std::string_view prefix, std::uint64_t file_si
 }
 
 SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t file_size) {
-  if (!is_utf8(json)) user_error("InvalidHeader: the header is not UTF-8");
+  if (first_invalid_utf8(json)) user_error("InvalidHeader: the header is not UTF-8");
   // The JSON library stops at a NUL and skips a byte-order mark; neither is JSON.
   if (json.find('\0') != json.npos || json.starts_with("\xef\xbb\xbf")) {
     user_error("InvalidHeaderDeserialization: the header is not valid JSON");

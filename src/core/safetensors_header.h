@@ -18,6 +18,9 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
+/// What a file is that begins so and is no safetensors file, and what to do; "" when its beginning says nothing.
+std::string foreign_format(std::string_view begin);
+
 /// The first eight bytes' number, checked against the limits (checks 1 to 3); `prefix` has at most eight
 /// bytes.
 std::uint64_t checked_header_size(std::string_view prefix, std::uint64_t file_size);

@@ -84,7 +84,7 @@ void CodecConfig::fields(core::Fields& f) {
   f.field("sigma_data", sigma_data,
           {.min = 0, .exclusive_min = true, .help = "std that scaled latents shall have"});
   f.field("picture_every_steps", picture_every_steps,
-          {.min = 0, .help = "steps between reconstruction grids; 0 = none"});
+          {.min = 0, .help = "steps between reconstruction grids; 0 = none", .at_resume = core::AtResume::free});
   f.section("codec", codec);
   if (f.reading() && data.empty()) f.error("data", "at least one dataset is needed");
 }
@@ -110,7 +110,6 @@ CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
   if (config.size % net_->downscale() != 0) {
     core::user_error("size={}: not divisible by the codec's downscale {}", config.size, net_->downscale());
   }
-  net_->initialize(static_cast<std::uint64_t>(config.loop.seed));
   net_->to(device);
   core::log_info("pictures: {} to train, {} held out, {} px",
                  static_cast<std::int64_t>(std::accumulate(sizes.begin(), sizes.end(), 0.0)),
@@ -197,7 +196,8 @@ torch::Tensor CodecTask::reconstruct(const torch::Tensor& image_B3HW) const {
   return net_->decode(net_->encode_moments(image_B3HW).chunk(2, 1)[0]);
 }
 
-std::optional<image::Image> CodecTask::picture(std::int64_t step) {
+std::optional<image::Image> CodecTask::picture(std::int64_t step, comm::Communicator& comm) {
+  if (comm.rank() != 0) return std::nullopt;  // a few forward passes
   torch::NoGradGuard no_grad;
   const std::int64_t count = std::min<std::int64_t>(8, held_out_.num_pictures());
   const torch::Tensor originals = pixels(held_out_, first_numbers(count));

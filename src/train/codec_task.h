@@ -39,15 +39,16 @@ class CodecTask : public TrainTask {
 
   torch::nn::Module& module() override { return *net_; }
   core::Json facts() const override;
+  void initialize() override { net_->initialize(static_cast<std::uint64_t>(config_.loop.seed)); }
+  void prepare_pictures() override {}
   void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) override;
   void next_batch() override;
   torch::Tensor loss(const Slice& slice) override;
   /// Held-out originals above their reconstructions.
-  std::optional<image::Image> picture(std::int64_t step) override;
+  std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm) override;
   /// Measures the latents' std (scaling factor) and the held-out PSNR; writes run/codec/ and
   /// run/metrics.json.
   void finish(const std::filesystem::path& run_folder) override;
-  double waited_s() const override { return 0; }
 
  private:
   torch::Tensor to_tensor(const std::vector<image::Image>& pictures) const;

@@ -5,6 +5,8 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/seed.h"
+#include "image/decode.h"
+#include "image/encode.h"
 #include "image/grid.h"
 
 namespace microdit::train {
@@ -68,6 +70,16 @@ torch::Tensor from_half(const std::vector<std::uint16_t>& values, std::int64_t f
   return torch::from_blob(data, shape, torch::kFloat16);
 }
 
+/// No dropout and the like while it lives, whatever ends it.
+class EvaluationMode {
+ public:
+  explicit EvaluationMode(torch::nn::Module& module) : module_(module) { module_.eval(); }
+  ~EvaluationMode() { module_.train(); }
+
+ private:
+  torch::nn::Module& module_;
+};
+
 }  // namespace
 
 DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device)
@@ -75,7 +87,7 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device)
       config_(complete_model(config, stream_->facts())),
       device_(device),
       objective_(config.objective) {
-  model_ = models::make_denoiser(config.model, static_cast<std::uint64_t>(config.loop.seed));
+  model_ = models::make_uninitialized_denoiser(config.model);
   if (config.mask_ratio > 0 && !model_->supports_masking()) {
     core::user_error("mask_ratio={}: model.kind={} cannot be masked; set mask_ratio=0", config.mask_ratio,
                      config.model.kind);
@@ -134,20 +146,56 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
                          model_->patch_size());
 }
 
-std::optional<image::Image> DenoiserTask::picture(std::int64_t step) {
+void DenoiserTask::prepare_pictures() {
+  if (!config_.sampling.prompts.empty()) painter_ = std::make_unique<eval::Painter>(facts_, device_);
+}
+
+/// The pictures of every size()-th prompt, from rank() on.
+std::vector<image::Image> DenoiserTask::paint_share(comm::Communicator& comm) {
   const SamplingConfig& s = config_.sampling;
-  if (s.prompts.empty()) return std::nullopt;
-  if (!painter_) painter_ = std::make_unique<eval::Painter>(facts_, device_);
+  std::vector<std::string> prompts;
+  std::vector<std::uint64_t> seeds;
+  for (std::size_t i = 0; i < s.prompts.size(); ++i) {
+    if (static_cast<int>(i) % comm.size() != comm.rank()) continue;
+    prompts.push_back(s.prompts[i]);
+    seeds.push_back(core::derive_seed(static_cast<std::uint64_t>(config_.loop.seed), i));
+  }
+  if (prompts.empty()) return {};
   diffusion::SamplerConfig sampler;
   sampler.steps = s.steps;
   sampler.guidance = s.guidance;
-  std::vector<std::uint64_t> seeds(s.prompts.size());
-  for (std::size_t i = 0; i < seeds.size(); ++i)
-    seeds[i] = core::derive_seed(static_cast<std::uint64_t>(config_.loop.seed), i);
-  model_->eval();
-  const auto pictures = painter_->decode(painter_->latents(*model_, objective_, s.prompts, seeds, sampler));
-  model_->train();
-  return image::grid(pictures, s.prompts, {.title = fmt::format("step {}", step)});
+  const EvaluationMode while_painting(*model_);
+  return painter_->decode(painter_->latents(*model_, objective_, prompts, seeds, sampler));
+}
+
+std::optional<image::Image> DenoiserTask::picture(std::int64_t step, comm::Communicator& comm) {
+  if (!painter_) return std::nullopt;
+  std::string share;  // "+" and the pictures as PNG, each behind its length; or "-" and an error
+  try {
+    share = "+";
+    for (const image::Image& picture : paint_share(comm)) {
+      const std::vector<std::byte> png = image::encode_png(picture);
+      share += fmt::format("{} ", png.size());
+      share.append(reinterpret_cast<const char*>(png.data()), png.size());
+    }
+  } catch (const std::exception& error) {
+    share = "-" + core::error_to_text(error);
+  }
+  const std::vector<std::string> shares = comm.all_gather(share);
+  std::vector<std::size_t> at(shares.size(), 1);
+  for (const std::string& one : shares) {
+    if (one.front() == '-') core::throw_from_text(one.substr(1));
+  }
+  std::vector<image::Image> pictures;
+  for (std::size_t i = 0; i < config_.sampling.prompts.size(); ++i) {
+    const std::string& from = shares[i % shares.size()];
+    std::size_t& position = at[i % shares.size()];
+    const std::size_t bytes = std::stoul(from.substr(position, 20));
+    position = from.find(' ', position) + 1;
+    pictures.push_back(image::decode(std::as_bytes(std::span(from).subspan(position, bytes))));
+    position += bytes;
+  }
+  return image::grid(pictures, config_.sampling.prompts, {.title = fmt::format("step {}", step)});
 }
 
 void DenoiserTask::finish(const std::filesystem::path&) {}

@@ -21,15 +21,17 @@ class DenoiserTask : public TrainTask {
 
   torch::nn::Module& module() override { return *model_; }
   core::Json facts() const override { return facts_; }
+  void initialize() override { model_->initialize(static_cast<std::uint64_t>(config_.loop.seed)); }
+  void prepare_pictures() override;
   void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) override;
   void next_batch() override;
   torch::Tensor loss(const Slice& slice) override;
-  std::optional<image::Image> picture(std::int64_t step) override;
+  std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm) override;
   void finish(const std::filesystem::path& run_folder) override;
-  double waited_s() const override { return stream_->waited_s(); }
 
  private:
   diffusion::NoiseDraw draw(const Slice& slice) const;
+  std::vector<image::Image> paint_share(comm::Communicator& comm);
 
   std::unique_ptr<stream::LatentStream> stream_;
   const TrainConfig config_;  ///< completed from the stream's facts
@@ -38,7 +40,7 @@ class DenoiserTask : public TrainTask {
   diffusion::Objective objective_;
   core::Json facts_;
   stream::Batch batch_;
-  std::unique_ptr<eval::Painter> painter_;  ///< made with the first picture
+  std::unique_ptr<eval::Painter> painter_;  ///< null without pictures
 };
 
 }  // namespace microdit::train

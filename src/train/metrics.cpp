@@ -5,20 +5,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <fstream>
 
 #include "core/atomic_file.h"
-#include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/progress.h"
 
 namespace microdit::train {
 namespace {
 
+constexpr std::size_t kWindowSteps = 50;  // of images_per_s
+
 /// Keeps whole lines of steps <= last; a torn last line goes too.
-void cut_back(const std::filesystem::path& path, std::int64_t last) {
-  if (!std::filesystem::exists(path)) return;
+std::filesystem::path cut_back(const std::filesystem::path& path, std::int64_t last) {
+  if (!std::filesystem::exists(path)) return path;
   std::string kept;
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);) {
@@ -27,10 +28,28 @@ void cut_back(const std::filesystem::path& path, std::int64_t last) {
     kept += line + "\n";
   }
   core::atomic_write(path, kept);
+  return path;
 }
 
 double unix_time() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+double seconds(std::chrono::steady_clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+/// Three digits: for people.
+double rounded(double value, double unit) {
+  return std::round(value / unit) * unit;
+}
+
+/// Resident memory of this process in GB.
+double memory_gb() {
+  std::ifstream in("/proc/self/statm");
+  double total = 0, resident = 0;
+  in >> total >> resident;
+  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1e9;
 }
 
 }  // namespace
@@ -41,27 +60,25 @@ Metrics::Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t t
       total_steps_(total_steps),
       batch_size_(batch_size),
       log_every_(log_every_steps),
+      file_(cut_back(run.metrics(), resumed_step)),
       events_(run.tensorboard(), resumed_step),
-      start_(std::chrono::steady_clock::now()),
-      last_line_(start_),
-      last_line_step_(resumed_step) {
-  cut_back(run.metrics(), resumed_step);
-  file_ = std::fopen(run.metrics().c_str(), "ab");
-  if (file_ == nullptr)
-    core::system_error("{}: cannot be written: {}", run.metrics().string(), std::strerror(errno));
-}
+      ends_{Clock::now()},
+      last_line_(ends_.front()) {}
 
-Metrics::~Metrics() {
-  std::fclose(file_);
-}
-
-double Metrics::elapsed_s() const {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+/// Over the last steps, so that a node that slows down shows.
+double Metrics::images_per_s() const {
+  const double window_s = seconds(ends_.back() - ends_.front());
+  return static_cast<double>((static_cast<std::int64_t>(ends_.size()) - 1) * batch_size_) / std::max(1e-9, window_s);
 }
 
 void Metrics::step(const StepMetrics& m) {
-  const auto done = static_cast<double>((m.step - first_step_) * batch_size_);
-  const double rate = done / std::max(1e-9, elapsed_s());
+  const Clock::time_point now = Clock::now();
+  const double step_s = seconds(now - ends_.back());
+  ends_.push_back(now);
+  if (ends_.size() > kWindowSteps + 1) ends_.pop_front();
+  const double rate = images_per_s();
+  num_skipped_ += m.skipped;
+  wait_since_line_s_ += m.wait_s;
   // Loss and norm with all their bits: resumed runs are compared by these lines.
   core::Json line;
   line["step"] = m.step;
@@ -69,48 +86,54 @@ void Metrics::step(const StepMetrics& m) {
   line["lr"] = m.lr;
   line["grad_norm"] = m.grad_norm;
   if (m.skipped) line["skipped"] = true;
-  line["images_per_s"] = std::round(rate * 10) / 10;
-  line["time"] = std::round(unix_time() * 1000) / 1000;
-  const std::string text = line.dump() + "\n";
-  if (std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {
-    core::system_error("metrics.jsonl: {}", std::strerror(errno));
-  }
-  const bool due = m.step % log_every_ == 0 || m.step == total_steps_ || m.step == first_step_ + 1;
-  if (due) {
+  line["images_per_s"] = rounded(rate, 0.1);
+  line["step_s"] = rounded(step_s, 1e-5);
+  line["wait_s"] = rounded(m.wait_s, 1e-5);
+  line["memory_gb"] = rounded(memory_gb(), 0.001);
+  if (m.gpu_memory_gb > 0) line["gpu_memory_gb"] = rounded(m.gpu_memory_gb, 0.001);
+  line["time"] = rounded(unix_time(), 0.001);
+  file_.append(line.dump() + "\n");
+  const bool edge = m.step == total_steps_ || m.step == first_step_ + 1;
+  if (edge || m.step % log_every_ == 0) {
     events_.scalar("loss/train", m.step, static_cast<float>(m.loss));
     events_.scalar("lr", m.step, static_cast<float>(m.lr));
     events_.scalar("grad_norm", m.step, static_cast<float>(m.grad_norm));
-    events_.scalar("images_per_s", m.step, static_cast<float>(rate));
-    events_.flush();
-    progress(m);
+    events_.scalar("speed/images_per_s", m.step, static_cast<float>(rate));
+    events_.scalar("speed/wait_s", m.step, static_cast<float>(m.wait_s));
+    events_.scalar("memory_gb", m.step, static_cast<float>(memory_gb()));
+    progress(m, step_s);
   }
 }
 
-void Metrics::progress(const StepMetrics& m) {
-  const auto now = std::chrono::steady_clock::now();
-  const double seconds = std::chrono::duration<double>(now - last_line_).count();
-  const double rate = static_cast<double>((m.step - last_line_step_) * batch_size_) / std::max(1e-9, seconds);
-  window_rate_ = window_rate_ == 0 ? rate : 0.7 * window_rate_ + 0.3 * rate;
-  const double left_s =
-      static_cast<double>((total_steps_ - m.step) * batch_size_) / std::max(1e-9, window_rate_);
-  core::log_info("step {}/{} ({:.0f} %)  loss {:.4f}  lr {:.2e}  grad {:.3f}  {:.1f} images/s  {} left{}",
-                 m.step, total_steps_,
-                 100.0 * static_cast<double>(m.step) / static_cast<double>(total_steps_), m.loss, m.lr,
-                 m.grad_norm, rate, duration_text(left_s), m.skipped ? "  SKIPPED (not finite)" : "");
+/// A line when asked for, but in a batch log not more often than is read.
+void Metrics::progress(const StepMetrics& m, double step_s) {
+  const Clock::time_point now = Clock::now();
+  const double since_s = seconds(now - last_line_);
+  const bool edge = m.step == total_steps_ || m.step == first_step_ + 1;
+  const double steps_per_s = images_per_s() / static_cast<double>(batch_size_);
+  static const bool watched = ::isatty(STDERR_FILENO) == 1;
+  if (!edge && !m.skipped &&
+      since_s < (watched ? 1 : core::progress_interval_s(static_cast<double>(total_steps_), steps_per_s)))
+    return;
+  const double left_s = static_cast<double>(total_steps_ - m.step) / std::max(1e-9, steps_per_s);
+  core::log_info(
+      "step {}/{} ({:.0f} %)  loss {:.4f}  lr {:.2e}  grad {:.3f}  {:.1f} images/s  {:.3f} s/step  data wait {:.1f} %  "
+      "{} left{}",
+      m.step, total_steps_, 100.0 * static_cast<double>(m.step) / static_cast<double>(total_steps_), m.loss, m.lr,
+      m.grad_norm, images_per_s(), step_s, 100 * wait_since_line_s_ / std::max(1e-9, since_s),
+      core::duration_text(left_s), m.skipped ? "  SKIPPED (not finite)" : "");
   last_line_ = now;
-  last_line_step_ = m.step;
+  wait_since_line_s_ = 0;
 }
 
 void Metrics::picture(const std::string& tag, std::int64_t step, const std::filesystem::path& png_file,
                       std::int64_t height, std::int64_t width) {
   const std::string png = core::read_text(png_file);
   events_.picture(tag, step, height, width, std::as_bytes(std::span(png.data(), png.size())));
-  events_.flush();
 }
 
 void Metrics::sync() {
-  std::fflush(file_);
-  ::fsync(::fileno(file_));
+  file_.sync();
 }
 
 }  // namespace microdit::train

@@ -1,12 +1,14 @@
-// The one sink of a run's numbers: metrics.jsonl, TensorBoard, a progress line for the batch log.
+// The one sink of a run's numbers: metrics.jsonl, TensorBoard, a progress line for the batch log. Nothing here ends a
+// training: what cannot be written warns and is tried again.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <memory>
+#include <deque>
+#include <optional>
 #include <string>
 
+#include "core/append_file.h"
 #include "train/run_folder.h"
 #include "train/tensorboard.h"
 
@@ -17,7 +19,9 @@ struct StepMetrics {
   double loss = 0;
   double lr = 0;
   double grad_norm = 0;
-  bool skipped = false;  ///< the gradient was not finite; nothing was updated
+  double wait_s = 0;         ///< of this step: until its data was there
+  double gpu_memory_gb = 0;  ///< peak of torch's allocator, this rank; 0 = no GPU
+  bool skipped = false;      ///< the gradient was not finite; nothing was updated
 };
 
 /// Lives on rank 0 only.
@@ -26,23 +30,25 @@ class Metrics {
   /// Cuts metrics.jsonl back (aside, renamed) to lines of steps <= resumed_step, then appends.
   Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t total_steps, std::int64_t batch_size,
           std::int64_t log_every_steps);
-  ~Metrics();
   void step(const StepMetrics& metrics);
   void picture(const std::string& tag, std::int64_t step, const std::filesystem::path& png_file,
                std::int64_t height, std::int64_t width);
   /// Makes what was logged so far durable; called before a checkpoint is published.
   void sync();
+  std::int64_t num_skipped() const { return num_skipped_; }
 
  private:
-  void progress(const StepMetrics& metrics);
-  double elapsed_s() const;
+  using Clock = std::chrono::steady_clock;
+  void progress(const StepMetrics& metrics, double step_s);
+  double images_per_s() const;
 
   std::int64_t first_step_, total_steps_, batch_size_, log_every_;
-  std::FILE* file_ = nullptr;
+  core::AppendFile file_;
   EventFile events_;
-  std::chrono::steady_clock::time_point start_, last_line_;
-  std::int64_t last_line_step_;
-  double window_rate_ = 0;
+  std::deque<Clock::time_point> ends_;  ///< of the last steps, and of what came before the first of them
+  Clock::time_point last_line_;
+  double wait_since_line_s_ = 0;
+  std::int64_t num_skipped_ = 0;
 };
 
 }  // namespace microdit::train

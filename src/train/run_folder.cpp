@@ -1,78 +1,174 @@
 // Opening a run for the first time and again.
 #include "train/run_folder.h"
 
+#include <fcntl.h>
 #include <fmt/ranges.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+#include <utility>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/log.h"
 
 namespace microdit::train {
 namespace {
 
 using core::Json;
 
-bool is_harmless(const std::string& key, const std::vector<std::string>& harmless) {
-  for (const std::string& prefix : harmless) {
-    if (key == prefix || key.starts_with(prefix + ".")) return true;
+/// `key` itself or a section that holds it.
+core::AtResume rule_of(const std::string& key, const std::map<std::string, core::AtResume>& rules) {
+  for (const auto& [prefix, rule] : rules) {
+    if (key == prefix || key.starts_with(prefix + ".")) return rule;
+  }
+  return core::AtResume::fixed;
+}
+
+void compare(const Json& a, const Json& b, const std::string& at, std::vector<Difference>& out) {
+  if (a.is_object() && b.is_object()) {
+    const auto below = [&](const std::string& key) { return at.empty() ? key : at + "." + key; };
+    for (const auto& [key, value] : a.items()) compare(value, b.contains(key) ? b[key] : Json(), below(key), out);
+    for (const auto& [key, value] : b.items()) {
+      if (!a.contains(key)) compare(Json(), value, below(key), out);
+    }
+  } else if (a != b) {
+    out.push_back({at, fmt::format("{}: {} -> {}", at, a.dump(), b.dump())});
+  }
+}
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+/// What the holder of a run says of itself.
+Json own_mark() {
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  return {{"host", host.data()}, {"pid", ::getpid()}, {"job", variable("SLURM_JOB_ID")}};
+}
+
+/// flock, given a few seconds: a process that has just been killed may still be leaving.
+bool lock(int fd, const std::filesystem::path& path) {
+  constexpr int kTries = 50;
+  for (int i = 0; i < kTries; ++i) {
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK) {
+      core::log_warn("{}: this file system has no locks ({}): a second training of this run would not be noticed",
+                     path.string(), std::strerror(errno));
+      return true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
   return false;
 }
 
-void compare(const Json& a, const Json& b, const std::string& at, const std::vector<std::string>& harmless,
-             std::vector<std::string>& out) {
-  if (is_harmless(at, harmless)) return;
-  if (a.is_object() && b.is_object()) {
-    const auto below = [&](const std::string& key) { return at.empty() ? key : at + "." + key; };
-    for (const auto& [key, value] : a.items()) {
-      compare(value, b.contains(key) ? b[key] : Json(), below(key), harmless, out);
-    }
-    for (const auto& [key, value] : b.items()) {
-      if (!a.contains(key)) compare(Json(), value, below(key), harmless, out);
-    }
-  } else if (a != b) {
-    out.push_back(fmt::format("{}: {} -> {}", at, a.dump(), b.dump()));
-  }
-}
-
 }  // namespace
 
-std::vector<std::string> differing_settings(const Json& old_settings, const Json& new_settings,
-                                            const std::vector<std::string>& harmless) {
-  std::vector<std::string> out;
-  compare(old_settings, new_settings, "", harmless, out);
+RunFolder::RunFolder(RunFolder&& other) noexcept
+    : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
+
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+std::vector<Difference> differing_settings(const Json& old_settings, const Json& new_settings) {
+  std::vector<Difference> out;
+  compare(old_settings, new_settings, "", out);
   return out;
 }
 
-void RunFolder::open(const Json& settings, const std::string& config_yaml, const Json& facts,
-                     const std::vector<std::string>& harmless, comm::Communicator& comm) const {
-  std::string error;
-  if (comm.rank() == 0) {
-    std::filesystem::create_directories(path_);
-    core::remove_stale_temporaries(path_);
-    std::vector<std::string> differing;
-    if (std::filesystem::exists(this->settings())) {
-      differing = differing_settings(core::read_json(this->settings()), settings, harmless);
-    }
-    if (std::filesystem::exists(this->facts())) {
-      for (std::string& line : differing_settings(core::read_json(this->facts()), facts, {})) {
-        differing.push_back("facts of the data: " + line);
+bool RunFolder::exists(comm::Communicator& comm) const {
+  return comm.on_root([&] { return std::string(std::filesystem::exists(settings()) ? "yes" : ""); }) == "yes";
+}
+
+void RunFolder::compare_settings(const RunSettings& now, comm::Communicator& comm) const {
+  comm.on_root([&] {
+    if (!std::filesystem::exists(settings())) return;
+    std::vector<std::string> refused;
+    for (const Difference& difference : differing_settings(core::read_json(settings()), now.json)) {
+      switch (rule_of(difference.key, now.at_resume)) {
+        case core::AtResume::fixed:
+          refused.push_back(difference.text);
+          break;
+        case core::AtResume::rounding:
+          core::log_warn("{}: {} (from here on the rounding differs; nothing else)", path_.string(), difference.text);
+          break;
+        case core::AtResume::free:
+          break;
       }
     }
-    if (!differing.empty()) {
-      error = fmt::format(
-          "{}: the run was started with other settings:\n  {}\nChange them back, or give the run "
-          "another name (name=...), or remove the folder.",
-          path_.string(), fmt::join(differing, "\n  "));
+    if (!refused.empty()) {
+      core::user_error(
+          "{}: the run was started with other settings:\n  {}\nChange them back, or give this run another name "
+          "(name=...; with init.from={} init.load=all it goes on from there).",
+          path_.string(), fmt::join(refused, "\n  "), path_.string());
+    }
+  });
+}
+
+void RunFolder::compare_facts(const Json& now, comm::Communicator& comm) const {
+  comm.on_root([&] {
+    if (!std::filesystem::exists(facts())) return;
+    std::vector<std::string> refused;
+    for (const Difference& difference : differing_settings(core::read_json(facts()), now)) {
+      if (!difference.key.ends_with(".folder")) refused.push_back(difference.text);
+    }
+    if (!refused.empty()) {
+      core::user_error("{}: the run was started on other data:\n  {}\nGive it that data again, or give this run another name.",
+                       path_.string(), fmt::join(refused, "\n  "));
+    }
+  });
+}
+
+void RunFolder::take_hold() {
+  const std::filesystem::path file = path_ / ".held";
+  lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_ < 0) core::errno_error(errno, "{}: cannot be written", file.string());
+  const Json own = own_mark();
+  if (!lock(lock_, file)) {
+    const Json holder = Json::parse(core::read_text(file), nullptr, false);
+    const bool readable = holder.is_object();
+    const std::string job = readable ? holder.value("job", "") : "";
+    const std::string who =
+        !readable ? std::string("another process")
+                  : fmt::format("process {} on {}{}", holder.value("pid", 0), holder.value("host", "?"),
+                                job.empty() ? "" : fmt::format(" (Slurm job {})", job));
+    if (!job.empty() && job == own["job"]) {
+      core::log_warn("{}: an earlier life of this job ({}) has not ended yet; it can no longer publish", path_.string(), who);
+    } else if (variable("MICRODIT_TAKE_OVER") == "1") {
+      core::log_warn("{}: taken over from {}", path_.string(), who);
     } else {
-      std::filesystem::create_directories(samples());
-      std::filesystem::create_directories(checkpoints());
-      core::write_json(this->facts(), facts);
-      core::write_json(this->settings(), settings);
-      core::atomic_write(config(), config_yaml);
+      core::user_error(
+          "{}: {} is training this run. Wait for it or end it; MICRODIT_TAKE_OVER=1 starts all the same, if it is known "
+          "to be dead; another run needs another name (name=...)",
+          path_.string(), who);
     }
   }
-  comm.broadcast(error, 0);
-  if (!error.empty()) throw core::UserError(error);
+  const std::string text = own.dump() + "\n";
+  if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, text.data(), text.size(), 0) < 0)
+    core::log_warn("{}: {}", file.string(), std::strerror(errno));
+}
+
+void RunFolder::open(const RunSettings& now, const Json& now_facts, comm::Communicator& comm) {
+  comm.on_root([&] {
+    std::filesystem::create_directories(path_);
+    take_hold();
+    core::remove_stale_temporaries(path_);
+    std::filesystem::create_directories(samples());
+    std::filesystem::create_directories(checkpoints());
+    core::write_json(facts(), now_facts);
+    core::write_json(settings(), now.json);
+    core::atomic_write(config(), now.yaml);
+  });
 }
 
 }  // namespace microdit::train

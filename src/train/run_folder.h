@@ -1,18 +1,30 @@
-// runs/NAME/: where everything of one run lies, and the rule that a resumed run keeps its settings.
+// runs/NAME/: where everything of one run lies, the rule that a resumed run keeps its settings, and that one job at a time
+// trains it.
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
-#include "core/json.h"
 #include "comm/communicator.h"
+#include "core/config.h"
+#include "core/json.h"
 
 namespace microdit::train {
+
+/// A run's settings as they are kept: for comparison at a resume, and to read.
+struct RunSettings {
+  core::Json json;                                  ///< resolved
+  std::string yaml;                                 ///< resolved
+  std::map<std::string, core::AtResume> at_resume;  ///< core::resumable_keys
+};
 
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  RunFolder(RunFolder&& other) noexcept;
+  ~RunFolder();
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path config() const { return path_ / "config.yaml"; }
   std::filesystem::path settings() const { return path_ / "settings.json"; }
@@ -23,19 +35,30 @@ class RunFolder {
   std::filesystem::path tensorboard() const { return path_ / "tensorboard"; }
   std::filesystem::path report() const { return path_ / "report.html"; }
 
-  /// First start: creates the folder and writes config.yaml, settings.json and facts.json. Later starts:
-  /// UserError when a setting outside `harmless` (dotted prefixes) or a fact differs from the first start's,
-  /// naming key, old and new value; config.yaml then takes the new harmless settings. Rank 0 works, all ranks
-  /// see its error.
-  void open(const core::Json& settings, const std::string& config_yaml, const core::Json& facts,
-            const std::vector<std::string>& harmless, comm::Communicator& comm) const;
+  /// Whether the run was started before. Collective: rank 0 looks.
+  bool exists(comm::Communicator& comm) const;
+  /// UserError on all ranks when the run exists and a setting that is fixed differs, naming key, old and new value.
+  /// A word for each that changes the rounding. Writes nothing. Collective.
+  void compare_settings(const RunSettings& settings, comm::Communicator& comm) const;
+  /// Likewise for what the data's manifests say; where things lie does not count.
+  void compare_facts(const core::Json& facts, comm::Communicator& comm) const;
+  /// Makes the folder, takes hold of it until this object ends, and writes config.yaml, settings.json, facts.json.
+  /// UserError, with nothing written, when another process holds it: it is named, and how to take over
+  /// (MICRODIT_TAKE_OVER=1). An earlier life of this job does not hold it. Collective.
+  void open(const RunSettings& settings, const core::Json& facts, comm::Communicator& comm);
 
  private:
+  void take_hold();
+
   std::filesystem::path path_;
+  int lock_ = -1;  ///< rank 0's
 };
 
-/// Keys at which two settings differ, dotted, with both values: "optimizer.lr: 0.1 -> 0.2".
-std::vector<std::string> differing_settings(const core::Json& old_settings, const core::Json& new_settings,
-                                            const std::vector<std::string>& harmless);
+/// A key at which two settings differ, dotted.
+struct Difference {
+  std::string key;
+  std::string text;  ///< "optimizer.lr: 0.1 -> 0.2"
+};
+std::vector<Difference> differing_settings(const core::Json& old_settings, const core::Json& new_settings);
 
 }  // namespace microdit::train

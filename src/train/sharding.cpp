@@ -149,27 +149,26 @@ std::vector<checkpoint::Part> ShardedOptimizer::parts() {
   return parts;
 }
 
+template <class OffsetOf>
 void ShardedOptimizer::copy_in(const checkpoint::Reader& reader, const std::string& kind,
-                               torch::Tensor& state) {
-  torch::Tensor host = torch::zeros({state.numel()}, torch::kFloat32);
-  for (const Piece& held : held_) {
+                               const std::vector<Piece>& pieces, const OffsetOf& offset_of, torch::Tensor& values) {
+  for (const Piece& piece : pieces) {
+    torch::Tensor host = torch::zeros({piece.count}, torch::kFloat32);
     for (const Placement& place : flat_.placements()) {
-      const std::int64_t begin = std::max(place.offset, held.flat_offset);
-      const std::int64_t end = std::min(place.offset + place.count, held.flat_offset + held.count);
+      const std::int64_t begin = std::max(place.offset, piece.flat_offset);
+      const std::int64_t end = std::min(place.offset + place.count, piece.flat_offset + piece.count);
       if (begin >= end) continue;
-      float* out = host.data_ptr<float>() + held.state_offset + begin - held.flat_offset;
       reader.read(kind + "/" + place.name, begin - place.offset,
-                  {out, static_cast<std::size_t>(end - begin)});
+                  {host.data_ptr<float>() + begin - piece.flat_offset, static_cast<std::size_t>(end - begin)});
     }
+    values.narrow(0, offset_of(piece), piece.count).copy_(host);
   }
-  state.copy_(host);
 }
 
-void ShardedOptimizer::load(const checkpoint::Reader& reader, const Load& what) {
-  torch::NoGradGuard no_grad;
-  torch::Tensor host = torch::zeros({flat_.total()}, torch::kFloat32);
+/// UserError unless `reader` holds `kind` of every parameter in its shape.
+void ShardedOptimizer::check_model(const checkpoint::Reader& reader, const std::string& kind) const {
   for (const Placement& place : flat_.placements()) {
-    const std::string name = what.weights + "/" + place.name;
+    const std::string name = kind + "/" + place.name;
     const auto found = reader.tensors().find(name);
     if (found == reader.tensors().end()) {
       core::user_error("{}: holds no {}; it is a checkpoint of another model", reader.folder().string(),
@@ -180,16 +179,27 @@ void ShardedOptimizer::load(const checkpoint::Reader& reader, const Load& what) 
                        reader.folder().string(), name, fmt::join(found->second, ", "),
                        fmt::join(place.shape, ", "));
     }
-    reader.read(name, 0, {host.data_ptr<float>() + place.offset, static_cast<std::size_t>(place.count)});
   }
-  flat_.weights().copy_(host);
+}
+
+// Each rank reads its own pieces alone; the ranks then tell one another. R ranks read a checkpoint once, not R times.
+void ShardedOptimizer::load(const checkpoint::Reader& reader, const Load& what) {
+  torch::NoGradGuard no_grad;
+  check_model(reader, what.weights);
+  copy_in(reader, what.weights, own_, [](const Piece& piece) { return piece.flat_offset; }, flat_.weights());
+  for (std::size_t i = 0; i < own_.size() && comm_.size() > 1; ++i) {
+    const Bucket& bucket = flat_.buckets()[i];
+    comm_.all_gather(buffer(flat_.weights(), own_[i].flat_offset, own_[i].count, stream()),
+                     buffer(flat_.weights(), bucket.offset, bucket.count, stream()));
+  }
+  const auto in_state = [](const Piece& piece) { return piece.state_offset; };
   if (what.moments) {
-    copy_in(reader, "exp_avg", exp_avg_);
-    copy_in(reader, "exp_avg_sq", exp_avg_sq_);
+    copy_in(reader, "exp_avg", held_, in_state, exp_avg_);
+    copy_in(reader, "exp_avg_sq", held_, in_state, exp_avg_sq_);
   }
   if (!ema_.defined()) return;
   if (what.ema && reader.has("ema/" + flat_.placements().front().name)) {
-    copy_in(reader, "ema", ema_);
+    copy_in(reader, "ema", held_, in_state, ema_);
   } else {
     reset_ema();
   }

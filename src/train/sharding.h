@@ -60,7 +60,11 @@ class ShardedOptimizer {
   Piece own_piece(const Bucket& bucket) const;
   void gather(torch::Tensor& flat_values, const torch::Tensor& state);
   void* stream() const { return nn::current_stream(flat_.weights().device()); }
-  void copy_in(const checkpoint::Reader& reader, const std::string& kind, torch::Tensor& state);
+  void check_model(const checkpoint::Reader& reader, const std::string& kind) const;
+  /// Fills `pieces` of `values`, each at offset_of(piece), with what the checkpoint holds of `kind` there.
+  template <class OffsetOf>
+  void copy_in(const checkpoint::Reader& reader, const std::string& kind, const std::vector<Piece>& pieces,
+               const OffsetOf& offset_of, torch::Tensor& values);
 
   FlatParameters& flat_;
   comm::Communicator& comm_;

@@ -58,6 +58,15 @@ std::string event(std::int64_t step, const std::string& value) {
   return key(1, 1) + little_endian(now_s()) + number(2, step) + bytes(5, bytes(1, value));
 }
 
+/// A name that no other life of the run has taken: lives of one second and one first step exist.
+std::filesystem::path new_event_file(const std::filesystem::path& folder, std::int64_t first_step) {
+  std::filesystem::create_directories(folder);
+  for (auto second = static_cast<std::int64_t>(now_s());; ++second) {
+    auto path = folder / fmt::format("events.out.tfevents.{:010d}.microdit.{}", second, first_step);
+    if (!std::filesystem::exists(path)) return path;
+  }
+}
+
 }  // namespace
 
 std::uint32_t masked_crc32c(std::string_view text) {
@@ -68,18 +77,11 @@ std::uint32_t masked_crc32c(std::string_view text) {
   return ((crc >> 15) | (crc << 17)) + 0xa282ead8u;
 }
 
-EventFile::EventFile(const std::filesystem::path& folder, std::int64_t first_step) {
-  std::filesystem::create_directories(folder);
-  const auto path = folder / fmt::format("events.out.tfevents.{:010d}.microdit.{}",
-                                         static_cast<std::int64_t>(now_s()), first_step);
-  file_ = std::fopen(path.c_str(), "wb");
-  if (file_ == nullptr) core::system_error("{}: cannot be written: {}", path.string(), std::strerror(errno));
+EventFile::EventFile(const std::filesystem::path& folder, std::int64_t first_step)
+    : file_(new_event_file(folder, first_step)) {
   record(key(1, 1) + little_endian(now_s()) + bytes(3, "brain.Event:2"));
-  flush();
-}
-
-EventFile::~EventFile() {
-  std::fclose(file_);
+  // Event{2 step, 7 session_log{1 status = START}}: steps from here on replace those of an earlier life.
+  record(key(1, 1) + little_endian(now_s()) + number(2, first_step + 1) + bytes(7, number(1, 1)));
 }
 
 void EventFile::scalar(const std::string& tag, std::int64_t step, float value) {
@@ -93,17 +95,9 @@ void EventFile::picture(const std::string& tag, std::int64_t step, std::int64_t 
   record(event(step, bytes(1, tag) + bytes(4, image)));
 }
 
-void EventFile::flush() {
-  if (std::fflush(file_) != 0) core::system_error("tensorboard events: {}", std::strerror(errno));
-}
-
 void EventFile::record(const std::string& payload) {
   const std::string length = little_endian(static_cast<std::uint64_t>(payload.size()));
-  const std::string framed =
-      length + little_endian(masked_crc32c(length)) + payload + little_endian(masked_crc32c(payload));
-  if (std::fwrite(framed.data(), 1, framed.size(), file_) != framed.size()) {
-    core::system_error("tensorboard events: {}", std::strerror(errno));
-  }
+  file_.append(length + little_endian(masked_crc32c(length)) + payload + little_endian(masked_crc32c(payload)));
 }
 
 }  // namespace microdit::train

@@ -2,28 +2,25 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <span>
 #include <string>
+
+#include "core/append_file.h"
 
 namespace microdit::train {
 
 class EventFile {
  public:
-  /// Opens a new file in `folder` (TensorBoard merges the files of one folder). `first_step`: part of the
-  /// name, so that lives of one run do not collide.
+  /// Opens a new file in `folder` (TensorBoard merges the files of one folder), which begins at `first_step`: readers
+  /// drop what earlier lives wrote of later steps (SessionLog START).
   EventFile(const std::filesystem::path& folder, std::int64_t first_step);
-  ~EventFile();
-  EventFile(const EventFile&) = delete;
   void scalar(const std::string& tag, std::int64_t step, float value);
   void picture(const std::string& tag, std::int64_t step, std::int64_t height, std::int64_t width,
                std::span<const std::byte> png);
-  void flush();
-
  private:
   void record(const std::string& event);
-  std::FILE* file_ = nullptr;
+  core::AppendFile file_;
 };
 
 /// CRC-32C of the TFRecord format, masked. ("123456789" has the plain CRC e3069283.)

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "core/config.h"
 #include "diffusion/objective.h"
 #include "diffusion/sampler.h"
@@ -57,6 +58,7 @@ struct InitConfig {
   std::string from;  ///< run folder, checkpoint folder or safetensors file; empty = drawn from the seed
   std::string weights = "raw";   ///< raw | ema
   std::string load = "weights";  ///< weights | weights+optimizer | all (also EMA and step count)
+  bool unfinished = false;       ///< a run that has not reached its steps will do
   void fields(core::Fields& f);
 };
 
@@ -75,7 +77,7 @@ struct LoopConfig {
   std::int64_t bucket_mb = 160;
   std::int64_t log_every_steps = 10;
   std::int64_t max_skipped_steps = 10;  ///< consecutive non-finite steps before the run fails
-  double watchdog_s = 0;                ///< a collective longer than this ends the job with 76; 0 = off
+  double watchdog_s = comm::kDeadline_s;  ///< a collective longer than this ends the job with 76; 0 = never
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
   EmaConfig ema;
@@ -104,8 +106,5 @@ struct TrainConfig {
   SamplingConfig sampling;
   void fields(core::Fields& f);
 };
-
-/// Settings that cannot change results: a resumed run may change them (dotted prefixes).
-const std::vector<std::string>& harmless_settings();
 
 }  // namespace microdit::train

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "comm/communicator.h"
 #include "core/json.h"
 #include "image/image.h"
 
@@ -25,6 +26,10 @@ class TrainTask {
   virtual torch::nn::Module& module() = 0;
   /// What runs/NAME/facts.json will say: all that generation and evaluation need beside the checkpoint.
   virtual core::Json facts() const = 0;
+  /// Draws the first weights; not called when a checkpoint gives them.
+  virtual void initialize() = 0;
+  /// Opens what picture() needs: what is missing must be known before step 1, not at the first picture.
+  virtual void prepare_pictures() = 0;
   /// Announces that steps will be asked for from `completed` on (0-based), `rows` rows each, beginning at
   /// stream position completed * batch + offset.
   virtual void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) = 0;
@@ -32,14 +37,12 @@ class TrainTask {
   virtual void next_batch() = 0;
   /// Mean loss (fp32 scalar with graph) over a slice of the fetched batch.
   virtual torch::Tensor loss(const Slice& slice) = 0;
-  /// A picture to look at with the module's present weights, or none. Called on every rank in step; rank 0's
-  /// is kept.
-  virtual std::optional<image::Image> picture(std::int64_t step) = 0;
+  /// A picture to look at with the module's present weights, or none. Collective: the ranks share the painting, rank 0
+  /// has the result. A failure on one rank is thrown on all.
+  virtual std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm) = 0;
   /// After the last step, with the averaged weights in the module, on rank 0: outputs other than the
   /// checkpoint.
   virtual void finish(const std::filesystem::path& run_folder) = 0;
-  /// Seconds spent waiting for data since start().
-  virtual double waited_s() const = 0;
 };
 
 }  // namespace microdit::train

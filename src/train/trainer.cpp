@@ -1,14 +1,15 @@
 // The loop.
 #include "train/trainer.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include <cmath>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "image/encode.h"
 #include "nn/state_dict.h"
 #include "train/report.h"
@@ -38,12 +39,39 @@ class Autocast {
   at::DeviceType type_;
 };
 
+/// How long the ranks may wait while one of them reads and hashes a whole checkpoint, or paints.
+constexpr double kLongWork_s = 3600;
+
+bool is_weights_file(const std::string& from) {
+  return from.ends_with(".safetensors");
+}
+
 /// A run folder, a checkpoint folder: the checkpoint to start from.
-checkpoint::Reader open_initial(const fs::path& from, comm::Communicator& comm) {
-  if (fs::exists(from / "manifest.json")) return checkpoint::Reader(from);
-  if (auto latest = checkpoint::open_latest(from / "checkpoints", comm)) return std::move(*latest);
-  core::user_error("init.from={}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file",
-                   from.string());
+checkpoint::Reader open_initial(const InitConfig& init, comm::Communicator& comm) {
+  const fs::path from = init.from;
+  if (fs::exists(from / "manifest.json")) return checkpoint::open(from, comm);
+  auto latest = checkpoint::open_latest(from / "checkpoints", comm);
+  if (!latest) {
+    core::user_error("init.from={}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file",
+                     from.string());
+  }
+  comm.on_root([&] {
+    const fs::path settings = RunFolder(from).settings();
+    if (init.unfinished || !fs::exists(settings)) return;
+    const std::int64_t steps = core::read_json(settings).value("steps", std::int64_t{0});
+    if (latest->step() >= steps) return;
+    core::user_error(
+        "init.from={}: that run has reached step {} of {}; let it finish, name one of its checkpoints "
+        "(init.from={}), or say init.unfinished=true",
+        from.string(), latest->step(), steps, latest->folder().string());
+  });
+  return std::move(*latest);
+}
+
+double gpu_memory_gb(torch::Device device) {
+  if (!device.is_cuda()) return 0;
+  const auto stats = at::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  return static_cast<double>(stats.allocated_bytes[0].peak) / 1e9;  // [0]: all sizes together
 }
 
 }  // namespace
@@ -52,68 +80,70 @@ RunFolder run_folder(const LoopConfig& config) {
   return RunFolder(fs::path(config.runs) / config.name);
 }
 
-void resolve_decay_steps(LoopConfig& config) {
+void resolve_decay_steps(LoopConfig& config, comm::Communicator& comm) {
   if (config.schedule.decay_steps != 0) return;
-  config.schedule.decay_steps = config.steps;
-  const fs::path settings = run_folder(config).settings();
-  if (fs::exists(settings)) {
-    config.schedule.decay_steps =
-        core::read_json(settings).at("schedule").at("decay_steps").get<std::int64_t>();
-  }
+  // One reader: the ranks' file systems may not agree yet on what a settings file says.
+  config.schedule.decay_steps = std::stoll(comm.on_root([&] {
+    const fs::path settings = run_folder(config).settings();
+    return std::to_string(fs::exists(settings) ? core::read_json(settings).at("schedule").at("decay_steps").get<std::int64_t>()
+                                               : config.steps);
+  }));
 }
 
-Trainer::Trainer(const LoopConfig& config, RunSettings settings, TrainTask& task, torch::Device device,
-                 comm::Communicator& comm, const core::StopFlag& stop)
+Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, std::int64_t picture_every_steps,
+                 TrainerParts parts)
     : config_(config),
-      task_(task),
-      device_(device),
-      comm_(comm),
-      stop_(stop),
+      task_(parts.task),
+      device_(parts.device),
+      comm_(parts.comm),
+      stop_(parts.stop),
       run_(run_folder(config)),
-      picture_every_steps_(settings.picture_every_steps) {
-  if (config.batch_size % comm.size() != 0) {
-    core::user_error("batch_size={}: not divisible by the {} ranks", config.batch_size, comm.size());
+      picture_every_steps_(picture_every_steps) {
+  comm_.set_deadline(config.watchdog_s);
+  const comm::WiderDeadline reading(comm_, kLongWork_s);
+  if (config.batch_size % comm_.size() != 0) {
+    core::user_error("batch_size={}: not divisible by the {} ranks", config.batch_size, comm_.size());
   }
-  // A first start makes its folder only when everything it starts from has been read; a later one compares
-  // settings first.
-  double is_first[] = {comm.rank() == 0 && !fs::exists(run_.settings()) ? 1.0 : 0.0};
-  comm.all_reduce_sum(is_first);
-  const auto open_run = [&] {
-    run_.open(settings.json, settings.yaml, task.facts(), harmless_settings(), comm);
-  };
-  if (is_first[0] == 0) open_run();
-  if (config.init.from.ends_with(".safetensors")) {
-    nn::load_state_dict(task.module(), nn::load_tensors(config.init.from), config.init.from,
-                        {"pos_embed", "mask_token"});
-  }
-  flat_.emplace(task.module(), comm.size(), config.bucket_mb << 20, device);
-  optimizer_.emplace(*flat_, comm, config.sharding == "grad_op", config.ema.decay > 0);
-  core::log_info("{}: {} parameters, {} rank(s) x {} thread(s), batch {}, {} steps, sharding {}",
-                 run_.path().string(), flat_->num_parameters(), comm.size(), config.threads_per_rank,
-                 config.batch_size, config.steps, config.sharding);
-  resume();
-  if (is_first[0] != 0) open_run();
-  writer_.emplace(run_.checkpoints(), comm);
-  if (comm.rank() == 0)
+  run_.compare_settings(settings, comm_);
+  run_.compare_facts(task_.facts(), comm_);
+  if (picture_every_steps_ > 0) task_.prepare_pictures();
+  load_or_initialize();
+  // Only now: a start that is refused leaves nothing behind.
+  run_.open(settings, task_.facts(), comm_);
+  writer_.emplace(run_.checkpoints(), comm_);
+  if (comm_.rank() == 0)
     metrics_.emplace(run_, completed_, config.steps, config.batch_size, config.log_every_steps);
 }
 
-void Trainer::resume() {
-  auto latest = checkpoint::open_latest(run_.checkpoints(), comm_);
-  if (!latest) return initialize();
-  const core::Json& state = latest->state();
-  optimizer_->load(*latest, {});
-  completed_ = latest->step();
-  updates_ = state.at("updates").get<std::int64_t>();
-  skipped_in_a_row_ = state.at("skipped_in_a_row").get<std::int64_t>();
-  last_checkpoint_ = completed_;
-  core::log_info("resuming from {} (step {})", latest->folder().string(), completed_);
+/// Weights are drawn only where nothing is loaded over them: at 1.2 billion parameters that is half a minute.
+void Trainer::load_or_initialize() {
+  const auto latest = checkpoint::open_latest(run_.checkpoints(), comm_);
+  const std::string& from = config_.init.from;
+  std::optional<checkpoint::Reader> initial;
+  if (!latest && !from.empty() && !is_weights_file(from)) initial = open_initial(config_.init, comm_);
+  if (!latest && !initial) task_.initialize();
+  if (!latest && is_weights_file(from))
+    nn::load_state_dict(task_.module(), nn::load_tensors(from), from, {"pos_embed", "mask_token"});
+  flat_.emplace(task_.module(), comm_.size(), config_.bucket_mb << 20, device_);
+  optimizer_.emplace(*flat_, comm_, config_.sharding == "grad_op", config_.ema.decay > 0);
+  core::log_info("{}: {} parameters, {} rank(s) x {} thread(s) on {}, batch {}, {} steps, sharding {}, {}",
+                 run_.path().string(), flat_->num_parameters(), comm_.size(), config_.threads_per_rank, device_.str(),
+                 config_.batch_size, config_.steps, config_.sharding, config_.precision);
+  if (latest) {
+    const core::Json& state = latest->state();
+    optimizer_->load(*latest, {});
+    completed_ = latest->step();
+    updates_ = state.at("updates").get<std::int64_t>();
+    skipped_in_a_row_ = state.at("skipped_in_a_row").get<std::int64_t>();
+    last_checkpoint_ = completed_;
+    core::log_info("resuming from {} (step {})", latest->folder().string(), completed_);
+  } else if (initial) {
+    load_initial(*initial);
+  }
 }
 
-void Trainer::initialize() {
+void Trainer::load_initial(const checkpoint::Reader& reader) {
   const InitConfig& init = config_.init;
-  if (init.from.empty() || init.from.ends_with(".safetensors")) return;
-  const checkpoint::Reader reader = open_initial(init.from, comm_);
   const bool all = init.load == "all";
   optimizer_->load(
       reader,
@@ -130,10 +160,11 @@ int Trainer::run() {
   if (completed_ < config_.steps) task_.start(completed_, comm_.rank() * rows, rows, config_.batch_size);
   last_checkpoint_time_ = std::chrono::steady_clock::now();
   while (completed_ < config_.steps && !stop_agreed_) step();
-  if (last_checkpoint_ != completed_) start_checkpoint();
-  if (writer_->busy()) writer_->finish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+  final_checkpoint();
+  if (report_.valid()) report_.wait();
   if (completed_ < config_.steps) {
-    if (comm_.rank() == 0) write_report(run_);
+    report_in_background();
+    if (report_.valid()) report_.wait();
     core::log_info("stopped at step {} of {} as asked; run the same command to continue", completed_,
                    config_.steps);
     return core::kRequeueMe;
@@ -143,15 +174,16 @@ int Trainer::run() {
 }
 
 void Trainer::step() {
+  const auto begin = std::chrono::steady_clock::now();
   task_.next_batch();
+  wait_s_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   flat_->zero_gradients();
   const double loss_here = backward();
   const double norm2_here = optimizer_->reduce_gradients();
   const Agreement agreed = agree(norm2_here, loss_here);
   apply(agreed);
   ++completed_;
-  if (writer_->busy() && agreed.durable)
-    writer_->publish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+  if (writer_->busy() && agreed.durable) publish_checkpoint();
   if (completed_ % config_.checkpoint.every_steps == 0 || agreed.checkpoint_due) start_checkpoint();
   if (picture_every_steps_ > 0 && completed_ % picture_every_steps_ == 0) show_picture();
   stop_agreed_ = agreed.stop;
@@ -208,7 +240,15 @@ void Trainer::apply(const Agreement& agreed) {
   } else {
     ++skipped_in_a_row_;
   }
-  if (metrics_) metrics_->step({completed_ + 1, agreed.loss, lr, norm, !finite});
+  if (metrics_) {
+    metrics_->step({.step = completed_ + 1,
+                    .loss = agreed.loss,
+                    .lr = lr,
+                    .grad_norm = norm,
+                    .wait_s = wait_s_,
+                    .gpu_memory_gb = gpu_memory_gb(device_),
+                    .skipped = !finite});
+  }
   if (skipped_in_a_row_ >= config_.max_skipped_steps) {
     core::system_error(
         "step {}: the gradient has not been finite for {} steps; lower optimizer.lr or look at the data "
@@ -227,8 +267,11 @@ core::Json Trainer::state() const {
   return state;
 }
 
+/// A checkpoint that cannot be written costs safety, not the training: it is said, and the next one is tried when it is due.
 void Trainer::start_checkpoint() {
   if (last_checkpoint_ == completed_) return;
+  last_checkpoint_time_ = std::chrono::steady_clock::now();
+  if (writer_->busy()) publish_checkpoint();
   if (metrics_) metrics_->sync();
   std::vector<checkpoint::Part> parts = optimizer_->parts();
   if (comm_.rank() == 0) {
@@ -239,29 +282,80 @@ void Trainer::start_checkpoint() {
                        std::vector<float>(data, data + buffer.numel())});
     }
   }
-  writer_->start(completed_, std::move(parts), state());
-  last_checkpoint_ = completed_;
-  last_checkpoint_time_ = std::chrono::steady_clock::now();
+  try {
+    writer_->start(completed_, std::move(parts), state());
+    last_checkpoint_ = completed_;
+  } catch (const core::SystemError& error) {
+    core::log_warn("checkpoint of step {} could not be begun: {}; the next is tried when it is due", completed_,
+                   error.what());
+  }
+}
+
+void Trainer::publish_checkpoint() {
+  try {
+    writer_->publish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+    if (comm_.rank() == 0) core::report_progress(checkpoint::step_name(last_checkpoint_));
+  } catch (const core::SystemError& error) {
+    core::log_warn("checkpoint of step {} could not be written: {}; the next is tried when it is due", last_checkpoint_,
+                   error.what());
+    last_checkpoint_ = -1;
+  }
+}
+
+/// The last one must succeed: what it says is the job's end.
+void Trainer::final_checkpoint() {
+  const comm::WiderDeadline writing(comm_, kLongWork_s);
+  if (last_checkpoint_ != completed_) start_checkpoint();
+  if (writer_->busy()) publish_checkpoint();
+  if (last_checkpoint_ != completed_) {
+    start_checkpoint();
+    writer_->finish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+    core::check(last_checkpoint_ == completed_, "the last checkpoint is missing");
+  }
+  writer_->finish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
 }
 
 void Trainer::show_picture() {
+  const comm::WiderDeadline painting(comm_, kLongWork_s);
   ShardedOptimizer::EmaScope averaged(*optimizer_);
+  try {
+    const auto picture = task_.picture(completed_, comm_);
+    if (!picture || comm_.rank() != 0) return;
+    const fs::path file = run_.samples() / fmt::format("step_{:07d}.png", completed_);
+    core::atomic_write(file, image::encode_png(*picture));
+    metrics_->picture("samples", completed_, file, picture->height, picture->width);
+    report_in_background();
+  } catch (const std::exception& error) {
+    core::log_warn("no picture of step {}: {}", completed_, error.what());
+  }
+}
+
+/// Rank 0 reads all metrics again for it: not on the loop's time.
+void Trainer::report_in_background() {
   if (comm_.rank() != 0) return;
-  const auto picture = task_.picture(completed_);
-  if (!picture) return;
-  const fs::path file = run_.samples() / fmt::format("step_{:07d}.png", completed_);
-  core::atomic_write(file, image::encode_png(*picture));
-  metrics_->picture("samples", completed_, file, picture->height, picture->width);
-  write_report(run_);
+  if (report_.valid() && report_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
+  report_ = std::async(std::launch::async, [path = run_.path()] {
+    try {
+      write_report(RunFolder(path));
+    } catch (const std::exception& error) {
+      core::log_warn("report: {}", error.what());
+    }
+  });
 }
 
 void Trainer::close() {
+  const comm::WiderDeadline measuring(comm_, kLongWork_s);
   ShardedOptimizer::EmaScope averaged(*optimizer_);
   if (comm_.rank() != 0) return;
   task_.finish(run_.path());
-  write_report(run_);
+  report_in_background();
+  if (report_.valid()) report_.wait();
+  const std::int64_t skipped = metrics_->num_skipped();
   core::log_info("done: {} steps; checkpoint {}, report {}", completed_,
                  (run_.checkpoints() / checkpoint::step_name(completed_)).string(), run_.report().string());
+  if (skipped > 0)
+    core::log_warn("{} steps of this life were skipped, because the gradient was not finite (\"skipped\" in {})", skipped,
+                   run_.metrics().string());
 }
 
 }  // namespace microdit::train

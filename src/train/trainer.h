@@ -1,13 +1,15 @@
 // The training loop: resume, step, checkpoint, agreed stop. Knows nothing of what is trained.
 #pragma once
 
+#include <chrono>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "checkpoint/checkpoint.h"
-#include "core/stop_flag.h"
 #include "comm/communicator.h"
+#include "core/stop_flag.h"
 #include "train/flat_parameters.h"
 #include "train/metrics.h"
 #include "train/run_folder.h"
@@ -17,18 +19,19 @@
 
 namespace microdit::train {
 
-/// A run's settings as they are kept: for comparison at a resume, and to read.
-struct RunSettings {
-  core::Json json;   ///< resolved
-  std::string yaml;  ///< resolved
-  std::int64_t picture_every_steps = 0;
+/// What a run's rank needs beside its settings.
+struct TrainerParts {
+  TrainTask& task;
+  torch::Device device;
+  comm::Communicator& comm;
+  const core::StopFlag& stop;
 };
 
 class Trainer {
  public:
-  /// Opens the run folder (see RunFolder::open), loads the newest checkpoint or the initial weights.
-  Trainer(const LoopConfig& config, RunSettings settings, TrainTask& task, torch::Device device,
-          comm::Communicator& comm, const core::StopFlag& stop);
+  /// Compares settings and facts with the run's, if it exists; loads its newest checkpoint, or the initial weights; takes
+  /// hold of the folder (RunFolder::open). `picture_every_steps`: 0 = no pictures.
+  Trainer(const LoopConfig& config, const RunSettings& settings, std::int64_t picture_every_steps, TrainerParts parts);
   /// core::kDone, or core::kRequeueMe when all ranks agreed to stop (a checkpoint is written). SystemError
   /// when the loss stays non-finite.
   int run();
@@ -43,14 +46,17 @@ class Trainer {
     bool checkpoint_due = false;
   };
 
-  void resume();
-  void initialize();
+  void load_or_initialize();
+  void load_initial(const checkpoint::Reader& reader);
   void step();
   double backward();
   Agreement agree(double norm2_here, double loss_here);
   void apply(const Agreement& agreed);
   void start_checkpoint();
+  void publish_checkpoint();
+  void final_checkpoint();
   void show_picture();
+  void report_in_background();
   void close();
   core::Json state() const;
 
@@ -65,16 +71,18 @@ class Trainer {
   std::optional<ShardedOptimizer> optimizer_;
   std::optional<checkpoint::Writer> writer_;
   std::optional<Metrics> metrics_;  ///< rank 0
+  std::future<void> report_;        ///< rank 0: being written
   std::int64_t completed_ = 0;      ///< steps done
   std::int64_t updates_ = 0;        ///< AdamW's own count (skipped steps do not count)
   std::int64_t skipped_in_a_row_ = 0;
-  std::int64_t last_checkpoint_ = -1;
+  std::int64_t last_checkpoint_ = -1;  ///< step of the newest that is published or being written
   std::chrono::steady_clock::time_point last_checkpoint_time_;
+  double wait_s_ = 0;  ///< for the present step's data
   bool stop_agreed_ = false;
 };
 
-/// decay_steps 0 becomes the value of the run's first start, or `steps` if this is it.
-void resolve_decay_steps(LoopConfig& config);
+/// decay_steps 0 becomes the value of the run's first start, or `steps` if this is it. Collective.
+void resolve_decay_steps(LoopConfig& config, comm::Communicator& comm);
 RunFolder run_folder(const LoopConfig& config);
 
 }  // namespace microdit::train

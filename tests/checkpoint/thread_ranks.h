@@ -49,6 +49,9 @@ class ThreadRank final : public comm::Communicator {
   void all_reduce_max(std::span<double>) override { unused(); }
   void reduce_scatter_sum(comm::FloatBuffer, comm::FloatBuffer) override { unused(); }
   [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
+  void set_deadline(double) override {}
+  double deadline_s() const override { return 0; }
+  void use_cuda(bool) override { unused(); }
 
  private:
   [[noreturn]] static void unused() { throw std::logic_error("checkpoints use no such collective"); }

@@ -24,25 +24,60 @@ class RunFolderTest : public testing::Test {
   std::unique_ptr<comm::Communicator> comm_ = comm::make_local_communicator();
 };
 
-TEST_F(RunFolderTest, refuses_changed_settings_and_takes_harmless_ones) {
-  const RunFolder run(folder_);
-  const core::Json facts = {{"channels", 4}};
-  const core::Json first = {{"steps", 10}, {"optimizer", {{"lr", 0.1}}}};
-  run.open(first, "steps: 10\n", facts, {"steps"}, *comm_);
-  run.open({{"steps", 20}, {"optimizer", {{"lr", 0.1}}}}, "steps: 20\n", facts, {"steps"}, *comm_);
-  EXPECT_EQ(core::read_text(run.config()), "steps: 20\n");
+RunSettings settings(core::Json json) {
+  return {json, json.dump(), {{"steps", core::AtResume::free}, {"bucket_mb", core::AtResume::rounding}}};
+}
+
+TEST_F(RunFolderTest, RefusesChangedSettingsAndTakesThoseThatMayChange) {
+  const core::Json facts = {{"channels", 4}, {"codec", {{"folder", "/a"}, {"sha256", "x"}}}};
+  const core::Json first = {{"steps", 10}, {"bucket_mb", 1}, {"optimizer", {{"lr", 0.1}}}};
+  RunFolder(folder_).open(settings(first), facts, *comm_);
+  RunFolder run(folder_);
+  EXPECT_TRUE(run.exists(*comm_));
+  const core::Json later = {{"steps", 20}, {"bucket_mb", 2}, {"optimizer", {{"lr", 0.1}}}};
+  testing::internal::CaptureStderr();
+  run.compare_settings(settings(later), *comm_);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("bucket_mb: 1 -> 2"), std::string::npos) << said;
+  EXPECT_EQ(said.find("steps"), std::string::npos) << said;
+  run.open(settings(later), facts, *comm_);
+  EXPECT_EQ(core::read_json(run.settings()), later);
   try {
-    run.open({{"steps", 20}, {"optimizer", {{"lr", 0.2}}}}, "", facts, {"steps"}, *comm_);
+    run.compare_settings(settings({{"steps", 20}, {"bucket_mb", 2}, {"optimizer", {{"lr", 0.2}}}}), *comm_);
     FAIL();
   } catch (const core::UserError& error) {
     EXPECT_NE(std::string(error.what()).find("optimizer.lr: 0.1 -> 0.2"), std::string::npos) << error.what();
   }
-  EXPECT_THROW(run.open(first, "", {{"channels", 16}}, {"steps"}, *comm_), core::UserError);
+  EXPECT_THROW(run.compare_facts({{"channels", 16}, {"codec", {{"folder", "/a"}, {"sha256", "x"}}}}, *comm_),
+               core::UserError);
+  EXPECT_THROW(run.compare_facts({{"channels", 4}, {"codec", {{"folder", "/a"}, {"sha256", "y"}}}}, *comm_),
+               core::UserError);
+  run.compare_facts({{"channels", 4}, {"codec", {{"folder", "/moved"}, {"sha256", "x"}}}}, *comm_);
 }
 
-TEST_F(RunFolderTest, metrics_are_cut_back_to_the_resumed_step) {
-  const RunFolder run(folder_);
-  run.open({{"a", 1}}, "", core::Json::object(), {}, *comm_);
+TEST_F(RunFolderTest, OneProcessAtATimeHoldsIt) {
+  const core::Json first = {{"steps", 10}};
+  {
+    RunFolder holder(folder_);
+    holder.open(settings(first), {}, *comm_);
+    RunFolder second(folder_);
+    try {
+      second.open(settings({{"steps", 11}}), {}, *comm_);
+      FAIL();
+    } catch (const core::UserError& error) {
+      EXPECT_NE(std::string(error.what()).find("is training this run"), std::string::npos) << error.what();
+    }
+    EXPECT_EQ(core::read_json(second.settings()), first);
+    setenv("MICRODIT_TAKE_OVER", "1", 1);
+    second.open(settings({{"steps", 11}}), {}, *comm_);
+    unsetenv("MICRODIT_TAKE_OVER");
+  }
+  RunFolder(folder_).open(settings(first), {}, *comm_);
+}
+
+TEST_F(RunFolderTest, MetricsAreCutBackToTheResumedStep) {
+  RunFolder run(folder_);
+  run.open(settings({{"a", 1}}), core::Json::object(), *comm_);
   {
     Metrics metrics(run, 0, 10, 1, 100);
     for (int step = 1; step <= 5; ++step) metrics.step({.step = step, .loss = 0.1 * step});
@@ -55,7 +90,7 @@ TEST_F(RunFolderTest, metrics_are_cut_back_to_the_resumed_step) {
   EXPECT_EQ(steps, (std::vector<std::int64_t>{1, 2, 3}));
 }
 
-TEST(TensorBoardTest, known_vector) {
+TEST(TensorBoard, ChecksumsAreTheFormats) {
   // crc32c("123456789") = e3069283, then the format's mask.
   const std::uint32_t crc = 0xe3069283u;
   EXPECT_EQ(masked_crc32c("123456789"), ((crc >> 15) | (crc << 17)) + 0xa282ead8u);

@@ -220,7 +220,9 @@ torch::Tensor norm_modulate(const torch::Tensor& x, const torch::Tensor& weight,
 torch::Tensor norm_modulate_reference(const torch::Tensor& x, const torch::Tensor& weight,
                                       const torch::Tensor& shift_BD, const torch::Tensor& scale_BD,
                                       double eps) {
-  const torch::Tensor normed = at::layer_norm(x, {x.size(-1)}, weight.to(x.scalar_type()), {}, eps);
+  // Statistics and weight keep the wider type: a bf16 x must not round an fp32 weight.
+  const auto type = at::promote_types(x.scalar_type(), weight.scalar_type());
+  const torch::Tensor normed = at::layer_norm(x.to(type), {x.size(-1)}, weight.to(type), {}, eps);
   if (!shift_BD.defined()) return normed;
   return normed * (1 + scale_BD.unsqueeze(1)) + shift_BD.unsqueeze(1);
 }
