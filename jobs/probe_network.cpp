@@ -5,6 +5,7 @@
 
 #include "diffusion/sampler.h"
 #include "models/denoiser.h"
+#include "nn/autocast.h"
 #include "nn/state_dict.h"
 #include "probe.h"
 
@@ -18,6 +19,7 @@ struct NetworkConfig {
   diffusion::SamplerConfig sampler;
   double mask_ratio = 0;
   std::string device = "cpu";
+  std::string precision = "fp32";
 
   void fields(core::Fields& f) {
     f.section("model", model);
@@ -25,6 +27,7 @@ struct NetworkConfig {
     sampler.fields(f);  // steps=, guidance=, ... without a prefix
     f.field("mask_ratio", mask_ratio, {.min = 0, .max = 1, .help = "share of patches to drop"});
     f.field("device", device, {.choices = {"cpu", "cuda"}});
+    f.field("precision", precision, {.choices = {"fp32", "bf16"}, .help = "compute type; weights stay fp32"});
   }
 };
 
@@ -34,6 +37,7 @@ class Input {
   Input(const std::filesystem::path& path, torch::Device device)
       : path_(path), device_(device), tensors_(nn::load_tensors(path)) {}
 
+  torch::Device device() const { return device_; }
   bool has(const std::string& name) const { return tensors_.contains(name); }
   /// fp32 on the device; `axes` names the axes in messages.
   torch::Tensor get(const std::string& name, std::int64_t num_axes, const char* axes) const {
@@ -72,6 +76,8 @@ struct Setup {
     if (config.mask_ratio == 0) return std::nullopt;
     return models::Mask{config.mask_ratio, input.get("mask_noise", 2, "[B, T]")};
   }
+  /// In the precision asked for, while it lives.
+  nn::Autocast compute() const { return {config.precision == "bf16", input.device()}; }
   diffusion::DenoiseFn denoise() const {
     return [net = net](const diffusion::DenoiseInput& in) {
       std::optional<models::Mask> mask;
@@ -118,7 +124,9 @@ int probe_forward(Job& job) {
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
   const torch::Tensor label = setup.input.get("noise_label", 1, "[B]"),
                       text = setup.input.get("text", 3, "[B, L, D]");
-  save(job, {{"sample", setup.net->forward(x, label, {text}, setup.mask()).prediction_BCHW}});
+  const nn::Autocast compute = setup.compute();
+  save(job,
+       {{"sample", setup.net->forward(x, label, {text}, setup.mask()).prediction_BCHW.to(torch::kFloat)}});
   return core::kDone;
 }
 
@@ -133,9 +141,11 @@ int probe_loss(Job& job) {
     core::user_error("{}: tensor \"sigma\" must be above 0 everywhere", needed_path(job, "input").string());
   }
   const auto mask = setup.mask();
-  const torch::Tensor loss =
-      objective.loss_at(setup.denoise(), x0, text, sigma, noise, mask ? mask->noise_BT : torch::Tensor(),
-                        setup.config.mask_ratio, setup.net->patch_size());
+  const torch::Tensor loss = [&] {  // as a training step does it: the backward pass is outside
+    const nn::Autocast compute = setup.compute();
+    return objective.loss_at(setup.denoise(), x0, text, sigma, noise, mask ? mask->noise_BT : torch::Tensor(),
+                             setup.config.mask_ratio, setup.net->patch_size());
+  }();
   loss.backward();
   nn::StateDict out{{"loss", loss}};
   for (const auto& item : setup.net->named_parameters()) {
@@ -154,6 +164,7 @@ int probe_sample(Job& job) {
                       text = setup.input.get("text", 3, "[B, L, D]");
   if (setup.config.sampler.s_churn > 0)
     core::user_error("probe sample: s_churn must be 0 (probe draws no noise)");
+  const nn::Autocast compute = setup.compute();
   save(job, {{"sample", diffusion::sample(objective, setup.denoise(), x, text, setup.config.sampler)}});
   return core::kDone;
 }
