@@ -197,12 +197,7 @@ int convert(jobs::Job& job) {
     core::user_error("convert: --input and --output are needed (see --help)");
   if (job.comm.size() != 1) core::user_error("convert: runs as one process, not {}", job.comm.size());
   if (!fs::exists(input)) core::user_error("convert: --input {} does not exist", input.string());
-  std::string yaml;  // the keys are flat: one line each
-  for (const std::string& word : job.line.overrides) {
-    yaml += fmt::format("{}: {}\n", word.substr(0, word.find('=')), word.substr(word.find('=') + 1));
-  }
-  const auto config =
-      core::load<ConvertConfig>(core::ConfigTree::parse(yaml.empty() ? "{}" : yaml, "command line"));
+  const auto config = core::load<ConvertConfig>(core::ConfigTree::of_overrides(job.line.overrides));
   if (fs::is_directory(input)) {
     if (fs::is_directory(output))
       core::user_error("convert: --output {} is a folder; name a file", output.string());

@@ -1,6 +1,5 @@
 // evaluate: eval loss and prompt retrieval of a trained run.
 #include "eval/evaluate.h"
-#include "core/override_tree.h"
 #include "job.h"
 #include "train/report.h"
 
@@ -17,7 +16,7 @@ int main(int argc, char** argv) {
   return jobs::run_job(argc, argv, info, [](jobs::Job& job) {
     if (job.line.run.empty())
       core::user_error("evaluate: --run DIR is missing (a run folder such as runs/emoji)");
-    const auto config = core::load<eval::EvaluateConfig>(core::tree_of_overrides(job.line.overrides));
+    const auto config = core::load<eval::EvaluateConfig>(core::ConfigTree::of_overrides(job.line.overrides));
     const int code = eval::evaluate(job.line.run, config, job.comm);
     if (code == core::kDone && job.comm.rank() == 0) train::write_report(train::RunFolder(job.line.run));
     return code;

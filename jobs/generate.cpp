@@ -1,6 +1,5 @@
 // generate: prompts -> pictures with a trained run.
 #include "eval/generate.h"
-#include "core/override_tree.h"
 #include "job.h"
 
 using namespace microdit;
@@ -16,7 +15,7 @@ int main(int argc, char** argv) {
   return jobs::run_job(argc, argv, info, [](jobs::Job& job) {
     if (job.line.run.empty())
       core::user_error("generate: --run DIR is missing (a run folder such as runs/emoji)");
-    const auto config = core::load<eval::GenerateConfig>(core::tree_of_overrides(job.line.overrides));
+    const auto config = core::load<eval::GenerateConfig>(core::ConfigTree::of_overrides(job.line.overrides));
     std::vector<std::string> prompts = job.line.prompts;
     if (!job.line.prompts_file.empty()) {
       for (std::string& prompt : eval::read_prompts(job.line.prompts_file))

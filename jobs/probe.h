@@ -24,12 +24,7 @@ std::filesystem::path needed_path(const Job& job, const std::string& name);
 /// A config from key=value words alone (for commands without --config).
 template <class Config>
 Config load_words(const Job& job) {
-  std::string yaml;
-  for (const std::string& word : job.line.overrides) {
-    const auto equals = word.find('=');
-    yaml += fmt::format("{}: {}\n", word.substr(0, equals), word.substr(equals + 1));
-  }
-  return core::load<Config>(core::ConfigTree::parse(yaml.empty() ? "{}" : yaml, "the command line"));
+  return core::load<Config>(core::ConfigTree::of_overrides(job.line.overrides));
 }
 
 }  // namespace microdit::jobs

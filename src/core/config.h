@@ -36,7 +36,7 @@ enum class AtResume {
 };
 
 /// What is allowed for a field's value, beyond its type. Ranges are inclusive; `exclusive_min` makes min
-/// exclusive.
+/// exclusive; of a text `max` limits the bytes. A required text must not be empty.
 struct FieldRule {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
@@ -76,7 +76,7 @@ class ConfigTree {
 class Fields {
  public:
   using Value =
-      std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<std::int64_t>*,
+      std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::string*, std::vector<std::int64_t>*,
                    std::vector<double>*, std::vector<std::string>*, std::map<std::string, std::string>*>;
   /// A value of one of those types.
   template <class T>

@@ -1,5 +1,5 @@
-// key=value words of the command line. YAML reads the value, but it may not silently take less than was given: an unset
-// shell variable, a '#', a '&' would then mean "the default".
+// key=value words of the command line. YAML reads the value, but it may not silently take less than was
+// given: an unset shell variable, a '#', a '&' would then mean "the default".
 #include <algorithm>
 #include <charconv>
 
@@ -39,7 +39,9 @@ void restore(Node& node) {
 
 bool equal(const Node& a, const Node& b) {
   if (a.kind != b.kind || a.text != b.text || a.quoted != b.quoted) return false;
-  const auto members = [](const auto& x, const auto& y) { return x.first == y.first && equal(x.second, y.second); };
+  const auto members = [](const auto& x, const auto& y) {
+    return x.first == y.first && equal(x.second, y.second);
+  };
   return std::ranges::equal(a.members, b.members, members) && std::ranges::equal(a.items, b.items, equal);
 }
 
@@ -59,10 +61,11 @@ std::string quoted_word(const std::string& key, const std::string& text) {
 Node value_of(const std::string& key, const std::string& text, const std::string& where) {
   const std::string value = trimmed(text);
   if (value.empty())
-    user_error("{}: nothing stands after '='; write {}=null for the default, or {}=\"''\" for empty text", where, key,
-               key);
+    user_error("{}: nothing stands after '='; write {}=null for the default, or {}=\"''\" for empty text",
+               where, key, key);
   if (std::string_view("&!%@`*|>").find(value[0]) != std::string_view::npos)
-    refuse(where, key, value, fmt::format("YAML does not take a value that begins with '{}' as it stands", value[0]));
+    refuse(where, key, value,
+           fmt::format("YAML does not take a value that begins with '{}' as it stands", value[0]));
   Node node = parse_yaml(value, where, true);
   if (value.find('#') != value.npos) {
     Node whole = parse_yaml(replaced(value, "#", kStandIn), where, true);
@@ -73,7 +76,8 @@ Node value_of(const std::string& key, const std::string& text, const std::string
     refuse(where, key, value, "YAML takes this value for nothing");
   if (node.kind == Node::Kind::scalar && !node.quoted && node.text != value)
     refuse(where, key, value, fmt::format("YAML takes '{}' of it only", node.text));
-  if (node.kind != Node::Kind::scalar && value.find('\n') != value.npos && (value[0] == '[' || value[0] == '{'))
+  if (node.kind != Node::Kind::scalar && value.find('\n') != value.npos &&
+      (value[0] == '[' || value[0] == '{'))
     refuse(where, key, value, "a line's end in it would become a space");
   return node;
 }

@@ -114,6 +114,7 @@ void append_yaml(std::string& out, const Json& value, std::size_t indent) {
 struct TypeName {
   std::string operator()(const bool*) const { return "true|false"; }
   std::string operator()(const std::int64_t*) const { return "integer"; }
+  std::string operator()(const std::uint64_t*) const { return "integer"; }
   std::string operator()(const double*) const { return "number"; }
   std::string operator()(const std::string*) const { return "text"; }
   std::string operator()(const std::vector<std::int64_t>*) const { return "integers"; }

@@ -93,7 +93,8 @@ class Reader : public Fields::State {
     const Node* node = take(key);
     if (node != nullptr && node->kind != Kind::map) {
       add_error(node->where, key,
-                fmt::format("expected a section (indented keys), found {}", detail::describe(*node)));
+                fmt::format("expected a section (indented keys), found {}; set what it holds, as {}.KEY=value",
+                            detail::describe(*node), path(key)));
       return false;
     }
     levels_.push_back(
@@ -219,6 +220,22 @@ class Reader : public Fields::State {
     }
   }
 
+  void read(const Node& node, std::string_view key, std::uint64_t& target, const FieldRule& rule) {
+    const auto text = node.kind == Kind::scalar && !node.quoted ? without_separators(node.text) : std::nullopt;
+    std::uint64_t exact = 0;
+    if (text) {  // beyond 2^63 too
+      const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), exact);
+      if (error == std::errc() && end == text->data() + text->size()) {
+        if (in_range(static_cast<double>(exact), node, key, rule)) target = exact;
+        return;
+      }
+    }
+    const auto value = integer_of(node);
+    if (!expect(value.has_value(), node, key, "a whole number from 0 to 18446744073709551615")) return;
+    const FieldRule from_zero{.min = std::max(rule.min, 0.0), .max = rule.max};
+    if (in_range(static_cast<double>(*value), node, key, from_zero)) target = static_cast<std::uint64_t>(*value);
+  }
+
   void read(const Node& node, std::string_view key, double& target, const FieldRule& rule) {
     const auto value = number_of(node);
     if (expect(value.has_value(), node, key, "a number") && in_range(*value, node, key, rule))
@@ -230,6 +247,14 @@ class Reader : public Fields::State {
     const auto& choices = rule.choices;
     if (!choices.empty() && std::find(choices.begin(), choices.end(), node.text) == choices.end()) {
       add_error(node.where, key, fmt::format("'{}' is not one of: {}", node.text, fmt::join(choices, ", ")));
+      return;
+    }
+    if (rule.required && node.text.empty()) {
+      add_error(node.where, key, "must not be empty");
+      return;
+    }
+    if (static_cast<double>(node.text.size()) > rule.max) {
+      add_error(node.where, key, fmt::format("is {} bytes long, at most {} are allowed", node.text.size(), rule.max));
       return;
     }
     target = node.text;

@@ -54,7 +54,8 @@ void check_text(std::string_view text, const std::string& where) {
         where, *bad + 1, static_cast<unsigned char>(text[*bad]));
   }
   if (const std::size_t zero = text.find('\0'); zero != text.npos)
-    user_error("{} holds a zero byte (byte {}): it is no text, or UTF-16; convert it to UTF-8", where, zero + 1);
+    user_error("{} holds a zero byte (byte {}): it is no text, or UTF-16; convert it to UTF-8", where,
+               zero + 1);
 }
 
 std::string_view marked_encoding(std::string_view bytes) {

@@ -21,8 +21,7 @@ struct DenoiseOutput {
 using DenoiseFn = std::function<DenoiseOutput(const DenoiseInput&)>;
 
 /// Classifier-free guidance: one batch of the conditional and the null (zero rows) half, null + scale (cond -
-/// null). scale 1 returns `denoise` itself. Guidance acts only for sigma-labels the caller asks for (see
-/// SamplerConfig interval).
+/// null). scale 1 returns `denoise` itself. Applied in one place only: sample().
 DenoiseFn guided(DenoiseFn denoise, double scale);
 
 }  // namespace microdit::diffusion

@@ -38,7 +38,8 @@ std::vector<double> karras_grid(const SamplerConfig& config) {
 }
 
 torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const torch::Tensor& unit_BCHW,
-                     const torch::Tensor& text_BLD, const SamplerConfig& config, const ChurnNoise& churn) {
+                     const torch::Tensor& text_BLD, const SamplerConfig& config, const ChurnNoise& churn,
+                     const KeepGoing& keep_going) {
   const torch::NoGradGuard no_grad;
   const DenoiseFn network = guided(denoise, config.guidance);
   // Slope dx/dsigma of the probability flow (eq. 4).
@@ -49,7 +50,9 @@ torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const
   };
   const std::vector<double> sigmas = karras_grid(config);
   torch::Tensor x = unit_BCHW.to(torch::kDouble) * sigmas[0];
+  const auto stopped = [&] { return keep_going && !keep_going(); };
   for (std::size_t i = 0; i + 1 < sigmas.size(); ++i) {
+    if (stopped()) return {};
     double sigma = sigmas[i];
     const double next = sigmas[i + 1];
     if (config.s_churn > 0 && sigma >= config.s_min && sigma <= config.s_max) {  // algorithm 2, lines 4 to 6
@@ -63,6 +66,7 @@ torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const
     const torch::Tensor here = slope(x, sigma);
     torch::Tensor moved = x + (next - sigma) * here;
     if (config.rule == "heun" && next > 0) {
+      if (stopped()) return {};
       moved = x + (next - sigma) * (0.5 * here + 0.5 * slope(moved, next));
     }
     x = moved;

@@ -33,9 +33,13 @@ std::vector<double> karras_grid(const SamplerConfig& config);
 /// Fresh unit normals of x's shape for churn at step i.
 using ChurnNoise = std::function<torch::Tensor(std::int64_t step)>;
 
-/// `unit_BCHW`: standard normal start. Returns fp32 [B,C,H,W]. `churn` is needed only when s_churn > 0.
+/// Asked before every evaluation of the network: false ends the sampling.
+using KeepGoing = std::function<bool()>;
+
+/// `unit_BCHW`: standard normal start; `denoise`: the bare network (guidance happens in here, nowhere else). Returns fp32
+/// [B,C,H,W], or an undefined tensor when `keep_going` said no. `churn` is needed only when s_churn > 0.
 torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const torch::Tensor& unit_BCHW,
-                     const torch::Tensor& text_BLD, const SamplerConfig& config,
-                     const ChurnNoise& churn = {});
+                     const torch::Tensor& text_BLD, const SamplerConfig& config, const ChurnNoise& churn = {},
+                     const KeepGoing& keep_going = {});
 
 }  // namespace microdit::diffusion

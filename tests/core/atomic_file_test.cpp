@@ -2,6 +2,8 @@
 #include "core/atomic_file.h"
 
 #include <gmock/gmock.h>
+
+#include <regex>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -104,24 +106,32 @@ TEST(AtomicFile, PublishOfNothingFails) {
 }
 
 TEST(AtomicFile, TemporaryNamesAreHiddenAndCarryTheLife) {
-  EXPECT_THAT(generation(), MatchesRegex("j[0-9]+r[0-9]+p[0-9]+x[0-9a-f]+"));
+  EXPECT_THAT(generation(), MatchesRegex("j[0-9]+r[0-9]+h[0-9a-f]+p[0-9]+x[0-9a-f]+"));
   EXPECT_EQ(generation(), generation());
   EXPECT_EQ(temporary_path("folder/a.h5"), "folder/.a.h5." + generation() + ".tmp");
 }
 
-TEST(AtomicFile, RemovesOnlyStaleTemporariesOfThePrefix) {
+/// A temporary of `name` as another process of this host leaves it.
+std::string temporary_of(const std::string& name, const std::string& pid) {
+  std::string text = temporary_path(name).filename().string();
+  return std::regex_replace(text, std::regex("p[0-9]+x[0-9a-f]+\\.tmp$"), "p" + pid + "x0.tmp");
+}
+
+TEST(AtomicFile, RemovesOnlyAbandonedTemporaries) {
   ScratchFolder folder;
-  folder.write(".step_1.j1r0p1x0.tmp", "");
-  std::filesystem::create_directories(folder / ".step_2.j1r0p1x0.tmp/deep");
-  folder.write(".other.j1r0p1x0.tmp", "");
-  folder.write(".hidden", "");
-  folder.write("kept.tmp", "");
+  const std::string foreign = ".c.j7r0h00000000p1x0.tmp";  // of another host and job, just written
+  const std::string living = temporary_of("d", "1"), dead = temporary_of("step_1", "4194304");  // above any pid
+  folder.write(dead, "");
+  std::filesystem::create_directories(folder / temporary_of("step_2", "4194304") / "deep");
+  folder.write(".nobody.tmp", "");
+  for (const std::string& name : {std::string(".hidden"), std::string("kept.tmp"), foreign, living}) folder.write(name, "");
   const std::string own = temporary_path("step_3").filename();
   folder.write(own, "");
-  remove_stale_temporaries(folder.path(), "step_");
-  EXPECT_EQ(folder.names(), (std::set<std::string>{".other.j1r0p1x0.tmp", ".hidden", "kept.tmp", own}));
   remove_stale_temporaries(folder.path());
-  EXPECT_EQ(folder.names(), (std::set<std::string>{".hidden", "kept.tmp", own}));
+  EXPECT_EQ(folder.names(), (std::set<std::string>{".hidden", "kept.tmp", own, foreign, living}));
+  std::filesystem::last_write_time(folder / foreign, std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  remove_stale_temporaries(folder.path());
+  EXPECT_EQ(folder.names(), (std::set<std::string>{".hidden", "kept.tmp", own, living}));
   EXPECT_NO_THROW(remove_stale_temporaries(folder / "missing"));
 }
 

@@ -112,7 +112,7 @@ TEST_F(ConfigFiles, Overrides) {
   EXPECT_EQ(c.text, "");
   EXPECT_EQ(read(yaml, {"sizes=[5]", "model={name: n}", "model.depth=2"}).sizes,
             std::vector<std::int64_t>{5});
-  EXPECT_EQ(read(yaml, {"lr="}).lr, 1);
+  EXPECT_EQ(read(yaml, {"lr=null"}).lr, 1);
   EXPECT_EQ(read(yaml, {"text=two words"}).text, "two words");
 }
 
