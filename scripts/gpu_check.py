@@ -1,148 +1,166 @@
-"""The work of gpu_check.sh: every device path of the programs on the GPU against the CPU, then xl_2's speed."""
-import json
+"""gpu_check.py check|reference: the work of gpu_check.sh and of a bundle's run.sh. Every path of the programs that runs on a GPU, each
+row with a bar that was fixed before; prints a table and ends with 1 when any row misses its bar, is missing or could not be had.
+Without a GPU it does the CPU half, and says so."""
+import argparse
+import concurrent.futures
+import datetime
 import os
 import pathlib
-import statistics
-import subprocess
+import re
 import sys
 import tempfile
 import time
 
-import numpy as np
-import torch
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "bundle")]
 
-BIN = pathlib.Path(os.environ.get("MICRODIT_BIN", "build/bin"))
-TOLERANCE = 2e-3  # TF32 is off in the programs; what is left is the order of sums
-rows = []
+import machine
+import networks
+import original
+import speed
+import training
+import verdict
+from runner import Programs
 
-
-def run(*words, check=True):
-    done = subprocess.run([str(w) for w in words], capture_output=True, text=True)
-    if check and done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, words))}\n{done.stderr[-2000:]}")
-    return done
-
-
-def save(path, tensors):
-    """A safetensors file (little-endian, packed)."""
-    names = {"float32": "F32", "uint8": "U8", "int64": "I64"}
-    header, blobs, at = {}, [], 0
-    for name, array in tensors.items():
-        data = np.ascontiguousarray(array)
-        header[name] = {"dtype": names[str(data.dtype)], "shape": list(data.shape), "data_offsets": [at, at + data.nbytes]}
-        blobs.append(data.tobytes())
-        at += data.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(blobs))
+SET_UP = verdict.Bar("set-up: a training step, convert, inputs", least=0, unit="s")
+A_GPU = verdict.Bar("GPUs here", least=1)
 
 
-def load(path):
-    data = path.read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    out = {}
-    for name, info in json.loads(data[8:8 + size]).items():
-        if name == "__metadata__" or info["dtype"] != "F32":
-            continue
-        begin, end = info["data_offsets"]
-        out[name] = np.frombuffer(data[8 + size + begin:8 + size + end], dtype=np.float32).reshape(info["shape"])
-    return out
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("mode", nargs="?", default="check", choices=["check", "reference"])
+    parser.add_argument("--bin", type=pathlib.Path, required=True, help="folder of the programs")
+    parser.add_argument("--configs", type=pathlib.Path, required=True)
+    parser.add_argument("--latents", type=pathlib.Path, required=True, help="a small folder of 64 px latents")
+    parser.add_argument("--codec", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="where the table goes (Markdown and JSON)")
+    parser.add_argument("--proof", type=pathlib.Path, help="file that says this build passed on this card; written and removed by the check")
+    parser.add_argument("--limit-s", type=float, default=240)
+    parser.add_argument("--need-gpu", action="store_true", help="fail on a machine without a GPU instead of doing the CPU half")
+    parser.add_argument("--no-speed", action="store_true", help="leave the speed of phase 1 out; such a pass is no proof")
+    return parser.parse_args()
 
 
-def worst(a, b):
-    return max(float(np.linalg.norm(a[k] - b[k]) / max(np.linalg.norm(b[k]), 1e-12)) for k in b)
+class Check:
+    """One run of either mode on this machine."""
+
+    def __init__(self, args, folder):
+        self.args, self.gpus = args, machine.num_gpus()
+        self.device = "cuda" if self.gpus else "cpu"
+        self.report, self.notes = verdict.Report(), []
+        self.facts = machine.facts(self.gpus)
+        cores = len(os.sched_getaffinity(0))
+        self.workers = 4 if cores >= 8 else 1
+        self.programs = Programs(args.bin, args.limit_s)
+        self.folder = folder
+        self.training = training.Training(self.programs, folder, args.configs.resolve(), args.latents.resolve(), 2 if cores >= 8 else 1)
+        self.parts = None
+
+    def everything(self):
+        """Weights and inputs first: when they cannot be made, that is every row's reason."""
+        begun = time.monotonic()
+        shapes = self.training.first_weights()
+        inputs = networks.Inputs(self.folder, self.args.configs, shapes)
+        self.training.weights = inputs.weights
+        self.parts = networks.Parts(self.programs, inputs, self.args.codec.resolve())
+        self.report.add(SET_UP.name, time.monotonic() - begun)
+        getattr(self, self.args.mode)()
+
+    def run_all(self, closures):
+        """(names, work) pairs, some at a time where there are cores for it."""
+        with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
+            for done in [pool.submit(self.report.attempt, names, work) for names, work in closures]:
+                done.result()
+
+    def expected(self):
+        """Every row that this machine must give, before anything runs; and what is left out, in words."""
+        on_gpu, more_gpus = self.gpus > 0, self.gpus > 1
+        bars = [SET_UP] + ([A_GPU] if self.args.need_gpu else [])
+        if self.args.mode == "reference":
+            return bars + (original.EQUAL + original.SPEED if on_gpu else original.EQUAL_CPU + original.SPEED_CPU)
+        bars += networks.PRECISION + training.PRECISION + training.HOST_RANKS
+        for_gpu = networks.PARTS_ON_CUDA + training.ON_CUDA + training.STAGED + ([] if self.args.no_speed else speed.PHASE_1)
+        if not on_gpu:
+            self.notes.append("not run, for want of a GPU: " + "; ".join(bar.name for bar in for_gpu + training.NCCL))
+            return bars + training.KILLED_CPU
+        if not more_gpus:
+            self.notes.append("not run, for want of a second GPU: " + "; ".join(bar.name for bar in training.NCCL))
+        return bars + training.KILLED_CUDA + for_gpu + (training.NCCL if more_gpus else [])
+
+    def check(self):
+        on_gpu = self.gpus > 0
+        closures = self.parts.precision_rows(self.report, self.device) + self.training.precision_rows(self.report, self.device)
+        closures += self.training.host_rank_rows(self.report) + self.training.killed_rows(self.report, self.device)
+        if on_gpu:
+            closures += self.parts.cuda_rows(self.report) + self.training.cuda_rows(self.report, self.gpus)
+        self.run_all(closures)
+        if on_gpu and not self.args.no_speed:
+            self.report.attempt([bar.name for bar in speed.PHASE_1], speed.phase_1, self.report, self.notes, self.programs,
+                                self.args.configs.resolve(), self.folder, self.facts["card"])
+
+    def reference(self):
+        on_gpu = self.gpus > 0
+        equal, timed = (original.EQUAL, original.SPEED) if on_gpu else (original.EQUAL_CPU, original.SPEED_CPU)
+        self.report.attempt([bar.name for bar in equal], original.equal_rows, self.report, equal, self.parts, self.device)
+        configs, names = self.args.configs.resolve(), [bar.name for bar in timed]
+        if on_gpu:
+            self.report.attempt(names, original.speed_rows, self.report, self.notes, self.programs, configs, self.folder, self.facts["card"])
+        else:
+            self.report.attempt(names, original.speed_rows_cpu, self.report, self.notes, self.programs, configs, self.training)
+
+    def revision(self):
+        try:
+            return re.search(r"revision (\S+?)[,)]", self.programs.run("probe", "--version", folder=self.folder)).group(1)
+        except (verdict.Failure, AttributeError) as error:
+            return f"unknown ({error})"
+
+    def run(self):
+        begun = time.monotonic()
+        self.facts = {"half": "GPU" if self.gpus else "CPU half only: no GPU here", "gpus": self.gpus, **self.facts,
+                      "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "revision": self.revision()}
+        bars = self.expected()
+        if self.args.need_gpu:
+            self.report.add(A_GPU.name, self.gpus)
+        self.report.attempt([bar.name for bar in bars], self.everything)
+        self.facts["seconds"] = round(time.monotonic() - begun)
+        return verdict.judge(bars, self.report)
 
 
-def on_both(name, devices, folder, *words):
-    """Runs a probe on each device; the difference of all outputs goes into the table."""
-    outputs = []
-    for device in devices:
-        path = folder / f"{name.replace(' ', '_')}_{device}.safetensors"
-        run(BIN / "probe", *words, "--output", path, f"device={device}")
-        outputs.append(load(path))
-        if not all(np.isfinite(v).all() for v in outputs[-1].values()):
-            sys.exit(f"{name} on {device}: not finite")
-    rows.append((name, f"{worst(outputs[1], outputs[0]):.1e}" if len(outputs) > 1 else "CPU only"))
+def write(args, check, rows):
+    """The table to files and to stdout; a red line per failure."""
+    good = verdict.passed(rows)
+    result = f"{'PASS' if good else 'FAIL'}: {sum(row['verdict'] == 'ok' for row in rows)} of {len(rows)} rows are good ({check.facts['half']})"
+    table = verdict.markdown(f"gpu_check {args.mode}", {**check.facts, "verdict": result}, rows, check.notes)
+    document = {**check.facts, "mode": args.mode, "verdict": "pass" if good else "fail", "rows": rows, "notes": check.notes}
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / f"gpu_{args.mode}.md").write_text(table)
+    verdict.write_json(args.out / f"gpu_{args.mode}.json", document)
+    print(table)
+    red, plain = ("\033[31m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    for row in rows:
+        if row["verdict"] != "ok":
+            print(f"{red}FAIL{plain} {row['name']}: {row['reason']}")
+    print(f"{'' if good else red}{result}{plain}", flush=True)
+    prove(args, check, good, document)
+    return good
 
 
-def correctness(devices, folder):
-    rng = np.random.default_rng(0)
-    normal = lambda *shape: rng.standard_normal(shape).astype(np.float32)
-    model = folder / "model.yaml"
-    model.write_text("extends: %s\nmodel: {input_size: 8, in_channels: 4, caption_channels: 384}\n"
-                     % pathlib.Path("configs/models/emoji.yaml").resolve())
-    weights = folder / "weights.safetensors"
-    train_steps(["cpu"], folder, steps=1)
-    run(BIN / "convert", "--input", folder / "run_cpu", "--output", weights, "weights=raw")
-    forward, loss, sample = (folder / f"{n}.safetensors" for n in ("forward", "loss", "sample"))
-    save(forward, {"x": normal(4, 4, 8, 8), "noise_label": normal(4), "text": normal(4, 24, 384), "mask_noise": rng.random((4, 16), np.float32)})
-    save(loss, {"x0": normal(4, 4, 8, 8), "text": normal(4, 24, 384), "sigma": np.exp(normal(4)), "noise": normal(4, 4, 8, 8),
-                "mask_noise": rng.random((4, 16), np.float32)})
-    save(sample, {"x": normal(2, 4, 8, 8), "text": normal(2, 24, 384)})
-    net = ("--config", model, "--weights", weights)
-    on_both("forward, mask .75", devices, folder, "forward", *net, "--input", forward, "mask_ratio=.75")
-    on_both("loss and gradients, mask .75", devices, folder, "loss", *net, "--input", loss, "mask_ratio=.75")
-    on_both("sampler, 18 steps", devices, folder, "sample", *net, "--input", sample, "steps=18", "guidance=4", "objective.sigma_data=.5")
-    pixels, latents = folder / "pixels.safetensors", folder / "latents.safetensors"
-    save(pixels, {"pixels": rng.integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)})
-    save(latents, {"latents": normal(2, 4, 8, 8)})
-    on_both("codec encode", devices, folder, "encode", "--codec", "assets/emoji_codec", "--input", pixels)
-    on_both("codec decode", devices, folder, "decode", "--codec", "assets/emoji_codec", "--input", latents)
-    captions = folder / "captions.jsonl"
-    captions.write_text('"red heart"\n"a photograph of an astronaut riding a horse"\n')
-    encoder = os.environ.get("MICRODIT_DATA", "data") + "/weights/all-MiniLM-L6-v2"
-    on_both("text encoder", devices, folder, "encode_text", "--encoder", encoder, "--input", captions)
-
-
-def train_steps(devices, folder, steps=20):
-    losses = []
-    for device in devices:
-        run(BIN / "train", "--config", "configs/train/emoji.yaml", f"runs={folder}", f"name=run_{device}", f"steps={steps}",
-            f"device={device}", "sampling.every_steps=0", "log_every_steps=1000")
-        lines = (folder / f"run_{device}" / "metrics.jsonl").read_text().splitlines()
-        losses.append([json.loads(line)["loss"] for line in lines])
-    if steps > 1:
-        different = max(abs(a - b) / abs(b) for a, b in zip(losses[-1], losses[0])) if len(losses) > 1 else None
-        rows.append((f"{steps} training steps, loss", f"{different:.1e}" if different is not None else "CPU only"))
-    for device in devices:
-        if steps > 1:
-            run("rm", "-r", folder / f"run_{device}")
-
-
-def speed(folder):
-    """xl_2 on random latents: images/s of the last steps and peak memory, at both ends of the recipe."""
-    run(BIN / "loader_bench", "make", folder / "random", "4096")
-    for size, mask, batch in ((256, 0.75, 256), (512, 0.0, 16)):
-        name = f"xl_{size}"
-        command = [BIN / "train", "--config", "configs/train/pretrain_256.yaml", f"data=[{{dataset: {folder}/random}}]", f"runs={folder}",
-                   f"name={name}", "steps=12", f"size={size}", f"mask_ratio={mask}", f"batch_size={batch}", f"microbatch_size={batch}",
-                   "sampling.every_steps=0", "checkpoint.every_steps=100000"]
-        begun = time.time()
-        done = run(*command, check=False)
-        if done.returncode != 0:
-            rows.append((f"xl_2 {size} px mask {mask}", done.stderr.strip().splitlines()[-1][:60]))
-            continue
-        times = [json.loads(line)["time"] for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
-        rate = batch / statistics.median(b - a for a, b in zip(times[2:], times[3:]))
-        flops = {256: 0.282e12, 512: 3.003e12}[size]
-        rows.append((f"xl_2 {size} px mask {mask}", f"{rate:.0f} images/s, MFU {rate * flops / 989e12:.1%}, {time.time() - begun:.0f} s"))
+def prove(args, check, good, document):
+    """The file beside the build that turns GPU code on, which programs read: there exactly when the newest check with a GPU passed whole."""
+    if args.proof is None or args.mode != "check" or check.gpus == 0:
+        return
+    if good and not args.no_speed:
+        verdict.write_json(args.proof, document)
+    elif not good:
+        args.proof.unlink(missing_ok=True)
 
 
 def main():
-    gpu = torch.cuda.is_available()
-    devices = ["cpu", "cuda"] if gpu else ["cpu"]
-    if not gpu:
-        print("gpu_check: no GPU here; the CPU half only", file=sys.stderr)
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        correctness(devices, folder)
-        train_steps(devices, folder)
-        if gpu:
-            speed(folder)
-    width = max(len(r[0]) for r in rows)
-    print("\n".join(f"| {a:<{width}} | {b} |" for a, b in rows))
-    wrong = [r for r in rows if gpu and "e-" in r[1] and float(r[1]) > TOLERANCE]
-    sys.exit(f"differs by more than {TOLERANCE}: {wrong}" if wrong else 0)
+    args = arguments()
+    with tempfile.TemporaryDirectory(prefix="gpu_check.") as folder:
+        check = Check(args, pathlib.Path(folder))
+        rows = check.run()
+    sys.exit(0 if write(args, check, rows) else 1)
 
 
 if __name__ == "__main__":

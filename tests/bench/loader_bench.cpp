@@ -50,6 +50,8 @@ void make(const std::string& folder, std::int64_t samples) {
                             {"text_length", kLength},
                             {"text_width", kWidth},
                             {"caption_sources", {"alt"}},
+                            {"codec", {{"kind", "random numbers"}}},
+                            {"text_encoder", {{"kind", "random numbers"}}},
                             {"samples", samples}};
   const std::int64_t shards = (samples + kRowsPerShard - 1) / kRowsPerShard;
   store::StageFolder stage(folder, facts, shards);
