@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -13,7 +14,6 @@ namespace microdit::jobs {
 namespace {
 
 int print(const Findings& findings) {
-  bool bad = false;
   for (const Finding& finding : findings) {
     const char* mark = finding.verdict == Verdict::good   ? "ok  "
                        : finding.verdict == Verdict::note ? "note"
@@ -21,26 +21,21 @@ int print(const Findings& findings) {
     fmt::print("{}  {:<10} {}\n", mark, finding.subject, finding.found);
     if (finding.verdict != Verdict::good && !finding.remedy.empty())
       fmt::print("{:17}-> {}\n", "", finding.remedy);
-    bad = bad || finding.verdict == Verdict::bad;
   }
-  fmt::print("{}\n", bad ? "not fit: see the lines marked BAD" : "fit");
-  return bad ? core::kFailed : core::kDone;
+  fmt::print("{}\n", is_fit(findings) ? "fit" : "not fit: see the lines marked BAD");
+  return is_fit(findings) ? core::kDone : core::kFailed;
 }
 
 int env(Job& job) {
-  if (job.comm.rank() != 0) {
-    job.comm.barrier();
-    return core::kDone;
-  }
   Findings findings;
-  examine_processor(findings);
-  examine_libraries(findings);
-  examine_launch(findings, job.comm);
-  examine_gpu(findings);
-  examine_disk(findings);
-  const int code = print(findings);
-  job.comm.barrier();
-  return code;
+  if (job.comm.local_rank() == 0) {  // one rank speaks for its node
+    examine_processor(findings);
+    examine_libraries(findings);
+    examine_launch(findings, job.comm);
+    examine_gpu(findings);
+    examine_disk(findings);
+  }
+  return job.comm.size() == 1 ? print(findings) : print_nodes(findings, job.comm);
 }
 
 int doctor(Job& job) {
@@ -53,6 +48,11 @@ int doctor(Job& job) {
 }
 
 }  // namespace
+
+bool is_fit(const Findings& findings) {
+  return std::ranges::none_of(findings,
+                              [](const Finding& finding) { return finding.verdict == Verdict::bad; });
+}
 
 std::string output_of(const std::string& command) {
   std::FILE* pipe = ::popen(fmt::format("timeout 10 {} 2>/dev/null", command).c_str(), "r");
@@ -69,7 +69,8 @@ std::string output_of(const std::string& command) {
 int main(int argc, char** argv) {
   const microdit::jobs::JobInfo info{.name = "doctor",
                                      .summary =
-                                         "env: checks this machine and says what to do. verify DIR: checks "
+                                         "env: checks this machine and says what to do; under srun or mpirun "
+                                         "each node, a line for each. verify DIR: checks "
                                          "every checksum of a stage folder, a "
                                          "checkpoint, a run, or a folder of these.",
                                      .takes_config = false,

@@ -17,6 +17,8 @@ struct Finding {
   std::string remedy{};  ///< what to do; for notes and bad ones
 };
 using Findings = std::vector<Finding>;
+/// Nothing is bad.
+bool is_fit(const Findings& findings);
 
 /// Processor, threads, memory, limits, locale.
 void examine_processor(Findings& findings);
@@ -28,6 +30,10 @@ void examine_libraries(Findings& findings);
 void examine_gpu(Findings& findings);
 /// How this process was started, and what Slurm is set to.
 void examine_launch(Findings& findings, const comm::Communicator& comm);
+
+/// Several ranks: one line per node, of the node's first rank, then what to do, once; gives the exit code.
+/// Collective.
+int print_nodes(const Findings& findings, comm::Communicator& comm);
 
 /// Standard output of a shell command, at most 10 s; empty when it fails.
 std::string output_of(const std::string& command);

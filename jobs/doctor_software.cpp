@@ -67,12 +67,14 @@ void examine_slurm(Findings& findings) {
   findings.push_back(
       {requeue == "1" ? Verdict::good : Verdict::note, "requeue", "JobRequeue = " + requeue,
        "the scripts ask for --requeue themselves; a site that forbids it needs a person to submit again"});
-  const bool has_plugin =
-      output_of("sh -c 'srun --mpi=list 2>&1'").find("pmi") != std::string::npos;  // pmix, pmi2
+  // Open MPI's ranks find one another through PMIx alone; MPICH's through either.
+  const std::string wanted = mpi_version().starts_with("Open MPI") ? "pmix" : "pmi";
+  const bool has_plugin = output_of("sh -c 'srun --mpi=list 2>&1'").find(wanted) != std::string::npos;
   findings.push_back(
       {has_plugin ? Verdict::good : Verdict::bad, "srun",
-       fmt::format("MpiDefault = {}, plugins for MPI: {}", mpi, has_plugin ? "yes" : "none"),
-       "set the launcher in slurm/sites/NAME.sh to mpirun, or ask the site for Slurm's pmix plugin"});
+       fmt::format("MpiDefault = {}, Slurm's plugin {} for this MPI: {}", mpi, wanted,
+                   has_plugin ? "yes" : "none"),
+       "set MICRODIT_LAUNCHER in slurm/sites/NAME.sh to mpirun, or ask the site for Slurm's pmix plugin"});
 }
 
 }  // namespace

@@ -65,13 +65,16 @@ check_training() {
       [ "${runs[$j]}" != "$root/$name" ] || die "${phases[$j]} and ${phases[$i]} would both write to $root/$name: each phase needs a name of its own"
     done
     runs+=("$root/$name")
+    is_active "${phases[$i]}" || continue
     [ -z "$init" ] || check_init "$i" "$init"
+    # A run that is there already goes on only with the settings that it was started with.
+    ${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/train" "${words[@]}" ${phase_init[$i]:+"${phase_init[$i]}"} --check-settings >/dev/null ||
+      die "${phases[$i]} cannot start with these settings (above)"
   done
 }
 # check_init PHASE FROM: what a phase starts from is there, or will be by then.
 check_init() {
   local i=$1 init=$2 j
-  is_active "${phases[$i]}" || return 0
   for ((j = 0; j < i; j++)); do
     [ "$(basename "$init")" = "$(basename "${runs[$j]}")" ] || continue
     if [ "$init" != "${runs[$j]}" ] && [[ " ${train_set[*]} " != *" init.from="* ]]; then

@@ -66,11 +66,11 @@ contains "says where to run it" "slurm/logs/download-${job}_0.out" "on the login
 mkdir elsewhere
 printf 'MICRODIT_SBATCH_CPU=(--comment=cpu)\nMICRODIT_SBATCH_GPU=(--comment=gpu)\nMICRODIT_SBATCH_LONG=(--gpus-per-node=3)\n' >slurm/sites/mine.sh
 export MICRODIT_SITE=mine
-of_job() { grep -oE 'JobState=[A-Z]*|TresPerNode=.*|Comment=.*|MinMemoryNode=[^ ]*' | paste -sd' '; }
+of_job() { grep -oE 'JobState=[A-Z]*|TresPerNode=.*|Comment=.*|MinMemoryNode=[^ ]*' | sed 's/ *$//' | paste -sd' '; }
 id=$(cd elsewhere && ../slurm/submit.sh --parsable --hold --array=0 slurm/clean.sbatch) || failures=$((failures + 1))
 equal "a CPU stage asks for no GPU" "$(scontrol show job "$id" | of_job)" "JobState=PENDING MinMemoryNode=4G Comment=cpu"
 id=$(cd elsewhere && ../slurm/submit.sh --parsable --hold slurm/pretrain_256.sbatch)
-equal "a training asks for GPUs" "$(scontrol show job "$id" | of_job)" "JobState=PENDING Comment=gpu TresPerNode=gres:gpu:3"
+equal "a training asks for GPUs" "$(scontrol show job "$id" | of_job)" "JobState=PENDING MinMemoryNode=64G Comment=gpu TresPerNode=gres:gpu:3"
 scancel -u "$(id -un)"
 slurm/submit.sh slurm/none.sbatch >out 2>said; equal "submit.sh without a script" $? 2
 report
