@@ -9,7 +9,9 @@ if(CCACHE)
   # A precompiled header is seen by ccache only with these.
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${CCACHE})  # so that a second build folder finds the first one's objects
+      # So that a second build folder finds the first one's objects: paths from here, and the precompiled header known
+      # by what it is made of (library.cmake), because no two of them have the same bytes.
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_PCH_EXTSUM=true ${CCACHE})
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 find_program(MOLD mold)

@@ -61,7 +61,7 @@ if(MICRODIT_WITH_CUDA)
   find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 REQUIRED
                HINTS ${_nvidia} ${CUDAToolkit_LIBRARY_DIR} ${MICRODIT_CUDA_LIBRARY_PATH})
   target_link_libraries(microdit_torch INTERFACE -Wl,--no-as-needed torch torch_cuda c10_cuda torch_cpu c10
-                        -Wl,--as-needed CUDA::cudart)
+                        -Wl,--as-needed ${CUDA_cudart_LIBRARY})
   # An rpath (not a runpath) serves the libraries' own needs as well.
   target_link_options(microdit_torch INTERFACE -Wl,--disable-new-dtags)
   foreach(dir ${_nvidia} ${CUDAToolkit_LIBRARY_DIR} ${MICRODIT_CUDA_LIBRARY_PATH})

@@ -5,17 +5,23 @@
 set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)  # the tests need not be built
 get_property(_targets DIRECTORY jobs PROPERTY BUILDSYSTEM_TARGETS)
 set(_programs "")
+set(_static "")
 foreach(target ${_targets})
   get_target_property(_type ${target} TYPE)
   if(_type STREQUAL "EXECUTABLE")
     string(REGEX REPLACE "^job_" "" _name ${target})
+    get_target_property(_link ${target} LINK_OPTIONS)
+    if("-static" IN_LIST _link)
+      list(APPEND _static ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/${_name})
+      continue()
+    endif()
     list(APPEND _programs ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/${_name})
     # Room for the installed rpath, which takes this one's place; an rpath, as a runpath would not serve the libraries' own needs.
     target_link_options(${target} PRIVATE "-Wl,-rpath,$ORIGIN/../lib" -Wl,--disable-new-dtags)
   endif()
 endforeach()
 
-install(PROGRAMS ${_programs} DESTINATION bin)
+install(PROGRAMS ${_programs} ${_static} DESTINATION bin)
 install(DIRECTORY slurm configs assets DESTINATION . USE_SOURCE_PERMISSIONS
         PATTERN "*.out" EXCLUDE PATTERN "pipeline-*.txt" EXCLUDE PATTERN "lives" EXCLUDE)
 install(PROGRAMS scripts/local_slurm.sh DESTINATION scripts)
