@@ -21,10 +21,11 @@ check_files() {
     [ -f "$file" ] || die "no file $file"
   done
   grep -q '[^[:space:]]' "$prompts" || die "--prompts $prompts: no prompt in it"
+  local bin=${MICRODIT_BIN:-build/bin} build="build first (scripts/setup.sh, then cmake --preset release && ninja -C build jobs)"
   for stage in download clean precompute train train_codec generate evaluate; do
-    ${MICRODIT_PREFIX:-} test -x "${MICRODIT_BIN:-build/bin}/$stage" ||
-      die "${MICRODIT_BIN:-build/bin}/$stage is missing${MICRODIT_PREFIX:+ behind MICRODIT_PREFIX=$MICRODIT_PREFIX}: build first (scripts/setup.sh, then cmake --preset release && ninja -C build jobs)"
+    ${MICRODIT_PREFIX:-} test -x "$bin/$stage" || die "$bin/$stage is missing${MICRODIT_PREFIX:+ behind MICRODIT_PREFIX=$MICRODIT_PREFIX}: $build"
   done
+  [ -x "${MICRODIT_LIFE:-$bin/life}" ] || die "${MICRODIT_LIFE:-$bin/life} is missing${MICRODIT_PREFIX:+ (outside of the container: MICRODIT_LIFE)}: $build"
   [[ $tasks =~ ^[1-9][0-9]*(%[1-9][0-9]*)?$ ]] || die "--tasks $tasks: expected a number of at least 1, or N%K"
   controller=$(timeout 20 scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *//p')  # "": none answers
   if [ -z "$controller" ]; then

@@ -16,3 +16,4 @@ unset SLURM_GPUS_PER_NODE      # else srun hands that 0 on to its ranks
 MICRODIT_ARGS="device=cuda"
 MICRODIT_PREFIX="apptainer exec --nv $HOME/microdit.sif"               # put before every program
 MICRODIT_BIN=/opt/microdit/bin                                         # where the programs are in the image
+MICRODIT_LIFE=$HOME/life       # but this one speaks to Slurm: apptainer exec microdit.sif cp /opt/microdit/bin/life $HOME/

@@ -1,7 +1,7 @@
 #!/bin/bash
 # slurm/pipeline.sh and slurm/submit.sh refuse mistakes with exit code 2 before anything is submitted, with the programs' words.
 source "$(dirname "$0")/cluster.sh"
-for program in download clean precompute train generate evaluate; do
+for program in download clean precompute train generate evaluate life; do
   [ -x "$programs/$program" ] || { echo "skipped: $programs/$program is not built"; exit 77; }
 done
 start_cluster

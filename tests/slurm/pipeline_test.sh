@@ -1,6 +1,7 @@
 #!/bin/bash
 # slurm/pipeline.sh: the lines it would submit, the order in which the jobs run, and what a failed stage does to the rest.
 source "$(dirname "$0")/cluster.sh"
+[ -x "$programs/life" ] || { echo "skipped: $programs/life is not built"; exit 77; }
 start_cluster
 mkdir -p configs/datasets configs/train configs/sample encoder
 echo "a red car" >configs/sample/prompts.txt
@@ -29,7 +30,7 @@ esac
 E2
 done
 # The rules of lives are the real ones.
-[ ! -x "$programs/life" ] || ln -s "$programs/life" build/bin/life
+ln -s "$programs/life" build/bin/life
 chmod +x build/bin/*
 
 slurm/pipeline.sh --dry-run >lines || failures=$((failures + 1))
