@@ -11,6 +11,7 @@ SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).r
 TABLE = {
     "core": "",
     "comm": "core",
+    "lives": "core",
     "store": "core",
     "image": "core",
     "nn": "core",
