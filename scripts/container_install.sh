@@ -11,7 +11,7 @@ say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 check() {
   local prefix=$1 program missing
   for program in "$prefix"/bin/*; do
-    missing=$(ldd "$program" | grep 'not found' | grep -v libcuda.so || true)  # the driver comes with the GPU
+    missing=$(ldd "$program" 2>/dev/null | grep 'not found' | grep -v libcuda.so || true)  # the driver comes with the GPU
     [ -z "$missing" ] || { say "$program: $missing"; return 1; }
     "$program" --help >/dev/null || { say "$program --help failed"; return 1; }
   done

@@ -11,7 +11,7 @@ ln -s "$MICRODIT_SOURCE/assets" assets
 mkdir -p data/weights/all-MiniLM-L6-v2
 echo '{"model_type": "bert"}' >data/weights/all-MiniLM-L6-v2/config.json
 emoji=(--dataset configs/datasets/emoji.yaml --train configs/train/emoji.yaml)
-find . -not -path './cluster*' | sort >before
+find . -not -path './cluster*' -not -name before | sort >before
 
 # refused WHAT TEXT ARGS...: also by a dry run
 refused() {
@@ -47,7 +47,7 @@ MICRODIT_SITE=none refused "a missing site" "no file slurm/sites/none.sh" "${emo
 SBATCH_GRES=gpu:8 refused "GPUs for every job" "would give GPUs to every job" "${emoji[@]}"
 MICRODIT_INTERNET=moon refused "another internet" "expected login, transfer or compute" "${emoji[@]}"
 MICRODIT_BIN=nowhere refused "no programs" "nowhere/download is missing: build first" "${emoji[@]}"
-find . -not -path './cluster*' -not -name out -not -name said | sort | diff before - || { echo "FAILED: files were left"; failures=$((failures + 1)); }
+find . -not -path './cluster*' -not -name before -not -name out -not -name said | sort | diff before - || { echo "FAILED: files were left"; failures=$((failures + 1)); }
 
 slurm/pipeline.sh "${emoji[@]}" --until download >ids 2>said; equal "the control is submitted" "$?" 0
 wait_job "$(cut -d' ' -f2 ids)"
