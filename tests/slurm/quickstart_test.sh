@@ -1,0 +1,52 @@
+#!/bin/bash
+# scripts/quickstart.sh and what its end says: "Done" only when this call's chain made the pictures and the numbers. Set-up,
+# build and stages are stand-ins; pipeline, jobs and Slurm are real.
+source "$(dirname "$0")/cluster.sh"
+[ -x "$programs/life" ] || { echo "skipped: $programs/life is not built"; exit 77; }
+start_cluster
+mkdir -p scripts configs/datasets configs/train configs/sample encoder .venv/bin fakes
+cp "$MICRODIT_SOURCE/scripts/quickstart.sh" scripts/
+printf '#!/bin/sh\n' | tee scripts/setup.sh .venv/bin/cmake >.venv/bin/python
+echo "a red car" >configs/sample/prompts.txt
+echo '{"model_type": "bert"}' >encoder/config.json
+printf 'latents:\n  codec: encoder\n  text_encoder: encoder\n' >configs/datasets/emoji.yaml
+printf 'name: emoji\nruns: runs\n' >configs/train/emoji.yaml
+cat >build/bin/train <<'E2'
+#!/bin/bash
+stage=$(basename "$0")
+case " $* " in
+  *" --print-config "*) cat $(printf '%s\n' "$@" | grep '\.yaml$'); exit 0 ;;
+  *" --check-settings "* | *" --version "*) exit 0 ;;
+esac
+[ "$stage" != "${FAIL:-}" ] || exit 3
+[ "${SLURM_PROCID:-0}" = 0 ] || exit 0
+echo "$stage" >>order
+case $stage in
+  generate) mkdir -p runs/emoji/images/call && touch runs/emoji/images/call/grid.png ;;
+  evaluate) touch runs/emoji/metrics.json ;;
+esac
+exit 0
+E2
+for stage in download clean precompute train_codec generate evaluate; do cp build/bin/train build/bin/$stage; done
+ln -s "$programs/life" build/bin/life
+# The first look at the queue fails, as on a busy controller.
+cat >fakes/squeue <<'E2'
+#!/bin/bash
+[ -e asked ] || { touch asked; exit 1; }
+exec "$REAL_SQUEUE" "$@"
+E2
+chmod +x scripts/*.sh .venv/bin/* build/bin/* fakes/squeue
+export REAL_SQUEUE; REAL_SQUEUE=$(command -v squeue)
+export PATH=$PWD/fakes:$PATH
+
+scripts/quickstart.sh >out 2>said; equal "a good chain" $? 0
+contains "a good chain" said "^Done in"
+contains "its pictures" said "runs/emoji/images/call/grid.png"
+equal "a squeue that fails is not the end" "$(ls asked) $(tail -n 1 order)" "asked evaluate"
+
+FAIL=train scripts/quickstart.sh >out 2>said; equal "a failed stage, with older outputs: exit code" $? 1
+equal "and no Done" "$(grep -c '^Done' said)" 0
+contains "but what failed" said "exit code 3"
+FAIL=evaluate scripts/quickstart.sh >out 2>said; equal "a failed last stage" "$? $(grep -c '^Done' said)" "1 0"
+FAIL=clean MICRODIT_NO_SLURM=1 scripts/quickstart.sh >out 2>said; equal "the same without a scheduler" "$? $(grep -c '^Done' said)" "3 0"
+report
