@@ -9,11 +9,15 @@ LIMIT_MIB=60
 build=${1:-}
 [ -n "$build" ] || { build=build-cuda; [ -x $build/bin/probe ] || build=build; }
 bundle=$build/bundle
-# loader_bench makes the random latents of phase 1.
-programs=(probe train convert generate doctor loader_bench)
+programs=()
+for program in probe train convert generate doctor; do programs+=("$build/bin/$program"); done
+# Makes the random latents of phase 1; without torch, so any build's will do.
+loader_bench=$build/bin/loader_bench
+[ -x "$loader_bench" ] || loader_bench=build/bin/loader_bench
+programs+=("$loader_bench")
 for program in "${programs[@]}"; do
-  [ -x "$build/bin/$program" ] && continue
-  echo "gpu_bundle.sh: $build/bin/$program is not built: cmake --build $build --target jobs loader_bench" >&2; exit 2
+  [ -x "$program" ] && continue
+  echo "gpu_bundle.sh: $program is not built: cmake --build $(dirname "$(dirname "$program")") --target jobs (or loader_bench)" >&2; exit 2
 done
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
@@ -55,11 +59,11 @@ pack_mpi() {
 pack_programs() {
   local program
   for program in "${programs[@]}"; do
-    strip -o "$stage/bin/$program" "$build/bin/$program"
+    strip -o "$stage/bin/$(basename "$program")" "$program"
     # The folders of this machine say nothing on another one.
-    cmake -DFILE="$stage/bin/$program" -P scripts/bundle/remove_rpath.cmake
+    cmake -DFILE="$stage/bin/$(basename "$program")" -P scripts/bundle/remove_rpath.cmake
   done
-  pack_libraries "${programs[@]/#/$build/bin/}"
+  pack_libraries "${programs[@]}"
   find "$stage/lib" "$stage/mpi/lib" -name '*.so*' -exec strip --strip-unneeded {} +
 }
 

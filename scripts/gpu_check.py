@@ -30,6 +30,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("mode", nargs="?", default="check", choices=["check", "reference"])
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="folder of the programs")
+    parser.add_argument("--loader-bench", type=pathlib.Path, help="makes the random latents of phase 1; default: the one in --bin")
     parser.add_argument("--configs", type=pathlib.Path, required=True)
     parser.add_argument("--latents", type=pathlib.Path, required=True, help="a small folder of 64 px latents")
     parser.add_argument("--codec", type=pathlib.Path, required=True)
@@ -37,7 +38,7 @@ def arguments():
     parser.add_argument("--proof", type=pathlib.Path, help="file that says this build passed on this card; written and removed by the check")
     parser.add_argument("--limit-s", type=float, default=240)
     parser.add_argument("--need-gpu", action="store_true", help="fail on a machine without a GPU instead of doing the CPU half")
-    parser.add_argument("--no-speed", action="store_true", help="leave the speed of phase 1 out; such a pass is no proof")
+    parser.add_argument("--rows", type=re.compile, default=re.compile(""), help="regular expression: only rows whose name has it; such a pass is no proof")
     return parser.parse_args()
 
 
@@ -51,7 +52,7 @@ class Check:
         self.facts = machine.facts(self.gpus)
         cores = len(os.sched_getaffinity(0))
         self.workers = 4 if cores >= 8 else 1
-        self.programs = Programs(args.bin, args.limit_s)
+        self.programs = Programs(args.bin, args.limit_s, args.loader_bench)
         self.folder = folder
         self.training = training.Training(self.programs, folder, args.configs.resolve(), args.latents.resolve(), 2 if cores >= 8 else 1)
         self.parts = None
@@ -66,10 +67,13 @@ class Check:
         self.report.add(SET_UP.name, time.monotonic() - begun)
         getattr(self, self.args.mode)()
 
+    def wanted(self, names):
+        return [name for name in names if self.args.rows.search(name)]
+
     def run_all(self, closures):
         """(names, work) pairs, some at a time where there are cores for it."""
         with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
-            for done in [pool.submit(self.report.attempt, names, work) for names, work in closures]:
+            for done in [pool.submit(self.report.attempt, names, work) for names, work in closures if self.wanted(names)]:
                 done.result()
 
     def expected(self):
@@ -79,7 +83,7 @@ class Check:
         if self.args.mode == "reference":
             return bars + (original.EQUAL + original.SPEED if on_gpu else original.EQUAL_CPU + original.SPEED_CPU)
         bars += networks.PRECISION + training.PRECISION + training.HOST_RANKS
-        for_gpu = networks.PARTS_ON_CUDA + training.ON_CUDA + training.STAGED + ([] if self.args.no_speed else speed.PHASE_1)
+        for_gpu = networks.PARTS_ON_CUDA + training.ON_CUDA + training.STAGED + speed.PHASE_1
         if not on_gpu:
             self.notes.append("not run, for want of a GPU: " + "; ".join(bar.name for bar in for_gpu + training.NCCL))
             return bars + training.KILLED_CPU
@@ -94,8 +98,9 @@ class Check:
         if on_gpu:
             closures += self.parts.cuda_rows(self.report) + self.training.cuda_rows(self.report, self.gpus)
         self.run_all(closures)
-        if on_gpu and not self.args.no_speed:
-            self.report.attempt([bar.name for bar in speed.PHASE_1], speed.phase_1, self.report, self.notes, self.programs,
+        names = [bar.name for bar in speed.PHASE_1]
+        if on_gpu and self.wanted(names):
+            self.report.attempt(names, speed.phase_1, self.report, self.notes, self.programs,
                                 self.args.configs.resolve(), self.folder, self.facts["card"])
 
     def reference(self):
@@ -118,11 +123,15 @@ class Check:
         begun = time.monotonic()
         self.facts = {"half": "GPU" if self.gpus else "CPU half only: no GPU here", "gpus": self.gpus, **self.facts,
                       "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "revision": self.revision()}
-        bars = self.expected()
+        bars = [bar for bar in self.expected() if bar in (SET_UP, A_GPU) or self.args.rows.search(bar.name)]
+        if not [bar for bar in bars if bar not in (SET_UP, A_GPU)]:
+            print(f"gpu_check: --rows '{self.args.rows.pattern}' fits none of: " + "; ".join(bar.name for bar in self.expected()), file=sys.stderr)
+            sys.exit(2)
         if self.args.need_gpu:
             self.report.add(A_GPU.name, self.gpus)
         self.report.attempt([bar.name for bar in bars], self.everything)
         self.facts["seconds"] = round(time.monotonic() - begun)
+        self.report.keep(lambda name: name in (SET_UP.name, A_GPU.name) or self.args.rows.search(name))
         return verdict.judge(bars, self.report)
 
 
@@ -149,7 +158,7 @@ def prove(args, check, good, document):
     """The file beside the build that turns GPU code on, which programs read: there exactly when the newest check with a GPU passed whole."""
     if args.proof is None or args.mode != "check" or check.gpus == 0:
         return
-    if good and not args.no_speed:
+    if good and not args.rows.pattern:
         verdict.write_json(args.proof, document)
     elif not good:
         args.proof.unlink(missing_ok=True)

@@ -11,8 +11,12 @@ bin=${MICRODIT_BIN:-}
 [ -n "$bin" ] || { bin=build-cuda/bin; [ -x $bin/probe ] || bin=build/bin; }
 build=$(dirname "$bin")
 for program in probe train convert; do
-  [ -x "$bin/$program" ] || { echo "gpu_check.sh: $bin/$program is not built: cmake --preset release && cmake --build build --target jobs" >&2; exit 2; }
+  [ -x "$bin/$program" ] && continue
+  echo "gpu_check.sh: $bin/$program is not built: cmake --preset release && cmake --build build --target jobs" >&2
+  exit 2
 done
+loader_bench=$bin/loader_bench  # a build without tests has none
+[ -x "$loader_bench" ] || loader_bench=build/bin/loader_bench
 python=${MICRODIT_PYTHON:-}
 for candidate in .venv-oracles/bin/python .venv/bin/python python3; do
   [ -z "$python" ] && "$candidate" -c 'import torch' 2>/dev/null && python=$candidate
@@ -20,5 +24,5 @@ done
 [ -n "$python" ] || { echo "gpu_check.sh: no Python with torch: run scripts/setup.sh --oracles, or set MICRODIT_PYTHON" >&2; exit 2; }
 data=${MICRODIT_TEST_DATA:-$build/test_data}
 MICRODIT_SOURCE=$PWD MICRODIT_BIN=$(cd "$bin" && pwd) bash tests/emoji_small.sh "$data" >&2
-exec "$python" scripts/gpu_check.py "$@" --bin "$bin" --configs configs --codec assets/emoji_codec --latents "$data/latents/emoji_small" \
+exec "$python" scripts/gpu_check.py "$@" --bin "$bin" --loader-bench "$loader_bench" --configs configs --codec assets/emoji_codec --latents "$data/latents/emoji_small" \
   --out "${OUT:-$build/gpu_check}" --proof "$build/gpu_check.json"

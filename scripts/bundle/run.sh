@@ -21,7 +21,7 @@ with open(f"{bundle}/payload.tar.xz", "rb") as file:
     if hashlib.file_digest(file, "sha256").hexdigest() != open(f"{bundle}/SHA256").read().split()[0]:
         sys.exit("run.sh: payload.tar.xz is damaged: copy the bundle again")
 with tarfile.open(f"{bundle}/payload.tar.xz") as tar:
-    tar.extractall(unpacked, filter="tar")
+    tar.extractall(unpacked, **({"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}))
 PYTHON
   cp "$bundle/SHA256" "$unpacked/SHA256"
 fi

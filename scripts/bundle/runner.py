@@ -35,21 +35,23 @@ def why_it_ended(code, log):
 class Programs:
     """The programs in one folder, with the time that is left for all of them together."""
 
-    def __init__(self, folder, limit_s, environment=None):
+    def __init__(self, folder, limit_s, data_maker=None):
+        """`data_maker`: the program that makes random latents, when it is not in the same folder."""
         self.folder = pathlib.Path(folder).resolve()
+        self.data_maker = pathlib.Path(data_maker or self.folder / "loader_bench").resolve()
         self.end = time.monotonic() + limit_s
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "OMPI_COMM_", "PMIX_RANK"))}
         # Only the programs see these folders: Python keeps the libraries that it came with.
         if os.environ.get("MICRODIT_LIBRARY_PATH"):
             self.env["LD_LIBRARY_PATH"] = os.environ["MICRODIT_LIBRARY_PATH"]
         self.env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_mpi_yield_when_idle="1",
-                        OMPI_MCA_hwloc_base_binding_policy="none", **(environment or {}))
+                        OMPI_MCA_hwloc_base_binding_policy="none")
 
     def left_s(self):
         return max(0.0, self.end - time.monotonic())
 
     def command(self, name, words, ranks=1):
-        program = self.folder / name
+        program = self.folder / name  # or `name` itself, where it is a whole path
         if not os.access(program, os.X_OK):
             raise Failure(f"{program} is not there")
         prefix = []
@@ -69,7 +71,7 @@ class Programs:
         limit_s = min(limit_s, self.left_s())
         if limit_s <= 0:
             raise Failure("no time was left for it")
-        path = folder / f"{name}_{time.monotonic_ns()}.log"
+        path = folder / f"{pathlib.Path(name).name}_{time.monotonic_ns()}.log"
         with open(path, "wb") as log:
             process = self.start(name, *words, ranks=ranks, log=log, **env)
             try:

@@ -63,6 +63,11 @@ class Report:
         with self._lock:
             self.failures.append((name, str(reason)))
 
+    def keep(self, wanted):
+        """Forgets what the user did not ask for."""
+        self.values = [item for item in self.values if wanted(item[0])]
+        self.failures = [item for item in self.failures if wanted(item[0])]
+
     def attempt(self, names, work, *arguments):
         """Runs `work`; whatever it raises fails those of `names` that it has not reported."""
         try:

@@ -50,7 +50,8 @@ sys.exit(code)
 # program -> (harm, words of the calls that it befalls)
 HARMS = {"probe": [("nan", ["forward.in"]), ("large", ["loss.in", "precision=bf16"])],
          "train": [("crash", ["name=step_bf16"]), ("out of memory", ["name=two_ranks"]), ("other loss", ["name=bf16"])]}
-# the row that must fail -> what its reason says
+# The row that must fail -> what its reason says
+ALL_BUT_SPEED = "^(?!phase 1)"
 REASONS = {"forward, mask .75, bf16 against fp32": "not finite",
            "loss, mask .75, bf16 against fp32": "is above",
            "train: gradients of step 1, bf16 against fp32": "SIGSEGV",
@@ -62,9 +63,11 @@ def gpu_check(folder, bin_folder, *words):
     """(exit code, the JSON table, what it printed)"""
     done = subprocess.run([sys.executable, SOURCE / "scripts/gpu_check.py", "check", "--bin", bin_folder, "--configs", SOURCE / "configs",
                            "--codec", SOURCE / "assets/emoji_codec", "--latents", programs.DATA / "latents" / programs.DATASET,
-                           "--out", folder / "out", "--proof", folder / "proof.json", "--no-speed", *words],
+                           "--out", folder / "out", "--proof", folder / "proof.json", *words],
                           capture_output=True, text=True, env=programs.environment())
     table = folder / "out/gpu_check.json"
+    if done.returncode == 2:
+        return 2, None, done.stdout + done.stderr
     programs.check(table.exists(), f"gpu_check left no table:\n{done.stdout}{done.stderr}")
     return done.returncode, json.loads(table.read_text()), done.stdout + done.stderr
 
@@ -86,16 +89,16 @@ def failing(table):
 
 
 def good_programs(folder):
-    code, table, said = gpu_check(folder, programs.BIN)
+    code, table, said = gpu_check(folder, programs.BIN, "--rows", ALL_BUT_SPEED)
     programs.check(code == 0 and table["verdict"] == "pass", f"a good build does not pass: exit {code}\n{said}")
     programs.check(table["gpus"] > 0 or "CPU half only" in said, "a CPU half that does not say so")
-    programs.check(not (folder / "proof.json").exists(), "a check without the speed, or without a GPU, left a proof")
+    programs.check(not (folder / "proof.json").exists(), "a check of some rows, or without a GPU, left a proof")
     return table["gpus"] > 0
 
 
 def harmed_programs(folder, on_gpu):
     (folder / "proof.json").write_text("{}")
-    code, table, said = gpu_check(folder, with_stand_ins(folder / "harmed", HARMS))
+    code, table, said = gpu_check(folder, with_stand_ins(folder / "harmed", HARMS), "--rows", "bf16|two ranks")
     rows = failing(table)
     programs.check(code == 1 and table["verdict"] == "fail", f"harmed programs pass: exit {code}\n{said}")
     for row, reason in REASONS.items():
@@ -114,6 +117,11 @@ def no_programs(folder):
         programs.check(all(reason in why for why in rows.values()), f"{reason}: {rows}")
 
 
+def no_rows(folder):
+    code, _, said = gpu_check(folder, programs.BIN, "--rows", "typo")
+    programs.check(code == 2 and "forward, mask .75, bf16" in said, f"--rows that fits nothing: exit {code}\n{said}")
+
+
 def main():
     programs.need_data()
     programs.need_mpi()
@@ -122,6 +130,7 @@ def main():
         on_gpu = good_programs(folder)
         harmed_programs(folder, on_gpu)
         no_programs(folder)
+        no_rows(folder)
         if not on_gpu:
             code, table, _ = gpu_check(folder, folder, "--need-gpu")
             programs.check(code == 1 and "GPUs here" in failing(table), f"--need-gpu without a GPU: exit {code}")
