@@ -31,7 +31,8 @@ FOREIGN+='|libcusparse[a-zA-Z]*|libnvrtc|libnvJitLink|libnvshmem_host|libnvTools
 # needs FILE...: the shared libraries of all of them that are neither foreign nor packed yet, as "name path".
 needs() {
   local file
-  for file in "$@"; do ldd "$file" 2>/dev/null || true; done | awk '$2 == "=>" { print $1, $3 == "not" ? "-" : $3 }' | sort -u | grep -Ev "$FOREIGN" || true
+  for file in "$@"; do ldd "$file" 2>/dev/null || true; done \
+    | awk '$2 == "=>" { print $1, $3 == "not" ? "-" : $3 }' | sort -u | grep -Ev "$FOREIGN" || true
 }
 
 pack_libraries() {

@@ -35,10 +35,11 @@ def arguments():
     parser.add_argument("--latents", type=pathlib.Path, required=True, help="a small folder of 64 px latents")
     parser.add_argument("--codec", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True, help="where the table goes (Markdown and JSON)")
-    parser.add_argument("--proof", type=pathlib.Path, help="file that says this build passed on this card; written and removed by the check")
+    parser.add_argument("--proof", type=pathlib.Path, help="file that says this build passed on this card")
     parser.add_argument("--limit-s", type=float, default=240)
     parser.add_argument("--need-gpu", action="store_true", help="fail on a machine without a GPU instead of doing the CPU half")
-    parser.add_argument("--rows", type=re.compile, default=re.compile(""), help="regular expression: only rows whose name has it; such a pass is no proof")
+    parser.add_argument("--rows", type=re.compile, default=re.compile(""),
+                        help="regular expression: only rows whose name has it; such a pass is no proof")
     return parser.parse_args()
 
 
@@ -109,7 +110,8 @@ class Check:
         self.report.attempt([bar.name for bar in equal], original.equal_rows, self.report, equal, self.parts, self.device)
         configs, names = self.args.configs.resolve(), [bar.name for bar in timed]
         if on_gpu:
-            self.report.attempt(names, original.speed_rows, self.report, self.notes, self.programs, configs, self.folder, self.facts["card"])
+            self.report.attempt(names, original.speed_rows, self.report, self.notes, self.programs, configs, self.folder,
+                                self.facts["card"])
         else:
             self.report.attempt(names, original.speed_rows_cpu, self.report, self.notes, self.programs, configs, self.training)
 
@@ -125,7 +127,8 @@ class Check:
                       "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "revision": self.revision()}
         bars = [bar for bar in self.expected() if bar in (SET_UP, A_GPU) or self.args.rows.search(bar.name)]
         if not [bar for bar in bars if bar not in (SET_UP, A_GPU)]:
-            print(f"gpu_check: --rows '{self.args.rows.pattern}' fits none of: " + "; ".join(bar.name for bar in self.expected()), file=sys.stderr)
+            names = "; ".join(bar.name for bar in self.expected())
+            print(f"gpu_check: --rows '{self.args.rows.pattern}' fits none of: {names}", file=sys.stderr)
             sys.exit(2)
         if self.args.need_gpu:
             self.report.add(A_GPU.name, self.gpus)
@@ -138,7 +141,8 @@ class Check:
 def write(args, check, rows):
     """The table to files and to stdout; a red line per failure."""
     good = verdict.passed(rows)
-    result = f"{'PASS' if good else 'FAIL'}: {sum(row['verdict'] == 'ok' for row in rows)} of {len(rows)} rows are good ({check.facts['half']})"
+    num_good = sum(row["verdict"] == "ok" for row in rows)
+    result = f"{'PASS' if good else 'FAIL'}: {num_good} of {len(rows)} rows are good ({check.facts['half']})"
     table = verdict.markdown(f"gpu_check {args.mode}", {**check.facts, "verdict": result}, rows, check.notes)
     document = {**check.facts, "mode": args.mode, "verdict": "pass" if good else "fail", "rows": rows, "notes": check.notes}
     args.out.mkdir(parents=True, exist_ok=True)
@@ -155,7 +159,7 @@ def write(args, check, rows):
 
 
 def prove(args, check, good, document):
-    """The file beside the build that turns GPU code on, which programs read: there exactly when the newest check with a GPU passed whole."""
+    """The file beside the build that turns GPU code on: there exactly when the newest whole check with a GPU passed."""
     if args.proof is None or args.mode != "check" or check.gpus == 0:
         return
     if good and not args.rows.pattern:

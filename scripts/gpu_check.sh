@@ -24,5 +24,6 @@ done
 [ -n "$python" ] || { echo "gpu_check.sh: no Python with torch: run scripts/setup.sh --oracles, or set MICRODIT_PYTHON" >&2; exit 2; }
 data=${MICRODIT_TEST_DATA:-$build/test_data}
 MICRODIT_SOURCE=$PWD MICRODIT_BIN=$(cd "$bin" && pwd) bash tests/emoji_small.sh "$data" >&2
-exec "$python" scripts/gpu_check.py "$@" --bin "$bin" --loader-bench "$loader_bench" --configs configs --codec assets/emoji_codec --latents "$data/latents/emoji_small" \
+exec "$python" scripts/gpu_check.py "$@" --bin "$bin" --loader-bench "$loader_bench" --configs configs \
+  --codec assets/emoji_codec --latents "$data/latents/emoji_small" \
   --out "${OUT:-$build/gpu_check}" --proof "$build/gpu_check.json"

@@ -112,16 +112,17 @@ class Parts:
         key = (command, device, words, tag)
         if key not in self.results:
             output = self.inputs.folder / f"{command}_{device}_{len(self.results)}.out"
-            options = {"encode": ("--codec", self.codec), "decode": ("--codec", self.codec), "encode_text": ("--encoder", self.inputs.bert)}
-            net = ("--config", self.inputs.config, "--weights", self.inputs.weights)
-            self.programs.run("probe", command, *options.get(command, net), "--input", self.inputs.folder / f"{command}.in", "--output", output,
+            codec, net = ("--codec", self.codec), ("--config", self.inputs.config, "--weights", self.inputs.weights)
+            what = {"encode": codec, "decode": codec, "encode_text": ("--encoder", self.inputs.bert)}.get(command, net)
+            self.programs.run("probe", command, *what, "--input", self.inputs.folder / f"{command}.in", "--output", output,
                               f"device={device}", *words, folder=self.inputs.folder, **env)
             self.results[key] = load(output)
         return self.results[key]
 
     def cuda_rows(self, report):
         """One closure per program pair: (names, work)."""
-        on_both = lambda command, *words, **env: (self.probe(command, "cuda", *words, tag=str(env), **env), self.probe(command, "cpu", *words))
+        def on_both(command, *words, **env):
+            return self.probe(command, "cuda", *words, tag=str(env), **env), self.probe(command, "cpu", *words)
 
         def compare(name, *arguments, **env):
             return [name], lambda: report.add(name, difference(*on_both(*arguments, **env)))

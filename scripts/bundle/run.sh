@@ -49,5 +49,5 @@ export PMIX_INSTALL_PREFIX=$unpacked/mpi PMIX_MCA_mca_base_component_path=$unpac
 [ ! -d "$unpacked/original" ] || export MICRODIT_REFERENCE=${MICRODIT_REFERENCE:-$unpacked/original}
 export MICRODIT_DATA=$unpacked/data PYTHONDONTWRITEBYTECODE=1
 out=${OUT:-results}
-exec "$python" "$unpacked/scripts/gpu_check.py" "$mode" "$@" --bin "$unpacked/bin" --configs "$unpacked/configs" --codec "$unpacked/assets/emoji_codec" \
-  --latents "$unpacked/data/latents/small" --out "$out" --proof "$out/gpu_check.json"
+exec "$python" "$unpacked/scripts/gpu_check.py" "$mode" "$@" --bin "$unpacked/bin" --configs "$unpacked/configs" \
+  --codec "$unpacked/assets/emoji_codec" --latents "$unpacked/data/latents/small" --out "$out" --proof "$out/gpu_check.json"

@@ -63,8 +63,8 @@ def measure(programs, configs, folder, data, name, microbatch, limit_s=100):
     seconds = sorted(line["step_s"] for line in lines[WARM_STEPS:])
     first = lines[0]["time"] - (time.time() - (time.monotonic() - begun))
     tenth = len(seconds) // 10
-    return {"rate": BATCH / statistics.median(seconds), "low": BATCH / seconds[-1 - tenth], "high": BATCH / seconds[tenth], "steps": len(seconds),
-            "loss": lines[-1]["loss"], "peak_gib": watch.peak_gib(), "clocks": watch.text(), "first_step_s": first}
+    return {"rate": BATCH / statistics.median(seconds), "low": BATCH / seconds[-1 - tenth], "high": BATCH / seconds[tenth],
+            "steps": len(seconds), "loss": lines[-1]["loss"], "peak_gib": watch.peak_gib(), "clocks": watch.text(), "first_step_s": first}
 
 
 def read_metrics(run):

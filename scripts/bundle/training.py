@@ -22,6 +22,8 @@ KILLED_CPU = [Bar("killed and resumed, loss against the same run unbroken", most
 KILLED_CUDA = [Bar("killed and resumed, loss against the same run unbroken", most=2e-3,
                    note="the GPU's attention gradients do not repeat to the last bit")]
 
+KILLED_WORDS = ["checkpoint.every_steps=5", "checkpoint.keep_last=0", "schedule.decay_steps=1000"]
+
 
 class Training:
     def __init__(self, programs, folder, configs, latents, threads):
@@ -101,7 +103,7 @@ class Training:
         def work():
             newest = self.kill_after_a_checkpoint("killed", device)
             steps = newest + 10
-            broken, log = self.run("killed", device, "checkpoint.every_steps=5", "checkpoint.keep_last=0", "schedule.decay_steps=1000", steps=steps)
+            broken, log = self.run("killed", device, *KILLED_WORDS, steps=steps)
             must_say(log, "resuming from", "the second life did not resume")
             whole, _ = self.run("unbroken", device, "schedule.decay_steps=1000", steps=steps)
             report.add(name, worst(broken, whole))
@@ -113,8 +115,7 @@ class Training:
         folder = self.folder / name / "checkpoints"
         path = self.folder / f"{name}.log"
         with open(path, "wb") as log:
-            process = self.programs.start("train", *self.words(name, device, "steps=1000000", "checkpoint.every_steps=5", "checkpoint.keep_last=0",
-                                                               "schedule.decay_steps=1000"), log=log)
+            process = self.programs.start("train", *self.words(name, device, "steps=1000000", *KILLED_WORDS), log=log)
             limit = time.monotonic() + min(120, self.programs.left_s())
             try:
                 while not published(folder):
