@@ -135,6 +135,7 @@ Words same_options(const JobFacts& facts, const Surroundings& here) {
   if (std::string gres = fact(facts, "TresPerNode"); gres.size() > 5)
     words.push_back("--gres=" + gres.substr(5));
   if (fact(facts, "OverSubscribe") == "NO") words.push_back("--exclusive");
+  if (fact(facts, "Requeue") == "0") words.push_back("--no-requeue");
   return words;
 }
 

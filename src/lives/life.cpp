@@ -133,8 +133,8 @@ class Life {
       else if (!again.successor.empty())
         exit_code = again.exit_code;
       if (kept_ && !again.successor.empty()) owner().hand_over(again.successor);
+      // No next life by us: claim and ledger stay, for Slurm itself may requeue a job that it preempted.
       account(ending, then);
-      if (!again.lives && kept_) owner().release();
       return exit_code;
     }
     if (!decision.why.empty()) say(stage_.name, decision.why);

@@ -43,7 +43,7 @@ bool Owner::is_ours(const std::string& text) const {
 }
 
 bool Owner::create() const {
-  const fs::path aside = core::temporary_path(folder_ / "owner");
+  const fs::path aside = core::temporary_path(folder_ / ("owner_" + here_.job));
   core::atomic_write(aside, our_text(here_.job));
   const int failed = ::link(aside.c_str(), (folder_ / "owner").c_str()) == 0 ? 0 : errno;
   fs::remove(aside);
@@ -89,7 +89,7 @@ void Owner::judge(const std::string& text) const {
 /// and goes back.
 bool Owner::replace(const std::string& text) const {
   const fs::path owner = folder_ / "owner";
-  const fs::path away = core::temporary_path(folder_ / "former_owner");
+  const fs::path away = core::temporary_path(folder_ / ("former_owner_" + here_.job));
   if (::rename(owner.c_str(), away.c_str()) != 0) return false;
   const bool as_judged = read_or_empty(away) == text;
   if (!as_judged && ::link(away.c_str(), owner.c_str()) != 0 && errno != EEXIST)

@@ -34,7 +34,7 @@ for job in $progress $fruitless $fault $far_faults $crash $failure $mistake $bad
 
 kept=runs/progress/life/$progress
 ended "stops with progress are requeued until done" "$progress" COMPLETED 0:0 2
-equal "later lives run the first life's binary and config" "$(sed 's/ node [^ ]*//; s/args .*runs/args --config runs/' runs/progress/log)" \
+equal "later lives run the first life's binary and config" "$(sed 's/ node .*args .*runs/ args --config runs/' runs/progress/log)" \
 "life 0 version 1 size 2 lr 1 args --config $kept/config.yaml
 life 1 version 1 size 2 lr 1 args --config $kept/config.yaml
 life 2 version 1 size 2 lr 1 args --config $kept/config.yaml"

@@ -40,12 +40,14 @@ if "--check-settings" in words:
 
 run.mkdir(parents=True, exist_ok=True)
 log = run / "log"
-lives = len(log.read_text().splitlines()) if log.exists() else 0
+token = f"{os.environ.get('SLURM_JOB_ID', 'alone')}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+lines = log.read_text().splitlines() if log.exists() else []
+lives = next((i for i, line in enumerate(lines) if f" job {token} " in line), len(lines))  # rank 0 may have been faster
 if rank == 0:
     before.write_text(settings["lr"])
     with open(log, "a") as out:
         print(f"life {lives} version {version} size {os.environ.get('SLURM_STEP_NUM_TASKS', '?')} lr {settings['lr']} "
-              f"node {os.environ.get('SLURMD_NODENAME', '?')} args {' '.join(words)}", file=out)
+              f"node {os.environ.get('SLURMD_NODENAME', '?')} job {token} args {' '.join(words)}", file=out)
 plan = settings["plan"].split()
 word = plan[lives] if lives < len(plan) else "0"
 if word.endswith("+"):
@@ -65,6 +67,10 @@ if word in ("wait", "load"):
             count += 1
             deadline = min(deadline, time.time() + 2)  # a second one would come now
     (run / f"signals.{rank}").write_text(str(count))
+    size = int(os.environ.get("OMPI_COMM_WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1")))
+    while len(list(run.glob("signals.*"))) < size and time.time() < deadline + 10:
+        time.sleep(0.1)  # the first that ends ends the others
+    time.sleep(0.5)
     sys.exit(75 if count else 1)
 if rank == 0:
     os.kill(os.getpid(), -int(word)) if word.startswith("-") else sys.exit(int(word))

@@ -1,0 +1,124 @@
+// A whole life with stand-ins: what is kept, what a refused start leaves, which arguments a program gets.
+#include "lives/life.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "fake_slurm.h"
+
+namespace microdit::lives {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(Life, ArgumentsOfAStage) {
+  const Variable none("MICRODIT_ARGS", "device=cpu  steps=5");
+  Stage stage;
+  EXPECT_EQ(read_stage({"train", "--config", "d.yaml", "--", "lr=1"}, stage), (Words{"lr=1"}));
+  EXPECT_EQ(stage.arguments, (Words{"--config", "d.yaml", "device=cpu", "steps=5", "lr=1"}));
+  read_stage({"train", "--config", "d.yaml", "--", "--config", "my own.yaml"}, stage = {});
+  EXPECT_EQ(stage.arguments, (Words{"device=cpu", "steps=5", "--config", "my own.yaml"}));
+  read_stage({"generate", "--run", "runs/d", "--prompts", "p", "--", "--run=runs/e"}, stage = {});
+  EXPECT_EQ(stage.arguments, (Words{"device=cpu", "steps=5", "--run=runs/e"}));
+  EXPECT_THROW(read_stage({"train", "lr=1"}, stage), core::UserError);
+}
+
+TEST(Life, TasksOfAnArray) {
+  const Variable id("SLURM_ARRAY_TASK_ID", "3"), tasks("MICRODIT_TASKS", "8"), none("MICRODIT_ARGS", "");
+  Stage stage;
+  read_stage({"clean", "--"}, stage);
+  EXPECT_EQ(stage.arguments, (Words{"task=3/8"}));
+  read_stage({"train", "--"}, stage = {});
+  EXPECT_TRUE(stage.arguments.empty());
+  const Variable share("MICRODIT_TASK", "1/3");  // of a task that goes on as a job of its own
+  read_stage({"clean", "--"}, stage = {});
+  EXPECT_EQ(stage.arguments, (Words{"task=1/3"}));
+}
+
+class LifeTest : public testing::Test {
+ protected:
+  LifeTest() {
+    for (const char* name : {"bin", "data"}) fs::create_directories(root() / name);
+    for (const char* name : {"job.sbatch", "env.sh", "site.sh"}) core::atomic_write(root() / name, name);
+    fake.program("scontrol", std::string("echo '") + kRunning + "'");
+    fake.program("squeue", "exit 0");
+    program("train",
+            "case \"$*\" in *--check-settings) exit ${CHECK:-0} ;;\n"
+            "*--print-config) printf 'name: \"a\"\\nruns: %s\\n' '" +
+                (root() / "runs").string() +
+                "' ;;\n"
+                "--version) echo train 1 ;;\n*) " +
+                "echo \"$*\" >>" + root().string() +
+                "/started; "
+                "[ -z \"$PUBLISH\" ] || echo x >\"$MICRODIT_PROGRESS\"; exit ${CODE:-0} ;; esac");
+  }
+  fs::path root() const { return fake.folder(); }
+  void program(const std::string& name, const std::string& body) const {
+    std::ofstream(root() / "bin" / name) << "#!/bin/sh\n" << body << "\n";
+    fs::permissions(root() / "bin" / name, fs::perms::owner_all);
+  }
+  /// In a process of its own: a life takes the signals of its process. 200: Refused.
+  int live(const Surroundings& here) const {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      Stage stage{.name = "train",
+                  .arguments = {"lr=1"},
+                  .bin = root() / "bin",
+                  .script = root() / "job.sbatch",
+                  .env = root() / "env.sh",
+                  .site = root() / "site.sh",
+                  .state = root() / "state" / here.key};
+      // Ranks are started through this program: the test's own is no life.
+      try {
+        ::_exit(lives::live(stage, {"lr=1"}, here, fake.slurm()));
+      } catch (const Refused& refused) {
+        ::_exit(200 + refused.exit_code);
+      } catch (const std::exception& error) {
+        ::_exit(100 + core::judge(error).exit_code);
+      }
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  static Surroundings job(const std::string& id) {
+    return {.job = id, .key = id, .nodes = "n1", .host = "n1"};
+  }
+  fs::path kept(const std::string& id) const { return root() / "runs" / "a" / "life" / id; }
+
+  FakeSlurm fake;
+};
+
+TEST_F(LifeTest, ARefusedStartLeavesNothing) {
+  const Variable check("CHECK", "2");
+  EXPECT_EQ(live(job("17")), 202);
+  EXPECT_FALSE(fs::exists(root() / "runs"));
+  EXPECT_FALSE(fs::exists(root() / "state" / "17"));
+}
+
+TEST_F(LifeTest, AMissingProgramIsTheUsersMistake) {
+  fs::remove(root() / "bin" / "train");
+  EXPECT_EQ(live(job("17")), 102);
+  EXPECT_FALSE(fs::exists(root() / "state" / "17"));
+}
+
+TEST_F(LifeTest, ASecondJobHarmsNothing) {
+  fs::create_directories(kept("17").parent_path());
+  core::write_json(kept("17").parent_path() / "owner", {{"job", "17"}, {"cluster", ""}});
+  fake.program("squeue", "echo RUNNING n1");
+  EXPECT_EQ(live(job("18")), 102);
+  EXPECT_FALSE(fs::exists(kept("18")));
+  EXPECT_TRUE(fs::exists(kept("17").parent_path() / "owner"));
+}
+
+TEST_F(LifeTest, BookkeepingThatCannotBeWritten) {
+  core::atomic_write(root() / "state", "a file");
+  EXPECT_EQ(live(job("17")), 102);
+}
+
+}  // namespace
+}  // namespace microdit::lives
