@@ -217,6 +217,7 @@ int main(int argc, char** argv) {
                                "file, or such a file -> "
                                "RUN/checkpoints/step_0000000.",
                            .takes_config = false,
+                           .obeys_stop = false,
                            .path_options = {"input", "output"},
                            .field_help = core::describe_fields<ConvertConfig>()};
   return jobs::run_job(argc, argv, info, convert);

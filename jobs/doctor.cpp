@@ -74,6 +74,7 @@ int main(int argc, char** argv) {
                                          "every checksum of a stage folder, a "
                                          "checkpoint, a run, or a folder of these.",
                                      .takes_config = false,
+                           .obeys_stop = false,
                                      .positional_help = "env, or verify DIR"};
   return microdit::jobs::run_job(argc, argv, info, microdit::jobs::doctor);
 }

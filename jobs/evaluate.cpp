@@ -17,7 +17,8 @@ int main(int argc, char** argv) {
     if (job.line.run.empty())
       core::user_error("evaluate: --run DIR is missing (a run folder such as runs/emoji)");
     const auto config = core::load<eval::EvaluateConfig>(core::ConfigTree::of_overrides(job.line.overrides));
-    const int code = eval::evaluate(job.line.run, config, job.comm);
+    if (job.line.dry_run) return eval::describe_evaluate(job.line.run, config, job.comm);
+    const int code = eval::evaluate(job.line.run, config, job.comm, job.stop);
     if (code == core::kDone && job.comm.rank() == 0) train::write_report(train::RunFolder(job.line.run));
     return code;
   });

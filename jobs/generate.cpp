@@ -1,5 +1,6 @@
 // generate: prompts -> pictures with a trained run.
 #include "eval/generate.h"
+#include "eval/prompts.h"
 #include "job.h"
 
 using namespace microdit;
@@ -16,6 +17,7 @@ int main(int argc, char** argv) {
     if (job.line.run.empty())
       core::user_error("generate: --run DIR is missing (a run folder such as runs/emoji)");
     const auto config = core::load<eval::GenerateConfig>(core::ConfigTree::of_overrides(job.line.overrides));
+    eval::check_prompts(job.line.prompts);
     std::vector<std::string> prompts = job.line.prompts;
     if (!job.line.prompts_file.empty()) {
       for (std::string& prompt : eval::read_prompts(job.line.prompts_file))
@@ -23,6 +25,7 @@ int main(int argc, char** argv) {
     }
     if (prompts.empty())
       core::user_error("generate: nothing to paint; give --prompt \"...\" or --prompts FILE");
+    if (job.line.dry_run) return eval::describe_generate(job.line.run, prompts, config, job.comm);
     return eval::generate(job.line.run, prompts, config, job.comm, job.stop);
   });
 }

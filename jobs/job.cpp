@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <array>
 
+#include "core/utf8.h"
+
 namespace microdit::jobs {
 namespace {
 
@@ -22,6 +24,34 @@ bool is_override(const std::string& word) {
   return word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.") == equals;
 }
 
+/// What a word with '=' was probably meant to be: data[0].x=1, +x=1.
+std::string word_hint(const std::string& word) {
+  const std::size_t equals = word.find('=');
+  if (equals == std::string::npos) return "";
+  std::string key;
+  for (const char c : word.substr(0, equals)) {
+    if (c == '[') key += '.';
+    else if (std::string_view("+~] ").find(c) == std::string_view::npos) key += c;
+  }
+  const std::string meant = key + word.substr(equals);
+  if (meant == word || !is_override(meant)) return "";
+  return fmt::format(": write {}", core::with_valid_utf8(meant));
+}
+
+/// A key given as an option: --steps 5.
+std::string key_hint(int argc, char** argv, const CLI::App& app) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i], name = word.substr(0, word.find('='));
+    if (!word.starts_with("--") || name.size() < 3 || app.get_option_no_throw(name) != nullptr) continue;
+    const std::string value = word.size() > name.size() ? word.substr(name.size() + 1)
+                              : i + 1 < argc            ? std::string(argv[i + 1])
+                                                        : "VALUE";
+    const std::string meant = fmt::format("{}={}", name.substr(2), value);
+    if (is_override(meant)) return fmt::format("; a key is given without dashes: {}", core::with_valid_utf8(meant));
+  }
+  return "";
+}
+
 void sort_words(const JobInfo& info, const std::vector<std::string>& words, CommandLine& line) {
   for (const std::string& word : words) {
     if (is_override(word)) {
@@ -29,7 +59,8 @@ void sort_words(const JobInfo& info, const std::vector<std::string>& words, Comm
     } else if (!info.positional_help.empty()) {
       line.positional.push_back(word);
     } else {
-      core::user_error("{}: '{}' is neither an option nor key=value (see --help)", info.name, word);
+      core::user_error("{}: '{}' is neither an option nor key=value{} (see --help)", info.name,
+                       core::with_valid_utf8(word), word_hint(word));
     }
   }
 }
@@ -49,8 +80,9 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
   if (info.takes_config) {
     app.add_option("--config", line.config, "YAML file");
     app.add_flag("--print-config", line.print_config, "print the resolved config and stop");
-    app.add_flag("--dry-run", line.dry_run, "check everything, say what would be done, do nothing");
   }
+  if (info.takes_config || info.takes_run)
+    app.add_flag("--dry-run", line.dry_run, "check everything, say what would be done, do nothing");
   if (info.makes_run)
     app.add_flag("--check-settings", line.check_settings,
                  "compare the settings with those of the run, if it exists, and stop: 0 = it may start or go on");
@@ -74,7 +106,7 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
     fmt::print("{}", app.help());
     return false;
   } catch (const CLI::ParseError& error) {
-    core::user_error("{}: {} (see --help)", info.name, error.what());
+    core::user_error("{}: {}{} (see --help)", info.name, core::with_valid_utf8(error.what()), key_hint(argc, argv, app));
   }
   if (version) {
     fmt::print("{}", version_text(info.name));
@@ -138,7 +170,7 @@ int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(
   try {
     CommandLine line;
     if (!parse(argc, argv, info, line)) return core::kDone;
-    core::stop_on_signals(stop);
+    if (info.obeys_stop) core::stop_on_signals(stop);
     comm = comm::make_communicator();
     core::start_log(comm->rank());
     if (!line.print_config && !line.check_settings) log_start(info.name, *comm);

@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
   using namespace microdit;
   jobs::JobInfo info{.name = "probe", .summary = "Runs one building block on given tensors."};
   info.positional_help = "command";
+  info.obeys_stop = false;
   info.path_options = {"weights", "input", "output", "encoder", "codec"};
   info.field_help = jobs::kHelp;
   return jobs::run_job(argc, argv, info, jobs::run_command);

@@ -21,7 +21,7 @@ TABLE = {
     "checkpoint": "core comm",
     "stream": "core store",
     "ingest": "core comm store image encoders",
-    "eval": "core comm store stream image encoders models diffusion checkpoint",
+    "eval": "core comm store stream image encoders nn models diffusion checkpoint",
     "train": "core comm store stream image encoders nn models diffusion checkpoint eval",
 }
 TABLE = {library: set(edges.split()) for library, edges in TABLE.items()}

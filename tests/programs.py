@@ -56,8 +56,9 @@ def command(name, *words, ranks=1):
 def run(name, *words, ranks=1, expect=DONE, data=DATA, limit_s=600, **options):
     """The program's log (stderr and stdout together); AssertionError when it exits with another code than expected."""
     options.setdefault("env", environment(data))
+    options.setdefault("cwd", SOURCE)
     done = subprocess.run(command(name, *words, ranks=ranks), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          cwd=SOURCE, timeout=limit_s, errors="replace", **options)
+                          timeout=limit_s, errors="replace", **options)
     check(expect is None or done.returncode == expect,
           f"{name} {' '.join(map(str, words))}: exit {done.returncode}, not {expect}\n{done.stdout}")
     return done.stdout
@@ -122,3 +123,26 @@ def flip_bit(path, byte, bit=3):
     data = bytearray(path.read_bytes())
     data[byte] ^= 1 << bit
     path.write_bytes(data)
+
+
+def floats(tensor):
+    """The values of a (shape, bytes) pair of fp32."""
+    return struct.unpack(f"<{len(tensor[1]) // 4}f", tensor[1])
+
+
+def write_safetensors(path, tensors):
+    """tensors: name -> (shape, bytes of fp32)."""
+    header, at = {}, 0
+    for name, (shape, data) in tensors.items():
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, data in tensors.values()))
+
+
+def relative_difference(a, b):
+    """|a - b| / |b| of two fp32 tensors (shape, bytes)."""
+    check(a[0] == b[0], f"shapes {a[0]} and {b[0]}")
+    x, y = floats(a), floats(b)
+    return (sum((p - q) ** 2 for p, q in zip(x, y)) / max(sum(q * q for q in y), 1e-300)) ** 0.5

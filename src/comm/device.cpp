@@ -28,8 +28,9 @@ std::string Device::name() const {
 
 Device choose_device(Communicator& comm, const std::string& setting) {
   if (setting == "cpu") return {};
-  core::check(setting == "cuda", "device {}", setting);
+  core::check(setting == "cuda" || setting == "auto", "device {}", setting);
   const VisibleGpus gpus = visible_gpus();
+  if (setting == "auto" && comm.any(gpus.count == 0)) return {};
   const std::vector<std::string> reasons = comm.all_gather(
       gpus.count > 0 ? std::string() : fmt::format("on {}: {}", host_name(), gpus.why_none));
   const auto blind = std::ranges::find_if(reasons, [](const std::string& reason) { return !reason.empty(); });
@@ -42,7 +43,7 @@ Device choose_device(Communicator& comm, const std::string& setting) {
   const std::set<std::string> distinct(own.begin(), own.end());
   if (distinct.size() < own.size()) {
     core::log_warn(
-        "{} ranks share {} GPUs: sums travel through host memory, which is slow; start one rank per GPU",
+        "{} ranks share {} cards: sums travel through host memory, which is slow; start one rank per GPU",
         own.size(), distinct.size());
   }
   comm.use_cuda(distinct.size() == own.size());

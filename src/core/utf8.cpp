@@ -46,6 +46,12 @@ std::string with_valid_utf8(std::string_view text) {
   return out;
 }
 
+std::string shortened(std::string_view text, std::size_t bytes) {
+  if (text.size() <= bytes) return std::string(text);
+  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80) --bytes;
+  return std::string(text.substr(0, bytes)) + "...";
+}
+
 void check_text(std::string_view text, const std::string& where) {
   if (const auto bad = first_invalid_utf8(text)) {
     user_error(

@@ -13,6 +13,9 @@ std::optional<std::size_t> first_invalid_utf8(std::string_view text);
 /// The text with U+FFFD for every byte that is not UTF-8 (names of files, for messages and records).
 std::string with_valid_utf8(std::string_view text);
 
+/// At most `bytes` bytes, cut between characters, with "..." for the rest (messages).
+std::string shortened(std::string_view text, std::size_t bytes);
+
 /// UserError, "<where> is not UTF-8 (byte N); ..." with what to do, when it is not, or holds a zero byte.
 void check_text(std::string_view text, const std::string& where);
 

@@ -153,14 +153,34 @@ class Bert : public torch::nn::Module {
   std::vector<Layer> layers_;
 };
 
+/// The encoder's tensors under BertModel's names: out of a model with heads ("bert." before the encoder's
+/// own), with LayerNorm's gamma and beta of the first files.
+nn::StateDict with_plain_names(const nn::StateDict& state) {
+  constexpr std::string_view kPrefix = "bert.";
+  const bool has_heads =
+      std::ranges::any_of(state, [&](const auto& item) { return item.first.starts_with(kPrefix); });
+  nn::StateDict plain;
+  for (const auto& [stored, tensor] : state) {
+    std::string name = stored;
+    if (has_heads) {
+      if (!name.starts_with(kPrefix)) continue;  // a head: masked words, next sentence, a classifier
+      name.erase(0, kPrefix.size());
+    }
+    for (const auto& [old_end, end] : {std::pair{"LayerNorm.gamma", "weight"}, {"LayerNorm.beta", "bias"}})
+      if (name.ends_with(old_end)) name.replace(name.rfind('.') + 1, name.npos, end);
+    plain.emplace(std::move(name), tensor);
+  }
+  return plain;
+}
+
 class BertTextEncoder final : public TextEncoder {
  public:
-  explicit BertTextEncoder(const fs::path& folder)
+  BertTextEncoder(const fs::path& folder, const std::string& sha256)
       : folder_(folder.lexically_normal()),
         tokenizer_(load_wordpiece(folder)),
         net_(std::make_shared<Bert>(parse_config(read_folder_config(folder), folder))),
-        sha256_(folder_weights_sha256(folder, kStem)) {
-    nn::load_state_dict(*net_, read_folder_weights(folder, kStem), folder.string(),
+        sha256_(sha256.empty() ? folder_weights_sha256(folder, kStem) : sha256) {
+    nn::load_state_dict(*net_, with_plain_names(read_folder_weights(folder, kStem)), folder.string(),
                         {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids"});
     net_->eval();
   }
@@ -168,9 +188,7 @@ class BertTextEncoder final : public TextEncoder {
   std::int64_t width() const override { return net_->config().width; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   void to(torch::Device device) override { net_->to(device); }
-  core::Json describe() const override {
-    return {{"kind", "bert"}, {"folder", folder_.generic_string()}, {"sha256", sha256_}, {"width", width()}};
-  }
+  TextEncoderFacts facts() const override { return {"bert", folder_hint(folder_), sha256_, width()}; }
 
   EncodedText encode(const std::vector<std::string>& captions, std::int64_t length) const override {
     const torch::NoGradGuard no_grad;
@@ -179,24 +197,29 @@ class BertTextEncoder final : public TextEncoder {
                        folder_.string(), length, net_->config().positions);
     const auto count = static_cast<std::int64_t>(captions.size());
     EncodedText out{torch::zeros({count, length, width()}),
-                    torch::full({count, length}, tokenizer_->pad_id(), torch::kInt32)};
+                    torch::full({count, length}, tokenizer_->pad_id(), torch::kInt32),
+                    {}};
     for (std::int64_t begin = 0; begin < count; begin += kCaptionsPerPass) {
       const std::int64_t end = std::min(begin + kCaptionsPerPass, count);
-      encode_pass(captions, begin, out.states_BLD.narrow(0, begin, end - begin),
-                  out.ids_BL.narrow(0, begin, end - begin));
+      encode_pass(
+          captions, begin,
+          {out.states_BLD.narrow(0, begin, end - begin), out.ids_BL.narrow(0, begin, end - begin), {}},
+          out.num_tokens);
     }
     return out;
   }
 
  private:
   /// Fills the rows of captions [begin, begin + rows); computes no further than the longest of them.
-  void encode_pass(const std::vector<std::string>& captions, std::int64_t begin, torch::Tensor states_BLD,
-                   torch::Tensor ids_BL) const {
+  void encode_pass(const std::vector<std::string>& captions, std::int64_t begin, const EncodedText& pass,
+                   std::vector<std::int64_t>& num_tokens) const {
+    const torch::Tensor &states_BLD = pass.states_BLD, &ids_BL = pass.ids_BL;
     const std::int64_t rows = ids_BL.size(0), length = ids_BL.size(1);
     const torch::Tensor lengths_B = torch::zeros({rows}, torch::kInt64);
     for (std::int64_t i = 0; i < rows; ++i) {
-      const std::vector<std::int32_t> ids =
-          tokenizer_->encode(captions[static_cast<std::size_t>(begin + i)], length);
+      std::vector<std::int32_t> ids = tokenizer_->encode(captions[static_cast<std::size_t>(begin + i)]);
+      num_tokens.push_back(static_cast<std::int64_t>(ids.size()));
+      truncate(ids, length);
       if (*std::max_element(ids.begin(), ids.end()) >= net_->config().vocabulary)
         core::user_error("{}: vocab.txt has more tokens than the model's vocab_size {}", folder_.string(),
                          net_->config().vocabulary);
@@ -220,9 +243,21 @@ class BertTextEncoder final : public TextEncoder {
 
 }  // namespace
 
-std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder) {
+std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts, const fs::path& run_folder) {
+  const auto sha256_of = [](const fs::path& folder) { return folder_weights_sha256(folder, kStem); };
+  const fs::path folder = find_folder({"text encoder", facts.folder, facts.sha256, sha256_of}, run_folder);
+  auto encoder = load_text_encoder(folder, facts.sha256);
+  if (encoder->width() != facts.width || encoder->facts().kind != facts.kind) {
+    core::user_error(
+        "{}: its config.json says {} of width {}, the run was trained with {} of width {}: restore it",
+        folder.string(), encoder->facts().kind, encoder->width(), facts.kind, facts.width);
+  }
+  return encoder;
+}
+
+std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder, const std::string& sha256) {
   const std::string type = config_text(read_folder_config(folder), "model_type", "", folder);
-  if (type == "bert") return std::make_unique<BertTextEncoder>(folder);
+  if (type == "bert") return std::make_unique<BertTextEncoder>(folder, sha256);
   core::user_error("{}: model_type is \"{}\"; only \"bert\" is supported", (folder / "config.json").string(),
                    type);
 }

@@ -146,10 +146,10 @@ nn::StateDict with_current_names(const nn::StateDict& state) {
 
 }  // namespace
 
-ImageCodec::ImageCodec(std::shared_ptr<Autoencoder> net, fs::path folder)
-    : net_(std::move(net)), folder_(folder.lexically_normal()) {
+ImageCodec::ImageCodec(std::shared_ptr<Autoencoder> net, fs::path folder, std::string sha256)
+    : net_(std::move(net)), folder_(folder.lexically_normal()), sha256_(std::move(sha256)) {
   core::check(net_->config().scaling_factor > 0, "a codec needs a scaling factor");
-  if (!folder_.empty()) sha256_ = folder_weights_sha256(folder_, kStem);
+  if (!folder_.empty() && sha256_.empty()) sha256_ = folder_weights_sha256(folder_, kStem);
 }
 
 torch::Tensor ImageCodec::encode(const torch::Tensor& pixels_BHW3, const torch::Tensor& unit_noise) const {
@@ -185,24 +185,37 @@ torch::Tensor ImageCodec::decode(const torch::Tensor& latents_BChw) const {
   return image.permute({0, 2, 3, 1}).contiguous();
 }
 
-core::Json ImageCodec::describe() const {
+CodecFacts ImageCodec::facts() const {
   const auto& c = net_->config();
-  return {{"kind", "AutoencoderKL"},
-          {"folder", folder_.generic_string()},
-          {"sha256", sha256_},
-          {"scaling_factor", c.scaling_factor},
-          {"shift_factor", c.shift_factor},
-          {"channels", c.latent_channels},
-          {"downscale", net_->downscale()}};
+  return {.kind = "AutoencoderKL",
+          .folder = folder_hint(folder_),
+          .sha256 = sha256_,
+          .scaling_factor = c.scaling_factor,
+          .shift_factor = c.shift_factor,
+          .channels = c.latent_channels,
+          .downscale = net_->downscale()};
 }
 
-std::shared_ptr<ImageCodec> load_image_codec(const fs::path& folder) {
+std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts, const fs::path& run_folder) {
+  const auto sha256_of = [](const fs::path& folder) { return folder_weights_sha256(folder, kStem); };
+  const fs::path folder = find_folder({"codec", facts.folder, facts.sha256, sha256_of}, run_folder);
+  auto codec = load_image_codec(folder, facts.sha256);
+  CodecFacts here = codec->facts();
+  here.folder = facts.folder;
+  if (core::to_json(here) != core::to_json(facts)) {
+    core::user_error("{}: the codec there is {}, the run was trained with {}: restore its config.json",
+                     folder.string(), core::to_json(here).dump(), core::to_json(facts).dump());
+  }
+  return codec;
+}
+
+std::shared_ptr<ImageCodec> load_image_codec(const fs::path& folder, const std::string& sha256) {
   const AutoencoderConfig config = parse_config(read_folder_config(folder), folder);
   auto net = std::make_shared<Autoencoder>(config);
   nn::load_state_dict(*net, with_current_names(read_folder_weights(folder, kStem)), folder.string());
   net->eval();
   for (auto& parameter : net->parameters()) parameter.requires_grad_(false);
-  return std::make_shared<ImageCodec>(std::move(net), folder);
+  return std::make_shared<ImageCodec>(std::move(net), folder, sha256);
 }
 
 void save_autoencoder(const fs::path& folder, const Autoencoder& net, bool half_precision) {

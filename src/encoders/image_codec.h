@@ -10,6 +10,7 @@
 
 #include "core/config.h"
 #include "core/json.h"
+#include "encoders/encoder_facts.h"
 
 namespace microdit::encoders {
 
@@ -56,7 +57,8 @@ class Autoencoder : public torch::nn::Module {
 /// index too).
 class ImageCodec {
  public:
-  ImageCodec(std::shared_ptr<Autoencoder> net, std::filesystem::path folder);
+  /// `sha256` of the folder's weights; empty = computed.
+  ImageCodec(std::shared_ptr<Autoencoder> net, std::filesystem::path folder, std::string sha256 = {});
   const Autoencoder& net() const { return *net_; }
   const AutoencoderConfig& config() const { return net_->config(); }
   /// uint8 [B,H,W,3] -> scaled latents fp32 [B,C,H/8,W/8]: (mean - shift) * scale, or a sample with
@@ -64,8 +66,9 @@ class ImageCodec {
   torch::Tensor encode(const torch::Tensor& pixels_BHW3, const torch::Tensor& unit_noise = {}) const;
   /// Scaled latents -> uint8 [B,H,W,3] (clamped, rounded half to even of 255 (x/2 + .5)).
   torch::Tensor decode(const torch::Tensor& latents_BChw) const;
-  /// Folder, SHA-256 of the weights, scaling, channels, downscale: what a manifest says of it.
-  core::Json describe() const;
+  /// What a manifest says of it.
+  CodecFacts facts() const;
+  core::Json describe() const { return core::to_json(facts()); }
   void to(torch::Device device) { net_->to(device); }
 
  private:
@@ -75,7 +78,12 @@ class ImageCodec {
 };
 
 /// UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys.
-std::shared_ptr<ImageCodec> load_image_codec(const std::filesystem::path& folder);
+std::shared_ptr<ImageCodec> load_image_codec(const std::filesystem::path& folder,
+                                             const std::string& sha256 = {});
+/// The codec that `facts` name, wherever it lies now (find_folder). UserError when it is not found, or its
+/// config.json says otherwise.
+std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts,
+                                             const std::filesystem::path& run_folder = {});
 
 /// Writes folder/config.json and diffusion_pytorch_model.safetensors (dtype f32 or f16), each aside and
 /// renamed.

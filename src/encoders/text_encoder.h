@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "encoders/encoder_facts.h"
 #include "encoders/tokenizer.h"
 
 namespace microdit::encoders {
@@ -16,6 +17,8 @@ namespace microdit::encoders {
 struct EncodedText {
   torch::Tensor states_BLD;  ///< fp32, pad rows zero
   torch::Tensor ids_BL;      ///< int32, padded
+  std::vector<std::int64_t>
+      num_tokens{};  ///< of each caption as a whole: more than `length` = its end is not seen
 };
 
 class TextEncoder {
@@ -27,12 +30,17 @@ class TextEncoder {
   virtual EncodedText encode(const std::vector<std::string>& captions, std::int64_t length) const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
   virtual void to(torch::Device device) = 0;
-  /// Kind, folder, SHA-256 of the weights, width: what a manifest says of it.
-  virtual core::Json describe() const = 0;
+  /// What a manifest says of it.
+  virtual TextEncoderFacts facts() const = 0;
+  core::Json describe() const { return core::to_json(facts()); }
 };
 
 /// Chooses by the folder's config.json (model_type bert). UserError: missing file, unsupported type, missing
 /// keys.
-std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& folder);
+std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& folder,
+                                               const std::string& sha256 = {});
+/// The text encoder that `facts` name, wherever it lies now (find_folder). UserError when it is not found.
+std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts,
+                                               const std::filesystem::path& run_folder = {});
 
 }  // namespace microdit::encoders

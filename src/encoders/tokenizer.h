@@ -19,6 +19,12 @@ class Tokenizer {
   virtual std::int32_t pad_id() const = 0;
 };
 
+/// Cuts ids to `max_length`; the closing special stays.
+void truncate(std::vector<std::int32_t>& ids, std::int64_t max_length);
+
+/// The end of `text`, from a word's beginning on, that does not fit into `length` ids; empty when all fits.
+std::string unseen_end(const Tokenizer& tokenizer, std::string_view text, std::int64_t length);
+
 /// BERT WordPiece from a folder's vocab.txt (lower-case, accents stripped; see references for the exact
 /// rules).
 std::unique_ptr<Tokenizer> load_wordpiece(const std::filesystem::path& folder);

@@ -40,6 +40,15 @@ WeightFiles find_files(const fs::path& folder, std::string_view stem) {
     const fs::path index = folder / fmt::format("{}.safetensors.index{}.json", stem, variant);
     if (fs::exists(index)) return read_index(folder, index);
   }
+  for (const char* pickled : {"diffusion_pytorch_model.bin", "pytorch_model.bin", "model.pt", "model.ckpt"}) {
+    if (fs::exists(folder / pickled)) {
+      core::user_error(
+          "{}: holds only {}, a PyTorch file; it must hold {}.safetensors: take the repository's safetensors "
+          "file, or save "
+          "its tensors with safetensors.torch.save_file",
+          folder.string(), pickled, stem);
+    }
+  }
   core::user_error(
       "{}: no {}.safetensors (nor .fp16.safetensors, nor .safetensors.index.json) in it; put the model's "
       "safetensors file there",
@@ -64,6 +73,12 @@ core::Json read_folder_config(const fs::path& folder) {
   if (!fs::is_directory(folder))
     core::user_error("{}: no such folder; it must hold config.json and the model's safetensors file",
                      folder.string());
+  if (!fs::exists(folder / "config.json") && fs::exists(folder / "model_index.json")) {
+    core::user_error(
+        "{}: is the folder of a whole pipeline; name the model's own folder in it (a codec: {}, a text "
+        "encoder: {})",
+        folder.string(), (folder / "vae").string(), (folder / "text_encoder").string());
+  }
   core::Json config = core::read_json(folder / "config.json");
   if (!config.is_object()) core::user_error("{}: not a JSON object", (folder / "config.json").string());
   return config;

@@ -229,9 +229,8 @@ std::vector<std::int32_t> WordPiece::encode(std::string_view text, std::int64_t 
       text.remove_prefix(found->first.size());
     }
   }
-  if (max_length > 0 && static_cast<std::int64_t>(ids.size()) > max_length - 1)
-    ids.resize(static_cast<std::size_t>(max_length - 1));
   ids.push_back(last_);
+  if (max_length > 0) truncate(ids, max_length);
   return ids;
 }
 

@@ -1,14 +1,19 @@
 // Painting a list of prompts over ranks.
 #include "eval/generate.h"
 
+#include <torch/utils.h>
+
 #include <algorithm>
-#include <fstream>
 #include <optional>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/progress.h"
+#include "core/utf8.h"
+#include "eval/call_folder.h"
+#include "eval/gather_rows.h"
 #include "eval/painter.h"
 #include "image/decode.h"
 #include "image/encode.h"
@@ -20,32 +25,50 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kGridPictures = 64;
+constexpr std::size_t kMostLatents = 1024;  // they are held in memory until the end
+constexpr double kLongestBatch_s = 3600;    // a large network on few cores
 
 /// One picture to paint.
 struct Item {
-  std::int64_t index = 0;
   std::string prompt;
   std::uint64_t seed = 0;
-  fs::path file;
+  std::string name;
   core::Json settings;
 };
 
+/// The run's name as text, whatever bytes it has.
+std::string name_of(const fs::path& folder) {
+  const fs::path whole = fs::absolute(folder).lexically_normal();
+  return core::with_valid_utf8((whole.has_filename() ? whole : whole.parent_path()).filename().string());
+}
+
 std::vector<Item> make_items(const std::vector<std::string>& prompts, const GenerateConfig& config,
-                             const fs::path& out, const TrainedRun& run) {
+                             const TrainedRun& run, const std::string& precision) {
   std::vector<Item> items;
   for (const std::string& prompt : prompts) {
     for (std::int64_t k = 0; k < config.num_images; ++k) {
       Item item;
-      item.index = static_cast<std::int64_t>(items.size());
       item.prompt = prompt;
-      item.seed = static_cast<std::uint64_t>(config.seed + item.index);
-      item.file = out / fmt::format("{:06d}.png", item.index);
-      item.settings = {{"prompt", prompt}, {"seed", item.seed},      {"run", run.folder.filename().string()},
-                       {"step", run.step}, {"weights", run.weights}, {"sampler", core::to_json(run.sampler)}};
+      item.seed = config.seed + items.size();
+      item.name = fmt::format("{:06d}.png", items.size());
+      item.settings = {{"prompt", prompt},           {"seed", item.seed},
+                       {"run", name_of(run.folder)}, {"step", run.step()},
+                       {"weights", run.weights},     {"sampler", core::to_json(run.sampler)},
+                       {"precision", precision}};
       items.push_back(std::move(item));
     }
   }
   return items;
+}
+
+/// All that the pictures depend on.
+core::Json call_of(const std::vector<std::string>& prompts, const GenerateConfig& config,
+                   const TrainedRun& run, const std::string& precision) {
+  return {{"prompts", prompts},     {"num_images", config.num_images},
+          {"seed", config.seed},    {"run", name_of(run.folder)},
+          {"step", run.step()},     {"checkpoint_sha256", run.checkpoint_sha256()},
+          {"weights", run.weights}, {"sampler", core::to_json(run.sampler)},
+          {"precision", precision}};
 }
 
 std::vector<std::byte> read_bytes(const fs::path& file) {
@@ -54,18 +77,20 @@ std::vector<std::byte> read_bytes(const fs::path& file) {
   return {data, data + text.size()};
 }
 
-/// The picture that is already there, if it was painted with the same settings.
-std::optional<image::Image> existing(const Item& item) {
-  if (!fs::exists(item.file)) return std::nullopt;
+/// Whether the picture is there. A damaged file is painted anew, somebody else's picture never painted over.
+bool is_there(const Item& item, const fs::path& file) {
+  if (!fs::exists(file)) return false;
   try {
-    const auto bytes = read_bytes(item.file);
+    const auto bytes = read_bytes(file);
     const auto text = image::read_png_text(bytes);
     const auto found = text.find("microdit");
-    if (found == text.end() || found->second != item.settings.dump()) return std::nullopt;
-    return image::decode(bytes);
+    image::decode(bytes);
+    if (found != text.end() && found->second == item.settings.dump()) return true;
   } catch (const image::BadImage&) {
-    return std::nullopt;  // a foreign or damaged file of that name: painted anew
+    return false;
   }
+  core::user_error("{}: is a picture of another call; name another folder (out=...), or move it away",
+                   file.string());
 }
 
 /// The form that pictures tools read: prompt, then settings in one line.
@@ -75,28 +100,6 @@ std::string parameters_text(const Item& item, const diffusion::SamplerConfig& sa
                      sampler.steps, sampler.rule, sampler.guidance, item.seed, picture.width, picture.height);
 }
 
-/// Blocks of a fixed shape at fixed places of the list, so that a picture's bits do not depend on who else is
-/// painted.
-void paint_block(const std::vector<Item>& items, std::size_t first, std::size_t batch, TrainedRun& run,
-                 const Painter& painter) {
-  std::vector<std::string> prompts;
-  std::vector<std::uint64_t> seeds;
-  for (std::size_t i = first; i < first + batch; ++i) {
-    const Item& item = items[std::min(i, items.size() - 1)];
-    prompts.push_back(item.prompt);
-    seeds.push_back(item.seed);
-  }
-  const auto pictures = painter.decode(painter.latents(*run.model, run.objective, prompts, seeds, run.sampler,
-                                                       static_cast<std::int64_t>(batch)));
-  for (std::size_t i = first; i < std::min(first + batch, items.size()); ++i) {
-    const image::Image& picture = pictures[i - first];
-    core::atomic_write(
-        items[i].file,
-        image::encode_png(picture, {{"parameters", parameters_text(items[i], run.sampler, picture)},
-                                    {"microdit", items[i].settings.dump()}}));
-  }
-}
-
 /// manifest.jsonl and grid.png, by rank 0 when all pictures are there.
 void close(const std::vector<Item>& items, const fs::path& out) {
   std::string manifest;
@@ -104,10 +107,10 @@ void close(const std::vector<Item>& items, const fs::path& out) {
   std::vector<std::string> captions;
   for (const Item& item : items) {
     core::Json line = item.settings;
-    line["file"] = item.file.filename().string();
+    line["file"] = item.name;
     manifest += line.dump() + "\n";
     if (pictures.size() < kGridPictures) {
-      pictures.push_back(image::decode(read_bytes(item.file)));
+      pictures.push_back(image::decode(read_bytes(out / item.name)));
       captions.push_back(item.prompt);
     }
   }
@@ -116,56 +119,154 @@ void close(const std::vector<Item>& items, const fs::path& out) {
   core::log_info("{} pictures in {}, grid {}", items.size(), out.string(), (out / "grid.png").string());
 }
 
+/// A rank's work on the list: blocks of a fixed shape at fixed places, so that a picture's bits do not depend
+/// on who else is painted, nor where.
+class Studio {
+ public:
+  Studio(const TrainedRun& run, const Painter& painter, const Compute& compute,
+         std::shared_ptr<models::Denoiser> model)
+      : run_(run), painter_(painter), compute_(compute), model_(std::move(model)) {}
+
+  /// Paints items [first, last) and writes them; undefined tensors when `keep_going` said no.
+  Painting paint(const std::vector<Item>& items, std::size_t first, std::size_t last, const fs::path& out,
+                 const PaintOrder& how) const {
+    PaintOrder order = how;
+    for (std::size_t i = first; i < last; ++i) {
+      order.prompts.push_back(items[i].prompt);
+      order.seeds.push_back(items[i].seed);
+    }
+    order.sampler = run_.sampler;
+    order.bf16 = compute_.bf16;
+    Painting painting = painter_.paint(*model_, run_.objective, order);
+    if (!painting.sample_BCHW.defined()) return {};
+    const auto pictures = painter_.decode(painting.sample_BCHW, order.batch, order.keep_going);
+    if (pictures.size() < last - first) return {};
+    for (std::size_t i = first; i < last; ++i) {
+      const image::Image& picture = pictures[i - first];
+      const auto text =
+          std::map<std::string, std::string>{{"parameters", parameters_text(items[i], run_.sampler, picture)},
+                                             {"microdit", items[i].settings.dump()}};
+      core::atomic_write(out / items[i].name, image::encode_png(picture, text));
+    }
+    core::report_progress(items[last - 1].name);
+    return painting;
+  }
+
+ private:
+  const TrainedRun& run_;
+  const Painter& painter_;
+  const Compute& compute_;
+  std::shared_ptr<models::Denoiser> model_;
+};
+
+/// Every rank's blocks, round by round; the ranks agree after each on whether to stop. The paintings of this
+/// rank's blocks by block number, when they are wanted.
+struct Outcome {
+  bool stopped = false;
+  std::map<std::size_t, Painting> paintings{};
+};
+Outcome paint_all(const std::vector<Item>& items, const Studio& studio, const fs::path& out,
+                  bool paint_anyway, const PaintOrder& how, comm::Communicator& comm,
+                  const core::StopFlag& stop) {
+  const comm::WiderDeadline others_may_be_slower(comm, kLongestBatch_s);
+  const auto batch = static_cast<std::size_t>(how.batch), ranks = static_cast<std::size_t>(comm.size());
+  const std::size_t blocks = (items.size() + batch - 1) / batch;
+  Outcome outcome;
+  for (std::size_t round = 0; round * ranks < blocks; ++round) {
+    const std::size_t block = round * ranks + static_cast<std::size_t>(comm.rank()), first = block * batch;
+    if (block < blocks && !stop.requested()) {
+      const std::size_t last = std::min(first + batch, items.size());
+      bool there = !paint_anyway;
+      for (std::size_t i = first; there && i < last; ++i) there = is_there(items[i], out / items[i].name);
+      if (!there) outcome.paintings[block] = studio.paint(items, first, last, out, how);
+      if (!paint_anyway) outcome.paintings.clear();
+    }
+    if ((outcome.stopped = comm.any(stop.requested()))) return outcome;
+    core::log_info("painted {} of {}", std::min((round + 1) * ranks * batch, items.size()), items.size());
+  }
+  return outcome;
+}
+
+void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& file,
+                  comm::Communicator& comm) {
+  Painting all;
+  all.unit_BCHW = gather_rows(own, &Painting::unit_BCHW, comm);
+  all.text_BLD = gather_rows(own, &Painting::text_BLD, comm);
+  all.sample_BCHW = gather_rows(own, &Painting::sample_BCHW, comm);
+  comm.on_root([&] { write_latents(file, all); });
+}
+
+/// The folder of the call; images/ is the run's own.
+fs::path choose_folder(const GenerateConfig& config, const TrainedRun& run, const std::string& first_prompt,
+                       const core::Json& call, bool make) {
+  if (config.out.empty()) return call_folder(run.folder / "images", first_prompt, call, make);
+  check_named_folder(config.out, call, make);
+  return config.out;
+}
+
 }  // namespace
 
 void GenerateConfig::fields(core::Fields& f) {
   f.field("num_images", num_images, {.min = 1, .max = 1e6, .help = "pictures per prompt"});
-  f.field("seed", seed, {.min = 0, .help = "picture i of the list uses seed + i"});
-  f.field("out", out, {.help = "folder; empty = RUN/images"});
+  f.field("seed", seed, {.help = "picture i of the list uses seed + i"});
+  f.field("out", out, {.help = "folder; empty = RUN/images/NNN-<first prompt>, one per call"});
+  f.field("save_latents", save_latents,
+          {.help = "also latents.safetensors: unit (start noise), text, sample"});
   run.fields(f);
-}
-
-std::vector<std::string> read_prompts(const std::string& file) {
-  if (!fs::exists(file)) core::user_error("--prompts {}: no such file", file);
-  std::vector<std::string> prompts;
-  std::ifstream in(file);
-  for (std::string line; std::getline(in, line);) {
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    if (!line.empty() && line.front() != '#') prompts.push_back(line);
-  }
-  if (prompts.empty()) core::user_error("--prompts {}: no prompts in it", file);
-  return prompts;
 }
 
 int generate(const std::string& run_folder, const std::vector<std::string>& prompts,
              const GenerateConfig& config, comm::Communicator& comm, const core::StopFlag& stop) {
-  TrainedRun run = open_run(run_folder, config.run, comm);
-  const Painter painter(run.facts, run.device);
-  const fs::path out = config.out.empty() ? fs::path(run_folder) / "images" : fs::path(config.out);
-  std::error_code failure;
-  fs::create_directories(out, failure);
-  if (failure)
-    core::user_error("out={}: not a folder that can be made ({})", out.string(), failure.message());
-  const std::vector<Item> items = make_items(prompts, config, out, run);
-  const auto batch = static_cast<std::size_t>(config.run.batch_size);
-  bool stopped = false;
-  std::size_t painted = 0;
-  for (std::size_t first = 0; first < items.size() && !stopped; first += batch) {
-    if (static_cast<int>(first / batch) % comm.size() != comm.rank()) continue;
-    const std::size_t last = std::min(first + batch, items.size());
-    const bool there = std::all_of(items.begin() + static_cast<std::ptrdiff_t>(first),
-                                   items.begin() + static_cast<std::ptrdiff_t>(last),
-                                   [](const Item& item) { return existing(item).has_value(); });
-    if (!there) paint_block(items, first, batch, run, painter);
-    painted += last - first;
-    core::log_info("painted {} of this rank's pictures ({} in all)", painted, items.size());
-    stopped = stop.requested();
+  const TrainedRun run = open_run(run_folder, config.run, comm);
+  const Compute compute = choose_compute(config.run.compute, run.trained_precision, comm);
+  core::log_info("painting on {}; {} at a time, guidance {}, {} steps", compute.text(), config.run.batch_size,
+                 run.sampler.guidance, run.sampler.steps);
+  const std::string precision = compute.bf16 ? "bf16" : "fp32";
+  const std::vector<Item> items = make_items(prompts, config, run, precision);
+  if (config.save_latents && items.size() > kMostLatents)
+    core::user_error("save_latents=true: {} pictures, at most {} are saved so; paint fewer", items.size(),
+                     kMostLatents);
+  const Painter painter(run.facts, run.folder, compute.device);
+  if (comm.rank() == 0) painter.warn_of_cut(prompts);
+  const fs::path out = comm.on_root([&] {
+    return choose_folder(config, run, prompts.front(), call_of(prompts, config, run, precision), true)
+        .string();
+  });
+  const Studio studio(run, painter, compute, run.load_model(compute.device));
+  const fs::path latents = out / "latents.safetensors";
+  const bool paint_anyway = config.save_latents && comm.on_root([&] {
+    return std::string(fs::exists(latents) ? "" : "missing");
+  }) == "missing";
+  const PaintOrder how{
+      .prompts = {}, .seeds = {}, .sampler = {}, .batch = config.run.batch_size, .keep_going = [&] {
+        return !stop.requested();
+      }};
+  const Outcome outcome = paint_all(items, studio, out, paint_anyway, how, comm, stop);
+  if (outcome.stopped) {
+    core::log_info("stopped as asked; the same command continues in {}", out.string());
+    return core::kRequeueMe;
   }
-  double anyone_stopped[] = {stopped ? 1.0 : 0.0};
-  comm.all_reduce_max(anyone_stopped);  // also: all pictures are written
-  if (anyone_stopped[0] > 0) return core::kRequeueMe;
-  if (comm.rank() == 0) close(items, out);
-  comm.barrier();
+  if (paint_anyway) save_latents(outcome.paintings, latents, comm);
+  comm.on_root([&] {
+    close(items, out);
+    if (config.out.empty()) point_latest(run.folder / "images", out);
+  });
+  return core::kDone;
+}
+
+int describe_generate(const std::string& run_folder, const std::vector<std::string>& prompts,
+                      const GenerateConfig& config, comm::Communicator& comm) {
+  const TrainedRun run = open_run(run_folder, config.run, comm);
+  if (comm.rank() != 0) return core::kDone;
+  const Painter painter(run.facts, run.folder, torch::kCPU);
+  painter.warn_of_cut(prompts);
+  const bool bf16 = config.run.compute.precision == "bf16";
+  const fs::path out = choose_folder(config, run, prompts.front(),
+                                     call_of(prompts, config, run, bf16 ? "bf16" : "fp32"), false);
+  fmt::print("generate {}: {} prompts x {} pictures of {} px in {}\n", run.folder.string(), prompts.size(),
+             config.num_images, run.facts.size, out.string());
+  fmt::print("{}\n", needs_text(run, config.run));
+  fmt::print("run, encoders, prompts and folder are good; nothing was written\n");
   return core::kDone;
 }
 

@@ -5,28 +5,30 @@
 #include <string>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "core/config.h"
 #include "core/stop_flag.h"
-#include "comm/communicator.h"
 #include "eval/trained_run.h"
 
 namespace microdit::eval {
 
 struct GenerateConfig {
   std::int64_t num_images = 4;  ///< per prompt
-  std::int64_t seed = 2024;     ///< image i of the whole list uses seed + i
-  std::string out;              ///< folder; empty = RUN/images
+  std::uint64_t seed = 2024;    ///< image i of the whole list uses seed + i (modulo 2^64)
+  std::string out;              ///< folder; empty = RUN/images/NNN-<first prompt>
+  bool save_latents = false;    ///< also latents.safetensors
   RunOptions run{.batch_size = 8, .sampler = {.steps = 30}};
   void fields(core::Fields& f);
 };
 
-/// One prompt per line; blank lines and lines that begin with '#' are skipped. UserError when missing or
-/// empty.
-std::vector<std::string> read_prompts(const std::string& file);
-
 /// Image i is a function of (run, prompt, its seed, settings): not of ranks, nor of which images were there
-/// already. Pictures that are there with the same settings are kept. kDone, or kRequeueMe after a stop.
+/// already. A call has a folder of its own; the same call again goes on in it, pictures that are there are
+/// kept. kDone, or kRequeueMe after a stop.
 int generate(const std::string& run, const std::vector<std::string>& prompts, const GenerateConfig& config,
              comm::Communicator& comm, const core::StopFlag& stop);
+
+/// Checks run, encoders, prompts and folder, says what it will need, and writes nothing.
+int describe_generate(const std::string& run, const std::vector<std::string>& prompts,
+                      const GenerateConfig& config, comm::Communicator& comm);
 
 }  // namespace microdit::eval

@@ -2,46 +2,28 @@
 #include "eval/painter.h"
 
 #include <torch/utils.h>
+
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "core/seed.h"
+#include "core/utf8.h"
+#include "diffusion/noise.h"
+#include "nn/autocast.h"
+#include "nn/state_dict.h"
 
 namespace microdit::eval {
 namespace {
 
-void check_identity(const core::Json& wanted, const core::Json& found, const std::string& what) {
-  if (wanted.at("sha256") == found.at("sha256")) return;
-  core::user_error(
-      "{} {}: its weights have SHA-256 {}, the run was trained with {}; restore them or point the facts "
-      "to the right folder",
-      what, found.at("folder").get<std::string>(), found.at("sha256").get<std::string>(),
-      wanted.at("sha256").get<std::string>());
-}
-
-torch::Tensor start_noise(const std::vector<std::uint64_t>& seeds, std::int64_t channels, std::int64_t size) {
-  torch::Tensor noise = torch::empty({static_cast<std::int64_t>(seeds.size()), channels, size, size});
-  const std::int64_t count = channels * size * size;
-  for (std::size_t i = 0; i < seeds.size(); ++i) {
-    core::CounterRng rng(seeds[i], core::Purpose::sampler);
-    rng.fill_normal(
-        {noise.data_ptr<float>() + static_cast<std::int64_t>(i) * count, static_cast<std::size_t>(count)});
-  }
-  return noise;
-}
-
-/// Fresh churn noise per picture: keyed by its seed and the step, so a picture does not depend on its batch.
-torch::Tensor churn_noise(const std::vector<std::uint64_t>& seeds, std::int64_t step, std::int64_t channels,
-                          std::int64_t size) {
-  torch::Tensor noise = torch::empty({static_cast<std::int64_t>(seeds.size()), channels, size, size});
-  const std::int64_t count = channels * size * size;
-  for (std::size_t i = 0; i < seeds.size(); ++i) {
-    core::CounterRng rng(seeds[i], core::Purpose::churn, static_cast<std::uint64_t>(step));
-    rng.fill_normal(
-        {noise.data_ptr<float>() + static_cast<std::int64_t>(i) * count, static_cast<std::size_t>(count)});
-  }
-  return noise;
+/// Items [first, first + count), the last one again and again behind the end.
+template <class T>
+std::vector<T> filled(const std::vector<T>& items, std::size_t first, std::size_t count) {
+  std::vector<T> out;
+  for (std::size_t i = first; i < first + count; ++i) out.push_back(items[std::min(i, items.size() - 1)]);
+  return out;
 }
 
 }  // namespace
@@ -55,17 +37,29 @@ diffusion::DenoiseFn denoise_fn(models::Denoiser& model) {
   };
 }
 
-Painter::Painter(const core::Json& facts, torch::Device device)
+Painter::Painter(const RunFacts& facts, const std::filesystem::path& run_folder, torch::Device device)
     : device_(device),
-      channels_(facts.at("channels").get<std::int64_t>()),
-      latent_size_(facts.at("latent_size").get<std::int64_t>()),
-      text_length_(facts.at("text_length").get<std::int64_t>()),
-      codec_(encoders::load_image_codec(facts.at("codec").at("folder").get<std::string>())),
-      text_encoder_(encoders::load_text_encoder(facts.at("text_encoder").at("folder").get<std::string>())) {
-  check_identity(facts.at("codec"), codec_->describe(), "codec");
-  check_identity(facts.at("text_encoder"), text_encoder_->describe(), "text encoder");
+      channels_(facts.channels),
+      latent_size_(facts.latent_size),
+      text_length_(facts.text_length),
+      codec_(encoders::find_image_codec(facts.codec, run_folder)),
+      text_encoder_(encoders::find_text_encoder(facts.text_encoder, run_folder)) {
   codec_->to(device);
   text_encoder_->to(device);
+}
+
+void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
+  constexpr std::size_t kTold = 20;
+  std::size_t cut = 0;
+  for (const std::string& prompt : std::set<std::string>(prompts.begin(), prompts.end())) {
+    const std::string unseen = encoders::unseen_end(text_encoder_->tokenizer(), prompt, text_length_);
+    if (unseen.empty()) continue;
+    if (++cut > kTold) continue;
+    const std::size_t seen = prompt.size() - unseen.size();
+    core::log_warn("the prompt \"{}\" is longer than {} tokens; not seen: \"{}\"",
+                   core::shortened(prompt.substr(0, seen), 60), text_length_, core::shortened(unseen, 200));
+  }
+  if (cut > kTold) core::log_warn("{} prompts in all are longer than {} tokens", cut, text_length_);
 }
 
 torch::Tensor Painter::encode(const std::vector<std::string>& prompts) const {
@@ -76,37 +70,64 @@ torch::Tensor Painter::encode(const std::vector<std::string>& prompts) const {
       .to(device_);
 }
 
-torch::Tensor Painter::latents(models::Denoiser& model, const diffusion::Objective& objective,
-                               const std::vector<std::string>& prompts,
-                               const std::vector<std::uint64_t>& seeds,
-                               const diffusion::SamplerConfig& sampler, std::int64_t batch) const {
-  core::check(prompts.size() == seeds.size(), "{} prompts, {} seeds", prompts.size(), seeds.size());
-  torch::NoGradGuard no_grad;
-  const auto fn = diffusion::guided(denoise_fn(model), sampler.guidance);
-  std::vector<torch::Tensor> pieces;
-  const auto total = static_cast<std::int64_t>(prompts.size());
-  for (std::int64_t first = 0; first < total; first += batch) {
-    const std::int64_t last = std::min(total, first + batch);
-    const std::vector<std::string> some_prompts(prompts.begin() + first, prompts.begin() + last);
-    const std::vector<std::uint64_t> some_seeds(seeds.begin() + first, seeds.begin() + last);
-    const auto churn = [&](std::int64_t step) {
-      return churn_noise(some_seeds, step, channels_, latent_size_).to(device_);
+Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& objective,
+                        const PaintOrder& order) const {
+  core::check(order.prompts.size() == order.seeds.size() && !order.prompts.empty(), "{} prompts, {} seeds",
+              order.prompts.size(), order.seeds.size());
+  core::check(!model.is_training(), "painting with a network in training mode");
+  const torch::NoGradGuard no_grad;
+  const auto network = denoise_fn(model);  // bare: the sampler applies guidance
+  const auto fn = [&](const diffusion::DenoiseInput& input) {
+    const nn::Autocast autocast(order.bf16, device_);
+    return network(input);
+  };
+  const std::int64_t latent_CHW[] = {channels_, latent_size_, latent_size_};
+  std::vector<torch::Tensor> units, texts, samples;
+  const auto batch = static_cast<std::size_t>(order.batch);
+  for (std::size_t first = 0; first < order.prompts.size(); first += batch) {
+    const std::vector<std::uint64_t> seeds = filled(order.seeds, first, batch);
+    const auto noise = [&](core::Purpose purpose, std::uint64_t step) {
+      std::vector<diffusion::NoiseKey> keys;
+      for (const std::uint64_t seed : seeds) keys.push_back({.seed = seed, .a = step});
+      return diffusion::normal_rows(keys, purpose, latent_CHW);
     };
-    const torch::Tensor unit = start_noise(some_seeds, channels_, latent_size_).to(device_);
-    pieces.push_back(diffusion::sample(objective, fn, unit, encode(some_prompts), sampler, churn));
+    const auto churn = [&](std::int64_t step) {
+      return noise(core::Purpose::churn, static_cast<std::uint64_t>(step)).to(device_);
+    };
+    const torch::Tensor unit = noise(core::Purpose::sampler, 0);
+    const torch::Tensor text = encode(filled(order.prompts, first, batch));
+    const torch::Tensor sample =
+        diffusion::sample(objective, fn, unit.to(device_), text, order.sampler, churn, order.keep_going);
+    if (!sample.defined()) return {};
+    const auto rows = static_cast<std::int64_t>(std::min(batch, order.prompts.size() - first));
+    units.push_back(unit.narrow(0, 0, rows));
+    texts.push_back(text.narrow(0, 0, rows).cpu());
+    samples.push_back(sample.narrow(0, 0, rows).cpu());
   }
-  return torch::cat(pieces);
+  return {torch::cat(units), torch::cat(texts), torch::cat(samples)};
 }
 
-std::vector<image::Image> Painter::decode(const torch::Tensor& latents) const {
-  torch::NoGradGuard no_grad;
+std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int64_t batch,
+                                          const diffusion::KeepGoing& keep_going) const {
+  constexpr std::int64_t kMost = 16;
+  const torch::NoGradGuard no_grad;
+  const std::int64_t rows = batch > 0 ? std::min(batch, kMost) : kMost;
   std::vector<image::Image> pictures;
-  constexpr std::int64_t kBatch = 16;
-  for (std::int64_t first = 0; first < latents.size(0); first += kBatch) {
-    const auto some = latents.narrow(0, first, std::min(kBatch, latents.size(0) - first));
-    for (image::Image& picture : to_images(codec_->decode(some))) pictures.push_back(std::move(picture));
+  for (std::int64_t first = 0; first < latents.size(0); first += rows) {
+    if (keep_going && !keep_going()) break;
+    const std::int64_t count = std::min(rows, latents.size(0) - first);
+    torch::Tensor some = latents.narrow(0, first, count);
+    if (batch > 0 && count < rows)
+      some = torch::cat({some, some.slice(0, -1).expand({rows - count, -1, -1, -1})});
+    std::vector<image::Image> decoded = to_images(codec_->decode(some));
+    std::move(decoded.begin(), decoded.begin() + count, std::back_inserter(pictures));
   }
   return pictures;
+}
+
+void write_latents(const std::filesystem::path& file, const Painting& painting) {
+  nn::save_tensors(
+      file, {{"unit", painting.unit_BCHW}, {"text", painting.text_BLD}, {"sample", painting.sample_BCHW}});
 }
 
 std::vector<image::Image> to_images(const torch::Tensor& pixels_BHW3) {

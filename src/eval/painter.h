@@ -4,14 +4,15 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "core/json.h"
 #include "diffusion/sampler.h"
 #include "encoders/image_codec.h"
 #include "encoders/text_encoder.h"
+#include "eval/run_facts.h"
 #include "image/image.h"
 #include "models/denoiser.h"
 
@@ -20,29 +21,50 @@ namespace microdit::eval {
 /// A denoiser as diffusion sees it; `model` must outlive the callable.
 diffusion::DenoiseFn denoise_fn(models::Denoiser& model);
 
+/// What to paint and how. Prompt i starts from noise keyed by seeds[i] alone.
+struct PaintOrder {
+  std::vector<std::string> prompts;
+  std::vector<std::uint64_t> seeds;
+  diffusion::SamplerConfig sampler;
+  std::int64_t batch =
+      32;  ///< rows at a time; the last batch is filled up, so that bits do not depend on its size
+  bool bf16 = false;
+  diffusion::KeepGoing keep_going{};
+};
+
+/// All that went into the pictures and came out, fp32 on the CPU.
+struct Painting {
+  torch::Tensor unit_BCHW;    ///< the unit-normal start noise
+  torch::Tensor text_BLD;     ///< what the network was given of the prompts
+  torch::Tensor sample_BCHW;  ///< scaled latents; undefined when keep_going said no
+};
+
 class Painter {
  public:
-  /// `facts`: a run's facts.json (codec and text_encoder with folder and sha256, channels, latent_size,
-  /// text_length). UserError when a folder is missing or its weights are not those of the facts.
-  Painter(const core::Json& facts, torch::Device device);
+  /// Finds the encoders wherever they lie now (encoders/encoder_facts.h). UserError when they are not found
+  /// or not those of the facts.
+  Painter(const RunFacts& facts, const std::filesystem::path& run_folder, torch::Device device);
 
-  /// Text rows [n, L, D] fp32 on the device.
-  torch::Tensor encode(const std::vector<std::string>& prompts) const;
-  /// Scaled latents [n, C, h, w], fp32. Row i starts from noise keyed by seeds[i] alone. Runs in batches of
-  /// `batch`.
-  torch::Tensor latents(models::Denoiser& model, const diffusion::Objective& objective,
-                        const std::vector<std::string>& prompts, const std::vector<std::uint64_t>& seeds,
-                        const diffusion::SamplerConfig& sampler, std::int64_t batch = 32) const;
-  /// Pictures of scaled latents.
-  std::vector<image::Image> decode(const torch::Tensor& latents) const;
-  std::int64_t latent_size() const { return latent_size_; }
+  /// One warning per prompt that is longer than the text rows, with the part that is not seen.
+  void warn_of_cut(const std::vector<std::string>& prompts) const;
+  /// `model` in evaluation mode on the painter's device.
+  Painting paint(models::Denoiser& model, const diffusion::Objective& objective,
+                 const PaintOrder& order) const;
+  /// Pictures of scaled latents; fewer when keep_going said no. `batch`: as PaintOrder's; 0 = not filled up.
+  std::vector<image::Image> decode(const torch::Tensor& latents, std::int64_t batch = 0,
+                                   const diffusion::KeepGoing& keep_going = {}) const;
 
  private:
+  torch::Tensor encode(const std::vector<std::string>& prompts) const;
+
   torch::Device device_;
   std::int64_t channels_, latent_size_, text_length_;
   std::shared_ptr<encoders::ImageCodec> codec_;
   std::unique_ptr<encoders::TextEncoder> text_encoder_;
 };
+
+/// unit, text and sample of the pictures, for comparison with other implementations.
+void write_latents(const std::filesystem::path& file, const Painting& painting);
 
 /// A uint8 tensor [B,H,W,3] on the CPU as pictures.
 std::vector<image::Image> to_images(const torch::Tensor& pixels_BHW3);

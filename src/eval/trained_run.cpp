@@ -1,97 +1,120 @@
 // Opening a run.
 #include "eval/trained_run.h"
 
-#include <ATen/Parallel.h>
 #include <fmt/ranges.h>
 #include <torch/utils.h>
 
-#include "checkpoint/checkpoint.h"
-#include "core/config.h"
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/log.h"
-#include "comm/device.h"
 
 namespace microdit::eval {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// JSON is YAML: facts hold resolved sections in the form their structs read.
-template <class T>
-T section(const core::Json& facts, const char* key, const fs::path& file) {
-  return core::load<T>(core::ConfigTree::parse(facts.at(key).dump(), file.string() + ": " + key));
+/// What painting takes from the run's own settings.
+struct OwnSettings {
+  double guidance = 0;
+  std::string precision = "fp32";
+};
+
+OwnSettings read_settings(const fs::path& file) {
+  const core::Json json = core::read_json(file);
+  const auto wrong = [&](const char* key) {
+    core::user_error("{}: {} is missing or of another type; restore the file from a copy", file.string(),
+                     key);
+  };
+  const core::Json sampling = json.is_object() ? json.value("sampling", core::Json()) : core::Json();
+  if (!sampling.is_object() || !sampling.contains("guidance") || !sampling["guidance"].is_number())
+    wrong("sampling.guidance");
+  if (!json.contains("precision") || !json["precision"].is_string()) wrong("precision");
+  return {sampling["guidance"].get<double>(), json["precision"].get<std::string>()};
 }
 
-/// The guidance of the run's own sample grids.
-double own_guidance(const fs::path& settings) {
-  const core::Json json = core::read_json(settings);
-  const auto found = json.find("sampling");
-  if (found == json.end() || !found->contains("guidance") || !found->at("guidance").is_number()) {
-    core::user_error("{}: sampling.guidance is missing; restore the file from a copy", settings.string());
+void copy_in(const checkpoint::Reader& reader, const std::string& name, torch::Tensor target) {
+  const auto found = reader.tensors().find(name);
+  if (found == reader.tensors().end() || found->second != target.sizes().vec()) {
+    core::user_error("{}: {} is missing or has another shape than [{}]; it is a checkpoint of another model",
+                     reader.folder().string(), name, fmt::join(target.sizes(), ", "));
   }
-  return found->at("guidance").get<double>();
+  torch::Tensor host = torch::empty(target.sizes(), torch::kFloat32);
+  reader.read(name, 0, {host.data_ptr<float>(), static_cast<std::size_t>(host.numel())});
+  target.copy_(host);
 }
 
-void load_weights(torch::nn::Module& module, const checkpoint::Reader& reader, const std::string& kind) {
-  torch::NoGradGuard no_grad;
-  for (const auto& item : module.named_parameters()) {
-    const std::string name = kind + "/" + item.key();
-    const auto found = reader.tensors().find(name);
-    if (found == reader.tensors().end() || found->second != item.value().sizes().vec()) {
-      core::user_error(
-          "{}: {} is missing or has another shape than [{}]; it is a checkpoint of another model",
-          reader.folder().string(), name, fmt::join(item.value().sizes(), ", "));
-    }
-    torch::Tensor host = torch::empty(item.value().sizes(), torch::kFloat32);
-    reader.read(name, 0, {host.data_ptr<float>(), static_cast<std::size_t>(host.numel())});
-    item.value().copy_(host);
-  }
+/// Whether the averaged weights are taken.
+bool takes_average(const std::string& wish, const checkpoint::Reader& reader) {
+  const auto first = reader.tensors().lower_bound("ema/");
+  const bool has_average = first != reader.tensors().end() && first->first.starts_with("ema/");
+  if (wish == "ema" && !has_average)
+    core::user_error("weights=ema: {} has no average; use weights=raw", reader.folder().string());
+  return wish == "ema" || (wish == "auto" && has_average);
 }
 
 }  // namespace
 
 void RunOptions::fields(core::Fields& f) {
   f.field("weights", weights, {.choices = {"auto", "ema", "raw"}, .help = "auto: ema where there is one"});
-  f.field("device", device, {.choices = {"cpu", "cuda"}, .help = "where to compute"});
-  f.field("threads_per_rank", threads_per_rank, {.min = 1, .max = 1024, .help = "intra-op threads"});
+  compute.fields(f);
   f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "samples at a time"});
   sampler.fields(f);
   own_guidance = f.given("guidance");
 }
 
-TrainedRun open_run(const fs::path& folder, const RunOptions& options, comm::Communicator& comm) {
-  at::set_num_threads(static_cast<int>(options.threads_per_rank));
-  const torch::Device device(comm::choose_device(comm, options.device).name());
-  const fs::path facts_file = folder / "facts.json";
-  if (!fs::exists(facts_file))
-    core::user_error("--run {}: no run (facts.json is missing); train one first", folder.string());
-  const core::Json facts = core::read_json(facts_file);
-  if (facts.value("stage", "") != "run") {
-    core::user_error("--run {}: a run of stage '{}', not of a denoiser", folder.string(),
-                     facts.value("stage", "?"));
+std::string TrainedRun::checkpoint_sha256() const {
+  return core::sha256_file(checkpoint.folder() / "manifest.json");
+}
+
+std::shared_ptr<models::Denoiser> TrainedRun::load_model(torch::Device device) const {
+  const torch::NoGradGuard no_grad;
+  auto model = models::make_uninitialized_denoiser(facts.model);
+  const std::string group = weights == "ema" ? "ema/" : "weights/";
+  for (const auto& item : model->named_parameters()) copy_in(checkpoint, group + item.key(), item.value());
+  for (const auto& item : model->named_buffers()) {
+    const std::string name = "buffers/" + item.key();
+    if (checkpoint.has(name)) copy_in(checkpoint, name, item.value());  // a converted file may leave them out
   }
-  auto reader = checkpoint::open_latest(folder / "checkpoints", comm);
-  if (!reader) core::user_error("--run {}: it has no checkpoint yet", folder.string());
-  auto model = models::make_denoiser(section<models::DenoiserConfig>(facts, "model", facts_file));
-  const bool has_ema = reader->has("ema/" + model->named_parameters().begin()->key());
-  if (options.weights == "ema" && !has_ema)
-    core::user_error("weights=ema: {} has no average; use weights=raw", reader->folder().string());
-  const bool ema = options.weights == "ema" || (options.weights == "auto" && has_ema);
-  load_weights(*model, *reader, ema ? "ema" : "weights");
   model->to(device);
   model->eval();
-  diffusion::SamplerConfig sampler = options.sampler;
-  if (!options.own_guidance) sampler.guidance = own_guidance(folder / "settings.json");
+  return model;
+}
+
+std::string needs_text(const TrainedRun& run, const RunOptions& options) {
+  double parameters = 0;
+  const std::string group = run.weights == "ema" ? "ema/" : "weights/";
+  for (const auto& [name, shape] : run.checkpoint.tensors()) {
+    if (!name.starts_with(group)) continue;
+    double count = 1;
+    for (const std::int64_t extent : shape) count *= static_cast<double>(extent);
+    parameters += count;
+  }
+  return fmt::format(
+      "each rank needs: a network of {:.1f} million parameters, {:.2f} GB in fp32 (device={}, precision={}), "
+      "the encoders, and "
+      "{} samples of {} px at a time (batch_size)",
+      parameters / 1e6, parameters * 4 / 1e9, options.compute.device, options.compute.precision,
+      options.batch_size, run.facts.size);
+}
+
+TrainedRun open_run(const fs::path& folder, const RunOptions& options, comm::Communicator& comm) {
+  RunFacts facts = read_run_facts(folder);
+  const OwnSettings own = read_settings(folder / "settings.json");
+  auto reader = checkpoint::open_latest(folder / "checkpoints", comm);
+  if (!reader) core::user_error("--run {}: it has no checkpoint yet", folder.string());
+  const bool average = takes_average(options.weights, *reader);
   core::log_info("{}: step {}, {} weights", reader->folder().string(), reader->step(),
-                 ema ? "averaged" : "raw");
-  return {folder,
-          facts,
-          reader->step(),
-          ema ? "ema" : "raw",
-          std::move(model),
-          diffusion::Objective(section<diffusion::ObjectiveConfig>(facts, "objective", facts_file)),
-          sampler,
-          device};
+                 average ? "averaged" : "raw");
+  diffusion::SamplerConfig sampler = options.sampler;
+  if (!options.own_guidance) sampler.guidance = own.guidance;
+  const diffusion::Objective objective(facts.objective);
+  return {.folder = folder,
+          .facts = std::move(facts),
+          .checkpoint = std::move(*reader),
+          .weights = average ? "ema" : "raw",
+          .objective = objective,
+          .sampler = sampler,
+          .trained_precision = own.precision};
 }
 
 }  // namespace microdit::eval

@@ -7,11 +7,13 @@
 #include <memory>
 #include <string>
 
+#include "checkpoint/checkpoint.h"
+#include "comm/communicator.h"
 #include "core/config.h"
-#include "core/json.h"
 #include "diffusion/objective.h"
 #include "diffusion/sampler.h"
-#include "comm/communicator.h"
+#include "eval/compute.h"
+#include "eval/run_facts.h"
 #include "models/denoiser.h"
 
 namespace microdit::eval {
@@ -19,8 +21,7 @@ namespace microdit::eval {
 /// How to open a trained run and to ask it for pictures.
 struct RunOptions {
   std::string weights = "auto";  ///< auto | ema | raw
-  std::string device = "cpu";
-  std::int64_t threads_per_rank = 1;
+  ComputeOptions compute{};
   std::int64_t batch_size = 8;
   diffusion::SamplerConfig sampler{};
   bool own_guidance = false;  ///< guidance was given; else it is the run's own (sampling.guidance)
@@ -29,16 +30,24 @@ struct RunOptions {
 
 struct TrainedRun {
   std::filesystem::path folder;
-  core::Json facts;
-  std::int64_t step = 0;
-  std::string weights;  ///< "ema" or "raw": which were taken
-  std::shared_ptr<models::Denoiser> model;
+  RunFacts facts;
+  checkpoint::Reader checkpoint;
+  std::string weights;  ///< "ema" or "raw": which are taken
   diffusion::Objective objective;
   diffusion::SamplerConfig sampler;  ///< the options', its guidance settled
-  torch::Device device;
+  std::string trained_precision;
+
+  std::int64_t step() const { return checkpoint.step(); }
+  /// What tells this checkpoint from every other.
+  std::string checkpoint_sha256() const;
+  /// The network with its weights, in evaluation mode.
+  std::shared_ptr<models::Denoiser> load_model(torch::Device device) const;
 };
 
-/// Also sets the number of threads. UserError: no such run, no checkpoint, other model.
+/// What painting with it needs, for --dry-run.
+std::string needs_text(const TrainedRun& run, const RunOptions& options);
+
+/// Collective. UserError: no such run, no checkpoint, settings or facts that are no longer whole.
 TrainedRun open_run(const std::filesystem::path& folder, const RunOptions& options, comm::Communicator& comm);
 
 }  // namespace microdit::eval

@@ -13,6 +13,9 @@
 namespace microdit::store {
 namespace {
 
+// Where an encoder's weights lay: a hint for who looks for them, no setting.
+constexpr std::string_view kHint = "folder";
+
 // The first place where two JSON values differ, as "a.b" and both values; empty when only the key order does.
 std::string first_difference(const core::Json& there, const core::Json& now, const std::string& at) {
   if (there.is_object() && now.is_object()) {
@@ -20,6 +23,7 @@ std::string first_difference(const core::Json& there, const core::Json& now, con
     for (const auto& [key, value] : there.items()) keys.insert(key);
     for (const auto& [key, value] : now.items()) keys.insert(key);
     for (const std::string& key : keys) {
+      if (key == kHint) continue;
       const std::string deeper = at.empty() ? key : at + "." + key;
       if (!there.contains(key))
         return fmt::format("`{}` is absent there and {} now", deeper, now[key].dump());
@@ -34,9 +38,8 @@ std::string first_difference(const core::Json& there, const core::Json& now, con
 
 void check_facts(const std::filesystem::path& folder, const core::Json& facts) {
   const std::filesystem::path file = folder / kFactsFile;
-  if (core::read_text(file) == facts_text(facts)) return;
-  std::string difference = first_difference(core::read_json(file), facts, "");
-  if (difference.empty()) difference = "facts.json is not as it was written";
+  const std::string difference = first_difference(core::read_json(file), facts, "");
+  if (difference.empty()) return;
   core::user_error("{} was made with other settings: {}; choose another folder, or remove this one",
                    folder.string(), difference);
 }
@@ -57,12 +60,11 @@ std::filesystem::path record_path(const std::filesystem::path& folder, const std
 StageFolder::StageFolder(std::filesystem::path folder, const core::Json& facts, std::int64_t num_items)
     : folder_(std::move(folder)), facts_(facts), num_items_(num_items) {
   core::check(num_items > 0, "{}: {} work items", folder_.string(), num_items);
-  std::error_code failed;
-  std::filesystem::create_directories(folder_ / kRecordsFolder, failed);
-  if (failed) core::errno_error(failed.value(), "{}: cannot be created", folder_.string());
+  std::filesystem::create_directories(folder_ / kRecordsFolder);
   if (!std::filesystem::exists(folder_ / kFactsFile))
     core::atomic_write(folder_ / kFactsFile, facts_text(facts_));
   check_facts(folder_, facts_);
+  facts_ = core::read_json(folder_ / kFactsFile);  // hints stay as they were first written
 }
 
 bool StageFolder::done(const std::string& item) const {

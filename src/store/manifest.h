@@ -37,7 +37,8 @@ struct Record {
 
 class StageFolder {
  public:
-  /// Creates the folder, writes facts.json or checks that the present one is the same.
+  /// Creates the folder, writes facts.json or checks that the present one is the same (members named `folder` apart:
+  /// where encoders lie is a hint).
   /// UserError "made with other settings" names the differing key and the way out (another folder, or remove
   /// it). `num_items`: how many work items make the folder complete.
   StageFolder(std::filesystem::path folder, const core::Json& facts, std::int64_t num_items);

@@ -56,19 +56,27 @@ struct LatentStream::Impl {
       sources.push_back(read_index(source, config));
       first_sample.push_back(first_sample.back() + sources.back().num_samples);
       const std::int64_t without = sources.back().num_without_caption;
-      if (without == sources.back().num_samples && !config.caption_sources.empty())
+      if (without > 0 && without == sources.back().num_samples && !config.caption_sources.empty())
         core::user_error("caption_sources: no sample of {} has such a caption", source.folder.string());
       if (without > 0)
         core::log_warn(
             "{}: {} of {} samples have no caption of the wanted sources; they show the null condition",
             source.folder.string(), without, sources.back().num_samples);
     }
+    check_samples();
     facts = agree(sources, config);
     if (!by_size) mixture = Mixture(proportions(config));
     rows = std::make_unique<RowReader>(kMaxOpenFiles, config.shuffle);
   }
 
   std::int64_t total() const { return first_sample.back(); }
+
+  void check_samples() const {
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      if (sources[i].num_samples > 0 || (by_size && total() > 0)) continue;
+      throw EmptySplit(fmt::format("{}: no samples in split `{}`", config.sources[i].folder.string(), config.split));
+    }
+  }
 
   std::int64_t sample_at(std::int64_t position) const {
     core::check(position >= 0, "stream position {}", position);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "core/json.h"
 
 namespace microdit::stream {
@@ -52,10 +53,16 @@ struct Batch {
       captions;  ///< the chosen caption's text; empty when dropped. Filled only if asked for.
 };
 
+/// The split has no samples in any of the folders.
+class EmptySplit : public core::UserError {
+ public:
+  using core::UserError::UserError;
+};
+
 class LatentStream {
  public:
-  /// Reads each folder's offset index once (rank-independent). UserError: incomplete folder, missing column,
-  /// no samples.
+  /// Reads each folder's offset index once (rank-independent). UserError: incomplete folder, missing column; EmptySplit. A
+  /// folder without samples of the split is an error where proportions are given.
   explicit LatentStream(const StreamConfig& config);
   ~LatentStream();
 

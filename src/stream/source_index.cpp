@@ -124,8 +124,6 @@ SourceIndex read_index(const SourceConfig& source, const StreamConfig& config) {
     index.num_samples += static_cast<std::int64_t>(one.rows.size());
     index.shards.push_back(std::move(one));
   }
-  if (index.num_samples == 0)
-    core::user_error("{}: no samples in split `{}`", source.folder.string(), config.split);
   return index;
 }
 
@@ -134,8 +132,9 @@ StreamFacts agree(const std::vector<SourceIndex>& sources, const StreamConfig& c
   for (std::size_t i = 1; i < sources.size(); ++i)
     for (const std::string key :
          {"channels", "downscale", "text_length", "text_width", "codec", "text_encoder"}) {
-      const core::Json one = first.value(key, core::Json()),
-                       other = sources[i].facts.value(key, core::Json());
+      core::Json one = first.value(key, core::Json()), other = sources[i].facts.value(key, core::Json());
+      for (core::Json* side : {&one, &other})
+        if (side->is_object()) side->erase("folder");  // where the encoder lay is a hint
       if (one != other)
         core::user_error("{} and {} cannot be mixed: `{}` is {} in the first and {} in the second",
                          config.sources[0].folder.string(), config.sources[i].folder.string(), key,

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/seed.h"
+#include "diffusion/noise.h"
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/grid.h"
@@ -41,24 +42,29 @@ const TrainConfig& complete_model(TrainConfig& config, const stream::StreamFacts
   return config;
 }
 
-core::Json run_facts(const TrainConfig& config, const stream::StreamFacts& data) {
-  core::Json facts;
-  facts["stage"] = "run";
-  facts["size"] = config.size;
-  facts["channels"] = data.channels;
-  facts["latent_size"] = data.latent_size;
-  facts["text_length"] = data.text_length;
-  facts["text_width"] = data.text_width;
-  facts["codec"] = data.facts.at("codec");
-  facts["text_encoder"] = data.facts.at("text_encoder");
-  // The caption sources it trains on, the first first.
-  facts["captions"] =
-      config.captions.empty() ? data.facts.at("caption_sources") : core::Json(config.captions);
-  core::Json datasets = core::Json::array();
-  for (const DataSource& source : config.data) datasets.push_back(source.dataset);
-  facts["datasets"] = datasets;
-  facts["model"] = core::to_json(config.model);
-  facts["objective"] = core::to_json(config.objective);
+/// A part of the latents' facts as its struct reads it.
+template <class T>
+T part(const stream::StreamFacts& data, const char* key) {
+  return core::load<T>(core::ConfigTree::of_json(data.facts.value(key, core::Json()), fmt::format("facts of the latents: {}", key)));
+}
+
+eval::RunFacts run_facts(const TrainConfig& config, const stream::StreamFacts& data) {
+  eval::RunFacts facts;
+  facts.size = config.size;
+  facts.channels = data.channels;
+  facts.latent_size = data.latent_size;
+  facts.text_length = data.text_length;
+  facts.text_width = data.text_width;
+  facts.codec = part<encoders::CodecFacts>(data, "codec");
+  facts.text_encoder = part<encoders::TextEncoderFacts>(data, "text_encoder");
+  facts.captions = config.captions.empty() ? data.facts.at("caption_sources").get<std::vector<std::string>>() : config.captions;
+  for (const DataSource& source : config.data) {
+    // A folder is stored so that it is found from any other one.
+    const bool is_folder = source.dataset.find('/') != std::string::npos;
+    facts.datasets.push_back(is_folder ? std::filesystem::absolute(source.dataset).lexically_normal().string() : source.dataset);
+  }
+  facts.model = config.model;
+  facts.objective = config.objective;
   return facts;
 }
 
@@ -104,30 +110,20 @@ void DenoiserTask::start(std::int64_t completed, std::int64_t offset, std::int64
 }
 
 void DenoiserTask::next_batch() {
+  stream_->recycle(std::move(batch_));
   batch_ = stream_->next();
 }
 
 diffusion::NoiseDraw DenoiserTask::draw(const Slice& slice) const {
   const auto& facts = stream_->facts();
-  const std::int64_t side = facts.latent_size;
-  const std::int64_t tokens = (side / model_->patch_size()) * (side / model_->patch_size());
-  const std::int64_t pixels = facts.channels * side * side;
-  diffusion::NoiseDraw out;
-  out.time_normal_B = torch::empty({slice.count});
-  out.noise_BCHW = torch::empty({slice.count, facts.channels, side, side});
-  if (config_.mask_ratio > 0) out.mask_noise_BT = torch::empty({slice.count, tokens});
-  const auto seed = static_cast<std::uint64_t>(config_.loop.seed);
-  for (std::int64_t i = 0; i < slice.count; ++i) {
-    const auto position =
-        static_cast<std::uint64_t>(batch_.position[static_cast<std::size_t>(slice.first + i)]);
-    out.time_normal_B.data_ptr<float>()[i] = core::CounterRng(seed, core::Purpose::time, position).normal();
-    core::CounterRng(seed, core::Purpose::noise, position)
-        .fill_normal({out.noise_BCHW.data_ptr<float>() + i * pixels, static_cast<std::size_t>(pixels)});
-    if (config_.mask_ratio > 0) {
-      core::CounterRng(seed, core::Purpose::mask, position)
-          .fill_uniform({out.mask_noise_BT.data_ptr<float>() + i * tokens, static_cast<std::size_t>(tokens)});
-    }
+  const std::int64_t patches = facts.latent_size / model_->patch_size();
+  std::vector<diffusion::NoiseKey> keys;
+  for (std::int64_t i = slice.first; i < slice.first + slice.count; ++i) {
+    keys.push_back({static_cast<std::uint64_t>(config_.loop.seed),
+                    static_cast<std::uint64_t>(batch_.position[static_cast<std::size_t>(i)])});
   }
+  diffusion::NoiseDraw out = diffusion::draw_noise(keys, {facts.channels, facts.latent_size, facts.latent_size},
+                                                   config_.mask_ratio > 0 ? patches * patches : 0);
   out.time_normal_B = out.time_normal_B.to(device_);
   out.noise_BCHW = out.noise_BCHW.to(device_);
   if (config_.mask_ratio > 0) out.mask_noise_BT = out.mask_noise_BT.to(device_);
@@ -147,25 +143,27 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
 }
 
 void DenoiserTask::prepare_pictures() {
-  if (!config_.sampling.prompts.empty()) painter_ = std::make_unique<eval::Painter>(facts_, device_);
+  if (config_.sampling.prompts.empty()) return;
+  painter_ = std::make_unique<eval::Painter>(facts_, std::filesystem::path(config_.loop.runs) / config_.loop.name, device_);
+  painter_->warn_of_cut(config_.sampling.prompts);
 }
 
 /// The pictures of every size()-th prompt, from rank() on.
 std::vector<image::Image> DenoiserTask::paint_share(comm::Communicator& comm) {
   const SamplingConfig& s = config_.sampling;
-  std::vector<std::string> prompts;
-  std::vector<std::uint64_t> seeds;
+  eval::PaintOrder order;
   for (std::size_t i = 0; i < s.prompts.size(); ++i) {
     if (static_cast<int>(i) % comm.size() != comm.rank()) continue;
-    prompts.push_back(s.prompts[i]);
-    seeds.push_back(core::derive_seed(static_cast<std::uint64_t>(config_.loop.seed), i));
+    order.prompts.push_back(s.prompts[i]);
+    order.seeds.push_back(core::derive_seed(static_cast<std::uint64_t>(config_.loop.seed), i));
   }
-  if (prompts.empty()) return {};
-  diffusion::SamplerConfig sampler;
-  sampler.steps = s.steps;
-  sampler.guidance = s.guidance;
+  if (order.prompts.empty()) return {};
+  order.sampler.steps = s.steps;
+  order.sampler.guidance = s.guidance;
+  order.batch = std::min<std::int64_t>(32, static_cast<std::int64_t>(order.prompts.size()));
+  order.bf16 = config_.loop.precision == "bf16" && device_.is_cuda();
   const EvaluationMode while_painting(*model_);
-  return painter_->decode(painter_->latents(*model_, objective_, prompts, seeds, sampler));
+  return painter_->decode(painter_->paint(*model_, objective_, order).sample_BCHW);
 }
 
 std::optional<image::Image> DenoiserTask::picture(std::int64_t step, comm::Communicator& comm) {
@@ -179,7 +177,7 @@ std::optional<image::Image> DenoiserTask::picture(std::int64_t step, comm::Commu
       share.append(reinterpret_cast<const char*>(png.data()), png.size());
     }
   } catch (const std::exception& error) {
-    share = "-" + core::error_to_text(error);
+    share = "-" + core::error_to_text(error, fmt::format("rank {}: ", comm.rank()));
   }
   const std::vector<std::string> shares = comm.all_gather(share);
   std::vector<std::size_t> at(shares.size(), 1);

@@ -20,7 +20,7 @@ class DenoiserTask : public TrainTask {
   DenoiserTask(TrainConfig& config, torch::Device device);
 
   torch::nn::Module& module() override { return *model_; }
-  core::Json facts() const override { return facts_; }
+  core::Json facts() const override { return core::to_json(facts_); }
   void initialize() override { model_->initialize(static_cast<std::uint64_t>(config_.loop.seed)); }
   void prepare_pictures() override;
   void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) override;
@@ -38,7 +38,7 @@ class DenoiserTask : public TrainTask {
   torch::Device device_;
   std::shared_ptr<models::Denoiser> model_;
   diffusion::Objective objective_;
-  core::Json facts_;
+  eval::RunFacts facts_;
   stream::Batch batch_;
   std::unique_ptr<eval::Painter> painter_;  ///< null without pictures
 };

@@ -157,5 +157,35 @@ TEST(Guidance, IsNullPlusScaledDifference) {
   EXPECT_TRUE(torch::equal(guided(network, 1)(in).prediction_BCHW, conditional));
 }
 
+TEST(Guidance, TheSamplerAppliesItOnce) {
+  // F = 3 text + .5: with guidance s the slope must be that of .5 + 3 s text, whatever wraps what.
+  std::int64_t rows = 0;
+  const DenoiseFn network = [&](const DenoiseInput& in) {
+    rows += in.x_BCHW.size(0);
+    return DenoiseOutput{torch::zeros_like(in.x_BCHW) + 3 * in.text_BLD.sum({1, 2}).view({-1, 1, 1, 1}) + 0.5, {}};
+  };
+  SamplerConfig guided_steps, plain;
+  guided_steps.steps = plain.steps = 3;
+  guided_steps.guidance = 5;
+  plain.guidance = 1;
+  const torch::Tensor x = unit_normals(7, {1, 1, 2, 2}), text = torch::full({1, 1, 1}, 0.25);
+  const torch::Tensor once = sample(Objective({}), network, x, text, guided_steps);
+  EXPECT_EQ(rows, 2 * 5);
+  EXPECT_TRUE(torch::allclose(once, sample(Objective({}), network, x, 5 * text, plain), 1e-5, 1e-6));
+}
+
+TEST(Sampler, EndsWhenItIsTold) {
+  int evaluations = 0;
+  const DenoiseFn network = [&](const DenoiseInput& in) {
+    ++evaluations;
+    return DenoiseOutput{torch::zeros_like(in.x_BCHW), {}};
+  };
+  SamplerConfig config;
+  config.guidance = 1;
+  const torch::Tensor x = unit_normals(8, {1, 1, 2, 2});
+  EXPECT_FALSE(sample(Objective({}), network, x, text_for(x), config, {}, [&] { return evaluations < 4; }).defined());
+  EXPECT_EQ(evaluations, 4);
+}
+
 }  // namespace
 }  // namespace microdit::diffusion

@@ -120,6 +120,45 @@ TEST_F(TinyBert, RefusesLengthsWithoutPositions) {
   EXPECT_THAT(message_of<core::UserError>([&] { encoder->encode({"red"}, 11); }), HasSubstr("11"));
 }
 
+TEST_F(TinyBert, TakesFilesWithHeadsAndTheOldNormNames) {
+  const auto expected = load_text_encoder(folder())->encode({"red : blue"}, 6).states_BLD;
+  nn::StateDict with_heads, old_names;
+  for (const auto& [name, tensor] : weights()) {
+    with_heads["bert." + name] = tensor;
+    std::string old = name;
+    if (const auto at = name.find("LayerNorm.weight"); at != std::string::npos) old = name.substr(0, at) + "LayerNorm.gamma";
+    if (const auto at = name.find("LayerNorm.bias"); at != std::string::npos) old = name.substr(0, at) + "LayerNorm.beta";
+    old_names[old] = tensor;
+  }
+  with_heads["cls.predictions.bias"] = torch::zeros({8});
+  with_heads["cls.seq_relationship.weight"] = torch::zeros({2, 8});
+  with_heads["classifier.weight"] = torch::zeros({3, 8});
+  for (const auto& state : {with_heads, old_names}) {
+    nn::save_tensors(folder() / "model.safetensors", state);
+    EXPECT_TRUE(torch::equal(load_text_encoder(folder())->encode({"red : blue"}, 6).states_BLD, expected));
+  }
+}
+
+TEST_F(TinyBert, CountsTheTokensOfWholeCaptions) {
+  const auto text = load_text_encoder(folder())->encode({"red", "red flag : blue red flag", ""}, 5);
+  EXPECT_EQ(text.num_tokens, (std::vector<std::int64_t>{3, 8, 2}));
+  EXPECT_TRUE(torch::equal(text.ids_BL[1], torch::tensor({2, 4, 5, 6, 3}, torch::kInt32)));
+}
+
+TEST_F(TinyBert, IsFoundByItsWeights) {
+  const TextEncoderFacts facts = load_text_encoder(folder())->facts();
+  EXPECT_EQ(find_text_encoder(facts)->facts().sha256, facts.sha256);
+  TextEncoderFacts other = facts;
+  other.sha256 = std::string(64, '0');
+  const std::string message = message_of<core::UserError>([&] { find_text_encoder(other); });
+  EXPECT_THAT(message, HasSubstr(folder().string()));
+  EXPECT_THAT(message, HasSubstr(facts.sha256));
+  EXPECT_THAT(message, HasSubstr("cp -r"));
+  other = facts;
+  other.width = 16;
+  EXPECT_THAT(message_of<core::UserError>([&] { find_text_encoder(other); }), HasSubstr("width 16"));
+}
+
 TEST_F(TinyBert, RefusesOtherKindsAndBrokenFolders) {
   auto state = weights();
   state.erase("encoder.layer.1.output.dense.bias");

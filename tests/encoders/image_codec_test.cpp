@@ -100,6 +100,40 @@ TEST_F(CodecFolder, DescribesItself) {
   EXPECT_EQ(facts["folder"], folder().generic_string());
 }
 
+TEST_F(CodecFolder, IsFoundInTheRunFolderWithItsOwnScaling) {
+  const TemporaryFolder run;
+  CodecFacts facts = load_image_codec(folder())->facts();
+  facts.folder = "/no/such/place/of_mine";
+  EXPECT_THAT(message_of<core::UserError>([&] { find_image_codec(facts, run.path()); }),
+              HasSubstr("/no/such/place/of_mine: not there"));
+  std::filesystem::copy(folder(), run.path() / "of_mine");
+  EXPECT_EQ(find_image_codec(facts, run.path())->config().scaling_factor, 1.25);
+  core::Json json = core::read_json(run.path() / "of_mine/config.json");
+  json["scaling_factor"] = 2.5;  // the weights are the same, the latents would not be
+  core::write_json(run.path() / "of_mine/config.json", json);
+  EXPECT_THAT(message_of<core::UserError>([&] { find_image_codec(facts, run.path()); }), HasSubstr("2.5"));
+}
+
+TEST_F(CodecFolder, SaysWhatAFileIsThatIsNoSafetensors) {
+  const auto said = [&](const std::string& bytes) {
+    write_file(folder() / kWeights, bytes);
+    return refusal();
+  };
+  EXPECT_THAT(said("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 335\n"), HasSubstr("git lfs pull"));
+  EXPECT_THAT(said(std::string("PK\3\4\0\0\0\0\0\0", 10) + std::string(600, 'x')), HasSubstr("PyTorch"));
+  EXPECT_THAT(said("<!DOCTYPE html><html>sign in</html>"), HasSubstr("web page"));
+  std::filesystem::rename(folder() / kWeights, folder() / "diffusion_pytorch_model.bin");
+  EXPECT_THAT(refusal(), HasSubstr("diffusion_pytorch_model.bin"));
+}
+
+TEST_F(CodecFolder, NamesTheModelsFolderInAPipeline) {
+  const TemporaryFolder pipeline;
+  write_file(pipeline.path() / "model_index.json", "{}");
+  std::filesystem::copy(folder(), pipeline.path() / "vae");
+  EXPECT_THAT(message_of<core::UserError>([&] { load_image_codec(pipeline.path()); }),
+              HasSubstr((pipeline.path() / "vae").string()));
+}
+
 TEST_F(CodecFolder, ConfigSaysWhatDiffusersNeeds) {
   const core::Json json = core::read_json(folder() / "config.json");
   EXPECT_EQ(json["_class_name"], "AutoencoderKL");

@@ -77,6 +77,16 @@ TEST_F(SmallVocabulary, SpelledOutSpecialsAreThemselves) {
   EXPECT_EQ(ids("[sep]"), (Ids{2, 1, 1, 1, 3}));
 }
 
+TEST_F(SmallVocabulary, SaysWhatIsNotSeen) {
+  const auto tokenizer = load_wordpiece(place_.path());
+  EXPECT_EQ(unseen_end(*tokenizer, "flag a flag", 5), "");
+  EXPECT_EQ(unseen_end(*tokenizer, "flag a flag", 4), "flag");
+  EXPECT_EQ(unseen_end(*tokenizer, "flag  unknown a", 4), "unknown a");  // a word that is seen in part
+  EXPECT_EQ(unseen_end(*tokenizer, "flag a", 2), "flag a");
+  EXPECT_EQ(unseen_end(*tokenizer, "日本日本", 4), "日本");
+  EXPECT_EQ(unseen_end(*tokenizer, "", 2), "");
+}
+
 TEST_F(SmallVocabulary, TruncationKeepsTheClosingSpecial) {
   EXPECT_EQ(ids("a a a a", 4), (Ids{2, 15, 15, 3}));
   EXPECT_EQ(ids("a a", 4), (Ids{2, 15, 15, 3}));

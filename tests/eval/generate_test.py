@@ -3,68 +3,18 @@
 import json
 import os
 import pathlib
-import struct
 import sys
 import tempfile
 import unittest
-import zlib
 
 SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(SOURCE / "tests"))
+sys.path[:0] = [str(SOURCE / "tests"), str(SOURCE / "tests/eval")]
 import programs  # noqa: E402
+from pictures import pixels, texts  # noqa: E402
 
 NAME = "painter"
 SETTINGS = ["steps=3", "num_images=2", "seed=7", "batch_size=4"]
 PROMPTS = ["red heart", "pizza", "dog face", "rocket", "octopus"]
-
-
-def chunks(png):
-    """[(type, data)] of a PNG; its checksums must hold."""
-    at, found = 8, []
-    while at < len(png):
-        (length,) = struct.unpack(">I", png[at:at + 4])
-        kind, data = png[at + 4:at + 8], png[at + 8:at + 8 + length]
-        assert zlib.crc32(kind + data) == struct.unpack(">I", png[at + 8 + length:at + 12 + length])[0], "a broken chunk"
-        found.append((kind.decode(), data))
-        at += 12 + length
-    return found
-
-
-def texts(png):
-    """Keyword -> text of the tEXt and iTXt chunks."""
-    found = {}
-    for kind, data in chunks(png):
-        if kind == "tEXt":
-            key, text = data.split(b"\0", 1)
-            found[key.decode()] = text.decode("latin-1")
-        elif kind == "iTXt":
-            key, rest = data.split(b"\0", 1)
-            text = rest[2:].split(b"\0", 2)[2]
-            found[key.decode()] = (zlib.decompress(text) if rest[0] else text).decode()
-    return found
-
-
-def pixels(png):
-    """(width, height, RGB bytes) of an 8-bit truecolour PNG without interlace."""
-    parts = chunks(png)
-    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", parts[0][1])
-    assert (depth, colour, interlace) == (8, 2, 0), parts[0]
-    raw = zlib.decompress(b"".join(data for kind, data in parts if kind == "IDAT"))
-    stride, out, above = 3 * width, bytearray(), bytes(3 * width)
-    for row in range(height):
-        rule, line = raw[row * (stride + 1)], bytearray(raw[row * (stride + 1) + 1:(row + 1) * (stride + 1)])
-        for i in range(stride):
-            left, up = (line[i - 3] if i >= 3 else 0), above[i]
-            corner = above[i - 3] if i >= 3 else 0
-            if rule == 4:
-                p = left + up - corner
-                guess = min((abs(p - left), 0, left), (abs(p - up), 1, up), (abs(p - corner), 2, corner))[2]
-            else:
-                guess = (0, left, up, (left + up) // 2)[rule]
-            line[i] = (line[i] + guess) & 255
-        out += line
-        above = bytes(line)
-    return width, height, bytes(out)
 
 
 class Generate(unittest.TestCase):
@@ -90,7 +40,7 @@ class Generate(unittest.TestCase):
 
     def test_what_is_there(self):
         pictures = [f"{i:06d}.png" for i in range(10)]
-        self.assertEqual(sorted(self.one), sorted([*pictures, "grid.png", "manifest.jsonl"]))
+        self.assertEqual(sorted(self.one), sorted([*pictures, ".call.json", "grid.png", "manifest.jsonl"]))
         lines = [json.loads(line) for line in self.one["manifest.jsonl"].decode().splitlines()]
         self.assertEqual([line["file"] for line in lines], pictures)
         self.assertEqual([line["prompt"] for line in lines], [p for p in PROMPTS for _ in range(2)])
@@ -100,6 +50,7 @@ class Generate(unittest.TestCase):
             settings = json.loads(inside["microdit"])
             self.assertEqual(settings, {key: value for key, value in line.items() if key != "file"})
             self.assertEqual((settings["sampler"]["steps"], settings["run"], settings["step"]), (3, NAME, 6))
+            self.assertEqual(settings["precision"], "fp32")
             self.assertTrue(inside["parameters"].startswith(line["prompt"] + "\n"), inside["parameters"])
             self.assertEqual(pixels(self.one[line["file"]])[:2], (64, 64))
         self.assertGreater(pixels(self.one["grid.png"])[0], 64)

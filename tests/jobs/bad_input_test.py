@@ -187,7 +187,8 @@ class DataStages(Job):
         self.stage("clean")
         self.stage_refused("precompute", f"latents.codec={self.folder}/no_codec", phrases=["no_codec"])
         facts = json.loads((programs.DATA / "latents" / programs.DATASET / "facts.json").read_text())
-        codec, text = (SOURCE / facts[key]["folder"] for key in ("codec", "text_encoder"))
+        codec = SOURCE / facts["codec"]["folder"]
+        text = programs.DATA / "weights" / pathlib.Path(facts["text_encoder"]["folder"]).name
         self.stage_refused("precompute", f"latents.codec={codec}", f"latents.text_encoder={self.folder}/no_text", phrases=["no_text"])
         self.stage_refused("precompute", f"latents.codec={codec}", f"latents.text_encoder={text}", "latents.sizes=[63]",
                            phrases=["latents.sizes", "63", "8"])
@@ -253,12 +254,13 @@ class Painting(Job):
     def test_full_disk(self):
         def limit():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 
         self.paint(code=programs.FAILED, phrases=["000000.png", "large"], left="folder", preexec_fn=limit)
-        self.assertEqual([p for p in (self.run_folder / "images").iterdir() if not p.name.startswith(".")], [])
+        pictures = self.run_folder / "images/001-pizza"
+        self.assertEqual([p.name for p in pictures.iterdir() if not p.name.startswith(".")], [])
         programs.run("generate", "--run", self.run_folder, "--prompt", "pizza", "num_images=1", "steps=2", data=programs.DATA)
-        self.assertEqual(sorted(p.name for p in (self.run_folder / "images").iterdir()), ["000000.png", "grid.png", "manifest.jsonl"])
+        self.assertEqual(sorted(p.name for p in pictures.glob("[!.]*")), ["000000.png", "grid.png", "manifest.jsonl"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,119 @@
+// Hints to folders.
+#include "encoders/encoder_facts.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <system_error>
+#include <vector>
+
+#include "core/error.h"
+
+namespace microdit::encoders {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path plain(const fs::path& path) {
+  fs::path whole = fs::absolute(path).lexically_normal();
+  return whole.has_filename() ? whole : whole.parent_path();  // a slash at the end
+}
+
+/// The folders above the program, nearest first, then the one it was started in: the repository or the
+/// installation that holds assets/ is one of them.
+std::vector<fs::path> homes() {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::path at = fs::read_symlink("/proc/self/exe", error).parent_path(); at.has_relative_path();
+       at = at.parent_path()) {
+    found.push_back(at);
+    found.push_back(at / "share/microdit");
+  }
+  found.push_back(fs::current_path(error));
+  return found;
+}
+
+bool is_inside(const fs::path& path, const fs::path& folder) {
+  const fs::path relative = path.lexically_relative(folder);
+  return !relative.empty() && relative != "." && *relative.begin() != "..";
+}
+
+/// All places where the weights may be, in order.
+std::vector<fs::path> places(const std::string& hint, const fs::path& run_folder) {
+  const fs::path stored(hint), name = plain(stored).filename();
+  std::vector<fs::path> found;
+  if (stored.is_absolute()) {
+    found.push_back(stored);
+  } else if (!stored.empty()) {
+    found.push_back(plain(core::data_root() / stored));
+    for (const fs::path& home : homes()) found.push_back(plain(home / stored));
+  }
+  found.push_back(core::data_root() / "weights" / name);
+  for (const fs::path& home : homes()) found.push_back(home / "assets" / name);
+  if (!run_folder.empty()) found.push_back(plain(run_folder) / name);
+  std::vector<fs::path> distinct;
+  for (fs::path& place : found) {
+    if (std::ranges::find(distinct, place) == distinct.end()) distinct.push_back(std::move(place));
+  }
+  return distinct;
+}
+
+}  // namespace
+
+void CodecFacts::fields(core::Fields& f) {
+  f.field("kind", kind, {.required = true});
+  f.field("folder", folder);
+  f.field("sha256", sha256, {.required = true});
+  f.field("scaling_factor", scaling_factor, {.min = 0, .exclusive_min = true, .required = true});
+  f.field("shift_factor", shift_factor);
+  f.field("channels", channels, {.min = 1, .required = true});
+  f.field("downscale", downscale, {.min = 1, .required = true});
+}
+
+void TextEncoderFacts::fields(core::Fields& f) {
+  f.field("kind", kind, {.required = true});
+  f.field("folder", folder);
+  f.field("sha256", sha256, {.required = true});
+  f.field("width", width, {.min = 1, .required = true});
+}
+
+std::string folder_hint(const fs::path& folder) {
+  if (folder.empty()) return "";
+  const fs::path here = plain(folder);
+  if (is_inside(here, core::data_root() / "weights"))
+    return here.lexically_relative(core::data_root()).generic_string();
+  for (const fs::path& home : homes()) {
+    if (is_inside(here, home / "assets")) return here.lexically_relative(home).generic_string();
+  }
+  return here.generic_string();
+}
+
+fs::path find_folder(const Sought& sought, const fs::path& run_folder) {
+  std::vector<std::string> looked_at;
+  const std::vector<fs::path> all = places(sought.hint, run_folder);
+  for (const fs::path& place : all) {
+    std::error_code error;
+    if (!fs::is_directory(place, error)) {
+      // Of the many folders above the program only those are told that are there.
+      if (place.string().find("/assets/") == std::string::npos)
+        looked_at.push_back(place.string() + ": not there");
+      continue;
+    }
+    try {
+      const std::string sha256 = sought.sha256_of(place);
+      if (sha256 == sought.sha256) return place;
+      looked_at.push_back(fmt::format("{}: other weights (SHA-256 {})", place.string(), sha256));
+    } catch (const core::UserError& wrong) {
+      looked_at.push_back(wrong.what());
+    }
+  }
+  const std::string name = plain(sought.hint).filename().string();
+  core::user_error(
+      "the {} that the run was trained with (weights with SHA-256 {}) is not found:\n  {}\n  assets/{} "
+      "beside the program or in the folder it was started in: none with these weights\n"
+      "Put the folder where it is looked for, for example: cp -r FOLDER {}",
+      sought.what, sought.sha256, fmt::join(looked_at, "\n  "), name,
+      (core::data_root() / "weights" / name).string());
+}
+
+}  // namespace microdit::encoders

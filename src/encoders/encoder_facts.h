@@ -1,0 +1,48 @@
+// What manifests and runs say of the frozen encoders, and how one is found again from that.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "core/config.h"
+
+namespace microdit::encoders {
+
+/// `folder` is a hint where the weights lay; all else is the encoder's identity.
+struct CodecFacts {
+  std::string kind{};
+  std::string folder{};
+  std::string sha256{};
+  double scaling_factor = 1;
+  double shift_factor = 0;
+  std::int64_t channels = 0;
+  std::int64_t downscale = 0;
+  void fields(core::Fields& f);
+};
+struct TextEncoderFacts {
+  std::string kind{};
+  std::string folder{};
+  std::string sha256{};
+  std::int64_t width = 0;
+  void fields(core::Fields& f);
+};
+
+/// The hint to store for a folder: weights/NAME below the data root, assets/NAME of the repository, else the
+/// absolute path. It does not change when the data root or the repository moves.
+std::string folder_hint(const std::filesystem::path& folder);
+
+/// What is looked for: the weights with this SHA-256.
+struct Sought {
+  std::string what;  ///< "codec", for messages
+  std::string hint;  ///< as stored
+  std::string sha256;
+  std::function<std::string(const std::filesystem::path&)> sha256_of;  ///< of the weights in a folder
+};
+/// The first folder whose weights have the SHA-256: the hint's, MICRODIT_DATA/weights/NAME, assets/NAME
+/// beside the program or the folder it was started in, NAME in the run's folder. UserError lists all that
+/// were looked at.
+std::filesystem::path find_folder(const Sought& sought, const std::filesystem::path& run_folder);
+
+}  // namespace microdit::encoders

@@ -1,0 +1,37 @@
+// Where and how a rank computes when it paints or measures.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "comm/communicator.h"
+#include "core/config.h"
+
+namespace microdit::eval {
+
+struct ComputeOptions {
+  std::string device = "auto";        ///< auto | cpu | cuda
+  std::string precision = "auto";     ///< auto | fp32 | bf16
+  std::int64_t threads_per_rank = 0;  ///< 0 = the cores this rank may use
+  void fields(core::Fields& f);
+};
+
+struct Compute {
+  torch::Device device = torch::kCPU;
+  bool bf16 = false;
+  std::int64_t threads = 1;
+  std::string text() const;  ///< "cuda:0, bf16, 4 threads"
+};
+
+/// auto: a GPU where every rank has one; bf16 on a GPU when the run was trained so, else fp32; as many
+/// threads as cores that no other rank of the host shares (OMP_NUM_THREADS, where it is set, says how many).
+/// Sets the number of threads. Collective.
+Compute choose_compute(const ComputeOptions& options, const std::string& trained_precision,
+                       comm::Communicator& comm);
+
+/// Cores that this process may use: its affinity, limited by the control group's quota.
+std::int64_t usable_cores();
+
+}  // namespace microdit::eval

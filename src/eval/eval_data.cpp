@@ -1,0 +1,64 @@
+// Streams as splits.
+#include "eval/eval_data.h"
+
+#include <torch/utils.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/dataset_folder.h"
+#include "core/error.h"
+
+namespace microdit::eval {
+namespace {
+
+torch::Tensor from_half(const std::vector<std::uint16_t>& values, at::IntArrayRef shape) {
+  return torch::from_blob(const_cast<std::uint16_t*>(values.data()), shape, torch::kFloat16)
+      .to(torch::kFloat32);
+}
+
+}  // namespace
+
+std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& split,
+                                   const std::string& caption, std::uint64_t seed) {
+  stream::StreamConfig config;
+  for (const std::string& dataset : facts.datasets)
+    config.sources.push_back({core::dataset_folder("latents", dataset), 0});
+  config.size = facts.size;
+  config.split = split;
+  config.caption_sources = {caption};
+  config.seed = seed;
+  try {
+    return std::unique_ptr<Split>(new Split(config));
+  } catch (const stream::EmptySplit&) {
+    return nullptr;
+  }
+}
+
+Piece Split::read(std::int64_t first, std::int64_t count, bool with_captions) const {
+  stream::Batch batch = stream_.read(first, count, with_captions);
+  const auto& f = stream_.facts();
+  return {from_half(batch.latents, {batch.count, f.channels, f.latent_size, f.latent_size}),
+          from_half(batch.text, {batch.count, f.text_length, f.text_width}), std::move(batch.sample),
+          std::move(batch.captions)};
+}
+
+std::vector<std::int64_t> shares(const std::vector<std::int64_t>& sizes, std::int64_t candidates,
+                                 std::int64_t prompts) {
+  const std::int64_t total = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
+  if (total <= candidates) return sizes;
+  std::vector<std::int64_t> out;
+  for (const std::int64_t size : sizes) {
+    const double part =
+        static_cast<double>(candidates) * static_cast<double>(size) / static_cast<double>(total);
+    out.push_back(std::max(std::llround(part), static_cast<long long>(std::min(size, prompts))));
+  }
+  // The largest gives way for what rounding and small splits took.
+  const auto largest = std::max_element(out.begin(), out.end());
+  *largest -= std::accumulate(out.begin(), out.end(), std::int64_t{0}) - candidates;
+  core::check(*largest >= prompts, "{} candidates for {} prompts of each split", candidates, prompts);
+  return out;
+}
+
+}  // namespace microdit::eval

@@ -1,0 +1,45 @@
+// The two splits of a run's data, in a fixed random order, read in pieces.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "eval/run_facts.h"
+#include "stream/latent_stream.h"
+
+namespace microdit::eval {
+
+struct Piece {
+  torch::Tensor latents_NCHW;  ///< fp32, scaled
+  torch::Tensor text_NLD;      ///< fp32
+  std::vector<std::int64_t> sample;
+  std::vector<std::string> captions;  ///< where asked for
+  std::int64_t count() const { return latents_NCHW.size(0); }
+};
+
+/// A split; place i shows sample order(i), a permutation keyed by the seed.
+class Split {
+ public:
+  /// Empty when the data has no such samples.
+  static std::unique_ptr<Split> open(const RunFacts& facts, const std::string& split,
+                                     const std::string& caption, std::uint64_t seed);
+  std::int64_t count() const { return stream_.num_samples(); }
+  Piece read(std::int64_t first, std::int64_t count, bool with_captions = false) const;
+  const std::string& name() const { return name_; }
+
+ private:
+  Split(const stream::StreamConfig& config) : name_(config.split), stream_(config) {}
+  std::string name_;
+  stream::LatentStream stream_;
+};
+
+/// How many of `candidates` draws come from each split: in proportion to their sizes, but at least `prompts`
+/// of each (the prompts' own samples are among them). All samples when there are no more.
+std::vector<std::int64_t> shares(const std::vector<std::int64_t>& sizes, std::int64_t candidates,
+                                 std::int64_t prompts);
+
+}  // namespace microdit::eval

@@ -1,0 +1,75 @@
+// A list of prompts.
+#include "eval/prompts.h"
+
+#include <filesystem>
+#include <string_view>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/utf8.h"
+
+namespace microdit::eval {
+namespace {
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = text.find_first_of("\r\n");
+    lines.push_back(text.substr(0, end));
+    if (end == text.npos) break;
+    text.remove_prefix(end + (text.substr(end).starts_with("\r\n") ? 2 : 1));
+  }
+  return lines;
+}
+
+std::string_view trimmed(std::string_view line) {
+  constexpr std::string_view kBlank = " \t\f\v";
+  const std::size_t first = line.find_first_not_of(kBlank);
+  return first == line.npos ? std::string_view()
+                            : line.substr(first, line.find_last_not_of(kBlank) - first + 1);
+}
+
+}  // namespace
+
+std::vector<std::string> read_prompts(const std::string& file) {
+  if (!std::filesystem::exists(file)) core::user_error("--prompts {}: no such file", file);
+  const std::string text = core::read_text(file);
+  if (const std::string_view other = core::marked_encoding(text); !other.empty()) {
+    core::user_error(
+        "--prompts {}: is {}; save it as UTF-8, for example: iconv -f {} -t UTF-8 {} > prompts.txt", file,
+        other, other, file);
+  }
+  std::string_view rest = text;
+  if (rest.starts_with("\xef\xbb\xbf")) rest.remove_prefix(3);
+  std::vector<std::string> prompts;
+  std::size_t number = 0, comments = 0;
+  for (const std::string_view whole : lines_of(rest)) {
+    const std::string_view line = trimmed(whole);
+    core::check_text(line, fmt::format("--prompts {}, line {}:", file, ++number));
+    if (line.empty()) continue;
+    if (line.starts_with('#')) {
+      ++comments;
+    } else {
+      prompts.emplace_back(line.substr(line.starts_with("\\#") ? 1 : 0));
+    }
+  }
+  if (prompts.empty()) {
+    core::user_error("--prompts {}: no prompts in it ({} lines, {} of them begin with '#' and are skipped)",
+                     file, number, comments);
+  }
+  core::log_info(
+      "{}: {} prompts{}", file, prompts.size(),
+      comments == 0 ? ""
+                    : fmt::format("; {} lines that begin with '#' are skipped (\\# begins a prompt with '#')",
+                                  comments));
+  return prompts;
+}
+
+void check_prompts(const std::vector<std::string>& prompts) {
+  for (const std::string& prompt : prompts)
+    core::check_text(prompt,
+                     fmt::format("--prompt \"{}\":", core::with_valid_utf8(core::shortened(prompt, 60))));
+}
+
+}  // namespace microdit::eval
