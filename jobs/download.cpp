@@ -1,17 +1,9 @@
 // Fetches a dataset's files: source -> raw/NAME.
-#include "ingest/stages.h"
-#include "job.h"
+#include "data_job.h"
 
 using namespace microdit;
 
 int main(int argc, char** argv) {
-  const jobs::JobInfo info{.name = "download", .summary = "Fetches a dataset's files: source -> raw/NAME."};
-  return jobs::run_config_job<ingest::CatalogueEntry>(
-      argc, argv, info, [](jobs::Job& job, const ingest::CatalogueEntry& entry) -> int {
-        if (job.line.dry_run) {
-          if (job.comm.rank() == 0) ingest::describe_download(entry);
-          return core::kDone;
-        }
-        return ingest::download(entry, job.comm, job.stop);
-      });
+  return jobs::data_job(argc, argv, {.name = "download", .summary = "Fetches a dataset's files: source -> raw/NAME."},
+                        ingest::download, ingest::describe_download);
 }

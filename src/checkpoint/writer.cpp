@@ -70,7 +70,7 @@ void Writer::Impl::write_in_background(std::vector<Part> parts) {
       const Shard shard = write_shard(hidden, shard_name(rank, size), parts);
       outcome = fmt::format("+{}", shard_to_text(shard.file, shard.tensors));
     } catch (const std::exception& error) {
-      outcome = fmt::format("-{}", core::error_to_text(error));
+      outcome = fmt::format("-{}", core::error_to_text(error, fmt::format("rank {}: ", rank)));
     }
     parts = {};  // the memory goes now, not at the join
     durable = true;

@@ -21,18 +21,15 @@ bool Communicator::any(bool here) {
 }
 
 std::string Communicator::run_on_root(const std::function<std::string()>& work) {
-  std::exception_ptr own;  // rank 0 keeps the exception itself
   std::string answer;      // "+text" or "-error"
   if (rank() == 0) {
     try {
       answer = "+" + work();
     } catch (const std::exception& error) {
-      own = std::current_exception();
       answer = "-" + core::error_to_text(error);
     }
   }
   broadcast(answer, 0);
-  if (own) std::rethrow_exception(own);
   if (answer.front() == '-') core::throw_from_text(answer.substr(1));
   return answer.substr(1);
 }

@@ -77,9 +77,9 @@ Verdict judge(const std::exception& error) {
   return {kFailed, error.what()};
 }
 
-std::string error_to_text(const std::exception& error) {
+std::string error_to_text(const std::exception& error, std::string_view where) {
   const Verdict verdict = judge(error);
-  return fmt::format("{} {}", verdict.exit_code, verdict.message);
+  return fmt::format("{} {}{}", verdict.exit_code, where, verdict.message);
 }
 
 void throw_from_text(const std::string& text) {

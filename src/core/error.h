@@ -6,6 +6,7 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace microdit::core {
 
@@ -74,8 +75,8 @@ struct Verdict {
 Verdict judge(const std::exception& error);
 
 /// An exception as text and back, so that what fails on one rank fails alike on all: user's mistakes stay user's
-/// mistakes, faults stay faults.
-std::string error_to_text(const std::exception& error);
+/// mistakes, faults stay faults. `where` is put before the message ("rank 3: ").
+std::string error_to_text(const std::exception& error, std::string_view where = "");
 [[noreturn]] void throw_from_text(const std::string& text);
 
 }  // namespace microdit::core

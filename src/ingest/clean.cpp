@@ -251,6 +251,8 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
 }
 
 void describe_clean(const CatalogueEntry& entry) {
+  describe_space(entry.samples_folder());
+  if (!is_complete(entry.raw_folder(), "download")) return;
   const store::Manifest raw = store::Manifest::read(entry.raw_folder());
   double bytes = 0;
   std::int64_t done = 0;

@@ -195,6 +195,7 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
 }
 
 void describe_download(const CatalogueEntry& entry) {
+  describe_space(entry.raw_folder());
   const std::vector<RawFile> files = list_files(entry);
   fmt::print("download {}: {} files -> {}\n", entry.name, files.size(), entry.raw_folder().string());
   double known = 0;

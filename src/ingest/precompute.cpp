@@ -202,8 +202,9 @@ store::Manifest read_samples(const CatalogueEntry& entry) {
 }  // namespace
 
 int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
+  const torch::Device device(comm::choose_device(comm, entry.device).name());
+  const Encoders encoders = load_encoders(entry, device);
   const store::Manifest samples = read_samples(entry);
-  const Encoders encoders = load_encoders(entry, torch::Device(comm::choose_device(comm, entry.device).name()));
   const std::vector<store::ShardEntry> shards = samples.shards();
   const fs::path path = entry.latents_folder();
   store::StageFolder folder(path, make_facts(entry, samples, encoders),
@@ -235,6 +236,10 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
 }
 
 void describe_precompute(const CatalogueEntry& entry) {
+  describe_space(entry.latents_folder());
+  load_encoders(entry, torch::kCPU);  // before the data: that may take days to come
+  fmt::print("encoders: {} and {} can be opened; device {}\n", entry.latents.codec, entry.latents.text_encoder, entry.device);
+  if (!is_complete(entry.samples_folder(), "clean")) return;
   const store::Manifest samples = read_samples(entry);
   std::int64_t pictures = 0, done = 0;
   for (const store::ShardEntry& shard : samples.shards()) {

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "core/atomic_file.h"
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/log.h"
 
@@ -49,6 +50,19 @@ bool item_of_file(std::string_view name, std::string& item) {
   if (stem[stem.size() - 6] != '-' || !all_digits(stem.substr(stem.size() - 5))) return false;
   item = stem.substr(0, stem.size() - 6);
   return true;
+}
+
+bool is_complete(const fs::path& folder, std::string_view stage) {
+  if (fs::exists(folder / "manifest.jsonl")) return true;
+  fmt::print("{} is not complete yet: {} makes it (build/bin/{} or slurm/{}.sbatch with the same --config)\n",
+             folder.string(), stage, stage, stage);
+  return false;
+}
+
+void describe_space(const fs::path& folder) {
+  const core::Space space = core::require_space(folder, "MICRODIT_DATA");
+  fmt::print("{}: {} and {} files are free at {}\n", folder.string(), core::bytes_text(space.bytes), space.inodes,
+             space.at.string());
 }
 
 int finish_stage(store::StageFolder& folder, std::string_view stage, bool stopped, comm::Communicator& comm) {

@@ -41,6 +41,8 @@ std::string escaped(const std::string& text) {
       out += "&lt;";
     else if (c == '>')
       out += "&gt;";
+    else if (c == '"')
+      out += "&quot;";
     else
       out.push_back(c);
   }
@@ -92,6 +94,36 @@ std::vector<fs::path> sorted_pictures(const fs::path& folder) {
   return files;
 }
 
+/// Of the pictures painted last: images/latest/grid.png, or images/grid.png.
+fs::path newest_grid(const fs::path& images) {
+  const fs::path latest = images / "latest" / "grid.png";
+  return fs::exists(latest) ? latest : images / "grid.png";
+}
+
+constexpr const char* kPage = R"(<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>
+body {font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222}
+img {max-width: 100%; border: 1px solid #ddd}
+figure {margin: 1rem 0}
+figcaption {color: #666; font-size: .85rem}
+pre {background: #f6f6f6; padding: 1rem; overflow: auto; font-size: .8rem}
+</style></head><body>
+<h1>{title}</h1>
+{body}</body></html>
+)";
+
+std::string page(const std::string& title, const std::string& body) {
+  std::string html = kPage;
+  const auto fill = [&](const std::string& hole, const std::string& text) {
+    for (std::size_t at = 0; (at = html.find(hole, at)) != std::string::npos; at += text.size())
+      html.replace(at, hole.size(), text);
+  };
+  fill("{title}", escaped(title));
+  fill("{body}", body);
+  return html;
+}
+
 std::string numbers(const fs::path& metrics_json) {
   if (!fs::exists(metrics_json)) return "";
   return "<h2>Evaluation</h2>\n<pre>" + escaped(core::read_json(metrics_json).dump(2)) + "</pre>\n";
@@ -109,33 +141,25 @@ void write_report(const RunFolder& run) {
     const auto png = image::encode_png(plot);
     core::atomic_write(loss_png, png);
   }
-  std::string html =
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" +
-      escaped(run.path().filename().string()) +
-      "</title>\n<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 "
-      "1rem;color:#222}"
-      "img{max-width:100%;border:1px solid #ddd}figure{margin:1rem 0}figcaption{color:#666;font-size:.85rem}"
-      "pre{background:#f6f6f6;padding:1rem;overflow:auto;font-size:.8rem}</style></head><body>\n<h1>" +
-      escaped(run.path().filename().string()) + "</h1>\n";
-  html += picture(run.path() / "images" / "grid.png", "Generated pictures");
+  std::string body;
+  body += picture(newest_grid(run.path() / "images"), "Generated pictures");
   if (!curve.raw.x.empty()) {
-    html += fmt::format("<p>{} steps, {:.0f} images/s.</p>\n", static_cast<std::int64_t>(curve.raw.x.back()),
+    body += fmt::format("<p>{} steps, {:.0f} images/s.</p>\n", static_cast<std::int64_t>(curve.raw.x.back()),
                         curve.rate);
   }
-  html += picture(loss_png, "Training loss");
-  html += numbers(run.path() / "metrics.json");
+  body += picture(loss_png, "Training loss");
+  body += numbers(run.path() / "metrics.json");
   for (const fs::path& file : sorted_pictures(run.path() / "evaluation"))
-    html += picture(file, file.stem().string());
+    body += picture(file, file.stem().string());
   // The first pictures and the last few show the learning; a long run keeps the rest in samples/.
   const auto grids = sorted_pictures(run.samples());
-  if (!grids.empty()) html += "<h2>While training</h2>\n";
+  if (!grids.empty()) body += "<h2>While training</h2>\n";
   for (std::size_t i = 0; i < grids.size(); ++i) {
-    if (i < 2 || i + 4 >= grids.size()) html += picture(grids[i], grids[i].stem().string());
+    if (i < 2 || i + 4 >= grids.size()) body += picture(grids[i], grids[i].stem().string());
   }
   if (fs::exists(run.config()))
-    html += "<h2>Settings</h2>\n<pre>" + escaped(core::read_text(run.config())) + "</pre>\n";
-  html += "</body></html>\n";
-  core::atomic_write(run.report(), html);
+    body += "<h2>Settings</h2>\n<pre>" + escaped(core::read_text(run.config())) + "</pre>\n";
+  core::atomic_write(run.report(), page(run.path().filename().string(), body));
 }
 
 }  // namespace microdit::train

@@ -57,7 +57,7 @@ Json own_mark() {
 
 /// flock, given a few seconds: a process that has just been killed may still be leaving.
 bool lock(int fd, const std::filesystem::path& path) {
-  constexpr int kTries = 50;
+  constexpr int kTries = 15;
   for (int i = 0; i < kTries; ++i) {
     if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
     if (errno == EINTR) continue;

@@ -8,6 +8,7 @@
 #include <atomic>
 
 #include "core/error.h"
+#include "nn/kernels/adamw_reference.h"
 
 namespace microdit::train {
 namespace {
@@ -24,25 +25,25 @@ double sum_of_squares(const torch::Tensor& values, std::int64_t offset, std::int
 
 }  // namespace
 
-ShardedOptimizer::ShardedOptimizer(FlatParameters& flat, comm::Communicator& comm, bool shard_state,
-                                   bool with_ema)
-    : flat_(flat), comm_(comm), shard_state_(shard_state) {
+ShardedOptimizer::ShardedOptimizer(FlatParameters& flat, comm::Communicator& comm, const Options& options)
+    : flat_(flat), comm_(comm), shard_state_(options.shard_state), fused_(options.fused) {
   std::int64_t state_count = 0;
   std::int64_t largest = 0;
   for (const Bucket& bucket : flat.buckets()) {
     own_.push_back(own_piece(bucket));
-    Piece held = shard_state ? own_.back() : Piece{bucket.offset, 0, bucket.count};
+    Piece held = shard_state_ ? own_.back() : Piece{bucket.offset, 0, bucket.count};
     held.state_offset = state_count;
     state_count += held.count;
     held_.push_back(held);
     largest = std::max(largest, own_.back().count);
   }
-  const auto options = flat.weights().options();
-  exp_avg_ = torch::zeros({state_count}, options);
-  exp_avg_sq_ = torch::zeros({state_count}, options);
-  if (with_ema) ema_ = torch::zeros({state_count}, options);
-  if (comm.size() > 1) reduced_ = torch::empty({largest}, options);
-  if (with_ema) reset_ema();
+  const auto like_weights = flat.weights().options();
+  exp_avg_ = torch::zeros({state_count}, like_weights);
+  exp_avg_sq_ = torch::zeros({state_count}, like_weights);
+  if (comm.size() > 1) reduced_ = torch::empty({largest}, like_weights);
+  if (!options.with_ema) return;
+  ema_ = torch::zeros({state_count}, like_weights);
+  reset_ema();
 }
 
 ShardedOptimizer::Piece ShardedOptimizer::own_piece(const Bucket& bucket) const {
@@ -70,18 +71,26 @@ double ShardedOptimizer::reduce_gradients() {
   return norm2;
 }
 
+void ShardedOptimizer::update_piece(const Piece& held, const nn::AdamWStep& step) {
+  const auto flat = [&](const torch::Tensor& values) { return values.narrow(0, held.flat_offset, held.count); };
+  const auto state = [&](const torch::Tensor& values) {
+    return values.defined() ? values.narrow(0, held.state_offset, held.count) : torch::Tensor();
+  };
+  const nn::AdamWTensors t{flat(flat_.weights()), flat(flat_.gradients()), state(exp_avg_), state(exp_avg_sq_), state(ema_)};
+  if (!fused_) return nn::adamw_reference(t, step);
+  const nn::AdamWBuffers b{.weights = t.weights.data_ptr<float>(),
+                           .gradients = t.gradients.data_ptr<float>(),
+                           .exp_avg = t.exp_avg.data_ptr<float>(),
+                           .exp_avg_sq = t.exp_avg_sq.data_ptr<float>(),
+                           .ema = t.ema.defined() ? t.ema.data_ptr<float>() : nullptr,
+                           .count = held.count};
+  t.weights.is_cuda() ? nn::adamw_cuda(b, step, stream()) : nn::adamw_cpu(b, step);
+}
+
 void ShardedOptimizer::update(const nn::AdamWStep& step) {
-  const bool cuda = flat_.weights().is_cuda();
   for (std::size_t i = 0; i < held_.size(); ++i) {
     const Piece& held = held_[i];
-    nn::AdamWBuffers b;
-    b.weights = flat_.weights().data_ptr<float>() + held.flat_offset;
-    b.gradients = flat_.gradients().data_ptr<float>() + held.flat_offset;
-    b.exp_avg = exp_avg_.data_ptr<float>() + held.state_offset;
-    b.exp_avg_sq = exp_avg_sq_.data_ptr<float>() + held.state_offset;
-    b.ema = ema_.defined() ? ema_.data_ptr<float>() + held.state_offset : nullptr;
-    b.count = held.count;
-    cuda ? nn::adamw_cuda(b, step, stream()) : nn::adamw_cpu(b, step);
+    update_piece(held, step);
     if (shard_state_ && comm_.size() > 1) {
       const Bucket& bucket = flat_.buckets()[i];
       comm_.all_gather(buffer(flat_.weights(), held.flat_offset, held.count, stream()),

@@ -19,7 +19,12 @@ namespace microdit::train {
 
 class ShardedOptimizer {
  public:
-  ShardedOptimizer(FlatParameters& flat, comm::Communicator& comm, bool shard_state, bool with_ema);
+  struct Options {
+    bool shard_state = true;
+    bool with_ema = false;
+    bool fused = true;  ///< our kernel; else torch's operations (the same bits)
+  };
+  ShardedOptimizer(FlatParameters& flat, comm::Communicator& comm, const Options& options);
 
   /// Sums gradients over ranks (reduce-scatter, in rank order). Returns this rank's share of the squared
   /// norm.
@@ -58,6 +63,7 @@ class ShardedOptimizer {
     std::int64_t count = 0;
   };
   Piece own_piece(const Bucket& bucket) const;
+  void update_piece(const Piece& held, const nn::AdamWStep& step);
   void gather(torch::Tensor& flat_values, const torch::Tensor& state);
   void* stream() const { return nn::current_stream(flat_.weights().device()); }
   void check_model(const checkpoint::Reader& reader, const std::string& kind) const;
@@ -69,6 +75,7 @@ class ShardedOptimizer {
   FlatParameters& flat_;
   comm::Communicator& comm_;
   bool shard_state_;
+  bool fused_;
   std::vector<Piece> held_;  ///< what the state tensors cover
   std::vector<Piece> own_;   ///< this rank's piece of each bucket (norm, reduce, checkpoint)
   torch::Tensor exp_avg_, exp_avg_sq_, ema_;

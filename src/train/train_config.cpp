@@ -67,6 +67,10 @@ void LoopConfig::fields(core::Fields& f) {
           {.min = 1, .max = 1024, .help = "intra-op threads (bits depend on it)", .at_resume = core::AtResume::rounding});
   f.field("sharding", sharding,
           {.choices = {"none", "grad_op"}, .help = "none: replicated; grad_op: optimizer sharded", .at_resume = core::AtResume::free});
+  f.field("kernels", kernels,
+          {.choices = {"auto", "fused", "reference"},
+           .help = "our optimizer kernel or torch's operations; auto: ours on a GPU only where gpu_check has passed",
+           .at_resume = core::AtResume::rounding});
   f.field("bucket_mb", bucket_mb, {.min = 1, .max = 65536, .help = "bytes of one reduce-scatter, in MiB", .at_resume = core::AtResume::rounding});
   f.field("log_every_steps", log_every_steps, {.min = 1,
            .help = "steps between points in TensorBoard; progress lines come at most as often, in a batch log twice a minute",

@@ -74,6 +74,7 @@ struct LoopConfig {
   std::string device = "cpu";      ///< cpu | cuda
   std::int64_t threads_per_rank = 1;
   std::string sharding = "grad_op";  ///< none | grad_op
+  std::string kernels = "auto";      ///< auto | fused | reference (nn/kernels/proof.h)
   std::int64_t bucket_mb = 160;
   std::int64_t log_every_steps = 10;
   std::int64_t max_skipped_steps = 10;  ///< consecutive non-finite steps before the run fails

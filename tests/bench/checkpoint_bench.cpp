@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
       models::make_denoiser(bench::demonstration_model(argc > 3 ? argv[3] : "configs/models/emoji.yaml"), 1);
   const auto comm = comm::make_local_communicator();
   train::FlatParameters flat(*net, comm->size(), std::int64_t{160} << 20, torch::kCPU);
-  train::ShardedOptimizer optimizer(flat, *comm, false, true);
+  train::ShardedOptimizer optimizer(flat, *comm, {.shard_state = false, .with_ema = true});
   checkpoint::Writer writer(argv[1], *comm);
   for (int step = 1; step <= checkpoints; ++step) {
     // As while training goes on: the old checkpoint is deleted meanwhile.

@@ -24,7 +24,7 @@ double median_step_s(int steps, const models::DenoiserConfig& config) {
   const auto net = models::make_denoiser(config, 1);
   const auto comm = comm::make_local_communicator();
   train::FlatParameters flat(*net, comm->size(), std::int64_t{64} << 20, torch::kCPU);
-  train::ShardedOptimizer optimizer(flat, *comm, false, false);
+  train::ShardedOptimizer optimizer(flat, *comm, {.shard_state = false});
   const diffusion::Objective objective({.sigma_data = 0.5});
   const diffusion::DenoiseFn denoise = [&](const diffusion::DenoiseInput& in) {
     return diffusion::DenoiseOutput{net->forward(in.x_BCHW, in.noise_label_B, {in.text_BLD}).prediction_BCHW,

@@ -141,11 +141,11 @@ TEST(Lives, AFullDiskIsEverybodysErrorAndLeavesNothing) {
   EXPECT_EQ(open_latest(scratch.path())->step(), 1);
 }
 
-TEST(Lives, AFolderThatCannotBeWrittenIsASystemError) {
+TEST(Lives, AFolderThatCannotBeMadeIsTheUsersPath) {
   const auto comm = comm::make_local_communicator();
   const Scratch scratch;
   std::ofstream(scratch.path() / "file") << "x";
-  EXPECT_THROW(Writer(scratch.path() / "file" / "checkpoints", *comm), core::SystemError);
+  EXPECT_THROW(Writer(scratch.path() / "file" / "checkpoints", *comm), core::UserError);
 }
 
 TEST(Lives, RetentionKeepsTheNewestAndTheRoundOnes) {

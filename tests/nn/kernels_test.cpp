@@ -81,6 +81,13 @@ TEST(NormModulate, WithoutModulationAndAnyNumberOfAxes) {
   }
 }
 
+TEST(NormModulate, ABf16InputDoesNotRoundTheWeight) {
+  const torch::Tensor x = noise({2, 3, 16}, 1).to(torch::kBFloat16);
+  const torch::Tensor weight = torch::full({16}, 1 + 1.0 / 1024);  // bf16 knows it as 1
+  const torch::Tensor exact = norm_modulate_reference(x.to(torch::kDouble), weight.to(torch::kDouble), {}, {}, 1e-6);
+  EXPECT_LT(relative(norm_modulate(x, weight, {}, {}, 1e-6), exact), 1e-5);
+}
+
 TEST(GatedAdd, EqualsReference) {
   const auto wrap = [](auto function) {
     return [function](const Tensors& t) { return function(t[0], t[1], t[2]); };
@@ -165,6 +172,12 @@ TEST(ExpertRows, CombineEqualsReference) {
   };
   expect_equal(wrap(combine_rows), wrap(combine_rows_reference),
                {noise({4, 15, 21}, 1), noise({4, 3, 5}, 2)});
+}
+
+TEST(ExpertRows, CombineHandsOnTheNetworksType) {
+  const torch::Tensor h = noise({2, 4, 8}, 1).to(torch::kBFloat16), gate = noise({2, 2, 2}, 2).to(torch::kFloat);
+  const torch::Tensor choice = torch::tensor({0, 1, 2, 0, 1, 2, 0, 2}, torch::kInt64).view({2, 2, 2});
+  EXPECT_EQ(combine_rows(h, gate, choice, 3).scalar_type(), torch::kBFloat16);
 }
 
 TEST(ExpertRows, CombineEqualsTheOneHotFormula) {

@@ -29,7 +29,7 @@ TEST(OptimizerTest, equals_torch_adamw_with_clipping) {
                             torch::optim::AdamWOptions(3e-2).betas({0.9, 0.99}).eps(1e-8).weight_decay(0.1));
   auto comm = comm::make_local_communicator();
   FlatParameters flat(*ours, 1, 1 << 10, torch::kCPU);
-  ShardedOptimizer optimizer(flat, *comm, true, true);
+  ShardedOptimizer optimizer(flat, *comm, {.with_ema = true});
   for (int step = 1; step <= 12; ++step) {
     adamw.zero_grad();
     reference->forward(batch(step)).square().mean().mul(50).backward();
@@ -59,7 +59,7 @@ TEST(OptimizerTest, ema_follows_the_weights_and_swaps_in_and_out) {
   auto net = make_net();
   auto comm = comm::make_local_communicator();
   FlatParameters flat(*net, 1, 1 << 20, torch::kCPU);
-  ShardedOptimizer optimizer(flat, *comm, true, true);
+  ShardedOptimizer optimizer(flat, *comm, {.with_ema = true});
   const torch::Tensor start = flat.weights().clone();
   flat.gradients().fill_(1);
   optimizer.update({.lr = 0.1, .weight_decay = 0, .step = 1, .ema_decay = 0.75});

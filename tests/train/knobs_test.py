@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Training settings through their YAML keys: each changes what it says and nothing else, and those that may change at a resume do."""
+import json
+import math
+import os
+import pathlib
+import shutil
+import struct
+import sys
+import tempfile
+import unittest
+
+SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(SOURCE / "tests"))
+import programs  # noqa: E402
+
+STEPS = 6
+
+
+class Knobs(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory(prefix="microdit_knobs_")
+        cls.folder = pathlib.Path(cls.scratch.name)
+        cls.plain = cls.train("plain")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    @classmethod
+    def train(cls, name, *overrides, steps=STEPS, **options):
+        words = programs.train_words(cls.folder, name, f"steps={steps}", "checkpoint.every_steps=3", "schedule.decay_steps=100",
+                                     "optimizer.clip_norm=0", *overrides)
+        cls.log = programs.run("train", *words, **options)
+        return cls.folder / name
+
+    def difference(self, other, key="loss", first=1, last=STEPS):
+        return programs.greatest_difference(self.plain, other, first, last, key)
+
+    def test_microbatches_add_up_to_the_batch(self):
+        for micro in (1, 3, 4):  # 3: the last slice is smaller
+            other = self.train(f"micro_{micro}", f"microbatch_size={micro}")
+            self.assertLess(self.difference(other), 1e-5, micro)
+            self.assertLess(self.difference(other, "grad_norm"), 1e-4, micro)
+        self.assertLess(self.difference(self.train("micro_2x2", "microbatch_size=3", ranks=2)), 1e-5)
+
+    def test_masked_microbatches_too(self):
+        whole = self.train("masked", "mask_ratio=0.75")
+        parts = self.train("masked_micro", "mask_ratio=0.75", "microbatch_size=3")
+        self.assertLess(programs.greatest_difference(whole, parts, 1, STEPS), 1e-5)
+
+    def test_buckets_change_no_result(self):
+        other = self.train("buckets", "bucket_mb=1", ranks=2)
+        self.assertLess(self.difference(other), 1e-5)
+
+    def test_torchs_optimizer_has_the_same_bits(self):
+        runs = [self.train(f"kernels_{kernels}", f"kernels={kernels}", "ema.decay=0.9") for kernels in ("fused", "reference")]
+        final = [programs.read_checkpoint(programs.checkpoint(run, STEPS)) for run in runs]
+        self.assertEqual([name for name in final[0] if final[0][name] != final[1][name]], [])
+
+    def test_bf16_is_near_and_not_equal(self):
+        other = self.train("bf16", "precision=bf16")
+        self.assertGreater(self.difference(other), 1e-6)
+        self.assertLess(self.difference(other, first=1, last=1), 0.03)
+
+    def test_clip_norm_bounds_the_update(self):
+        """AdamW forgets the gradient's scale unless eps is large: then a clipped first step is shorter by the clip factor."""
+        def first_step(name, clip):
+            run = self.train(name, f"optimizer.clip_norm={clip}", "optimizer.eps=1000", "optimizer.weight_decay=0", steps=1)
+            return programs.metrics(run)[0]["grad_norm"], programs.read_checkpoint(programs.checkpoint(run, 1))
+
+        norm, free = first_step("unclipped", 0)
+        clipped_norm, clipped = first_step("clipped", norm / 10)
+        self.assertEqual(norm, clipped_norm)  # the norm that is told is the gradient's own
+        names = [n for n in free if n.startswith("exp_avg/")]
+        total = [math.sqrt(sum(v * v for n in names for (v,) in struct.iter_unpack("<f", t[n][1]))) for t in (free, clipped)]
+        self.assertAlmostEqual(total[1] / total[0], 0.1, delta=1e-3)
+
+    def test_caption_drop(self):
+        none, all_of_them = self.train("no_drop", "caption_drop=0"), self.train("all_drop", "caption_drop=1")
+        self.assertGreater(programs.greatest_difference(none, all_of_them, 2, STEPS), 1e-4)
+        # With every caption dropped it does not matter which captions there are.
+        other = self.train("all_drop_other", "caption_drop=1", "captions=[keywords]")
+        self.assertEqual(programs.greatest_difference(all_of_them, other, 1, STEPS), 0)
+
+    def test_steps_that_are_not_finite(self):
+        with self.assertRaisesRegex(AssertionError, "not been finite for 3 steps"):
+            self.train("nan", "optimizer.lr=1", "objective.sigma_data=1e-30", "max_skipped_steps=3", expect=0)
+
+    def test_init_with_and_without_the_optimizer(self):
+        start = f"init.from={programs.checkpoint(self.plain, STEPS)}"
+        weights = self.train("init_weights", start, "init.load=weights", steps=2)
+        both = self.train("init_both", start, "init.load=weights+optimizer", steps=2)
+        self.assertEqual(programs.greatest_difference(weights, both, 1, 1), 0)  # the same weights
+        self.assertGreater(programs.greatest_difference(weights, both, 2, 2), 0)  # other moments
+        updates = [programs.manifest(programs.checkpoint(r, 2))["state"]["updates"] for r in (weights, both)]
+        self.assertEqual(updates, [2, STEPS + 2])
+
+    def test_an_unfinished_run_is_no_start(self):
+        self.train("unfinished", steps=3)
+        settings = self.folder / "unfinished/settings.json"
+        settings.write_text(json.dumps({**json.loads(settings.read_text()), "steps": 50}))
+        start = f"init.from={self.folder / 'unfinished'}"
+        with self.assertRaisesRegex(AssertionError, "step 3 of 50.*init.unfinished=true"):
+            self.train("after", start, steps=1)
+        self.assertFalse((self.folder / "after").exists())
+        self.train("after", start, "init.unfinished=true", steps=1)
+        self.train("after_step", f"init.from={programs.checkpoint(self.folder / 'unfinished', 3)}", steps=1)
+
+    def test_checkpoints_by_time(self):
+        run = self.train("minutes", "checkpoint.every_steps=1000", "checkpoint.every_minutes=0.0001", "checkpoint.keep_last=0")
+        self.assertGreater(len(list((run / "checkpoints").glob("step_*"))), 1)
+
+    def test_prefetch_threads_change_nothing(self):
+        self.assertEqual(self.difference(self.train("threads", "prefetch_threads=5")), 0)
+
+    def test_a_resume_may_change_what_only_rounds(self):
+        run = self.train("resumed", steps=3)
+        self.train("resumed", "microbatch_size=2", "bucket_mb=2", "threads_per_rank=2", "prefetch_threads=1", "precision=bf16")
+        for key in ("microbatch_size: 0 -> 2", "bucket_mb: 160 -> 2", "threads_per_rank: 1 -> 2", 'precision: "fp32" -> "bf16"'):
+            self.assertRegex(self.log, f"warning: .*{key}")
+        self.assertNotRegex(self.log, "warning: .*prefetch_threads")
+        self.assertEqual([m["step"] for m in programs.metrics(run)], list(range(1, STEPS + 1)))
+
+    def test_check_settings(self):
+        def ask(*overrides, expect=0):
+            words = programs.train_words(self.folder, "plain", "checkpoint.every_steps=3", "schedule.decay_steps=100",
+                                         "optimizer.clip_norm=0", *overrides)
+            return programs.run("train", *words, "--check-settings", expect=expect, data=self.folder / "no_data")
+
+        before = programs.files_below(self.plain)
+        ask("steps=7")
+        self.assertIn("optimizer.lr: 0.001 -> 0.5", ask("steps=7", "optimizer.lr=0.5", expect=programs.USER_MISTAKE))
+        ask("name=another", "optimizer.lr=0.5")  # a run that does not exist may start
+        self.assertFalse((self.folder / "another").exists())
+        self.assertEqual(programs.files_below(self.plain), before)
+
+    def test_dry_run_needs_no_data_and_no_gpu(self):
+        def ask(*overrides, expect=0, **options):
+            words = programs.train_words(self.folder, "dry", *overrides)
+            return programs.run("train", *words, "--dry-run", expect=expect, **options)
+
+        log = ask("device=cuda", "sampling.every_steps=2")
+        for word in ("parameters", "checkpoints:", "free", "GPUs", "dry run: nothing was written"):
+            self.assertIn(word, log)
+        self.assertIn("is not there yet", ask("device=cuda", data=self.folder / "no_data"))
+        self.assertIn("batch_size=7", ask("batch_size=7", ranks=2, expect=programs.USER_MISTAKE))
+        (self.folder / "file").write_text("")
+        self.assertIn("runs=", ask(f"runs={self.folder}/file", expect=programs.USER_MISTAKE))
+        self.assertFalse((self.folder / "dry").exists())
+
+    def test_metrics_say_how_fast_and_why(self):
+        lines = programs.metrics(self.train("speed", steps=70))
+        for line in lines:
+            self.assertTrue({"step_s", "wait_s", "images_per_s", "memory_gb"} <= set(line), line)
+            self.assertLessEqual(line["wait_s"], line["step_s"] + 1e-4)
+        # The rate is that of the last 50 steps, not of the whole life.
+        window = 50 * 8 / sum(line["step_s"] for line in lines[-50:])
+        self.assertAlmostEqual(lines[-1]["images_per_s"] / window, 1, delta=0.02)
+
+    def test_tensorboard_after_a_resume(self):
+        try:
+            from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        except ImportError:
+            self.skipTest("tensorboard is not installed in this Python")
+        run = self.train("events", "log_every_steps=1", steps=5)
+        shutil.rmtree(programs.checkpoint(run, 5))  # as if killed behind step 3's checkpoint
+        self.train("events", "log_every_steps=1")
+        events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+        events.Reload()
+        self.assertEqual([e.step for e in events.Scalars("loss/train")], list(range(1, STEPS + 1)))
+
+    def test_the_log_of_a_batch_job_is_short(self):
+        self.train("quiet", "log_every_steps=1", steps=40)
+        self.assertLessEqual(sum("images/s" in line for line in self.log.splitlines()), 4, self.log)
+
+
+if __name__ == "__main__":
+    programs.need_data()
+    programs.need_mpi()
+    unittest.main()
