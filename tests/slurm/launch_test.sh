@@ -2,7 +2,9 @@
 # How programs start under a real Slurm: 2 virtual nodes x 2 ranks, arrays, missing MPI plugin, exit codes through srun.
 source "$(dirname "$0")/cluster.sh"
 program=$programs/test_comm
-[ -x "$program" ] || { echo "skipped: $program is not built"; exit 77; }
+for file in "$program" "$programs/life"; do
+  [ -x "$file" ] || { echo "skipped: $file is not built"; exit 77; }
+done
 start_cluster
 matrix="-N2 --ntasks-per-node=2"
 
@@ -28,21 +30,27 @@ MICRODIT_TEST_EXIT=75 run_code 75 "requeue me" $srun $matrix "$program" --gtest_
 # A plain program in a batch script of four tasks is one process; the scripts' launcher makes four.
 cat >job.sbatch <<'E2'
 #!/bin/bash
-#SBATCH --nodes=1-2 --ntasks-per-node=2 --cpus-per-task=1 --output=job.out
+#SBATCH --nodes=2 --ntasks-per-node=2 --cpus-per-task=1 --output=%x.out
 MICRODIT_TEST_SIZE=1 "$PROGRAM" --gtest_filter='Cluster.Has*' || exit 1
 source slurm/env.sh
 export MICRODIT_TEST_SIZE=4
 launch test_comm --config unused -- --gtest_filter='Cluster.Has*'
 E2
 ln -s "$program" build/bin/test_comm
-job=$(PROGRAM=$program sbatch --parsable job.sbatch)
+cp "$programs/life" build/bin/life
+job=$(PROGRAM=$program sbatch --parsable --job-name=by_srun job.sbatch)
+# Where Slurm has no PMIx, mpirun starts them. The nodes here share one host name.
+export OMPI_MCA_btl=tcp,self OMPI_MCA_oob_tcp_if_include=lo OMPI_MCA_btl_tcp_if_include=lo
+by_mpirun=$(PROGRAM=$program MICRODIT_LAUNCHER=mpirun sbatch --parsable --job-name=by_mpirun job.sbatch)
+unset OMPI_MCA_btl
 cat >array.sbatch <<'E2'
 #!/bin/bash
 #SBATCH --ntasks=1 --output=array-%a.out
 "$PROGRAM" --gtest_filter=ShareOf.OfThisTask
 E2
-array=$(PROGRAM=$program sbatch --parsable --array=3-7:2 array.sbatch)
-wait_job "$job"; wait_job "$array"
+array=$(PROGRAM=$program sbatch --parsable --array=1-5:2 array.sbatch)
+wait_job "$job"; wait_job "$by_mpirun"; wait_job "$array"
 ended "batch script" "$job" COMPLETED 0:0 0
-equal "shares of an array" "$(grep -h '^share' array-3.out array-5.out array-7.out | paste -sd,)" "share 0 of 3,share 1 of 3,share 2 of 3"
+ended "batch script, by mpirun" "$by_mpirun" COMPLETED 0:0 0
+equal "shares of an array" "$(grep -h '^share' array-1.out array-3.out array-5.out | paste -sd,)" "share 0 of 3,share 1 of 3,share 2 of 3"
 report
