@@ -83,7 +83,7 @@ class Check:
         bars = [SET_UP] + ([A_GPU] if self.args.need_gpu else [])
         if self.args.mode == "reference":
             return bars + (original.EQUAL + original.SPEED if on_gpu else original.EQUAL_CPU + original.SPEED_CPU)
-        bars += networks.PRECISION + training.PRECISION + training.HOST_RANKS
+        bars += networks.PRECISION + training.PRECISION + training.KERNELS + training.HOST_RANKS
         for_gpu = networks.PARTS_ON_CUDA + training.ON_CUDA + training.STAGED + speed.PHASE_1
         if not on_gpu:
             self.notes.append("not run, for want of a GPU: " + "; ".join(bar.name for bar in for_gpu + training.NCCL))
@@ -95,7 +95,8 @@ class Check:
     def check(self):
         on_gpu = self.gpus > 0
         closures = self.parts.precision_rows(self.report, self.device) + self.training.precision_rows(self.report, self.device)
-        closures += self.training.host_rank_rows(self.report) + self.training.killed_rows(self.report, self.device)
+        closures += self.training.kernel_rows(self.report, self.device) + self.training.host_rank_rows(self.report)
+        closures += self.training.killed_rows(self.report, self.device)
         if on_gpu:
             closures += self.parts.cuda_rows(self.report) + self.training.cuda_rows(self.report, self.gpus)
         self.run_all(closures)
@@ -144,7 +145,10 @@ def write(args, check, rows):
     num_good = sum(row["verdict"] == "ok" for row in rows)
     result = f"{'PASS' if good else 'FAIL'}: {num_good} of {len(rows)} rows are good ({check.facts['half']})"
     table = verdict.markdown(f"gpu_check {args.mode}", {**check.facts, "verdict": result}, rows, check.notes)
-    document = {**check.facts, "mode": args.mode, "verdict": "pass" if good else "fail", "rows": rows, "notes": check.notes}
+    # `passed` is what programs go by: a whole check, on a card.
+    passed = good and args.mode == "check" and check.gpus > 0 and not args.rows.pattern
+    document = {**check.facts, "mode": args.mode, "verdict": "pass" if good else "fail", "passed": passed, "rows": rows,
+                "notes": check.notes}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / f"gpu_{args.mode}.md").write_text(table)
     verdict.write_json(args.out / f"gpu_{args.mode}.json", document)
@@ -162,7 +166,7 @@ def prove(args, check, good, document):
     """The file beside the build that turns GPU code on: there exactly when the newest whole check with a GPU passed."""
     if args.proof is None or args.mode != "check" or check.gpus == 0:
         return
-    if good and not args.rows.pattern:
+    if document["passed"]:
         verdict.write_json(args.proof, document)
     elif not good:
         args.proof.unlink(missing_ok=True)

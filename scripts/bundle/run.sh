@@ -4,7 +4,8 @@
 #   run.sh check       every GPU path right? speed of phase 1; at most 4 minutes; without a GPU the CPU half
 #   run.sh reference   the original's PyTorch code beside ours; at most 4 minutes (MICRODIT_REFERENCE, if it was not packed)
 #   run.sh unpack      only that; prints the folder
-# Tables (Markdown, JSON) go to $OUT, else ./results; gpu_check.json there, put beside the build, allows this card its GPU code.
+# Tables (Markdown, JSON) go to $OUT, else ./results; a pass in gpu_check.json there, put beside bin/ of the build, allows this card its
+# GPU code.
 set -euo pipefail
 bundle=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mode=${1:-check}; [ $# = 0 ] || shift
@@ -48,6 +49,5 @@ export OPAL_PKGDATADIR=$unpacked/mpi/share/openmpi OMPI_MCA_mca_base_component_p
 export PMIX_INSTALL_PREFIX=$unpacked/mpi PMIX_MCA_mca_base_component_path=$unpacked/mpi/lib/pmix
 [ ! -d "$unpacked/original" ] || export MICRODIT_REFERENCE=${MICRODIT_REFERENCE:-$unpacked/original}
 export MICRODIT_DATA=$unpacked/data PYTHONDONTWRITEBYTECODE=1
-out=${OUT:-results}
 exec "$python" "$unpacked/scripts/gpu_check.py" "$mode" "$@" --bin "$unpacked/bin" --configs "$unpacked/configs" \
-  --codec "$unpacked/assets/emoji_codec" --latents "$unpacked/data/latents/small" --out "$out" --proof "$out/gpu_check.json"
+  --codec "$unpacked/assets/emoji_codec" --latents "$unpacked/data/latents/small" --out "${OUT:-results}" --proof "$unpacked/gpu_check.json"

@@ -32,8 +32,9 @@ class OutOfMemory(Failure):
 
 def train_words(configs, folder, data, name, microbatch):
     return ["--config", configs / "train/pretrain_256.yaml", f"data=[{{dataset: {data}}}]", f"runs={folder}", f"name={name}",
-            f"batch_size={BATCH}", f"microbatch_size={microbatch}", "steps=1000000", "threads_per_rank=8", "prefetch_threads=4",
-            "sampling.every_steps=0", "checkpoint.every_steps=1000000", "checkpoint.every_minutes=0", "log_every_steps=1000000"]
+            f"batch_size={BATCH}", f"microbatch_size={microbatch}", "steps=1000000", "threads_per_rank=8", "kernels=fused",
+            "prefetch_threads=4", "sampling.every_steps=0",
+            "checkpoint.every_steps=1000000", "checkpoint.every_minutes=0", "log_every_steps=1000000"]
 
 
 def measure(programs, configs, folder, data, name, microbatch, limit_s=100):

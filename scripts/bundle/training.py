@@ -18,6 +18,7 @@ HOST_RANKS = [Bar("20 training steps, loss, two ranks against one, CPU", most=1e
 PRECISION = [Bar("train: loss of step 1, bf16 against fp32", most=2e-2, least=0, above=True),
              Bar("train: gradients of step 1, bf16 against fp32", most=1e-1, least=1e-5, note="from the checkpoint's first moments"),
              Bar("20 training steps, loss, bf16 against fp32", most=5e-2, least=0, above=True)]
+KERNELS = [Bar("20 training steps, loss, our optimizer kernel against torch's operations", most=1e-3)]
 KILLED_CPU = [Bar("killed and resumed, loss against the same run unbroken", most=0, note="bit for bit")]
 KILLED_CUDA = [Bar("killed and resumed, loss against the same run unbroken", most=2e-3,
                    note="the GPU's attention gradients do not repeat to the last bit")]
@@ -33,9 +34,10 @@ class Training:
 
     def words(self, name, device, *more):
         start = [f"init.from={self.weights}"] if self.weights else []
-        return ["--config", self.configs / "train/emoji.yaml", f"data=[{{dataset: {self.latents}}}]", f"runs={self.folder}", f"name={name}",
-                "batch_size=32", "mask_ratio=.5", f"device={device}", f"threads_per_rank={self.threads}", "sampling.every_steps=0",
-                "checkpoint.every_minutes=0", "schedule.kind=constant", "schedule.warmup_steps=1", "log_every_steps=1000", *start, *more]
+        return ["--config", self.configs / "train/emoji.yaml", f"data=[{{dataset: {self.latents}}}]", f"runs={self.folder}",
+                f"name={name}", "batch_size=32", "mask_ratio=.5", f"device={device}", "kernels=fused", f"threads_per_rank={self.threads}",
+                "sampling.every_steps=0", "checkpoint.every_minutes=0", "schedule.kind=constant", "schedule.warmup_steps=1",
+                "log_every_steps=1000", *start, *more]
 
     def run(self, name, device, *more, steps=STEPS, ranks=1, **env):
         """The losses by step, and the log."""
@@ -96,6 +98,10 @@ class Training:
             report.add(PRECISION[2].name, worst(self.run("bf16", device, "precision=bf16")[0], self.plain(device)))
 
         return [([PRECISION[0].name, PRECISION[1].name], first_step), ([PRECISION[2].name], many_steps)]
+
+    def kernel_rows(self, report, device):
+        name = KERNELS[0].name
+        return [([name], lambda: report.add(name, worst(self.plain(device), self.run("reference", device, "kernels=reference")[0])))]
 
     def killed_rows(self, report, device):
         name = KILLED_CPU[0].name
