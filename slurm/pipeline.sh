@@ -83,6 +83,7 @@ check_files
 check_data_stages
 check_training
 check_folders
+check_first
 run=${runs[-1]}  # the last phase's; check_training set them
 
 # ---- submission ----------------------------------------------------------------------------------------------------------

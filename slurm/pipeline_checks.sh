@@ -88,6 +88,25 @@ check_init() {
   [ -e "$init" ] || die "${phases[$i]} starts from $init (init.from), which is not there and which no stage between $from and $until makes"
 }
 
+# The first stage's input is there: its program looks, and says what the stage will need. (A download's lies elsewhere.)
+check_first() {
+  local i words said stage=$from
+  case $from in
+    download | generate | evaluate) return 0 ;;
+    clean | precompute) job_words -- --config "$dataset" "${data_set[@]}" ;;
+    train_codec) job_words -- --config "$codec" ;;
+    *)
+      for i in "${!phases[@]}"; do
+        [ "${phases[$i]}" != "$from" ] || job_words -- --config "${configs[$i]}" "${train_set[@]}" ${phase_init[$i]:+"${phase_init[$i]}"}
+      done
+      stage=train ;;
+  esac
+  said=$(${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/$stage" "${words[@]}" --dry-run) || { echo "$said" >&2; die "$from cannot start (above)"; }
+  echo "$said" >&2
+  # A dry run takes what is not there for what comes later; but before this stage nothing runs.
+  ! grep -qE "is not (there|complete) yet" <<<"$said" || die "$from is the first stage, and its input is not there (above); --from an earlier one"
+}
+
 # Each root can be written, though nothing is made there yet; what is sampled from is there, or will be.
 check_folders() {
   local stage folder i folders=(slurm/logs)

@@ -8,8 +8,9 @@ start_cluster
 rm -rf build && ln -s "$(dirname "$programs")" build
 ln -s "$MICRODIT_SOURCE/configs" configs
 ln -s "$MICRODIT_SOURCE/assets" assets
-mkdir -p data/weights/all-MiniLM-L6-v2
-echo '{"model_type": "bert"}' >data/weights/all-MiniLM-L6-v2/config.json
+weights=$MICRODIT_SOURCE/data/weights/all-MiniLM-L6-v2
+[ -d "$weights" ] || { echo "skipped: $weights is not there (scripts/setup.sh)"; exit 77; }
+mkdir -p data/weights && ln -s "$weights" data/weights/
 emoji=(--dataset configs/datasets/emoji.yaml --train configs/train/emoji.yaml)
 find . -not -path './cluster*' -not -name before | sort >before
 
@@ -39,6 +40,8 @@ refused "a missing text encoder" "latents.text_encoder: nowhere" "${emoji[@]}" -
 refused "what cannot be read yet" "configs/datasets/cc12m.yaml, cannot be precomputed yet"
 refused "a folder below a file" "/dev/null/runs/emoji: cannot write there" "${emoji[@]}" --train-set runs=/dev/null/runs
 MICRODIT_DATA=/proc/data refused "an unwritable data root" "/proc/data: cannot write there" "${emoji[@]}" --data-set latents.text_encoder=data/weights/all-MiniLM-L6-v2 --until clean
+refused "a first stage without its input" "samples/emoji" "${emoji[@]}" --from precompute
+refused "a training without latents" "latents/emoji" "${emoji[@]}" --from emoji
 refused "a phase before which nothing runs" "runs/pretrain_256 (init.from), which is not there" --from finetune_256
 refused "nothing to sample from" "there is no run runs/emoji" "${emoji[@]}" --from generate
 refused "phases with one name" "would both write to runs/same" --from pretrain_256 --train-set name=same

@@ -16,7 +16,7 @@ cat >build/bin/train <<'E2'
 stage=$(basename "$0")
 case " $* " in
   *" --print-config "*) cat $(printf '%s\n' "$@" | grep '\.yaml$'); exit 0 ;;
-  *" --check-settings "* | *" --version "*) exit 0 ;;
+  *" --check-settings "* | *" --version "* | *" --dry-run "*) exit 0 ;;
 esac
 [ "$stage" != "${FAIL:-}" ] || exit 3
 [ "${SLURM_PROCID:-0}" = 0 ] || exit 0
