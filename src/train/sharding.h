@@ -22,7 +22,7 @@ class ShardedOptimizer {
   struct Options {
     bool shard_state = true;
     bool with_ema = false;
-    bool fused = true;  ///< our kernel; else torch's operations (the same bits)
+    bool fused = true;  ///< our kernel; else torch's operations
   };
   ShardedOptimizer(FlatParameters& flat, comm::Communicator& comm, const Options& options);
 

@@ -54,10 +54,13 @@ class Knobs(unittest.TestCase):
         other = self.train("buckets", "bucket_mb=1", ranks=2)
         self.assertLess(self.difference(other), 1e-5)
 
-    def test_torchs_optimizer_has_the_same_bits(self):
+    def test_the_optimizer_in_torchs_operations_is_the_same(self):
         runs = [self.train(f"kernels_{kernels}", f"kernels={kernels}", "ema.decay=0.9") for kernels in ("fused", "reference")]
-        final = [programs.read_checkpoint(programs.checkpoint(run, STEPS)) for run in runs]
-        self.assertEqual([name for name in final[0] if final[0][name] != final[1][name]], [])
+        fused, reference = (programs.read_checkpoint(programs.checkpoint(run, STEPS)) for run in runs)
+        for name, (_, values) in fused.items():
+            pairs = [(a, b) for (a,), (b,) in zip(struct.iter_unpack("<f", values), struct.iter_unpack("<f", reference[name][1]))]
+            self.assertLessEqual(math.sqrt(sum((a - b) ** 2 for a, b in pairs)), 1e-5 * math.sqrt(sum(b * b for _, b in pairs)), name)
+        self.assertNotEqual(fused, reference)  # torch's square root on a CPU rounds otherwise: both ways were taken
 
     def test_bf16_is_near_and_not_equal(self):
         other = self.train("bf16", "precision=bf16")
@@ -79,9 +82,9 @@ class Knobs(unittest.TestCase):
 
     def test_caption_drop(self):
         none, all_of_them = self.train("no_drop", "caption_drop=0"), self.train("all_drop", "caption_drop=1")
-        self.assertGreater(programs.greatest_difference(none, all_of_them, 2, STEPS), 1e-4)
+        self.assertGreater(programs.greatest_difference(none, all_of_them, 2, STEPS), 0)
         # With every caption dropped it does not matter which captions there are.
-        other = self.train("all_drop_other", "caption_drop=1", "captions=[keywords]")
+        other = self.train("all_drop_other", "caption_drop=1", "captions=[name_and_keywords]")
         self.assertEqual(programs.greatest_difference(all_of_them, other, 1, STEPS), 0)
 
     def test_steps_that_are_not_finite(self):
@@ -90,12 +93,12 @@ class Knobs(unittest.TestCase):
 
     def test_init_with_and_without_the_optimizer(self):
         start = f"init.from={programs.checkpoint(self.plain, STEPS)}"
-        weights = self.train("init_weights", start, "init.load=weights", steps=2)
-        both = self.train("init_both", start, "init.load=weights+optimizer", steps=2)
-        self.assertEqual(programs.greatest_difference(weights, both, 1, 1), 0)  # the same weights
-        self.assertGreater(programs.greatest_difference(weights, both, 2, 2), 0)  # other moments
-        updates = [programs.manifest(programs.checkpoint(r, 2))["state"]["updates"] for r in (weights, both)]
-        self.assertEqual(updates, [2, STEPS + 2])
+        weights = self.train("init_weights", start, "init.load=weights", steps=3)
+        both = self.train("init_both", start, "init.load=weights+optimizer", steps=3)
+        self.assertEqual(programs.greatest_difference(weights, both, 1, 2), 0)  # the same weights; the first rate is 0
+        self.assertGreater(programs.greatest_difference(weights, both, 3, 3), 0)  # other moments
+        updates = [programs.manifest(programs.checkpoint(r, 3))["state"]["updates"] for r in (weights, both)]
+        self.assertEqual(updates, [3, STEPS + 3])
 
     def test_an_unfinished_run_is_no_start(self):
         self.train("unfinished", steps=3)

@@ -8,7 +8,7 @@
 namespace microdit::nn {
 
 /// fp32 tensors of one length, changed in place; `ema` may be undefined. The same arithmetic in the same order as
-/// adamw_cpu, on any device.
+/// adamw_cpu, on any device; torch's square root on a CPU may round otherwise.
 struct AdamWTensors {
   torch::Tensor weights, gradients, exp_avg, exp_avg_sq, ema;
 };
