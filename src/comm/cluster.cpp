@@ -151,7 +151,10 @@ class ClusterCommunicator final : public Communicator {
 
   void set_deadline(double seconds) override { watchdog_.set_deadline(seconds); }
   double deadline_s() const override { return watchdog_.deadline_s(); }
-  void use_cuda(bool own_gpus) override { device_ = make_device_path(*this, own_gpus, watchdog_); }
+  void use_cuda(bool own_gpus) override {
+    device_.reset();  // before the next one tells the watchdog of itself
+    device_ = make_device_path(*this, own_gpus, watchdog_);
+  }
 
  private:
   static int world_rank() {

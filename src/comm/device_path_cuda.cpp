@@ -2,14 +2,13 @@
 // a GPU.
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 
 #include "core/log.h"
 #include "comm/nccl_path.h"
 
 namespace microdit::comm {
 namespace {
-
-constexpr std::int64_t kStagedFloats = std::int64_t{8} << 20;  // 32 MiB pinned, over all pieces
 
 // Pinned host memory, so that copies run at full speed.
 class PinnedFloats {
@@ -36,9 +35,17 @@ class PinnedFloats {
   std::int64_t count_ = 0;
 };
 
+/// Tells a machine from every other one, even where their hostnames are equal.
+std::string boot_id() {
+  std::string id;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
+  return id;
+}
+
 class StagedPath final : public DevicePath {
  public:
-  explicit StagedPath(Communicator& comm) : comm_(comm) {}
+  StagedPath(Communicator& comm, std::int64_t staged_floats)
+      : comm_(comm), chunk_floats_(std::max<std::int64_t>(staged_floats / comm.size(), 1)) {}
 
   void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) override {
     const auto stream = static_cast<cudaStream_t>(in.stream);
@@ -80,20 +87,20 @@ class StagedPath final : public DevicePath {
   // The next chunk's first step waits for the stream, so the pinned buffers are free again by then.
   template <class Body>
   void for_chunks(std::int64_t piece_count, const Body& body) {
-    const std::int64_t chunk = std::max<std::int64_t>(kStagedFloats / comm_.size(), 1 << 16);
-    for (std::int64_t begin = 0; begin < piece_count; begin += chunk)
-      body(begin, std::min(chunk, piece_count - begin));
+    for (std::int64_t begin = 0; begin < piece_count; begin += chunk_floats_)
+      body(begin, std::min(chunk_floats_, piece_count - begin));
   }
 
   Communicator& comm_;
+  const std::int64_t chunk_floats_;  ///< of one piece, per round
   PinnedFloats whole_;
   PinnedFloats piece_;
 };
 
 }  // namespace
 
-std::unique_ptr<DevicePath> make_staged_path(Communicator& comm) {
-  return std::make_unique<StagedPath>(comm);
+std::unique_ptr<DevicePath> make_staged_path(Communicator& comm, std::int64_t staged_floats) {
+  return std::make_unique<StagedPath>(comm, staged_floats);
 }
 
 std::unique_ptr<DevicePath> make_device_path(Communicator& comm, bool own_gpus, Watchdog& watchdog) {
@@ -117,6 +124,8 @@ std::string take_gpu(int index) {
   must_cuda(cudaSetDevice(index), "cudaSetDevice");
   cudaDeviceProp about{};
   must_cuda(cudaGetDeviceProperties(&about, index), "cudaGetDeviceProperties");
+  if (std::string_view(about.name).find(" MIG ") != std::string_view::npos)
+    return fmt::format("{} {:x}:{:x}:{:x}", boot_id(), about.pciDomainID, about.pciBusID, about.pciDeviceID);
   std::string uuid;
   for (const char byte : about.uuid.bytes) uuid += fmt::format("{:02x}", static_cast<unsigned char>(byte));
   return uuid;

@@ -14,11 +14,26 @@
 namespace microdit::comm {
 namespace {
 
-constexpr std::int64_t kScratchFloats = std::int64_t{64} << 20;  // 256 MiB of received pieces, over all peers
-
+// NCCL has no code of its own for a lack of memory.
 void must_nccl(ncclResult_t code, const char* call) {
-  if (code != ncclSuccess)
-    core::fault_error("{} failed: {} ({})", call, ncclGetErrorString(code), ncclGetLastError(nullptr));
+  if (code == ncclSuccess) return;
+  const std::string_view last = ncclGetLastError(nullptr);
+  const std::string text = fmt::format("{} failed: {} ({})", call, ncclGetErrorString(code), last);
+  if (last.find("out of memory") != std::string_view::npos) throw core::SystemError(text + kLessMemory);
+  throw core::FaultError(text);
+}
+
+float* reserve(std::int64_t count, const char* what) {
+  void* data = nullptr;
+  const auto bytes = static_cast<std::size_t>(count) * sizeof(float);
+  const cudaError_t code = cudaMalloc(&data, bytes);
+  std::size_t free = 0, total = 0;
+  if (code == cudaErrorMemoryAllocation && cudaMemGetInfo(&free, &total) == cudaSuccess) {
+    core::system_error("no {} MiB of GPU memory for {}: {} MiB are free of {}, before the model is made{}", bytes >> 20,
+                       what, free >> 20, total >> 20, kLessMemory);
+  }
+  must_cuda(code, "cudaMalloc");
+  return static_cast<float*>(data);
 }
 
 // Work enqueued on a stream and not yet seen to be complete: what the watchdog looks at.
@@ -29,16 +44,12 @@ class InFlight {
     for (cudaEvent_t event : spare_) cudaEventDestroy(event);
   }
 
+  // CUDA's calls block when the GPU's queue is full: not under the lock that the watchdog needs.
   void add(const char* what, cudaStream_t stream) {
-    const std::lock_guard lock(mutex_);
-    cudaEvent_t done = nullptr;
-    if (spare_.empty()) {
-      must_cuda(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "cudaEventCreate");
-    } else {
-      done = spare_.back();
-      spare_.pop_back();
-    }
+    cudaEvent_t done = take_spare();
+    if (done == nullptr) must_cuda(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "cudaEventCreate");
     must_cuda(cudaEventRecord(done, stream), "cudaEventRecord");
+    const std::lock_guard lock(mutex_);
     entries_.push_back({what, done, std::chrono::steady_clock::now()});
   }
 
@@ -68,6 +79,14 @@ class InFlight {
     cudaEvent_t done;
     std::chrono::steady_clock::time_point enqueued;
   };
+  cudaEvent_t take_spare() {
+    const std::lock_guard lock(mutex_);
+    if (spare_.empty()) return nullptr;
+    const cudaEvent_t event = spare_.back();
+    spare_.pop_back();
+    return event;
+  }
+
   std::mutex mutex_;
   std::deque<Entry> entries_;
   std::vector<cudaEvent_t> spare_;
@@ -75,8 +94,11 @@ class InFlight {
 
 class NcclPath final : public DevicePath {
  public:
-  NcclPath(Communicator& comm, Watchdog& watchdog)
-      : rank_(comm.rank()), size_(comm.size()), watchdog_(watchdog) {
+  NcclPath(Communicator& comm, Watchdog& watchdog, std::int64_t scratch_floats)
+      : rank_(comm.rank()),
+        size_(comm.size()),
+        chunk_floats_(std::max<std::int64_t>(scratch_floats / size_, 1)),
+        watchdog_(watchdog) {
     must_cuda(cudaGetDevice(&device_), "cudaGetDevice");
     ncclUniqueId id{};
     if (rank_ == 0) must_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId");
@@ -87,32 +109,46 @@ class NcclPath final : public DevicePath {
     }
     must_cuda(cudaEventCreateWithFlags(&scratch_free_, cudaEventDisableTiming), "cudaEventCreate");
     watchdog_.set_probe([this](double deadline_s) { return fault(deadline_s); });
-    warm_up();
   }
 
   ~NcclPath() override {
     watchdog_.set_probe(nullptr);
-    // Destroy waits for the peers; after a failure they may be gone.
+    // Destroying waits for the peers; after a failure they may be gone.
     ncclResult_t state = ncclSuccess;
     if (std::uncaught_exceptions() > 0 || ncclCommGetAsyncError(nccl_, &state) != ncclSuccess ||
         state != ncclSuccess) {
       ncclCommAbort(nccl_);
     } else {
+      const Watchdog::Watch watch(watchdog_, "NCCL's end", 0);
       ncclCommDestroy(nccl_);
     }
     cudaFree(scratch_);
     cudaEventDestroy(scratch_free_);
   }
 
+  /// Scratch, connections and NCCL's own buffers are made now: later the model's memory leaves no room for them.
+  void warm_up() {
+    scratch_ = reserve(chunk_floats_ * size_, "received pieces");
+    float* probe = reserve(size_ + 1, "a first collective");  // one value per rank, and one
+    must_cuda(cudaMemset(probe, 0, static_cast<std::size_t>(size_ + 1) * sizeof(float)), "cudaMemset");
+    const FloatBuffer whole{probe, size_, true, nullptr}, piece{probe + size_, 1, true, nullptr};
+    reduce_scatter_sum(whole, piece);
+    all_gather(piece, whole);
+    {
+      const Watchdog::Watch watch(watchdog_, "NCCL's first collectives", 0);
+      must_cuda(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
+    }
+    must_cuda(cudaFree(probe), "cudaFree");
+  }
+
   void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) override {
     // Enqueueing may block as well: connections are set up at their first use.
     const Watchdog::Watch watch(watchdog_, "reduce_scatter_sum (enqueue)", in.count * 4);
     const auto stream = static_cast<cudaStream_t>(in.stream);
-    const std::int64_t chunk = chunk_floats();
     // The scratch is one for all streams.
     must_cuda(cudaStreamWaitEvent(stream, scratch_free_, 0), "cudaStreamWaitEvent");
-    for (std::int64_t begin = 0; begin < out.count; begin += chunk) {
-      const std::int64_t count = std::min(chunk, out.count - begin);
+    for (std::int64_t begin = 0; begin < out.count; begin += chunk_floats_) {
+      const std::int64_t count = std::min(chunk_floats_, out.count - begin);
       must_nccl(ncclGroupStart(), "ncclGroupStart");
       for (int peer = 0; peer < size_; ++peer) {
         if (peer == rank_) continue;
@@ -152,29 +188,9 @@ class NcclPath final : public DevicePath {
     return late.empty() ? late : fmt::format("rank {}: {}", rank_, late);
   }
 
-  std::int64_t chunk_floats() const { return std::max<std::int64_t>(kScratchFloats / size_, 1 << 20); }
-
-  // Scratch, connections and NCCL's own buffers are made now: later the model's memory leaves no room for them.
-  void warm_up() {
-    const std::int64_t count = chunk_floats() * size_;
-    must_cuda(cudaMalloc(reinterpret_cast<void**>(&scratch_), static_cast<std::size_t>(count) * sizeof(float)),
-              "cudaMalloc of received pieces");
-    float* probe = nullptr;  // one value per rank, and one
-    const auto values = static_cast<std::size_t>(size_ + 1);
-    must_cuda(cudaMalloc(reinterpret_cast<void**>(&probe), values * sizeof(float)), "cudaMalloc");
-    must_cuda(cudaMemset(probe, 0, values * sizeof(float)), "cudaMemset");
-    const FloatBuffer whole{probe, size_, true, nullptr}, piece{probe + size_, 1, true, nullptr};
-    reduce_scatter_sum(whole, piece);
-    all_gather(piece, whole);
-    {
-      const Watchdog::Watch watch(watchdog_, "NCCL's first collectives", 0);
-      must_cuda(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
-    }
-    must_cuda(cudaFree(probe), "cudaFree");
-  }
-
   const int rank_;
   const int size_;
+  const std::int64_t chunk_floats_;  ///< of one piece, per round
   Watchdog& watchdog_;
   int device_ = 0;
   ncclComm_t nccl_ = nullptr;
@@ -185,8 +201,10 @@ class NcclPath final : public DevicePath {
 
 }  // namespace
 
-std::unique_ptr<DevicePath> make_nccl_path(Communicator& comm, Watchdog& watchdog) {
-  return std::make_unique<NcclPath>(comm, watchdog);
+std::unique_ptr<DevicePath> make_nccl_path(Communicator& comm, Watchdog& watchdog, std::int64_t scratch_floats) {
+  auto path = std::make_unique<NcclPath>(comm, watchdog, scratch_floats);
+  path->warm_up();
+  return path;
 }
 
 }  // namespace microdit::comm

@@ -1,5 +1,5 @@
 // The rank-order sum on the GPU. Plain fp32 additions: the same bits as on the CPU.
-#include <cuda_runtime_api.h>
+#include <cuda_runtime.h>
 
 #include <algorithm>
 
@@ -24,10 +24,11 @@ __global__ void sum_pieces(DevicePieces in, std::int64_t count, float* out) {
 
 int sum_in_rank_order_cuda(const DevicePieces& in, std::int64_t count, float* out, void* stream) {
   constexpr int kThreads = 256;
-  const std::int64_t blocks = std::clamp<std::int64_t>((count + kThreads - 1) / kThreads, 1, 8192);
-  sum_pieces<<<static_cast<unsigned>(blocks), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(in, count,
-                                                                                                out);
-  return static_cast<int>(cudaGetLastError());
+  cudaLaunchConfig_t launch{};
+  launch.gridDim = static_cast<unsigned>(std::clamp<std::int64_t>((count + kThreads - 1) / kThreads, 1, 8192));
+  launch.blockDim = kThreads;
+  launch.stream = static_cast<cudaStream_t>(stream);
+  return static_cast<int>(cudaLaunchKernelEx(&launch, sum_pieces, in, count, out));
 }
 
 }  // namespace microdit::comm

@@ -15,27 +15,21 @@ namespace {
 constexpr std::int64_t kGrain = 1 << 15;
 constexpr std::int64_t kBlock = 1 << 14;
 
-/// One contiguous range. Compiled for wider vectors too; contraction is off (see the attribute below), so
-/// that the wide and the narrow version round alike.
-__attribute__((target_clones("avx512f", "avx2", "default"),
-               optimize("O3", "no-math-errno", "fp-contract=off"))) void
-update_range(float* __restrict weights, const float* __restrict gradients, float* __restrict exp_avg,
-             float* __restrict exp_avg_sq, std::int64_t count, AdamWConstants c) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float g = gradients[i] * c.gradient_scale;
-    const float m = c.beta1 * exp_avg[i] + c.one_minus_beta1 * g;
-    const float v = c.beta2 * exp_avg_sq[i] + c.one_minus_beta2 * g * g;
-    exp_avg[i] = m;
-    exp_avg_sq[i] = v;
-    weights[i] =
-        weights[i] * c.decay - c.step_size * m / (__builtin_sqrtf(v) * c.inv_sqrt_correction2 + c.eps);
-  }
+// Compiled for wider vectors too. Contraction is off, so that the wide and the narrow version round alike, and as the
+// GPU does.
+#define MICRODIT_RANGE \
+  __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3", "no-math-errno", "fp-contract=off")))
+
+MICRODIT_RANGE void update_range(float* __restrict weights, const float* __restrict gradients,
+                                 float* __restrict exp_avg, float* __restrict exp_avg_sq, std::int64_t count,
+                                 AdamWConstants c) {
+  for (std::int64_t i = 0; i < count; ++i)
+    weights[i] = adamw_element(c, weights[i], gradients[i], exp_avg[i], exp_avg_sq[i]);
 }
 
-__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3", "fp-contract=off"))) void
-average_range(float* __restrict ema, const float* __restrict weights, std::int64_t count, float decay,
-              float one_minus_decay) {
-  for (std::int64_t i = 0; i < count; ++i) ema[i] = decay * ema[i] + one_minus_decay * weights[i];
+MICRODIT_RANGE void average_range(float* __restrict ema, const float* __restrict weights, std::int64_t count,
+                                  AdamWConstants c) {
+  for (std::int64_t i = 0; i < count; ++i) ema[i] = average_element(c, ema[i], weights[i]);
 }
 
 double block_sum(const float* values, std::int64_t count) {
@@ -60,7 +54,7 @@ void adamw_cpu(const AdamWBuffers& b, const AdamWStep& step) {
     for (std::int64_t at = begin; at < end; at += kBlock) {
       const std::int64_t n = std::min(kBlock, end - at);
       update_range(b.weights + at, b.gradients + at, b.exp_avg + at, b.exp_avg_sq + at, n, c);
-      if (b.ema != nullptr) average_range(b.ema + at, b.weights + at, n, c.ema_decay, c.one_minus_ema_decay);
+      if (b.ema != nullptr) average_range(b.ema + at, b.weights + at, n, c);
     }
   });
 }
@@ -79,7 +73,12 @@ double sum_of_squares_cpu(const float* values, std::int64_t count) {
   return total;
 }
 
-#ifndef MICRODIT_WITH_CUDA
+#ifdef MICRODIT_WITH_CUDA
+void adamw_cuda(const AdamWBuffers& buffers, const AdamWStep& step, void* stream) {
+  if (buffers.count == 0) return;
+  if (const char* error = enqueue_adamw(buffers, fold(step), stream)) core::fault_error("adamw kernel: {}", error);
+}
+#else
 void adamw_cuda(const AdamWBuffers&, const AdamWStep&, void*) {
   core::user_error(
       "device=cuda: this build has no CUDA; configure with -DMICRODIT_CUDA=ON on a machine with nvcc");

@@ -6,10 +6,11 @@
 
 #include "nn/kernels/adamw.h"
 
+// One rule, compiled into the loops that call it, with their instruction set.
 #ifdef __CUDACC__
-#define MICRODIT_HOST_DEVICE __host__ __device__
+#define MICRODIT_ELEMENT __host__ __device__ inline
 #else
-#define MICRODIT_HOST_DEVICE
+#define MICRODIT_ELEMENT __attribute__((always_inline)) inline
 #endif
 
 namespace microdit::nn {
@@ -38,12 +39,19 @@ inline AdamWConstants fold(const AdamWStep& s) {
 }
 
 /// theta <- theta (1 - lr wd) - lr/(1-b1^t) m / (sqrt(v) / sqrt(1-b2^t) + eps)
-MICRODIT_HOST_DEVICE inline float adamw_element(const AdamWConstants& c, float weight, float gradient,
-                                                float& exp_avg, float& exp_avg_sq) {
+MICRODIT_ELEMENT float adamw_element(const AdamWConstants& c, float weight, float gradient, float& exp_avg,
+                                     float& exp_avg_sq) {
   const float g = gradient * c.gradient_scale;
   exp_avg = c.beta1 * exp_avg + c.one_minus_beta1 * g;
   exp_avg_sq = c.beta2 * exp_avg_sq + c.one_minus_beta2 * g * g;
   return weight * c.decay - c.step_size * exp_avg / (sqrtf(exp_avg_sq) * c.inv_sqrt_correction2 + c.eps);
 }
+
+MICRODIT_ELEMENT float average_element(const AdamWConstants& c, float ema, float weight) {
+  return c.ema_decay * ema + c.one_minus_ema_decay * weight;
+}
+
+/// adamw.cu's side of adamw_cuda(). Null, or what CUDA says against the launch.
+const char* enqueue_adamw(const AdamWBuffers& buffers, const AdamWConstants& constants, void* stream);
 
 }  // namespace microdit::nn
