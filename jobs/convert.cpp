@@ -10,6 +10,7 @@
 #include "core/hash.h"
 #include "core/safetensors.h"
 #include "job.h"
+#include "output_path.h"
 
 namespace {
 
@@ -201,6 +202,7 @@ int convert(jobs::Job& job) {
   if (fs::is_directory(input)) {
     if (fs::is_directory(output))
       core::user_error("convert: --output {} is a folder; name a file", output.string());
+    jobs::check_output(output);
     checkpoint_to_file(input, output, config);
   } else {
     file_to_checkpoint(input, output, config, job.comm);

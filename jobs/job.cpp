@@ -1,18 +1,13 @@
 // Command line, start-up and the exit-code contract of every job.
 #include "job.h"
 
-#include <ATen/Version.h>
 #include <c10/util/Exception.h>
-#include <torch/version.h>
-
-#include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 
 #include "core/utf8.h"
+#include "provenance.h"
 
 namespace microdit::jobs {
 namespace {
@@ -65,11 +60,6 @@ void sort_words(const JobInfo& info, const std::vector<std::string>& words, Comm
   }
 }
 
-std::string version_text(const std::string& name) {
-  return fmt::format("{} (microdit {}, revision {}, LibTorch {}, {})\n", name, MICRODIT_VERSION,
-                     MICRODIT_REVISION, TORCH_VERSION, __VERSION__);
-}
-
 /// Fills `line`; returns false when --help or --version has been answered.
 bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
   CLI::App app{info.summary, info.name};
@@ -100,6 +90,11 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
   if (!info.field_help.empty())
     footer = "Keys (key=value overrides the file):\n" + info.field_help + "\n" + footer;
   app.footer(footer);
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.starts_with("--") && word.find('=') == word.size() - 1)  // the parser would take the next word instead
+      core::user_error("{}: {}: nothing stands after '='", info.name, core::with_valid_utf8(word));
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -109,28 +104,11 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
     core::user_error("{}: {}{} (see --help)", info.name, core::with_valid_utf8(error.what()), key_hint(argc, argv, app));
   }
   if (version) {
-    fmt::print("{}", version_text(info.name));
+    fmt::print("{} ({})\n", info.name, build_text());
     return false;
   }
   sort_words(info, words, line);
   return true;
-}
-
-std::string host_name() {
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  return host.data();
-}
-
-/// Who runs here, once per life: a log must tell years later which build it was and on which machines.
-void log_start(const std::string& name, comm::Communicator& comm) {
-  std::map<std::string, int> ranks_on;
-  for (const std::string& host : comm.all_gather(host_name())) ++ranks_on[host];
-  std::vector<std::string> hosts;
-  for (const auto& [host, ranks] : ranks_on)
-    hosts.push_back(ranks > 1 ? fmt::format("{} ({} ranks)", host, ranks) : host);
-  core::log_info("{} {}, revision {}, LibTorch {}, on {}", name, MICRODIT_VERSION, MICRODIT_REVISION, TORCH_VERSION,
-                 fmt::join(hosts, ", "));
 }
 
 bool mentions(const std::string& text, std::initializer_list<const char*> words) {
@@ -173,7 +151,7 @@ int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(
     if (info.obeys_stop) core::stop_on_signals(stop);
     comm = comm::make_communicator();
     core::start_log(comm->rank());
-    if (!line.print_config && !line.check_settings) log_start(info.name, *comm);
+    if (!line.print_config && !line.check_settings) core::log_info("{}: {}, on {}", info.name, build_text(), hosts_text(*comm));
     Job job{line, *comm, stop};
     return body(job);
   } catch (const c10::Error& error) {

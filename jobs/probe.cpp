@@ -1,6 +1,8 @@
 // probe: chooses the command.
 #include "probe.h"
 
+#include "output_path.h"
+
 #include <fmt/ranges.h>
 
 #include <ranges>
@@ -10,6 +12,7 @@ namespace microdit::jobs {
 std::filesystem::path needed_path(const Job& job, const std::string& name) {
   const std::string& path = job.line.paths.at(name);
   if (path.empty()) core::user_error("probe {}: --{} is missing (see --help)", job.line.positional[0], name);
+  if (name == "output") check_output(path);
   return path;
 }
 

@@ -57,7 +57,7 @@ void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
     if (++cut > kTold) continue;
     const std::size_t seen = prompt.size() - unseen.size();
     core::log_warn("the prompt \"{}\" is longer than {} tokens; not seen: \"{}\"",
-                   core::shortened(prompt.substr(0, seen), 60), text_length_, core::shortened(unseen, 200));
+                   core::shortened(prompt.substr(0, seen), 60), text_length_, core::shortened(unseen, 600));
   }
   if (cut > kTold) core::log_warn("{} prompts in all are longer than {} tokens", cut, text_length_);
 }

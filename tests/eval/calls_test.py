@@ -94,10 +94,11 @@ class Calls(unittest.TestCase):
         for i, (prompt, name) in enumerate((("a/b\\c \"d\"\n../../etc", "001-a-b-c-d-etc"), ("\u732b \U0001F431", "002-pictures"),
                                             ("word " * 2000, "003-word-word-word-word-word-word-word-word"), ("", "004-pictures"),
                                             ("-rw", "005-rw"))):
-            self.generate(f"--prompt={prompt}", "num_images=1")
+            self.generate(*([f"--prompt={prompt}"] if prompt else ["--prompt", ""]), "num_images=1")
             self.assertEqual(self.folders()[i], name)
             text = pictures.texts((self.images / name / "000000.png").read_bytes())
             self.assertEqual(json.loads(text["microdit"])["prompt"], prompt)
+        self.assertIn("nothing stands after '='", self.generate("--prompt=", "num_images=1", expect=programs.USER_MISTAKE))
         self.assertIn("too long", self.generate("--prompt", "x", f"out={self.folder}/{'x' * 300}",
                                                                   expect=programs.USER_MISTAKE))
 
@@ -134,7 +135,7 @@ class Calls(unittest.TestCase):
             log = self.generate("--prompts", file, expect=programs.USER_MISTAKE)
             for phrase in phrases:
                 self.assertIn(phrase, log)
-        log = self.generate("--prompt", b"caf\xe9", expect=programs.USER_MISTAKE)
+        log = self.generate("--prompt", "caf\udce9", expect=programs.USER_MISTAKE)
         self.assertIn("--prompt", log)
         self.assertIn("UTF-8", log)
         self.assertFalse(self.images.exists())
@@ -200,10 +201,11 @@ class Calls(unittest.TestCase):
 
     def test_a_stop_ends_it_and_the_same_call_goes_on(self):
         words = ["--run", self.run_folder, "--prompt", "red", "num_images=400", "steps=40", "batch_size=4"]
+        begun = 0
         for sent in (signal.SIGTERM, signal.SIGUSR1):
             job = subprocess.Popen(programs.command("generate", *words), env=programs.environment(), cwd=SOURCE, stderr=subprocess.PIPE)
             end = time.monotonic() + 60
-            while not list(self.images.glob("*/0*.png")) and time.monotonic() < end:
+            while len(list(self.images.glob("*/0*.png"))) <= begun and time.monotonic() < end:
                 time.sleep(0.05)
             begun = len(list(self.images.glob("*/0*.png")))
             job.send_signal(sent)
