@@ -97,7 +97,7 @@ void Kept::create(const Stage& stage, const std::string& config, const Surroundi
     copy_program(stage, aside / "bin" / stage.name);
     fs::copy_file(own_program(), aside / "bin" / "life");
     // An installed program looks for its libraries beside its folder; an image's lie in the image.
-    const fs::path libraries = fs::absolute(stage.bin).lexically_normal().parent_path() / "lib";
+    const fs::path libraries = fs::weakly_canonical(stage.bin).parent_path() / "lib";
     if (!stage.prefix.empty() || fs::is_directory(libraries))
       fs::create_directory_symlink(libraries, aside / "lib");
     fs::copy_file(stage.script, aside / "job.sbatch");
