@@ -14,10 +14,11 @@ struct Device {
   std::string name() const;
 };
 
-/// The device of this rank for `setting` (cpu | cuda | auto: cuda where every rank sees a GPU). cuda: GPU number local_rank modulo the visible ones becomes
-/// the current one of this thread before anything else of CUDA is touched; then the way of CUDA buffers between
-/// ranks is chosen (NCCL when no two ranks have the same GPU, by its UUID; staged, with a warning, else). Collective.
-/// UserError on all ranks when one of them sees no GPU, with its host and the reason.
+/// The device of this rank for `setting` (cpu | cuda | auto: cuda where every rank sees a GPU). cuda: GPU
+/// number local_rank modulo the visible ones becomes the current one of this thread before anything else of
+/// CUDA is touched; then the way of CUDA buffers between ranks is chosen (NCCL when no two ranks are on the
+/// same card; staged, with a warning, else). Collective. UserError on all ranks when one of them sees no GPU,
+/// with its host and the reason.
 Device choose_device(Communicator& comm, const std::string& setting);
 
 }  // namespace microdit::comm

@@ -27,8 +27,9 @@ struct VisibleGpus {
   std::string why_none{};  ///< "" when there are some
 };
 VisibleGpus visible_gpus();
-/// Makes GPU `index` the current one of this thread. Returns what tells its card from every other one anywhere: the
-/// UUID, or for a slice of a card (MIG), which has its own, machine and place. NCCL refuses two slices of one card.
+/// Makes GPU `index` the current one of this thread. Returns what tells its card from every other one
+/// anywhere: the UUID, or for a slice of a card (MIG), which has its own, machine and place. NCCL refuses two
+/// slices of one card.
 std::string take_gpu(int index);
 
 /// out = in on in.stream.

@@ -1,11 +1,11 @@
-// The GPUs of this process, and the staged way of CUDA buffers: through pinned host memory, for ranks that share
-// a GPU.
+// The GPUs of this process, and the staged way of CUDA buffers: through pinned host memory, for ranks that
+// share a GPU.
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
 
-#include "core/log.h"
 #include "comm/nccl_path.h"
+#include "core/log.h"
 
 namespace microdit::comm {
 namespace {
@@ -115,7 +115,8 @@ VisibleGpus visible_gpus() {
   if (error == cudaErrorInsufficientDriver)
     return {0, "the NVIDIA driver here is older than this build's CUDA, or there is none"};
   if (visible != nullptr && error == cudaErrorNoDevice)
-    return {0, fmt::format("CUDA_VISIBLE_DEVICES=\"{}\" leaves no GPU: ask Slurm for GPUs (--gpus-per-node)", visible)};
+    return {0, fmt::format("CUDA_VISIBLE_DEVICES=\"{}\" leaves no GPU: ask Slurm for GPUs (--gpus-per-node)",
+                           visible)};
   return {0, fmt::format("CUDA sees none ({}): ask Slurm for GPUs (--gpus-per-node)",
                          cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error))};
 }

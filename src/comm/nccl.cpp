@@ -29,8 +29,8 @@ float* reserve(std::int64_t count, const char* what) {
   const cudaError_t code = cudaMalloc(&data, bytes);
   std::size_t free = 0, total = 0;
   if (code == cudaErrorMemoryAllocation && cudaMemGetInfo(&free, &total) == cudaSuccess) {
-    core::system_error("no {} MiB of GPU memory for {}: {} MiB are free of {}, before the model is made{}", bytes >> 20,
-                       what, free >> 20, total >> 20, kLessMemory);
+    core::system_error("no {} MiB of GPU memory for {}: {} MiB are free of {}, before the model is made{}",
+                       bytes >> 20, what, free >> 20, total >> 20, kLessMemory);
   }
   must_cuda(code, "cudaMalloc");
   return static_cast<float*>(data);
@@ -47,7 +47,8 @@ class InFlight {
   // CUDA's calls block when the GPU's queue is full: not under the lock that the watchdog needs.
   void add(const char* what, cudaStream_t stream) {
     cudaEvent_t done = take_spare();
-    if (done == nullptr) must_cuda(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "cudaEventCreate");
+    if (done == nullptr)
+      must_cuda(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "cudaEventCreate");
     must_cuda(cudaEventRecord(done, stream), "cudaEventRecord");
     const std::lock_guard lock(mutex_);
     entries_.push_back({what, done, std::chrono::steady_clock::now()});
@@ -126,7 +127,8 @@ class NcclPath final : public DevicePath {
     cudaEventDestroy(scratch_free_);
   }
 
-  /// Scratch, connections and NCCL's own buffers are made now: later the model's memory leaves no room for them.
+  /// Scratch, connections and NCCL's own buffers are made now: later the model's memory leaves no room for
+  /// them.
   void warm_up() {
     scratch_ = reserve(chunk_floats_ * size_, "received pieces");
     float* probe = reserve(size_ + 1, "a first collective");  // one value per rank, and one
@@ -201,7 +203,8 @@ class NcclPath final : public DevicePath {
 
 }  // namespace
 
-std::unique_ptr<DevicePath> make_nccl_path(Communicator& comm, Watchdog& watchdog, std::int64_t scratch_floats) {
+std::unique_ptr<DevicePath> make_nccl_path(Communicator& comm, Watchdog& watchdog,
+                                           std::int64_t scratch_floats) {
   auto path = std::make_unique<NcclPath>(comm, watchdog, scratch_floats);
   path->warm_up();
   return path;

@@ -25,7 +25,8 @@ __global__ void sum_pieces(DevicePieces in, std::int64_t count, float* out) {
 int sum_in_rank_order_cuda(const DevicePieces& in, std::int64_t count, float* out, void* stream) {
   constexpr int kThreads = 256;
   cudaLaunchConfig_t launch{};
-  launch.gridDim = static_cast<unsigned>(std::clamp<std::int64_t>((count + kThreads - 1) / kThreads, 1, 8192));
+  launch.gridDim =
+      static_cast<unsigned>(std::clamp<std::int64_t>((count + kThreads - 1) / kThreads, 1, 8192));
   launch.blockDim = kThreads;
   launch.stream = static_cast<cudaStream_t>(stream);
   return static_cast<int>(cudaLaunchKernelEx(&launch, sum_pieces, in, count, out));

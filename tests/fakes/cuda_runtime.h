@@ -1,6 +1,6 @@
-// The device side of CUDA for .cu files that g++ compiles: a kernel is a function whose threads are fibres (simt.h).
-// Portable kernels are launched by cudaLaunchKernelEx, lie in an unnamed namespace, and have neither inline PTX nor
-// dynamic shared memory.
+// The device side of CUDA for .cu files that g++ compiles: a kernel is a function whose threads are fibres
+// (simt.h). Portable kernels are launched by cudaLaunchKernelEx, lie in an unnamed namespace, and have
+// neither inline PTX nor dynamic shared memory.
 #pragma once
 
 #include <cmath>
@@ -31,7 +31,8 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, std::function<void(
 }
 
 template <class... Expected, class... Given>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Expected...), Given&&... given) {
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Expected...),
+                               Given&&... given) {
   const auto thread = [kernel](Expected... arguments) {
     return std::function<void()>([kernel, arguments...] { kernel(arguments...); });
   };
@@ -56,12 +57,14 @@ T __shfl_sync(unsigned mask, T value, int from, int width = 32, Here here = Here
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, Here here = Here::current()) {
   const int from = microdit::fakes::lane() ^ bits;
-  return microdit::fakes::of_lane(mask, value, from / width <= microdit::fakes::lane() / width ? from : -1, here);
+  return microdit::fakes::of_lane(mask, value, from / width <= microdit::fakes::lane() / width ? from : -1,
+                                  here);
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32, Here here = Here::current()) {
   const int from = microdit::fakes::lane() + static_cast<int>(by);
-  return microdit::fakes::of_lane(mask, value, from / width == microdit::fakes::lane() / width ? from : -1, here);
+  return microdit::fakes::of_lane(mask, value, from / width == microdit::fakes::lane() / width ? from : -1,
+                                  here);
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate, Here here = Here::current()) {
   const auto& values = microdit::fakes::wait_for_warp(mask, &predicate, sizeof(predicate), here);

@@ -124,7 +124,8 @@ std::size_t Heap::used() const {
 
 // Under the lock.
 void Heap::protect(int access) {
-  for (const auto& [data, allocation] : allocations_) mprotect(allocation.pages, allocation.pages_bytes, access);
+  for (const auto& [data, allocation] : allocations_)
+    mprotect(allocation.pages, allocation.pages_bytes, access);
 }
 
 Heap::Open::Open(Heap* heap) : heap_(heap) {

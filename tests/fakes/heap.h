@@ -1,5 +1,5 @@
-// The memory of one fake GPU (or pinned host memory): a range of addresses that nothing may touch but what runs on
-// that GPU.
+// The memory of one fake GPU (or pinned host memory): a range of addresses that nothing may touch but what
+// runs on that GPU.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ class Heap {
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
 
-  /// Fresh memory is full of NaN (all bits set). Ends at a page nobody may touch, so that the first value past the end
-  /// is found; 16-byte aligned. Null: out of memory.
+  /// Fresh memory is full of NaN (all bits set). Ends at a page nobody may touch, so that the first value
+  /// past the end is found; 16-byte aligned. Null: out of memory.
   void* allocate(std::size_t bytes);
   /// False: no such allocation. `damage` says what was written beside it.
   bool free(void* data, std::string& damage);

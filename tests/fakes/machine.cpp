@@ -106,7 +106,8 @@ void Machine::remove_stream(cudaStream_t handle) {
 std::shared_ptr<CUstream_st> Machine::stream(cudaStream_t handle, int index) {
   const std::lock_guard lock(mutex_);
   if (handle == nullptr) return device(index).default_stream;
-  const auto found = std::ranges::find_if(streams_, [&](const auto& stream) { return stream.get() == handle; });
+  const auto found =
+      std::ranges::find_if(streams_, [&](const auto& stream) { return stream.get() == handle; });
   return found == streams_.end() ? nullptr : *found;
 }
 
@@ -183,7 +184,8 @@ std::string Machine::fault() {
 
 // Under the lock.
 bool Machine::is_ready(const CUstream_st& stream) const {
-  if (stream.queue.empty() || devices_[static_cast<std::size_t>(stream.device)]->broken != cudaSuccess) return false;
+  if (stream.queue.empty() || devices_[static_cast<std::size_t>(stream.device)]->broken != cudaSuccess)
+    return false;
   const Work& first = stream.queue.front();
   if (stream.wanted <= stream.done && Clock::now() < first.begin) return false;
   return std::ranges::all_of(first.after, [](const Moment& m) { return m.stream->done >= m.count; });

@@ -1,4 +1,5 @@
-// The fake GPUs of this process and one thread that does their work: streams in order, each beside the others.
+// The fake GPUs of this process and one thread that does their work: streams in order, each beside the
+// others.
 #pragma once
 
 #include <atomic>
@@ -13,7 +14,6 @@
 
 #include "fake_gpus.h"
 #include "heap.h"
-
 
 /// So much of a stream's work.
 struct Moment {

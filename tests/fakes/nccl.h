@@ -1,10 +1,10 @@
-// The part of NCCL that this project calls, for tests without a GPU (README.md). Names, values and meaning are NCCL's.
+// The part of NCCL that this project calls, for tests without a GPU (README.md). Names, values and meaning
+// are NCCL's.
 #pragma once
 
 #include <cstddef>
 
 #include "cuda_runtime_api.h"
-
 
 enum ncclResult_t {
   ncclSuccess = 0,
@@ -38,4 +38,3 @@ ncclResult_t ncclRecv(void* data, std::size_t count, ncclDataType_t type, int pe
                       cudaStream_t stream);
 ncclResult_t ncclAllGather(const void* in, void* out, std::size_t count, ncclDataType_t type, ncclComm_t comm,
                            cudaStream_t stream);
-

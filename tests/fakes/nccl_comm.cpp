@@ -32,8 +32,9 @@ ncclResult_t join(const Mailbox& mailbox, int size, int rank, const std::string&
     std::vector<unsigned char> other;
     while (!mailbox.read(joined(peer), other)) take_a_break();
     if (peer != rank && std::string(other.begin(), other.end()) == card)
-      return nccl_fails(ncclInvalidUsage,
-                        fmt::format("Duplicate GPU detected : rank {} and rank {} both on {}", rank, peer, card));
+      return nccl_fails(
+          ncclInvalidUsage,
+          fmt::format("Duplicate GPU detected : rank {} and rank {} both on {}", rank, peer, card));
   }
   return ncclSuccess;
 }

@@ -9,13 +9,12 @@
 #include "machine.h"
 #include "mailbox.h"
 
-
 struct ncclComm {
   ncclComm(microdit::fakes::Mailbox mailbox, int size, int rank, int device)
       : mailbox(std::move(mailbox)), size(size), rank(rank), device(device) {}
   const microdit::fakes::Mailbox mailbox;
   const int size, rank, device;
-  std::map<std::string, int> numbers{};       ///< letters so far, by way
+  std::map<std::string, int> numbers{};        ///< letters so far, by way
   std::map<std::string, void*> connections{};  ///< memory on the GPU, made at the first use of a way
   std::vector<Moment> in_flight{};
   /// Work on the GPU that outlives the communicator ends.

@@ -72,7 +72,8 @@ TEST(FakeNccl, ASendOutsideAGroupWaitsForItsPeer) {
 TEST(FakeNccl, HostMemoryBreaksTheGpu) {
   on_two([](int rank, ncclComm_t comm, float* data) {
     std::array<float, 16> host{};
-    EXPECT_EQ(ncclAllGather(rank == 0 ? host.data() : data, data + 100, 16, ncclFloat, comm, nullptr), ncclSuccess);
+    EXPECT_EQ(ncclAllGather(rank == 0 ? host.data() : data, data + 100, 16, ncclFloat, comm, nullptr),
+              ncclSuccess);
     if (rank == 0) {
       EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorIllegalAddress);
     }

@@ -56,12 +56,13 @@ cudaError_t copy(const Side& to, const Side& from, cudaMemcpyKind kind, cudaStre
   const bool kinds_fit = to.lies_on_gpu() == (kind != cudaMemcpyDeviceToHost) &&
                          from.lies_on_gpu() == (kind != cudaMemcpyHostToDevice);
   if (!kinds_fit || !to.is_whole() || !from.is_whole() || to.width > to.pitch || from.width > from.pitch) {
-    machine()->set_fault(
-        fmt::format("a copy of {} x {} bytes from {} to {}: not the memory that the call says, or past an end",
-                    to.rows, to.width, static_cast<void*>(from.data), static_cast<void*>(to.data)));
+    machine()->set_fault(fmt::format(
+        "a copy of {} x {} bytes from {} to {}: not the memory that the call says, or past an end", to.rows,
+        to.width, static_cast<void*>(from.data), static_cast<void*>(to.data)));
     return cudaErrorInvalidValue;
   }
-  return enqueue(stream, [to, from] { return copy_now(to, from); }, end);
+  return enqueue(
+      stream, [to, from] { return copy_now(to, from); }, end);
 }
 
 Side line(const void* data, std::size_t bytes) {
@@ -91,7 +92,8 @@ cudaError_t run_kernel(int device, const cudaLaunchConfig_t& config, const std::
   std::string what = fmt::format("kernel on GPU {}: {}", device, outcome.what);
   for (int other = 0; other < gpus->num_gpus(); ++other) {
     if (gpus->device(other).heap.is_in_range(outcome.address))
-      what += other == device ? " past the end of an allocation, or freed" : fmt::format(", which is GPU {}'s", other);
+      what += other == device ? " past the end of an allocation, or freed"
+                              : fmt::format(", which is GPU {}'s", other);
   }
   gpus->set_fault(what);
   return outcome.error;
@@ -213,7 +215,8 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
 }
 
 cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
-                              std::size_t width, std::size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+                              std::size_t width, std::size_t height, cudaMemcpyKind kind,
+                              cudaStream_t stream) {
   const Side into{static_cast<unsigned char*>(to), to_pitch, width, height};
   const Side out_of{static_cast<unsigned char*>(const_cast<void*>(from)), from_pitch, width, height};
   return copy(into, out_of, kind, stream, nullptr);

@@ -159,7 +159,8 @@ bool Block::release_warp(Fibre& one) {
   for (unsigned lane = 0; lane < 32; ++lane) {
     if ((one.mask >> lane & 1U) == 0) continue;
     lanes[lane] = waiting(first + lane);
-    if (lanes[lane] == nullptr || !same_place(*lanes[lane], one) || lanes[lane]->mask != one.mask) return false;
+    if (lanes[lane] == nullptr || !same_place(*lanes[lane], one) || lanes[lane]->mask != one.mask)
+      return false;
     values[lane] = lanes[lane]->given;
   }
   for (Fibre* fibre : lanes) {
@@ -177,7 +178,8 @@ bool Block::release() {
   }
   if (any) return true;
   if (num_done_ > 0 || fibres_.size() != order_.size()) return false;
-  if (!std::ranges::all_of(fibres_, [&](const Fibre& f) { return same_place(f, fibres_.front()); })) return false;
+  if (!std::ranges::all_of(fibres_, [&](const Fibre& f) { return same_place(f, fibres_.front()); }))
+    return false;
   if (fibres_.front().state != State::kAtBarrier) return false;
   for (Fibre& fibre : fibres_) fibre.state = State::kRunning;
   return true;
@@ -255,7 +257,8 @@ KernelOutcome run_grid(dim3 grid, dim3 block, const std::function<void()>& threa
     blockIdx = {index % grid.x, index / grid.x % grid.y, index / grid.x / grid.y};
     // Nothing is left of what the last block had there: all bits set is NaN in every float type.
     if (__start_microdit_shared_memory != nullptr) {
-      std::fill(__start_microdit_shared_memory, __stop_microdit_shared_memory, static_cast<unsigned char>(0xFF));
+      std::fill(__start_microdit_shared_memory, __stop_microdit_shared_memory,
+                static_cast<unsigned char>(0xFF));
     }
     Block state(block.x * block.y * block.z, thread, order);
     const std::string fault = state.run();

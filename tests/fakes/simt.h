@@ -1,5 +1,5 @@
-// Kernels on the CPU: blocks run one after another; the threads of a block are fibres that switch at barriers and warp
-// exchanges, so both mean what they mean on a GPU.
+// Kernels on the CPU: blocks run one after another; the threads of a block are fibres that switch at barriers
+// and warp exchanges, so both mean what they mean on a GPU.
 #pragma once
 
 #include <array>
@@ -10,7 +10,6 @@
 #include <string>
 
 #include "cuda_runtime_api.h"
-
 
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
@@ -25,8 +24,8 @@ struct KernelOutcome {
   std::string what{};
   const void* address = nullptr;  ///< the bad one
 };
-/// Runs every thread of the grid. Fails where a GPU would hang or give nonsense: a barrier that some threads of the
-/// block never reach, an exchange with lanes that are not there, a bad address.
+/// Runs every thread of the grid. Fails where a GPU would hang or give nonsense: a barrier that some threads
+/// of the block never reach, an exchange with lanes that are not there, a bad address.
 KernelOutcome run_grid(dim3 grid, dim3 block, const std::function<void()>& thread, Order order);
 
 using Value = std::array<unsigned char, 16>;

@@ -16,7 +16,8 @@ using microdit::fakes::run_grid;
 
 template <class Kernel, class... Arguments>
 KernelOutcome run(dim3 grid, dim3 block, Order order, Kernel kernel, Arguments... arguments) {
-  return run_grid(grid, block, [=] { kernel(arguments...); }, order);
+  return run_grid(
+      grid, block, [=] { kernel(arguments...); }, order);
 }
 
 __global__ void reverse_through_shared_memory(const int* in, int* out) {

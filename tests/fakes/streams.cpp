@@ -134,7 +134,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
   if (const cudaError_t error = machine()->use(current_device()); error != cudaSuccess) return error;
   const auto stream = machine()->stream(handle, current_device());
   if (stream == nullptr || event == nullptr) return cudaErrorInvalidResourceHandle;
-  if (event->recorded.stream != nullptr) machine()->enqueue(stream, [] { return cudaSuccess; }, event->recorded);
+  if (event->recorded.stream != nullptr)
+    machine()->enqueue(
+        stream, [] { return cudaSuccess; }, event->recorded);
   return cudaSuccess;
 }
 

@@ -15,10 +15,11 @@ namespace {
 constexpr std::int64_t kGrain = 1 << 15;
 constexpr std::int64_t kBlock = 1 << 14;
 
-// Compiled for wider vectors too. Contraction is off, so that the wide and the narrow version round alike, and as the
-// GPU does.
-#define MICRODIT_RANGE \
-  __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3", "no-math-errno", "fp-contract=off")))
+// Compiled for wider vectors too. Contraction is off, so that the wide and the narrow version round alike,
+// and as the GPU does.
+#define MICRODIT_RANGE                                        \
+  __attribute__((target_clones("avx512f", "avx2", "default"), \
+                 optimize("O3", "no-math-errno", "fp-contract=off")))
 
 MICRODIT_RANGE void update_range(float* __restrict weights, const float* __restrict gradients,
                                  float* __restrict exp_avg, float* __restrict exp_avg_sq, std::int64_t count,
@@ -76,7 +77,8 @@ double sum_of_squares_cpu(const float* values, std::int64_t count) {
 #ifdef MICRODIT_WITH_CUDA
 void adamw_cuda(const AdamWBuffers& buffers, const AdamWStep& step, void* stream) {
   if (buffers.count == 0) return;
-  if (const char* error = enqueue_adamw(buffers, fold(step), stream)) core::fault_error("adamw kernel: {}", error);
+  if (const char* error = enqueue_adamw(buffers, fold(step), stream))
+    core::fault_error("adamw kernel: {}", error);
 }
 #else
 void adamw_cuda(const AdamWBuffers&, const AdamWStep&, void*) {

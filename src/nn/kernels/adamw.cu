@@ -22,7 +22,8 @@ __global__ void update(AdamWBuffers b, AdamWConstants c) {
 const char* enqueue_adamw(const AdamWBuffers& buffers, const AdamWConstants& constants, void* stream) {
   constexpr int kThreads = 256;
   cudaLaunchConfig_t launch{};
-  launch.gridDim = static_cast<unsigned>(std::clamp<std::int64_t>((buffers.count + kThreads - 1) / kThreads, 1, 4096));
+  launch.gridDim =
+      static_cast<unsigned>(std::clamp<std::int64_t>((buffers.count + kThreads - 1) / kThreads, 1, 4096));
   launch.blockDim = kThreads;
   launch.stream = static_cast<cudaStream_t>(stream);
   const cudaError_t error = cudaLaunchKernelEx(&launch, update, buffers, constants);

@@ -1,11 +1,12 @@
-// Which GPU a rank takes, and which way the ranks' buffers go. Some cases need ranks that see different GPUs: those
-// run under mpirun alone (device_test.sh).
+// Which GPU a rank takes, and which way the ranks' buffers go. Some cases need ranks that see different GPUs:
+// those run under mpirun alone (device_test.sh).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
 #include "comm/device.h"
+#include "comm/device/device_memory.h"
 #include "comm/device/ranks.h"
 #include "core/error.h"
 
@@ -109,6 +110,31 @@ TEST(ChooseDevice, SaysWhyThereIsNone) {
   setenv("CUDA_VISIBLE_DEVICES", "", 1);
   EXPECT_THAT(reason(cudaErrorNoDevice), testing::HasSubstr("CUDA_VISIBLE_DEVICES=\"\" leaves no GPU"));
   unsetenv("CUDA_VISIBLE_DEVICES");
+}
+
+TEST(ChooseDevice, AutoIsTheGpuWhereEveryRankHasOne) {
+  on_ranks([](int) { return node_of(4); },
+           [](Communicator& comm) { EXPECT_TRUE(choose_device(comm, "auto").cuda); });
+  on_ranks([](int rank) { return rank == 0 ? std::vector<fakes::Gpu>() : node_of(4); },
+           [](Communicator& comm) {
+             EXPECT_EQ(choose_device(comm, "auto").name(), "cpu");
+             EXPECT_TRUE(fakes::used_gpus().empty());
+           });
+}
+
+TEST(ChooseDevice, OneProcessTakesTheFirstGpuAndItsSumsAreCopies) {
+  if (has_mpi()) GTEST_SKIP() << "for one process";
+  fakes::plug_in(2);
+  const auto comm = make_local_communicator();
+  EXPECT_EQ(choose_device(*comm, "cuda").name(), "cuda:0");
+  EXPECT_EQ(fakes::used_gpus(), std::set{0});
+  const SideStream stream;
+  fakes::set_lateness(0.02);
+  const std::vector<float> values = test_values(0, 100);
+  const DeviceFloats in(values, stream.get()), sum(100, stream.get()), gathered(100, stream.get());
+  comm->reduce_scatter_sum(in.all(), sum.all());
+  comm->all_gather(sum.all(), gathered.all());
+  EXPECT_EQ(gathered.read(), values);
 }
 
 TEST(ChooseDevice, TheCpuTouchesNoGpu) {

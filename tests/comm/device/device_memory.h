@@ -44,7 +44,8 @@ class DeviceFloats {
   DeviceFloats(const std::vector<float>& values, cudaStream_t stream)
       : DeviceFloats(static_cast<std::int64_t>(values.size()), stream) {
     source_ = values;
-    must_cuda(cudaMemcpyAsync(data_, source_.data(), bytes(), cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
+    must_cuda(cudaMemcpyAsync(data_, source_.data(), bytes(), cudaMemcpyHostToDevice, stream_),
+              "cudaMemcpyAsync");
   }
   ~DeviceFloats() { must_end(cudaFree(data_)); }
   DeviceFloats(const DeviceFloats&) = delete;
@@ -52,10 +53,13 @@ class DeviceFloats {
 
   float* data() const { return data_; }
   FloatBuffer all() const { return part(0, count_); }
-  FloatBuffer part(std::int64_t begin, std::int64_t count) const { return {data_ + begin, count, true, stream_}; }
+  FloatBuffer part(std::int64_t begin, std::int64_t count) const {
+    return {data_ + begin, count, true, stream_};
+  }
   std::vector<float> read() const {
     std::vector<float> values(static_cast<std::size_t>(count_));
-    must_cuda(cudaMemcpyAsync(values.data(), data_, bytes(), cudaMemcpyDeviceToHost, stream_), "cudaMemcpyAsync");
+    must_cuda(cudaMemcpyAsync(values.data(), data_, bytes(), cudaMemcpyDeviceToHost, stream_),
+              "cudaMemcpyAsync");
     must_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
     return values;
   }

@@ -1,5 +1,5 @@
-// A job like any other (command line, settings, exit code), but on fake GPUs, and one of its ranks meets with a fault:
-// what do the others, and what does the launcher hear? fault_job_test.sh starts it.
+// A job like any other (command line, settings, exit code), but on fake GPUs, and one of its ranks meets with
+// a fault: what do the others, and what does the launcher hear? fault_job_test.sh starts it.
 #include <signal.h>
 
 #include <chrono>

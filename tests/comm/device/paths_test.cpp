@@ -1,4 +1,5 @@
-// NCCL's way and the staged way of CUDA buffers give the same bits as the host's, on any stream, however late it runs.
+// NCCL's way and the staged way of CUDA buffers give the same bits as the host's, on any stream, however late
+// it runs.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -12,7 +13,8 @@
 namespace microdit::comm {
 namespace {
 
-constexpr std::int64_t kRound = 1 << 10;  // values on the way at once, over all pieces: larger sums go in rounds
+constexpr std::int64_t kRound =
+    1 << 10;  // values on the way at once, over all pieces: larger sums go in rounds
 
 struct Case {
   bool nccl;
@@ -54,72 +56,77 @@ void expect_same_bits(const std::vector<float>& ours, const std::vector<float>& 
 constexpr std::array<std::int64_t, 5> kPieces = {0, 1, 5, 255, 2049};
 
 TEST_P(Paths, ReduceScatterHasTheHostsBits) {
-  on_ranks([](int) { return node_of(4); }, [&](Communicator& comm) {
-    Way way(comm, GetParam());
-    for (const std::int64_t piece : kPieces) {
-      std::vector<float> in = test_values(comm.rank(), piece * comm.size());
-      std::vector<float> expected(static_cast<std::size_t>(piece));
-      comm.reduce_scatter_sum(host(in), host(expected));
+  on_ranks([](int) { return node_of(4); },
+           [&](Communicator& comm) {
+             Way way(comm, GetParam());
+             for (const std::int64_t piece : kPieces) {
+               std::vector<float> in = test_values(comm.rank(), piece * comm.size());
+               std::vector<float> expected(static_cast<std::size_t>(piece));
+               comm.reduce_scatter_sum(host(in), host(expected));
 
-      const DeviceFloats whole(in, way.stream()), out(piece, way.stream());
-      way->reduce_scatter_sum(whole.all(), out.all());
-      expect_same_bits(out.read(), expected, piece);
-      expect_same_bits(whole.read(), in, piece);
+               const DeviceFloats whole(in, way.stream()), out(piece, way.stream());
+               way->reduce_scatter_sum(whole.all(), out.all());
+               expect_same_bits(out.read(), expected, piece);
+               expect_same_bits(whole.read(), in, piece);
 
-      way->reduce_scatter_sum(whole.all(), whole.part(comm.rank() * piece, piece));  // into its own piece
-      std::copy(expected.begin(), expected.end(), in.begin() + comm.rank() * piece);
-      expect_same_bits(whole.read(), in, piece);
-    }
-  });
+               way->reduce_scatter_sum(whole.all(),
+                                       whole.part(comm.rank() * piece, piece));  // into its own piece
+               std::copy(expected.begin(), expected.end(), in.begin() + comm.rank() * piece);
+               expect_same_bits(whole.read(), in, piece);
+             }
+           });
 }
 
 TEST_P(Paths, AllGatherHasTheHostsBits) {
-  on_ranks([](int) { return node_of(4); }, [&](Communicator& comm) {
-    Way way(comm, GetParam());
-    for (const std::int64_t piece : kPieces) {
-      std::vector<float> own = test_values(comm.rank(), piece);
-      std::vector<float> expected(static_cast<std::size_t>(piece * comm.size()));
-      comm.all_gather(host(own), host(expected));
+  on_ranks([](int) { return node_of(4); },
+           [&](Communicator& comm) {
+             Way way(comm, GetParam());
+             for (const std::int64_t piece : kPieces) {
+               std::vector<float> own = test_values(comm.rank(), piece);
+               std::vector<float> expected(static_cast<std::size_t>(piece * comm.size()));
+               comm.all_gather(host(own), host(expected));
 
-      const DeviceFloats in(own, way.stream()), out(piece * comm.size(), way.stream());
-      way->all_gather(in.all(), out.all());
-      expect_same_bits(out.read(), expected, piece);
+               const DeviceFloats in(own, way.stream()), out(piece * comm.size(), way.stream());
+               way->all_gather(in.all(), out.all());
+               expect_same_bits(out.read(), expected, piece);
 
-      std::vector<float> whole(expected.size());
-      std::copy(own.begin(), own.end(), whole.begin() + comm.rank() * piece);
-      const DeviceFloats in_place(whole, way.stream());
-      way->all_gather(in_place.part(comm.rank() * piece, piece), in_place.all());
-      expect_same_bits(in_place.read(), expected, piece);
-    }
-  });
+               std::vector<float> whole(expected.size());
+               std::copy(own.begin(), own.end(), whole.begin() + comm.rank() * piece);
+               const DeviceFloats in_place(whole, way.stream());
+               way->all_gather(in_place.part(comm.rank() * piece, piece), in_place.all());
+               expect_same_bits(in_place.read(), expected, piece);
+             }
+           });
 }
 
 // Scratch and pinned memory are one for all streams: the second sum must not overtake the first.
 TEST_P(Paths, SumsOnTwoStreamsDoNotMix) {
-  on_ranks([](int) { return node_of(4); }, [&](Communicator& comm) {
-    Way way(comm, GetParam());
-    const SideStream other;
-    const std::int64_t piece = 700;
-    for (int turn = 0; turn < 3; ++turn) {
-      std::vector<float> a = test_values(comm.rank(), piece * comm.size());
-      std::vector<float> b = test_values(comm.rank() + 10, piece * comm.size());
-      std::vector<float> sum_a(static_cast<std::size_t>(piece)), sum_b(static_cast<std::size_t>(piece));
-      comm.reduce_scatter_sum(host(a), host(sum_a));
-      comm.reduce_scatter_sum(host(b), host(sum_b));
-      const DeviceFloats in_a(a, way.stream()), out_a(piece, way.stream());
-      const DeviceFloats in_b(b, other.get()), out_b(piece, other.get());
-      way->reduce_scatter_sum(in_a.all(), out_a.all());
-      way->reduce_scatter_sum(in_b.all(), out_b.all());
-      expect_same_bits(out_b.read(), sum_b, piece);
-      expect_same_bits(out_a.read(), sum_a, piece);
-    }
-  });
+  on_ranks([](int) { return node_of(4); },
+           [&](Communicator& comm) {
+             Way way(comm, GetParam());
+             const SideStream other;
+             const std::int64_t piece = 700;
+             for (int turn = 0; turn < 3; ++turn) {
+               std::vector<float> a = test_values(comm.rank(), piece * comm.size());
+               std::vector<float> b = test_values(comm.rank() + 10, piece * comm.size());
+               std::vector<float> sum_a(static_cast<std::size_t>(piece)),
+                   sum_b(static_cast<std::size_t>(piece));
+               comm.reduce_scatter_sum(host(a), host(sum_a));
+               comm.reduce_scatter_sum(host(b), host(sum_b));
+               const DeviceFloats in_a(a, way.stream()), out_a(piece, way.stream());
+               const DeviceFloats in_b(b, other.get()), out_b(piece, other.get());
+               way->reduce_scatter_sum(in_a.all(), out_a.all());
+               way->reduce_scatter_sum(in_b.all(), out_b.all());
+               expect_same_bits(out_b.read(), sum_b, piece);
+               expect_same_bits(out_a.read(), sum_a, piece);
+             }
+           });
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Paths,
-                         testing::Values(Case{true, false, false}, Case{true, true, false}, Case{true, true, true},
-                                         Case{false, false, false}, Case{false, true, false},
-                                         Case{false, true, true}),
+                         testing::Values(Case{true, false, false}, Case{true, true, false},
+                                         Case{true, true, true}, Case{false, false, false},
+                                         Case{false, true, false}, Case{false, true, true}),
                          [](const testing::TestParamInfo<Case>& info) {
                            return std::string(info.param.nccl ? "Nccl" : "Staged") +
                                   (info.param.late ? "Late" : "AtOnce") +

@@ -1,4 +1,5 @@
-// The kernel of the rank-order sum against its CPU twin, bit for bit, whatever the order of blocks and threads.
+// The kernel of the rank-order sum against its CPU twin, bit for bit, whatever the order of blocks and
+// threads.
 #include "comm/rank_order_sum.h"
 
 #include <gtest/gtest.h>
@@ -26,11 +27,13 @@ TEST_P(RankOrderSum, HasTheCpusBits) {
       }
       const std::vector<float> own = test_values(7, count);
       std::vector<const float*> on_host;
-      for (int r = 0; r < ranks; ++r) on_host.push_back(r == own_rank ? own.data() : pieces.data() + r * pitch);
+      for (int r = 0; r < ranks; ++r)
+        on_host.push_back(r == own_rank ? own.data() : pieces.data() + r * pitch);
       std::vector<float> expected(own.size());
       sum_in_rank_order(on_host, count, expected.data());
 
-      const DeviceFloats device_pieces(pieces, stream.get()), device_own(own, stream.get()), out(count, stream.get());
+      const DeviceFloats device_pieces(pieces, stream.get()), device_own(own, stream.get()),
+          out(count, stream.get());
       const DevicePieces in{device_pieces.data(), pitch, ranks, device_own.data(), own_rank};
       EXPECT_EQ(sum_in_rank_order_cuda(in, count, out.data(), stream.get()), cudaSuccess);
       EXPECT_EQ(out.read(), expected) << count << " values, own rank " << own_rank;
@@ -45,7 +48,8 @@ TEST_P(RankOrderSum, OfNothingTouchesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Orders, RankOrderSum,
-                         testing::Values(fakes::Order::kForward, fakes::Order::kReverse, fakes::Order::kRandom));
+                         testing::Values(fakes::Order::kForward, fakes::Order::kReverse,
+                                         fakes::Order::kRandom));
 
 }  // namespace
 }  // namespace microdit::comm

@@ -88,7 +88,8 @@ class ThreadRank final : public Communicator {
     barrier();
     for (std::size_t i = 0; i < values.size(); ++i) {
       values[i] = meeting_.doubles[0][i];
-      for (std::size_t r = 1; r < meeting_.doubles.size(); ++r) values[i] = join(values[i], meeting_.doubles[r][i]);
+      for (std::size_t r = 1; r < meeting_.doubles.size(); ++r)
+        values[i] = join(values[i], meeting_.doubles[r][i]);
     }
     barrier();
   }

@@ -50,7 +50,8 @@ class GpuWatchdogDeathTest : public testing::Test {
 };
 
 TEST_F(GpuWatchdogDeathTest, ACollectiveThatNeverEnds) {
-  EXPECT_EXIT(run([] { fakes::hang_collectives(); }, sum_and_wait), testing::ExitedWithCode(core::kHardwareFault),
+  EXPECT_EXIT(run([] { fakes::hang_collectives(); }, sum_and_wait),
+              testing::ExitedWithCode(core::kHardwareFault),
               "reduce_scatter_sum on the GPU has lasted longer than");
 }
 
@@ -59,7 +60,8 @@ TEST_F(GpuWatchdogDeathTest, APeerThatDoesNotCome) {
     if (comm.rank() == 0) sum_and_wait(comm, path);
     sleep(20);
   };
-  EXPECT_EXIT(run([] {}, one_comes), testing::ExitedWithCode(core::kHardwareFault), "rank 0: reduce_scatter_sum");
+  EXPECT_EXIT(run([] {}, one_comes), testing::ExitedWithCode(core::kHardwareFault),
+              "rank 0: reduce_scatter_sum");
 }
 
 // The queue of a GPU is full at any of the calls that a sum makes.
@@ -73,8 +75,8 @@ TEST_F(GpuWatchdogDeathTest, EnqueueingThatBlocks) {
       for (int i = 0; i < 10; ++i) path.reduce_scatter_sum(in, out);
       sleep(20);
     };
-    EXPECT_EXIT(run([&] { fakes::block_enqueueing(calls); }, sums), testing::ExitedWithCode(core::kHardwareFault),
-                "rank 0: reduce_scatter_sum \\(enqueue\\)")
+    EXPECT_EXIT(run([&] { fakes::block_enqueueing(calls); }, sums),
+                testing::ExitedWithCode(core::kHardwareFault), "rank 0: reduce_scatter_sum \\(enqueue\\)")
         << "after " << calls << " calls";
   }
 }

@@ -1,4 +1,5 @@
-// The kernel of the optimizer pass against its CPU twin, bit for bit, whatever the order of blocks and threads.
+// The kernel of the optimizer pass against its CPU twin, bit for bit, whatever the order of blocks and
+// threads.
 #include "nn/kernels/adamw.h"
 
 #include <gtest/gtest.h>
@@ -28,7 +29,8 @@ State make_state(std::int64_t count) {
 }
 
 AdamWBuffers buffers_of(const std::array<float*, kNumFields>& data, std::int64_t count, bool with_ema) {
-  return {data[kWeights], data[kGradients], data[kExpAvg], data[kExpAvgSq], with_ema ? data[kEma] : nullptr, count};
+  return {data[kWeights], data[kGradients], data[kExpAvg], data[kExpAvgSq], with_ema ? data[kEma] : nullptr,
+          count};
 }
 
 void step_on_cpu(State& state, const AdamWStep& step, bool with_ema) {
@@ -63,7 +65,8 @@ TEST(AdamWOnTheGpu, HasTheCpusBits) {
       if (count > 10'000 && order != fakes::Order::kForward) continue;
       for (const bool with_ema : {false, true}) {
         State cpu = make_state(count), gpu = cpu;
-        AdamWStep step{.lr = 3e-3, .eps = 1e-8, .weight_decay = 0.02, .gradient_scale = 0.7, .ema_decay = 0.93};
+        AdamWStep step{
+            .lr = 3e-3, .eps = 1e-8, .weight_decay = 0.02, .gradient_scale = 0.7, .ema_decay = 0.93};
         for (step.step = 1; step.step <= 3; ++step.step) {
           step_on_cpu(cpu, step, with_ema);
           step_on_gpu(gpu, step, with_ema);
