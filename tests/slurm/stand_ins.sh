@@ -32,7 +32,7 @@ if "--print-config" in words:
 if settings["name"] == "bad":
     sys.exit("bad.yaml:1: unknown key" if "--check-settings" not in words else (print("bad.yaml:1: unknown key", file=sys.stderr), 2)[1])
 before = run / "settings"
-if before.exists() and before.read_text() != settings["lr"]:
+if rank == 0 and before.exists() and before.read_text() != settings["lr"]:
     print(f"{run}: the run was started with other settings: lr: {before.read_text()} -> {settings['lr']}", file=sys.stderr)
     sys.exit(2)
 if "--check-settings" in words:
