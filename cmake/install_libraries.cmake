@@ -1,5 +1,8 @@
 # Run by cmake --install, with `programs`, `opened` and `folders` set: copies what the programs need beyond the base system,
 # and gives them an rpath to it that is relative to themselves.
+if(POLICY CMP0207)
+  cmake_policy(SET CMP0207 NEW)  # paths are normalised before they are matched
+endif()
 set(prefix $ENV{DESTDIR}${CMAKE_INSTALL_PREFIX})
 file(GET_RUNTIME_DEPENDENCIES
   EXECUTABLES ${programs} LIBRARIES ${opened}

@@ -4,6 +4,9 @@
 using namespace microdit;
 
 int main(int argc, char** argv) {
-  return jobs::data_job(argc, argv, {.name = "clean", .summary = "Archives -> records -> filters -> samples shards: raw/NAME -> samples/NAME."},
-                        ingest::clean, ingest::describe_clean);
+  return jobs::data_job(
+      argc, argv,
+      {.name = "clean",
+       .summary = "Archives -> records -> filters -> samples shards: raw/NAME -> samples/NAME."},
+      ingest::clean, ingest::describe_clean);
 }

@@ -10,12 +10,13 @@ namespace microdit::jobs {
 inline int data_job(int argc, char** argv, const JobInfo& info,
                     int (*run)(const ingest::CatalogueEntry&, comm::Communicator&, const core::StopFlag&),
                     void (*describe)(const ingest::CatalogueEntry&)) {
-  return run_config_job<ingest::CatalogueEntry>(
-      argc, argv, info, [&](Job& job, const ingest::CatalogueEntry& entry) -> int {
-        if (!job.line.dry_run) return run(entry, job.comm, job.stop);
-        job.comm.on_root([&] { describe(entry); });
-        return core::kDone;
-      });
+  return run_config_job<ingest::CatalogueEntry>(argc, argv, info,
+                                                [&](Job& job, const ingest::CatalogueEntry& entry) -> int {
+                                                  if (!job.line.dry_run)
+                                                    return run(entry, job.comm, job.stop);
+                                                  job.comm.on_root([&] { describe(entry); });
+                                                  return core::kDone;
+                                                });
 }
 
 }  // namespace microdit::jobs

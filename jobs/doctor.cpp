@@ -1,5 +1,4 @@
-// doctor env: is this machine fit, and what to do if not. doctor verify DIR: is every stored byte what was
-// written.
+// doctor env: is this machine fit, and what to do if not. doctor verify DIR: is every stored byte what was written.
 #include "doctor.h"
 
 #include <fmt/format.h>
@@ -74,7 +73,7 @@ int main(int argc, char** argv) {
                                          "every checksum of a stage folder, a "
                                          "checkpoint, a run, or a folder of these.",
                                      .takes_config = false,
-                           .obeys_stop = false,
+                                     .obeys_stop = false,
                                      .positional_help = "env, or verify DIR"};
   return microdit::jobs::run_job(argc, argv, info, microdit::jobs::doctor);
 }

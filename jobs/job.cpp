@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "core/append_file.h"
 #include "core/utf8.h"
 #include "provenance.h"
 
@@ -25,8 +26,10 @@ std::string word_hint(const std::string& word) {
   if (equals == std::string::npos) return "";
   std::string key;
   for (const char c : word.substr(0, equals)) {
-    if (c == '[') key += '.';
-    else if (std::string_view("+~] ").find(c) == std::string_view::npos) key += c;
+    if (c == '[')
+      key += '.';
+    else if (std::string_view("+~] ").find(c) == std::string_view::npos)
+      key += c;
   }
   const std::string meant = key + word.substr(equals);
   if (meant == word || !is_override(meant)) return "";
@@ -42,7 +45,8 @@ std::string key_hint(int argc, char** argv, const CLI::App& app) {
                               : i + 1 < argc            ? std::string(argv[i + 1])
                                                         : "VALUE";
     const std::string meant = fmt::format("{}={}", name.substr(2), value);
-    if (is_override(meant)) return fmt::format("; a key is given without dashes: {}", core::with_valid_utf8(meant));
+    if (is_override(meant))
+      return fmt::format("; a key is given without dashes: {}", core::with_valid_utf8(meant));
   }
   return "";
 }
@@ -74,8 +78,9 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
   if (info.takes_config || info.takes_run)
     app.add_flag("--dry-run", line.dry_run, "check everything, say what would be done, do nothing");
   if (info.makes_run)
-    app.add_flag("--check-settings", line.check_settings,
-                 "compare the settings with those of the run, if it exists, and stop: 0 = it may start or go on");
+    app.add_flag(
+        "--check-settings", line.check_settings,
+        "compare the settings with those of the run, if it exists, and stop: 0 = it may start or go on");
   if (info.takes_run) app.add_option("--run", line.run, "run folder (runs/NAME)");
   if (info.takes_prompts) {
     app.add_option("--prompt", line.prompts, "what to paint; may be given several times")
@@ -92,7 +97,8 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
   app.footer(footer);
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    if (word.starts_with("--") && word.find('=') == word.size() - 1)  // the parser would take the next word instead
+    if (word.starts_with("--") &&
+        word.find('=') == word.size() - 1)  // the parser would take the next word instead
       core::user_error("{}: {}: nothing stands after '='", info.name, core::with_valid_utf8(word));
   }
   try {
@@ -101,7 +107,8 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
     fmt::print("{}", app.help());
     return false;
   } catch (const CLI::ParseError& error) {
-    core::user_error("{}: {}{} (see --help)", info.name, core::with_valid_utf8(error.what()), key_hint(argc, argv, app));
+    core::user_error("{}: {}{} (see --help)", info.name, core::with_valid_utf8(error.what()),
+                     key_hint(argc, argv, app));
   }
   if (version) {
     fmt::print("{} ({})\n", info.name, build_text());
@@ -119,20 +126,36 @@ bool mentions(const std::string& text, std::initializer_list<const char*> words)
 core::Verdict judge_torch(const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr || mentions(text, {"out of memory"})) {
-    return {core::kFailed, text + "\nThe GPU's memory does not suffice: lower microbatch_size (training) or batch_size"};
+    return {core::kFailed,
+            text + "\nThe GPU's memory does not suffice: lower microbatch_size (training) or batch_size"};
   }
   if (mentions(text, {"can't allocate memory", "not enough memory"})) {
-    return {core::kFailed, text + "\nThe host's memory does not suffice: ask for more (--mem), or lower microbatch_size"};
+    return {core::kFailed,
+            text + "\nThe host's memory does not suffice: ask for more (--mem), or lower microbatch_size"};
   }
-  if (mentions(text, {"CUDA error", "CUDA driver error", "CUDNN_STATUS", "CUBLAS_STATUS", "cuDNN error", "NCCL"}))
+  if (mentions(text,
+               {"CUDA error", "CUDA driver error", "CUDNN_STATUS", "CUBLAS_STATUS", "cuDNN error", "NCCL"}))
     return {core::kHardwareFault, text};
   return {core::kFailed, text};
+}
+
+/// Tells the job scripts which node to leave out next time (MICRODIT_FAULTY_NODES); one write per line, ranks share it.
+void report_faulty_node() {
+  const char* file = std::getenv("MICRODIT_FAULTY_NODES");
+  const char* node = std::getenv("SLURMD_NODENAME");
+  if (file == nullptr || node == nullptr) return;
+  try {
+    core::AppendFile(file).append(fmt::format("{}\n", node));
+  } catch (const std::exception& error) {
+    core::log_warn("MICRODIT_FAULTY_NODES: {}", error.what());
+  }
 }
 
 /// What the failing rank leaves: a message, and an exit code that reaches the launcher.
 int report(comm::Communicator* comm, const core::Verdict& verdict) {
   if (verdict.exit_code == core::kHardwareFault) {
     core::log_error("{}; fault on {}, exit {}", verdict.message, host_name(), verdict.exit_code);
+    report_faulty_node();
   } else {
     core::log_error("{}", verdict.message);
   }
@@ -151,7 +174,8 @@ int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(
     if (info.obeys_stop) core::stop_on_signals(stop);
     comm = comm::make_communicator();
     core::start_log(comm->rank());
-    if (!line.print_config && !line.check_settings) core::log_info("{}: {}, on {}", info.name, build_text(), hosts_text(*comm));
+    if (!line.print_config && !line.check_settings)
+      core::log_info("{}: {}, on {}", info.name, build_text(), hosts_text(*comm));
     Job job{line, *comm, stop};
     return body(job);
   } catch (const c10::Error& error) {

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop_flag.h"
-#include "comm/communicator.h"
 
 namespace microdit::jobs {
 
@@ -36,7 +36,8 @@ struct JobInfo {
   bool takes_run = false;
   bool takes_prompts = false;
   bool makes_run = false;  ///< train, train_codec: --check-settings
-  bool obeys_stop = true;  ///< false: the body never looks at the stop flag, so SIGTERM and SIGUSR1 end the process at once
+  bool obeys_stop =
+      true;  ///< false: the body never looks at the stop flag, so SIGTERM and SIGUSR1 end the process at once
   std::string positional_help{};            ///< "" = none allowed
   std::vector<std::string> path_options{};  ///< e.g. {"weights", "input"}
   std::string field_help{};                 ///< describe_fields<T>() for --help

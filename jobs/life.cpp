@@ -1,5 +1,4 @@
-// life: one life of a job, called by slurm/env.sh. No torch, no MPI: it runs on any node, also outside a
-// container.
+// life: one life of a job, called by slurm/env.sh. No torch, no MPI: it runs on any node, also outside a container.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 

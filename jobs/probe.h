@@ -1,5 +1,4 @@
-// probe: one building block on given tensors, so that anyone can compare it with another implementation
-// (design section 7).
+// probe: one building block on given tensors, so that anyone can compare it with another implementation (design section 7).
 #pragma once
 
 #include <filesystem>

@@ -1,9 +1,9 @@
 // probe encode, decode, resize: the image codec's raw network, and the resize.
 #include <torch/utils.h>
 
+#include "comm/device.h"
 #include "core/atomic_file.h"
 #include "encoders/image_codec.h"
-#include "comm/device.h"
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/resize.h"

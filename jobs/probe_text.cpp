@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <fstream>
 
+#include "comm/device.h"
 #include "core/atomic_file.h"
 #include "core/json.h"
 #include "encoders/text_encoder.h"
-#include "comm/device.h"
 #include "ingest/captions.h"
 #include "nn/state_dict.h"
 #include "probe.h"

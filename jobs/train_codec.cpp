@@ -8,5 +8,6 @@ using namespace microdit;
 int main(int argc, char** argv) {
   return jobs::train_job<train::CodecConfig, train::CodecTask>(
       argc, argv, {.name = "train_codec", .summary = "Train an AutoencoderKL on pictures."},
-      [](const train::CodecConfig& config) { return config.picture_every_steps; }, train::describe_codec_training);
+      [](const train::CodecConfig& config) { return config.picture_every_steps; },
+      train::describe_codec_training);
 }

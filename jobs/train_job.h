@@ -5,19 +5,22 @@
 
 #include "comm/device.h"
 #include "job.h"
+#include "provenance.h"
 #include "train/trainer.h"
 
 namespace microdit::jobs {
 
 /// `picture_every_steps`: of a config. `describe`: prints what the job will need (--dry-run); it opens no device.
 template <class Config, class Task>
-int train_job(int argc, char** argv, JobInfo info, const std::function<std::int64_t(const Config&)>& picture_every_steps,
+int train_job(int argc, char** argv, JobInfo info,
+              const std::function<std::int64_t(const Config&)>& picture_every_steps,
               const std::function<void(Config&, comm::Communicator&)>& describe) {
   info.makes_run = true;
   return run_config_job<Config>(argc, argv, info, [&](Job& job, Config config) {
     at::set_num_threads(static_cast<int>(config.loop.threads_per_rank));
     train::resolve_decay_steps(config.loop, job.comm);
-    const train::RunSettings settings{core::to_json(config), core::to_yaml(config), core::resumable_keys<Config>()};
+    const train::RunSettings settings{core::to_json(config), core::to_yaml(config),
+                                      core::resumable_keys<Config>(), describe_life(job.comm)};
     if (job.line.check_settings || job.line.dry_run) {
       train::run_folder(config.loop).compare_settings(settings, job.comm);
       if (job.line.dry_run) describe(config, job.comm);
@@ -25,7 +28,9 @@ int train_job(int argc, char** argv, JobInfo info, const std::function<std::int6
     }
     const torch::Device device(comm::choose_device(job.comm, config.loop.device).name());
     Task task(config, device);
-    return train::Trainer(config.loop, settings, picture_every_steps(config), {task, device, job.comm, job.stop}).run();
+    return train::Trainer(config.loop, settings, picture_every_steps(config),
+                          {task, device, job.comm, job.stop})
+        .run();
   });
 }
 

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "core/json.h"
 #include "comm/communicator.h"
+#include "core/json.h"
 
 namespace microdit::checkpoint {
 

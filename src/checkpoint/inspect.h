@@ -1,5 +1,4 @@
-// What a checkpoint folder holds and what is wrong with it: the one check behind Reader, open_latest and
-// verify.
+// What a checkpoint folder holds and what is wrong with it: the one check behind Reader, open_latest and verify.
 #pragma once
 
 #include <filesystem>

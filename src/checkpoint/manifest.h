@@ -1,5 +1,4 @@
-// What a checkpoint holds and where: files with sizes and hashes, tensors with the ranges each file carries,
-// the state.
+// What a checkpoint holds and where: files with sizes and hashes, tensors with the ranges each file carries, the state.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,4 @@
-// Moves of whole folders: hidden to visible, visible to gone, each by one rename, so no torn checkpoint is
-// ever visible.
+// Moves of whole folders: hidden to visible, visible to gone, each by one rename, so no torn checkpoint is ever visible.
 #pragma once
 
 #include <cstdint>

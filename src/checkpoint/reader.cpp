@@ -102,9 +102,11 @@ std::optional<Reader> open_latest(const fs::path& folder, bool check_payload) {
     core::log_warn("skipped: {}", skipped.back());
   }
   if (skipped.empty()) return std::nullopt;
-  core::user_error("{}: none of its {} checkpoints verifies (newest: {}); restore one from a copy, or start a run of another "
-                   "name (name=...)",
-                   folder.string(), skipped.size(), skipped.front());
+  core::user_error(
+      "{}: none of its {} checkpoints verifies (newest: {}); restore one from a copy, or start a run of "
+      "another "
+      "name (name=...)",
+      folder.string(), skipped.size(), skipped.front());
 }
 
 std::optional<Reader> open_latest(const fs::path& folder, comm::Communicator& comm) {

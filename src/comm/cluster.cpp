@@ -1,5 +1,4 @@
-// The communicator of an MPI job. Sums are taken in rank order by our own code, so their bits depend on no
-// library.
+// The communicator of an MPI job. Sums are taken in rank order by our own code, so their bits depend on no library.
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
@@ -11,11 +10,11 @@
 #include <exception>
 #include <numeric>
 
-#include "core/error.h"
 #include "comm/communicator.h"
 #include "comm/device_path.h"
 #include "comm/rank_order_sum.h"
 #include "comm/watchdog.h"
+#include "core/error.h"
 
 namespace microdit::comm {
 namespace {

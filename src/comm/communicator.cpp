@@ -21,7 +21,7 @@ bool Communicator::any(bool here) {
 }
 
 std::string Communicator::run_on_root(const std::function<std::string()>& work) {
-  std::string answer;      // "+text" or "-error"
+  std::string answer;  // "+text" or "-error"
   if (rank() == 0) {
     try {
       answer = "+" + work();

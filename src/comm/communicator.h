@@ -1,5 +1,4 @@
-// Collectives between the ranks of one job. One process is not a special case. MPI and NCCL live only behind
-// this door.
+// Collectives between the ranks of one job. One process is not a special case. MPI and NCCL live only behind this door.
 #pragma once
 
 #include <cstddef>

@@ -31,12 +31,13 @@ Device choose_device(Communicator& comm, const std::string& setting) {
   core::check(setting == "cuda" || setting == "auto", "device {}", setting);
   const VisibleGpus gpus = visible_gpus();
   if (setting == "auto" && comm.any(gpus.count == 0)) return {};
-  const std::vector<std::string> reasons = comm.all_gather(
-      gpus.count > 0 ? std::string() : fmt::format("on {}: {}", host_name(), gpus.why_none));
+  const std::vector<std::string> reasons =
+      comm.all_gather(gpus.count > 0 ? std::string() : fmt::format("on {}: {}", host_name(), gpus.why_none));
   const auto blind = std::ranges::find_if(reasons, [](const std::string& reason) { return !reason.empty(); });
   if (blind != reasons.end()) {
-    core::user_error("device=cuda: rank {} has no usable GPU ({}). `doctor env` says more; device=cpu works without",
-                     blind - reasons.begin(), *blind);
+    core::user_error(
+        "device=cuda: rank {} has no usable GPU ({}). `doctor env` says more; device=cpu works without",
+        blind - reasons.begin(), *blind);
   }
   const Device device{true, comm.local_rank() % gpus.count};
   const std::vector<std::string> own = comm.all_gather(take_gpu(device.index));

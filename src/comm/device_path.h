@@ -1,5 +1,4 @@
-// The seam between comm and CUDA: GPUs, and what the communicator does with buffers that lie on them. Private
-// to comm.
+// The seam between comm and CUDA: GPUs, and what the communicator does with buffers that lie on them. Private to comm.
 #pragma once
 
 #include <memory>

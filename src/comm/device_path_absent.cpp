@@ -1,7 +1,7 @@
 // The CUDA seam in a build without CUDA.
 #ifndef MICRODIT_WITH_CUDA
-#include "core/error.h"
 #include "comm/device_path.h"
+#include "core/error.h"
 
 namespace microdit::comm {
 

@@ -1,5 +1,4 @@
-// The GPUs of this process, and the staged way of CUDA buffers: through pinned host memory, for ranks that
-// share a GPU.
+// The GPUs of this process, and the staged way of CUDA buffers: through pinned host memory, for ranks that share a GPU.
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>

@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
-#include "core/error.h"
 #include "comm/communicator.h"
+#include "core/error.h"
 
 namespace microdit::comm {
 namespace {
@@ -48,7 +48,8 @@ Share array_share() {
   const std::int64_t count = integer_variable("SLURM_ARRAY_TASK_COUNT").value_or(1);
   if (count == 1 || first > 1) {
     core::user_error(
-        "job array of {}: whose share this is cannot be told from it. To do some tasks of an array of N again: "
+        "job array of {}: whose share this is cannot be told from it. To do some tasks of an array of N "
+        "again: "
         "MICRODIT_TASKS=N sbatch --array={} ..., or pass task={}/N (all in one task: task=0/1)",
         count == 1 ? fmt::format("the single task {}", *id) : fmt::format("tasks {} to {}", first, last),
         count == 1 ? std::to_string(*id) : fmt::format("{}-{}", first, last), *id);

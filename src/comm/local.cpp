@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "core/error.h"
 #include "comm/communicator.h"
 #include "comm/device_path.h"
+#include "core/error.h"
 
 namespace microdit::comm {
 namespace {

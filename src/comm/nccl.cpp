@@ -1,5 +1,4 @@
-// CUDA buffers over NCCL: all-to-all of pieces and a rank-order sum, so that bits do not depend on NCCL's
-// ring or tree.
+// CUDA buffers over NCCL: all-to-all of pieces and a rank-order sum, so that bits do not depend on NCCL's ring or tree.
 #include <nccl.h>
 
 #include <algorithm>

@@ -43,7 +43,8 @@ bool AppendFile::flush() {
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       if (!std::exchange(warned_, true))
-        log_warn("{}: cannot be written: {}; kept in memory and tried again", path_.string(), std::strerror(errno));
+        log_warn("{}: cannot be written: {}; kept in memory and tried again", path_.string(),
+                 std::strerror(errno));
       return false;
     }
     waiting_.erase(0, static_cast<std::size_t>(written));
@@ -53,7 +54,8 @@ bool AppendFile::flush() {
 }
 
 void AppendFile::sync() {
-  if (flush() && ::fsync(fd_) != 0) log_warn("{}: cannot be synced: {}", path_.string(), std::strerror(errno));
+  if (flush() && ::fsync(fd_) != 0)
+    log_warn("{}: cannot be synced: {}", path_.string(), std::strerror(errno));
 }
 
 }  // namespace microdit::core

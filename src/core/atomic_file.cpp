@@ -1,5 +1,4 @@
-// Write aside, fsync, rename, fsync the folder; every failure names the path and removes what was written
-// aside.
+// Write aside, fsync, rename, fsync the folder; every failure names the path and removes what was written aside.
 #include "core/atomic_file.h"
 
 #include <fcntl.h>

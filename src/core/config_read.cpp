@@ -92,9 +92,10 @@ class Reader : public Fields::State {
   bool begin_section(std::string_view key, const FieldRule&) override {
     const Node* node = take(key);
     if (node != nullptr && node->kind != Kind::map) {
-      add_error(node->where, key,
-                fmt::format("expected a section (indented keys), found {}; set what it holds, as {}.KEY=value",
-                            detail::describe(*node), path(key)));
+      add_error(
+          node->where, key,
+          fmt::format("expected a section (indented keys), found {}; set what it holds, as {}.KEY=value",
+                      detail::describe(*node), path(key)));
       return false;
     }
     levels_.push_back(
@@ -221,7 +222,8 @@ class Reader : public Fields::State {
   }
 
   void read(const Node& node, std::string_view key, std::uint64_t& target, const FieldRule& rule) {
-    const auto text = node.kind == Kind::scalar && !node.quoted ? without_separators(node.text) : std::nullopt;
+    const auto text =
+        node.kind == Kind::scalar && !node.quoted ? without_separators(node.text) : std::nullopt;
     std::uint64_t exact = 0;
     if (text) {  // beyond 2^63 too
       const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), exact);
@@ -233,7 +235,8 @@ class Reader : public Fields::State {
     const auto value = integer_of(node);
     if (!expect(value.has_value(), node, key, "a whole number from 0 to 18446744073709551615")) return;
     const FieldRule from_zero{.min = std::max(rule.min, 0.0), .max = rule.max};
-    if (in_range(static_cast<double>(*value), node, key, from_zero)) target = static_cast<std::uint64_t>(*value);
+    if (in_range(static_cast<double>(*value), node, key, from_zero))
+      target = static_cast<std::uint64_t>(*value);
   }
 
   void read(const Node& node, std::string_view key, double& target, const FieldRule& rule) {
@@ -254,7 +257,8 @@ class Reader : public Fields::State {
       return;
     }
     if (static_cast<double>(node.text.size()) > rule.max) {
-      add_error(node.where, key, fmt::format("is {} bytes long, at most {} are allowed", node.text.size(), rule.max));
+      add_error(node.where, key,
+                fmt::format("is {} bytes long, at most {} are allowed", node.text.size(), rule.max));
       return;
     }
     target = node.text;

@@ -1,5 +1,4 @@
-// YAML text to configuration nodes, by yaml-cpp's events: they carry the line and show aliases and duplicate
-// keys.
+// YAML text to configuration nodes, by yaml-cpp's events: they carry the line and show aliases and duplicate keys.
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
@@ -43,9 +42,10 @@ class TreeBuilder : public YAML::EventHandler {
   void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { add(mark, Node::Kind::null); }
 
   void OnAnchor(const YAML::Mark& mark, const std::string& name) override {
-    errors_.push_back(fmt::format(
-        "{}: a value that begins with '&' is a YAML anchor (&{}), not text; quote it, or leave the anchor out",
-        where(mark), name));
+    errors_.push_back(
+        fmt::format("{}: a value that begins with '&' is a YAML anchor (&{}), not text; quote it, or leave "
+                    "the anchor out",
+                    where(mark), name));
   }
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {

@@ -18,7 +18,8 @@ Space free_space(const fs::path& folder) {
   fs::path at = fs::absolute(folder);
   while (!fs::exists(at) && at.has_parent_path() && at != at.parent_path()) at = at.parent_path();
   struct statvfs about {};
-  if (::statvfs(at.c_str(), &about) != 0) errno_error(errno, "{}: cannot be asked for its free space", at.string());
+  if (::statvfs(at.c_str(), &about) != 0)
+    errno_error(errno, "{}: cannot be asked for its free space", at.string());
   const std::uint64_t inodes =
       about.f_files == 0 ? std::numeric_limits<std::uint64_t>::max() : std::uint64_t{about.f_favail};
   return {at, std::uint64_t{about.f_bavail} * about.f_frsize, inodes};

@@ -29,10 +29,10 @@ bool is_wrong_path(int error_number) {
 }
 
 Verdict judge_file_system(const std::filesystem::filesystem_error& error) {
-  const int number = error.code().category() == std::generic_category() ||
-                             error.code().category() == std::system_category()
-                         ? error.code().value()
-                         : 0;
+  const int number =
+      error.code().category() == std::generic_category() || error.code().category() == std::system_category()
+          ? error.code().value()
+          : 0;
   std::string paths = error.path1().string();
   if (!error.path2().empty()) paths += " -> " + error.path2().string();
   const std::string text = fmt::format("{}: {}", paths, error.code().message());

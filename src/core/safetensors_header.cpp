@@ -181,9 +181,11 @@ std::string foreign_format(std::string_view begin) {
     return "it is a Git LFS pointer, not the weights: run `git lfs pull` in the folder it was cloned to, or "
            "download the file itself";
   if (is("PK\x03\x04") || is("\x80\x02") || is("\x80\x04"))
-    return "it is a PyTorch file (.pt, .bin, .ckpt), not safetensors: save it with safetensors.torch.save_file";
+    return "it is a PyTorch file (.pt, .bin, .ckpt), not safetensors: save it with "
+           "safetensors.torch.save_file";
   if (is("<!DOCTYPE") || is("<!doctype") || is("<html") || is("<HTML") || is("<?xml"))
-    return "it is a web page, not the weights: a download went wrong; download it again, signed in if the site asks";
+    return "it is a web page, not the weights: a download went wrong; download it again, signed in if the "
+           "site asks";
   if (is("GGUF")) return "it is a GGUF file: take the model's safetensors file";
   if (is("\x89HDF")) return "it is an HDF5 file: take the model's safetensors file";
   if (is("\x1f\x8b")) return "it is compressed by gzip: unpack it first";

@@ -1,5 +1,4 @@
-// Private to core: a safetensors header's JSON, parsed and checked. No file in sight, so that it is easily
-// attacked.
+// Private to core: a safetensors header's JSON, parsed and checked. No file in sight, so that it is easily attacked.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,4 @@
-// Path, prediction and loss (design section 4): Level{alpha, sigma}, x0 = a x_t + b F, loss on F* with weight
-// 1 by default.
+// Path, prediction and loss (design section 4): Level{alpha, sigma}, x0 = a x_t + b F, loss on F* with weight 1 by default.
 #pragma once
 
 #include <torch/types.h>

@@ -1,5 +1,4 @@
-// Draws a line plot: title, legend above the frame (it never hides a line), grid lines, labels, one stroke
-// per series.
+// Draws a line plot: title, legend above the frame (it never hides a line), grid lines, labels, one stroke per series.
 #include "image/plot.h"
 
 #include <algorithm>

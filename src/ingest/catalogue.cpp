@@ -98,7 +98,8 @@ void LatentSection::fields(core::Fields& f) {
 }
 
 void CatalogueEntry::fields(core::Fields& f) {
-  f.field("name", name, {.max = 200, .required = true, .help = "of its folders under raw/, samples/ and latents/"});
+  f.field("name", name,
+          {.max = 200, .required = true, .help = "of its folders under raw/, samples/ and latents/"});
   f.section("source", source);
   f.field("archive", archive, {.choices = {"tar", "tgz", "zip", "none"}, .help = "what the files are"});
   f.section("record", record);

@@ -1,5 +1,4 @@
-// A dataset in about 15 lines of YAML: where its files are, what a record is, which captions count, how it is
-// encoded.
+// A dataset in about 15 lines of YAML: where its files are, what a record is, which captions count, how it is encoded.
 #pragma once
 
 #include <cstdint>

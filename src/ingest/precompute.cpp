@@ -238,7 +238,8 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
 void describe_precompute(const CatalogueEntry& entry) {
   describe_space(entry.latents_folder());
   load_encoders(entry, torch::kCPU);  // before the data: that may take days to come
-  fmt::print("encoders: {} and {} can be opened; device {}\n", entry.latents.codec, entry.latents.text_encoder, entry.device);
+  fmt::print("encoders: {} and {} can be opened; device {}\n", entry.latents.codec,
+             entry.latents.text_encoder, entry.device);
   if (!is_complete(entry.samples_folder(), "clean")) return;
   const store::Manifest samples = read_samples(entry);
   std::int64_t pictures = 0, done = 0;

@@ -1,8 +1,8 @@
 // The three data stages. Each may run in any number of tasks and ranks, be killed anywhere, and be run again.
 #pragma once
 
-#include "core/stop_flag.h"
 #include "comm/communicator.h"
+#include "core/stop_flag.h"
 #include "ingest/catalogue.h"
 
 namespace microdit::ingest {

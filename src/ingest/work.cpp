@@ -35,7 +35,8 @@ void remove_own_temporaries(const fs::path& folder, const std::function<bool(std
     for (const auto& entry : fs::directory_iterator(place, error)) {
       const std::string file = entry.path().filename().string();
       const std::string_view name = final_name(file);
-      if (!name.empty() && is_own(name) && core::is_abandoned(entry.path())) fs::remove_all(entry.path(), error);
+      if (!name.empty() && is_own(name) && core::is_abandoned(entry.path()))
+        fs::remove_all(entry.path(), error);
     }
   }
 }
@@ -61,8 +62,8 @@ bool is_complete(const fs::path& folder, std::string_view stage) {
 
 void describe_space(const fs::path& folder) {
   const core::Space space = core::require_space(folder, "MICRODIT_DATA");
-  fmt::print("{}: {} and {} files are free at {}\n", folder.string(), core::bytes_text(space.bytes), space.inodes,
-             space.at.string());
+  fmt::print("{}: {} and {} files are free at {}\n", folder.string(), core::bytes_text(space.bytes),
+             space.inodes, space.at.string());
 }
 
 int finish_stage(store::StageFolder& folder, std::string_view stage, bool stopped, comm::Communicator& comm) {

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "core/stop_flag.h"
 #include "comm/communicator.h"
+#include "core/stop_flag.h"
 #include "store/manifest.h"
 
 namespace microdit::ingest {

@@ -1,5 +1,4 @@
-// MicroDiT (Sehwag et al. 2024): patch mixer, deferred masking, expert-choice backbone. Names are the
-// original's.
+// MicroDiT (Sehwag et al. 2024): patch mixer, deferred masking, expert-choice backbone. Names are the original's.
 #pragma once
 
 #include <memory>

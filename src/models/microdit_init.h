@@ -1,5 +1,4 @@
-// MicroDiT's initial weights: the original's distributions, drawn by counter so that every rank gets the
-// same.
+// MicroDiT's initial weights: the original's distributions, drawn by counter so that every rank gets the same.
 #pragma once
 
 #include "models/denoiser.h"

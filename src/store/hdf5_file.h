@@ -1,5 +1,4 @@
-// The only door to the HDF5 library: write a whole file of contiguous datasets, or find where its columns
-// lie.
+// The only door to the HDF5 library: write a whole file of contiguous datasets, or find where its columns lie.
 #pragma once
 
 #include <filesystem>

@@ -55,6 +55,19 @@ std::filesystem::path record_path(const std::filesystem::path& folder, const std
   return folder / kRecordsFolder / (item + ".json");
 }
 
+/// The command that fills a stage folder, told from where it lies (data root/KIND/NAME).
+std::string who_makes(const std::filesystem::path& folder) {
+  const std::string kind = folder.parent_path().filename().string();
+  const char* stage = kind == "raw"       ? "download"
+                      : kind == "samples" ? "clean"
+                      : kind == "latents" ? "precompute"
+                                          : nullptr;
+  if (stage == nullptr) return "run the stage that makes it";
+  return fmt::format(
+      "{} makes it: build/bin/{} (or sbatch slurm/{}.sbatch) --config configs/datasets/{}.yaml", stage, stage,
+      stage, folder.filename().string());
+}
+
 }  // namespace
 
 StageFolder::StageFolder(std::filesystem::path folder, const core::Json& facts, std::int64_t num_items)
@@ -107,13 +120,13 @@ bool StageFolder::finish_if_complete() {
 
 Manifest Manifest::read(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder))
-    core::user_error("{}: no such folder; run the stage that makes it", folder.string());
+    core::user_error("{}: no such folder; {}", folder.string(), who_makes(folder));
   if (!std::filesystem::exists(folder / kManifestFile)) {
     const std::vector<std::string> items = record_names(folder);
     std::string total = "an unknown number";
     if (!items.empty()) total = std::to_string(items_of_record(folder, items.front()));
-    core::user_error("{}: not complete, {} of {} items are done; run the stage that makes it again",
-                     folder.string(), items.size(), total);
+    core::user_error("{}: not complete, {} of {} items are done; {}", folder.string(), items.size(), total,
+                     who_makes(folder));
   }
   Manifest manifest =
       parse_manifest(core::read_text(folder / kManifestFile), (folder / kManifestFile).string());

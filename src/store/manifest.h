@@ -1,15 +1,12 @@
-// A stage folder's manifest: facts that travel forward, and one line per finished work item. The manifest is
-// the truth.
+// A stage folder's manifest: facts that travel forward, and one line per finished work item. The manifest is the truth.
 //
 // Layout of a stage folder:
-//   facts.json            what holds for the whole folder (config, shapes, encoders ...); first slot to come
-//   writes it,
+//   facts.json            what holds for the whole folder (config, shapes, encoders ...); the first slot to come writes it,
 //                         every other checks that it would write the same bytes
-//   records/<item>.json   committed last, one per finished work item: its shards with rows, bytes, SHA-256,
-//   skip counts <item>-<nnnnn>.h5     the shards manifest.jsonl        line 1 the facts, then the records in
-//   item order; exists only when every item is done
-// None of these bytes carry a time, a host, a rank or a task, so the folder's hash depends on input and
-// config alone.
+//   records/<item>.json   committed last, one per finished work item: its shards with rows, bytes, SHA-256, skip counts
+//   <item>-<nnnnn>.h5     the shards
+//   manifest.jsonl        line 1 the facts, then the records in item order; exists only when every item is done
+// None of these bytes carry a time, a host, a rank or a task, so the folder's hash depends on input and config alone.
 #pragma once
 
 #include <filesystem>

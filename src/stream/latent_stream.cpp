@@ -74,7 +74,8 @@ struct LatentStream::Impl {
   void check_samples() const {
     for (std::size_t i = 0; i < sources.size(); ++i) {
       if (sources[i].num_samples > 0 || (by_size && total() > 0)) continue;
-      throw EmptySplit(fmt::format("{}: no samples in split `{}`", config.sources[i].folder.string(), config.split));
+      throw EmptySplit(
+          fmt::format("{}: no samples in split `{}`", config.sources[i].folder.string(), config.split));
     }
   }
 

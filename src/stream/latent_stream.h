@@ -1,5 +1,4 @@
-// Latents shards -> batches. The order is a pure function of (seed, epoch, position): no state but a
-// position.
+// Latents shards -> batches. The order is a pure function of (seed, epoch, position): no state but a position.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,4 @@
-// Rows of many files into memory: a bounded set of open files, neighbouring rows in one call, each row
-// checked.
+// Rows of many files into memory: a bounded set of open files, neighbouring rows in one call, each row checked.
 #pragma once
 
 #include <cstdint>

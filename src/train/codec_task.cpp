@@ -83,8 +83,9 @@ void CodecConfig::fields(core::Fields& f) {
   f.field("kl", kl, {.min = 0, .help = "weight of the KL divergence to N(0, 1)"});
   f.field("sigma_data", sigma_data,
           {.min = 0, .exclusive_min = true, .help = "std that scaled latents shall have"});
-  f.field("picture_every_steps", picture_every_steps,
-          {.min = 0, .help = "steps between reconstruction grids; 0 = none", .at_resume = core::AtResume::free});
+  f.field(
+      "picture_every_steps", picture_every_steps,
+      {.min = 0, .help = "steps between reconstruction grids; 0 = none", .at_resume = core::AtResume::free});
   f.section("codec", codec);
   if (f.reading() && data.empty()) f.error("data", "at least one dataset is needed");
 }

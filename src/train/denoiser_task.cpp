@@ -45,11 +45,13 @@ const TrainConfig& complete_model(TrainConfig& config, const stream::StreamFacts
 /// A part of the latents' facts as its struct reads it.
 template <class T>
 T part(const stream::StreamFacts& data, const char* key) {
-  return core::load<T>(core::ConfigTree::of_json(data.facts.value(key, core::Json()), fmt::format("facts of the latents: {}", key)));
+  return core::load<T>(core::ConfigTree::of_json(data.facts.value(key, core::Json()),
+                                                 fmt::format("facts of the latents: {}", key)));
 }
 
 eval::RunFacts run_facts(const TrainConfig& config, const stream::StreamFacts& data) {
   eval::RunFacts facts;
+  facts.stage = "run";
   facts.size = config.size;
   facts.channels = data.channels;
   facts.latent_size = data.latent_size;
@@ -57,11 +59,13 @@ eval::RunFacts run_facts(const TrainConfig& config, const stream::StreamFacts& d
   facts.text_width = data.text_width;
   facts.codec = part<encoders::CodecFacts>(data, "codec");
   facts.text_encoder = part<encoders::TextEncoderFacts>(data, "text_encoder");
-  facts.captions = config.captions.empty() ? data.facts.at("caption_sources").get<std::vector<std::string>>() : config.captions;
+  facts.captions = config.captions.empty() ? data.facts.at("caption_sources").get<std::vector<std::string>>()
+                                           : config.captions;
   for (const DataSource& source : config.data) {
     // A folder is stored so that it is found from any other one.
     const bool is_folder = source.dataset.find('/') != std::string::npos;
-    facts.datasets.push_back(is_folder ? std::filesystem::absolute(source.dataset).lexically_normal().string() : source.dataset);
+    facts.datasets.push_back(is_folder ? std::filesystem::absolute(source.dataset).lexically_normal().string()
+                                       : source.dataset);
   }
   facts.model = config.model;
   facts.objective = config.objective;
@@ -122,8 +126,9 @@ diffusion::NoiseDraw DenoiserTask::draw(const Slice& slice) const {
     keys.push_back({static_cast<std::uint64_t>(config_.loop.seed),
                     static_cast<std::uint64_t>(batch_.position[static_cast<std::size_t>(i)])});
   }
-  diffusion::NoiseDraw out = diffusion::draw_noise(keys, {facts.channels, facts.latent_size, facts.latent_size},
-                                                   config_.mask_ratio > 0 ? patches * patches : 0);
+  diffusion::NoiseDraw out =
+      diffusion::draw_noise(keys, {facts.channels, facts.latent_size, facts.latent_size},
+                            config_.mask_ratio > 0 ? patches * patches : 0);
   out.time_normal_B = out.time_normal_B.to(device_);
   out.noise_BCHW = out.noise_BCHW.to(device_);
   if (config_.mask_ratio > 0) out.mask_noise_BT = out.mask_noise_BT.to(device_);
@@ -144,7 +149,8 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
 
 void DenoiserTask::prepare_pictures() {
   if (config_.sampling.prompts.empty()) return;
-  painter_ = std::make_unique<eval::Painter>(facts_, std::filesystem::path(config_.loop.runs) / config_.loop.name, device_);
+  painter_ = std::make_unique<eval::Painter>(
+      facts_, std::filesystem::path(config_.loop.runs) / config_.loop.name, device_);
   painter_->warn_of_cut(config_.sampling.prompts);
 }
 

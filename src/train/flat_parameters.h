@@ -1,5 +1,4 @@
-// All parameters of a module as views of one flat fp32 buffer, their gradients as views of a second, cut into
-// buckets.
+// All parameters of a module as views of one flat fp32 buffer, their gradients as views of a second, cut into buckets.
 #pragma once
 
 #include <torch/nn/module.h>

@@ -46,30 +46,37 @@ void describe_loop(const LoopConfig& config, std::int64_t parameters, const comm
     core::user_error("batch_size={}: not divisible by the {} ranks", config.batch_size, comm.size());
   const std::int64_t rows = config.batch_size / comm.size();
   const std::int64_t micro = config.microbatch_size == 0 ? rows : std::min(rows, config.microbatch_size);
-  fmt::print("ranks: {} here; {} samples a rank and step, in {} pass(es) of {}; device {}, {}\n", comm.size(), rows,
-             (rows + micro - 1) / micro, micro, config.device, config.precision);
-  if (config.device == "cuda") fmt::print("GPUs: one per rank (--gpus-per-node equal to --ntasks-per-node)\n");
+  fmt::print("ranks: {} here; {} samples a rank and step, in {} pass(es) of {}; device {}, {}\n", comm.size(),
+             rows, (rows + micro - 1) / micro, micro, config.device, config.precision);
+  if (config.device == "cuda")
+    fmt::print("GPUs: one per rank (--gpus-per-node equal to --ntasks-per-node)\n");
   const auto cores = static_cast<std::int64_t>(std::thread::hardware_concurrency());
   if (config.device == "cpu" && config.threads_per_rank * comm.size() > cores)
-    fmt::print("threads: {} ranks x {} are more than the {} cores here\n", comm.size(), config.threads_per_rank, cores);
+    fmt::print("threads: {} ranks x {} are more than the {} cores here\n", comm.size(),
+               config.threads_per_rank, cores);
   const fs::path run = run_folder(config).path();
   const auto weights = static_cast<std::uint64_t>(parameters) * sizeof(float);
   const std::uint64_t checkpoint = weights * (config.ema.decay > 0 ? 4 : 3);
-  const std::uint64_t kept = static_cast<std::uint64_t>(std::max<std::int64_t>(config.checkpoint.keep_last, 1)) + 1;
+  const std::uint64_t kept =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(config.checkpoint.keep_last, 1)) + 1;
   const core::Space space = core::require_space(run, "runs", checkpoint * kept);
   if (parameters > 0) {
     const std::uint64_t state = checkpoint - weights;
     const auto pieces = static_cast<std::uint64_t>(config.sharding == "none" ? 1 : comm.size());
-    fmt::print("model: {:.1f} M parameters; a rank holds {} of weights and gradients and {} of optimizer state (activations "
-               "come on top; microbatch_size sets them)\n",
-               static_cast<double>(parameters) / 1e6, core::bytes_text(2 * weights), core::bytes_text(state / pieces));
-    fmt::print("checkpoints: {} each, up to {} at a time; {} free at {}\n", core::bytes_text(checkpoint), kept,
-               core::bytes_text(space.bytes), space.at.string());
+    fmt::print(
+        "model: {:.1f} M parameters; a rank holds {} of weights and gradients and {} of optimizer state "
+        "(activations "
+        "come on top; microbatch_size sets them)\n",
+        static_cast<double>(parameters) / 1e6, core::bytes_text(2 * weights),
+        core::bytes_text(state / pieces));
+    fmt::print("checkpoints: {} each, up to {} at a time; {} free at {}\n", core::bytes_text(checkpoint),
+               kept, core::bytes_text(space.bytes), space.at.string());
   }
   const double images = static_cast<double>(config.steps) * static_cast<double>(config.batch_size);
   fmt::print("work: {} steps, {:.3g} images: {} at 1,000 images/s\n", config.steps, images,
              core::duration_text(images / 1000));
-  fmt::print("run: {}{}\n", run.string(), fs::exists(run / "settings.json") ? " (exists: it would go on)" : "");
+  fmt::print("run: {}{}\n", run.string(),
+             fs::exists(run / "settings.json") ? " (exists: it would go on)" : "");
 }
 
 }  // namespace
@@ -77,7 +84,8 @@ void describe_loop(const LoopConfig& config, std::int64_t parameters, const comm
 void describe_training(TrainConfig& config, comm::Communicator& comm) {
   if (comm.rank() != 0) return;
   std::int64_t parameters = 0;
-  if (data_is_there(config.data, "latents", "download, clean and precompute make it (slurm/pipeline.sh runs them in order)")) {
+  if (data_is_there(config.data, "latents",
+                    "download, clean and precompute make it (slurm/pipeline.sh runs them in order)")) {
     DenoiserTask task(config, torch::kCPU);
     if (config.sampling.every_steps > 0) task.prepare_pictures();
     parameters = count_parameters(task.module());

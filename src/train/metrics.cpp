@@ -68,7 +68,8 @@ Metrics::Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t t
 /// Over the last steps, so that a node that slows down shows.
 double Metrics::images_per_s() const {
   const double window_s = seconds(ends_.back() - ends_.front());
-  return static_cast<double>((static_cast<std::int64_t>(ends_.size()) - 1) * batch_size_) / std::max(1e-9, window_s);
+  return static_cast<double>((static_cast<std::int64_t>(ends_.size()) - 1) * batch_size_) /
+         std::max(1e-9, window_s);
 }
 
 void Metrics::step(const StepMetrics& m) {
@@ -117,10 +118,11 @@ void Metrics::progress(const StepMetrics& m, double step_s) {
     return;
   const double left_s = static_cast<double>(total_steps_ - m.step) / std::max(1e-9, steps_per_s);
   core::log_info(
-      "step {}/{} ({:.0f} %)  loss {:.4f}  lr {:.2e}  grad {:.3f}  {:.1f} images/s  {:.3f} s/step  data wait {:.1f} %  "
+      "step {}/{} ({:.0f} %)  loss {:.4f}  lr {:.2e}  grad {:.3f}  {:.1f} images/s  {:.3f} s/step  data wait "
+      "{:.1f} %  "
       "{} left{}",
-      m.step, total_steps_, 100.0 * static_cast<double>(m.step) / static_cast<double>(total_steps_), m.loss, m.lr,
-      m.grad_norm, images_per_s(), step_s, 100 * wait_since_line_s_ / std::max(1e-9, since_s),
+      m.step, total_steps_, 100.0 * static_cast<double>(m.step) / static_cast<double>(total_steps_), m.loss,
+      m.lr, m.grad_norm, images_per_s(), step_s, 100 * wait_since_line_s_ / std::max(1e-9, since_s),
       core::duration_text(left_s), m.skipped ? "  SKIPPED (not finite)" : "");
   last_line_ = now;
   wait_since_line_s_ = 0;

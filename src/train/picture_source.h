@@ -1,5 +1,4 @@
-// Pictures of a samples folder, decoded at one size, in an order that is a function of (seed, epoch,
-// position).
+// Pictures of a samples folder, decoded at one size, in an order that is a function of (seed, epoch, position).
 #pragma once
 
 #include <cstdint>

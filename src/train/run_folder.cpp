@@ -14,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/append_file.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -34,7 +35,8 @@ core::AtResume rule_of(const std::string& key, const std::map<std::string, core:
 void compare(const Json& a, const Json& b, const std::string& at, std::vector<Difference>& out) {
   if (a.is_object() && b.is_object()) {
     const auto below = [&](const std::string& key) { return at.empty() ? key : at + "." + key; };
-    for (const auto& [key, value] : a.items()) compare(value, b.contains(key) ? b[key] : Json(), below(key), out);
+    for (const auto& [key, value] : a.items())
+      compare(value, b.contains(key) ? b[key] : Json(), below(key), out);
     for (const auto& [key, value] : b.items()) {
       if (!a.contains(key)) compare(Json(), value, below(key), out);
     }
@@ -62,8 +64,9 @@ bool lock(int fd, const std::filesystem::path& path) {
     if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) {
-      core::log_warn("{}: this file system has no locks ({}): a second training of this run would not be noticed",
-                     path.string(), std::strerror(errno));
+      core::log_warn(
+          "{}: this file system has no locks ({}): a second training of this run would not be noticed",
+          path.string(), std::strerror(errno));
       return true;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
@@ -100,7 +103,8 @@ void RunFolder::compare_settings(const RunSettings& now, comm::Communicator& com
           refused.push_back(difference.text);
           break;
         case core::AtResume::rounding:
-          core::log_warn("{}: {} (from here on the rounding differs; nothing else)", path_.string(), difference.text);
+          core::log_warn("{}: {} (from here on the rounding differs; nothing else)", path_.string(),
+                         difference.text);
           break;
         case core::AtResume::free:
           break;
@@ -108,7 +112,8 @@ void RunFolder::compare_settings(const RunSettings& now, comm::Communicator& com
     }
     if (!refused.empty()) {
       core::user_error(
-          "{}: the run was started with other settings:\n  {}\nChange them back, or give this run another name "
+          "{}: the run was started with other settings:\n  {}\nChange them back, or give this run another "
+          "name "
           "(name=...; with init.from={} init.load=all it goes on from there).",
           path_.string(), fmt::join(refused, "\n  "), path_.string());
     }
@@ -123,8 +128,10 @@ void RunFolder::compare_facts(const Json& now, comm::Communicator& comm) const {
       if (!difference.key.ends_with(".folder")) refused.push_back(difference.text);
     }
     if (!refused.empty()) {
-      core::user_error("{}: the run was started on other data:\n  {}\nGive it that data again, or give this run another name.",
-                       path_.string(), fmt::join(refused, "\n  "));
+      core::user_error(
+          "{}: the run was started on other data:\n  {}\nGive it that data again, or give this run another "
+          "name.",
+          path_.string(), fmt::join(refused, "\n  "));
     }
   });
 }
@@ -143,12 +150,14 @@ void RunFolder::take_hold() {
                   : fmt::format("process {} on {}{}", holder.value("pid", 0), holder.value("host", "?"),
                                 job.empty() ? "" : fmt::format(" (Slurm job {})", job));
     if (!job.empty() && job == own["job"]) {
-      core::log_warn("{}: an earlier life of this job ({}) has not ended yet; it can no longer publish", path_.string(), who);
+      core::log_warn("{}: an earlier life of this job ({}) has not ended yet; it can no longer publish",
+                     path_.string(), who);
     } else if (variable("MICRODIT_TAKE_OVER") == "1") {
       core::log_warn("{}: taken over from {}", path_.string(), who);
     } else {
       core::user_error(
-          "{}: {} is training this run. Wait for it or end it; MICRODIT_TAKE_OVER=1 starts all the same, if it is known "
+          "{}: {} is training this run. Wait for it or end it; MICRODIT_TAKE_OVER=1 starts all the same, if "
+          "it is known "
           "to be dead; another run needs another name (name=...)",
           path_.string(), who);
     }
@@ -168,6 +177,7 @@ void RunFolder::open(const RunSettings& now, const Json& now_facts, comm::Commun
     core::write_json(facts(), now_facts);
     core::write_json(settings(), now.json);
     core::atomic_write(config(), now.yaml);
+    if (!now.life.is_null()) core::AppendFile(lives()).append(now.life.dump() + "\n");
   });
 }
 

@@ -18,6 +18,7 @@ struct RunSettings {
   core::Json json;                                  ///< resolved
   std::string yaml;                                 ///< resolved
   std::map<std::string, core::AtResume> at_resume;  ///< core::resumable_keys
+  core::Json life{};                                ///< who trains it this time; a line of lives.jsonl
 };
 
 class RunFolder {
@@ -29,6 +30,7 @@ class RunFolder {
   std::filesystem::path config() const { return path_ / "config.yaml"; }
   std::filesystem::path settings() const { return path_ / "settings.json"; }
   std::filesystem::path facts() const { return path_ / "facts.json"; }
+  std::filesystem::path lives() const { return path_ / "lives.jsonl"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path samples() const { return path_ / "samples"; }
@@ -42,7 +44,8 @@ class RunFolder {
   void compare_settings(const RunSettings& settings, comm::Communicator& comm) const;
   /// Likewise for what the data's manifests say; where things lie does not count.
   void compare_facts(const core::Json& facts, comm::Communicator& comm) const;
-  /// Makes the folder, takes hold of it until this object ends, and writes config.yaml, settings.json, facts.json.
+  /// Makes the folder, takes hold of it until this object ends, and writes config.yaml, settings.json,
+  /// facts.json and a line of lives.jsonl.
   /// UserError, with nothing written, when another process holds it: it is named, and how to take over
   /// (MICRODIT_TAKE_OVER=1). An earlier life of this job does not hold it. Collective.
   void open(const RunSettings& settings, const core::Json& facts, comm::Communicator& comm);

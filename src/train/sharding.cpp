@@ -72,11 +72,14 @@ double ShardedOptimizer::reduce_gradients() {
 }
 
 void ShardedOptimizer::update_piece(const Piece& held, const nn::AdamWStep& step) {
-  const auto flat = [&](const torch::Tensor& values) { return values.narrow(0, held.flat_offset, held.count); };
+  const auto flat = [&](const torch::Tensor& values) {
+    return values.narrow(0, held.flat_offset, held.count);
+  };
   const auto state = [&](const torch::Tensor& values) {
     return values.defined() ? values.narrow(0, held.state_offset, held.count) : torch::Tensor();
   };
-  const nn::AdamWTensors t{flat(flat_.weights()), flat(flat_.gradients()), state(exp_avg_), state(exp_avg_sq_), state(ema_)};
+  const nn::AdamWTensors t{flat(flat_.weights()), flat(flat_.gradients()), state(exp_avg_),
+                           state(exp_avg_sq_), state(ema_)};
   if (!fused_) return nn::adamw_reference(t, step);
   const nn::AdamWBuffers b{.weights = t.weights.data_ptr<float>(),
                            .gradients = t.gradients.data_ptr<float>(),
@@ -160,15 +163,17 @@ std::vector<checkpoint::Part> ShardedOptimizer::parts() {
 
 template <class OffsetOf>
 void ShardedOptimizer::copy_in(const checkpoint::Reader& reader, const std::string& kind,
-                               const std::vector<Piece>& pieces, const OffsetOf& offset_of, torch::Tensor& values) {
+                               const std::vector<Piece>& pieces, const OffsetOf& offset_of,
+                               torch::Tensor& values) {
   for (const Piece& piece : pieces) {
     torch::Tensor host = torch::zeros({piece.count}, torch::kFloat32);
     for (const Placement& place : flat_.placements()) {
       const std::int64_t begin = std::max(place.offset, piece.flat_offset);
       const std::int64_t end = std::min(place.offset + place.count, piece.flat_offset + piece.count);
       if (begin >= end) continue;
-      reader.read(kind + "/" + place.name, begin - place.offset,
-                  {host.data_ptr<float>() + begin - piece.flat_offset, static_cast<std::size_t>(end - begin)});
+      reader.read(
+          kind + "/" + place.name, begin - place.offset,
+          {host.data_ptr<float>() + begin - piece.flat_offset, static_cast<std::size_t>(end - begin)});
     }
     values.narrow(0, offset_of(piece), piece.count).copy_(host);
   }
@@ -195,7 +200,8 @@ void ShardedOptimizer::check_model(const checkpoint::Reader& reader, const std::
 void ShardedOptimizer::load(const checkpoint::Reader& reader, const Load& what) {
   torch::NoGradGuard no_grad;
   check_model(reader, what.weights);
-  copy_in(reader, what.weights, own_, [](const Piece& piece) { return piece.flat_offset; }, flat_.weights());
+  copy_in(
+      reader, what.weights, own_, [](const Piece& piece) { return piece.flat_offset; }, flat_.weights());
   for (std::size_t i = 0; i < own_.size() && comm_.size() > 1; ++i) {
     const Bucket& bucket = flat_.buckets()[i];
     comm_.all_gather(buffer(flat_.weights(), own_[i].flat_offset, own_[i].count, stream()),

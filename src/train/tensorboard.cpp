@@ -1,5 +1,4 @@
-// Encoding of TensorBoard events. Field numbers: tensorflow/core/util/event.proto and
-// framework/summary.proto.
+// Encoding of TensorBoard events. Field numbers: tensorflow/core/util/event.proto and framework/summary.proto.
 #include "train/tensorboard.h"
 
 #include <array>
@@ -97,7 +96,8 @@ void EventFile::picture(const std::string& tag, std::int64_t step, std::int64_t 
 
 void EventFile::record(const std::string& payload) {
   const std::string length = little_endian(static_cast<std::uint64_t>(payload.size()));
-  file_.append(length + little_endian(masked_crc32c(length)) + payload + little_endian(masked_crc32c(payload)));
+  file_.append(length + little_endian(masked_crc32c(length)) + payload +
+               little_endian(masked_crc32c(payload)));
 }
 
 }  // namespace microdit::train

@@ -18,6 +18,7 @@ class EventFile {
   void scalar(const std::string& tag, std::int64_t step, float value);
   void picture(const std::string& tag, std::int64_t step, std::int64_t height, std::int64_t width,
                std::span<const std::byte> png);
+
  private:
   void record(const std::string& event);
   core::AppendFile file_;

@@ -53,31 +53,56 @@ void InitConfig::fields(core::Fields& f) {
 }
 
 void LoopConfig::fields(core::Fields& f) {
-  f.field("name", name, {.required = true, .help = "the run's folder under `runs`", .at_resume = core::AtResume::free});
+  f.field("name", name,
+          {.required = true, .help = "the run's folder under `runs`", .at_resume = core::AtResume::free});
   f.field("runs", runs, {.help = "folder of runs", .at_resume = core::AtResume::free});
-  f.field("steps", steps, {.min = 1, .max = 1e9, .help = "optimizer steps in all", .at_resume = core::AtResume::free});
+  f.field("steps", steps,
+          {.min = 1, .max = 1e9, .help = "optimizer steps in all", .at_resume = core::AtResume::free});
   f.field("batch_size", batch_size, {.min = 1, .max = 1e7, .help = "samples per step, over all ranks"});
   f.field("microbatch_size", microbatch_size,
-          {.min = 0, .help = "samples per rank and backward; 0 = the rank's share", .at_resume = core::AtResume::rounding});
+          {.min = 0,
+           .help = "samples per rank and backward; 0 = the rank's share",
+           .at_resume = core::AtResume::rounding});
   f.field("seed", seed, {.min = 0, .help = "of everything random"});
   f.field("precision", precision,
-          {.choices = {"fp32", "bf16"}, .help = "compute type (master weights are fp32)", .at_resume = core::AtResume::rounding});
-  f.field("device", device, {.choices = {"cpu", "cuda"}, .help = "where the network lives", .at_resume = core::AtResume::rounding});
-  f.field("threads_per_rank", threads_per_rank,
-          {.min = 1, .max = 1024, .help = "intra-op threads (bits depend on it)", .at_resume = core::AtResume::rounding});
-  f.field("sharding", sharding,
-          {.choices = {"none", "grad_op"}, .help = "none: replicated; grad_op: optimizer sharded", .at_resume = core::AtResume::free});
-  f.field("kernels", kernels,
-          {.choices = {"auto", "fused", "reference"},
-           .help = "our optimizer kernel or torch's operations; auto: ours on a GPU only where gpu_check has passed",
+          {.choices = {"fp32", "bf16"},
+           .help = "compute type (master weights are fp32)",
            .at_resume = core::AtResume::rounding});
-  f.field("bucket_mb", bucket_mb, {.min = 1, .max = 65536, .help = "bytes of one reduce-scatter, in MiB", .at_resume = core::AtResume::rounding});
-  f.field("log_every_steps", log_every_steps, {.min = 1,
-           .help = "steps between points in TensorBoard; progress lines come at most as often, in a batch log twice a minute",
+  f.field(
+      "device", device,
+      {.choices = {"cpu", "cuda"}, .help = "where the network lives", .at_resume = core::AtResume::rounding});
+  f.field("threads_per_rank", threads_per_rank,
+          {.min = 1,
+           .max = 1024,
+           .help = "intra-op threads (bits depend on it)",
+           .at_resume = core::AtResume::rounding});
+  f.field("sharding", sharding,
+          {.choices = {"none", "grad_op"},
+           .help = "none: replicated; grad_op: optimizer sharded",
            .at_resume = core::AtResume::free});
-  f.field("max_skipped_steps", max_skipped_steps,
-          {.min = 1, .help = "consecutive non-finite steps before failing", .at_resume = core::AtResume::free});
-  f.field("watchdog_s", watchdog_s, {.min = 0, .help = "a collective that lasts longer ends the job with 76; 0 = never", .at_resume = core::AtResume::free});
+  f.field(
+      "kernels", kernels,
+      {.choices = {"auto", "fused", "reference"},
+       .help =
+           "our optimizer kernel or torch's operations; auto: ours on a GPU only where gpu_check has passed",
+       .at_resume = core::AtResume::rounding});
+  f.field("bucket_mb", bucket_mb,
+          {.min = 1,
+           .max = 65536,
+           .help = "bytes of one reduce-scatter, in MiB",
+           .at_resume = core::AtResume::rounding});
+  f.field("log_every_steps", log_every_steps,
+          {.min = 1,
+           .help = "steps between points in TensorBoard; progress lines come at most as often, in a batch "
+                   "log twice a minute",
+           .at_resume = core::AtResume::free});
+  f.field(
+      "max_skipped_steps", max_skipped_steps,
+      {.min = 1, .help = "consecutive non-finite steps before failing", .at_resume = core::AtResume::free});
+  f.field("watchdog_s", watchdog_s,
+          {.min = 0,
+           .help = "a collective that lasts longer ends the job with 76; 0 = never",
+           .at_resume = core::AtResume::free});
   f.section("optimizer", optimizer);
   f.section("schedule", schedule);
   f.section("ema", ema);
@@ -104,7 +129,8 @@ void TrainConfig::fields(core::Fields& f) {
           {.min = 0, .max = 1, .help = "share of samples with the null condition"});
   f.field("mask_ratio", mask_ratio,
           {.min = 0, .max = 0.99, .help = "share of patches the backbone does not see"});
-  f.field("prefetch_threads", prefetch_threads, {.min = 1, .max = 64, .help = "reader threads per rank", .at_resume = core::AtResume::free});
+  f.field("prefetch_threads", prefetch_threads,
+          {.min = 1, .max = 64, .help = "reader threads per rank", .at_resume = core::AtResume::free});
   f.section("model", model);
   f.section("objective", objective);
   f.section("sampling", sampling, {.at_resume = core::AtResume::free});

@@ -77,7 +77,7 @@ struct LoopConfig {
   std::string kernels = "auto";      ///< auto | fused | reference (nn/kernels/proof.h)
   std::int64_t bucket_mb = 160;
   std::int64_t log_every_steps = 10;
-  std::int64_t max_skipped_steps = 10;  ///< consecutive non-finite steps before the run fails
+  std::int64_t max_skipped_steps = 10;    ///< consecutive non-finite steps before the run fails
   double watchdog_s = comm::kDeadline_s;  ///< a collective longer than this ends the job with 76; 0 = never
   OptimizerConfig optimizer;
   ScheduleConfig schedule;

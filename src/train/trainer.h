@@ -27,11 +27,15 @@ struct TrainerParts {
   const core::StopFlag& stop;
 };
 
+/// How long the ranks may wait while one of them reads and hashes a whole checkpoint, paints or measures.
+inline constexpr double kLongWork_s = 3600;
+
 class Trainer {
  public:
   /// Compares settings and facts with the run's, if it exists; loads its newest checkpoint, or the initial weights; takes
   /// hold of the folder (RunFolder::open). `picture_every_steps`: 0 = no pictures.
-  Trainer(const LoopConfig& config, const RunSettings& settings, std::int64_t picture_every_steps, TrainerParts parts);
+  Trainer(const LoopConfig& config, const RunSettings& settings, std::int64_t picture_every_steps,
+          TrainerParts parts);
   /// core::kDone, or core::kRequeueMe when all ranks agreed to stop (a checkpoint is written). SystemError
   /// when the loss stays non-finite.
   int run();

@@ -126,8 +126,10 @@ TEST_F(TinyBert, TakesFilesWithHeadsAndTheOldNormNames) {
   for (const auto& [name, tensor] : weights()) {
     with_heads["bert." + name] = tensor;
     std::string old = name;
-    if (const auto at = name.find("LayerNorm.weight"); at != std::string::npos) old = name.substr(0, at) + "LayerNorm.gamma";
-    if (const auto at = name.find("LayerNorm.bias"); at != std::string::npos) old = name.substr(0, at) + "LayerNorm.beta";
+    if (const auto at = name.find("LayerNorm.weight"); at != std::string::npos)
+      old = name.substr(0, at) + "LayerNorm.gamma";
+    if (const auto at = name.find("LayerNorm.bias"); at != std::string::npos)
+      old = name.substr(0, at) + "LayerNorm.beta";
     old_names[old] = tensor;
   }
   with_heads["cls.predictions.bias"] = torch::zeros({8});

@@ -119,7 +119,8 @@ TEST_F(CodecFolder, SaysWhatAFileIsThatIsNoSafetensors) {
     write_file(folder() / kWeights, bytes);
     return refusal();
   };
-  EXPECT_THAT(said("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 335\n"), HasSubstr("git lfs pull"));
+  EXPECT_THAT(said("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 335\n"),
+              HasSubstr("git lfs pull"));
   EXPECT_THAT(said(std::string("PK\3\4\0\0\0\0\0\0", 10) + std::string(600, 'x')), HasSubstr("PyTorch"));
   EXPECT_THAT(said("<!DOCTYPE html><html>sign in</html>"), HasSubstr("web page"));
   std::filesystem::rename(folder() / kWeights, folder() / "diffusion_pytorch_model.bin");
@@ -137,6 +138,11 @@ TEST_F(CodecFolder, NamesTheModelsFolderInAPipeline) {
 TEST_F(CodecFolder, ConfigSaysWhatDiffusersNeeds) {
   const core::Json json = core::read_json(folder() / "config.json");
   EXPECT_EQ(json["_class_name"], "AutoencoderKL");
+  EXPECT_EQ(json["sample_size"], load_image_codec(folder())->config().sample_size);
+  core::Json wider = json;
+  wider["out_channels"] = 4;
+  core::write_json(folder() / "config.json", wider);
+  EXPECT_THAT(message_of<core::UserError>([&] { load_image_codec(folder()); }), HasSubstr("conv_out"));
   EXPECT_EQ(json["down_block_types"], (core::Json{"DownEncoderBlock2D", "DownEncoderBlock2D"}));
   EXPECT_EQ(json["up_block_types"], (core::Json{"UpDecoderBlock2D", "UpDecoderBlock2D"}));
 }

@@ -1,5 +1,4 @@
-// The memory of one fake GPU (or pinned host memory): a range of addresses that nothing may touch but what
-// runs on that GPU.
+// The memory of one fake GPU (or pinned host memory): a range of addresses that nothing may touch but what runs on that GPU.
 #pragma once
 
 #include <cstddef>

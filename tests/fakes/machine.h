@@ -1,5 +1,4 @@
-// The fake GPUs of this process and one thread that does their work: streams in order, each beside the
-// others.
+// The fake GPUs of this process and one thread that does their work: streams in order, each beside the others.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,4 @@
-// The part of NCCL that this project calls, for tests without a GPU (README.md). Names, values and meaning
-// are NCCL's.
+// The part of NCCL that this project calls, for tests without a GPU (README.md). Names, values and meaning are NCCL's.
 #pragma once
 
 #include <cstddef>

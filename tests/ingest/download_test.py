@@ -219,6 +219,15 @@ def main():
         check("only http and https" in log and "file:///etc/passwd" in log, log)
         check("redirects" in Case(folder, f"{direct}/loop").run(expected=2), "redirect loop")
 
+        # A gated data set asks for a token before it asks a server.
+        case = Case(folder, f"{direct}/ok/a.bin")
+        case.config.write_text(case.config.read_text() + "  gated: true\n")
+        for name in ("HF_TOKEN", "HF_TOKEN_FILE"):
+            os.environ.pop(name, None)
+        asked = len(nginx.requests())
+        check("HF_TOKEN_FILE" in case.run(expected=2), "a gated data set without a token")
+        check(len(nginx.requests()) == asked, "a gated file was asked for without a token")
+
         # A wrong hash is an error, nothing stays; the right one is the control above.
         case = Case(folder, f"{direct}/ok/a.bin", "0" * 64)
         log = case.run(expected=2)

@@ -126,6 +126,16 @@ class Knobs(unittest.TestCase):
         self.assertNotRegex(self.log, "warning: .*prefetch_threads")
         self.assertEqual([m["step"] for m in programs.metrics(run)], list(range(1, STEPS + 1)))
 
+    def test_every_life_is_written_down(self):
+        run = self.train("lives", steps=3)
+        self.train("lives", ranks=2)
+        lives = [json.loads(line) for line in (run / "lives.jsonl").read_text().splitlines()]
+        self.assertEqual([life["ranks"] for life in lives], [1, 2])
+        for life in lives:
+            self.assertRegex(life["build"], r"microdit .*, revision \w+.*, LibTorch \d")
+            self.assertIn(f"steps={STEPS}" if life is lives[1] else "steps=3", life["words"])
+            self.assertRegex(life["time"], r"^\d{4}-\d\d-\d\dT[\d:]+Z$")
+
     def test_check_settings(self):
         def ask(*overrides, expect=0):
             words = programs.train_words(self.folder, "plain", "checkpoint.every_steps=3", "schedule.decay_steps=100",

@@ -25,7 +25,7 @@ class RunFolderTest : public testing::Test {
 };
 
 RunSettings settings(core::Json json) {
-  return {json, json.dump(), {{"steps", core::AtResume::free}, {"bucket_mb", core::AtResume::rounding}}};
+  return {json, json.dump(), {{"steps", core::AtResume::free}, {"bucket_mb", core::AtResume::rounding}}, {}};
 }
 
 TEST_F(RunFolderTest, RefusesChangedSettingsAndTakesThoseThatMayChange) {

@@ -1,5 +1,4 @@
-// The element-wise rule of adamw.h, shared by the CPU and the CUDA kernel so that both are one piece of
-// arithmetic.
+// The element-wise rule of adamw.h, shared by the CPU and the CUDA kernel so that both are one piece of arithmetic.
 #pragma once
 
 #include <cmath>

@@ -1,5 +1,4 @@
-// Attention over short sequences without copies or transposes of the projections; long ones go to torch's
-// flash kernel.
+// Attention over short sequences without copies or transposes of the projections; long ones go to torch's flash kernel.
 #include "nn/kernels/attention.h"
 
 #include <ATen/Parallel.h>

@@ -29,8 +29,10 @@ bool use_fused_kernels(const std::string& setting, const c10::Device& device) {
   } catch (const std::exception& error) {
     core::log_warn("{}", error.what());
   }
-  core::log_info("kernels: torch's own on {}: scripts/gpu_check.sh has not passed on this card ({}); kernels=fused overrides",
-                 card, file.string());
+  core::log_info(
+      "kernels: torch's own on {}: scripts/gpu_check.sh has not passed on this card ({}); kernels=fused "
+      "overrides",
+      card, file.string());
   return false;
 }
 

@@ -1,5 +1,4 @@
-// Vector code for the machine at hand: one source, compiled for several instruction sets, chosen when the
-// program loads.
+// Vector code for the machine at hand: one source, compiled for several instruction sets, chosen when the program loads.
 #pragma once
 
 #include <cstdint>

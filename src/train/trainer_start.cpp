@@ -1,0 +1,125 @@
+// How a training begins: settings compared, weights found or drawn, the run folder taken hold of.
+#include <fmt/core.h>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "nn/kernels/proof.h"
+#include "nn/state_dict.h"
+#include "train/trainer.h"
+
+namespace microdit::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_weights_file(const std::string& from) {
+  return from.ends_with(".safetensors");
+}
+
+/// A run folder, a checkpoint folder: the checkpoint to start from.
+checkpoint::Reader open_initial(const InitConfig& init, comm::Communicator& comm) {
+  const fs::path from = init.from;
+  if (fs::exists(from / "manifest.json")) return checkpoint::open(from, comm);
+  auto latest = checkpoint::open_latest(from / "checkpoints", comm);
+  if (!latest) {
+    core::user_error("init.from={}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file",
+                     from.string());
+  }
+  comm.on_root([&] {
+    const fs::path settings = RunFolder(from).settings();
+    if (init.unfinished || !fs::exists(settings)) return;
+    const std::int64_t steps = core::read_json(settings).value("steps", std::int64_t{0});
+    if (latest->step() >= steps) return;
+    core::user_error(
+        "init.from={}: that run has reached step {} of {}; let it finish, name one of its checkpoints "
+        "(init.from={}), or say init.unfinished=true",
+        from.string(), latest->step(), steps, latest->folder().string());
+  });
+  return std::move(*latest);
+}
+
+}  // namespace
+
+RunFolder run_folder(const LoopConfig& config) {
+  return RunFolder(fs::path(config.runs) / config.name);
+}
+
+void resolve_decay_steps(LoopConfig& config, comm::Communicator& comm) {
+  if (config.schedule.decay_steps != 0) return;
+  // One reader: the ranks' file systems may not agree yet on what a settings file says.
+  config.schedule.decay_steps = std::stoll(comm.on_root([&] {
+    const fs::path settings = run_folder(config).settings();
+    return std::to_string(fs::exists(settings) ? core::read_json(settings).at("schedule").at("decay_steps").get<std::int64_t>()
+                                               : config.steps);
+  }));
+}
+
+Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, std::int64_t picture_every_steps,
+                 TrainerParts parts)
+    : config_(config),
+      task_(parts.task),
+      device_(parts.device),
+      comm_(parts.comm),
+      stop_(parts.stop),
+      run_(run_folder(config)),
+      picture_every_steps_(picture_every_steps) {
+  comm_.set_deadline(config.watchdog_s);
+  const comm::WiderDeadline reading(comm_, kLongWork_s);
+  if (config.batch_size % comm_.size() != 0) {
+    core::user_error("batch_size={}: not divisible by the {} ranks", config.batch_size, comm_.size());
+  }
+  run_.compare_settings(settings, comm_);
+  run_.compare_facts(task_.facts(), comm_);
+  if (picture_every_steps_ > 0) task_.prepare_pictures();
+  load_or_initialize();
+  // Only now: a start that is refused leaves nothing behind.
+  run_.open(settings, task_.facts(), comm_);
+  writer_.emplace(run_.checkpoints(), comm_);
+  if (comm_.rank() == 0)
+    metrics_.emplace(run_, completed_, config.steps, config.batch_size, config.log_every_steps);
+}
+
+/// Weights are drawn only where nothing is loaded over them: at 1.2 billion parameters that is half a minute.
+void Trainer::load_or_initialize() {
+  const auto latest = checkpoint::open_latest(run_.checkpoints(), comm_);
+  const std::string& from = config_.init.from;
+  std::optional<checkpoint::Reader> initial;
+  if (!latest && !from.empty() && !is_weights_file(from)) initial = open_initial(config_.init, comm_);
+  if (!latest && !initial) task_.initialize();
+  if (!latest && is_weights_file(from))
+    nn::load_state_dict(task_.module(), nn::load_tensors(from), from, {"pos_embed", "mask_token"});
+  flat_.emplace(task_.module(), comm_.size(), config_.bucket_mb << 20, device_);
+  optimizer_.emplace(*flat_, comm_,
+                     ShardedOptimizer::Options{.shard_state = config_.sharding == "grad_op",
+                                               .with_ema = config_.ema.decay > 0,
+                                               .fused = nn::use_fused_kernels(config_.kernels, device_)});
+  core::log_info("{}: {} parameters, {} rank(s) x {} thread(s) on {}, batch {}, {} steps, sharding {}, {}",
+                 run_.path().string(), flat_->num_parameters(), comm_.size(), config_.threads_per_rank, device_.str(),
+                 config_.batch_size, config_.steps, config_.sharding, config_.precision);
+  if (latest) {
+    const core::Json& state = latest->state();
+    optimizer_->load(*latest, {});
+    completed_ = latest->step();
+    updates_ = state.at("updates").get<std::int64_t>();
+    skipped_in_a_row_ = state.at("skipped_in_a_row").get<std::int64_t>();
+    last_checkpoint_ = completed_;
+    core::log_info("resuming from {} (step {})", latest->folder().string(), completed_);
+  } else if (initial) {
+    load_initial(*initial);
+  }
+}
+
+void Trainer::load_initial(const checkpoint::Reader& reader) {
+  const InitConfig& init = config_.init;
+  const bool all = init.load == "all";
+  optimizer_->load(
+      reader,
+      {.weights = init.weights == "ema" ? "ema" : "weights", .moments = init.load != "weights", .ema = all});
+  if (init.load != "weights") updates_ = reader.state().at("updates").get<std::int64_t>();
+  if (all) completed_ = reader.step();
+  core::log_info("starting from {} (step {}, {} weights, load {})", reader.folder().string(), reader.step(),
+                 init.weights, init.load);
+}
+
+}  // namespace microdit::train
