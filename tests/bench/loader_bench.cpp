@@ -42,6 +42,12 @@ store::Column values(std::string name, core::DType dtype, const std::vector<T>& 
   return column;
 }
 
+/// Facts of an encoder that never was: training on random numbers opens none.
+core::Json no_encoder(core::Json facts) {
+  facts.update({{"kind", "random numbers"}, {"folder", "none"}, {"sha256", std::string(64, '0')}});
+  return facts;
+}
+
 void make(const std::string& folder, std::int64_t samples) {
   const core::Json facts = {{"stage", "latents"},
                             {"channels", kChannels},
@@ -50,8 +56,11 @@ void make(const std::string& folder, std::int64_t samples) {
                             {"text_length", kLength},
                             {"text_width", kWidth},
                             {"caption_sources", {"alt"}},
-                            {"codec", {{"kind", "random numbers"}}},
-                            {"text_encoder", {{"kind", "random numbers"}}},
+                            {"codec", no_encoder({{"scaling_factor", 1.0},
+                                                  {"shift_factor", 0.0},
+                                                  {"channels", kChannels},
+                                                  {"downscale", 8}})},
+                            {"text_encoder", no_encoder({{"width", kWidth}})},
                             {"samples", samples}};
   const std::int64_t shards = (samples + kRowsPerShard - 1) / kRowsPerShard;
   store::StageFolder stage(folder, facts, shards);
