@@ -24,19 +24,18 @@ expect() {
   fi
 }
 
-# Without a watchdog nobody ends the job. Beside the others, since it only waits.
-(limit_s=10 expect 124 "step 1" wrapped fault=dies watchdog_s=0) &
-(limit_s=10 expect 124 "step 1" fault=stops watchdog_s=0) &
-
 expect 0 "step 3"
 expect 0 "step 3" fault=is_slow
+# Without a watchdog nobody ends the job. In the background, as all that only waits.
+(limit_s=25 expect 124 "step 1" wrapped fault=dies watchdog_s=0) &
+(limit_s=25 expect 124 "step 1" fault=stops watchdog_s=0) &
+expect 76 "has lasted longer than 3 s" wrapped fault=dies at_step=4 &
+expect 76 "has lasted longer than 3 s" fault=stops at_step=4 &
 expect 76 "unhandled system error" fault=nccl
 expect 76 "NCCL: remote process exited" fault=nccl_later
 expect 76 "uncorrectable ECC error" fault=cuda
 expect 76 "has lasted longer than 3 s" wrapped fault=dies
-expect 76 "has lasted longer than 3 s" wrapped fault=dies at_step=4
 expect 76 "has lasted longer than 3 s" fault=stops
-expect 76 "has lasted longer than 3 s" fault=stops at_step=4
 expect 1 "lower microbatch_size" fault=memory
 expect 2 "did you mean" falt=dies
 # Death that mpirun sees: its own answer, at once.

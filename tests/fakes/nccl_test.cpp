@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <filesystem>
 #include <functional>
 #include <thread>
 
@@ -12,11 +13,19 @@
 namespace microdit::fakes {
 namespace {
 
+/// An id whose folder goes with it, whatever became of the communicators.
+struct Invitation {
+  Invitation() { EXPECT_EQ(ncclGetUniqueId(&id), ncclSuccess); }
+  ~Invitation() { std::filesystem::remove_all(id.internal); }
+  Invitation(const Invitation&) = delete;
+  Invitation& operator=(const Invitation&) = delete;
+  ncclUniqueId id{};
+};
+
 /// Two ranks, a thread and a GPU each.
 void on_two(const std::function<void(int rank, ncclComm_t comm, float* data)>& body) {
   plug_in(2);
-  ncclUniqueId id{};
-  ASSERT_EQ(ncclGetUniqueId(&id), ncclSuccess);
+  const Invitation invitation;
   std::array<std::jthread, 2> threads;
   for (int rank = 0; rank < 2; ++rank) {
     threads[static_cast<std::size_t>(rank)] = std::jthread([&, rank] {
@@ -25,7 +34,7 @@ void on_two(const std::function<void(int rank, ncclComm_t comm, float* data)>& b
       ASSERT_EQ(cudaSetDevice(rank), cudaSuccess);
       ASSERT_EQ(cudaMalloc(&data, 1024), cudaSuccess);
       ASSERT_EQ(cudaMemset(data, 0x40 + rank, 1024), cudaSuccess);
-      ASSERT_EQ(ncclCommInitRank(&comm, 2, id, rank), ncclSuccess);
+      ASSERT_EQ(ncclCommInitRank(&comm, 2, invitation.id, rank), ncclSuccess);
       body(rank, comm, static_cast<float*>(data));
     });
   }
@@ -91,8 +100,7 @@ TEST(FakeNccl, AStreamOfAnotherGpuIsRefused) {
 
 TEST(FakeNccl, TwoRanksOnOneCardAreRefused) {
   plug_in({{.uuid = "node/slice 0", .pci_bus = 1}, {.uuid = "node/slice 1", .pci_bus = 1}});
-  ncclUniqueId id{};
-  ASSERT_EQ(ncclGetUniqueId(&id), ncclSuccess);
+  const Invitation invitation;
   std::array<ncclResult_t, 2> results{};
   {
     std::array<std::jthread, 2> threads;
@@ -100,7 +108,7 @@ TEST(FakeNccl, TwoRanksOnOneCardAreRefused) {
       threads[rank] = std::jthread([&, rank] {
         ncclComm_t comm = nullptr;
         cudaSetDevice(static_cast<int>(rank));
-        results[rank] = ncclCommInitRank(&comm, 2, id, static_cast<int>(rank));
+        results[rank] = ncclCommInitRank(&comm, 2, invitation.id, static_cast<int>(rank));
       });
     }
   }

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <barrier>
+#include <cstdlib>
 #include <memory>
 #include <thread>
 
 #include "comm/device_path.h"
 #include "comm/rank_order_sum.h"
 #include "core/log.h"
+#include "core/scratch_folder.h"
 
 namespace microdit::comm {
 namespace {
@@ -105,11 +107,16 @@ std::unique_ptr<Communicator> the_world;
 class World final : public testing::Environment {
  public:
   void SetUp() override {
+    // What a test that ends its process leaves behind goes with the rest.
+    setenv("TMPDIR", scratch_.path().c_str(), 1);
     if (!has_mpi()) return;
     the_world = make_communicator(60);
     core::start_log(the_world->rank());
   }
   void TearDown() override { the_world.reset(); }
+
+ private:
+  const core::ScratchFolder scratch_;
 };
 const auto* const registered = testing::AddGlobalTestEnvironment(new World);
 
