@@ -100,6 +100,9 @@ void Kept::create(const Stage& stage, const std::string& config, const Surroundi
     const fs::path libraries = fs::weakly_canonical(stage.bin).parent_path() / "lib";
     if (!stage.prefix.empty() || fs::is_directory(libraries))
       fs::create_directory_symlink(libraries, aside / "lib");
+    // What gpu_check has proved of the build is looked for beside the program's folder.
+    const fs::path proof = fs::weakly_canonical(stage.bin).parent_path() / "gpu_check.json";
+    if (fs::exists(proof)) fs::copy_file(proof, aside / "gpu_check.json");
     fs::copy_file(stage.script, aside / "job.sbatch");
     fs::copy_file(stage.env, aside / "env.sh");
     fs::copy_file(stage.site, aside / "site.sh");

@@ -28,6 +28,7 @@ bool is_stop(const Ending& ending) {
 bool is_crash(const Ending& ending) {
   const int code = ending.exit_code;
   return code == killed_by(SIGKILL) || code == killed_by(SIGSEGV) || code == killed_by(SIGBUS) ||
+         code == killed_by(SIGABRT) ||
          (code == killed_by(SIGTERM) && !ending.stop_was_asked);
 }
 
