@@ -228,11 +228,11 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
                      kMostLatents);
   const Painter painter(run.facts, run.folder, compute.device);
   if (comm.rank() == 0) painter.warn_of_cut(prompts);
+  const Studio studio(run, painter, compute, run.load_model(compute.device));
   const fs::path out = comm.on_root([&] {
     return choose_folder(config, run, prompts.front(), call_of(prompts, config, run, precision), true)
         .string();
   });
-  const Studio studio(run, painter, compute, run.load_model(compute.device));
   const fs::path latents = out / "latents.safetensors";
   const bool paint_anyway = config.save_latents && comm.on_root([&] {
     return std::string(fs::exists(latents) ? "" : "missing");

@@ -14,7 +14,7 @@
 namespace microdit::eval {
 
 struct RunFacts {
-  std::string stage = "run";
+  std::string stage;      ///< "run": codecs have runs too, of other facts
   std::int64_t size = 0;  ///< picture side in pixels
   std::int64_t channels = 0;
   std::int64_t latent_size = 0;

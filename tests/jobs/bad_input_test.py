@@ -154,8 +154,9 @@ class DataStages(Job):
         self.stage("download")
 
     def test_stages_out_of_order(self):
-        self.stage_refused("clean", phrases=["raw/made", "run the stage that makes it"])
-        self.stage_refused("precompute", phrases=["samples/made", "run the stage that makes it"])
+        self.stage_refused("clean", phrases=["raw/made", "build/bin/download"])
+        weights = f"latents.text_encoder={programs.DATA}/weights/all-MiniLM-L6-v2"
+        self.stage_refused("precompute", weights, phrases=["samples/made", "build/bin/clean"])
 
     def test_hostile_archives(self):
         whole = self.tar.read_bytes()

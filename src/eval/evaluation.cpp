@@ -1,0 +1,156 @@
+// Measuring, in blocks over ranks.
+#include "eval/evaluation.h"
+
+#include <torch/utils.h>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "core/atomic_file.h"
+#include "core/log.h"
+#include "core/seed.h"
+#include "diffusion/noise.h"
+#include "eval/gather_rows.h"
+#include "eval/retrieval.h"
+#include "image/encode.h"
+#include "image/grid.h"
+#include "nn/autocast.h"
+
+namespace microdit::eval {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kCandidatesAtOnce = 256;
+
+}  // namespace
+
+Evaluation::Evaluation(const EvaluateConfig& config, const TrainedRun& run, comm::Communicator& comm,
+                       const core::StopFlag& stop)
+    : config_(config),
+      run_(run),
+      comm_(comm),
+      stop_(stop),
+      compute_(choose_compute(config.run.compute, run.trained_precision, comm)),
+      painter_(run.facts, run.folder, compute_.device),
+      model_(run.load_model(compute_.device)) {
+  core::log_info("measuring on {}; {} samples at a time, guidance {}, {} steps", compute_.text(),
+                 config.run.batch_size, run.sampler.guidance, run.sampler.steps);
+}
+
+/// Sum over samples and draws, unmasked, at noise that is a function of (seed, sample, draw).
+double Evaluation::block_loss(const Piece& piece) const {
+  const torch::NoGradGuard no_grad;
+  const nn::Autocast autocast(compute_.bf16, compute_.device);
+  double sum = 0;
+  for (std::int64_t draw = 0; draw < config_.loss_draws && !stop_.requested(); ++draw) {
+    std::vector<diffusion::NoiseKey> keys;
+    for (const std::int64_t sample : piece.sample) {
+      keys.push_back({static_cast<std::uint64_t>(config_.seed), static_cast<std::uint64_t>(sample),
+                      static_cast<std::uint64_t>(draw)});
+    }
+    diffusion::NoiseDraw noise = diffusion::draw_noise(keys, piece.latents_NCHW.sizes().slice(1));
+    noise.time_normal_B = noise.time_normal_B.to(compute_.device);
+    noise.noise_BCHW = noise.noise_BCHW.to(compute_.device);
+    const torch::Tensor mean =
+        run_.objective.loss(denoise_fn(*model_), piece.latents_NCHW.to(compute_.device),
+                            piece.text_NLD.to(compute_.device), noise, 0, model_->patch_size());
+    sum += mean.item<double>() * static_cast<double>(piece.count());
+  }
+  return sum;
+}
+
+std::optional<double> Evaluation::loss(const Split& split, std::int64_t samples) const {
+  const std::int64_t batch = config_.run.batch_size;
+  // Per block, so that the sum does not depend on ranks.
+  std::vector<double> sums(static_cast<std::size_t>((samples + batch - 1) / batch));
+  const bool done = share_blocks(static_cast<std::int64_t>(sums.size()), [&](std::int64_t block) {
+    sums[static_cast<std::size_t>(block)] =
+        block_loss(split.read(block * batch, std::min(batch, samples - block * batch)));
+  });
+  if (!done) return std::nullopt;
+  comm_.all_reduce_sum(sums);
+  return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(samples * config_.loss_draws);
+}
+
+std::optional<Painted> Evaluation::paint(const Split& split) const {
+  Painted painted;
+  const std::int64_t total = std::min(config_.prompts, split.count()), batch = config_.run.batch_size;
+  painted.truth = split.read(0, total, true);
+  PaintOrder order{.prompts = {},
+                   .seeds = {},
+                   .sampler = run_.sampler,
+                   .batch = batch,
+                   .bf16 = compute_.bf16,
+                   .keep_going = [this] { return !stop_.requested(); }};
+  std::map<std::size_t, Painting> own;
+  const bool done = share_blocks((total + batch - 1) / batch, [&](std::int64_t block) {
+    order.prompts.clear();
+    order.seeds.clear();
+    for (std::int64_t i = block * batch; i < std::min(total, (block + 1) * batch); ++i) {
+      order.prompts.push_back(painted.truth.captions[static_cast<std::size_t>(i)]);
+      order.seeds.push_back(
+          core::derive_seed(static_cast<std::uint64_t>(config_.seed), static_cast<std::uint64_t>(i)));
+    }
+    own[static_cast<std::size_t>(block)] = painter_.paint(*model_, run_.objective, order);
+    core::log_info("retrieval, {}: painted {} of {}", split.name(), std::min(total, (block + 1) * batch),
+                   total);
+  });
+  if (!done) return std::nullopt;
+  painted.painting.sample_BCHW = gather_rows(own, &Painting::sample_BCHW, comm_);
+  if (config_.save_latents) {
+    painted.painting.unit_BCHW = gather_rows(own, &Painting::unit_BCHW, comm_);
+    painted.painting.text_BLD = gather_rows(own, &Painting::text_BLD, comm_);
+  }
+  return painted;
+}
+
+std::optional<std::vector<std::int64_t>> Evaluation::nearer(const std::vector<Painted>& painted,
+                                                            const std::vector<std::unique_ptr<Split>>& splits,
+                                                            const std::vector<std::int64_t>& shares) const {
+  std::vector<torch::Tensor> rows, own;
+  for (const Painted& one : painted) {
+    rows.push_back(one.painting.sample_BCHW.flatten(1));
+    own.push_back(one.truth.latents_NCHW.flatten(1));
+  }
+  NearerCounter counter(torch::cat(rows), torch::cat(own));
+  for (std::size_t i = 0; i < splits.size(); ++i) {
+    const bool done =
+        share_blocks((shares[i] + kCandidatesAtOnce - 1) / kCandidatesAtOnce, [&](std::int64_t block) {
+          const std::int64_t first = block * kCandidatesAtOnce;
+          counter.add(
+              splits[i]->read(first, std::min(kCandidatesAtOnce, shares[i] - first)).latents_NCHW.flatten(1));
+        });
+    if (!done) return std::nullopt;
+  }
+  std::vector<double> counts(counter.nearer().begin(), counter.nearer().end());
+  comm_.all_reduce_sum(counts);
+  return std::vector<std::int64_t>(counts.begin(), counts.end());
+}
+
+/// Pairs (truth | painted) of the best and the worst ranks.
+void Evaluation::draw_best_and_worst(const fs::path& file, const Painted& painted,
+                                     const std::vector<std::int64_t>& ranks) const {
+  std::vector<std::size_t> order(ranks.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return ranks[a] < ranks[b]; });
+  const std::size_t some = std::min<std::size_t>(8, order.size() / 2);
+  std::vector<std::size_t> shown(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(some));
+  shown.insert(shown.end(), order.end() - static_cast<std::ptrdiff_t>(some), order.end());
+  std::vector<torch::Tensor> latents;
+  std::vector<std::string> captions;
+  for (const std::size_t i : shown) {
+    latents.push_back(painted.truth.latents_NCHW[static_cast<std::int64_t>(i)]);
+    latents.push_back(painted.painting.sample_BCHW[static_cast<std::int64_t>(i)]);
+    captions.emplace_back("truth");
+    captions.push_back(fmt::format("#{} {}", ranks[i] + 1, painted.truth.captions[i]));
+  }
+  if (latents.empty()) return;
+  const auto pictures = painter_.decode(torch::stack(latents));
+  core::atomic_write(file, image::encode_png(image::grid(pictures, captions,
+                                                         {.columns = 8, .title = file.stem().string()})));
+}
+
+}  // namespace microdit::eval
