@@ -39,7 +39,7 @@ function(microdit_library name)
   if(MICRODIT_WITH_CUDA)
     set(cuda_includes)
     foreach(dir ${CUDAToolkit_INCLUDE_DIRS} ${NCCL_INCLUDE})
-      list(APPEND cuda_includes "SHELL:-isystem ${dir}")
+      list(APPEND cuda_includes -isystem${dir})
     endforeach()
     # Only what mentions CUDA is told of it, so that all else compiles to the same bytes with and without (ccache).
     foreach(source ${sources})

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "core/append_file.h"
+#include "core/device_fault.h"
 #include "core/utf8.h"
 #include "provenance.h"
 
@@ -118,27 +119,6 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
   return true;
 }
 
-bool mentions(const std::string& text, std::initializer_list<const char*> words) {
-  return std::ranges::any_of(words, [&](const char* word) { return text.find(word) != std::string::npos; });
-}
-
-/// torch's errors tell faults and lack of memory by type or, in older versions, by text alone.
-core::Verdict judge_torch(const c10::Error& error) {
-  const std::string text = error.what_without_backtrace();
-  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr || mentions(text, {"out of memory"})) {
-    return {core::kFailed,
-            text + "\nThe GPU's memory does not suffice: lower microbatch_size (training) or batch_size"};
-  }
-  if (mentions(text, {"can't allocate memory", "not enough memory"})) {
-    return {core::kFailed,
-            text + "\nThe host's memory does not suffice: ask for more (--mem), or lower microbatch_size"};
-  }
-  if (mentions(text,
-               {"CUDA error", "CUDA driver error", "CUDNN_STATUS", "CUBLAS_STATUS", "cuDNN error", "NCCL"}))
-    return {core::kHardwareFault, text};
-  return {core::kFailed, text};
-}
-
 /// Tells the job scripts which node to leave out next time (MICRODIT_FAULTY_NODES); one write per line, ranks share it.
 void report_faulty_node() {
   const char* file = std::getenv("MICRODIT_FAULTY_NODES");
@@ -152,10 +132,10 @@ void report_faulty_node() {
 }
 
 /// What the failing rank leaves: a message, and an exit code that reaches the launcher.
-int report(comm::Communicator* comm, const core::Verdict& verdict) {
+int report(comm::Communicator* comm, const core::Verdict& verdict, bool own_device) {
   if (verdict.exit_code == core::kHardwareFault) {
     core::log_error("{}; fault on {}, exit {}", verdict.message, host_name(), verdict.exit_code);
-    report_faulty_node();
+    if (own_device) report_faulty_node();
   } else {
     core::log_error("{}", verdict.message);
   }
@@ -179,9 +159,10 @@ int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(
     Job job{line, *comm, stop};
     return body(job);
   } catch (const c10::Error& error) {
-    return report(comm.get(), judge_torch(error));
+    const core::TorchVerdict found = core::judge_torch(error.what_without_backtrace());
+    return report(comm.get(), found.verdict, found.own_device);
   } catch (const std::exception& error) {
-    return report(comm.get(), core::judge(error));
+    return report(comm.get(), core::judge(error), dynamic_cast<const core::DeviceFault*>(&error) != nullptr);
   }
 }
 

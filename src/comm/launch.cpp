@@ -37,8 +37,8 @@ int variable_or(const char* name, int fallback) {
   return static_cast<int>(integer_variable(name).value_or(fallback));
 }
 
-// The tasks of an array as 0-based index and count. A lone task, or one of an array that begins above 1, is probably a
-// part submitted again, whose whole nobody tells: taking all shares would do the others' work, so task= is needed.
+// The tasks of an array as 0-based index and count. A lone task, or one of an array that does not begin at 0 or has holes,
+// is probably a part submitted again, whose whole nobody tells: its share would be others' work, so task= is needed.
 Share array_share() {
   const auto id = integer_variable("SLURM_ARRAY_TASK_ID");
   if (!id) return {};
@@ -46,24 +46,14 @@ Share array_share() {
   const std::int64_t last = integer_variable("SLURM_ARRAY_TASK_MAX").value_or(*id);
   const std::int64_t step = integer_variable("SLURM_ARRAY_TASK_STEP").value_or(1);
   const std::int64_t count = integer_variable("SLURM_ARRAY_TASK_COUNT").value_or(1);
-  if (count == 1 || first > 1) {
+  const bool whole = count > 1 && first == 0 && step > 0 && *id <= last && *id % step == 0 && last / step + 1 == count;
+  if (!whole) {
     core::user_error(
-        "job array of {}: whose share this is cannot be told from it. To do some tasks of an array of N "
-        "again: "
-        "MICRODIT_TASKS=N sbatch --array={} ..., or pass task={}/N (all in one task: task=0/1)",
-        count == 1 ? fmt::format("the single task {}", *id) : fmt::format("tasks {} to {}", first, last),
-        count == 1 ? std::to_string(*id) : fmt::format("{}-{}", first, last), *id);
+        "job array of {} task(s) from {} to {}: whose share this task's is cannot be told from it. To do some tasks of an "
+        "array of N again: MICRODIT_TASKS=N sbatch --array={}..., or pass task={}/N (all in one: task=0/1)",
+        count, first, last, *id, *id);
   }
-  const bool regular = step > 0 && *id >= first && *id <= last && (*id - first) % step == 0 &&
-                       (last - first) / step + 1 == count;
-  if (!regular) {
-    core::user_error(
-        "job array of {} tasks from {} to {} (step {}): the ids are not evenly spaced, so task {}'s share is "
-        "unclear; "
-        "submit --array=0-{} or pass task=i/n",
-        count, first, last, step, *id, count - 1);
-  }
-  return {(*id - first) / step, count};
+  return {*id / step, count};
 }
 
 }  // namespace

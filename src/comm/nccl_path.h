@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "comm/device_path.h"
-#include "core/error.h"
+#include "core/device_fault.h"
 
 namespace microdit::comm {
 
@@ -19,7 +19,7 @@ inline void must_cuda(cudaError_t code, std::string_view call) {
   if (code == cudaSuccess) return;
   if (code == cudaErrorMemoryAllocation)
     core::system_error("{} failed: out of memory on the GPU{}", call, kLessMemory);
-  core::fault_error("{} failed: {}", call, cudaGetErrorString(code));
+  throw core::DeviceFault(fmt::format("{} failed: {}", call, cudaGetErrorString(code)));
 }
 
 /// NCCL: every rank has a GPU of its own, the current device. Received pieces take `scratch_floats` of its

@@ -96,12 +96,12 @@ void Watchdog::loop() {
 }
 
 void Watchdog::end(const std::string& reason) {
-  core::log_error("{}; exit {}", reason, static_cast<int>(core::kHardwareFault));
-  // The launcher must hear the code from the one way that reaches it, but that way may hang as well.
+  // The launcher must hear the code from the one way that reaches it, but that way may hang as well, and so may the log.
   struct sigaction action {};
   action.sa_handler = exit_with_fault;
   sigaction(SIGALRM, &action, nullptr);
   alarm(kEndJobGrace_s);
+  core::log_error("{}; exit {}", reason, static_cast<int>(core::kHardwareFault));
   end_job_(core::kHardwareFault);
   _exit(core::kHardwareFault);
 }

@@ -72,7 +72,7 @@ struct CatalogueEntry {
   std::int64_t shard_records = 1000;  ///< raw records per shard
   std::string subset = "all";         ///< all | small
   std::int64_t threads_per_rank = 1;  ///< recorded: encoder bits depend on it
-  std::string device = "cpu";
+  std::string device = "auto";
   std::string task{};  ///< "i/n"
   void fields(core::Fields& f);
 

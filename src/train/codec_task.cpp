@@ -197,7 +197,8 @@ torch::Tensor CodecTask::reconstruct(const torch::Tensor& image_B3HW) const {
   return net_->decode(net_->encode_moments(image_B3HW).chunk(2, 1)[0]);
 }
 
-std::optional<image::Image> CodecTask::picture(std::int64_t step, comm::Communicator& comm) {
+std::optional<image::Image> CodecTask::picture(std::int64_t step, comm::Communicator& comm,
+                                                const core::StopFlag& /*stop*/) {
   if (comm.rank() != 0) return std::nullopt;  // a few forward passes
   torch::NoGradGuard no_grad;
   const std::int64_t count = std::min<std::int64_t>(8, held_out_.num_pictures());
@@ -209,12 +210,12 @@ std::optional<image::Image> CodecTask::picture(std::int64_t step, comm::Communic
       {.columns = count, .title = fmt::format("step {}: held-out pictures and reconstructions", step)});
 }
 
-std::pair<double, double> CodecTask::held_out_psnr() {
+std::pair<double, double> CodecTask::held_out_psnr(const core::StopFlag& stop) {
   double squares = 0;
   double mean_db = 0;
   const std::int64_t count = held_out_.num_pictures();
   const double per_picture = 3.0 * static_cast<double>(config_.size * config_.size);
-  for (std::int64_t i = 0; i < count; ++i) {
+  for (std::int64_t i = 0; i < count && !stop.requested(); ++i) {
     const torch::Tensor original = pixels(held_out_, {i});
     const double sum = (to_bytes(reconstruct(original)) - to_bytes(original)).square().sum().item<double>();
     squares += sum;
@@ -225,14 +226,14 @@ std::pair<double, double> CodecTask::held_out_psnr() {
   return {10 * std::log10(255.0 * 255.0 / std::max(1e-3, mse)), mean_db};
 }
 
-double CodecTask::latent_std() {
+double CodecTask::latent_std(const core::StopFlag& stop) {
   // Of the posterior means of up to 2,048 training pictures.
   PictureSource& pictures = sources_.front().pictures;
   const std::int64_t count = std::min<std::int64_t>(2048, pictures.num_pictures());
   double sum = 0;
   double squares = 0;
   double values = 0;
-  for (std::int64_t first = 0; first < count; first += 32) {
+  for (std::int64_t first = 0; first < count && !stop.requested(); first += 32) {
     std::vector<std::int64_t> numbers = first_numbers(std::min<std::int64_t>(32, count - first));
     for (std::int64_t& n : numbers) n += first;
     const torch::Tensor mean =
@@ -244,10 +245,11 @@ double CodecTask::latent_std() {
   return std::sqrt(squares / values - (sum / values) * (sum / values));
 }
 
-void CodecTask::finish(const std::filesystem::path& run_folder) {
+bool CodecTask::finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) {
   torch::NoGradGuard no_grad;
-  const double std_dev = latent_std();
-  const auto [psnr, mean_psnr] = held_out_psnr();
+  const double std_dev = latent_std(stop);
+  const auto [psnr, mean_psnr] = held_out_psnr(stop);
+  if (stop.requested()) return false;
   net_->config().scaling_factor = config_.sigma_data / std_dev;
   net_->config().sample_size = config_.size;
   std::filesystem::create_directories(run_folder / "codec");
@@ -262,6 +264,7 @@ void CodecTask::finish(const std::filesystem::path& run_folder) {
   core::write_json(run_folder / "metrics.json", metrics);
   core::log_info("held-out PSNR {:.2f} dB at {} px ({} pictures), latent std {:.4f}, codec in {}", psnr,
                  config_.size, held_out_.num_pictures(), std_dev, (run_folder / "codec").string());
+  return true;
 }
 
 }  // namespace microdit::train

@@ -45,19 +45,20 @@ class CodecTask : public TrainTask {
   void next_batch() override;
   torch::Tensor loss(const Slice& slice) override;
   /// Held-out originals above their reconstructions.
-  std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm) override;
+  std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
+                                      const core::StopFlag& stop) override;
   /// Measures the latents' std (scaling factor) and the held-out PSNR; writes run/codec/ and
   /// run/metrics.json.
-  void finish(const std::filesystem::path& run_folder) override;
+  bool finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) override;
 
  private:
   torch::Tensor to_tensor(const std::vector<image::Image>& pictures) const;
   torch::Tensor pixels(PictureSource& source, const std::vector<std::int64_t>& pictures) const;
   image::Image training_picture(std::int64_t position);
   torch::Tensor reconstruct(const torch::Tensor& image_B3HW) const;
-  /// PSNR over all held-out pixels, and the mean of the pictures' own.
-  std::pair<double, double> held_out_psnr();
-  double latent_std();
+  /// (Both end early, with no result to use, when `stop` is requested.) PSNR over all held-out pixels, and the mean of the pictures' own.
+  std::pair<double, double> held_out_psnr(const core::StopFlag& stop);
+  double latent_std(const core::StopFlag& stop);
 
   const CodecConfig config_;
   torch::Device device_;

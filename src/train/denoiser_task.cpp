@@ -155,7 +155,7 @@ void DenoiserTask::prepare_pictures() {
 }
 
 /// The pictures of every size()-th prompt, from rank() on.
-std::vector<image::Image> DenoiserTask::paint_share(comm::Communicator& comm) {
+std::vector<image::Image> DenoiserTask::paint_share(comm::Communicator& comm, const core::StopFlag& stop) {
   const SamplingConfig& s = config_.sampling;
   eval::PaintOrder order;
   for (std::size_t i = 0; i < s.prompts.size(); ++i) {
@@ -168,16 +168,19 @@ std::vector<image::Image> DenoiserTask::paint_share(comm::Communicator& comm) {
   order.sampler.guidance = s.guidance;
   order.batch = std::min<std::int64_t>(32, static_cast<std::int64_t>(order.prompts.size()));
   order.bf16 = config_.loop.precision == "bf16" && device_.is_cuda();
+  order.keep_going = [&] { return !stop.requested(); };
   const EvaluationMode while_painting(*model_);
-  return painter_->decode(painter_->paint(*model_, objective_, order).sample_BCHW);
+  const torch::Tensor sample_BCHW = painter_->paint(*model_, objective_, order).sample_BCHW;
+  return sample_BCHW.defined() ? painter_->decode(sample_BCHW) : std::vector<image::Image>();
 }
 
-std::optional<image::Image> DenoiserTask::picture(std::int64_t step, comm::Communicator& comm) {
+std::optional<image::Image> DenoiserTask::picture(std::int64_t step, comm::Communicator& comm,
+                                                   const core::StopFlag& stop) {
   if (!painter_) return std::nullopt;
   std::string share;  // "+" and the pictures as PNG, each behind its length; or "-" and an error
   try {
     share = "+";
-    for (const image::Image& picture : paint_share(comm)) {
+    for (const image::Image& picture : paint_share(comm, stop)) {
       const std::vector<std::byte> png = image::encode_png(picture);
       share += fmt::format("{} ", png.size());
       share.append(reinterpret_cast<const char*>(png.data()), png.size());
@@ -186,6 +189,7 @@ std::optional<image::Image> DenoiserTask::picture(std::int64_t step, comm::Commu
     share = "-" + core::error_to_text(error, fmt::format("rank {}: ", comm.rank()));
   }
   const std::vector<std::string> shares = comm.all_gather(share);
+  if (comm.any(stop.requested())) return std::nullopt;  // some share may be incomplete
   std::vector<std::size_t> at(shares.size(), 1);
   for (const std::string& one : shares) {
     if (one.front() == '-') core::throw_from_text(one.substr(1));
@@ -202,6 +206,8 @@ std::optional<image::Image> DenoiserTask::picture(std::int64_t step, comm::Commu
   return image::grid(pictures, config_.sampling.prompts, {.title = fmt::format("step {}", step)});
 }
 
-void DenoiserTask::finish(const std::filesystem::path&) {}
+bool DenoiserTask::finish(const std::filesystem::path&, const core::StopFlag&) {
+  return true;
+}
 
 }  // namespace microdit::train

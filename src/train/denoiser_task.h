@@ -26,12 +26,13 @@ class DenoiserTask : public TrainTask {
   void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) override;
   void next_batch() override;
   torch::Tensor loss(const Slice& slice) override;
-  std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm) override;
-  void finish(const std::filesystem::path& run_folder) override;
+  std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
+                                      const core::StopFlag& stop) override;
+  bool finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) override;
 
  private:
   diffusion::NoiseDraw draw(const Slice& slice) const;
-  std::vector<image::Image> paint_share(comm::Communicator& comm);
+  std::vector<image::Image> paint_share(comm::Communicator& comm, const core::StopFlag& stop);
 
   std::unique_ptr<stream::LatentStream> stream_;
   const TrainConfig config_;  ///< completed from the stream's facts

@@ -54,7 +54,8 @@ std::string variable(const char* name) {
 Json own_mark() {
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
-  return {{"host", host.data()}, {"pid", ::getpid()}, {"job", variable("SLURM_JOB_ID")}};
+  const std::string life = variable("SLURM_RESTART_COUNT");
+  return {{"host", host.data()}, {"pid", ::getpid()}, {"job", variable("SLURM_JOB_ID")}, {"life", life.empty() ? 0 : std::stoi(life)}};
 }
 
 /// flock, given a few seconds: a process that has just been killed may still be leaving.
@@ -149,7 +150,7 @@ void RunFolder::take_hold() {
         !readable ? std::string("another process")
                   : fmt::format("process {} on {}{}", holder.value("pid", 0), holder.value("host", "?"),
                                 job.empty() ? "" : fmt::format(" (Slurm job {})", job));
-    if (!job.empty() && job == own["job"]) {
+    if (!job.empty() && job == own["job"] && holder.value("life", 0) < own["life"].get<int>()) {
       core::log_warn("{}: an earlier life of this job ({}) has not ended yet; it can no longer publish",
                      path_.string(), who);
     } else if (variable("MICRODIT_TAKE_OVER") == "1") {

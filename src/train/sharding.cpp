@@ -220,17 +220,28 @@ void ShardedOptimizer::load(const checkpoint::Reader& reader, const Load& what) 
   }
 }
 
-ShardedOptimizer::EmaScope::EmaScope(ShardedOptimizer& optimizer) : optimizer_(optimizer) {
-  if (!optimizer.has_ema()) return;
+void ShardedOptimizer::swap_in_average() {
+  if (!has_ema()) return;
   torch::NoGradGuard no_grad;
-  kept_ = optimizer.flat_.weights().clone();
-  optimizer.gather(optimizer.flat_.weights(), optimizer.ema_);
+  std::string no_memory;
+  try {
+    kept_ = flat_.weights().clone();
+  } catch (const c10::Error& error) {
+    no_memory = error.what_without_backtrace();
+  }
+  if (comm_.any(!no_memory.empty())) {
+    kept_.reset();
+    core::system_error("the averaged weights do not fit into memory beside the others{}{}", no_memory.empty() ? "" : ": ",
+                       no_memory);
+  }
+  gather(flat_.weights(), ema_);
 }
 
-ShardedOptimizer::EmaScope::~EmaScope() {
+void ShardedOptimizer::swap_out_average() {
   if (!kept_.defined()) return;
   torch::NoGradGuard no_grad;
-  optimizer_.flat_.weights().copy_(kept_);
+  flat_.weights().copy_(kept_);
+  kept_.reset();
 }
 
 }  // namespace microdit::train

@@ -45,16 +45,20 @@ class ShardedOptimizer {
   };
   void load(const checkpoint::Reader& reader, const Load& what);
 
-  /// Swaps the averaged weights into the module on every rank (collective) while it lives.
-  class EmaScope {
-   public:
-    explicit EmaScope(ShardedOptimizer& optimizer);
-    ~EmaScope();
-
-   private:
-    ShardedOptimizer& optimizer_;
-    torch::Tensor kept_;
-  };
+  /// Puts the averaged weights into the module on every rank, runs `work`, puts the weights back. Nothing to swap without
+  /// an average. Collective. An error of `work` is thrown after the weights are back; when some rank has no memory for
+  /// the swap, all throw SystemError with the weights as they were.
+  template <class Work>
+  void with_average(const Work& work) {
+    swap_in_average();
+    try {
+      work();
+    } catch (...) {
+      swap_out_average();
+      throw;
+    }
+    swap_out_average();
+  }
 
  private:
   struct Piece {
@@ -64,6 +68,8 @@ class ShardedOptimizer {
   };
   Piece own_piece(const Bucket& bucket) const;
   void update_piece(const Piece& held, const nn::AdamWStep& step);
+  void swap_in_average();
+  void swap_out_average();
   void gather(torch::Tensor& flat_values, const torch::Tensor& state);
   void* stream() const { return nn::current_stream(flat_.weights().device()); }
   void check_model(const checkpoint::Reader& reader, const std::string& kind) const;
@@ -80,6 +86,7 @@ class ShardedOptimizer {
   std::vector<Piece> own_;   ///< this rank's piece of each bucket (norm, reduce, checkpoint)
   torch::Tensor exp_avg_, exp_avg_sq_, ema_;
   torch::Tensor reduced_;   ///< scratch for one bucket's piece
+  torch::Tensor kept_;      ///< the weights, while the average stands in for them
   torch::Tensor snapshot_;  ///< on the host: what the last checkpoint was written from
 };
 

@@ -10,6 +10,7 @@
 
 #include "comm/communicator.h"
 #include "core/json.h"
+#include "core/stop_flag.h"
 #include "image/image.h"
 
 namespace microdit::train {
@@ -38,11 +39,14 @@ class TrainTask {
   /// Mean loss (fp32 scalar with graph) over a slice of the fetched batch.
   virtual torch::Tensor loss(const Slice& slice) = 0;
   /// A picture to look at with the module's present weights, or none. Collective: the ranks share the painting, rank 0
-  /// has the result. A failure on one rank is thrown on all.
-  virtual std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm) = 0;
+  /// has the result. A failure on one rank is thrown on all; none when `stop` is requested
+  /// meanwhile.
+  virtual std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
+                                              const core::StopFlag& stop) = 0;
   /// After the last step, with the averaged weights in the module, on rank 0: outputs other than the
   /// checkpoint.
-  virtual void finish(const std::filesystem::path& run_folder) = 0;
+  /// False when `stop` was requested before it was done: the next life does it again.
+  virtual bool finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) = 0;
 };
 
 }  // namespace microdit::train

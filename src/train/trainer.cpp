@@ -1,16 +1,18 @@
 // The loop.
 #include "train/trainer.h"
 
-#include <ATen/autocast_mode.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <cmath>
+#include <utility>
 
 #include "core/atomic_file.h"
+#include "core/device_fault.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "image/encode.h"
+#include "nn/autocast.h"
 #include "train/report.h"
 #include "train/schedule.h"
 
@@ -18,25 +20,6 @@ namespace microdit::train {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// bf16 compute for the ops that gain from it, while it lives.
-class Autocast {
- public:
-  Autocast(bool on, torch::Device device) : on_(on), type_(device.type()) {
-    if (!on_) return;
-    at::autocast::set_autocast_dtype(type_, at::kBFloat16);
-    at::autocast::set_autocast_enabled(type_, true);
-  }
-  ~Autocast() {
-    if (!on_) return;
-    at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(type_, false);
-  }
-
- private:
-  bool on_;
-  at::DeviceType type_;
-};
 
 double gpu_memory_gb(torch::Device device) {
   if (!device.is_cuda()) return 0;
@@ -54,14 +37,15 @@ int Trainer::run() {
   while (completed_ < config_.steps && !stop_agreed_) step();
   final_checkpoint();
   if (report_.valid()) report_.wait();
-  if (completed_ < config_.steps) {
-    report_in_background();
+  if (completed_ < config_.steps) report_in_background();
+  if (completed_ < config_.steps || !close()) {
     if (report_.valid()) report_.wait();
     core::log_info("stopped at step {} of {} as asked; run the same command to continue", completed_,
                    config_.steps);
     return core::kRequeueMe;
   }
-  close();
+  core::log_info("done: {} steps; checkpoint {}, report {}", completed_,
+                 (run_.checkpoints() / checkpoint::step_name(completed_)).string(), run_.report().string());
   return core::kDone;
 }
 
@@ -75,9 +59,12 @@ void Trainer::step() {
   const Agreement agreed = agree(norm2_here, loss_here);
   apply(agreed);
   ++completed_;
-  if (writer_->busy() && agreed.durable) publish_checkpoint();
-  if (completed_ % config_.checkpoint.every_steps == 0 || agreed.checkpoint_due) start_checkpoint();
-  if (picture_every_steps_ > 0 && completed_ % picture_every_steps_ == 0) show_picture();
+  if (writer_->busy() && agreed.durable) or_warn("written", [&] { publish_checkpoint(); });
+  if (completed_ % config_.checkpoint.every_steps == 0 || agreed.checkpoint_due) {
+    if (writer_->busy()) or_warn("written", [&] { publish_checkpoint(); });
+    or_warn("begun", [&] { start_checkpoint(); });
+  }
+  if (picture_every_steps_ > 0 && completed_ % picture_every_steps_ == 0 && !agreed.stop) show_picture();
   stop_agreed_ = agreed.stop;
 }
 
@@ -92,7 +79,7 @@ double Trainer::backward() {
     const double share = static_cast<double>(slice.count) / static_cast<double>(config_.batch_size);
     torch::Tensor loss;
     {
-      Autocast autocast(config_.precision == "bf16", device_);
+      const nn::Autocast autocast(config_.precision == "bf16", device_);
       loss = task_.loss(slice);
     }
     (loss * share).backward();
@@ -159,11 +146,9 @@ core::Json Trainer::state() const {
   return state;
 }
 
-/// A checkpoint that cannot be written costs safety, not the training: it is said, and the next one is tried when it is due.
 void Trainer::start_checkpoint() {
   if (last_checkpoint_ == completed_) return;
   last_checkpoint_time_ = std::chrono::steady_clock::now();
-  if (writer_->busy()) publish_checkpoint();
   if (metrics_) metrics_->sync();
   std::vector<checkpoint::Part> parts = optimizer_->parts();
   if (comm_.rank() == 0) {
@@ -174,52 +159,56 @@ void Trainer::start_checkpoint() {
                        std::vector<float>(data, data + buffer.numel())});
     }
   }
-  try {
-    writer_->start(completed_, std::move(parts), state());
-    last_checkpoint_ = completed_;
-  } catch (const core::SystemError& error) {
-    core::log_warn("checkpoint of step {} could not be begun: {}; the next is tried when it is due",
-                   completed_, error.what());
-  }
+  writer_->start(completed_, std::move(parts), state());
+  last_checkpoint_ = completed_;
 }
 
 void Trainer::publish_checkpoint() {
+  const comm::WiderDeadline slowest_writer(comm_, kLongWork_s);
+  const std::int64_t step = std::exchange(last_checkpoint_, -1);
+  writer_->publish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+  last_checkpoint_ = step;
+  if (comm_.rank() == 0) core::report_progress(checkpoint::step_name(step));
+}
+
+/// A checkpoint that cannot be written costs safety, not the training: it is said, and the next one is tried when it is due.
+template <class Work>
+void Trainer::or_warn(const char* what, const Work& work) {
   try {
-    writer_->publish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
-    if (comm_.rank() == 0) core::report_progress(checkpoint::step_name(last_checkpoint_));
+    work();
   } catch (const core::SystemError& error) {
-    core::log_warn("checkpoint of step {} could not be written: {}; the next is tried when it is due",
-                   last_checkpoint_, error.what());
-    last_checkpoint_ = -1;
+    core::log_warn("checkpoint could not be {}: {}; the next is tried when it is due", what, error.what());
   }
 }
 
 /// The last one must succeed: what it says is the job's end.
 void Trainer::final_checkpoint() {
   const comm::WiderDeadline writing(comm_, kLongWork_s);
-  if (last_checkpoint_ != completed_) start_checkpoint();
-  if (writer_->busy()) publish_checkpoint();
+  if (writer_->busy()) or_warn("written", [&] { publish_checkpoint(); });
   if (last_checkpoint_ != completed_) {
     start_checkpoint();
-    writer_->finish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
-    core::check(last_checkpoint_ == completed_, "the last checkpoint is missing");
+    publish_checkpoint();
   }
   writer_->finish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
 }
 
 void Trainer::show_picture() {
   const comm::WiderDeadline painting(comm_, kLongWork_s);
-  ShardedOptimizer::EmaScope averaged(*optimizer_);
   try {
-    const auto picture = task_.picture(completed_, comm_);
-    if (!picture || comm_.rank() != 0) return;
-    const fs::path file = run_.samples() / fmt::format("step_{:07d}.png", completed_);
-    core::atomic_write(file, image::encode_png(*picture));
-    metrics_->picture("samples", completed_, file, picture->height, picture->width);
-    report_in_background();
+    optimizer_->with_average([&] {
+      const auto picture = task_.picture(completed_, comm_, stop_);
+      if (!picture || comm_.rank() != 0) return;
+      const fs::path file = run_.samples() / fmt::format("step_{:07d}.png", completed_);
+      core::atomic_write(file, image::encode_png(*picture));
+      metrics_->picture("samples", completed_, file, picture->height, picture->width);
+      report_in_background();
+    });
+  } catch (const core::DeviceFault&) {
+    throw;
   } catch (const std::exception& error) {
     core::log_warn("no picture of step {}: {}", completed_, error.what());
   }
+  comm_.barrier();  // nobody waits for a slower one outside the wider deadline
 }
 
 /// Rank 0 reads all metrics again for it: not on the loop's time.
@@ -235,20 +224,21 @@ void Trainer::report_in_background() {
   });
 }
 
-void Trainer::close() {
+/// False when a stop was requested before all was written.
+bool Trainer::close() {
   const comm::WiderDeadline measuring(comm_, kLongWork_s);
-  ShardedOptimizer::EmaScope averaged(*optimizer_);
-  if (comm_.rank() != 0) return;
-  task_.finish(run_.path());
-  report_in_background();
-  if (report_.valid()) report_.wait();
-  const std::int64_t skipped = metrics_->num_skipped();
-  core::log_info("done: {} steps; checkpoint {}, report {}", completed_,
-                 (run_.checkpoints() / checkpoint::step_name(completed_)).string(), run_.report().string());
-  if (skipped > 0)
-    core::log_warn(
-        "{} steps of this life were skipped, because the gradient was not finite (\"skipped\" in {})",
-        skipped, run_.metrics().string());
+  bool finished = true;
+  optimizer_->with_average([&] {
+    if (comm_.rank() == 0) finished = task_.finish(run_.path(), stop_);
+  });
+  if (comm_.rank() == 0) {
+    report_in_background();
+    if (report_.valid()) report_.wait();
+    if (metrics_->num_skipped() > 0)
+      core::log_warn("{} steps of this life were skipped, because the gradient was not finite (\"skipped\" in {})",
+                     metrics_->num_skipped(), run_.metrics().string());
+  }
+  return !comm_.any(!finished);  // also: nobody waits for rank 0 outside the wider deadline
 }
 
 }  // namespace microdit::train

@@ -58,10 +58,12 @@ class Trainer {
   void apply(const Agreement& agreed);
   void start_checkpoint();
   void publish_checkpoint();
+  template <class Work>
+  void or_warn(const char* what, const Work& work);
   void final_checkpoint();
   void show_picture();
   void report_in_background();
-  void close();
+  bool close();
   core::Json state() const;
 
   const LoopConfig config_;

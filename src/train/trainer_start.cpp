@@ -90,10 +90,12 @@ void Trainer::load_or_initialize() {
   if (!latest && is_weights_file(from))
     nn::load_state_dict(task_.module(), nn::load_tensors(from), from, {"pos_embed", "mask_token"});
   flat_.emplace(task_.module(), comm_.size(), config_.bucket_mb << 20, device_);
+  // All alike: replicas that are updated in two ways would drift apart.
+  const bool fused = !comm_.any(!nn::use_fused_kernels(config_.kernels, device_));
   optimizer_.emplace(*flat_, comm_,
                      ShardedOptimizer::Options{.shard_state = config_.sharding == "grad_op",
                                                .with_ema = config_.ema.decay > 0,
-                                               .fused = nn::use_fused_kernels(config_.kernels, device_)});
+                                               .fused = fused});
   core::log_info("{}: {} parameters, {} rank(s) x {} thread(s) on {}, batch {}, {} steps, sharding {}, {}",
                  run_.path().string(), flat_->num_parameters(), comm_.size(), config_.threads_per_rank, device_.str(),
                  config_.batch_size, config_.steps, config_.sharding, config_.precision);

@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "core/error.h"
 #include "comm/communicator.h"
+#include "core/error.h"
 
 namespace microdit::checkpoint {
 

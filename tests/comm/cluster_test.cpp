@@ -1,5 +1,4 @@
-// Collectives against a serial computation, for whatever size this binary was launched with (cluster_test.sh:
-// 1 to 4 ranks).
+// Collectives against a serial computation, for whatever size this binary was launched with (cluster_test.sh: 1 to 4 ranks).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,9 +9,9 @@
 #include <limits>
 #include <thread>
 
+#include "comm/world.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "comm/world.h"
 
 namespace microdit::comm {
 namespace {

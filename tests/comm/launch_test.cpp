@@ -7,8 +7,8 @@
 #include <map>
 #include <optional>
 
-#include "core/error.h"
 #include "comm/communicator.h"
+#include "core/error.h"
 
 namespace microdit::comm {
 namespace {
@@ -154,14 +154,33 @@ TEST(ShareOf, TaskSpellsIndexAndCount) {
   }
 }
 
-TEST(ShareOf, ArraysStartAnywhereAndStep) {
-  const Environment environment({{"SLURM_ARRAY_TASK_ID", "5"},
-                                 {"SLURM_ARRAY_TASK_MIN", "1"},
-                                 {"SLURM_ARRAY_TASK_MAX", "7"},
-                                 {"SLURM_ARRAY_TASK_STEP", "2"},
-                                 {"SLURM_ARRAY_TASK_COUNT", "4"}});
+Environment array(const char* id, const char* first, const char* last, const char* step, const char* count) {
+  return Environment({{"SLURM_ARRAY_TASK_ID", id},
+                      {"SLURM_ARRAY_TASK_MIN", first},
+                      {"SLURM_ARRAY_TASK_MAX", last},
+                      {"SLURM_ARRAY_TASK_STEP", step},
+                      {"SLURM_ARRAY_TASK_COUNT", count}});
+}
+
+TEST(ShareOf, ArraysMayStep) {
+  const Environment environment = array("4", "0", "6", "2", "4");
   EXPECT_EQ(alone("").slot, 2);
   EXPECT_EQ(alone("").slots, 4);
+}
+
+TEST(ShareOf, APartOfAnArrayNeedsAWord) {
+  for (const char* id : {"0", "3"}) {
+    const Environment environment = array(id, id, id, "1", "1");
+    try {
+      alone("");
+      ADD_FAILURE() << id;
+    } catch (const core::UserError& error) {
+      EXPECT_NE(std::string(error.what()).find("MICRODIT_TASKS=N"), std::string::npos) << error.what();
+    }
+    EXPECT_EQ(alone("3/4").slot, 3);
+  }
+  const Environment environment = array("2", "1", "2", "1", "2");
+  EXPECT_THROW(alone(""), core::UserError);
 }
 
 // Under a real array: prints what this task takes, for a script to compare.

@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/error.h"
 #include "comm/device.h"
+#include "core/error.h"
 
 namespace microdit::comm {
 namespace {

@@ -3,9 +3,9 @@
 
 #include <gmock/gmock.h>
 
-#include <regex>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <regex>
 
 #include <csignal>
 
@@ -120,16 +120,19 @@ std::string temporary_of(const std::string& name, const std::string& pid) {
 TEST(AtomicFile, RemovesOnlyAbandonedTemporaries) {
   ScratchFolder folder;
   const std::string foreign = ".c.j7r0h00000000p1x0.tmp";  // of another host and job, just written
-  const std::string living = temporary_of("d", "1"), dead = temporary_of("step_1", "4194304");  // above any pid
+  const std::string living = temporary_of("d", "1"),
+                    dead = temporary_of("step_1", "4194304");  // above any pid
   folder.write(dead, "");
   std::filesystem::create_directories(folder / temporary_of("step_2", "4194304") / "deep");
   folder.write(".nobody.tmp", "");
-  for (const std::string& name : {std::string(".hidden"), std::string("kept.tmp"), foreign, living}) folder.write(name, "");
+  for (const std::string& name : {std::string(".hidden"), std::string("kept.tmp"), foreign, living})
+    folder.write(name, "");
   const std::string own = temporary_path("step_3").filename();
   folder.write(own, "");
   remove_stale_temporaries(folder.path());
   EXPECT_EQ(folder.names(), (std::set<std::string>{".hidden", "kept.tmp", own, foreign, living}));
-  std::filesystem::last_write_time(folder / foreign, std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  std::filesystem::last_write_time(folder / foreign,
+                                   std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
   remove_stale_temporaries(folder.path());
   EXPECT_EQ(folder.names(), (std::set<std::string>{".hidden", "kept.tmp", own, living}));
   EXPECT_NO_THROW(remove_stale_temporaries(folder / "missing"));

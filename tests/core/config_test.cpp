@@ -137,7 +137,9 @@ TEST(Config, TypesAreNamed) {
   EXPECT_EQ(mistake("sizes:\n  - 8\n  - x"), "c.yaml:3: sizes.1: expected a whole number, found 'x'");
   EXPECT_EQ(mistake("tags: [a]"), "c.yaml:1: tags: expected a section (indented keys), found a list");
   EXPECT_EQ(mistake("tags:\n  a: [b]"), "c.yaml:2: tags.a: expected text, found a list");
-  EXPECT_EQ(mistake("optimizer: 3"), "c.yaml:1: optimizer: expected a section (indented keys), found '3'; set what it holds, as optimizer.KEY=value");
+  EXPECT_EQ(mistake("optimizer: 3"),
+            "c.yaml:1: optimizer: expected a section (indented keys), found '3'; set what it holds, as "
+            "optimizer.KEY=value");
   EXPECT_EQ(mistake("sources: {path: a}"), "c.yaml:1: sources: expected a list, found a section");
   EXPECT_EQ(mistake("sources: [3]"), "c.yaml:1: sources.0: expected a section (indented keys), found '3'");
 }

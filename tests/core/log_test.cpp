@@ -22,8 +22,10 @@ std::string lines_of(Run run) {
 
 TEST(Log, RankZeroSpeaks) {
   start_log(0);
-  EXPECT_THAT(lines_of([] { log_info("step {} {{}}", 3); }), MatchesRegex("\\[[0-9-]+ [0-9:]+\\] step 3 \\{\\}\n"));
-  EXPECT_THAT(lines_of([] { log_warn("low disk"); }), MatchesRegex("\\[[0-9-]+ [0-9:]+\\] warning: low disk\n"));
+  EXPECT_THAT(lines_of([] { log_info("step {} {{}}", 3); }),
+              MatchesRegex("\\[[0-9-]+ [0-9:]+\\] step 3 \\{\\}\n"));
+  EXPECT_THAT(lines_of([] { log_warn("low disk"); }),
+              MatchesRegex("\\[[0-9-]+ [0-9:]+\\] warning: low disk\n"));
   EXPECT_THAT(lines_of([] { log_error("gone"); }), MatchesRegex("\\[[0-9-]+ [0-9:]+\\] error: gone\n"));
   EXPECT_EQ(lines_of([] { log_line(LogLevel::debug, "detail"); }), "");
 }
@@ -31,13 +33,15 @@ TEST(Log, RankZeroSpeaks) {
 TEST(Log, OtherRanksOnlyWarnAndFail) {
   start_log(3, LogLevel::debug);
   EXPECT_EQ(lines_of([] { log_info("step"); }), "");
-  EXPECT_THAT(lines_of([] { log_warn("slow"); }), MatchesRegex("\\[[0-9-]+ [0-9:]+\\] \\[rank 3\\] warning: slow\n"));
+  EXPECT_THAT(lines_of([] { log_warn("slow"); }),
+              MatchesRegex("\\[[0-9-]+ [0-9:]+\\] \\[rank 3\\] warning: slow\n"));
   start_log(0);
 }
 
 TEST(Log, DebugWhenAskedFor) {
   start_log(0, LogLevel::debug);
-  EXPECT_THAT(lines_of([] { log_line(LogLevel::debug, "x"); }), MatchesRegex("\\[[0-9-]+ [0-9:]+\\] debug: x\n"));
+  EXPECT_THAT(lines_of([] { log_line(LogLevel::debug, "x"); }),
+              MatchesRegex("\\[[0-9-]+ [0-9:]+\\] debug: x\n"));
   start_log(0);
 }
 

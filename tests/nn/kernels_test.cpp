@@ -84,7 +84,8 @@ TEST(NormModulate, WithoutModulationAndAnyNumberOfAxes) {
 TEST(NormModulate, ABf16InputDoesNotRoundTheWeight) {
   const torch::Tensor x = noise({2, 3, 16}, 1).to(torch::kBFloat16);
   const torch::Tensor weight = torch::full({16}, 1 + 1.0 / 1024);  // bf16 knows it as 1
-  const torch::Tensor exact = norm_modulate_reference(x.to(torch::kDouble), weight.to(torch::kDouble), {}, {}, 1e-6);
+  const torch::Tensor exact =
+      norm_modulate_reference(x.to(torch::kDouble), weight.to(torch::kDouble), {}, {}, 1e-6);
   EXPECT_LT(relative(norm_modulate(x, weight, {}, {}, 1e-6), exact), 1e-5);
 }
 
@@ -175,7 +176,8 @@ TEST(ExpertRows, CombineEqualsReference) {
 }
 
 TEST(ExpertRows, CombineHandsOnTheNetworksType) {
-  const torch::Tensor h = noise({2, 4, 8}, 1).to(torch::kBFloat16), gate = noise({2, 2, 2}, 2).to(torch::kFloat);
+  const torch::Tensor h = noise({2, 4, 8}, 1).to(torch::kBFloat16),
+                      gate = noise({2, 2, 2}, 2).to(torch::kFloat);
   const torch::Tensor choice = torch::tensor({0, 1, 2, 0, 1, 2, 0, 2}, torch::kInt64).view({2, 2, 2});
   EXPECT_EQ(combine_rows(h, gate, choice, 3).scalar_type(), torch::kBFloat16);
 }

@@ -130,6 +130,24 @@ class Faults(unittest.TestCase):
                 self.assertIn("warning:", log)
                 self.assertTrue(programs.checkpoint(self.run_folder(), 4).exists())
 
+    def test_a_stop_is_seen_while_painting(self):
+        process = self.start("steps=100000", "sampling.every_steps=3", "sampling.steps=10000", "sampling.prompts=[red heart]")
+        wait_for(lambda: self.steps_done() == 3, "the first picture to be begun")
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual(process.wait(timeout=60), programs.REQUEUE, self.log())
+        self.assertFalse((self.run_folder() / "samples/step_0000003.png").exists())
+
+    def test_the_others_wait_while_rank_0_measures(self):
+        """What a codec is worth takes longer than watchdog_s, and only rank 0 measures it."""
+        programs.need_mpi()
+        words = ["--config", SOURCE / "configs/train/emoji_codec.yaml", f"data=[{{dataset: {programs.DATASET}}}]",
+                 f"runs={self.folder}", "name=codec", "steps=2", "batch_size=2", "size=128", "picture_every_steps=0",
+                 "threads_per_rank=1", "watchdog_s=4", "checkpoint.every_minutes=0"]
+        begin = time.monotonic()
+        programs.run("train_codec", *words, ranks=2)
+        print(f"train_codec took {time.monotonic() - begin:.1f} s", file=sys.stderr)
+        self.assertTrue((self.folder / "codec/codec/config.json").exists())
+
     def test_one_training_at_a_time(self):
         process = self.start("steps=100000")
         wait_for(lambda: self.steps_done() > 1, "the first steps")

@@ -65,10 +65,13 @@ TEST(OptimizerTest, ema_follows_the_weights_and_swaps_in_and_out) {
   optimizer.update({.lr = 0.1, .weight_decay = 0, .step = 1, .ema_decay = 0.75});
   const torch::Tensor moved = flat.weights().clone();
   ASSERT_FALSE(torch::equal(start, moved));
-  {
-    ShardedOptimizer::EmaScope averaged(optimizer);
-    EXPECT_TRUE(torch::allclose(flat.weights(), 0.75 * start + 0.25 * moved, 1e-6, 1e-7));
-  }
+  bool averaged = false;
+  optimizer.with_average([&] {
+    averaged = torch::allclose(flat.weights(), 0.75 * start + 0.25 * moved, 1e-6, 1e-7);
+  });
+  EXPECT_TRUE(averaged);
+  EXPECT_TRUE(torch::equal(flat.weights(), moved));
+  EXPECT_THROW(optimizer.with_average([] { throw std::runtime_error("paint"); }), std::runtime_error);
   EXPECT_TRUE(torch::equal(flat.weights(), moved));
 }
 

@@ -160,7 +160,7 @@ torch::Tensor combine_rows_reference(const torch::Tensor& h_EMD, const torch::Te
   const torch::Tensor rows = flat_rows(choice_ENK, num_tokens);
   const torch::Tensor gated = gate_ENK.flatten(1).unsqueeze(-1) * h_EMD;
   torch::Tensor out = torch::zeros({choice_ENK.size(1) * num_tokens, h_EMD.size(2)}, gated.options());
-  for (std::int64_t e = 0; e < choice_ENK.size(0); ++e) out = out.index_add(0, rows[e], gated[e]);
+  for (std::int64_t e = 0; e < choice_ENK.size(0); ++e) out.index_add_(0, rows[e], gated[e]);
   // Summed in the gate's type (fp32 under autocast), handed on in the network's, so that the residual stream keeps one type.
   return out.to(h_EMD.scalar_type()).unflatten(0, {choice_ENK.size(1), num_tokens});
 }

@@ -1,5 +1,4 @@
-// NCCL's way and the staged way of CUDA buffers give the same bits as the host's, on any stream, however late
-// it runs.
+// NCCL's way and the staged way of CUDA buffers give the same bits as the host's, on any stream, however late it runs.
 #include <gtest/gtest.h>
 
 #include <array>

@@ -1,5 +1,4 @@
-// The kernel of the rank-order sum against its CPU twin, bit for bit, whatever the order of blocks and
-// threads.
+// The kernel of the rank-order sum against its CPU twin, bit for bit, whatever the order of blocks and threads.
 #include "comm/rank_order_sum.h"
 
 #include <gtest/gtest.h>

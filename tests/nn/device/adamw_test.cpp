@@ -1,5 +1,4 @@
-// The kernel of the optimizer pass against its CPU twin, bit for bit, whatever the order of blocks and
-// threads.
+// The kernel of the optimizer pass against its CPU twin, bit for bit, whatever the order of blocks and threads.
 #include "nn/kernels/adamw.h"
 
 #include <gtest/gtest.h>
