@@ -76,6 +76,8 @@ Node value_of(const std::string& key, const std::string& text, const std::string
     refuse(where, key, value, "YAML takes this value for nothing");
   if (node.kind == Node::Kind::scalar && !node.quoted && node.text != value)
     refuse(where, key, value, fmt::format("YAML takes '{}' of it only", node.text));
+  if (node.kind == Node::Kind::scalar && node.quoted && (value.size() < 2 || value.front() != value.back()))
+    refuse(where, key, value, "a quotation mark is not closed");
   if (node.kind != Node::Kind::scalar && value.find('\n') != value.npos &&
       (value[0] == '[' || value[0] == '{'))
     refuse(where, key, value, "a line's end in it would become a space");

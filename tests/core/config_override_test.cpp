@@ -45,9 +45,10 @@ TEST(Override, TakesTheWholeValue) {
 
 TEST(Override, RefusesWhatYamlWouldTakeForNothingOrLess) {
   for (const char* value :
-       {"",      " ",      "#1",        "a #b",      "/a #x/runs", "&a",   "&a b",   "!x",
-        "!x y",  "%a",     "*a",        "@a",        "`a`",        "|",    ">",      "...",
-        "--- a", "'a' #b", "[a, b] #c", "[a #c, b]", "[&a b]",     "a\nb", "[a\nb]", "[a #c\n, b]"}) {
+       {"",       " ",         "#1",        "a #b",   "/a #x/runs", "&a",     "&a b",
+        "!x",     "!x y",      "%a",        "*a",     "@a",         "`a`",    "|",
+        ">",      "...",       "--- a",     "'",      "\"",         "'abc",   "['a, b]",
+        "'a' #b", "[a, b] #c", "[a #c, b]", "[&a b]", "a\nb",       "[a\nb]", "[a #c\n, b]"}) {
     EXPECT_THAT(refusal(std::string("text=") + value), HasSubstr("text=")) << value;
     EXPECT_THAT(refusal(std::string("list=") + value), HasSubstr("list=")) << value;
     EXPECT_THAT(refusal(std::string("lr=") + value), HasSubstr("lr=")) << value;
