@@ -1,5 +1,4 @@
-// BERT as a sentence encoder (last hidden state), from a transformers folder: config.json, model.safetensors,
-// vocab.txt.
+// BERT as a sentence encoder (last hidden state), from a transformers folder: config.json, model.safetensors, vocab.txt.
 #include <torch/utils.h>
 #include <algorithm>
 #include <sstream>

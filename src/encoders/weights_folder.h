@@ -1,5 +1,4 @@
-// A folder of the Python ecosystem: config.json beside one safetensors file, its .fp16 variant or a sharded
-// set.
+// A folder of the Python ecosystem: config.json beside one safetensors file, its .fp16 variant or a sharded set.
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,4 @@
-// BERT WordPiece: clean, lower-case, strip accents, split on white space and punctuation, then longest match
-// first.
+// BERT WordPiece: clean, lower-case, strip accents, split on white space and punctuation, then longest match first.
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>

@@ -162,7 +162,8 @@ TEST(Guidance, TheSamplerAppliesItOnce) {
   std::int64_t rows = 0;
   const DenoiseFn network = [&](const DenoiseInput& in) {
     rows += in.x_BCHW.size(0);
-    return DenoiseOutput{torch::zeros_like(in.x_BCHW) + 3 * in.text_BLD.sum({1, 2}).view({-1, 1, 1, 1}) + 0.5, {}};
+    return DenoiseOutput{torch::zeros_like(in.x_BCHW) + 3 * in.text_BLD.sum({1, 2}).view({-1, 1, 1, 1}) + 0.5,
+                         {}};
   };
   SamplerConfig guided_steps, plain;
   guided_steps.steps = plain.steps = 3;
@@ -183,7 +184,8 @@ TEST(Sampler, EndsWhenItIsTold) {
   SamplerConfig config;
   config.guidance = 1;
   const torch::Tensor x = unit_normals(8, {1, 1, 2, 2});
-  EXPECT_FALSE(sample(Objective({}), network, x, text_for(x), config, {}, [&] { return evaluations < 4; }).defined());
+  EXPECT_FALSE(
+      sample(Objective({}), network, x, text_for(x), config, {}, [&] { return evaluations < 4; }).defined());
   EXPECT_EQ(evaluations, 4);
 }
 

@@ -1,5 +1,4 @@
-// Small pictures of every format, with the SHA-256 of the RGB bytes that Pillow 13 makes of them (alpha
-// pasted on white).
+// Small pictures of every format, with the SHA-256 of the RGB bytes that Pillow 13 makes of them (alpha pasted on white).
 #pragma once
 
 #include <cstddef>
