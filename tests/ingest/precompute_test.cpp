@@ -197,7 +197,7 @@ TEST_F(Precompute, WhatIsRefused) {
   refused({"latents_8", "fp16", "scaling factor"});
   fs::remove_all(entry_.latents_folder());
   entry_.name = "other";
-  refused({"samples/other", "run the stage that makes it"});
+  refused({"samples/other", "clean makes it"});
 }
 
 TEST_F(Precompute, StopIsSeenWithinAShard) {
