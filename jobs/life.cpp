@@ -23,7 +23,6 @@ int run(const Options& options, const lives::Words& words) {
                      .site = options.site,
                      .state = options.state.empty() ? "" : std::filesystem::absolute(options.state)};
   const lives::Words given = lives::read_stage(words, stage);
-  if (here.in_slurm() && options.state.empty()) core::user_error("life run: --state is missing");
   return lives::live(stage, given, here, lives::Slurm());
 }
 
@@ -45,7 +44,7 @@ int dispatch(int argc, char** argv) {
   whole->add_option("--script", options.script, "the job's script");
   whole->add_option("--env", options.env, "slurm/env.sh as it runs");
   whole->add_option("--site", options.site, "slurm/sites/NAME.sh as it was read");
-  whole->add_option("--state", options.state, "folder of this job's bookkeeping");
+  whole->add_option("--state", options.state, "folder of this job's bookkeeping; without it, a start outside of lives");
   rank->add_option("--mark", options.mark, "file that says that a rank has begun");
   app.require_subcommand(1);
   try {

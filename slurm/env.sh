@@ -9,8 +9,9 @@ fi
 export MICRODIT_DATA=${MICRODIT_DATA:-data}
 MICRODIT_BIN=${MICRODIT_BIN:-build/bin}
 
-# Bookkeeping of this job's lives; `kept` is what its first life copied into runs/NAME/life/JOB, this file included.
-if [ -n "${SLURM_JOB_ID:-}" ]; then
+# Bookkeeping of this job's lives; `kept` is what its first life copied into runs/NAME/life/JOB, this file included. Only a
+# script that Slurm started has lives: stages that a shell starts in one allocation share its number, and just run.
+if [ -n "${SLURM_JOB_ID:-}" ] && [ "${0##*/}" = slurm_script ]; then
   job=${SLURM_JOB_ID}
   [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
   state=${MICRODIT_STATE:-slurm/lives}/${SLURM_CLUSTER_NAME:+$SLURM_CLUSTER_NAME-}${MICRODIT_CONTINUES:-$job}

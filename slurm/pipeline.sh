@@ -111,6 +111,7 @@ each_job() {
   local how=$1 array="--array=0-$((${tasks%\%*} - 1))" i
   [[ $tasks != *%* ]] || array+=%${tasks#*%}
   local data=(-- --config "$dataset" "${data_set[@]}")
+  [ "${tasks%\%*}" != 1 ] || data+=(task=0/1)  # a lone task may be one of many that is submitted again: the programs want to be told
   call() { ! is_active "$1" || "$how" "$@"; }
   [ "$MICRODIT_INTERNET" = login ] || call download slurm/download.sbatch "$array" "${data_sbatch[@]}" "${data[@]}"
   call clean slurm/clean.sbatch "$array" "${data_sbatch[@]}" "${data[@]}"

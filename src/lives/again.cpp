@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <sstream>
 #include <utility>
 
 #include "core/error.h"
@@ -45,7 +46,36 @@ std::optional<JobFacts> facts_of_living(const AgainRequest& request, const Slurm
 }
 
 Again not_again(const std::string& why) {
-  return {false, "", core::kRequeueMe, why + ": not requeued; the same sbatch command continues it"};
+  return {.text = why + ": not requeued; the same sbatch command continues it"};
+}
+
+/// Slurm may have requeued it itself, as it does with what it preempts.
+Again left_to_slurm(const std::string& why) {
+  return {.text =
+              why + ": left to Slurm; if the job does not start again, the same sbatch command continues it"};
+}
+
+/// sbatch --no-requeue: each life is to be started by hand.
+Again left_to_user(const AgainRequest& request, const JobFacts& facts) {
+  std::string script = fact(facts, "Command");  // with the arguments behind it
+  script = script.substr(0, script.find(' '));
+  const Words command = Words{"sbatch", "--no-requeue", script} + request.script_arguments;
+  return {.is_over = true,
+          .text = fmt::format("submitted with --no-requeue: ended; to continue: {} (a site that forbids "
+                              "requeues: MICRODIT_CONTINUE=resubmit)",
+                              shell_line(command))};
+}
+
+/// The answer to an earlier sbatch may have been lost: what waits already is not submitted twice.
+Reply submit_once(const Words& words, const AgainRequest& request, const Slurm& slurm) {
+  bool is_first = true;
+  return slurm.insist([&]() -> Reply {
+    if (!std::exchange(is_first, false)) {
+      const Reply found = slurm.find_successor(request.here.job, request.script.string());
+      if (found.kind != Reply::no) return found;
+    }
+    return slurm.submit(words);
+  });
 }
 
 /// Asks whether the job goes on and requeues it, again and again: between two calls a person may have
@@ -67,7 +97,8 @@ Again resubmit(const AgainRequest& request, const Slurm& slurm) {
   const Surroundings& here = request.here;
   std::string why;
   const auto facts = facts_of_living(request, slurm, why);
-  if (!facts) return not_again(why);
+  if (!facts) return why.starts_with("Slurm") ? not_again(why) : left_to_slurm(why);
+  if (!here.resubmit && fact(*facts, "Requeue") == "0") return left_to_user(request, *facts);
   Words words = same_options(*facts, here);
   if (const std::string avoid = all_to_avoid(request, *facts, slurm); !avoid.empty())
     words.push_back("--exclude=" + avoid);
@@ -78,7 +109,7 @@ Again resubmit(const AgainRequest& request, const Slurm& slurm) {
     variables += ",MICRODIT_TASK=" + share;
   }
   words = words + Words{variables, request.script.string()} + request.script_arguments;
-  const Reply reply = slurm.insist([&] { return slurm.submit(words); });
+  const Reply reply = submit_once(words, request, slurm);
   if (reply.kind != Reply::yes) return not_again(fmt::format("sbatch failed ({})", reply.text));
   const bool moved = slurm.move_dependents(here.job, reply.text);
   const bool in_array = here.job.find('_') != std::string::npos;
@@ -86,7 +117,7 @@ Again resubmit(const AgainRequest& request, const Slurm& slurm) {
   if (!moved) text += "; some job that waits for this one could not be told to wait for that one";
   // An array is done when all its tasks are: this one must not fail it while its successor is waited for as
   // well.
-  return {true, reply.text, moved && in_array ? core::kDone : core::kRequeueMe, text};
+  return {true, reply.text, moved && in_array ? core::kDone : core::kRequeueMe, false, text};
 }
 
 }  // namespace
@@ -102,13 +133,44 @@ std::string array_share() {
   return fmt::format("{}/{}", (id - first) / step, count);
 }
 
+namespace {
+
+/// The job's GPUs and other gres. The script's own --gpus-per-node must not come back, and Slurm keeps what was
+/// taken from it as "gres:gpu:0".
+void add_gres(const JobFacts& facts, Words& words) {
+  static constexpr std::array<std::pair<const char*, const char*>, 4> kKeys{
+      {{"TresPerNode", "--gres="},
+       {"TresPerJob", "--gpus="},
+       {"TresPerTask", "--gpus-per-task="},
+       {"TresPerSocket", "--gpus-per-socket="}}};
+  words.push_back("--gpus-per-node=0");
+  for (const auto& [key, option] : kKeys) {
+    std::string wanted;
+    std::istringstream entries(fact(facts, key));
+    for (std::string entry; std::getline(entries, entry, ',');) {  // gres:gpu:2, gres/gpu:2, gres/gpu=2
+      std::replace(entry.begin(), entry.end(), '=', ':');
+      if (!entry.starts_with("gres") || entry.size() <= 5 || entry.ends_with(":0")) continue;
+      entry.erase(0, 5);
+      if (option != std::string_view("--gres=")) {
+        if (!entry.starts_with("gpu:")) continue;
+        entry.erase(0, 4);
+      }
+      wanted += (wanted.empty() ? "" : ",") + entry;
+    }
+    if (!wanted.empty()) words.push_back(option + wanted);
+  }
+}
+
+}  // namespace
+
 Words same_options(const JobFacts& facts, const Surroundings& here) {
   // Of scontrol's keys and of Slurm's variables; sbatch itself reads the rest from the script and SBATCH_*.
-  static constexpr std::array<std::pair<const char*, const char*>, 8> kKeys{
+  static constexpr std::array<std::pair<const char*, const char*>, 9> kKeys{
       {{"JobName", "--job-name="},
        {"Partition", "--partition="},
        {"Account", "--account="},
        {"QOS", "--qos="},
+       {"Comment", "--comment="},
        {"TimeLimit", "--time="},
        {"StdOut", "--output="},
        {"Features", "--constraint="},
@@ -131,9 +193,11 @@ Words same_options(const JobFacts& facts, const Surroundings& here) {
   for (const auto& [name, option] : kVariables) {
     if (const std::string value = variable(name); !value.empty()) words.push_back(option + value);
   }
-  // gres:gpu:2 or gres/gpu:2, also where --gpus-per-node was asked.
-  if (std::string gres = fact(facts, "TresPerNode"); gres.size() > 5)
-    words.push_back("--gres=" + gres.substr(5));
+  add_gres(facts, words);
+  if (const std::string errors = fact(facts, "StdErr"); !errors.empty() && errors != fact(facts, "StdOut"))
+    words.push_back("--error=" + errors);
+  if (const std::string nice = fact(facts, "Nice"); !nice.empty() && nice != "0" && nice[0] != '-')
+    words.push_back("--nice=" + nice);
   if (fact(facts, "OverSubscribe") == "NO") words.push_back("--exclusive");
   if (fact(facts, "Requeue") == "0") words.push_back("--no-requeue");
   return words;
@@ -161,14 +225,14 @@ Again live_again(const AgainRequest& request, const Slurm& slurm) {
   std::optional<JobFacts> facts;
   const Reply reply = insist_on_requeue(request, slurm, facts);
   if (reply.kind == Reply::yes)
-    return {true, "", core::kRequeueMe, "requeued" + avoid_nodes(request, facts, slurm)};
+    return {.lives = true, .text = "requeued" + avoid_nodes(request, facts, slurm)};
   if (reply.kind == Reply::no && reply.text.starts_with("refused: ")) {
     Again again = resubmit(request, slurm);
     again.text = fmt::format("requeue {}; {}", reply.text, again.text);
     return again;
   }
-  return not_again(reply.kind == Reply::no ? reply.text
-                                           : fmt::format("Slurm did not answer ({})", reply.text));
+  return reply.kind == Reply::no ? left_to_slurm(reply.text)
+                                 : not_again(fmt::format("Slurm did not answer ({})", reply.text));
 }
 
 }  // namespace microdit::lives

@@ -13,6 +13,7 @@ struct Again {
   bool lives = false;       ///< there will be a next life
   std::string successor{};  ///< the new job's id, when it is one
   int exit_code = 75;       ///< of this life's script
+  bool is_over = false;     ///< not even Slurm itself will start the job again
   std::string text{};       ///< what happened, for the log
 };
 

@@ -11,6 +11,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
+#include <optional>
 #include <utility>
 
 #include "core/error.h"
@@ -20,6 +22,7 @@ namespace microdit::lives {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr std::chrono::seconds kToDie{5};  // of a launcher, before SIGKILL
 
 sigset_t signals(std::initializer_list<int> numbers) {
   sigset_t set;
@@ -96,6 +99,19 @@ bool read_both(Pipe& output, Pipe& errors, Answer& answer, Clock::time_point dea
   return true;
 }
 
+/// A signal of the set, or 0 at the deadline.
+int next_signal(const sigset_t& set, const std::optional<Clock::time_point>& deadline) {
+  if (!deadline) {
+    int signal = 0;
+    return ::sigwait(&set, &signal) == 0 ? signal : SIGCHLD;
+  }
+  const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(*deadline - Clock::now()).count();
+  if (left <= 0) return 0;
+  const timespec timeout{left / 1'000'000'000, left % 1'000'000'000};
+  const int signal = ::sigtimedwait(&set, nullptr, &timeout);
+  return signal > 0 ? signal : SIGCHLD;  // looked at once more
+}
+
 }  // namespace
 
 Words split_words(const std::string& text) {
@@ -153,7 +169,7 @@ void take_signals() {
   mask(SIG_BLOCK, {SIGUSR1, SIGTERM, SIGCHLD});
 }
 
-Watched watch(const Words& command, bool is_launcher) {
+Watched watch(const Words& command, bool is_launcher, const Grace& grace) {
   const pid_t child = ::fork();
   if (child < 0) core::errno_error(errno, "{}: fork", command[0]);
   if (child == 0) {
@@ -163,17 +179,25 @@ Watched watch(const Words& command, bool is_launcher) {
   }
   Watched watched;
   const sigset_t set = signals({SIGUSR1, SIGTERM, SIGCHLD});
+  std::optional<Clock::time_point> deadline;
   while (true) {
     int status = 0;
     if (::waitpid(child, &status, WNOHANG) == child) {
       watched.exit_code = exit_code_of(status);
       return watched;
     }
-    int signal = 0;
-    if (::sigwait(&set, &signal) != 0 || signal == SIGCHLD) continue;
+    const int signal = next_signal(set, deadline);
+    if (signal == SIGCHLD) continue;
+    if (signal == 0) {  // mpirun takes its ranks along at SIGINT, Slurm those of srun when the job ends
+      ::kill(child, std::exchange(watched.was_overdue, true) ? SIGKILL : SIGINT);
+      deadline = Clock::now() + kToDie;
+      continue;
+    }
     watched.stop_was_asked = true;
     watched.was_terminated = watched.was_terminated || signal == SIGTERM;
     ::kill(child, SIGUSR1);
+    if (!deadline && grace.after_stop.count() > 0) deadline = Clock::now() + grace.after_stop;
+    if (signal == SIGTERM && grace.is_out_of_time && grace.is_out_of_time()) deadline = Clock::now();
   }
 }
 

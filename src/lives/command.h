@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,12 +37,19 @@ struct Watched {
   int exit_code = 0;            ///< as of Answer
   bool stop_was_asked = false;  ///< by either signal
   bool was_terminated = false;  ///< by SIGTERM: the job may be on its way out
+  bool was_overdue = false;     ///< it did not end in time, and was killed
+};
+
+/// How long a command that was asked to stop may take.
+struct Grace {
+  std::chrono::seconds after_stop{0};      ///< 0: as long as it likes
+  std::function<bool()> is_out_of_time{};  ///< asked at a SIGTERM: yes leaves no time at all
 };
 
 /// Starts `command` and waits for it; needs take_signals(). Either signal reaches it as SIGUSR1: srun and
 /// mpirun hand that to every rank once, whereas SIGTERM makes mpirun kill them. `is_launcher`: it listens to
 /// SIGUSR1; a rank of ours has it blocked until it does.
-Watched watch(const Words& command, bool is_launcher);
+Watched watch(const Words& command, bool is_launcher, const Grace& grace = {});
 
 /// Whether a SIGTERM waits to be taken.
 bool termination_is_pending();

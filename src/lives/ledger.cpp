@@ -39,10 +39,12 @@ void Ledger::begin_life() const {
 }
 
 bool Ledger::progress() const {
-  return fs::exists(progress_file());
+  std::error_code none;
+  return fs::exists(progress_file(), none);
 }
 bool Ledger::ranks_began() const {
-  return fs::exists(ranks_file());
+  std::error_code none;
+  return fs::exists(ranks_file(), none);
 }
 
 }  // namespace microdit::lives

@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <memory>
+#include <optional>
+#include <string_view>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -41,6 +44,14 @@ Words rank_line(const Stage& stage, const Words& program, const std::string& mar
   return line + Words{"--"} + stage.prefix + program;
 }
 
+/// What a program answers at once, alone: no life of a job.
+bool only_asks(const Words& arguments) {
+  constexpr std::array<std::string_view, 6> kQuestions = {"--dry-run", "--help",         "-h",
+                                                          "--version", "--print-config", "--check-settings"};
+  return std::find_first_of(arguments.begin(), arguments.end(), kQuestions.begin(), kQuestions.end()) !=
+         arguments.end();
+}
+
 class Life {
  public:
   Life(const Stage& stage, const Words& script_arguments, const Surroundings& here, const Slurm& slurm)
@@ -48,17 +59,25 @@ class Life {
         script_arguments_(script_arguments),
         here_(here),
         slurm_(slurm),
-        ledger_(stage.state, here.first()) {}
+        ledger_(stage.state, here.first()),
+        ran_before_(ledger_.counters.lives > 0) {}
 
   int run() {
     Ending ending;
     try {
       const Words program = prepare();
       ending = run_ranks(program);
-    } catch (
-        const core::FaultError& error) {  // Slurm or a file system, not the user: as if a rank had met it
-      say(stage_.name, error.what());
-      ending.exit_code = core::kHardwareFault;
+    } catch (const Held&) {
+      undo();
+      throw;
+    } catch (const core::FaultError& error) {  // Slurm or a file system, not the user
+      ending = own_fault(error);
+    } catch (const std::exception& error) {
+      if (!is_later()) {
+        undo();
+        throw;
+      }
+      ending = own_fault(error);
     } catch (...) {
       undo();
       throw;
@@ -67,6 +86,16 @@ class Life {
   }
 
  private:
+  /// An earlier life was accepted, so what is refused now is no mistake.
+  bool is_later() const { return ran_before_ && !began_here_; }
+
+  /// As if a rank had met it, but of no node's making.
+  Ending own_fault(const std::exception& error) {
+    say(stage_.name, error.what());
+    blames_no_node_ = true;
+    return {.exit_code = core::kHardwareFault};
+  }
+
   /// What the ranks run: of a training job the copies that its first life made.
   Words prepare() {
     if (!fs::exists(ledger_.script())) fs::copy_file(stage_.script, ledger_.script());
@@ -106,57 +135,80 @@ class Life {
     say(stage_.name,
         fmt::format("life {} of job {} on {}: {} ranks, {} GPUs, {} threads each", ledger_.counters.lives,
                     here_.job, here_.nodes, here_.ranks, here_.gpus, variable("OMP_NUM_THREADS", "1")));
+    const Grace grace{std::chrono::seconds(here_.stop_seconds), [&] {
+                        const auto facts = slurm_.facts(here_.job);
+                        return facts && is_out_of_time(*facts);
+                      }};
     const Watched watched =
-        watch(rank_line(stage_, program, ledger_.ranks_file().string()), !stage_.launcher.empty());
+        watch(rank_line(stage_, program, ledger_.ranks_file().string()), !stage_.launcher.empty(), grace);
     terminated_ = watched.was_terminated;
-    Ending ending{watched.exit_code, ledger_.progress(), watched.stop_was_asked};
-    if (ending.exit_code == 0 && !ledger_.ranks_began()) {
+    Ending ending{watched.exit_code,   ledger_.progress(), watched.stop_was_asked,
+                  watched.was_overdue, is_later(),         ledger_.ranks_began()};
+    if (ending.exit_code == 0 && !ending.ranks_began) {
       say(stage_.name, "the launcher returned success, but no rank was started (see above)");
       ending.exit_code = core::kFailed;
     }
     return ending;
   }
 
+  /// A run or bookkeeping that is full or gone must not cost the job its next life.
+  template <class Action>
+  void try_to(Action action) const {
+    try {
+      action();
+    } catch (const std::exception& error) {
+      say(stage_.name, error.what());
+    }
+  }
+
   int finish(const Ending& ending) {
     const Decision decision = decide(ending, here_.limits, ledger_.counters);
-    ledger_.save();
-    std::string then = decision.next == Next::done ? "done" : "ended";
-    int exit_code = decision.exit_code;
+    try_to([&] { ledger_.save(); });
     if (decision.next == Next::live_again || decision.next == Next::live_elsewhere) {
-      const std::string avoid = decision.next == Next::live_elsewhere ? faulty_nodes() : "";
-      const Again again =
-          live_again({here_, stage_, script_arguments_, ledger_.script(), avoid, terminated_}, slurm_);
-      say(stage_.name, fmt::format("{}; {}", decision.why, again.text));
-      then = again.text;
-      if (!again.lives)
-        exit_code = decision.exit_code;
-      else if (!again.successor.empty())
-        exit_code = again.exit_code;
-      if (kept_ && !again.successor.empty()) owner().hand_over(again.successor);
-      // No next life by us: claim and ledger stay, for Slurm itself may requeue a job that it preempted.
-      account(ending, then);
-      return exit_code;
+      const std::optional<int> exit_code = go_on(ending, decision);
+      if (exit_code) return *exit_code;
+    } else {
+      if (!decision.why.empty()) say(stage_.name, decision.why);
+      account(ending, decision.next == Next::done ? "done" : "ended");
     }
-    if (!decision.why.empty()) say(stage_.name, decision.why);
-    account(ending, then);
-    if (exit_code == core::kUserMistake && began_here_) {
+    if (decision.exit_code == core::kUserMistake && began_here_) {
       undo();
     } else {
-      if (kept_) owner().release();
+      if (kept_) try_to([&] { owner().release(); });
       ledger_.remove();
     }
-    return exit_code;
+    return decision.exit_code;
+  }
+
+  /// Claim and ledger stay even where no next life is ours to start, for Slurm itself may requeue a job that it
+  /// preempted. Nothing: the job is over.
+  std::optional<int> go_on(const Ending& ending, const Decision& decision) {
+    std::string avoid;
+    if (decision.next == Next::live_elsewhere) try_to([&] { avoid = faulty_nodes(); });
+    const Again again = live_again({here_, stage_, script_arguments_, script(), avoid, terminated_}, slurm_);
+    say(stage_.name, fmt::format("{}; {}", decision.why, again.text));
+    if (kept_ && !again.successor.empty()) try_to([&] { owner().hand_over(again.successor); });
+    account(ending, again.text);
+    if (again.is_over) return std::nullopt;
+    return again.successor.empty() ? decision.exit_code : again.exit_code;
+  }
+
+  /// Of the next life; Slurm's own copy, should ours be gone.
+  fs::path script() const {
+    std::error_code none;
+    return fs::exists(ledger_.script(), none) ? ledger_.script() : stage_.script;
   }
 
   /// A start that was refused leaves nothing.
   void undo() {
-    if (kept_) owner().release();
+    if (kept_) try_to([&] { owner().release(); });
     if (kept_ && began_here_) kept_->remove();
     ledger_.remove();
   }
 
   /// The nodes that a rank named; else the only one there was. Which of many it was nobody knows.
   std::string faulty_nodes() const {
+    if (blames_no_node_) return "";
     std::error_code none;
     std::string nodes;
     if (fs::exists(ledger_.faults_file(), none)) {
@@ -173,7 +225,8 @@ class Life {
                                  ledger_.counters.lives, seconds / 3600, seconds / 60 % 60, seconds % 60,
                                  here_.nodes, static_cast<double>(seconds * here_.gpus) / 3600,
                                  ending.exit_code, ending.progress ? "progress" : "no progress"));
-    if (!kept_ || !fs::exists(kept_->folder())) return;
+    std::error_code none;
+    if (!kept_ || !fs::exists(kept_->folder(), none)) return;
     kept_->record({{"life", ledger_.counters.lives},
                    {"job", here_.job},
                    {"nodes", here_.nodes},
@@ -193,9 +246,11 @@ class Life {
   const Surroundings& here_;
   const Slurm& slurm_;
   Ledger ledger_;
+  const bool ran_before_;
   std::unique_ptr<Kept> kept_{};
   bool began_here_ = false;  ///< this life made the copies
   bool terminated_ = false;
+  bool blames_no_node_ = false;
   std::int64_t began_ = 0;
 };
 
@@ -227,9 +282,13 @@ Words read_stage(const Words& words, Stage& stage) {
 
 int live(const Stage& stage, const Words& script_arguments, const Surroundings& here, const Slurm& slurm) {
   take_signals();
-  if (here.in_slurm()) return Life(stage, script_arguments, here, slurm).run();
-  demand_program(stage);
   const Words program = Words{(stage.bin / stage.name).string()} + stage.arguments;
+  if (only_asks(script_arguments)) {
+    demand_program(stage);
+    return watch(stage.prefix + program, false).exit_code;
+  }
+  if (here.in_slurm() && !stage.state.empty()) return Life(stage, script_arguments, here, slurm).run();
+  demand_program(stage);
   const int exit_code = watch(rank_line(stage, program, ""), !stage.launcher.empty()).exit_code;
   if (exit_code == core::kRequeueMe)
     say(stage.name, "stopped with its work saved; the same command continues it");

@@ -11,7 +11,8 @@ namespace microdit::lives {
 /// back the user's.
 Words read_stage(const Words& words, Stage& stage);
 
-/// Runs the stage on all ranks. In Slurm by the rules of lives, elsewhere just so. The exit code of the
+/// Runs the stage on all ranks. In a Slurm job, which has a `state`, by the rules of lives, elsewhere just so; a
+/// question such as --help is answered by the program alone. The exit code of the
 /// script.
 int live(const Stage& stage, const Words& script_arguments, const Surroundings& here, const Slurm& slurm);
 

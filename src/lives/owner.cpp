@@ -1,6 +1,8 @@
 // link() makes the claim: it is atomic, also on NFS, and never replaces a file that is there.
 #include "lives/owner.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,17 +24,32 @@ std::string read_or_empty(const fs::path& path) {
   }
 }
 
+/// Of the file that is there now; its name may be another's when the lock is had.
+class ClaimLock {
+ public:
+  explicit ClaimLock(const fs::path& claim) : fd_(::open(claim.c_str(), O_RDWR | O_CLOEXEC)) {
+    if (fd_ < 0) fd_ = ::open(claim.c_str(), O_RDONLY | O_CLOEXEC);  // another user's
+    while (fd_ >= 0 && ::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+    }
+  }
+  ~ClaimLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  ClaimLock(const ClaimLock&) = delete;
+  ClaimLock& operator=(const ClaimLock&) = delete;
+
+ private:
+  int fd_;
+};
+
 }  // namespace
 
 Owner::Owner(fs::path folder, const Surroundings& here, const Slurm& slurm)
     : folder_(std::move(folder)), here_(here), slurm_(slurm) {}
 
 std::string Owner::our_text(const std::string& job) const {
-  return core::Json{{"key", here_.key},
-                    {"job", job},
-                    {"cluster", here_.cluster},
-                    {"host", here_.host},
-                    {"since", iso_date(now())}}
+  return core::Json{{"key", here_.key},   {"job", job},        {"cluster", here_.cluster},
+                    {"host", here_.host}, {"uid", ::getuid()}, {"since", iso_date(now())}}
              .dump() +
          "\n";
 }
@@ -76,19 +93,29 @@ void Owner::judge(const std::string& text) const {
   const std::string run = folder_.parent_path().string();
   if (reply.kind == Reply::silence)
     core::fault_error("{}: held by job {}; Slurm does not say whether that job still lives", run, job);
+  const auto uid = owner.value("uid", ::getuid());
+  if (holder.hidden && uid != ::getuid())  // gone, or PrivateData=jobs
+    throw Held(
+        fmt::format("{}: claimed by job {} of user {} (since {}, started on {}), which Slurm does not show "
+                    "to you: whether "
+                    "it still lives only they can say. To take the run over all the same: "
+                    "MICRODIT_TAKE_OVER=1 sbatch ...",
+                    run, job, uid, owner.value("since", "?"), owner.value("host", "?")));
   if (!holder.holds) return;
-  core::user_error(
+  throw Held(fmt::format(
       "{}: job {} holds this run ({}, since {}, started on {}). Two jobs on one run would both pay for the "
       "same steps: "
       "wait for it, or end it with \"scancel {}\" and submit again. To take the run over all the same: "
       "MICRODIT_TAKE_OVER=1 sbatch ...",
-      run, job, holder.where, owner.value("since", "?"), owner.value("host", "?"), job);
+      run, job, holder.where, owner.value("since", "?"), owner.value("host", "?"), job));
 }
 
-/// Moves the claim with this text away. Another job may have been faster: then what was moved is its claim,
-/// and goes back.
+/// Moves the claim with this text away. Under its lock, for what another job has claimed meanwhile must stay;
+/// where there are no locks, it goes back.
 bool Owner::replace(const std::string& text) const {
   const fs::path owner = folder_ / "owner";
+  const ClaimLock lock(owner);
+  if (read_or_empty(owner) != text) return false;
   const fs::path away = core::temporary_path(folder_ / ("former_owner_" + here_.job));
   if (::rename(owner.c_str(), away.c_str()) != 0) return false;
   const bool as_judged = read_or_empty(away) == text;

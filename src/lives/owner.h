@@ -3,17 +3,23 @@
 
 #include <filesystem>
 
+#include "core/error.h"
 #include "lives/slurm.h"
 #include "lives/surroundings.h"
 
 namespace microdit::lives {
+
+/// Another job holds the run.
+struct Held : core::UserError {
+  using UserError::UserError;
+};
 
 class Owner {
  public:
   /// FOLDER/owner; the folder is the run's life/.
   Owner(std::filesystem::path folder, const Surroundings& here, const Slurm& slurm);
 
-  /// Takes the run for this job. UserError when another one holds it (unless this is a first life that was
+  /// Takes the run for this job. Held when another one holds it (unless this is a first life that was
   /// told to take over), FaultError when Slurm does not say whether it does.
   void claim() const;
   /// The run is held by `job` from now on, this job's next life under another number.

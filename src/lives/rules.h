@@ -24,6 +24,9 @@ struct Ending {
   int exit_code = 0;
   bool progress = false;        ///< something was published in this life
   bool stop_was_asked = false;  ///< SIGUSR1 or SIGTERM came
+  bool was_overdue = false;     ///< the ranks did not stop in time and were killed
+  bool is_later = false;        ///< an earlier life was accepted and ran
+  bool ranks_began = true;      ///< the launcher started some rank
 };
 
 enum class Next { done, live_again, live_elsewhere, end };
@@ -35,7 +38,8 @@ struct Decision {
 };
 
 /// Brings `counters` up to date and decides. 75, or death by a signal that asked to stop: live_again. 76, or
-/// a crash after progress: live_elsewhere, without the nodes that had it. Anything else ends the job.
+/// a crash or a hang after progress, or, of a later life, exit 2 or no rank: live_elsewhere, without the nodes
+/// that had it. Anything else ends the job.
 Decision decide(const Ending& ending, const Limits& limits, Counters& counters);
 
 }  // namespace microdit::lives

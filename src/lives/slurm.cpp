@@ -50,12 +50,14 @@ std::string base_of(const std::string& job) {
 
 }  // namespace
 
+bool is_out_of_time(const JobFacts& facts) {
+  const auto reason = facts.find("Reason");
+  return reason != facts.end() && reason->second == "TimeLimit";
+}
+
 bool goes_on(const JobFacts& facts) {
-  const auto field = [&](const char* key) {
-    const auto found = facts.find(key);
-    return found == facts.end() ? std::string() : found->second;
-  };
-  return field("JobState") == "RUNNING" || field("Reason") == "TimeLimit";
+  const auto state = facts.find("JobState");
+  return (state != facts.end() && state->second == "RUNNING") || is_out_of_time(facts);
 }
 
 Answer Slurm::call(const Words& command) const {
@@ -67,11 +69,17 @@ std::optional<JobFacts> Slurm::facts(const std::string& job) const {
   if (is_unknown_job(answer)) return JobFacts{{"JobState", "GONE"}};
   if (answer.exit_code != 0 || answer.timed_out) return std::nullopt;
   JobFacts facts;
+  std::string* last = nullptr;
   for (const std::string& word : split_words(answer.output)) {
     const std::size_t equals = word.find('=');
-    if (equals == std::string::npos) continue;
+    if (equals == std::string::npos) {  // the rest of a value with spaces, such as a comment
+      if (last != nullptr) *last += " " + word;
+      continue;
+    }
     const std::string value = word.substr(equals + 1);
-    if (!value.empty() && value != "(null)" && value != "N/A") facts.emplace(word.substr(0, equals), value);
+    last = nullptr;
+    if (!value.empty() && value != "(null)" && value != "N/A")
+      last = &facts.emplace(word.substr(0, equals), value).first->second;
   }
   if (!facts.contains("JobState")) return std::nullopt;
   return facts;
@@ -82,14 +90,14 @@ std::optional<Holder> Slurm::holder(const std::string& job, const std::string& c
   if (!cluster.empty() && cluster != variable("SLURM_CLUSTER_NAME"))
     command.insert(command.begin() + 1, {"-M", cluster});
   const Answer answer = call(command);
-  if (is_unknown_job(answer)) return Holder{};
+  if (is_unknown_job(answer)) return Holder{.hidden = true};
   if (answer.exit_code != 0 || answer.timed_out) return std::nullopt;
   for (std::istringstream lines(answer.output); lines;) {
     std::string line;
     std::getline(lines, line);
     const Words words = split_words(line);
     if (words.empty() || words[0].starts_with("CLUSTER")) continue;
-    return Holder{true, words.size() > 1 ? words[0] + " on " + words[1] : words[0]};
+    return Holder{.holds = true, .where = words.size() > 1 ? words[0] + " on " + words[1] : words[0]};
   }
   return Holder{};
 }
@@ -120,6 +128,19 @@ Reply Slurm::submit(const Words& words) const {
   Reply reply = reply_to(call(Words{"sbatch", "--parsable"} + words));
   if (reply.kind == Reply::yes) reply.text = reply.text.substr(0, reply.text.find(';'));
   return reply;
+}
+
+Reply Slurm::find_successor(const std::string& job, const std::string& script) const {
+  const Answer answer = call({"squeue", "-h", "-t", "PENDING", "-o", "%F|%E|%o"});
+  if (answer.exit_code != 0 || answer.timed_out) return {Reply::silence, "squeue"};
+  for (std::istringstream lines(answer.output); lines;) {
+    std::string id, dependency, command;
+    std::getline(std::getline(std::getline(lines, id, '|'), dependency, '|'), command);
+    const bool is_ours = command == script || command.starts_with(script + " ");
+    if (is_ours && with_successor(dependency, base_of(job), id, false).value_or("") != "")
+      return {Reply::yes, id};
+  }
+  return {Reply::no, ""};
 }
 
 bool Slurm::move_dependents(const std::string& job, const std::string& successor) const {

@@ -26,9 +26,12 @@ using JobFacts = std::map<std::string, std::string>;
 
 /// Whether a job with these facts is neither ended nor being ended, or only by its time limit.
 bool goes_on(const JobFacts& facts);
+/// It has reached its time limit.
+bool is_out_of_time(const JobFacts& facts);
 
 struct Holder {
   bool holds = false;   ///< the job waits, runs or ends
+  bool hidden = false;  ///< Slurm knows no such job, or does not show it to us (PrivateData=jobs)
   std::string where{};  ///< such as "RUNNING on n[1-2]"
 };
 
@@ -51,6 +54,8 @@ class Slurm {
   std::int64_t num_nodes(const std::string& partition) const;
   /// sbatch with these words; the reply's text is the new job's id.
   Reply submit(const Words& words) const;
+  /// The waiting job that runs `script` after `job`: yes with its id, no, or silence.
+  Reply find_successor(const std::string& job, const std::string& script) const;
   /// Makes what waits for `job` wait for `successor` instead, or, of one array task, for it as well. False
   /// when some dependent could not be moved.
   bool move_dependents(const std::string& job, const std::string& successor) const;

@@ -58,6 +58,7 @@ Surroundings read_surroundings() {
   Surroundings here;
   here.host = host_name();
   here.limits = {whole_number("MICRODIT_FRUITLESS_LIVES", 3), whole_number("MICRODIT_FAULTS", 3)};
+  here.stop_seconds = whole_number("MICRODIT_STOP_SECONDS", here.stop_seconds);
   const std::string way = variable("MICRODIT_CONTINUE", "requeue");
   if (way != "requeue" && way != "resubmit")
     core::user_error("MICRODIT_CONTINUE={}: expected requeue or resubmit (slurm/sites/NAME.sh)", way);

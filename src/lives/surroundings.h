@@ -20,7 +20,9 @@ struct Surroundings {
   std::int64_t restart_count = 0;
   bool take_over = false;  ///< MICRODIT_TAKE_OVER
   bool resubmit = false;   ///< MICRODIT_CONTINUE=resubmit
-  Limits limits{};         ///< MICRODIT_FRUITLESS_LIVES, MICRODIT_FAULTS
+  std::int64_t stop_seconds =
+      240;          ///< MICRODIT_STOP_SECONDS: from the signal to the end of the ranks; 0: no limit
+  Limits limits{};  ///< MICRODIT_FRUITLESS_LIVES, MICRODIT_FAULTS
 
   bool in_slurm() const { return !job.empty(); }
   /// Nothing of this job has run before.

@@ -65,7 +65,7 @@ TEST_F(AgainTest, WhatIsBeingCancelledStaysSo) {
   scontrol("echo 'JobState=COMPLETING Reason=None'", "exit 0");
   const Again again = live("", true);
   EXPECT_FALSE(again.lives);
-  EXPECT_NE(again.text.find("not requeued"), std::string::npos);
+  EXPECT_NE(again.text.find("left to Slurm; if the job does not start again"), std::string::npos);
   EXPECT_FALSE(called("requeue"));
 }
 
@@ -85,7 +85,8 @@ TEST_F(AgainTest, RequeuesInDoubtUnlessItWasTerminated) {
 
 TEST_F(AgainTest, SubmitsItselfWhereRequeueIsRefused) {
   scontrol(
-      "echo 'JobState=RUNNING JobName=x Partition=gpu TimeLimit=1-00:00:00 Requeue=0 TresPerNode=gres:gpu:2'",
+      "echo 'JobState=RUNNING JobName=my job Partition=gpu TimeLimit=1-00:00:00 Requeue=1 Comment=a b "
+      "StdErr=/e StdOut=/o Nice=5 TresPerNode=gres:gpu:2'",
       "echo 'Requested operation is presently disabled for job 17' >&2; exit 1");
   fake.program("sbatch", "echo 20");
   fake.program("squeue", "exit 0");
@@ -94,9 +95,56 @@ TEST_F(AgainTest, SubmitsItselfWhereRequeueIsRefused) {
   EXPECT_EQ(again.successor, "20");
   EXPECT_EQ(again.exit_code, 75);
   for (const char* word :
-       {"--parsable", "--dependency=afterany:17", "--time=1-00:00:00", "--gres=gpu:2", "--no-requeue",
-        "--exclude=n1", "--export=ALL,MICRODIT_CONTINUES=17 job.sbatch --config a b.yaml"})
+       {"--parsable", "--dependency=afterany:17", "--time=1-00:00:00", "--gpus-per-node=0 --gres=gpu:2 ",
+        "--comment=a b ", "--job-name=my job ", "--error=/e ", "--nice=5 ", "--exclude=n1",
+        "--export=ALL,MICRODIT_CONTINUES=17 job.sbatch --config a b.yaml"})
     EXPECT_TRUE(called(word)) << word << "\n" << fake.calls();
+}
+
+TEST_F(AgainTest, AsksForTheGpusThatTheJobHas) {
+  const auto words = [&](const JobFacts& facts) {
+    std::string line;
+    for (const std::string& word : same_options(facts, here))
+      if (word.starts_with("--g")) line += word + " ";
+    return line;
+  };
+  EXPECT_EQ(words({}), "--gpus-per-node=0 ");  // the script's must not come back
+  EXPECT_EQ(words({{"TresPerNode", "gres:gpu:0"}}), "--gpus-per-node=0 ");
+  EXPECT_EQ(words({{"TresPerNode", "gres:gpu:0,gres:gpu:1"}}), "--gpus-per-node=0 --gres=gpu:1 ");
+  EXPECT_EQ(words({{"TresPerNode", "gres/gpu:h100:4,gres/fast=1"}}),
+            "--gpus-per-node=0 --gres=gpu:h100:4,fast:1 ");
+  EXPECT_EQ(words({{"TresPerNode", "gres:gpu:0"}, {"TresPerTask", "cpu=4,gres/gpu=1"}}),
+            "--gpus-per-node=0 --gpus-per-task=1 ");
+  EXPECT_EQ(words({{"TresPerJob", "gres:gpu:h100:8"}}), "--gpus-per-node=0 --gpus=h100:8 ");
+}
+
+TEST_F(AgainTest, NoRequeueIsTheUsersWord) {
+  const std::string facts =
+      "echo 'JobState=RUNNING Partition=gpu Requeue=0 Command=/r/s.sbatch --config a b.yaml'";
+  scontrol(facts, "echo 'Requested operation is presently disabled for job 17' >&2; exit 1");
+  fake.program("sbatch", "echo 20");
+  fake.program("squeue", "exit 0");
+  const Again again = live();
+  EXPECT_FALSE(again.lives);
+  EXPECT_TRUE(again.is_over);
+  EXPECT_FALSE(called("sbatch"));
+  EXPECT_NE(again.text.find("sbatch --no-requeue /r/s.sbatch --config 'a b.yaml'"), std::string::npos)
+      << again.text;
+  here.resubmit = true;  // the site's word, whose jobs may all be so
+  EXPECT_EQ(live().successor, "20");
+  EXPECT_TRUE(called("--no-requeue"));
+}
+
+TEST_F(AgainTest, ALostAnswerMakesNoSecondSuccessor) {
+  scontrol(running, "exit 0");
+  here.resubmit = true;
+  fake.program("sbatch", kBusy);
+  fake.program("squeue",
+               "case \"$*\" in *%o*) echo '19|afterany:17(unfulfilled)|other.sbatch'; "
+               "echo '20|afterany:17(unfulfilled)|job.sbatch --config a b.yaml' ;; esac");
+  EXPECT_EQ(live().successor, "20");
+  EXPECT_EQ(fake.calls().find("sbatch --parsable"), fake.calls().rfind("sbatch --parsable"));
+  EXPECT_TRUE(called("squeue -h -t PENDING -o %F|%E|%o"));
 }
 
 TEST_F(AgainTest, SubmitsItselfWhereTheSiteWantsIt) {

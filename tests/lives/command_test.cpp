@@ -100,5 +100,31 @@ TEST(Command, AnEndWithoutSignals) {
             4);
 }
 
+/// Sends itself `signal` as soon as the launcher, which does not stop for it, is there; 1: killed as overdue.
+int stop_a_deaf_launcher(int signal, const Grace& grace) {
+  FakeSlurm folder;
+  const std::string ready = (folder.folder() / "ready").string();
+  return in_a_process([&] {
+    take_signals();
+    const pid_t self = ::getpid();
+    std::thread([&] {
+      await(ready);
+      ::kill(self, signal);
+    }).detach();
+    const Watched watched =
+        watch({"sh", "-c", "trap '' USR1; : >" + ready + "; exec sleep 120"}, true, grace);
+    return watched.was_overdue && watched.exit_code > 128 ? 1 : 99;
+  });
+}
+
+TEST(Command, WhatDoesNotStopInTimeIsKilled) {
+  EXPECT_EQ(stop_a_deaf_launcher(SIGUSR1, {.after_stop = seconds(1)}), 1);
+}
+
+TEST(Command, AtTheTimeLimitThereIsNoTimeLeft) {
+  EXPECT_EQ(
+      stop_a_deaf_launcher(SIGTERM, {.after_stop = seconds(1000), .is_out_of_time = [] { return true; }}), 1);
+}
+
 }  // namespace
 }  // namespace microdit::lives

@@ -52,6 +52,14 @@ TEST_F(KeptTest, HoldsWhatLaterLivesRun) {
   EXPECT_EQ(about["nodes"], "n[1-2]");
 }
 
+TEST_F(KeptTest, WithWhatGpuCheckProved) {
+  kept.create(stage, "name: a\n", here);
+  EXPECT_FALSE(fs::exists(kept.folder() / "gpu_check.json"));
+  core::atomic_write(root() / "installed" / "gpu_check.json", "{}");  // beside the programs' folder
+  kept.create(stage, "name: a\n", here);
+  EXPECT_EQ(core::read_text(kept.folder() / "gpu_check.json"), "{}");
+}
+
 TEST_F(KeptTest, BehindThePrefix) {
   stage.prefix = {"env", "MARK=an-image"};
   kept.create(stage, "name: a\n", here);

@@ -48,15 +48,20 @@ class LifeTest : public testing::Test {
     for (const char* name : {"job.sbatch", "env.sh", "site.sh"}) core::atomic_write(root() / name, name);
     fake.program("scontrol", std::string("echo '") + kRunning + "'");
     fake.program("squeue", "exit 0");
-    program("train",
-            "case \"$*\" in *--check-settings) exit ${CHECK:-0} ;;\n"
-            "*--print-config) printf 'name: \"a\"\\nruns: %s\\n' '" +
-                (root() / "runs").string() +
-                "' ;;\n"
-                "--version) echo train 1 ;;\n*) " +
-                "echo \"$*\" >>" + root().string() +
-                "/started; "
-                "[ -z \"$PUBLISH\" ] || echo x >\"$MICRODIT_PROGRESS\"; exit ${CODE:-0} ;; esac");
+    program("launcher",
+            "[ -z \"$NO_RANK\" ] || exit 1\nwhile [ \"$1\" != -- ]; do [ \"$1\" != --mark ] || : >\"$2\"; "
+            "shift; done\n"
+            "shift; exec \"$@\"");
+    program(
+        "train",
+        "case \"$*\" in *--check-settings) exit ${CHECK:-0} ;;\n"
+        "*--print-config) printf 'name: \"a\"\\nruns: %s\\n' '" +
+            (root() / "runs").string() +
+            "' ;;\n"
+            "--version) echo train 1 ;;\n*) " +
+            "echo \"$*\" >>" + root().string() +
+            "/started; "
+            "[ -z \"$PUBLISH\" ] || echo x >\"$MICRODIT_PROGRESS\"; eval \"$THEN\"; exit ${CODE:-0} ;; esac");
   }
   fs::path root() const { return fake.folder(); }
   void program(const std::string& name, const std::string& body) const {
@@ -68,15 +73,16 @@ class LifeTest : public testing::Test {
     const pid_t child = ::fork();
     if (child == 0) {
       Stage stage{.name = "train",
-                  .arguments = {"lr=1"},
                   .bin = root() / "bin",
                   .script = root() / "job.sbatch",
                   .env = root() / "env.sh",
                   .site = root() / "site.sh",
-                  .state = root() / "state" / here.key};
-      // Ranks are started through this program: the test's own is no life.
+                  .state = has_state ? root() / "state" / here.key : ""};
+      // Ranks are started through this program, and the test's own is no life: the launcher does its part.
+      stage.launcher = {(root() / "bin" / "launcher").string()};
+      stage.arguments = arguments;
       try {
-        ::_exit(lives::live(stage, {"lr=1"}, here, fake.slurm()));
+        ::_exit(lives::live(stage, arguments, here, fake.slurm()));
       } catch (const Refused& refused) {
         ::_exit(200 + refused.exit_code);
       } catch (const std::exception& error) {
@@ -87,12 +93,24 @@ class LifeTest : public testing::Test {
     ::waitpid(child, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
-  static Surroundings job(const std::string& id) {
-    return {.job = id, .key = id, .nodes = "n1", .host = "n1"};
+  static Surroundings job(const std::string& id, std::int64_t restart_count = 0) {
+    return {.job = id, .key = id, .nodes = "n1", .host = "n1", .restart_count = restart_count};
+  }
+  std::string started() const {
+    return fs::exists(root() / "started") ? core::read_text(root() / "started") : "";
+  }
+  bool called(const std::string& text) const { return fake.calls().find(text) != std::string::npos; }
+  /// A first life that saves its work and is requeued.
+  void live_once() const {
+    const Variable code("CODE", "75"), publish("PUBLISH", "1");
+    ASSERT_EQ(live(job("17")), 75);
+    ASSERT_TRUE(called("scontrol requeue 17"));
   }
   fs::path kept(const std::string& id) const { return root() / "runs" / "a" / "life" / id; }
 
   FakeSlurm fake;
+  Words arguments{"lr=1"};
+  bool has_state = true;
 };
 
 TEST_F(LifeTest, ARefusedStartLeavesNothing) {
@@ -120,6 +138,75 @@ TEST_F(LifeTest, ASecondJobHarmsNothing) {
 TEST_F(LifeTest, BookkeepingThatCannotBeWritten) {
   core::atomic_write(root() / "state", "a file");
   EXPECT_EQ(live(job("17")), 102);
+}
+
+TEST_F(LifeTest, QuestionsAreNoLife) {
+  for (const char* question : {"--dry-run", "--help"}) {
+    arguments = {"lr=1", question};
+    EXPECT_EQ(live(job("17")), 0);
+    EXPECT_NE(started().find(std::string("lr=1 ") + question + "\n"), std::string::npos);
+  }
+  arguments = {"lr=1", "--check-settings"};
+  const Variable check("CHECK", "2");
+  EXPECT_EQ(live(job("17")), 2);
+  EXPECT_FALSE(fs::exists(root() / "runs"));
+  EXPECT_FALSE(fs::exists(root() / "state"));
+  EXPECT_EQ(fake.calls(), "");
+}
+
+TEST_F(LifeTest, WithoutAScriptOfItsOwnItIsNoLife) {  // in salloc: stages share the job's number
+  has_state = false;
+  const Variable code("CODE", "75");
+  EXPECT_EQ(live(job("17")), 75);
+  EXPECT_EQ(started(), "lr=1\n");
+  EXPECT_FALSE(fs::exists(root() / "runs"));
+  EXPECT_EQ(fake.calls(), "");
+}
+
+TEST_F(LifeTest, AFullOrVanishedBookkeepingCostsNoLife) {
+  const Variable code("CODE", "75"), then("THEN", "rm -rf " + (root() / "state").string());
+  EXPECT_EQ(live(job("17")), 75);
+  EXPECT_TRUE(called("scontrol requeue 17"));
+}
+
+TEST_F(LifeTest, NoRankOfALaterLifeIsAFault) {
+  {
+    const Variable no_rank("NO_RANK", "1");
+    EXPECT_EQ(live(job("16")), 1);
+    EXPECT_FALSE(called("scontrol requeue"));
+  }
+  live_once();
+  const Variable no_rank("NO_RANK", "1");
+  live(job("17", 1));
+  EXPECT_NE(fake.calls().find("requeue 17"), fake.calls().rfind("requeue 17"));
+}
+
+TEST_F(LifeTest, ARefusalOfALaterLifeIsAFaultUnlessTheRunIsLost) {
+  live_once();
+  const Variable code("CODE", "2");
+  live(job("17", 1));
+  EXPECT_NE(fake.calls().find("requeue 17"), fake.calls().rfind("requeue 17"));
+  EXPECT_TRUE(fs::exists(kept("17")));
+  core::write_json(kept("17").parent_path() / "owner", {{"job", "18"}, {"cluster", ""}});
+  fake.program("squeue", "echo RUNNING n1");
+  EXPECT_EQ(live(job("17", 2)), 102);
+}
+
+TEST_F(LifeTest, SlurmsSilenceBlamesNoNode) {
+  fs::create_directories(kept("17").parent_path());
+  core::write_json(kept("17").parent_path() / "owner", {{"job", "16"}, {"cluster", ""}});
+  fake.program("squeue", kBusy);
+  EXPECT_EQ(live(job("17")), 76);
+  EXPECT_TRUE(called("scontrol requeue 17"));
+  EXPECT_FALSE(called("ExcNodeList"));
+}
+
+TEST_F(LifeTest, RanksThatDoNotStopAreKilledAndTheJobGoesOn) {
+  const Variable publish("PUBLISH", "1"), then("THEN", "kill -USR1 $PPID; trap '' USR1; exec sleep 120");
+  Surroundings here = job("17");
+  here.stop_seconds = 1;
+  EXPECT_GT(live(here), 128);  // of the launcher that was killed
+  EXPECT_TRUE(called("scontrol requeue 17"));
 }
 
 }  // namespace

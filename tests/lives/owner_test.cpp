@@ -51,6 +51,24 @@ TEST_F(OwnerTest, SilenceIsAFault) {
   EXPECT_EQ(owner(), "17");
 }
 
+TEST_F(OwnerTest, AJobThatSlurmHidesMayLive) {
+  fake.program("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1");
+  claim(job("17"));
+  core::Json other = core::read_json(life() / "owner");
+  other["uid"] = other.at("uid").get<std::int64_t>() + 1;
+  core::write_json(life() / "owner", other);
+  try {
+    claim(job("18"));
+    FAIL();
+  } catch (const Held& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("MICRODIT_TAKE_OVER=1"));
+  }
+  EXPECT_EQ(owner(), "17");
+  claim(job("18", true));
+  claim(job("19"));  // of the same user: gone
+  EXPECT_EQ(owner(), "19");
+}
+
 TEST_F(OwnerTest, TakingOverIsForFirstLives) {
   claim(job("17"));
   fake.program("squeue", "echo 'RUNNING n1'");

@@ -30,10 +30,16 @@ TEST(Rules, EachEnd) {
       {{137, false, false}, Next::end, 137},
       {{139, false, false}, Next::end, 139},
       {{134, false, false}, Next::end, 134},
-      {{134, true, false}, Next::end, 134},
       {{2, true, false}, Next::end, 2},
       {{1, true, false}, Next::end, 1},
       {{127, false, false}, Next::end, 127},
+      {{.exit_code = 137, .progress = true, .was_overdue = true}, Next::live_elsewhere, 137},
+      {{.exit_code = 143, .stop_was_asked = true, .was_overdue = true}, Next::live_again, 75},
+      {{.exit_code = 0, .was_overdue = true}, Next::live_again, 75},
+      {{.exit_code = 2, .is_later = true}, Next::live_elsewhere, 2},
+      {{.exit_code = 1, .is_later = true}, Next::end, 1},
+      {{.exit_code = 1, .is_later = true, .ranks_began = false}, Next::live_elsewhere, 1},
+      {{.exit_code = 1, .ranks_began = false}, Next::end, 1},
   };
   for (const Case& one : cases) {
     Counters counters;

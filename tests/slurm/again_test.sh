@@ -21,7 +21,16 @@ chmod +x busy/scontrol
 busy=$(PATH=$PWD/busy:$PATH train busy "75+ 0")
 busy_cancelled=$(PATH=$PWD/busy:$PATH train busy_cancelled "wait 0")
 
-refused=$(train refused "75+ 76 0" --no-requeue --comment=mine --time=77)
+# A scontrol that is not allowed to requeue.
+mkdir refusing
+cat >refusing/scontrol <<E2
+#!/bin/bash
+[ "\$1" != requeue ] || { echo "Requested operation is presently disabled for job \$2" >&2; exit 1; }
+exec $(command -v scontrol) "\$@"
+E2
+chmod +x refusing/scontrol
+refused=$(PATH=$PWD/refusing:$PATH train refused "75+ 76 0" --comment="of mine" --nice=5 --gres=gpu:1 --time=77)
+by_hand=$(train by_hand "75+ 0" --no-requeue)
 after_refused=$(sbatch --parsable --dependency=afterok:"$refused" --kill-on-invalid-dep=yes -o /dev/null --wrap true)
 in_vain=$(MICRODIT_CONTINUE=resubmit train in_vain "75 75 75 75 75")
 array=$(MICRODIT_CONTINUE=resubmit sbatch --parsable --array=0-2 slurm/clean.sbatch --config any.yaml)
@@ -50,6 +59,10 @@ equal "in the same log, with the first one's copies" "$(sed 's/ node .*args/ arg
 life 1 version 1 size 1 lr 1 args --config $PWD/runs/refused/life/$refused/config.yaml
 life 2 version 1 size 1 lr 1 args --config $PWD/runs/refused/life/$refused/config.yaml"
 equal "with its options" "$(job_field "$last" TimeLimit) $(job_field "$last" JobName) $(job_field "$last" NumNodes)" "01:17:00 pretrain_256 1"
+equal "its comment, GPUs, and nice" "$(scontrol show job "$last" | sed -n 's/^ *\(Comment=.*\|TresPerNode=.*\)/\1/p' | sort | paste -sd' ') $(job_field "$last" Nice)" \
+  "Comment=of mine TresPerNode=gres:gpu:0,gres:gpu:1 5"
+ended "who says --no-requeue starts each life by hand" "$by_hand" FAILED 75:0 0
+contains "and is told how" "$(job_log "$by_hand")" "ended; to continue: sbatch --no-requeue $PWD/slurm/pretrain_256.sbatch --config any.yaml name=by_hand 'plan=75+ 0'"
 equal "on the other node after a fault" "$(sed -n 's/^life [12] .* node \([^ ]*\) .*/\1/p' runs/refused/log | sort -u | wc -l)" 2
 equal "the run is free at the end" "$(ls runs/refused/life)" "$refused"
 equal "dependents wait for the last one" "$(job_field "$after_refused" JobState) $(job_field "$after_refused" Dependency)" "COMPLETED (null)"

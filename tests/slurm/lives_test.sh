@@ -13,6 +13,10 @@ failure=$(train failure "-9 0")
 mistake=$(train mistake "2")
 bad=$(train bad "0")
 cancelled=$(RANKS=2 train cancelled "wait 0")
+hung=$(MICRODIT_STOP_SECONDS=2 RANKS=2 train hung "hang+ 0")
+question=$(train question "0" -- --dry-run)
+( cd / && sbatch --parsable -o "$work/elsewhere.log" --gpus-per-node=0 --mem=100M "$work/slurm/pretrain_256.sbatch" ) >elsewhere.id
+in_shell=$(submit -o in_shell.log --ntasks=1 --wrap "for n in 1 2; do bash slurm/pretrain_256.sbatch --config any.yaml name=in_shell plan='75 0'; echo code \$?; done")
 loading=$(train loading "load 0")
 array=$(sbatch --parsable --array=0-2 slurm/clean.sbatch --config any.yaml)
 read_only=$(MICRODIT_DATA=/proc/nothing_can_be_written_here train read_only "75+ 0")
@@ -29,7 +33,9 @@ wait_until 60 test -e runs/cancelled/ready.0 -a -e runs/cancelled/ready.1
 scancel "$cancelled"
 wait_until 60 test -e runs/loading/loading.0
 scancel --batch -s USR1 "$loading"
-for job in $progress $fruitless $fault $far_faults $crash $failure $mistake $bad $cancelled $loading $array $read_only \
+wait_until 60 test -e runs/hung/ready.0 -a -e runs/hung/ready.1
+scancel --batch -s USR1 "$hung"
+for job in $hung $question $in_shell $(cat elsewhere.id) $progress $fruitless $fault $far_faults $crash $failure $mistake $bad $cancelled $loading $array $read_only \
   $after_progress $after_fruitless; do wait_job "$job" 180; done
 
 kept=runs/progress/life/$progress
@@ -66,10 +72,17 @@ ended "a bad config ends before any rank starts" "$bad" FAILED 2:0 0
 contains "with the program's own message" "$(job_log "$bad")" "bad.yaml:1"
 equal "and leaves nothing" "$(ls -d runs/bad runs/mistake/life slurm/lives/*-"$bad" 2>/dev/null)" ""
 equal "a cancelled job stays cancelled" "$(job_field "$cancelled" JobState) $(job_field "$cancelled" Restarts)" "CANCELLED 0"
-contains "and says how to continue" "$(job_log "$cancelled")" "not requeued; the same sbatch command continues it"
+contains "and says how to continue" "$(job_log "$cancelled")" "left to Slurm; if the job does not start again, the same sbatch command continues it"
 equal "which it has not said before it knew" "$(grep -c 'requeued$' "$(job_log "$cancelled")")" 0
 ended "a signal while the program is loaded is not lost" "$loading" COMPLETED 0:0 1
 equal "and came once" "$(cat runs/loading/signals.0)" 1
+ended "ranks that do not stop are killed, and the job goes on" "$hung" COMPLETED 0:0 1
+contains "which is said" "$(job_log "$hung")" "did not stop in time and was killed, 1 of 3 in a row; requeued"
+ended "a question is answered" "$question" COMPLETED 0:0 0
+equal "by the program alone" "$(grep -c '^question .*--dry-run$' calls) $(ls slurm/lives | grep -c -- "-$question\$")" "1 0"
+equal "and is no run" "$(ls -d runs/question/life 2>/dev/null)" ""
+ended "a job from another folder" "$(cat elsewhere.id)" FAILED 2:0 0
+equal "stages that a shell starts in one job have no lives" "$(grep -o '^code .*' in_shell.log | paste -sd' ') $(ls -d runs/in_shell/life 2>/dev/null)" "code 75 code 0 "
 ended "the data root need not be writable" "$read_only" COMPLETED 0:0 1
 equal "one array task is requeued alone" "$(cat log_*)" "task 0 life 0 - --config any.yaml
 task 1 life 0 - --config any.yaml

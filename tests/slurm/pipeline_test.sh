@@ -47,6 +47,7 @@ equal "every job but the first depends on one" "$(grep -c -- '--dependency=after
 equal "no zombie dependents" "$(grep -vc -- '--kill-on-invalid-dep=yes' lines)" 0
 equal "a dry run submits nothing" "$(squeue -h | wc -l)$(ls order slurm/logs/pipeline-* 2>/dev/null)" 0
 slurm/pipeline.sh --dry-run --from precompute --until pretrain_256 --tasks 7%2 >lines
+equal "a lone task is told that it is the whole" "$(slurm/pipeline.sh --dry-run --until precompute --tasks 1 | grep -c -- '--array=0-0 .* task=0/1)$')" 3
 equal "a part of the chain" "$(wc -l <lines) $(grep -c -- '--array=0-6%2' lines) $(grep -c dependency lines)" "2 1 1"
 
 # A dry run's lines are what is submitted, whatever the quoting: run by a shell in which sbatch only notes its words.
@@ -96,6 +97,7 @@ rm -f order
 MICRODIT_SITE=mine slurm/pipeline.sh --dataset configs/datasets/x.yaml --train configs/train/x.yaml --until clean --tasks 1 >ids 2>said
 equal "a download in the submitting shell is not a job" "$(cut -d' ' -f1 ids) $(head -n 1 order)" "clean download - --config configs/datasets/x.yaml"
 wait_job "$(cut -d' ' -f2 ids)"
+contains "a lone task runs" order "^clean 0 --config configs/datasets/x.yaml task=0/1"
 
 rm -f order slurm/logs/pipeline-*
 slurm/pipeline.sh --dataset configs/datasets/x.yaml --train configs/train/x.yaml --codec configs/train/x.yaml --tasks 2 \

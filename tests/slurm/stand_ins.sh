@@ -2,6 +2,7 @@
 # what the word of `plan` for that life says:
 #   NUMBER      exit with it            -9         kill themselves
 #   wait        publish nothing, wait for a signal, exit 75
+#   hang        wait for no signal
 #   load        like wait, but as a program that takes 4 s to load before it can take a signal
 # A "+" behind the word: something was published. Settings as of train: name, lr, plan.
 [ -x "$programs/life" ] || { echo "skipped: $programs/life is not built"; exit 77; }
@@ -54,6 +55,10 @@ if word.endswith("+"):
     word = word[:-1]
     if rank == 0:
         pathlib.Path(os.environ["MICRODIT_PROGRESS"]).write_text("step\n")
+if word == "hang":
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    (run / f"ready.{rank}").touch()
+    time.sleep(300)
 if word == "load":
     (run / f"loading.{rank}").touch()
     time.sleep(4)
