@@ -59,7 +59,7 @@ equal "in the same log, with the first one's copies" "$(sed 's/ node .*args/ arg
 life 1 version 1 size 1 lr 1 args --config $PWD/runs/refused/life/$refused/config.yaml
 life 2 version 1 size 1 lr 1 args --config $PWD/runs/refused/life/$refused/config.yaml"
 equal "with its options" "$(job_field "$last" TimeLimit) $(job_field "$last" JobName) $(job_field "$last" NumNodes)" "01:17:00 pretrain_256 1"
-equal "its comment, GPUs, and nice" "$(scontrol show job "$last" | sed -n 's/^ *\(Comment=.*\|TresPerNode=.*\)/\1/p' | sort | paste -sd' ') $(job_field "$last" Nice)" \
+equal "its comment, GPUs, and nice" "$(scontrol show job "$last" | sed -n 's/^ *\(Comment=.*\|TresPerNode=.*\)/\1/p' | sed 's/ *$//' | sort | paste -sd' ') $(job_field "$last" Nice)" \
   "Comment=of mine TresPerNode=gres:gpu:0,gres:gpu:1 5"
 ended "who says --no-requeue starts each life by hand" "$by_hand" FAILED 75:0 0
 contains "and is told how" "$(job_log "$by_hand")" "ended; to continue: sbatch --no-requeue $PWD/slurm/pretrain_256.sbatch --config any.yaml name=by_hand 'plan=75+ 0'"

@@ -16,7 +16,7 @@ cancelled=$(RANKS=2 train cancelled "wait 0")
 hung=$(MICRODIT_STOP_SECONDS=2 RANKS=2 train hung "hang+ 0")
 question=$(train question "0" -- --dry-run)
 ( cd / && sbatch --parsable -o "$work/elsewhere.log" --gpus-per-node=0 --mem=100M "$work/slurm/pretrain_256.sbatch" ) >elsewhere.id
-in_shell=$(submit -o in_shell.log --ntasks=1 --wrap "for n in 1 2; do bash slurm/pretrain_256.sbatch --config any.yaml name=in_shell plan='75 0'; echo code \$?; done")
+in_shell=$(submit -o in_shell.log --ntasks=1 --wrap "for n in 1 2; do bash slurm/pretrain_256.sbatch --config any.yaml name=in_shell plan=75; echo code \$?; done")
 loading=$(train loading "load 0")
 array=$(sbatch --parsable --array=0-2 slurm/clean.sbatch --config any.yaml)
 read_only=$(MICRODIT_DATA=/proc/nothing_can_be_written_here train read_only "75+ 0")
@@ -82,7 +82,7 @@ ended "a question is answered" "$question" COMPLETED 0:0 0
 equal "by the program alone" "$(grep -c '^question .*--dry-run$' calls) $(ls slurm/lives | grep -c -- "-$question\$")" "1 0"
 equal "and is no run" "$(ls -d runs/question/life 2>/dev/null)" ""
 ended "a job from another folder" "$(cat elsewhere.id)" FAILED 2:0 0
-equal "stages that a shell starts in one job have no lives" "$(grep -o '^code .*' in_shell.log | paste -sd' ') $(ls -d runs/in_shell/life 2>/dev/null)" "code 75 code 0 "
+equal "stages that a shell starts in one job have no lives" "$(grep -o '^code .*' in_shell.log | paste -sd' ') $(ls -d runs/in_shell/life 2>/dev/null)" "code 75 code 75 "
 ended "the data root need not be writable" "$read_only" COMPLETED 0:0 1
 equal "one array task is requeued alone" "$(cat log_*)" "task 0 life 0 - --config any.yaml
 task 1 life 0 - --config any.yaml
