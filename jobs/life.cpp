@@ -44,7 +44,8 @@ int dispatch(int argc, char** argv) {
   whole->add_option("--script", options.script, "the job's script");
   whole->add_option("--env", options.env, "slurm/env.sh as it runs");
   whole->add_option("--site", options.site, "slurm/sites/NAME.sh as it was read");
-  whole->add_option("--state", options.state, "folder of this job's bookkeeping; without it, a start outside of lives");
+  whole->add_option("--state", options.state,
+                    "folder of this job's bookkeeping; without it, a start outside of lives");
   rank->add_option("--mark", options.mark, "file that says that a rank has begun");
   app.require_subcommand(1);
   try {

@@ -55,8 +55,8 @@ std::string host_name() {
 }
 
 std::string build_text() {
-  return fmt::format("microdit {}, revision {}, LibTorch {}, compiler {}", MICRODIT_VERSION, MICRODIT_REVISION, TORCH_VERSION,
-                     __VERSION__);
+  return fmt::format("microdit {}, revision {}, LibTorch {}, compiler {}", MICRODIT_VERSION,
+                     MICRODIT_REVISION, TORCH_VERSION, __VERSION__);
 }
 
 std::string hosts_text(comm::Communicator& comm) {

@@ -46,10 +46,12 @@ Share array_share() {
   const std::int64_t last = integer_variable("SLURM_ARRAY_TASK_MAX").value_or(*id);
   const std::int64_t step = integer_variable("SLURM_ARRAY_TASK_STEP").value_or(1);
   const std::int64_t count = integer_variable("SLURM_ARRAY_TASK_COUNT").value_or(1);
-  const bool whole = count > 1 && first == 0 && step > 0 && *id <= last && *id % step == 0 && last / step + 1 == count;
+  const bool whole =
+      count > 1 && first == 0 && step > 0 && *id <= last && *id % step == 0 && last / step + 1 == count;
   if (!whole) {
     core::user_error(
-        "job array of {} task(s) from {} to {}: whose share this task's is cannot be told from it. To do some tasks of an "
+        "job array of {} task(s) from {} to {}: whose share this task's is cannot be told from it. To do "
+        "some tasks of an "
         "array of N again: MICRODIT_TASKS=N sbatch --array={}..., or pass task={}/N (all in one: task=0/1)",
         count, first, last, *id, *id);
   }

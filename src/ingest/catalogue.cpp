@@ -110,7 +110,8 @@ void CatalogueEntry::fields(core::Fields& f) {
   f.field("shard_records", shard_records, {.min = 1, .max = 1e6, .help = "raw records per shard"});
   f.field("subset", subset, {.choices = {"all", "small"}, .help = "small: about 1 %"});
   f.field("threads_per_rank", threads_per_rank, {.min = 1, .max = 1024, .help = "of the encoders; recorded"});
-  f.field("device", device, {.choices = {"auto", "cpu", "cuda"}, .help = "of the encoders; auto: a GPU where there is one"});
+  f.field("device", device,
+          {.choices = {"auto", "cpu", "cuda"}, .help = "of the encoders; auto: a GPU where there is one"});
   f.field("task", task, {.help = "i/n: this task's share, 0-based (default: the Slurm array's)"});
   if (!f.reading()) return;
   if (!name.empty() && !is_plain_name(name)) {

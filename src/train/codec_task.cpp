@@ -198,7 +198,7 @@ torch::Tensor CodecTask::reconstruct(const torch::Tensor& image_B3HW) const {
 }
 
 std::optional<image::Image> CodecTask::picture(std::int64_t step, comm::Communicator& comm,
-                                                const core::StopFlag& /*stop*/) {
+                                               const core::StopFlag& /*stop*/) {
   if (comm.rank() != 0) return std::nullopt;  // a few forward passes
   torch::NoGradGuard no_grad;
   const std::int64_t count = std::min<std::int64_t>(8, held_out_.num_pictures());

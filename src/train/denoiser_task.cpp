@@ -175,7 +175,7 @@ std::vector<image::Image> DenoiserTask::paint_share(comm::Communicator& comm, co
 }
 
 std::optional<image::Image> DenoiserTask::picture(std::int64_t step, comm::Communicator& comm,
-                                                   const core::StopFlag& stop) {
+                                                  const core::StopFlag& stop) {
   if (!painter_) return std::nullopt;
   std::string share;  // "+" and the pictures as PNG, each behind its length; or "-" and an error
   try {

@@ -55,7 +55,10 @@ Json own_mark() {
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
   const std::string life = variable("SLURM_RESTART_COUNT");
-  return {{"host", host.data()}, {"pid", ::getpid()}, {"job", variable("SLURM_JOB_ID")}, {"life", life.empty() ? 0 : std::stoi(life)}};
+  return {{"host", host.data()},
+          {"pid", ::getpid()},
+          {"job", variable("SLURM_JOB_ID")},
+          {"life", life.empty() ? 0 : std::stoi(life)}};
 }
 
 /// flock, given a few seconds: a process that has just been killed may still be leaving.

@@ -231,8 +231,8 @@ void ShardedOptimizer::swap_in_average() {
   }
   if (comm_.any(!no_memory.empty())) {
     kept_.reset();
-    core::system_error("the averaged weights do not fit into memory beside the others{}{}", no_memory.empty() ? "" : ": ",
-                       no_memory);
+    core::system_error("the averaged weights do not fit into memory beside the others{}{}",
+                       no_memory.empty() ? "" : ": ", no_memory);
   }
   gather(flat_.weights(), ema_);
 }

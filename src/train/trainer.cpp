@@ -235,8 +235,9 @@ bool Trainer::close() {
     report_in_background();
     if (report_.valid()) report_.wait();
     if (metrics_->num_skipped() > 0)
-      core::log_warn("{} steps of this life were skipped, because the gradient was not finite (\"skipped\" in {})",
-                     metrics_->num_skipped(), run_.metrics().string());
+      core::log_warn(
+          "{} steps of this life were skipped, because the gradient was not finite (\"skipped\" in {})",
+          metrics_->num_skipped(), run_.metrics().string());
   }
   return !comm_.any(!finished);  // also: nobody waits for rank 0 outside the wider deadline
 }

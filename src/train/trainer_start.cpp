@@ -23,8 +23,9 @@ checkpoint::Reader open_initial(const InitConfig& init, comm::Communicator& comm
   if (fs::exists(from / "manifest.json")) return checkpoint::open(from, comm);
   auto latest = checkpoint::open_latest(from / "checkpoints", comm);
   if (!latest) {
-    core::user_error("init.from={}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file",
-                     from.string());
+    core::user_error(
+        "init.from={}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file",
+        from.string());
   }
   comm.on_root([&] {
     const fs::path settings = RunFolder(from).settings();
@@ -50,8 +51,9 @@ void resolve_decay_steps(LoopConfig& config, comm::Communicator& comm) {
   // One reader: the ranks' file systems may not agree yet on what a settings file says.
   config.schedule.decay_steps = std::stoll(comm.on_root([&] {
     const fs::path settings = run_folder(config).settings();
-    return std::to_string(fs::exists(settings) ? core::read_json(settings).at("schedule").at("decay_steps").get<std::int64_t>()
-                                               : config.steps);
+    return std::to_string(fs::exists(settings)
+                              ? core::read_json(settings).at("schedule").at("decay_steps").get<std::int64_t>()
+                              : config.steps);
   }));
 }
 
@@ -92,13 +94,13 @@ void Trainer::load_or_initialize() {
   flat_.emplace(task_.module(), comm_.size(), config_.bucket_mb << 20, device_);
   // All alike: replicas that are updated in two ways would drift apart.
   const bool fused = !comm_.any(!nn::use_fused_kernels(config_.kernels, device_));
-  optimizer_.emplace(*flat_, comm_,
-                     ShardedOptimizer::Options{.shard_state = config_.sharding == "grad_op",
-                                               .with_ema = config_.ema.decay > 0,
-                                               .fused = fused});
+  optimizer_.emplace(
+      *flat_, comm_,
+      ShardedOptimizer::Options{
+          .shard_state = config_.sharding == "grad_op", .with_ema = config_.ema.decay > 0, .fused = fused});
   core::log_info("{}: {} parameters, {} rank(s) x {} thread(s) on {}, batch {}, {} steps, sharding {}, {}",
-                 run_.path().string(), flat_->num_parameters(), comm_.size(), config_.threads_per_rank, device_.str(),
-                 config_.batch_size, config_.steps, config_.sharding, config_.precision);
+                 run_.path().string(), flat_->num_parameters(), comm_.size(), config_.threads_per_rank,
+                 device_.str(), config_.batch_size, config_.steps, config_.sharding, config_.precision);
   if (latest) {
     const core::Json& state = latest->state();
     optimizer_->load(*latest, {});

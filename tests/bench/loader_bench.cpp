@@ -49,19 +49,19 @@ core::Json no_encoder(core::Json facts) {
 }
 
 void make(const std::string& folder, std::int64_t samples) {
-  const core::Json facts = {{"stage", "latents"},
-                            {"channels", kChannels},
-                            {"sizes", {256}},
-                            {"downscale", 8},
-                            {"text_length", kLength},
-                            {"text_width", kWidth},
-                            {"caption_sources", {"alt"}},
-                            {"codec", no_encoder({{"scaling_factor", 1.0},
-                                                  {"shift_factor", 0.0},
-                                                  {"channels", kChannels},
-                                                  {"downscale", 8}})},
-                            {"text_encoder", no_encoder({{"width", kWidth}})},
-                            {"samples", samples}};
+  const core::Json facts = {
+      {"stage", "latents"},
+      {"channels", kChannels},
+      {"sizes", {256}},
+      {"downscale", 8},
+      {"text_length", kLength},
+      {"text_width", kWidth},
+      {"caption_sources", {"alt"}},
+      {"codec",
+       no_encoder(
+           {{"scaling_factor", 1.0}, {"shift_factor", 0.0}, {"channels", kChannels}, {"downscale", 8}})},
+      {"text_encoder", no_encoder({{"width", kWidth}})},
+      {"samples", samples}};
   const std::int64_t shards = (samples + kRowsPerShard - 1) / kRowsPerShard;
   store::StageFolder stage(folder, facts, shards);
   for (std::int64_t shard = 0; shard < shards; ++shard) {

@@ -66,9 +66,8 @@ TEST(OptimizerTest, ema_follows_the_weights_and_swaps_in_and_out) {
   const torch::Tensor moved = flat.weights().clone();
   ASSERT_FALSE(torch::equal(start, moved));
   bool averaged = false;
-  optimizer.with_average([&] {
-    averaged = torch::allclose(flat.weights(), 0.75 * start + 0.25 * moved, 1e-6, 1e-7);
-  });
+  optimizer.with_average(
+      [&] { averaged = torch::allclose(flat.weights(), 0.75 * start + 0.25 * moved, 1e-6, 1e-7); });
   EXPECT_TRUE(averaged);
   EXPECT_TRUE(torch::equal(flat.weights(), moved));
   EXPECT_THROW(optimizer.with_average([] { throw std::runtime_error("paint"); }), std::runtime_error);
