@@ -28,6 +28,7 @@ start_cluster() {
   settings=$("$MICRODIT_SOURCE/scripts/local_slurm.sh" up) || { echo "FAILED: the local cluster does not start"; exit 1; }
   eval "$settings"
   cp -r "$MICRODIT_SOURCE/slurm" "$work/slurm"
+  rm -rf "$work/slurm/logs" "$work/slurm/lives"  # of jobs that were submitted there
   mkdir -p "$work/build/bin" "$work/slurm/logs"
   cd "$work" || exit 1
 }

@@ -48,9 +48,9 @@ cat >array.sbatch <<'E2'
 #SBATCH --ntasks=1 --output=array-%a.out
 "$PROGRAM" --gtest_filter=ShareOf.OfThisTask
 E2
-array=$(PROGRAM=$program sbatch --parsable --array=1-5:2 array.sbatch)
+array=$(PROGRAM=$program sbatch --parsable --array=0-4:2 array.sbatch)
 wait_job "$job"; wait_job "$by_mpirun"; wait_job "$array"
 ended "batch script" "$job" COMPLETED 0:0 0
 ended "batch script, by mpirun" "$by_mpirun" COMPLETED 0:0 0
-equal "shares of an array" "$(grep -h '^share' array-1.out array-3.out array-5.out | paste -sd,)" "share 0 of 3,share 1 of 3,share 2 of 3"
+equal "shares of an array" "$(grep -h '^share' array-0.out array-2.out array-4.out | paste -sd,)" "share 0 of 3,share 1 of 3,share 2 of 3"
 report
