@@ -141,11 +141,9 @@ class Faults(unittest.TestCase):
         """What a codec is worth takes longer than watchdog_s, and only rank 0 measures it."""
         programs.need_mpi()
         words = ["--config", SOURCE / "configs/train/emoji_codec.yaml", f"data=[{{dataset: {programs.DATASET}}}]",
-                 f"runs={self.folder}", "name=codec", "steps=2", "batch_size=2", "size=128", "picture_every_steps=0",
-                 "threads_per_rank=1", "watchdog_s=4", "checkpoint.every_minutes=0"]
-        begin = time.monotonic()
+                 f"runs={self.folder}", "name=codec", "steps=2", "batch_size=2", "size=192", "picture_every_steps=0",
+                 "threads_per_rank=1", "watchdog_s=10", "checkpoint.every_minutes=0"]
         programs.run("train_codec", *words, ranks=2)
-        print(f"train_codec took {time.monotonic() - begin:.1f} s", file=sys.stderr)
         self.assertTrue((self.folder / "codec/codec/config.json").exists())
 
     def test_one_training_at_a_time(self):
