@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/shard.h"
-#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/safetensors.h"
@@ -45,9 +45,10 @@ void inspect_file(const std::filesystem::path& folder, const FileEntry& entry, c
     return damage.push_back(
         fmt::format("{}: {} bytes, the manifest says {}", entry.file, bytes, entry.bytes));
   }
+  const auto header = read_head(path, entry.header_bytes);
+  if (!header) return damage.push_back(fmt::format("{}: missing", entry.file));
   try {
-    const std::string header = read_head(path, entry.header_bytes);
-    if (core::hex(core::xxh3_64(std::as_bytes(std::span(header.data(), header.size())))) !=
+    if (core::hex(core::xxh3_64(std::as_bytes(std::span(header->data(), header->size())))) !=
         entry.header_xxh3) {
       return damage.push_back(fmt::format("{}: its header is damaged", entry.file));
     }
@@ -77,13 +78,13 @@ void inspect_file(const std::filesystem::path& folder, const FileEntry& entry, c
 Inspection inspect(const std::filesystem::path& folder, Depth depth) {
   Inspection result;
   const std::filesystem::path path = folder / kManifestName;
-  if (!std::filesystem::exists(path)) {
+  const auto text = read_head(path, std::numeric_limits<std::uint64_t>::max());
+  if (!text) {
     result.damage.push_back(fmt::format("{}: missing", kManifestName));
     return result;
   }
-  const std::string text = core::read_text(path);
   try {
-    result.manifest = manifest_from_text(text, kManifestName);
+    result.manifest = manifest_from_text(*text, kManifestName);
   } catch (const core::UserError& error) {
     result.damage.push_back(error.what());
     return result;

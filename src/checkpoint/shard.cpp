@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -112,35 +112,40 @@ Shard write_shard(const std::filesystem::path& folder, const std::string& file,
 
 void check_on_disk(const std::filesystem::path& folder, const FileEntry& file) {
   const std::filesystem::path path = folder / file.file;
-  const std::string header = read_head(path, file.header_bytes);  // opening it first makes NFS look again
+  const auto header = read_head(path, file.header_bytes);  // opening it first makes NFS look again
+  if (!header) core::system_error("{}: is gone; it was written a moment ago", path.string());
   std::error_code error;
   const std::uint64_t bytes = std::filesystem::file_size(path, error);
   if (error || bytes != file.bytes) {
     core::system_error("{}: {} bytes on disk, {} were written", path.string(), error ? 0 : bytes, file.bytes);
   }
-  if (core::hex(core::xxh3_64(std::as_bytes(std::span(header.data(), header.size())))) != file.header_xxh3) {
+  if (core::hex(core::xxh3_64(std::as_bytes(std::span(header->data(), header->size())))) !=
+      file.header_xxh3) {
     core::system_error("{}: the header on disk is not what was written", path.string());
   }
 }
 
-std::string read_head(const std::filesystem::path& path, std::uint64_t count) {
+std::optional<std::string> read_head(const std::filesystem::path& path, std::uint64_t count) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) core::errno_error(errno, "{}: cannot open", path.string());
-  std::string head(count, '\0');
-  std::size_t filled = 0;
+  if (fd < 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+    if (errno == EACCES) core::user_error("{}: cannot open: {}", path.string(), std::strerror(errno));
+    core::errno_error(errno, "{}: cannot open", path.string());
+  }
+  std::string head;
   ssize_t got = 1;
-  while (filled < count && got != 0) {
-    got = ::read(fd, head.data() + filled, count - filled);
+  while (head.size() < count && got != 0) {
+    std::array<char, 1 << 16> piece;
+    got = ::read(fd, piece.data(), std::min<std::uint64_t>(piece.size(), count - head.size()));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
       const int error = errno;
       ::close(fd);
       core::errno_error(error, "{}: cannot read", path.string());
     }
-    filled += static_cast<std::size_t>(got);
+    head.append(piece.data(), static_cast<std::size_t>(got));
   }
   ::close(fd);
-  head.resize(filled);
   return head;
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,8 @@ Shard write_shard(const std::filesystem::path& folder, const std::string& file,
 /// Size on disk and header are what `file` says; SystemError otherwise.
 void check_on_disk(const std::filesystem::path& folder, const FileEntry& file);
 
-/// The first `count` bytes of a file (fewer when it is shorter). SystemError when it cannot be read.
-std::string read_head(const std::filesystem::path& path, std::uint64_t count);
+/// The first `count` bytes of a file (fewer when it is shorter); nothing when there is no such file: another life may
+/// just have removed it. UserError when it may not be read, SystemError or FaultError when it cannot.
+std::optional<std::string> read_head(const std::filesystem::path& path, std::uint64_t count);
 
 }  // namespace microdit::checkpoint

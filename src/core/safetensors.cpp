@@ -72,6 +72,7 @@ std::uint64_t packed_bytes(const TensorView& tensor) {
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path) {
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd_ < 0 && is_fault(errno)) errno_error(errno, "{}: cannot open", path.string());
   if (fd_ < 0) user_error("{}: cannot open: {}", path.string(), std::strerror(errno));
   try {
     detail::SafetensorsHeader header = read_header(fd_, path);

@@ -202,7 +202,7 @@ TEST_F(LifeTest, SlurmsSilenceBlamesNoNode) {
 }
 
 TEST_F(LifeTest, RanksThatDoNotStopAreKilledAndTheJobGoesOn) {
-  const Variable publish("PUBLISH", "1"), then("THEN", "kill -USR1 $PPID; trap '' USR1; exec sleep 120");
+  const Variable publish("PUBLISH", "1"), then("THEN", "trap '' USR1; kill -USR1 $PPID; exec sleep 120");
   Surroundings here = job("17");
   here.stop_seconds = 1;
   EXPECT_GT(live(here), 128);  // of the launcher that was killed
