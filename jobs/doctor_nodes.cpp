@@ -1,11 +1,11 @@
 // doctor env on several nodes: one line for each, and once what to do.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstdlib>
 #include <set>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "doctor.h"
@@ -14,10 +14,7 @@ namespace microdit::jobs {
 namespace {
 
 std::string node_name() {
-  if (const char* name = std::getenv("SLURMD_NODENAME"); name != nullptr && *name != '\0') return name;
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
+  return core::variable("SLURMD_NODENAME", core::host_name());
 }
 
 /// "n1  fit: 16 of 16 cores ...; none: device=cpu", or "n1  BAD disk: ...; note fsync: ...; ...".

@@ -8,6 +8,7 @@
 
 #include "core/append_file.h"
 #include "core/device_fault.h"
+#include "core/environment.h"
 #include "core/utf8.h"
 #include "provenance.h"
 
@@ -134,7 +135,7 @@ void report_faulty_node() {
 /// What the failing rank leaves: a message, and an exit code that reaches the launcher.
 int report(comm::Communicator* comm, const core::Verdict& verdict, bool own_device) {
   if (verdict.exit_code == core::kHardwareFault) {
-    core::log_error("{}; fault on {}, exit {}", verdict.message, host_name(), verdict.exit_code);
+    core::log_error("{}; fault on {}, exit {}", verdict.message, core::host_name(), verdict.exit_code);
     if (own_device) report_faulty_node();
   } else {
     core::log_error("{}", verdict.message);

@@ -3,25 +3,19 @@
 
 #include <fmt/ranges.h>
 #include <torch/version.h>
-#include <unistd.h>
 
 #include <array>
-#include <cstdlib>
 #include <ctime>
 #include <map>
 #include <vector>
 
 #include "core/atomic_file.h"
+#include "core/environment.h"
 #include "core/utf8.h"
 #include "revision.h"
 
 namespace microdit::jobs {
 namespace {
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);
@@ -48,12 +42,6 @@ std::vector<std::string> command_line() {
 
 }  // namespace
 
-std::string host_name() {
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  return host.data();
-}
-
 std::string build_text() {
   return fmt::format("microdit {}, revision {}, LibTorch {}, compiler {}", MICRODIT_VERSION,
                      MICRODIT_REVISION, TORCH_VERSION, __VERSION__);
@@ -61,7 +49,7 @@ std::string build_text() {
 
 std::string hosts_text(comm::Communicator& comm) {
   std::map<std::string, int> ranks_on;
-  for (const std::string& host : comm.all_gather(host_name())) ++ranks_on[host];
+  for (const std::string& host : comm.all_gather(core::host_name())) ++ranks_on[host];
   std::vector<std::string> hosts;
   for (const auto& [host, ranks] : ranks_on)
     hosts.push_back(ranks > 1 ? fmt::format("{} ({} ranks)", host, ranks) : host);
@@ -70,8 +58,8 @@ std::string hosts_text(comm::Communicator& comm) {
 
 core::Json describe_life(comm::Communicator& comm) {
   return {{"time", utc_now()},
-          {"job", variable("SLURM_JOB_ID")},
-          {"life", variable("SLURM_RESTART_COUNT")},
+          {"job", core::variable("SLURM_JOB_ID")},
+          {"life", core::variable("SLURM_RESTART_COUNT")},
           {"hosts", hosts_text(comm)},
           {"ranks", comm.size()},
           {"build", build_text()},

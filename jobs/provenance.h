@@ -17,6 +17,4 @@ std::string hosts_text(comm::Communicator& comm);
 /// {time, job, life, hosts, ranks, build, words (the command line)}. Collective.
 core::Json describe_life(comm::Communicator& comm);
 
-std::string host_name();
-
 }  // namespace microdit::jobs

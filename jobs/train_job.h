@@ -26,7 +26,7 @@ int train_job(int argc, char** argv, JobInfo info,
       if (job.line.dry_run) describe(config, job.comm);
       return static_cast<int>(core::kDone);
     }
-    job.comm.set_deadline(config.loop.watchdog_s);  // NCCL is set up with the device
+    job.comm.set_deadline(config.loop.watchdog_s);  // before NCCL is set up with the device
     const torch::Device device(comm::choose_device(job.comm, config.loop.device).name());
     Task task(config, device);
     return train::Trainer(config.loop, settings, picture_every_steps(config),

@@ -38,4 +38,4 @@ cmake --install build-container --prefix "$prefix" >>build-container.log
 rm -rf build-container build-container.log .venv
 check "$prefix"
 apt-get clean
-rm -rf /var/lib/apt/lists/* /root/.cache
+rm -rf /var/lib/apt/lists/* ~/.cache

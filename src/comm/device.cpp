@@ -1,27 +1,15 @@
 // The choice of the device, agreed between the ranks.
 #include "comm/device.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <set>
 
 #include "comm/device_path.h"
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/log.h"
 
 namespace microdit::comm {
-namespace {
-
-std::string host_name() {
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  return host.data();
-}
-
-}  // namespace
-
 std::string Device::name() const {
   return cuda ? fmt::format("cuda:{}", index) : "cpu";
 }
@@ -31,8 +19,8 @@ Device choose_device(Communicator& comm, const std::string& setting) {
   core::check(setting == "cuda" || setting == "auto", "device {}", setting);
   const VisibleGpus gpus = visible_gpus();
   if (setting == "auto" && comm.any(gpus.count == 0)) return {};
-  const std::vector<std::string> reasons =
-      comm.all_gather(gpus.count > 0 ? std::string() : fmt::format("on {}: {}", host_name(), gpus.why_none));
+  const std::vector<std::string> reasons = comm.all_gather(
+      gpus.count > 0 ? std::string() : fmt::format("on {}: {}", core::host_name(), gpus.why_none));
   const auto blind = std::ranges::find_if(reasons, [](const std::string& reason) { return !reason.empty(); });
   if (blind != reasons.end()) {
     core::user_error(

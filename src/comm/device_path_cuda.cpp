@@ -1,9 +1,9 @@
 // The GPUs of this process, and the staged way of CUDA buffers: through pinned host memory, for ranks that share a GPU.
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 
 #include "comm/nccl_path.h"
+#include "core/environment.h"
 #include "core/log.h"
 
 namespace microdit::comm {
@@ -33,13 +33,6 @@ class PinnedFloats {
   float* data_ = nullptr;
   std::int64_t count_ = 0;
 };
-
-/// Tells a machine from every other one, even where their hostnames are equal.
-std::string boot_id() {
-  std::string id;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
-  return id;
-}
 
 class StagedPath final : public DevicePath {
  public:
@@ -125,7 +118,7 @@ std::string take_gpu(int index) {
   cudaDeviceProp about{};
   must_cuda(cudaGetDeviceProperties(&about, index), "cudaGetDeviceProperties");
   if (std::string_view(about.name).find(" MIG ") != std::string_view::npos)
-    return fmt::format("{} {:x}:{:x}:{:x}", boot_id(), about.pciDomainID, about.pciBusID, about.pciDeviceID);
+    return fmt::format("{} {:x}:{:x}:{:x}", core::boot_id(), about.pciDomainID, about.pciBusID, about.pciDeviceID);
   std::string uuid;
   for (const char byte : about.uuid.bytes) uuid += fmt::format("{:02x}", static_cast<unsigned char>(byte));
   return uuid;

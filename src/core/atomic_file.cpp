@@ -12,12 +12,12 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <random>
 #include <regex>
 #include <utility>
 #include <vector>
 
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/hash.h"
 
@@ -25,11 +25,6 @@ namespace microdit::core {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string environment_or(const char* name, const char* fallback) {
-  const char* value = std::getenv(name);
-  return value != nullptr && *value != '\0' ? value : fallback;
-}
 
 /// Closes on scope exit; a writer calls close() itself, because close may report a late write error.
 class Descriptor {
@@ -71,12 +66,8 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
 /// Tells hosts apart, and containers on one host: processes of equal mark see each other's pids.
 const std::string& host_mark() {
   static const std::string mark = [] {
+    std::string all = host_name() + boot_id();
     std::array<char, 256> text{};
-    ::gethostname(text.data(), text.size() - 1);
-    std::string all = text.data();
-    std::ifstream boot("/proc/sys/kernel/random/boot_id");
-    std::string id;
-    if (std::getline(boot, id)) all += id;
     const ssize_t length = ::readlink("/proc/self/ns/pid", text.data(), text.size());
     if (length > 0) all.append(text.data(), static_cast<std::size_t>(length));
     return fmt::format("{:08x}", static_cast<std::uint32_t>(xxh3_64(std::as_bytes(std::span(all)))));
@@ -94,8 +85,8 @@ fs::path folder_of(const fs::path& path) {
 std::string generation() {
   static const std::string name = [] {
     std::random_device entropy;
-    return fmt::format("j{}r{}h{}p{}x{:08x}", environment_or("SLURM_JOB_ID", "0"),
-                       environment_or("SLURM_RESTART_COUNT", "0"), host_mark(), ::getpid(), entropy());
+    return fmt::format("j{}r{}h{}p{}x{:08x}", variable("SLURM_JOB_ID", "0"),
+                       variable("SLURM_RESTART_COUNT", "0"), host_mark(), ::getpid(), entropy());
   }();
   return name;
 }
@@ -109,9 +100,9 @@ bool is_abandoned(const fs::path& file) {
     const auto pid = static_cast<pid_t>(std::stol(found[4]));
     return ::kill(pid, 0) != 0 && errno == ESRCH;
   }
-  const std::string job = environment_or("SLURM_JOB_ID", "0");
+  const std::string job = variable("SLURM_JOB_ID", "0");
   if (job != "0" && found[1] == job)
-    return std::stol(found[2]) < std::stol(environment_or("SLURM_RESTART_COUNT", "0"));
+    return std::stol(found[2]) < std::stol(variable("SLURM_RESTART_COUNT", "0"));
   std::error_code error;
   const auto age = fs::file_time_type::clock::now() - fs::last_write_time(file, error);
   return !error && age > std::chrono::minutes(15);

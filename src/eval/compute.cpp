@@ -3,15 +3,14 @@
 
 #include <ATen/Parallel.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 
 #include "comm/device.h"
+#include "core/environment.h"
 #include "core/error.h"
 
 namespace microdit::eval {
@@ -35,9 +34,7 @@ double quota() {
 
 /// This rank's share of the host's cores.
 std::int64_t own_threads(comm::Communicator& comm) {
-  std::array<char, 256> host{};
-  ::gethostname(host.data(), host.size() - 1);
-  const std::vector<std::string> all = comm.all_gather(std::string(host.data()) + " " + affinity());
+  const std::vector<std::string> all = comm.all_gather(core::host_name() + " " + affinity());
   const auto sharers = std::ranges::count(all, all[static_cast<std::size_t>(comm.rank())]);
   if (const char* said = std::getenv("OMP_NUM_THREADS"); said != nullptr && std::atoll(said) > 0)
     return std::atoll(said);

@@ -11,6 +11,9 @@
 
 namespace microdit::eval {
 
+/// How long the ranks may wait for the slowest one's batch: a large network on few cores.
+inline constexpr double kLongestBatch_s = 3600;
+
 struct ComputeOptions {
   std::string device = "auto";        ///< auto | cpu | cuda
   std::string precision = "auto";     ///< auto | fp32 | bf16

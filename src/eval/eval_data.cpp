@@ -11,14 +11,13 @@
 #include "core/error.h"
 
 namespace microdit::eval {
-namespace {
 
-torch::Tensor from_half(const std::vector<std::uint16_t>& values, at::IntArrayRef shape) {
-  return torch::from_blob(const_cast<std::uint16_t*>(values.data()), shape, torch::kFloat16)
-      .to(torch::kFloat32);
+torch::Tensor half_rows(const std::vector<std::uint16_t>& values, std::int64_t first, at::IntArrayRef shape) {
+  std::int64_t row = 1;
+  for (std::size_t i = 1; i < shape.size(); ++i) row *= shape[i];
+  auto* data = const_cast<std::uint16_t*>(values.data()) + first * row;
+  return torch::from_blob(data, shape, torch::kFloat16);
 }
-
-}  // namespace
 
 std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& split,
                                    const std::string& caption, std::uint64_t seed) {
@@ -39,9 +38,10 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
 Piece Split::read(std::int64_t first, std::int64_t count, bool with_captions) const {
   stream::Batch batch = stream_.read(first, count, with_captions);
   const auto& f = stream_.facts();
-  return {from_half(batch.latents, {batch.count, f.channels, f.latent_size, f.latent_size}),
-          from_half(batch.text, {batch.count, f.text_length, f.text_width}), std::move(batch.sample),
-          std::move(batch.captions)};
+  return {half_rows(batch.latents, 0, {batch.count, f.channels, f.latent_size, f.latent_size})
+              .to(torch::kFloat32),
+          half_rows(batch.text, 0, {batch.count, f.text_length, f.text_width}).to(torch::kFloat32),
+          std::move(batch.sample), std::move(batch.captions)};
 }
 
 std::vector<std::int64_t> shares(const std::vector<std::int64_t>& sizes, std::int64_t candidates,

@@ -13,6 +13,9 @@
 
 namespace microdit::eval {
 
+/// Rows [first, first + shape[0]) of fp16 values as a tensor over the same memory.
+torch::Tensor half_rows(const std::vector<std::uint16_t>& values, std::int64_t first, at::IntArrayRef shape);
+
 struct Piece {
   torch::Tensor latents_NCHW;  ///< fp32, scaled
   torch::Tensor text_NLD;      ///< fp32

@@ -15,8 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kLongestBatch_s = 3600;  // a large network on few cores
-
 /// The train split first; the held-out one where there is one.
 std::vector<std::unique_ptr<Split>> open_splits(const TrainedRun& run, const EvaluateConfig& config) {
   const std::string caption = config.caption.empty() ? run.facts.captions.front() : config.caption;

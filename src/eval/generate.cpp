@@ -26,8 +26,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kGridPictures = 64;
 constexpr std::size_t kMostLatents = 1024;  // they are held in memory until the end
-constexpr double kLongestBatch_s = 3600;    // a large network on few cores
-
 /// One picture to paint.
 struct Item {
   std::string prompt;

@@ -1,13 +1,10 @@
 // Slurm's variables and ours.
 #include "lives/surroundings.h"
 
-#include <unistd.h>
-
 #include <array>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 
 #include "core/error.h"
@@ -41,18 +38,11 @@ std::int64_t gpus_per_node() {
 }
 
 std::string host_name() {
-  std::array<char, 256> name{};
-  if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown";
-  const std::string full = name.data();
+  const std::string full = core::host_name();
   return variable("SLURMD_NODENAME", full.substr(0, full.find('.')));
 }
 
 }  // namespace
-
-std::string variable(const char* name, const std::string& otherwise) {
-  const char* value = std::getenv(name);
-  return value != nullptr && *value != '\0' ? value : otherwise;
-}
 
 Surroundings read_surroundings() {
   Surroundings here;

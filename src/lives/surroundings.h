@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/environment.h"
 #include "lives/rules.h"
 
 namespace microdit::lives {
@@ -32,8 +33,7 @@ struct Surroundings {
 /// UserError on a MICRODIT_* variable with a value that it cannot have.
 Surroundings read_surroundings();
 
-/// An environment variable, or `otherwise` when it is unset or empty.
-std::string variable(const char* name, const std::string& otherwise = "");
+using core::variable;
 
 /// Seconds since 1970, and such a moment as 2026-01-31T12:00:00+01:00.
 std::int64_t now();

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "core/seed.h"
 #include "diffusion/noise.h"
+#include "eval/eval_data.h"
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/grid.h"
@@ -72,14 +73,6 @@ eval::RunFacts run_facts(const TrainConfig& config, const stream::StreamFacts& d
   return facts;
 }
 
-torch::Tensor from_half(const std::vector<std::uint16_t>& values, std::int64_t first_row,
-                        at::IntArrayRef shape) {
-  std::int64_t row = 1;
-  for (std::size_t i = 1; i < shape.size(); ++i) row *= shape[i];
-  auto* data = const_cast<std::uint16_t*>(values.data()) + first_row * row;
-  return torch::from_blob(data, shape, torch::kFloat16);
-}
-
 /// No dropout and the like while it lives, whatever ends it.
 class EvaluationMode {
  public:
@@ -137,11 +130,12 @@ diffusion::NoiseDraw DenoiserTask::draw(const Slice& slice) const {
 
 torch::Tensor DenoiserTask::loss(const Slice& slice) {
   const auto& facts = stream_->facts();
-  const torch::Tensor x0 = from_half(batch_.latents, slice.first,
-                                     {slice.count, facts.channels, facts.latent_size, facts.latent_size})
-                               .to(device_, torch::kFloat32);
+  const torch::Tensor x0 =
+      eval::half_rows(batch_.latents, slice.first,
+                      {slice.count, facts.channels, facts.latent_size, facts.latent_size})
+          .to(device_, torch::kFloat32);
   const torch::Tensor text =
-      from_half(batch_.text, slice.first, {slice.count, facts.text_length, facts.text_width})
+      eval::half_rows(batch_.text, slice.first, {slice.count, facts.text_length, facts.text_width})
           .to(device_, torch::kFloat32);
   return objective_.loss(eval::denoise_fn(*model_), x0, text, draw(slice), config_.mask_ratio,
                          model_->patch_size());

@@ -6,16 +6,15 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <thread>
 #include <utility>
 
 #include "core/append_file.h"
 #include "core/atomic_file.h"
+#include "core/environment.h"
 #include "core/error.h"
 #include "core/log.h"
 
@@ -45,19 +44,12 @@ void compare(const Json& a, const Json& b, const std::string& at, std::vector<Di
   }
 }
 
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 /// What the holder of a run says of itself.
 Json own_mark() {
-  std::array<char, 256> host{};
-  ::gethostname(host.data(), host.size() - 1);
-  const std::string life = variable("SLURM_RESTART_COUNT");
-  return {{"host", host.data()},
+  const std::string life = core::variable("SLURM_RESTART_COUNT");
+  return {{"host", core::host_name()},
           {"pid", ::getpid()},
-          {"job", variable("SLURM_JOB_ID")},
+          {"job", core::variable("SLURM_JOB_ID")},
           {"life", life.empty() ? 0 : std::stoi(life)}};
 }
 
@@ -156,7 +148,7 @@ void RunFolder::take_hold() {
     if (!job.empty() && job == own["job"] && holder.value("life", 0) < own["life"].get<int>()) {
       core::log_warn("{}: an earlier life of this job ({}) has not ended yet; it can no longer publish",
                      path_.string(), who);
-    } else if (variable("MICRODIT_TAKE_OVER") == "1") {
+    } else if (core::variable("MICRODIT_TAKE_OVER") == "1") {
       core::log_warn("{}: taken over from {}", path_.string(), who);
     } else {
       core::user_error(

@@ -21,6 +21,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+void report_or_warn(const fs::path& run) {
+  try {
+    write_report(RunFolder(run));
+  } catch (const std::exception& error) {
+    core::log_warn("report: {}", error.what());
+  }
+}
+
 double gpu_memory_gb(torch::Device device) {
   if (!device.is_cuda()) return 0;
   const auto stats = at::getDeviceAllocator(device.type())->getDeviceStats(device.index());
@@ -37,9 +45,8 @@ int Trainer::run() {
   while (completed_ < config_.steps && !stop_agreed_) step();
   final_checkpoint();
   if (report_.valid()) report_.wait();
-  if (completed_ < config_.steps) report_in_background();
+  if (completed_ < config_.steps && comm_.rank() == 0) report_or_warn(run_.path());
   if (completed_ < config_.steps || !close()) {
-    if (report_.valid()) report_.wait();
     core::log_info("stopped at step {} of {} as asked; run the same command to continue", completed_,
                    config_.steps);
     return core::kRequeueMe;
@@ -215,13 +222,7 @@ void Trainer::show_picture() {
 void Trainer::report_in_background() {
   if (comm_.rank() != 0) return;
   if (report_.valid() && report_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
-  report_ = std::async(std::launch::async, [path = run_.path()] {
-    try {
-      write_report(RunFolder(path));
-    } catch (const std::exception& error) {
-      core::log_warn("report: {}", error.what());
-    }
-  });
+  report_ = std::async(std::launch::async, [path = run_.path()] { report_or_warn(path); });
 }
 
 /// False when a stop was requested before all was written.
@@ -232,8 +233,7 @@ bool Trainer::close() {
     if (comm_.rank() == 0) finished = task_.finish(run_.path(), stop_);
   });
   if (comm_.rank() == 0) {
-    report_in_background();
-    if (report_.valid()) report_.wait();
+    report_or_warn(run_.path());
     if (metrics_->num_skipped() > 0)
       core::log_warn(
           "{} steps of this life were skipped, because the gradient was not finite (\"skipped\" in {})",

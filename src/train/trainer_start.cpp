@@ -66,7 +66,6 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, std::int
       stop_(parts.stop),
       run_(run_folder(config)),
       picture_every_steps_(picture_every_steps) {
-  comm_.set_deadline(config.watchdog_s);
   const comm::WiderDeadline reading(comm_, kLongWork_s);
   if (config.batch_size % comm_.size() != 0) {
     core::user_error("batch_size={}: not divisible by the {} ranks", config.batch_size, comm_.size());
