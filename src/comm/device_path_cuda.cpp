@@ -118,7 +118,8 @@ std::string take_gpu(int index) {
   cudaDeviceProp about{};
   must_cuda(cudaGetDeviceProperties(&about, index), "cudaGetDeviceProperties");
   if (std::string_view(about.name).find(" MIG ") != std::string_view::npos)
-    return fmt::format("{} {:x}:{:x}:{:x}", core::boot_id(), about.pciDomainID, about.pciBusID, about.pciDeviceID);
+    return fmt::format("{} {:x}:{:x}:{:x}", core::boot_id(), about.pciDomainID, about.pciBusID,
+                       about.pciDeviceID);
   std::string uuid;
   for (const char byte : about.uuid.bytes) uuid += fmt::format("{:02x}", static_cast<unsigned char>(byte));
   return uuid;

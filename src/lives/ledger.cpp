@@ -1,8 +1,14 @@
 // Counters as JSON; marks as files that exist or not.
 #include "lives/ledger.h"
 
+#include <fmt/ranges.h>
+
+#include <set>
+
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "lives/command.h"
 
 namespace microdit::lives {
 
@@ -45,6 +51,12 @@ bool Ledger::progress() const {
 bool Ledger::ranks_began() const {
   std::error_code none;
   return fs::exists(ranks_file(), none);
+}
+std::string Ledger::faulty_nodes() const {
+  std::error_code none;
+  if (!fs::exists(faults_file(), none)) return "";
+  const Words words = split_words(core::read_text(faults_file()));
+  return fmt::format("{}", fmt::join(std::set<std::string>(words.begin(), words.end()), ","));
 }
 
 }  // namespace microdit::lives

@@ -19,8 +19,9 @@ class Ledger {
 
   /// Removes what the last life said of itself; the ranks say it anew.
   void begin_life() const;
-  bool progress() const;     ///< the programs published something in this life
-  bool ranks_began() const;  ///< some rank was started in this life
+  bool progress() const;             ///< the programs published something in this life
+  bool ranks_began() const;          ///< some rank was started in this life
+  std::string faulty_nodes() const;  ///< that ranks named in this life: "n1,n2"
 
   std::filesystem::path progress_file() const { return dir_ / "progress"; }
   std::filesystem::path ranks_file() const { return dir_ / "ranks_began"; }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <thread>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -20,6 +21,9 @@ namespace microdit::lives {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int kMaxLaunches = 3;
+constexpr std::chrono::seconds kLaunchPause{2};
 
 void demand_program(const Stage& stage) {
   const fs::path program = stage.bin / stage.name;
@@ -128,6 +132,19 @@ class Life {
     return folder;
   }
 
+  /// A launcher that failed before it started a rank is asked again: srun meets a busy controller, and Open MPI's mpirun
+  /// fails when another mpirun of the same user on the same node removes the session folder that they share.
+  Watched launch(const Words& line, const Grace& grace) const {
+    for (int launches = 1;; ++launches) {
+      const Watched watched = watch(line, !stage_.launcher.empty(), grace);
+      if (watched.exit_code != core::kFailed || watched.stop_was_asked || ledger_.ranks_began() ||
+          launches == kMaxLaunches)
+        return watched;
+      say(stage_.name, "no rank was started (see above); trying again");
+      std::this_thread::sleep_for(kLaunchPause);
+    }
+  }
+
   Ending run_ranks(const Words& program) {
     ::setenv("MICRODIT_PROGRESS", ledger_.progress_file().c_str(), 1);
     ::setenv("MICRODIT_FAULTY_NODES", ledger_.faults_file().c_str(), 1);
@@ -139,8 +156,7 @@ class Life {
                         const auto facts = slurm_.facts(here_.job);
                         return facts && is_out_of_time(*facts);
                       }};
-    const Watched watched =
-        watch(rank_line(stage_, program, ledger_.ranks_file().string()), !stage_.launcher.empty(), grace);
+    const Watched watched = launch(rank_line(stage_, program, ledger_.ranks_file().string()), grace);
     terminated_ = watched.was_terminated;
     Ending ending{watched.exit_code,   ledger_.progress(), watched.stop_was_asked,
                   watched.was_overdue, is_later(),         ledger_.ranks_began()};
@@ -184,7 +200,12 @@ class Life {
   /// preempted. Nothing: the job is over.
   std::optional<int> go_on(const Ending& ending, const Decision& decision) {
     std::string avoid;
-    if (decision.next == Next::live_elsewhere) try_to([&] { avoid = faulty_nodes(); });
+    if (decision.next == Next::live_elsewhere)
+      try_to([&] {
+        // Which of many it was nobody knows.
+        if (!blames_no_node_) avoid = ledger_.faulty_nodes();
+        if (!blames_no_node_ && avoid.empty() && here_.num_nodes == 1) avoid = here_.nodes;
+      });
     const Again again = live_again({here_, stage_, script_arguments_, script(), avoid, terminated_}, slurm_);
     say(stage_.name, fmt::format("{}; {}", decision.why, again.text));
     if (kept_ && !again.successor.empty()) try_to([&] { owner().hand_over(again.successor); });
@@ -204,19 +225,6 @@ class Life {
     if (kept_) try_to([&] { owner().release(); });
     if (kept_ && began_here_) kept_->remove();
     ledger_.remove();
-  }
-
-  /// The nodes that a rank named; else the only one there was. Which of many it was nobody knows.
-  std::string faulty_nodes() const {
-    if (blames_no_node_) return "";
-    std::error_code none;
-    std::string nodes;
-    if (fs::exists(ledger_.faults_file(), none)) {
-      for (const std::string& node : split_words(core::read_text(ledger_.faults_file())))
-        if (("," + nodes + ",").find("," + node + ",") == std::string::npos)
-          nodes += (nodes.empty() ? "" : ",") + node;
-    }
-    return nodes.empty() && here_.num_nodes == 1 ? here_.nodes : nodes;
   }
 
   void account(const Ending& ending, const std::string& then) const {

@@ -48,10 +48,12 @@ class LifeTest : public testing::Test {
     for (const char* name : {"job.sbatch", "env.sh", "site.sh"}) core::atomic_write(root() / name, name);
     fake.program("scontrol", std::string("echo '") + kRunning + "'");
     fake.program("squeue", "exit 0");
-    program("launcher",
-            "[ -z \"$NO_RANK\" ] || exit 1\nwhile [ \"$1\" != -- ]; do [ \"$1\" != --mark ] || : >\"$2\"; "
-            "shift; done\n"
-            "shift; exec \"$@\"");
+    // NO_RANK: that many launches start none.
+    program("launcher", "cd " + root().string() +
+                            "\nif [ -n \"$NO_RANK\" ]; then echo x >>launches; "
+                            "[ $(grep -c . launches) -gt $NO_RANK ] || exit 1; fi\n"
+                            "while [ \"$1\" != -- ]; do [ \"$1\" != --mark ] || : >\"$2\"; shift; done\n"
+                            "shift; exec \"$@\"");
     program(
         "train",
         "case \"$*\" in *--check-settings) exit ${CHECK:-0} ;;\n"
@@ -169,14 +171,21 @@ TEST_F(LifeTest, AFullOrVanishedBookkeepingCostsNoLife) {
   EXPECT_TRUE(called("scontrol requeue 17"));
 }
 
+TEST_F(LifeTest, ALauncherThatFailsBeforeARankIsAskedAgain) {
+  const Variable no_rank("NO_RANK", "2");
+  EXPECT_EQ(live(job("17")), 0);
+  EXPECT_EQ(core::read_text(root() / "launches"), "x\nx\nx\n");
+  EXPECT_NE(started(), "");
+}
+
 TEST_F(LifeTest, NoRankOfALaterLifeIsAFault) {
   {
-    const Variable no_rank("NO_RANK", "1");
+    const Variable no_rank("NO_RANK", "99");
     EXPECT_EQ(live(job("16")), 1);
     EXPECT_FALSE(called("scontrol requeue"));
   }
   live_once();
-  const Variable no_rank("NO_RANK", "1");
+  const Variable no_rank("NO_RANK", "99");
   live(job("17", 1));
   EXPECT_NE(fake.calls().find("requeue 17"), fake.calls().rfind("requeue 17"));
 }
