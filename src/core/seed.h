@@ -23,7 +23,9 @@ enum class Purpose : std::uint32_t {
   crop = 11,
   jitter = 12,
   split = 13,
-  mixture = 14
+  mixture = 14,
+  row_order = 15,  ///< of a shard, when it is written
+  run_shift = 16   ///< where an epoch begins to cut its runs of rows
 };
 
 class CounterRng {
