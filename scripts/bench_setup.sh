@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# bench_setup.sh: the loaders that scripts/bench.sh measures beside ours, each in an environment of its own under .venv-bench/.
+# They borrow torch from .venv-oracles (scripts/setup.sh --oracles), so all run on the same one. Tests never need this.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+oracles=$(echo "$PWD"/.venv-oracles/lib/python3*/site-packages)
+[ -d "$oracles/torch" ] || { echo "bench_setup.sh: .venv-oracles has no torch: run scripts/setup.sh --oracles" >&2; exit 2; }
+
+# environment NAME PACKAGE...: exactly these, without what they ask for (the resolver takes minutes, and another torch).
+environment() {
+  local folder=.venv-bench/$1; shift
+  local stamp=$folder/.stamp wanted="$* $oracles"
+  [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ] || return 0
+  [ -x "$folder/bin/pip" ] || python3 -m venv "$folder"
+  "$folder/bin/pip" install -q --no-deps "$@"
+  echo "$oracles" > "$(echo "$folder"/lib/python3*/site-packages)/borrowed.pth"
+  printf '%s' "$wanted" > "$stamp"
+}
+
+mkdir -p .venv-bench
+environment streaming mosaicml-streaming==0.13.0 numpy==2.1.3 zstd==1.5.7.2 xxhash==3.5.0 Brotli==1.1.0 python-snappy==0.7.3 \
+  cramjam==2.10.0 torchvision==0.26.0 catalogue==2.0.10
+environment webdataset webdataset==1.0.2 braceexpand==0.1.7
