@@ -1,0 +1,89 @@
+// index.N.bin of a latents folder: where every column of every shard lies and how many rows each filter leaves, so that training
+// opens one file instead of 40,000 and never calls the HDF5 library. O(shards): at most 512 bytes each.
+//
+// Little endian; "v" is an unsigned LEB128 number, "s" a v and so many bytes.
+//   "MDLATIDX"  u32 version  32 bytes SHA-256 of the manifest (as its last line says)  v generation
+//   v sizes, v each;  v bounds, v each (ascending, from 0);  v splits;  v caption sources, s each
+//   v columns: u8 file (0 images, 1 text), s name, u8 dtype, v axes, v each (axes behind the rows), u8 has hash
+//   v shards:  s item;  v rows;  v bytes and u64 head of the SHA-256 of either file
+//              per column: v rows, v offset in its file, and u64 xxh3 of all its bytes where it has one
+//              per size, split and bound: v rows whose shorter side is at least this bound and below the next, with latents of
+//              this size;  per caption source: v rows that have a caption of it
+//   u64 xxh3 of all bytes before
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/dtype.h"
+
+namespace microdit::store {
+
+enum class LatentFile : std::uint8_t { images = 0, text = 1 };
+
+struct IndexedColumn {
+  LatentFile file = LatentFile::images;
+  std::string name;
+  core::DType dtype = core::DType::u8;
+  std::vector<std::int64_t> row_shape;  ///< without the rows axis
+  bool has_hash = false;                ///< columns with a hash per row beside them have none as a whole
+  std::uint64_t row_bytes() const;
+};
+
+struct ColumnPlace {
+  std::int64_t rows = 0;
+  std::uint64_t offset = 0;  ///< of its bytes in its file
+  std::uint64_t hash = 0;    ///< xxh3-64 of all its bytes
+};
+
+struct IndexedShard {
+  std::string item;  ///< its files are <item>.images.h5 and <item>.text.h5
+  std::int64_t rows = 0;
+  std::uint64_t file_bytes[2] = {0, 0};
+  std::uint64_t file_sha[2] = {0, 0};  ///< first 8 bytes (16 hex digits) of each file's SHA-256
+  std::vector<ColumnPlace> places;     ///< one per column of the index
+  std::vector<std::uint32_t> counts;   ///< [size][split][bound]
+  std::vector<std::uint32_t> captioned;  ///< [caption source]
+  std::string file(LatentFile which) const;
+};
+
+struct LatentIndex {
+  std::string manifest_sha256;  ///< 64 hex digits
+  std::int64_t generation = 0;
+  std::vector<std::int64_t> sizes;
+  std::vector<std::int64_t> bounds;  ///< of a picture's shorter side, in pixels
+  std::int64_t splits = 0;
+  std::vector<std::string> caption_sources;
+  std::vector<IndexedColumn> columns;
+  std::vector<IndexedShard> shards;
+
+  /// Place of a column in `columns`; -1 = there is none.
+  int column(LatentFile file, std::string_view name) const;
+  /// Rows of a shard with latents of sizes[size] in this split whose shorter side is bounds[bound] or more.
+  std::int64_t rows_of(const IndexedShard& shard, std::size_t size, std::size_t split, std::size_t bound) const;
+};
+
+inline constexpr const char* kIndexFile = "index.bin";
+std::string index_name(std::int64_t generation);  ///< "index.N.bin"
+
+std::string to_bytes(const LatentIndex& index);
+/// UserError (names `origin`) when the bytes are no index, are damaged or contradict themselves.
+LatentIndex parse_latent_index(std::string_view bytes, const std::string& origin);
+
+/// What opening a folder needs of its manifest: the first line and the last.
+struct ManifestHead {
+  std::string facts;  ///< JSON text
+  std::int64_t generation = 0;
+  std::string sha256;  ///< of all bytes before the last line, checked
+};
+ManifestHead read_manifest_head(const std::string& text, const std::string& origin);
+
+/// Writes index.N.bin and its copy index.bin for a manifest that is about to be published; `manifest_text` is its whole text.
+/// Shards that the newest present index knows (same files) are not opened. UserError: a shard that does not fit its folder.
+void write_latent_index(const std::filesystem::path& folder, const std::string& manifest_text);
+
+}  // namespace microdit::store
