@@ -7,17 +7,17 @@
 
 namespace microdit::image {
 
-void check_limits(const ImageInfo& info, const DecodeLimits& limits) {
+void check_limits(const ImageInfo& info, const DecodeRules& rules) {
   if (info.width < 1 || info.height < 1) {
     throw BadImage(fmt::format("the picture is empty ({} x {})", info.width, info.height));
   }
-  if (info.width > limits.max_side || info.height > limits.max_side) {
+  if (info.width > rules.max_side || info.height > rules.max_side) {
     throw BadImage(fmt::format("{} x {} is over the limit of {} pixels a side", info.width, info.height,
-                               limits.max_side));
+                               rules.max_side));
   }
-  if (info.width > limits.max_pixels / info.height) {
+  if (info.width > rules.max_pixels / info.height) {
     throw BadImage(
-        fmt::format("{} x {} is over the limit of {} pixels", info.width, info.height, limits.max_pixels));
+        fmt::format("{} x {} is over the limit of {} pixels", info.width, info.height, rules.max_pixels));
   }
 }
 
@@ -38,16 +38,16 @@ ImageInfo probe_image(std::span<const std::byte> bytes) {
   throw BadImage("neither PNG, JPEG nor WebP");
 }
 
-Image decode(std::span<const std::byte> bytes, const DecodeLimits& limits) {
+Image decode(std::span<const std::byte> bytes, const DecodeRules& rules) {
   const ImageInfo info = probe_image(bytes);
-  check_limits(info, limits);
+  check_limits(info, rules);
   switch (info.format) {
     case Format::png:
-      return decode_png(bytes, limits);
+      return decode_png(bytes, rules);
     case Format::jpeg:
-      return decode_jpeg(bytes, limits);
+      return decode_jpeg(bytes, rules);
     default:
-      return decode_webp(bytes, limits);
+      return decode_webp(bytes, rules);
   }
 }
 

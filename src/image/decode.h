@@ -11,7 +11,7 @@
 
 namespace microdit::image {
 
-enum class Format { png, jpeg, webp, unknown };
+enum class Format { png, jpeg, webp, gif, bmp, tiff, unknown };
 
 struct ImageInfo {
   Format format = Format::unknown;
@@ -22,19 +22,31 @@ struct ImageInfo {
 /// Thrown for bytes that are no acceptable picture; what() says which rule broke. Callers count it as a skip.
 class BadImage : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  enum class Why {
+    damaged,      ///< truncated, inconsistent, corrupt
+    no_header,    ///< a known format's first bytes, but no readable header
+    unsupported,  ///< no format, or a kind of it, that is read here
+    too_large     ///< over a limit of the rules
+  };
+  explicit BadImage(const std::string& what, Why why = Why::damaged) : std::runtime_error(what), why(why) {}
+  Why why;
 };
 
-struct DecodeLimits {
-  std::int64_t max_pixels = 89'478'485;  ///< Pillow's warning limit
+struct DecodeRules {
+  std::int64_t max_pixels = 178'956'970;  ///< Pillow refuses more
   std::int64_t max_side = 65'535;
+  int max_scans = 100;                           ///< of a JPEG
+  std::int64_t max_scan_pixels = 2'000'000'000;  ///< scans x pixels of a JPEG: its cost in time
+  bool drop_alpha = false;   ///< ignore alpha (as Pillow does) instead of composing it on white
+  bool clip_grey16 = false;  ///< 16-bit grey: min(value, 255) (as Pillow does) instead of the high byte
 };
 
 /// Format and size from the header alone. BadImage when there is none.
 ImageInfo probe_image(std::span<const std::byte> bytes);
 
-/// Decodes PNG, JPEG (libjpeg-turbo's accurate DCT as Pillow uses it; CMYK and grey converted) and WebP to
-/// RGB. Alpha, a palette's too, is composed on white (the original drops it). 16-bit PNG keeps its high byte.
-Image decode(std::span<const std::byte> bytes, const DecodeLimits& limits = {});
+/// Decodes PNG, JPEG (libjpeg-turbo's accurate DCT as Pillow uses it; CMYK and grey converted), WebP, GIF, BMP and TIFF
+/// to RGB: of several frames the first. Alpha, a palette's too, and 16-bit grey as the rules say.
+/// `damaged_inside` (may be null): whether a JPEG's data were partly bad, so that parts of the picture are grey.
+Image decode(std::span<const std::byte> bytes, const DecodeRules& rules = {}, bool* damaged_inside = nullptr);
 
 }  // namespace microdit::image

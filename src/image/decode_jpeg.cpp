@@ -121,7 +121,7 @@ ImageInfo probe_jpeg(Bytes bytes) {
   throw BadImage("JPEG: no frame header");
 }
 
-Image decode_jpeg(Bytes bytes, const DecodeLimits& limits) {
+Image decode_jpeg(Bytes bytes, const DecodeRules& rules) {
   if (!is_complete(bytes)) throw BadImage("JPEG: the file is truncated");
   const Decoder decoder(tjInitDecompress());
   if (!decoder) throw std::bad_alloc();
@@ -137,7 +137,7 @@ Image decode_jpeg(Bytes bytes, const DecodeLimits& limits) {
     throw BadImage(fmt::format("JPEG: {}", tjGetErrorStr2(decoder.get())));
   }
   const ImageInfo info{Format::jpeg, width, height};
-  check_limits(info, limits);
+  check_limits(info, rules);
   Image image(height, width);
   if (colorspace == TJCS_CMYK || colorspace == TJCS_YCCK) {
     std::vector<std::uint8_t> cmyk(static_cast<std::size_t>(info.width * info.height * 4));

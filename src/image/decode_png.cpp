@@ -77,16 +77,16 @@ ImageInfo probe_png(Bytes bytes) {
   return info;
 }
 
-Image decode_png(Bytes bytes, const DecodeLimits& limits) {
+Image decode_png(Bytes bytes, const DecodeRules& rules) {
   PngSession session(bytes);
   const auto max_side =
-      static_cast<png_uint_32>(std::clamp<std::int64_t>(limits.max_side, 1, PNG_UINT_31_MAX));
+      static_cast<png_uint_32>(std::clamp<std::int64_t>(rules.max_side, 1, PNG_UINT_31_MAX));
   png_set_user_limits(session.png, max_side, max_side);
   ignore_ancillary_chunks(session.png);
 
   PngLayout layout;
   if (!read_layout(session, layout)) throw BadImage(fmt::format("PNG: {}", session.message));
-  check_limits({Format::png, layout.width, layout.height}, limits);
+  check_limits({Format::png, layout.width, layout.height}, rules);
   const std::int64_t stored = layout.packed_row_bytes * layout.height;
   if (stored / kMaxDeflateRatio > static_cast<std::int64_t>(bytes.size())) {
     throw BadImage(

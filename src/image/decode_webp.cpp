@@ -29,9 +29,9 @@ ImageInfo probe_webp(Bytes bytes) {
   return {Format::webp, features.width, features.height};
 }
 
-Image decode_webp(Bytes bytes, const DecodeLimits& limits) {
+Image decode_webp(Bytes bytes, const DecodeRules& rules) {
   const WebPBitstreamFeatures features = read_features(bytes);
-  check_limits({Format::webp, features.width, features.height}, limits);
+  check_limits({Format::webp, features.width, features.height}, rules);
   if (features.has_animation != 0) throw BadImage("WebP: animations are not read");
   Image image(features.height, features.width);
   if (features.has_alpha == 0) {

@@ -16,20 +16,20 @@ inline const std::uint8_t* data_of(Bytes bytes) {
 }
 
 /// Throws BadImage when the size breaks the limits.
-void check_limits(const ImageInfo& info, const DecodeLimits& limits);
+void check_limits(const ImageInfo& info, const DecodeRules& rules);
 /// One RGBA row on a white ground, with Pillow's rounding.
 void compose_on_white(const std::uint8_t* rgba, std::uint8_t* rgb, std::int64_t width);
 
 bool is_png(Bytes bytes);
 ImageInfo probe_png(Bytes bytes);
-Image decode_png(Bytes bytes, const DecodeLimits& limits);
+Image decode_png(Bytes bytes, const DecodeRules& rules);
 
 bool is_jpeg(Bytes bytes);
 ImageInfo probe_jpeg(Bytes bytes);
-Image decode_jpeg(Bytes bytes, const DecodeLimits& limits);
+Image decode_jpeg(Bytes bytes, const DecodeRules& rules);
 
 bool is_webp(Bytes bytes);
 ImageInfo probe_webp(Bytes bytes);
-Image decode_webp(Bytes bytes, const DecodeLimits& limits);
+Image decode_webp(Bytes bytes, const DecodeRules& rules);
 
 }  // namespace microdit::image

@@ -1,0 +1,35 @@
+// Every limit on foreign bytes, one line each: what a dataset's files may ask of this machine.
+#pragma once
+
+#include <cstdint>
+
+namespace microdit::ingest::limits {
+
+constexpr std::uint64_t kMiB = 1u << 20;
+constexpr std::uint64_t kGiB = 1u << 30;
+
+// Archives.
+constexpr std::uint64_t kRecordBytes = 96 * kMiB;    ///< of all wanted members of one record, holes included
+constexpr int kRecordMembers = 16;                   ///< wanted members of one record
+constexpr std::uint64_t kExpansion = 100;            ///< unpacked : packed, beyond kFreeExpansion
+constexpr std::uint64_t kFreeExpansion = 64 * kMiB;  ///< unpacked bytes that any archive may hold
+constexpr std::uint64_t kMemberNameBytes = 4096;     ///< of a member's path
+constexpr int kReopenings = 100;                     ///< of one zip, each to get past a broken member
+constexpr std::uint64_t kSidecarBytes = kMiB;        ///< of a record's .json
+constexpr std::uint64_t kCaptionBytes = 64 * 1024;   ///< of one caption, before cleaning
+
+// Pictures.
+constexpr std::int64_t kPixels = 178'956'970;            ///< Pillow refuses more (twice its warning limit)
+constexpr std::int64_t kSide = 65'535;                   ///< pixels
+constexpr int kJpegScans = 100;                          ///< of a progressive JPEG
+constexpr std::int64_t kJpegScanPixels = 2'000'000'000;  ///< scans x pixels: what they cost in time
+constexpr std::int64_t kPictureSizes = 16;               ///< sizes made from one decoded picture
+
+// Worker processes, in which archives and pictures are read.
+constexpr std::uint64_t kWorkerMemory = 2 * kGiB;      ///< address space
+constexpr int kPictureSeconds = 20;                    ///< of CPU, one picture
+constexpr int kArchiveSecondsPerGiB = 60;              ///< of CPU, per GiB of archive begun
+constexpr int kWorkerFiles = 16;                       ///< open files
+constexpr std::uint64_t kKeptSharedBytes = 16 * kMiB;  ///< of shared memory kept between two pictures
+
+}  // namespace microdit::ingest::limits

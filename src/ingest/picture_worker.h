@@ -1,0 +1,69 @@
+// Foreign pictures are decoded in worker processes with limits of their own: what kills one costs one picture.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "image/image.h"
+#include "ingest/picture_rules.h"
+
+namespace microdit::ingest {
+
+/// What became of one picture.
+struct PictureResult {
+  std::string reason;      ///< "" = good; else why it is left out: filtered.*, damaged.*, unsupported.*
+  std::string detail;      ///< the decoder's words; may be empty
+  std::int64_t width = 0;  ///< from the header; 0 where there is none
+  std::int64_t height = 0;
+  bool damaged_inside = false;        ///< decoded, though parts of its data were bad
+  std::vector<image::Image> squares;  ///< as asked for, in the order of the sizes
+};
+
+/// One worker process, started at the first use and again after its death. For one thread at a time.
+/// Reasons: filtered.too_small, damaged.header, damaged.picture, damaged.inside, damaged.crashed (the process died),
+/// damaged.time (over limits::kPictureSeconds), unsupported.format, unsupported.too_large (pixels), unsupported.memory.
+/// SystemError when no worker can be started.
+class PictureWorker {
+ public:
+  PictureWorker(const PictureSection& rules, int cpu_seconds);
+  explicit PictureWorker(const PictureSection& rules);
+  ~PictureWorker();
+  PictureWorker(PictureWorker&&) noexcept;
+  PictureWorker(const PictureWorker&) = delete;
+
+  /// Header, shorter side >= min_side, then one full decode.
+  PictureResult check(std::span<const std::byte> bytes, std::int64_t min_side);
+  /// One decode, then image::resize_and_center_crop to each size (empty Image where `enlarge` is false and the size is
+  /// larger than the picture's shorter side).
+  PictureResult squares(std::span<const std::byte> bytes, std::span<const std::int64_t> sizes, bool enlarge);
+
+ private:
+  struct Process;
+  std::unique_ptr<Process> process_;
+};
+
+/// Several workers, one thread each; results in the order in which the caller takes the futures.
+class PicturePool {
+ public:
+  PicturePool(const PictureSection& rules, std::int64_t workers);
+  ~PicturePool();  ///< gives up what was not begun
+  PicturePool(const PicturePool&) = delete;
+
+  /// `bytes` must stay until the future is ready (or the pool is gone). At most 4 pictures a worker should be pending.
+  std::future<PictureResult> check(std::span<const std::byte> bytes, std::int64_t min_side);
+  std::future<PictureResult> squares(std::span<const std::byte> bytes, std::vector<std::int64_t> sizes,
+                                     bool enlarge);
+  std::int64_t workers() const { return workers_; }
+
+ private:
+  struct Queue;
+  std::int64_t workers_;
+  std::unique_ptr<Queue> queue_;
+};
+
+}  // namespace microdit::ingest

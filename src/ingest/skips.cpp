@@ -1,0 +1,89 @@
+// Counting, and what a pattern of reasons tells.
+#include "ingest/skips.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace microdit::ingest {
+
+void Skips::add(const std::string& reason, std::string_view key) {
+  Reason& entry = reasons_[reason];
+  if (entry.count++ == 0) entry.example = key;
+}
+
+void Skips::merge(const Skips& other) {
+  for (const auto& [reason, entry] : other.reasons_) {
+    Reason& own = reasons_[reason];
+    if (own.count == 0) own.example = entry.example;
+    own.count += entry.count;
+  }
+}
+
+std::int64_t Skips::total() const {
+  std::int64_t sum = 0;
+  for (const auto& [reason, entry] : reasons_) sum += entry.count;
+  return sum;
+}
+
+std::int64_t Skips::damaged() const {
+  std::int64_t sum = 0;
+  for (const auto& [reason, entry] : reasons_) {
+    if (!reason.starts_with("filtered.")) sum += entry.count;
+  }
+  return sum;
+}
+
+core::Json Skips::to_json() const {
+  core::Json json = core::Json::object();
+  for (const auto& [reason, entry] : reasons_) {
+    json[reason] = {{"count", entry.count}, {"example", entry.example}};
+  }
+  return json;
+}
+
+Skips Skips::from_json(const core::Json& json, std::string_view origin) {
+  Skips skips;
+  try {
+    for (const auto& [reason, entry] : json.items()) {
+      skips.reasons_[reason] = {entry.at("count").get<std::int64_t>(),
+                                entry.at("example").get<std::string>()};
+    }
+  } catch (const core::Json::exception& wrong) {
+    core::user_error("{}: `skipped` is not {{reason: {{count, example}}}} ({})", origin, wrong.what());
+  }
+  return skips;
+}
+
+std::string Skips::text() const {
+  std::string text;
+  for (const auto& [reason, entry] : reasons_) {
+    text += fmt::format("{}{} {} (e.g. {})", text.empty() ? "" : ", ", reason, entry.count, entry.example);
+  }
+  return text;
+}
+
+std::int64_t Skips::count(std::string_view reason) const {
+  const auto found = reasons_.find(reason);
+  return found == reasons_.end() ? 0 : found->second.count;
+}
+
+std::string Skips::advice() const {
+  const std::int64_t no_image = count("damaged.no_image");
+  const std::int64_t no_caption = count("damaged.no_caption") + count("damaged.no_group");
+  // Packed as all pictures, then all captions: every stem comes twice, each time with a half.
+  const std::int64_t halves = no_caption + count("damaged.duplicate_key");
+  if (no_image + count("damaged.duplicate_key") > 0 && no_caption > 0 && 2 * halves >= total() &&
+      halves + no_image == total()) {
+    return "the members of a record are not neighbours in the archive: sort it, e.g. mkdir x && tar xf FILE "
+           "-C x "
+           "&& tar --sort=name -cf FILE -C x .";
+  }
+  if (no_image > 0 && 2 * no_image >= total()) {
+    return "check record.image: the extension begins at the first dot of a member's name (a.b.jpg has b.jpg)";
+  }
+  if (no_caption > 0 && 2 * no_caption >= total()) return "check record.caption: where the captions are";
+  return "";
+}
+
+}  // namespace microdit::ingest

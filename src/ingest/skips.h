@@ -1,0 +1,39 @@
+// Why records are left out: counted by reason, with the first key of each.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "core/json.h"
+
+namespace microdit::ingest {
+
+/// A reason is "filtered.*" (the entry did not want the record), "damaged.*" or "unsupported.*"; only the last two
+/// count against filters.max_damaged_fraction.
+class Skips {
+ public:
+  void add(const std::string& reason, std::string_view key);
+  void merge(const Skips& other);
+  std::int64_t total() const;
+  std::int64_t damaged() const;  ///< of damaged.* and unsupported.*
+  bool empty() const { return reasons_.empty(); }
+  /// {reason: {"count": n, "example": key}}, sorted by reason; and back (UserError naming `origin`).
+  core::Json to_json() const;
+  static Skips from_json(const core::Json& json, std::string_view origin);
+  /// "damaged.json 3 (e.g. a/7), filtered.too_small 12 (e.g. a/1)"
+  std::string text() const;
+  /// What to try, from the pattern of the reasons; "" when there is nothing special to say.
+  std::string advice() const;
+
+ private:
+  struct Reason {
+    std::int64_t count = 0;
+    std::string example;
+  };
+  std::int64_t count(std::string_view reason) const;
+  std::map<std::string, Reason, std::less<>> reasons_;
+};
+
+}  // namespace microdit::ingest
