@@ -32,4 +32,19 @@ constexpr int kArchiveSecondsPerGiB = 60;              ///< of CPU, per GiB of a
 constexpr int kWorkerFiles = 16;                       ///< open files
 constexpr std::uint64_t kKeptSharedBytes = 16 * kMiB;  ///< of shared memory kept between two pictures
 
+// Transfers.
+constexpr std::uint64_t kHeaderBytes = 64 * 1024;  ///< of one answer's header lines, trailers included
+constexpr int kHeaderLines = 200;                  ///< likewise
+constexpr int kRedirects = 5;                      ///< hops of one request
+constexpr std::uint64_t kErrorPageBytes = kMiB;  ///< of an error's or a redirect's body; then the line is cut
+constexpr std::uint64_t kListingBytes = 16 * kMiB;  ///< of one page of the hub's listing
+constexpr std::uint64_t kProgressBytes = kMiB;      ///< new bytes after which the attempts count anew
+constexpr double kSlowBytesPerSecond = 16 * 1024;   ///< slower than this over kSlowSeconds: the line is cut
+constexpr double kSlowSeconds = 60;
+constexpr double kOutageSeconds = 24 * 3600.0;  ///< how long a silent server is waited for
+constexpr double kFreeFraction = 0.05;          ///< of the disk stays free, or kFreeBytes where that is less
+constexpr std::uint64_t kFreeBytes = 10 * kGiB;
+constexpr std::size_t kHeadBytes = 512;          ///< that tell what a file is
+constexpr std::size_t kSourceFiles = 1'000'000;  ///< of one entry
+
 }  // namespace microdit::ingest::limits
