@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "store/manifest.h"
 
 namespace microdit::store {
 
@@ -82,8 +83,9 @@ struct ManifestHead {
 };
 ManifestHead read_manifest_head(const std::string& text, const std::string& origin);
 
-/// Writes index.N.bin and its copy index.bin for a manifest that is about to be published; `manifest_text` is its whole text.
-/// Shards that the newest present index knows (same files) are not opened. UserError: a shard that does not fit its folder.
-void write_latent_index(const std::filesystem::path& folder, const std::string& manifest_text);
+/// Writes index.N.bin and its copy index.bin for a manifest that is about to become visible (StageFolder::close,
+/// `before_visible`). Shards that the newest present index knows (same files) are not opened. UserError: a shard that does not
+/// fit its folder.
+void write_latent_index(const std::filesystem::path& folder, const Manifest& manifest);
 
 }  // namespace microdit::store

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <set>
 #include <utility>
@@ -47,8 +48,8 @@ std::vector<Column> row_hash_columns(const ShardContents& contents) {
       return std::find(names.begin(), names.end(), column.name) != names.end();
     };
     const std::uint64_t rows = static_cast<std::uint64_t>(column.shape[0]);
-    const std::uint64_t row_bytes = rows ? column.bytes.size() / rows : 0;
-    if (row_bytes < kMinHashedRow || !(listed(layout.fixed) || listed(layout.shared))) continue;
+    const std::uint64_t row_bytes = ColumnInfo{column.dtype, column.shape, 0}.row_bytes();
+    if (row_bytes < kMinHashedRow || !(listed(layout.fixed) || listed(layout.optional) || listed(layout.shared))) continue;
     std::vector<std::uint64_t> hashes(rows);
     for (std::uint64_t row = 0; row < rows; ++row)
       hashes[row] = core::xxh3_64(std::span(column.bytes).subspan(row * row_bytes, row_bytes));
@@ -198,6 +199,16 @@ void ShardReader::read_into(const std::string& name, std::int64_t begin, std::in
 bool ShardReader::matches(const std::string& name, std::uint64_t hash) const {
   const auto found = column_hashes_.find(name);
   return found == column_hashes_.end() || found->second == core::hex(hash);
+}
+
+std::optional<std::uint64_t> ShardReader::recorded_hash(const std::string& name) const {
+  const auto found = column_hashes_.find(name);
+  std::uint64_t hash = 0;
+  if (found == column_hashes_.end()) return std::nullopt;
+  const std::string& text = found->second;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hash, 16);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return hash;
 }
 
 void ShardReader::copy_rows(const std::string& name, std::int64_t begin, std::int64_t count,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,7 +44,7 @@ std::string write_shard(const std::filesystem::path& path, const ShardContents& 
 
 /// Beside `contents` the file carries, for whoever reads it:
 ///   "xxh3" u64 [samples]; "<column>_xxh3" u64 [rows], the xxh3-64 of each row, for the columns that
-///   attributes["layout"] lists as fixed or shared and whose rows have 64 bytes or more; and the root
+///   attributes["layout"] lists as fixed, optional or shared and whose rows have 64 bytes or more; and the root
 ///   attribute "microdit_columns", {column: xxh3-64 of all its bytes}.
 std::string row_hash_name(const std::string& column);
 
@@ -72,6 +73,8 @@ class ShardReader {
                  std::span<std::byte> out) const;
   /// Is `hash` (xxh3-64 of the whole column) what was recorded when the shard was made?
   bool matches(const std::string& name, std::uint64_t hash) const;
+  /// That hash; nothing when the file has none of the column.
+  std::optional<std::uint64_t> recorded_hash(const std::string& name) const;
 
  private:
   void check_rows(const std::string& name, std::int64_t begin, std::int64_t count, std::size_t element) const;
