@@ -31,11 +31,13 @@ Progress::Progress(std::string verb, std::string unit, std::int64_t total_items)
     : verb_(std::move(verb)), unit_(std::move(unit)), total_(total_items) {}
 
 void Progress::add(double amount) {
+  const std::scoped_lock lock(lock_);
   amount_ += amount;
   print_if_due();
 }
 
 void Progress::item_done(bool fresh) {
+  const std::scoped_lock lock(lock_);
   ++done_;
   fresh_ += fresh;
   print_if_due();

@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <string>
 
 namespace microdit::ingest {
 
+/// Any thread may add.
 class Progress {
  public:
   /// "<verb> <done>/<total> items, <amount> <unit> (<rate> <unit>/s), ETA ..."; a total of 0 items prints
@@ -22,6 +24,7 @@ class Progress {
  private:
   void print_if_due();
   using Clock = std::chrono::steady_clock;
+  std::mutex lock_;
   std::string verb_, unit_;
   std::int64_t total_, done_ = 0, fresh_ = 0;
   double amount_ = 0;

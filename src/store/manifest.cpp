@@ -1,7 +1,10 @@
-// Stage folders: facts first, one record per finished item, manifest.jsonl last.
+// Stage folders: facts first, one record per finished item, a manifest per closing.
 #include "store/manifest.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <set>
 
 #include "core/atomic_file.h"
@@ -12,6 +15,8 @@
 
 namespace microdit::store {
 namespace {
+
+namespace fs = std::filesystem;
 
 // Where an encoder's weights lay: a hint for who looks for them, no setting.
 constexpr std::string_view kHint = "folder";
@@ -36,100 +41,240 @@ std::string first_difference(const core::Json& there, const core::Json& now, con
   return there == now ? "" : fmt::format("`{}` is {} there and {} now", at, there.dump(), now.dump());
 }
 
-void check_facts(const std::filesystem::path& folder, const core::Json& facts) {
-  const std::filesystem::path file = folder / kFactsFile;
-  const std::string difference = first_difference(core::read_json(file), facts, "");
+/// The stage that fills a stage folder, told from where it lies (data root/KIND/NAME or KIND/NAME/RECIPE), and the
+/// dataset's name; empty elsewhere.
+std::pair<std::string, std::string> stage_of(const fs::path& folder) {
+  fs::path name = folder;
+  for (int up = 0; up < 2 && name.has_parent_path(); ++up, name = name.parent_path()) {
+    const std::string kind = name.parent_path().filename().string();
+    const char* stage = kind == "raw"       ? "download"
+                        : kind == "samples" ? "clean"
+                        : kind == "latents" ? "precompute"
+                                            : nullptr;
+    if (stage != nullptr) return {stage, name.filename().string()};
+  }
+  return {};
+}
+
+std::string who_makes(const fs::path& folder) {
+  const auto [stage, name] = stage_of(folder);
+  if (stage.empty()) return "run the stage that makes it";
+  return fmt::format(
+      "{} makes it: build/bin/{} (or sbatch slurm/{}.sbatch) --config configs/datasets/{}.yaml", stage, stage,
+      stage, name);
+}
+
+void check_format(const fs::path& folder, const core::Json& facts) {
+  std::int64_t format = 1;
+  if (facts.is_object() && facts.contains("format") && facts["format"].is_number_integer())
+    format = facts["format"].get<std::int64_t>();
+  if (format == kFormat) return;
+  const auto [stage, name] = stage_of(folder);
+  core::user_error("{}: written by {} microdit (format {}); remove it and run {} again", folder.string(),
+                   format < kFormat ? "an older" : "a newer", format,
+                   stage.empty() ? "the stage that makes it" : stage);
+}
+
+void check_facts(const fs::path& folder, const core::Json& facts) {
+  const core::Json there = core::read_json(folder / kFactsFile);
+  check_format(folder, there);
+  const std::string difference = first_difference(there, facts, "");
   if (difference.empty()) return;
   core::user_error("{} was made with other settings: {}; choose another folder, or remove this one",
                    folder.string(), difference);
 }
 
-bool is_plain_name(const std::string& name) {
-  return !name.empty() && name[0] != '.' && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '-' || c == '_' || c == '.';
-  });
-}
-
-std::filesystem::path record_path(const std::filesystem::path& folder, const std::string& item) {
+fs::path in_records(const fs::path& folder, const std::string& item, std::string_view ending) {
   core::check(is_plain_name(item), "work item `{}` is no plain file name", item);
-  return folder / kRecordsFolder / (item + ".json");
+  // "x.failed" would share its record with the failure of "x".
+  if ((item + ".json").ends_with(kFailedEnding) || (item + ".json").ends_with(kPartEnding))
+    core::user_error("{}: '{}' cannot be the name of a work item: give the file another name (list_file)",
+                     folder.string(), item);
+  return folder / kRecordsFolder / (item + std::string(ending));
 }
 
-/// The command that fills a stage folder, told from where it lies (data root/KIND/NAME).
-std::string who_makes(const std::filesystem::path& folder) {
-  const std::string kind = folder.parent_path().filename().string();
-  const char* stage = kind == "raw"       ? "download"
-                      : kind == "samples" ? "clean"
-                      : kind == "latents" ? "precompute"
-                                          : nullptr;
-  if (stage == nullptr) return "run the stage that makes it";
+// Publishes a file that must not be there yet. False: another slot was faster.
+bool publish_new(const fs::path& file, std::string_view text) {
+  const fs::path aside = core::temporary_path(file);
+  core::atomic_write(aside, text);
+  const int failed = ::link(aside.c_str(), file.c_str()) == 0 ? 0 : errno;
+  std::error_code ignored;
+  if (failed != 0 && failed != EEXIST) {  // a file system without hard links
+    core::publish(aside, file);
+    return true;
+  }
+  fs::remove(aside, ignored);
+  core::sync_folder(file.parent_path());
+  return failed == 0;
+}
+
+std::string other_inputs(const fs::path& folder, const Item& item, const core::Json& there) {
   return fmt::format(
-      "{} makes it: build/bin/{} (or sbatch slurm/{}.sbatch) --config configs/datasets/{}.yaml", stage, stage,
-      stage, folder.filename().string());
+      "{}: `{}` was made from {}, now it would be made from {}; to make it again: rm {} - then run the same "
+      "command; or choose another folder",
+      folder.string(), item.name, there.dump(), item.inputs.dump(),
+      (folder / kRecordsFolder / (item.name + ".json")).string());
+}
+
+core::Json inputs_of(const Record& record) {
+  return record.details.is_object() ? record.details.value("inputs", core::Json::object())
+                                    : core::Json::object();
 }
 
 }  // namespace
 
-StageFolder::StageFolder(std::filesystem::path folder, const core::Json& facts, std::int64_t num_items)
-    : folder_(std::move(folder)), facts_(facts), num_items_(num_items) {
-  core::check(num_items > 0, "{}: {} work items", folder_.string(), num_items);
-  std::filesystem::create_directories(folder_ / kRecordsFolder);
-  if (!std::filesystem::exists(folder_ / kFactsFile))
-    core::atomic_write(folder_ / kFactsFile, facts_text(facts_));
+StageFolder::StageFolder(fs::path folder, const core::Json& facts)
+    : folder_(std::move(folder)), facts_(facts) {
+  facts_["format"] = kFormat;
+  fs::create_directories(folder_ / kRecordsFolder);
+  if (!fs::exists(folder_ / kFactsFile)) core::atomic_write(folder_ / kFactsFile, facts_text(facts_));
   check_facts(folder_, facts_);
   facts_ = core::read_json(folder_ / kFactsFile);  // hints stay as they were first written
 }
 
-bool StageFolder::done(const std::string& item) const {
-  const std::filesystem::path file = record_path(folder_, item);
-  if (!std::filesystem::exists(file)) return false;
+std::optional<Record> StageFolder::find_any(const std::string& item) const {
+  const fs::path file = in_records(folder_, item, ".json");
+  if (!fs::exists(file)) return std::nullopt;
   try {
-    for (const ShardEntry& shard : record_from_text(core::read_text(file), file.string()).shards) {
+    Record record = record_from_text(core::read_text(file), file.string());
+    for (const ShardEntry& shard : record.shards) {
       std::error_code missing;
-      const std::uint64_t bytes = std::filesystem::file_size(folder_ / shard.file, missing);
+      const std::uint64_t bytes = fs::file_size(folder_ / shard.file, missing);
       if (!missing && bytes == shard.bytes) continue;
+      if (missing && may_be_gone_ && may_be_gone_(record)) continue;
       core::log_warn("{}: missing or of another size than its record says; {} is made again",
                      (folder_ / shard.file).string(), item);
-      return false;
+      return std::nullopt;
     }
-    return true;
+    return record;
   } catch (const core::UserError& wrong) {
     core::log_warn("{}; {} is made again", wrong.what(), item);
-    return false;
+    return std::nullopt;
   }
+}
+
+std::optional<Record> StageFolder::find(const Item& item) const {
+  std::optional<Record> record = find_any(item.name);
+  if (record && inputs_of(*record) != item.inputs)
+    core::user_error("{}", other_inputs(folder_, item, inputs_of(*record)));
+  return record;
+}
+
+void StageFolder::commit(const Item& item, Record record) {
+  core::Json details = {{"inputs", item.inputs}};
+  for (auto& [key, value] : record.details.items()) details[key] = std::move(value);
+  details["inputs"] = item.inputs;
+  record.details = std::move(details);
+  commit(record);
 }
 
 void StageFolder::commit(const Record& record) {
   check_facts(folder_, facts_);  // two first slots with different settings: the one that lost stops here
-  core::atomic_write(record_path(folder_, record.item), record_text(record, num_items_));
+  core::atomic_write(in_records(folder_, record.item, ".json"), record_text(record));
+  std::error_code ignored;
+  fs::remove(in_records(folder_, record.item, kFailedEnding), ignored);
   core::report_progress(record.item);
 }
 
+void StageFolder::fail(const FailedItem& failed) {
+  core::atomic_write(in_records(folder_, failed.item, kFailedEnding), failed_text(failed));
+}
+
+std::optional<FailedItem> StageFolder::failure(const std::string& item) const {
+  const fs::path file = in_records(folder_, item, kFailedEnding);
+  if (!fs::exists(file)) return std::nullopt;
+  try {
+    return failed_from_text(core::read_text(file), item, file.string());
+  } catch (const core::UserError& wrong) {
+    core::log_warn("{}; {} is tried anew", wrong.what(), item);
+    return std::nullopt;
+  }
+}
+
+std::optional<Standing> StageFolder::survey(const std::vector<Item>& items, const core::StopFlag& stop,
+                                            const std::function<void(const Record&)>& on_done) const {
+  const RecordNames names = record_names(folder_);
+  const std::set<std::string> recorded(names.items.begin(), names.items.end());
+  const std::set<std::string> failures(names.failed.begin(), names.failed.end());
+  std::vector<const Item*> sorted;
+  for (const Item& item : items) sorted.push_back(&item);
+  std::ranges::sort(sorted, {}, [](const Item* item) -> const std::string& { return item->name; });
+  Standing standing;
+  std::set<std::string> expected;
+  for (const Item* item : sorted) {
+    if (stop.requested()) return std::nullopt;
+    core::check(expected.insert(item->name).second, "work item `{}` is listed twice", item->name);
+    const std::optional<Record> record = recorded.contains(item->name) ? find_any(item->name) : std::nullopt;
+    if (record && inputs_of(*record) != item->inputs) {
+      standing.refused.push_back(other_inputs(folder_, *item, inputs_of(*record)));
+    } else if (record) {
+      standing.lines += record_text(*record);
+      ++standing.done;
+      on_done(*record);
+    } else {
+      const auto failed = failures.contains(item->name) ? failure(item->name) : std::nullopt;
+      if (failed && !failed->again)
+        standing.failed.push_back(*failed);
+      else
+        standing.pending.push_back(item->name);
+    }
+  }
+  std::ranges::set_difference(recorded, expected, std::back_inserter(standing.unknown));
+  return standing;
+}
+
+Standing StageFolder::survey() const {
+  std::vector<Item> items;
+  for (const std::string& name : record_names(folder_).items) {
+    const std::optional<Record> record = find_any(name);
+    items.push_back({name, record ? inputs_of(*record) : core::Json::object()});
+  }
+  return *survey(items, core::StopFlag());
+}
+
+std::int64_t StageFolder::close(const Standing& standing,
+                                const std::function<void(const Manifest&)>& before_visible) {
+  for (;;) {
+    const std::vector<std::int64_t> present = generations(folder_);
+    std::int64_t generation = present.empty() ? 0 : present.back();
+    std::string text = manifest_text(facts_, generation, standing);
+    if (generation == 0 || core::read_text(folder_ / manifest_file(generation)) != text) {
+      text = manifest_text(facts_, ++generation, standing);
+      Manifest manifest = parse_manifest(text, (folder_ / manifest_file(generation)).string());
+      manifest.folder = folder_;
+      before_visible(manifest);
+      if (!publish_new(folder_ / manifest_file(generation), text)) continue;
+    }
+    const fs::path newest = folder_ / kManifestFile;
+    if (!fs::exists(newest) || core::read_text(newest) != text) core::atomic_write(newest, text);
+    // Another slot may have closed the folder with more in it meanwhile: its copy must be the one that stays.
+    if (generations(folder_).back() == generation) return generation;
+  }
+}
+
 bool StageFolder::finish_if_complete() {
-  const std::vector<std::string> items = record_names(folder_);
-  const std::int64_t found = static_cast<std::int64_t>(items.size());
-  if (found > num_items_)
-    core::user_error("{}: {} items are recorded, this run has {}; choose another folder, or remove this one",
-                     folder_.string(), found, num_items_);
-  if (found < num_items_) return false;
-  const std::string text = manifest_text(folder_, facts_, items);
-  const std::filesystem::path file = folder_ / kManifestFile;
-  if (!std::filesystem::exists(file) || core::read_text(file) != text) core::atomic_write(file, text);
+  const Standing standing = survey();
+  if (standing.done < num_items_) return false;
+  close(standing);
   return true;
 }
 
-Manifest Manifest::read(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder))
+Manifest Manifest::read(const fs::path& folder, std::int64_t generation) {
+  if (!fs::is_directory(folder))
     core::user_error("{}: no such folder; {}", folder.string(), who_makes(folder));
-  if (!std::filesystem::exists(folder / kManifestFile)) {
-    const std::vector<std::string> items = record_names(folder);
-    std::string total = "an unknown number";
-    if (!items.empty()) total = std::to_string(items_of_record(folder, items.front()));
-    core::user_error("{}: not complete, {} of {} items are done; {}", folder.string(), items.size(), total,
-                     who_makes(folder));
+  const fs::path file = folder / (generation == 0 ? kManifestFile : manifest_file(generation));
+  if (!fs::exists(file)) {
+    if (fs::exists(folder / kFactsFile)) check_format(folder, core::read_json(folder / kFactsFile));
+    const RecordNames names = record_names(folder);
+    std::string failed;
+    if (!names.failed.empty())
+      failed = fmt::format(", {} failed (records/{}{} says why)", names.failed.size(), names.failed.front(),
+                           kFailedEnding);
+    core::user_error("{}: {} is not there; {} items are done{}; {}", folder.string(),
+                     file.filename().string(), names.items.size(), failed, who_makes(folder));
   }
-  Manifest manifest =
-      parse_manifest(core::read_text(folder / kManifestFile), (folder / kManifestFile).string());
+  Manifest manifest = parse_manifest(core::read_text(file), file.string());
+  check_format(folder, manifest.facts);
   manifest.folder = folder;
   return manifest;
 }

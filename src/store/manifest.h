@@ -1,65 +1,135 @@
 // A stage folder's manifest: facts that travel forward, and one line per finished work item. The manifest is the truth.
 //
 // Layout of a stage folder:
-//   facts.json            what holds for the whole folder (config, shapes, encoders ...); the first slot to come writes it,
-//                         every other checks that it would write the same bytes
-//   records/<item>.json   committed last, one per finished work item: its shards with rows, bytes, SHA-256, skip counts
-//   <item>-<nnnnn>.h5     the shards
-//   manifest.jsonl        line 1 the facts, then the records in item order; exists only when every item is done
+//   facts.json                what holds for the whole folder: settings only (no counts, inputs, paths, times); the first
+//                             slot to come writes it, every other checks that it would write the same
+//   records/<item>.json       committed last, one per finished work item: its shards with rows, bytes, SHA-256; its inputs
+//   records/<item>.failed.json  why an item could not be made; goes when it is
+//   <item>-<nnnnn>.h5         the shards
+//   manifest.<N>.jsonl        line 1 the facts, the generation N and the items that failed; then the records in item
+//                             order; then the SHA-256 of the lines before. One per closing, never changed afterwards
+//   manifest.jsonl            the same bytes as the newest manifest.<N>.jsonl; exists only when every item is accounted for
 // None of these bytes carry a time, a host, a rank or a task, so the folder's hash depends on input and config alone.
+// A dataset that grows gets more items and a newer generation; present files stay as they are.
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/json.h"
+#include "core/stop_flag.h"
 
 namespace microdit::store {
 
+/// Of stage folders, their shards and manifests. A folder of another format is refused with one message.
+inline constexpr std::int64_t kFormat = 2;
+
 struct ShardEntry {
-  std::string file;  ///< name in the folder
+  std::string file;  ///< name in the folder, a plain one
   std::int64_t rows = 0;
   std::uint64_t bytes = 0;
   std::string sha256;
 };
 
-/// One finished work item (an archive, a samples shard).
+/// A work item (a file, an archive, a samples shard) and what identifies what it is made from.
+struct Item {
+  std::string name;
+  core::Json inputs = core::Json::object();
+};
+
+/// One finished work item.
 struct Record {
   std::string item;
   std::vector<ShardEntry> shards;
-  core::Json details = core::Json::object();  ///< counts, sources; stage's own
+  core::Json details = core::Json::object();  ///< `inputs` (see Item), counts; stage's own
 };
+
+/// An item that could not be made.
+struct FailedItem {
+  std::string item, reason;
+  std::uint64_t bytes = 0;    ///< of its input, as far as known
+  std::int64_t attempts = 0;  ///< of all lives
+  bool again = false;         ///< the life that wrote this tries it once more: no verdict yet
+};
+
+/// How far a folder is, as its records and shards tell.
+struct Standing {
+  std::string lines{};  ///< the records of finished items, in item order
+  std::int64_t done = 0;
+  std::vector<std::string> pending{};  ///< items without record, or whose shards are not all there
+  std::vector<FailedItem> failed{};    ///< items that failed for good
+  std::vector<std::string> refused{};  ///< items whose record names other inputs: one message each
+  std::vector<std::string> unknown{};  ///< recorded, but none of the expected items
+};
+
+struct Manifest;
 
 class StageFolder {
  public:
   /// Creates the folder, writes facts.json or checks that the present one is the same (members named `folder` apart:
-  /// where encoders lie is a hint).
+  /// where encoders lie is a hint). `facts` get the `format`.
   /// UserError "made with other settings" names the differing key and the way out (another folder, or remove
-  /// it). `num_items`: how many work items make the folder complete.
-  StageFolder(std::filesystem::path folder, const core::Json& facts, std::int64_t num_items);
+  /// it); another for folders of an older format.
+  StageFolder(std::filesystem::path folder, const core::Json& facts);
 
   const std::filesystem::path& path() const { return folder_; }
-  bool done(const std::string& item) const;
-  /// Commits the record of an item whose shards are all published.
+  /// The record of a finished item; nothing when there is none, or it is damaged, or one of its shards is missing or of
+  /// another size (warned of). UserError with the remedy when it was made from other inputs.
+  std::optional<Record> find(const Item& item) const;
+  bool done(const std::string& item) const { return find_any(item).has_value(); }
+  /// Commits the record of an item whose shards are all published; details.inputs are the item's. Its failure is
+  /// forgotten.
+  void commit(const Item& item, Record record);
   void commit(const Record& record);
-  /// When all items are done, assembles manifest.jsonl (atomically; several slots may do it at once). True if
-  /// complete.
+  void fail(const FailedItem& failed);
+  std::optional<FailedItem> failure(const std::string& item) const;
+
+  /// Looks at every record and shard; `on_done` gets the finished ones, in item order. Nothing when `stop` was seen.
+  std::optional<Standing> survey(
+      const std::vector<Item>& items, const core::StopFlag& stop,
+      const std::function<void(const Record&)>& on_done = [](const Record&) {}) const;
+  /// The same of whatever items are recorded.
+  Standing survey() const;
+  /// Writes the next generation's manifest, after `before_visible` has had it; nothing when the newest says the same.
+  /// Several slots may do it at once. Returns the generation.
+  std::int64_t close(
+      const Standing& standing,
+      const std::function<void(const Manifest&)>& before_visible = [](const Manifest&) {});
+
+  /// Shards that may be gone although their record stays (an archive whose samples are made).
+  void allow_missing(std::function<bool(const Record&)> may_be_gone) {
+    may_be_gone_ = std::move(may_be_gone);
+  }
+
+  // Until all stages use run_stage.
+  StageFolder(std::filesystem::path folder, const core::Json& facts, std::int64_t num_items)
+      : StageFolder(std::move(folder), facts) {
+    num_items_ = num_items;
+  }
   bool finish_if_complete();
 
  private:
+  std::optional<Record> find_any(const std::string& item) const;
   std::filesystem::path folder_;
   core::Json facts_;
-  std::int64_t num_items_;
+  std::function<bool(const Record&)> may_be_gone_;
+  std::int64_t num_items_ = 0;
 };
 
-/// A complete folder, read. UserError when it is missing or not complete (says how many items are).
+/// A closed folder, read. UserError when it is missing, not closed (says how far it is), damaged, of an older format.
 struct Manifest {
-  std::filesystem::path folder;
-  core::Json facts;
-  std::vector<Record> records;
-  static Manifest read(const std::filesystem::path& folder);
+  std::filesystem::path folder{};
+  core::Json facts{};
+  std::int64_t generation = 0;
+  std::map<std::string, std::string> failed{};  ///< item -> reason: the folder was closed without them
+  std::vector<Record> records{};
+  std::string sha256{};  ///< of all lines but the last, which holds it
+  /// `generation` 0: the newest.
+  static Manifest read(const std::filesystem::path& folder, std::int64_t generation = 0);
   /// All shards in item order.
   std::vector<ShardEntry> shards() const;
 };

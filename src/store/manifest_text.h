@@ -1,4 +1,4 @@
-// The texts of a stage folder: facts.json, records/<item>.json, manifest.jsonl. Written and read here only.
+// The texts of a stage folder: facts.json, records/*.json, manifest.jsonl. Written and read here only.
 #pragma once
 
 #include <cstdint>
@@ -14,19 +14,34 @@ namespace microdit::store {
 inline constexpr const char* kFactsFile = "facts.json";
 inline constexpr const char* kRecordsFolder = "records";
 inline constexpr const char* kManifestFile = "manifest.jsonl";
+inline constexpr std::string_view kFailedEnding = ".failed.json";
+inline constexpr std::string_view kPartEnding =
+    ".part.json";  ///< of an item that is half done; the stage's own
+
+/// Letters, digits, '-', '_', '.', no leading dot: safe to join to a folder.
+bool is_plain_name(std::string_view name);
 
 std::string facts_text(const core::Json& facts);
-/// One line; "of" is the number of items that make the folder complete.
-std::string record_text(const Record& record, std::int64_t num_items);
-/// UserError (names `origin`) when the text is no record.
+/// One line.
+std::string record_text(const Record& record);
+/// UserError (names `origin`) when the text is no record, or a name in it is not plain.
 Record record_from_text(const std::string& text, const std::string& origin);
-std::int64_t items_of_record(const std::filesystem::path& folder, const std::string& item);
-/// Items that have a record, sorted.
-std::vector<std::string> record_names(const std::filesystem::path& folder);
+std::string failed_text(const FailedItem& failed);
+FailedItem failed_from_text(const std::string& text, const std::string& item, const std::string& origin);
 
-/// {"facts": ...}, the records in the given order, {"sha256": of all bytes before this line}.
-std::string manifest_text(const std::filesystem::path& folder, const core::Json& facts,
-                          const std::vector<std::string>& items);
+/// What lies in records/, each list sorted.
+struct RecordNames {
+  std::vector<std::string> items, failed, parts;  ///< parts: file names
+};
+RecordNames record_names(const std::filesystem::path& folder);
+
+/// "manifest.<N>.jsonl".
+std::string manifest_file(std::int64_t generation);
+/// The N of "manifest.<N>.jsonl" in `folder`, ascending.
+std::vector<std::int64_t> generations(const std::filesystem::path& folder);
+
+/// {"facts", "generation", "failed"}, `lines` as they are, {"sha256": of all bytes before this line}.
+std::string manifest_text(const core::Json& facts, std::int64_t generation, const Standing& standing);
 /// UserError (names `origin`) when its last line does not match the rest, or a line is wrong. `folder` stays
 /// empty.
 Manifest parse_manifest(const std::string& text, const std::string& origin);

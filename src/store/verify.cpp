@@ -1,5 +1,6 @@
 // Finding damage in a stage folder, and whose it is.
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "core/atomic_file.h"
@@ -96,27 +97,49 @@ void verify_text(const std::filesystem::path& folder, const std::string& name, c
   }
 }
 
-void verify_texts(const std::filesystem::path& folder, const Manifest& manifest,
-                  std::vector<Damage>& damage) {
-  verify_text(folder, kFactsFile, facts_text(manifest.facts), damage);
-  std::set<std::string> known;
-  for (const Record& record : manifest.records) {
-    known.insert(record.item);
-    verify_text(folder, fmt::format("{}/{}.json", kRecordsFolder, record.item),
-                record_text(record, static_cast<std::int64_t>(manifest.records.size())), damage);
+void verify_generations(const std::filesystem::path& folder, std::vector<Damage>& damage) {
+  const std::vector<std::int64_t> all = generations(folder);
+  for (const std::int64_t generation : all) {
+    const std::string name = manifest_file(generation);
+    try {
+      parse_manifest(core::read_text(folder / name), name);
+    } catch (const core::UserError& broken) {
+      damage.push_back({name, broken.what()});
+    }
   }
-  for (const std::string& item : record_names(folder))
-    if (!known.contains(item))
-      damage.push_back({fmt::format("{}/{}.json", kRecordsFolder, item), "not in manifest.jsonl"});
+  const bool closed = std::filesystem::exists(folder / kManifestFile);
+  if (closed && all.empty()) damage.push_back({kManifestFile, "no manifest.N.jsonl lies beside it"});
+  if (!closed || all.empty() || !damage.empty()) return;
+  verify_text(folder, kManifestFile, core::read_text(folder / manifest_file(all.back())), damage);
 }
 
-// What can be known of the records: from manifest.jsonl, or one by one while the folder is not complete.
+// One record that the manifest does not hold: of a dataset that grows, or nothing of ours.
+std::optional<Record> read_record(const std::filesystem::path& folder, const std::string& item,
+                                  std::vector<Damage>& damage) {
+  const std::string name = fmt::format("{}/{}.json", kRecordsFolder, item);
+  try {
+    return record_from_text(core::read_text(folder / name), name);
+  } catch (const core::UserError& broken) {
+    damage.push_back({name, broken.what()});
+    return std::nullopt;
+  }
+}
+
+// What can be known of the records: from manifest.jsonl, and one by one what is newer than it.
 std::vector<Record> verified_records(const std::filesystem::path& folder, std::vector<Damage>& damage) {
+  verify_generations(folder, damage);
+  std::vector<Record> records;
+  std::set<std::string> known;
   if (std::filesystem::exists(folder / kManifestFile)) {
     try {
       const Manifest manifest = Manifest::read(folder);
-      verify_texts(folder, manifest, damage);
-      return manifest.records;
+      verify_text(folder, kFactsFile, facts_text(manifest.facts), damage);
+      for (const Record& record : manifest.records) {
+        known.insert(record.item);
+        verify_text(folder, fmt::format("{}/{}.json", kRecordsFolder, record.item), record_text(record),
+                    damage);
+      }
+      records = manifest.records;
     } catch (const core::UserError& broken) {
       damage.push_back({kManifestFile, broken.what()});
     }
@@ -126,16 +149,19 @@ std::vector<Record> verified_records(const std::filesystem::path& folder, std::v
   } catch (const core::UserError& broken) {
     damage.push_back({kFactsFile, broken.what()});
   }
-  std::vector<Record> records;
-  for (const std::string& item : record_names(folder)) {
-    const std::string name = fmt::format("{}/{}.json", kRecordsFolder, item);
-    try {
-      records.push_back(record_from_text(core::read_text(folder / name), name));
-    } catch (const core::UserError& broken) {
-      damage.push_back({name, broken.what()});
-    }
+  for (const std::string& item : record_names(folder).items) {
+    if (known.contains(item)) continue;
+    if (auto record = read_record(folder, item, damage)) records.push_back(std::move(*record));
   }
   return records;
+}
+
+// Shards of an item that is half done; no damage yet.
+std::set<std::string> parts(const std::filesystem::path& folder) {
+  std::set<std::string> files;
+  for (const std::string& name : record_names(folder).parts)
+    files.insert(name.substr(0, name.size() - kPartEnding.size()) + ".h5");
+  return files;
 }
 
 }  // namespace
@@ -153,6 +179,7 @@ std::vector<Damage> verify(const std::filesystem::path& folder) {
       verify_shard(folder, shard, damage);
     }
   // A shard without a record is work in progress, unless everything is said to be done.
+  known.merge(parts(folder));
   const bool complete = std::filesystem::exists(folder / kManifestFile);
   std::set<std::string> extra;
   for (const auto& entry : std::filesystem::directory_iterator(folder))
