@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 #include <vector>
 
 #include "core/atomic_file.h"
@@ -14,10 +14,12 @@ namespace microdit::core {
 namespace {
 
 constexpr std::size_t kMaxDepth = 200;
+constexpr std::size_t kNew = static_cast<std::size_t>(-1);
 
 class Builder : public nlohmann::json_sax<Json> {
  public:
-  Builder(std::string_view text, std::string_view origin) : text_(text), origin_(origin) {}
+  Builder(std::string_view text, std::string_view origin, bool last_counts = false)
+      : text_(text), origin_(origin), last_counts_(last_counts) {}
   Json take() { return std::move(root_); }
 
   bool null() override { return add(Json(nullptr)), true; }
@@ -33,8 +35,11 @@ class Builder : public nlohmann::json_sax<Json> {
   bool end_array() override { return open_.pop_back(), true; }
 
   bool key(string_t& name) override {
-    if (!open_.back().seen.insert(name).second) user_error("{}: duplicate JSON key '{}'", origin_, name);
-    open_.back().key = std::move(name);
+    Level& level = open_.back();
+    const auto [found, fresh] = level.seen.try_emplace(name, level.value->size());
+    if (!fresh && !last_counts_) user_error("{}: duplicate JSON key '{}'", origin_, name);
+    level.again = fresh ? kNew : found->second;
+    level.key = std::move(name);
     return true;
   }
 
@@ -51,7 +56,8 @@ class Builder : public nlohmann::json_sax<Json> {
   struct Level {
     Json* value;
     std::string key;
-    std::unordered_set<std::string> seen;
+    std::unordered_map<std::string, std::size_t> seen;  // key -> its place among the members
+    std::size_t again = kNew;                           // the place of a key that was there before
   };
 
   Json* add(Json value) {
@@ -65,6 +71,11 @@ class Builder : public nlohmann::json_sax<Json> {
       return &level.value->back();
     }
     auto& members = level.value->get_ref<Json::object_t&>();
+    if (level.again != kNew) {
+      Json& place = std::next(members.begin(), static_cast<std::ptrdiff_t>(level.again))->second;
+      place = std::move(value);
+      return &place;
+    }
     members.emplace_back(std::move(level.key), std::move(value));  // known to be new
     return &members.back().second;
   }
@@ -72,20 +83,54 @@ class Builder : public nlohmann::json_sax<Json> {
   void open(Json container) {
     if (open_.size() == kMaxDepth) user_error("{}: JSON nested deeper than {} levels", origin_, kMaxDepth);
     Json* placed = add(std::move(container));  // stays put: a container grows only while no child is open
-    open_.push_back({placed, {}, {}});
+    open_.push_back({placed, {}, {}, kNew});
   }
 
   std::string_view text_;
   std::string_view origin_;
+  bool last_counts_;
   Json root_;
   std::vector<Level> open_;
 };
+
+/// The words NaN, Infinity and -Infinity, outside of strings, as null.
+std::string without_nan(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    std::size_t word = 0;
+    if (!in_string) {
+      for (const std::string_view name : {"NaN", "Infinity", "-Infinity"})
+        if (text.substr(i).starts_with(name)) word = name.size();
+    }
+    if (word > 0) {
+      out += "null";
+      i += word - 1;
+      continue;
+    }
+    out += c;
+    if (in_string && c == '\\' && i + 1 < text.size())
+      out += text[++i];
+    else if (c == '"')
+      in_string = !in_string;
+  }
+  return out;
+}
 
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view origin) {
   Builder builder(text, origin);
   Json::sax_parse(text.begin(), text.end(), &builder);
+  return builder.take();
+}
+
+Json parse_foreign_json(std::string_view text, std::string_view origin) {
+  const std::string strict = without_nan(text);
+  Builder builder(strict, origin, true);
+  Json::sax_parse(strict.begin(), strict.end(), &builder);
   return builder.take();
 }
 

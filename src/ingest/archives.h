@@ -1,4 +1,4 @@
-// Foreign archives, read member by member in place: nothing is extracted, nothing unsafe gets through.
+// Foreign archives, read member by member in a worker process: nothing is extracted, nothing unsafe gets through.
 #pragma once
 
 #include <cstddef>
@@ -6,26 +6,49 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "core/stop_flag.h"
+#include "ingest/limits.h"
 
 namespace microdit::ingest {
 
-struct ArchiveLimits {
-  std::uint64_t member_bytes =
-      256u << 20;                 ///< a larger member is reported as oversize, its bytes are not kept
-  std::uint64_t expansion = 100;  ///< uncompressed : file, beyond 64 MiB: more is a bomb
+struct ArchiveRules {
+  std::string kind = "tar";           ///< tar | tgz | zip
+  std::vector<std::string> wanted{};  ///< extensions (see extension_of) whose bytes are kept; empty = all
+  std::uint64_t member_bytes = limits::kRecordBytes;  ///< a larger member is skipped as unsupported.oversize
+  std::uint64_t expansion = limits::kExpansion;       ///< unpacked : file, beyond 64 MiB: more is a bomb
+  bool offsets = false;                               ///< fill Member::offset
 };
 
 struct Member {
   std::string name;  ///< relative, '/'-separated, without "." and ".." components
   std::vector<std::byte> bytes;
-  bool oversize = false;
+  std::string skip;  ///< why there are no bytes: damaged.* or unsupported.*; "" = they are whole
+  std::int64_t offset =
+      -1;  ///< where the bytes lie in the archive file as they are; -1 = compressed, or not asked for
 };
 
-/// Calls `on_member` for each regular file of a tar, tgz or zip, in archive order. Folders are passed over.
-/// UserError (file, member, remedy): truncated or damaged archive, another format, absolute or ".." names,
-/// links, devices, a decompression bomb.
-void for_each_member(const std::filesystem::path& archive, const std::string& kind,
-                     const ArchiveLimits& limits, const std::function<void(Member&&)>& on_member);
+/// How far a reading came.
+struct ArchiveSummary {
+  bool stopped = false;
+  std::int64_t members = 0;      ///< regular files with a name
+  std::int64_t passed_over = 0;  ///< of them, with an extension nobody wants
+  std::string example{};         ///< the first of these
+};
+
+/// Calls `on_member` for each wanted file of a tar, tgz or zip, in archive order; several archives one behind the other
+/// in one file are read on. Folders, hidden files (._x, .DS_Store) and __MACOSX/ are passed over. A member that cannot be
+/// used comes with a reason and without bytes: damaged.crc, damaged.member, damaged.name (absolute, "..", no name),
+/// unsupported.link, unsupported.special, unsupported.oversize, unsupported.encrypted, unsupported.compression.
+/// Looks at `stop` (may be null) several times a second. UserError (file, remedy): truncated or damaged archive, another
+/// format than `kind` (which one, when it can be told), a decompression bomb, or a reader that died of it.
+ArchiveSummary for_each_member(const std::filesystem::path& archive, const ArchiveRules& rules,
+                               const std::function<void(Member&&)>& on_member,
+                               const core::StopFlag* stop = nullptr);
+
+/// Lower-case, what follows the first dot of the last component: "seg.jpg" of "d.x/1.Seg.JPG"; "" = none.
+std::string extension_of(std::string_view member_name);
 
 }  // namespace microdit::ingest

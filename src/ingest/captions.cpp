@@ -1,6 +1,8 @@
 // Caption cleaning, and what a caption must be before it.
 #include "ingest/captions.h"
 
+#include <algorithm>
+
 namespace microdit::ingest {
 namespace {
 
@@ -8,26 +10,35 @@ bool is_space(unsigned char c) {
   return c == ' ' || (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x1f);
 }
 
-/// Length of the well-formed sequence that begins at `text`, 0 when there is none (Unicode 15, table 3-7).
-std::size_t sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const std::size_t length = lead >= 0xc2 && lead <= 0xdf   ? 2
-                             : (lead & 0xf0) == 0xe0        ? 3
-                             : lead >= 0xf0 && lead <= 0xf4 ? 4
-                                                            : 0;
-  if (length == 0 || text.size() < length) return 0;
-  unsigned char low = 0x80, high = 0xbf;  // of the second byte
-  if (lead == 0xe0) low = 0xa0;
-  if (lead == 0xed) high = 0x9f;
-  if (lead == 0xf0) low = 0x90;
-  if (lead == 0xf4) high = 0x8f;
-  if (byte(1) < low || byte(1) > high) return 0;
-  for (std::size_t i = 2; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
+/// Bytes of the white space that `text` begins with (`end` = false) or ends with; 0 when there is none.
+std::size_t blank(std::string_view text, bool end) {
+  if (text.empty()) return 0;
+  if (is_space(static_cast<unsigned char>(end ? text.back() : text.front()))) return 1;
+  // U+0085, U+00A0, U+1680, U+2000 to U+200A, U+2028, U+2029, U+202F, U+205F, U+3000, U+FEFF
+  static constexpr std::string_view kTwo[] = {"\xc2\x85", "\xc2\xa0"};
+  static constexpr std::string_view kThree[] = {"\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9",
+                                                "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
+                                                "\xef\xbb\xbf"};
+  const auto is_at = [&](std::string_view form) {
+    return end ? text.ends_with(form) : text.starts_with(form);
+  };
+  if (std::ranges::any_of(kTwo, is_at)) return 2;
+  if (std::ranges::any_of(kThree, is_at)) return 3;
+  if (text.size() < 3) return 0;
+  const std::string_view part = end ? text.substr(text.size() - 3) : text.substr(0, 3);
+  return part.starts_with("\xe2\x80") && static_cast<unsigned char>(part[2]) <= 0x8a ? 3 : 0;
+}
+
+/// "<person>" -> "person", in one pass.
+std::string without_brackets(std::string_view text) {
+  constexpr std::string_view kPerson = "<person>";
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t at; (at = text.find(kPerson)) != std::string_view::npos;
+       text.remove_prefix(at + kPerson.size())) {
+    out.append(text.substr(0, at)).append("person");
   }
-  return length;
+  return out.append(text);
 }
 
 }  // namespace
@@ -44,26 +55,13 @@ std::string clean_caption(std::string_view text) {
       lower += ' ';
     }
   }
-  constexpr std::string_view kPerson = "<person>";
-  for (std::size_t at = lower.find(kPerson); at != std::string::npos; at = lower.find(kPerson, at)) {
-    lower.replace(at, kPerson.size(), "person");
-  }
-  return strip(lower);
+  return strip(without_brackets(lower));
 }
 
 std::string strip(std::string_view text) {
-  while (!text.empty() && is_space(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
-  while (!text.empty() && is_space(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
+  while (const std::size_t bytes = blank(text, false)) text.remove_prefix(bytes);
+  while (const std::size_t bytes = blank(text, true)) text.remove_suffix(bytes);
   return std::string(text);
-}
-
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const std::size_t length = sequence_length(text);
-    if (length == 0) return false;
-    text.remove_prefix(length);
-  }
-  return true;
 }
 
 }  // namespace microdit::ingest

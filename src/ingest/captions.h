@@ -10,10 +10,8 @@ namespace microdit::ingest {
 /// stripped. May be empty. `text` is valid UTF-8.
 std::string clean_caption(std::string_view text);
 
-/// Without white space at both ends (ASCII): what an uncleaned caption goes through.
+/// Without white space (Unicode's, and a leading byte order mark) at both ends: what an uncleaned caption goes through.
+/// `text` is valid UTF-8.
 std::string strip(std::string_view text);
-
-/// Strict UTF-8: no overlong forms, surrogates or values above U+10FFFF.
-bool is_utf8(std::string_view text);
 
 }  // namespace microdit::ingest

@@ -9,7 +9,7 @@
 #include "core/seed.h"
 #include "ingest/archives.h"
 #include "ingest/columns.h"
-#include "ingest/images.h"
+#include "ingest/picture_worker.h"
 #include "ingest/progress.h"
 #include "ingest/records.h"
 #include "ingest/stages.h"
@@ -101,10 +101,13 @@ class ItemCleaner {
     range_ = range;
     progress_.add(1);
     ReadRecord read;
-    PictureSize size;
-    std::string reason = seen_.insert(raw.key).second ? "" : "duplicate_key";
+    PictureResult size;
+    std::string reason = seen_.insert(raw.key).second ? "" : "damaged.duplicate_key";
     if (reason.empty()) reason = read_record(std::move(raw), entry_, read);
-    if (reason.empty()) reason = check_picture(read.image, entry_.filters, size);
+    if (reason.empty()) {
+      size = pictures_.check(read.image, entry_.filters.min_side);
+      reason = size.reason;
+    }
     if (!reason.empty()) {
       ++skipped_[reason];
       return;
@@ -130,12 +133,12 @@ class ItemCleaner {
     if (lost > 0)
       core::log_info("clean: {}: skipped {} of {} records: {}", item_.name, lost, total_, skipped.dump());
     if (total_ == 0 ||
-        static_cast<double>(lost) > entry_.filters.max_skip_fraction * static_cast<double>(total_)) {
+        static_cast<double>(lost) > entry_.filters.max_damaged_fraction * static_cast<double>(total_)) {
       core::user_error(
-          "{}: {} of {} records were skipped ({}), more than filters.max_skip_fraction = {} allows: check "
+          "{}: {} of {} records were skipped ({}), more than filters.max_damaged_fraction = {} allows: check "
           "the "
           "entry's record and filters sections, or raise it",
-          item_.files[0].file, lost, total_, skipped.dump(), entry_.filters.max_skip_fraction);
+          item_.files[0].file, lost, total_, skipped.dump(), entry_.filters.max_damaged_fraction);
     }
     core::Json raw_files = core::Json::object();
     for (const store::ShardEntry& file : item_.files) raw_files[file.file] = file.sha256;
@@ -177,6 +180,7 @@ class ItemCleaner {
   }
 
   const CatalogueEntry& entry_;
+  PictureWorker pictures_{entry_.pictures};
   const Item& item_;
   const fs::path& folder_;
   Progress& progress_;
@@ -199,8 +203,8 @@ std::vector<std::byte> read_bytes(const fs::path& path) {
 store::Record clean_item(const CatalogueEntry& entry, const Item& item, const fs::path& folder,
                          Progress& progress) {
   ItemCleaner cleaner(entry, item, folder, progress);
-  RecordGrouper grouper([&](RawRecord&& raw) { cleaner.add(std::move(raw)); });
-  const ArchiveLimits limits;
+  const ArchiveRules rules{.kind = entry.archive, .wanted = wanted_extensions(entry)};
+  RecordGrouper grouper(rules.wanted, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); });
   for (const store::ShardEntry& file : item.files) {
     const fs::path path = entry.raw_folder() / file.file;
     if (!fs::exists(path))
@@ -211,10 +215,12 @@ store::Record clean_item(const CatalogueEntry& entry, const Item& item, const fs
           path.string(), file.bytes, file.sha256);
     }
     if (entry.archive == "none") {
-      const bool oversize = file.bytes > limits.member_bytes;
-      grouper.add({file.file, oversize ? std::vector<std::byte>() : read_bytes(path), oversize});
+      const bool oversize = file.bytes > limits::kRecordBytes;
+      grouper.add({.name = file.file,
+                   .bytes = oversize ? std::vector<std::byte>() : read_bytes(path),
+                   .skip = oversize ? "unsupported.oversize" : ""});
     } else {
-      for_each_member(path, entry.archive, limits, [&](Member&& member) { grouper.add(std::move(member)); });
+      for_each_member(path, rules, [&](Member&& member) { grouper.add(std::move(member)); });
     }
   }
   grouper.finish();

@@ -1,0 +1,289 @@
+// Archives through libarchive, one format at a time, with our own checks of names, types and sizes.
+#include "ingest/archive_reader.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <memory>
+#include <optional>
+
+#include "core/error.h"
+#include "core/utf8.h"
+#include "ingest/archive_kind.h"
+
+namespace microdit::ingest {
+namespace {
+
+constexpr std::size_t kBlock = 1 << 18;
+constexpr std::size_t kTarBlock = 512;
+
+struct CloseArchive {
+  void operator()(archive* a) const { archive_read_free(a); }
+};
+using ArchivePtr = std::unique_ptr<archive, CloseArchive>;
+
+/// The file could not be read, or what was read is no whole archive.
+[[noreturn]] void damaged(const std::string& file, archive* a, std::string_view member = "") {
+  const char* text = archive_error_string(a);
+  const std::string at = member.empty() ? "" : fmt::format("member '{}': ", member);
+  if (core::is_fault(archive_errno(a))) core::errno_error(archive_errno(a), "{}: {}", file, text ? text : "");
+  refuse_damaged(file, fmt::format("{}{}", at, text ? text : "unknown error"));
+}
+
+[[noreturn]] void refuse_bomb(const std::string& file, std::uint64_t allowed) {
+  core::user_error("{}: expands to more than {} bytes: refused as a decompression bomb", file, allowed);
+}
+
+/// A tgz as a stream of bytes: gzip through one handle of libarchive, the tar in it through another. This way the stream's
+/// last block is seen: without it a tar that was cut between two members looks whole.
+class GzipStream {
+ public:
+  GzipStream(int file, const std::string& name, std::uint64_t allowed)
+      : name_(name), allowed_(allowed), a_(archive_read_new()) {
+    archive_read_support_filter_gzip(a_.get());
+    archive_read_support_format_raw(a_.get());
+    archive_entry* entry = nullptr;
+    if (archive_read_open_fd(a_.get(), file, kBlock) != ARCHIVE_OK ||
+        archive_read_next_header(a_.get(), &entry) != ARCHIVE_OK)
+      damaged(name_, a_.get());
+  }
+  static la_ssize_t read(archive* reader, void* self, const void** block) {
+    return static_cast<GzipStream*>(self)->next(reader, block);
+  }
+  bool ends_in_zeros() const {
+    return tail_.size() == kTarBlock && tail_.find_first_not_of('\0') == std::string::npos;
+  }
+
+ private:
+  la_ssize_t next(archive* reader, const void** block) {
+    std::size_t size = 0;
+    la_int64_t offset = 0;
+    const int status = archive_read_data_block(a_.get(), block, &size, &offset);
+    if (status == ARCHIVE_EOF) return 0;
+    if (status != ARCHIVE_OK) {
+      archive_set_error(reader, archive_errno(a_.get()), "%s", archive_error_string(a_.get()));
+      return -1;
+    }
+    total_ += size;
+    if (total_ > allowed_) refuse_bomb(name_, allowed_);
+    const auto* data = static_cast<const char*>(*block);
+    tail_.append(data + (size > kTarBlock ? size - kTarBlock : 0), std::min(size, kTarBlock));
+    if (tail_.size() > kTarBlock) tail_.erase(0, tail_.size() - kTarBlock);
+    return static_cast<la_ssize_t>(size);
+  }
+
+  const std::string& name_;
+  std::uint64_t allowed_, total_ = 0;
+  ArchivePtr a_;
+  std::string tail_;
+};
+
+std::string printable(std::string_view name) {
+  std::string text;
+  for (const char c : name.substr(0, 256))
+    text += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  if (core::first_invalid_utf8(text))
+    std::ranges::replace_if(
+        text, [](char c) { return c & 0x80; }, '?');
+  return text.empty() ? "(no name)" : text;
+}
+
+/// The member's name as a relative path, "./" removed; nothing when it would leave its folder or is no text.
+std::optional<std::string> safe_name(std::string_view name) {
+  if (name.empty() || name[0] == '/' || name[0] == '\\' || name.size() > limits::kMemberNameBytes ||
+      core::first_invalid_utf8(name))
+    return std::nullopt;
+  std::string safe;
+  for (std::size_t begin = 0; begin <= name.size();) {
+    const std::size_t end = std::min(name.find_first_of("/\\", begin), name.size());
+    const std::string_view part = name.substr(begin, end - begin);
+    if (part == "..") return std::nullopt;
+    if (!part.empty() && part != ".") safe.append(safe.empty() ? "" : "/").append(part);
+    begin = end + 1;
+  }
+  return safe;
+}
+
+/// What file managers of a Mac add, and hidden files: beside every picture there may be one with its name.
+bool is_passed_over(std::string_view name) {
+  const std::size_t slash = name.rfind('/');
+  return name.substr(slash == std::string_view::npos ? 0 : slash + 1).starts_with('.') ||
+         name.starts_with("__MACOSX/") || name.find("/__MACOSX/") != std::string_view::npos;
+}
+
+class Reader {
+ public:
+  Reader(int file, const std::string& name, const ArchiveRules& rules,
+         const std::function<void(Member&&)>& on_member)
+      : file_(file), name_(name), rules_(rules), on_member_(on_member) {
+    struct stat status {};
+    if (::fstat(file_, &status) != 0) core::errno_error(errno, "{}: cannot be read", name_);
+    size_ = static_cast<std::uint64_t>(status.st_size);
+    allowed_ = limits::kFreeExpansion + (rules.kind == "tar" ? 1 : rules.expansion) * size_;
+  }
+
+  ArchiveSummary run() {
+    check_kind(file_, name_, rules_.kind);
+    std::int64_t broken = 0;
+    for (std::int64_t first = 0; first >= 0; ++broken) {
+      if (broken > limits::kReopenings)
+        refuse_damaged(name_, fmt::format("more than {} broken members", limits::kReopenings));
+      first = read_from(first);
+    }
+    return summary_;
+  }
+
+ private:
+  void open() {
+    archive_.reset(archive_read_new());
+    archive* a = archive_.get();
+    if (::lseek(file_, 0, SEEK_SET) != 0) core::errno_error(errno, "{}: cannot be read", name_);
+    if (rules_.kind == "zip") {
+      archive_read_support_format_zip(a);
+    } else {
+      archive_read_support_format_tar(a);
+      archive_read_set_format_option(a, "tar", "read_concatenated_archives", "1");
+    }
+    if (rules_.kind == "tgz") {
+      stream_ = std::make_unique<GzipStream>(file_, name_, allowed_);
+      if (archive_read_open(a, stream_.get(), nullptr, GzipStream::read, nullptr) != ARCHIVE_OK)
+        damaged(name_, a);
+    } else if (archive_read_open_fd(a, file_, kBlock) != ARCHIVE_OK) {
+      damaged(name_, a);
+    }
+  }
+
+  /// Reads on from the `first`-th member. -1 at the end, else the member to go on with after one that broke the reader.
+  std::int64_t read_from(std::int64_t first) {
+    open();
+    for (std::int64_t index = 0;; ++index) {
+      archive_entry* entry = nullptr;
+      const int status = archive_read_next_header(archive_.get(), &entry);
+      if (status == ARCHIVE_EOF) break;
+      if (status != ARCHIVE_OK && status != ARCHIVE_WARN) damaged(name_, archive_.get());
+      if (index >= first && !read_entry(entry)) return index + 1;
+    }
+    if (rules_.kind != "zip") check_tar_end();
+    return -1;
+  }
+
+  /// False when the reader is of no more use and has to be opened again.
+  bool read_entry(archive_entry* entry) {
+    const char* raw = archive_entry_pathname_utf8(entry);
+    if (!raw) raw = archive_entry_pathname(entry);
+    const std::string_view name = raw ? raw : "";
+    const auto safe = safe_name(name);
+    Member member{.name = safe ? *safe : printable(name), .bytes = {}, .skip = safe ? "" : "damaged.name"};
+    const auto type = archive_entry_filetype(entry);
+    const bool link = archive_entry_hardlink(entry) || archive_entry_symlink(entry);
+    if ((type == AE_IFDIR && !link) || is_passed_over(member.name)) return true;
+    ++summary_.members;
+    if (!is_wanted(member.name)) {
+      if (summary_.passed_over++ == 0) summary_.example = member.name;
+      return true;
+    }
+    if (member.skip.empty() && link) member.skip = "unsupported.link";
+    if (member.skip.empty() && type != AE_IFREG) member.skip = "unsupported.special";
+    if (member.skip.empty() && archive_entry_is_encrypted(entry)) member.skip = "unsupported.encrypted";
+    if (member.skip.empty() && archive_entry_size_is_set(entry) &&
+        static_cast<std::uint64_t>(archive_entry_size(entry)) > rules_.member_bytes)
+      member.skip = "unsupported.oversize";
+    const std::int64_t begin = rules_.offsets ? archive_filter_bytes(archive_.get(), 0) : -1;
+    const bool going = !member.skip.empty() || read_bytes(member);
+    if (!member.skip.empty()) member.bytes = {};
+    if (rules_.offsets && lies_at(begin, member.bytes)) member.offset = begin;
+    on_member_(std::move(member));
+    return going;
+  }
+
+  bool is_wanted(std::string_view name) const {
+    return rules_.wanted.empty() ||
+           std::ranges::find(rules_.wanted, extension_of(name)) != rules_.wanted.end();
+  }
+
+  /// The member's bytes, or its `skip`. False when the archive has to be opened again to get past it.
+  bool read_bytes(Member& member) {
+    const void* block = nullptr;
+    std::size_t size = 0;
+    la_int64_t offset = 0;
+    for (;;) {
+      const int status = archive_read_data_block(archive_.get(), &block, &size, &offset);
+      if (status == ARCHIVE_EOF) return true;
+      if (status == ARCHIVE_WARN) return member.skip = "damaged.crc", true;
+      if (status != ARCHIVE_OK) return broken_member(member, status);
+      // A sparse member says where a block lies; what lies before it is bytes, too.
+      const std::uint64_t end = static_cast<std::uint64_t>(offset) + size;
+      if (end < member.bytes.size() || end > rules_.member_bytes)
+        return member.skip = "unsupported.oversize", true;
+      count(end - member.bytes.size());
+      member.bytes.resize(static_cast<std::size_t>(offset));
+      const auto* data = static_cast<const std::byte*>(block);
+      member.bytes.insert(member.bytes.end(), data, data + size);
+    }
+  }
+
+  bool broken_member(Member& member, int status) {
+    const char* text = archive_error_string(archive_.get());
+    const std::string_view why = text ? text : "";
+    const bool method = why.find("nsupported") != std::string_view::npos;
+    if (core::is_fault(archive_errno(archive_.get()))) damaged(name_, archive_.get(), member.name);
+    member.skip =
+        why.find("ncrypt") != std::string_view::npos || why.find("assphrase") != std::string_view::npos
+            ? "unsupported.encrypted"
+        : method ? "unsupported.compression"
+                 : "damaged.member";
+    if (status == ARCHIVE_FAILED) return true;
+    if (rules_.kind != "zip") damaged(name_, archive_.get(), member.name);  // what follows cannot be found
+    return false;
+  }
+
+  void count(std::uint64_t bytes) {
+    total_ += bytes;
+    if (total_ > allowed_) refuse_bomb(name_, allowed_);
+  }
+
+  bool lies_at(std::int64_t begin, const std::vector<std::byte>& bytes) const {
+    if (begin < 0 || rules_.kind == "tgz" || bytes.empty()) return false;
+    std::vector<std::byte> there(bytes.size());
+    return ::pread(file_, there.data(), there.size(), begin) == static_cast<ssize_t>(there.size()) &&
+           there == bytes;
+  }
+
+  /// A tar ends with zero blocks. Without them it was cut between two members, which libarchive does not report.
+  void check_tar_end() const {
+    bool whole = false;
+    if (stream_) {
+      whole = stream_->ends_in_zeros();
+    } else {
+      std::array<char, kTarBlock> block{};
+      whole = size_ >= block.size() &&
+              ::pread(file_, block.data(), block.size(), static_cast<off_t>(size_ - block.size())) ==
+                  static_cast<ssize_t>(block.size()) &&
+              std::ranges::all_of(block, [](char c) { return c == 0; });
+    }
+    if (!whole) refuse_damaged(name_, "its end mark is missing");
+  }
+
+  int file_;
+  const std::string& name_;
+  const ArchiveRules& rules_;
+  const std::function<void(Member&&)>& on_member_;
+  std::uint64_t size_ = 0, allowed_ = 0, total_ = 0;
+  ArchiveSummary summary_;
+  std::unique_ptr<GzipStream> stream_;
+  ArchivePtr archive_;
+};
+
+}  // namespace
+
+ArchiveSummary read_archive(int file, const std::string& name, const ArchiveRules& rules,
+                            const std::function<void(Member&&)>& on_member) {
+  return Reader(file, name, rules, on_member).run();
+}
+
+}  // namespace microdit::ingest

@@ -1,0 +1,46 @@
+// What a stage and its workers say to each other, over one socket: fixed structs, then the bytes they announce.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "image/decode.h"
+#include "ingest/limits.h"
+
+namespace microdit::ingest {
+
+/// To a worker of pictures: the picture's bytes lie at the beginning of the shared file.
+struct PictureRequest {
+  std::uint64_t shared_bytes = 0;  ///< size of the shared file now
+  std::uint64_t bytes = 0;         ///< of the picture
+  std::uint64_t out = 0;           ///< where the squares go, packed one behind the other
+  std::int64_t min_side = 0;
+  std::int64_t num_sizes = 0;
+  std::array<std::int64_t, limits::kPictureSizes> sizes{};
+  bool enlarge = false;
+  bool drop_damaged_inside = true;
+  int cpu_seconds = limits::kPictureSeconds;
+  image::DecodeRules rules;
+};
+
+struct PictureReply {
+  std::array<char, 32> reason{};
+  std::array<char, 160> detail{};
+  std::int64_t width = 0;
+  std::int64_t height = 0;
+  bool damaged_inside = false;
+  std::array<bool, limits::kPictureSizes> made{};
+};
+
+/// From a worker of archives: one for each member, followed by name, reason and bytes; the last one by a text.
+struct MemberHeader {
+  enum class Kind : std::uint32_t { member, done, user_error, fault, system_error } kind = Kind::member;
+  std::uint32_t name_bytes = 0;
+  std::uint32_t skip_bytes = 0;
+  std::uint64_t bytes = 0;
+  std::int64_t offset = -1;
+  std::int64_t members = 0;  ///< with done: the summary; the name is its example
+  std::int64_t passed_over = 0;
+};
+
+}  // namespace microdit::ingest
