@@ -243,7 +243,7 @@ std::string judge(const StagePlan& plan, store::StageFolder& folder, bool own_fa
   const auto failed = static_cast<std::int64_t>(standing->failed.size());
   if (!standing->pending.empty()) {
     if (failed > 0) core::log_warn("{}: {} items failed:{}", plan.name, failed, named(standing->failed));
-    core::log_info("{}: this share is done; {} waits for {} items of other tasks", plan.name,
+    core::log_info("{}: this share is done; {} waits for {} more items (of other tasks or calls)", plan.name,
                    plan.folder.string(), standing->pending.size());
     return own_failed ? "failed" : "waiting";
   }
