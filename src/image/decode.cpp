@@ -3,21 +3,26 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "image/formats.h"
 
 namespace microdit::image {
 
 void check_limits(const ImageInfo& info, const DecodeRules& rules) {
   if (info.width < 1 || info.height < 1) {
-    throw BadImage(fmt::format("the picture is empty ({} x {})", info.width, info.height));
+    throw BadImage(fmt::format("the picture is empty ({} x {})", info.width, info.height),
+                   BadImage::Why::no_header);
   }
   if (info.width > rules.max_side || info.height > rules.max_side) {
-    throw BadImage(fmt::format("{} x {} is over the limit of {} pixels a side", info.width, info.height,
-                               rules.max_side));
+    throw BadImage(
+        fmt::format("{} x {} is over the limit of {} pixels a side", info.width, info.height, rules.max_side),
+        BadImage::Why::too_large);
   }
   if (info.width > rules.max_pixels / info.height) {
     throw BadImage(
-        fmt::format("{} x {} is over the limit of {} pixels", info.width, info.height, rules.max_pixels));
+        fmt::format("{} x {} is over the limit of {} pixels", info.width, info.height, rules.max_pixels),
+        BadImage::Why::too_large);
   }
 }
 
@@ -31,21 +36,36 @@ void compose_on_white(const std::uint8_t* rgba, std::uint8_t* rgb, std::int64_t 
   }
 }
 
+void put_alpha(const DecodeRules& rules, const std::uint8_t* rgba, std::uint8_t* rgb, std::int64_t width) {
+  if (!rules.drop_alpha) return compose_on_white(rgba, rgb, width);
+  for (std::int64_t x = 0; x < width; ++x) std::copy_n(rgba + 4 * x, 3, rgb + 3 * x);
+}
+
 ImageInfo probe_image(std::span<const std::byte> bytes) {
   if (is_png(bytes)) return probe_png(bytes);
   if (is_jpeg(bytes)) return probe_jpeg(bytes);
   if (is_webp(bytes)) return probe_webp(bytes);
-  throw BadImage("neither PNG, JPEG nor WebP");
+  if (is_gif(bytes)) return probe_gif(bytes);
+  if (is_bmp(bytes)) return probe_bmp(bytes);
+  if (is_tiff(bytes)) return probe_tiff(bytes);
+  throw BadImage("neither PNG, JPEG, WebP, GIF, BMP nor TIFF", BadImage::Why::unsupported);
 }
 
-Image decode(std::span<const std::byte> bytes, const DecodeRules& rules) {
+Image decode(std::span<const std::byte> bytes, const DecodeRules& rules, bool* damaged_inside) {
+  if (damaged_inside) *damaged_inside = false;
   const ImageInfo info = probe_image(bytes);
   check_limits(info, rules);
   switch (info.format) {
     case Format::png:
       return decode_png(bytes, rules);
     case Format::jpeg:
-      return decode_jpeg(bytes, rules);
+      return decode_jpeg(bytes, rules, damaged_inside);
+    case Format::gif:
+      return decode_gif(bytes, rules);
+    case Format::bmp:
+      return decode_bmp(bytes, rules);
+    case Format::tiff:
+      return decode_tiff(bytes, rules);
     default:
       return decode_webp(bytes, rules);
   }

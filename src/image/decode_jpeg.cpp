@@ -1,8 +1,13 @@
-// JPEG -> RGB through TurboJPEG, with the choices that make it equal to Pillow.
-#include <fmt/format.h>
-#include <turbojpeg.h>
+// JPEG -> RGB through libjpeg-turbo, with the choices that make it equal to Pillow.
+#include <cstdio>  // jpeglib.h needs it
 
-#include <memory>
+#include <fmt/format.h>
+#include <jerror.h>
+#include <jpeglib.h>
+
+#include <csetjmp>
+#include <cstring>
+#include <new>
 #include <optional>
 #include <vector>
 
@@ -35,9 +40,12 @@ class MarkerWalk {
   /// The next marker, or nothing at the end of the bytes. Afterwards segment() holds its payload.
   std::optional<int> next() {
     while (position_ + 1 < size_) {
+      const auto* ff =
+          static_cast<const std::uint8_t*>(std::memchr(data_ + position_, 0xff, size_ - position_ - 1));
+      if (ff == nullptr) break;
+      position_ = static_cast<std::size_t>(ff - data_);
       const int code = data_[position_ + 1];
-      if (data_[position_] != 0xff || code == 0x00 || code == 0xff ||
-          (code >= kRestartFirst && code < kStartOfImage)) {
+      if (code == 0x00 || code == 0xff || (code >= kRestartFirst && code < kStartOfImage)) {
         ++position_;
         continue;
       }
@@ -62,43 +70,87 @@ class MarkerWalk {
   std::span<const std::uint8_t> segment_;
 };
 
-/// Pillow refuses a file whose end of image is missing; TurboJPEG would fill the rest with grey.
-bool is_complete(Bytes bytes) {
+/// The number of scans. Pillow refuses a file whose end of image is missing; libjpeg would fill the rest with grey.
+int count_scans(Bytes bytes) {
   MarkerWalk walk(bytes);
-  bool scanned = false;
+  int scans = 0;
   while (const auto marker = walk.next()) {
-    if (*marker == kEndOfImage) return scanned;
-    scanned = scanned || *marker == kStartOfScan;
+    if (*marker == kEndOfImage && scans > 0) return scans;
+    scans += *marker == kStartOfScan;
   }
-  return false;
+  throw BadImage("JPEG: the file is truncated");
 }
 
-struct CloseDecoder {
-  void operator()(void* handle) const { tjDestroy(handle); }
-};
-using Decoder = std::unique_ptr<void, CloseDecoder>;
-
 /// CMYK is stored inverted (Adobe's convention, which Pillow assumes); the formula is Pillow's conversion.
-void inverted_cmyk_to_rgb(const std::vector<std::uint8_t>& cmyk, Image& image) {
-  const std::size_t pixels = cmyk.size() / 4;
-  for (std::size_t i = 0; i < pixels; ++i) {
-    const int key = cmyk[4 * i + 3];
-    for (std::size_t c = 0; c < 3; ++c) {
-      const int product = (255 - cmyk[4 * i + c]) * key + 128;
-      image.pixels[3 * i + c] = static_cast<std::uint8_t>(key - (((product >> 8) + product) >> 8));
+void inverted_cmyk_to_rgb(const std::uint8_t* cmyk, std::uint8_t* rgb, std::int64_t pixels) {
+  for (std::int64_t i = 0; i < pixels; ++i, cmyk += 4, rgb += 3) {
+    const int key = cmyk[3];
+    for (int c = 0; c < 3; ++c) {
+      const int product = (255 - cmyk[c]) * key + 128;
+      rgb[c] = static_cast<std::uint8_t>(key - (((product >> 8) + product) >> 8));
     }
   }
 }
 
-void decompress(tjhandle decoder, Bytes bytes, const ImageInfo& info, int format, std::uint8_t* out) {
-  // Not TJFLAG_FASTUPSAMPLE: Pillow's chroma is the smooth one. Warnings (bad data inside) are let pass, as
-  // Pillow does.
-  constexpr int kFlags = TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS;
-  const int status = tjDecompress2(decoder, data_of(bytes), bytes.size(), out, static_cast<int>(info.width),
-                                   0, static_cast<int>(info.height), format, kFlags);
-  if (status != 0 && tjGetErrorCode(decoder) != TJERR_WARNING) {
-    throw BadImage(fmt::format("JPEG: {}", tjGetErrorStr2(decoder)));
+/// libjpeg over memory: errors jump out and leave a message, warnings are counted when pixels suffer from them.
+struct JpegSession {
+  jpeg_decompress_struct jpeg{};
+  jpeg_error_mgr errors{};
+  std::jmp_buf out{};
+  char message[JMSG_LENGTH_MAX] = {};
+  bool no_memory = false;
+  int bad_data = 0;
+
+  explicit JpegSession(Bytes bytes) {
+    jpeg.err = jpeg_std_error(&errors);
+    jpeg.client_data = this;
+    errors.error_exit = [](j_common_ptr common) {
+      auto* self = static_cast<JpegSession*>(common->client_data);
+      common->err->format_message(common, self->message);
+      self->no_memory = common->err->msg_code == JERR_OUT_OF_MEMORY;
+      std::longjmp(self->out, 1);
+    };
+    errors.output_message = [](j_common_ptr) {};
+    errors.emit_message = [](j_common_ptr common, int level) {
+      const int code = common->err->msg_code;
+      if (level < 0 && (code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE || code == JWRN_MUST_RESYNC ||
+                        code == JWRN_JPEG_EOF))
+        ++static_cast<JpegSession*>(common->client_data)->bad_data;
+    };
+    jpeg_create_decompress(&jpeg);
+    jpeg_mem_src(&jpeg, data_of(bytes), static_cast<unsigned long>(bytes.size()));
   }
+  ~JpegSession() { jpeg_destroy_decompress(&jpeg); }
+  JpegSession(const JpegSession&) = delete;
+
+  [[noreturn]] void fail() const {
+    if (no_memory) throw std::bad_alloc();
+    throw BadImage(fmt::format("JPEG: {}", message));
+  }
+};
+
+bool read_header(JpegSession& session) {
+  if (setjmp(session.out) != 0) return false;
+  jpeg_read_header(&session.jpeg, TRUE);
+  const bool cmyk = session.jpeg.jpeg_color_space == JCS_CMYK || session.jpeg.jpeg_color_space == JCS_YCCK;
+  session.jpeg.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+  session.jpeg.dct_method = JDCT_ISLOW;  // and the smooth chroma that is libjpeg's default: Pillow's choices
+  return true;
+}
+
+/// `line` holds one row of CMYK.
+bool read_rows(JpegSession& session, Image& image, std::uint8_t* line) {
+  if (setjmp(session.out) != 0) return false;
+  jpeg_decompress_struct& jpeg = session.jpeg;
+  jpeg_start_decompress(&jpeg);
+  while (jpeg.output_scanline < jpeg.output_height) {
+    const std::int64_t y = jpeg.output_scanline;
+    JSAMPROW row = jpeg.out_color_space == JCS_CMYK ? line : image.row(y);
+    jpeg_read_scanlines(&jpeg, &row, 1);
+    if (jpeg.out_color_space == JCS_CMYK) inverted_cmyk_to_rgb(line, image.row(y), image.width);
+  }
+  jpeg_finish_decompress(&jpeg);
+  return true;
 }
 
 }  // namespace
@@ -115,37 +167,33 @@ ImageInfo probe_jpeg(Bytes bytes) {
     const auto segment = walk.segment();
     if (!is_frame(*marker) || segment.size() < 6) continue;
     const ImageInfo info{Format::jpeg, segment[3] << 8 | segment[4], segment[1] << 8 | segment[2]};
-    if (info.width < 1 || info.height < 1) throw BadImage("JPEG: the picture is empty");
+    if (info.width < 1 || info.height < 1)
+      throw BadImage("JPEG: the picture is empty", BadImage::Why::no_header);
     return info;
   }
-  throw BadImage("JPEG: no frame header");
+  throw BadImage("JPEG: no frame header", BadImage::Why::no_header);
 }
 
-Image decode_jpeg(Bytes bytes, const DecodeRules& rules) {
-  if (!is_complete(bytes)) throw BadImage("JPEG: the file is truncated");
-  const Decoder decoder(tjInitDecompress());
-  if (!decoder) throw std::bad_alloc();
-  // The library's own reading of the header decides. It fails on unusual chroma layouts, though it can decode
-  // them: so the values count, not the status.
-  int width = 0;
-  int height = 0;
-  int subsampling = -1;
-  int colorspace = -1;
-  const int status = tjDecompressHeader3(decoder.get(), data_of(bytes), bytes.size(), &width, &height,
-                                         &subsampling, &colorspace);
-  if (status != 0 && (width < 1 || height < 1)) {
-    throw BadImage(fmt::format("JPEG: {}", tjGetErrorStr2(decoder.get())));
-  }
-  const ImageInfo info{Format::jpeg, width, height};
+Image decode_jpeg(Bytes bytes, const DecodeRules& rules, bool* damaged_inside) {
+  const int scans = count_scans(bytes);
+  JpegSession session(bytes);
+  if (!read_header(session)) session.fail();
+  // The library's own reading of the header decides.
+  const ImageInfo info{Format::jpeg, session.jpeg.image_width, session.jpeg.image_height};
   check_limits(info, rules);
-  Image image(height, width);
-  if (colorspace == TJCS_CMYK || colorspace == TJCS_YCCK) {
-    std::vector<std::uint8_t> cmyk(static_cast<std::size_t>(info.width * info.height * 4));
-    decompress(decoder.get(), bytes, info, TJPF_CMYK, cmyk.data());
-    inverted_cmyk_to_rgb(cmyk, image);
-  } else {
-    decompress(decoder.get(), bytes, info, TJPF_RGB, image.pixels.data());
+  if (scans > rules.max_scans || (scans > 1 && info.width * info.height > rules.max_scan_pixels / scans)) {
+    throw BadImage(
+        fmt::format("JPEG: {} scans of {} x {} pixels are over the limit", scans, info.width, info.height),
+        BadImage::Why::too_large);
   }
+  const int components = session.jpeg.num_components;
+  if (components != 1 && components != 3 && components != 4)
+    throw BadImage(fmt::format("JPEG: {} components", components), BadImage::Why::unsupported);
+  Image image(info.height, info.width);
+  std::vector<std::uint8_t> line(
+      session.jpeg.out_color_space == JCS_CMYK ? static_cast<std::size_t>(info.width * 4) : 0);
+  if (!read_rows(session, image, line.data())) session.fail();
+  if (damaged_inside) *damaged_inside = session.bad_data > 0;
   return image;
 }
 

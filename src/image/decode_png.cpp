@@ -26,18 +26,26 @@ struct PngLayout {
   std::int64_t packed_row_bytes = 0;  ///< as stored, before conversion to 8 bits
   std::int64_t row_bytes = 0;         ///< as delivered
   bool has_alpha = false;
+  bool clip_grey = false;  ///< rows are 16-bit grey
+  int passes = 1;          ///< of an interlaced picture several
+  bool is_rgb() const { return !has_alpha && !clip_grey; }
 };
 
-bool read_layout(PngSession& session, PngLayout& layout) {
+bool read_layout(PngSession& session, const DecodeRules& rules, PngLayout& layout) {
   png_structp png = session.png;
   png_infop info = session.info;
   if (setjmp(png_jmpbuf(png)) != 0) return false;
   png_read_info(png, info);
   layout.packed_row_bytes = static_cast<std::int64_t>(png_get_rowbytes(png, info));
-  png_set_expand(png);    // palettes, 1 to 4 bit grey, tRNS
-  png_set_strip_16(png);  // the high byte, as Pillow
-  png_set_gray_to_rgb(png);
-  png_set_interlace_handling(png);
+  layout.clip_grey = rules.clip_grey16 && png_get_bit_depth(png, info) == 16 &&
+                     png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY;
+  if (!layout.clip_grey) {
+    png_set_expand(png);    // palettes, 1 to 4 bit grey, tRNS
+    png_set_strip_16(png);  // the high byte
+    png_set_gray_to_rgb(png);
+    if (rules.drop_alpha) png_set_strip_alpha(png);
+  }
+  layout.passes = png_set_interlace_handling(png);
   png_read_update_info(png, info);
   layout.width = png_get_image_width(png, info);
   layout.height = png_get_image_height(png, info);
@@ -46,9 +54,26 @@ bool read_layout(PngSession& session, PngLayout& layout) {
   return true;
 }
 
-bool read_rows(PngSession& session, png_bytepp rows) {
+/// One row as libpng delivers it -> RGB.
+void put_row(const PngLayout& layout, const std::uint8_t* from, std::uint8_t* rgb) {
+  if (layout.has_alpha) return compose_on_white(from, rgb, layout.width);
+  for (std::int64_t x = 0; x < layout.width; ++x) {
+    const std::uint8_t grey = from[2 * x] > 0 ? 255 : from[2 * x + 1];
+    std::fill_n(rgb + 3 * x, 3, grey);
+  }
+}
+
+/// `held` is room for one row, of an interlaced picture for all; not used when libpng delivers RGB.
+bool read_rows(PngSession& session, const PngLayout& layout, std::uint8_t* held, Image& image) {
   if (setjmp(png_jmpbuf(session.png)) != 0) return false;
-  png_read_image(session.png, rows);
+  for (int pass = 0; pass < layout.passes; ++pass) {
+    for (std::int64_t y = 0; y < layout.height; ++y) {
+      std::uint8_t* row =
+          layout.is_rgb() ? image.row(y) : held + (layout.passes > 1 ? y * layout.row_bytes : 0);
+      png_read_row(session.png, row, nullptr);
+      if (!layout.is_rgb() && pass + 1 == layout.passes) put_row(layout, row, image.row(y));
+    }
+  }
   return true;
 }
 
@@ -70,10 +95,11 @@ bool is_png(Bytes bytes) {
 ImageInfo probe_png(Bytes bytes) {
   const std::uint8_t* data = data_of(bytes);
   if (bytes.size() < kHeaderBytes || !std::equal(data + 12, data + 16, "IHDR")) {
-    throw BadImage("PNG: no header");
+    throw BadImage("PNG: no header", BadImage::Why::no_header);
   }
   const ImageInfo info{Format::png, read_big_endian(data + 16), read_big_endian(data + 20)};
-  if (info.width < 1 || info.height < 1) throw BadImage("PNG: the picture is empty");
+  if (info.width < 1 || info.height < 1)
+    throw BadImage("PNG: the picture is empty", BadImage::Why::no_header);
   return info;
 }
 
@@ -85,7 +111,7 @@ Image decode_png(Bytes bytes, const DecodeRules& rules) {
   ignore_ancillary_chunks(session.png);
 
   PngLayout layout;
-  if (!read_layout(session, layout)) throw BadImage(fmt::format("PNG: {}", session.message));
+  if (!read_layout(session, rules, layout)) throw BadImage(fmt::format("PNG: {}", session.message));
   check_limits({Format::png, layout.width, layout.height}, rules);
   const std::int64_t stored = layout.packed_row_bytes * layout.height;
   if (stored / kMaxDeflateRatio > static_cast<std::int64_t>(bytes.size())) {
@@ -94,16 +120,10 @@ Image decode_png(Bytes bytes, const DecodeRules& rules) {
   }
 
   Image image(layout.height, layout.width);
-  std::vector<std::uint8_t> rgba(layout.has_alpha ? static_cast<std::size_t>(layout.row_bytes * layout.height)
-                                                  : 0);
-  std::vector<png_bytep> rows;
-  for (std::int64_t y = 0; y < layout.height; ++y) {
-    rows.push_back(layout.has_alpha ? rgba.data() + y * layout.row_bytes : image.row(y));
-  }
-  if (!read_rows(session, rows.data())) throw BadImage(fmt::format("PNG: {}", session.message));
-  for (std::int64_t y = 0; layout.has_alpha && y < layout.height; ++y) {
-    compose_on_white(rows[static_cast<std::size_t>(y)], image.row(y), layout.width);
-  }
+  const std::int64_t held_rows = layout.is_rgb() ? 0 : layout.passes > 1 ? layout.height : 1;
+  std::vector<std::uint8_t> held(static_cast<std::size_t>(layout.row_bytes * held_rows));
+  if (!read_rows(session, layout, held.data(), image))
+    throw BadImage(fmt::format("PNG: {}", session.message));
   return image;
 }
 

@@ -1,7 +1,10 @@
-// WebP (lossy, lossless, alpha on white) -> RGB through libwebp.
+// WebP (lossy, lossless, alpha, the first frame of an animation) -> RGB through libwebp.
 #include <webp/decode.h>
+#include <webp/demux.h>
 
 #include <algorithm>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include "image/formats.h"
@@ -12,9 +15,38 @@ namespace {
 WebPBitstreamFeatures read_features(Bytes bytes) {
   WebPBitstreamFeatures features{};
   if (WebPGetFeatures(data_of(bytes), bytes.size(), &features) != VP8_STATUS_OK)
-    throw BadImage("WebP: no header");
-  if (features.width < 1 || features.height < 1) throw BadImage("WebP: the picture is empty");
+    throw BadImage("WebP: no header", BadImage::Why::no_header);
+  if (features.width < 1 || features.height < 1)
+    throw BadImage("WebP: the picture is empty", BadImage::Why::no_header);
   return features;
+}
+
+/// The first picture of an animation, on its canvas.
+class FirstFrame {
+ public:
+  explicit FirstFrame(Bytes bytes) {
+    const WebPData data{data_of(bytes), bytes.size()};
+    WebPAnimDecoderOptions options;
+    if (WebPAnimDecoderOptionsInit(&options) == 0) throw std::bad_alloc();
+    options.color_mode = MODE_RGBA;
+    decoder_.reset(WebPAnimDecoderNew(&data, &options));
+    int time_ms = 0;
+    if (!decoder_ || WebPAnimDecoderGetNext(decoder_.get(), &rgba_, &time_ms) == 0)
+      throw BadImage("WebP: the animation is truncated or damaged");
+  }
+  const std::uint8_t* rgba() const { return rgba_; }
+
+ private:
+  struct Delete {
+    void operator()(WebPAnimDecoder* decoder) const { WebPAnimDecoderDelete(decoder); }
+  };
+  std::unique_ptr<WebPAnimDecoder, Delete> decoder_;
+  std::uint8_t* rgba_ = nullptr;
+};
+
+void put_rgba(const std::uint8_t* rgba, const DecodeRules& rules, Image& image) {
+  for (std::int64_t y = 0; y < image.height; ++y, rgba += image.width * 4)
+    put_alpha(rules, rgba, image.row(y), image.width);
 }
 
 }  // namespace
@@ -32,8 +64,12 @@ ImageInfo probe_webp(Bytes bytes) {
 Image decode_webp(Bytes bytes, const DecodeRules& rules) {
   const WebPBitstreamFeatures features = read_features(bytes);
   check_limits({Format::webp, features.width, features.height}, rules);
-  if (features.has_animation != 0) throw BadImage("WebP: animations are not read");
   Image image(features.height, features.width);
+  if (features.has_animation != 0) {
+    FirstFrame frame(bytes);
+    put_rgba(frame.rgba(), rules, image);
+    return image;
+  }
   if (features.has_alpha == 0) {
     if (WebPDecodeRGBInto(data_of(bytes), bytes.size(), image.pixels.data(), image.pixels.size(),
                           features.width * 3) == nullptr) {
@@ -46,9 +82,7 @@ Image decode_webp(Bytes bytes, const DecodeRules& rules) {
       nullptr) {
     throw BadImage("WebP: the file is truncated or damaged");
   }
-  for (std::int64_t y = 0; y < image.height; ++y) {
-    compose_on_white(rgba.data() + y * image.width * 4, image.row(y), image.width);
-  }
+  put_rgba(rgba.data(), rules, image);
   return image;
 }
 

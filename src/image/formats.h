@@ -1,4 +1,4 @@
-// The three formats behind decode(): each reads its own header and its own pixels.
+// The formats behind decode(): each reads its own header and its own pixels.
 #pragma once
 
 #include <cstddef>
@@ -20,16 +20,31 @@ void check_limits(const ImageInfo& info, const DecodeRules& rules);
 /// One RGBA row on a white ground, with Pillow's rounding.
 void compose_on_white(const std::uint8_t* rgba, std::uint8_t* rgb, std::int64_t width);
 
+/// One RGBA row on white, or without its alpha, as the rules say.
+void put_alpha(const DecodeRules& rules, const std::uint8_t* rgba, std::uint8_t* rgb, std::int64_t width);
+
 bool is_png(Bytes bytes);
 ImageInfo probe_png(Bytes bytes);
 Image decode_png(Bytes bytes, const DecodeRules& rules);
 
 bool is_jpeg(Bytes bytes);
 ImageInfo probe_jpeg(Bytes bytes);
-Image decode_jpeg(Bytes bytes, const DecodeRules& rules);
+Image decode_jpeg(Bytes bytes, const DecodeRules& rules, bool* damaged_inside);
 
 bool is_webp(Bytes bytes);
 ImageInfo probe_webp(Bytes bytes);
 Image decode_webp(Bytes bytes, const DecodeRules& rules);
+
+bool is_gif(Bytes bytes);
+ImageInfo probe_gif(Bytes bytes);
+Image decode_gif(Bytes bytes, const DecodeRules& rules);
+
+bool is_bmp(Bytes bytes);
+ImageInfo probe_bmp(Bytes bytes);
+Image decode_bmp(Bytes bytes, const DecodeRules& rules);
+
+bool is_tiff(Bytes bytes);
+ImageInfo probe_tiff(Bytes bytes);
+Image decode_tiff(Bytes bytes, const DecodeRules& rules);
 
 }  // namespace microdit::image
