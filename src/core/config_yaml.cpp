@@ -4,6 +4,7 @@
 #include <yaml-cpp/parser.h>
 
 #include <sstream>
+#include <unordered_map>
 
 #include "core/config_node.h"
 #include "core/error.h"
@@ -80,6 +81,7 @@ class TreeBuilder : public YAML::EventHandler {
     Node* node;
     bool has_key = false;
     std::string key{};
+    std::unordered_map<std::string, std::string> keys{};  // -> where it is
   };
 
   std::string where(const YAML::Mark& mark) const {
@@ -107,9 +109,10 @@ class TreeBuilder : public YAML::EventHandler {
       if (kind != Node::Kind::scalar) user_error("{}: a key must be a plain word", where(mark));
       level.key = text;
       level.has_key = true;
-      if (const Node* first = level.node->find(text)) {
+      const auto [first, fresh] = level.keys.try_emplace(text, where(mark));
+      if (!fresh) {
         errors_.push_back(
-            fmt::format("{}: the key '{}' is given twice (first at {})", where(mark), text, first->where));
+            fmt::format("{}: the key '{}' is given twice (first at {})", where(mark), text, first->second));
       }
       return nullptr;
     }

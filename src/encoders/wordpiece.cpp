@@ -17,7 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kLongestWord = 100;  // code points; a longer word is unknown as a whole
+constexpr std::uintmax_t kLargestVocabulary = 64 << 20;  // bytes
+constexpr std::size_t kLongestWord = 100;                // code points; a longer word is unknown as a whole
 
 /// General category as of Unicode 8: the tables of the tokenizer that the ecosystem's ids come from. Later
 /// characters are unassigned there, and six have changed their category since.
@@ -127,7 +128,10 @@ class WordPiece final : public Tokenizer {
 
  private:
   std::int32_t special(const std::string& token, const fs::path& path) const;
-  void append_plain(std::string_view text, std::vector<std::int32_t>& ids) const;
+  /// Stops where `wanted` ids are there.
+  void append_plain(std::string_view text, std::size_t wanted, std::vector<std::int32_t>& ids) const;
+  /// The special token that `text` begins with, or null.
+  const std::pair<std::string, std::int32_t>* special_at(std::string_view text) const;
   void append_word(const icu::UnicodeString& word, std::vector<std::int32_t>& ids) const;
   std::unordered_map<std::string, std::int32_t> ids_;
   std::vector<std::pair<std::string, std::int32_t>> specials_;
@@ -150,6 +154,9 @@ WordPiece::WordPiece(const fs::path& folder) {
     core::user_error("{}: no such file; a WordPiece folder holds its vocabulary there, one token per line",
                      path.string());
   check_settings(folder);
+  if (fs::file_size(path) > kLargestVocabulary)
+    core::user_error("{}: {} bytes are no vocabulary (at most {} are read)", path.string(),
+                     fs::file_size(path), kLargestVocabulary);
   const std::string text = core::read_text(path);
   std::int32_t id = 0;
   for (std::size_t begin = 0; begin < text.size(); ++id) {
@@ -204,30 +211,39 @@ void WordPiece::append_word(const icu::UnicodeString& word, std::vector<std::int
   ids.insert(ids.end(), pieces.begin(), pieces.end());
 }
 
-void WordPiece::append_plain(std::string_view text, std::vector<std::int32_t>& ids) const {
-  for (const icu::UnicodeString& word : words_of(text)) append_word(word, ids);
+void WordPiece::append_plain(std::string_view text, std::size_t wanted,
+                             std::vector<std::int32_t>& ids) const {
+  for (const icu::UnicodeString& word : words_of(text)) {
+    if (ids.size() >= wanted) return;
+    append_word(word, ids);
+  }
+}
+
+const std::pair<std::string, std::int32_t>* WordPiece::special_at(std::string_view text) const {
+  for (const auto& candidate : specials_)
+    if (text.starts_with(candidate.first)) return &candidate;
+  return nullptr;
 }
 
 std::vector<std::int32_t> WordPiece::encode(std::string_view text, std::int64_t max_length) const {
   core::check(max_length == 0 || max_length >= 2, "a length of {} has no room for [CLS] and [SEP]",
               max_length);
+  const std::size_t wanted = max_length > 0 ? static_cast<std::size_t>(max_length) : std::string_view::npos;
   std::vector<std::int32_t> ids = {first_};
-  // Special tokens that are spelled out in the text are themselves.
-  while (!text.empty()) {
-    std::size_t nearest = text.size();
-    const std::pair<std::string, std::int32_t>* found = nullptr;
-    for (const auto& candidate : specials_)
-      if (const std::size_t at = text.find(candidate.first); at < nearest) {
-        nearest = at;
-        found = &candidate;
-      }
-    append_plain(text.substr(0, nearest), ids);
-    text.remove_prefix(nearest);
-    if (found != nullptr) {
-      ids.push_back(found->second);
-      text.remove_prefix(found->first.size());
+  // Special tokens that are spelled out in the text are themselves. All begin with '['.
+  std::size_t begin = 0;
+  for (std::size_t at = text.find('['); at != std::string_view::npos && ids.size() < wanted;
+       at = text.find('[', at)) {
+    const auto* special = special_at(text.substr(at));
+    if (special == nullptr) {
+      ++at;
+      continue;
     }
+    append_plain(text.substr(begin, at - begin), wanted, ids);
+    ids.push_back(special->second);
+    begin = at += special->first.size();
   }
+  append_plain(text.substr(begin), wanted, ids);
   ids.push_back(last_);
   if (max_length > 0) truncate(ids, max_length);
   return ids;

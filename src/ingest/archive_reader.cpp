@@ -181,7 +181,7 @@ class Reader {
     Member member{.name = safe ? *safe : printable(name), .bytes = {}, .skip = safe ? "" : "damaged.name"};
     const auto type = archive_entry_filetype(entry);
     const bool link = archive_entry_hardlink(entry) || archive_entry_symlink(entry);
-    if ((type == AE_IFDIR && !link) || is_passed_over(member.name)) return true;
+    if ((type == AE_IFDIR && !link) || (safe && is_passed_over(*safe))) return true;
     ++summary_.members;
     if (!is_wanted(member.name)) {
       if (summary_.passed_over++ == 0) summary_.example = member.name;

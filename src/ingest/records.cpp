@@ -127,7 +127,7 @@ void RecordGrouper::add(Member&& member) {
   const std::string extension = extension_of(member.name);
   const std::string_view name = member.name;
   if (extension.empty() || std::ranges::find(wanted_, extension) == wanted_.end() ||
-      name.substr(name.rfind('/') + 1).starts_with('.'))
+      (member.skip.empty() && name.substr(name.rfind('/') + 1).starts_with('.')))
     return;  // a LICENSE, an index, a ._file of a Mac: belongs to no record
   std::string key(name.substr(0, name.size() - extension.size() - 1));
   if (key != current_.key || current_.members.contains(extension)) {

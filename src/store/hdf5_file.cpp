@@ -15,6 +15,7 @@ namespace {
 
 constexpr hsize_t kAlignment = 64;  // bytes; a row of a column then starts on a cache line
 constexpr int kMaxRank = 8;
+constexpr std::size_t kMaxColumns = 1024;
 
 // The library may be built without its own lock; every call here goes through this one.
 std::mutex& library_lock() {
@@ -160,16 +161,17 @@ void write_attribute(hid_t file, const std::string& name, const std::string& val
   ok(H5Awrite(attribute, type, value.empty() ? "" : value.data()), "H5Awrite");
 }
 
-std::string read_attribute(hid_t file, const char* name) {
+std::string read_attribute(hid_t file, const char* name, std::uint64_t file_bytes) {
   Handle attribute(H5Aopen(file, name, H5P_DEFAULT), H5Aclose, "H5Aopen");
   Handle type(H5Aget_type(attribute), H5Tclose, "H5Aget_type");
   Handle space(H5Aget_space(attribute), H5Sclose, "H5Aget_space");
   if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 ||
       H5Sget_simple_extent_npoints(space) != 1)
     throw Failure{fmt::format("attribute `{}` is not one string of fixed length", name)};
-  std::string value(H5Tget_size(type), '\0');
-  if (value.size() > H5Aget_storage_size(attribute))
+  const std::size_t size = H5Tget_size(type);
+  if (size > H5Aget_storage_size(attribute) || size > file_bytes)
     throw Failure{fmt::format("attribute `{}` is cut off", name)};
+  std::string value(size, '\0');
   ok(H5Aread(attribute, type, value.data()), "H5Aread");
   while (!value.empty() && value.back() == '\0') value.pop_back();
   return value;
@@ -189,6 +191,15 @@ void write_column(hid_t file, const Column& column) {
                  H5Dclose, "H5Dcreate");
   if (!column.bytes.empty())
     ok(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, column.bytes.data()), "H5Dwrite");
+  hsize_t begin = 0;
+  for (const std::span<const std::byte> piece : column.pieces) {
+    const hsize_t count = piece.size();
+    if (count == 0) continue;
+    Handle memory(H5Screate_simple(1, &count, nullptr), H5Sclose, "H5Screate_simple");
+    ok(H5Sselect_hyperslab(space, H5S_SELECT_SET, &begin, nullptr, &count, nullptr), "H5Sselect_hyperslab");
+    ok(H5Dwrite(dataset, type, memory, space, H5P_DEFAULT, piece.data()), "H5Dwrite");
+    begin += count;
+  }
   dataset.close("H5Dclose");
 }
 
@@ -216,7 +227,11 @@ ColumnInfo scan_column(hid_t file, const std::string& name, std::uint64_t file_b
       throw Failure{"its size overflows"};
     info.shape.push_back(static_cast<std::int64_t>(dims[axis]));
   }
-  if (bytes == 0) return info;
+  if (bytes == 0) {
+    // Rows of no bytes cost nothing in the file and a hash each when they are read.
+    if (dims[0] != 0) throw Failure{fmt::format("its {} rows have no bytes", dims[0])};
+    return info;
+  }
   const haddr_t offset = H5Dget_offset(dataset);
   if (offset == HADDR_UNDEF || H5Dget_storage_size(dataset) != bytes || offset > file_bytes ||
       bytes > file_bytes - offset)
@@ -279,13 +294,15 @@ Hdf5Scan scan_hdf5(const std::filesystem::path& path) {
     Handle access = access_list();
     Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), H5Fclose, "H5Fopen");
     Hdf5Scan scan;
-    for (const std::string& name : link_names(file)) {
+    const std::vector<std::string> names = link_names(file);
+    if (names.size() > kMaxColumns) throw Failure{fmt::format("it has {} columns", names.size())};
+    for (const std::string& name : names) {
       at = fmt::format("column `{}`: ", name);
       scan.columns.emplace(name, scan_column(file, name, file_bytes));
     }
     at.clear();
     for (const std::string& name : attribute_names(file))
-      scan.attributes[name] = read_attribute(file, name.c_str());
+      scan.attributes[name] = read_attribute(file, name.c_str(), file_bytes);
     return scan;
   } catch (const Failure& failure) {
     core::user_error("{}: not a readable shard ({}{}); run `doctor verify` on its folder, or make it again",

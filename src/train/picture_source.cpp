@@ -54,8 +54,21 @@ const PictureSource::OpenShard& PictureSource::open(std::size_t number) {
   return open_.front();
 }
 
+std::pair<std::int64_t, std::int64_t> PictureSource::picture_range(const OpenShard& shard, std::int64_t row) {
+  const auto& reader = shard.reader;
+  if (row >= std::ssize(shard.hashes) || row + 1 >= reader.column("image_offsets").rows())
+    core::user_error("{}: its columns have different numbers of rows; make the shard anew",
+                     reader.path().string());
+  const auto range = reader.read_as<std::int64_t>("image_offsets", row, 2);
+  if (range[0] < 0 || range[1] < range[0] || range[1] > reader.column("image").rows())
+    core::user_error("{}: the picture of row {} lies outside its column; make the shard anew",
+                     reader.path().string(), row);
+  return {range[0], range[1]};
+}
+
 image::Image PictureSource::load(const Place& place) {
   const OpenShard& shard = open(place.shard);
+  const auto range = picture_range(shard, place.row);
   if (store::hash_sample(shard.reader, shard.layout, place.row) !=
       shard.hashes[static_cast<std::size_t>(place.row)]) {
     const auto& path = shard.reader.path();
@@ -63,8 +76,7 @@ image::Image PictureSource::load(const Place& place) {
         "{}: sample {} is damaged (its checksum differs); run `doctor verify {}` and make the shard anew",
         path.string(), place.row, path.parent_path().string());
   }
-  const auto range = shard.reader.read_as<std::int64_t>("image_offsets", place.row, 2);
-  const auto bytes = shard.reader.read("image", range[0], range[1] - range[0]);
+  const auto bytes = shard.reader.read("image", range.first, range.second - range.first);
   return image::resize_and_center_crop(image::decode(bytes), size_);
 }
 

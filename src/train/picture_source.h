@@ -37,6 +37,8 @@ class PictureSource {
     std::vector<std::uint64_t> hashes;  ///< of its samples
   };
   const OpenShard& open(std::size_t number);
+  /// Where a row's picture lies in the column `image`.
+  static std::pair<std::int64_t, std::int64_t> picture_range(const OpenShard& shard, std::int64_t row);
   image::Image load(const Place& place);
 
   std::int64_t size_;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "ingest/captions.h"
+#include "ingest/skips.h"
 
 namespace microdit::ingest {
 namespace {
@@ -14,12 +15,14 @@ std::vector<std::byte> bytes_of(std::string_view text) {
 }
 
 Member member(const std::string& name, const std::string& text = "x") {
-  return {name, bytes_of(text), false};
+  return {.name = name, .bytes = bytes_of(text), .skip = ""};
 }
+
+const std::vector<std::string> kWanted = {"jpg", "json", "png", "seg.jpg", "txt"};
 
 std::vector<RawRecord> group(std::vector<Member> members) {
   std::vector<RawRecord> records;
-  RecordGrouper grouper([&](RawRecord&& record) { records.push_back(std::move(record)); });
+  RecordGrouper grouper(kWanted, [&](RawRecord&& record) { records.push_back(std::move(record)); });
   for (Member& m : members) grouper.add(std::move(m));
   grouper.finish();
   return records;
@@ -73,22 +76,117 @@ TEST(ReadRecord, TheCleanerRunsWhenAsked) {
   EXPECT_EQ(out.captions[0], "a person");
 }
 
+TEST(RecordGrouper, HiddenFilesAndUnwantedOnesBelongToNoRecord) {
+  const auto records = group(
+      {member("1.jpg"), member("._1.jpg"), member("d/.DS_Store.txt"), member("1.npy"), member("1.txt")});
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].members.size(), 2u);
+}
+
+TEST(RecordGrouper, ARecordIsBounded) {
+  std::vector<std::string> many;
+  for (int i = 0; i < 1000; ++i) many.push_back(std::to_string(i) + ".jpg");
+  std::vector<RawRecord> records;
+  RecordGrouper grouper(many, [&](RawRecord&& record) { records.push_back(std::move(record)); });
+  for (const std::string& extension : many) grouper.add(member("x." + extension));
+  grouper.finish();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].skip, "unsupported.many_members");
+  const std::string half(60 << 20, 'x');
+  records = group({member("1.jpg", half), member("1.png", half), member("2.jpg")});
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].skip, "unsupported.oversize");
+  EXPECT_TRUE(records[0].members.at("jpg").bytes.empty());
+  EXPECT_EQ(records[1].skip, "");
+}
+
 TEST(ReadRecord, EveryReasonToSkip) {
   CatalogueEntry entry = two_captions();
   const auto reason = [&](std::vector<Member> members) {
     ReadRecord out;
     return read_record(std::move(group(std::move(members)).at(0)), entry, out);
   };
-  EXPECT_EQ(reason({member("1.txt")}), "no_image");
-  EXPECT_EQ(reason({member("1.png")}), "no_caption");
-  EXPECT_EQ(reason({member("1.png"), member("1.txt", " \n")}), "no_caption");
-  EXPECT_EQ(reason({member("1.png"), member("1.txt", "\xff")}), "bad_utf8");
-  EXPECT_EQ(reason({member("1.png"), member("1.json", "{\"long\": ")}), "bad_json");
-  EXPECT_EQ(reason({{"1.png", {}, true}, member("1.txt")}), "oversize");
+  EXPECT_EQ(reason({member("1.txt")}), "damaged.no_image");
+  EXPECT_EQ(reason({member("1.png")}), "damaged.no_caption");
+  EXPECT_EQ(reason({member("1.png"), member("1.txt", " \n")}), "filtered.empty_caption");
+  EXPECT_EQ(reason({member("1.png"), member("1.txt", "\xc2\xa0\xe3\x80\x80")}), "filtered.empty_caption");
+  EXPECT_EQ(reason({member("1.png"), member("1.txt", "\xef\xbb\xbf")}), "filtered.empty_caption");
+  EXPECT_EQ(reason({member("1.png"), member("1.txt", "\xff")}), "damaged.utf8");
+  EXPECT_EQ(reason({member("1.png"), member("1.json", "{\"long\": ")}), "damaged.json");
+  EXPECT_EQ(reason({member("1.png"), member("1.txt", std::string(65537, 'a'))}), "unsupported.caption_size");
+  EXPECT_EQ(reason({member("1.png"), member("1.txt", std::string(65536, 'a'))}), "");
+  EXPECT_EQ(reason({member("1.png"), member("1.json", "{\"long\": \"a\"" + std::string(1 << 20, ' ') + "}")}),
+            "unsupported.sidecar_size");
+  Member link = member("1.png", "");
+  link.skip = "unsupported.link";
+  EXPECT_EQ(reason({link, member("1.txt")}), "unsupported.link");
   entry.splits.group = "json:base";
-  EXPECT_EQ(reason({member("1.png"), member("1.txt")}), "no_group");
-  EXPECT_EQ(reason({member("1.png"), member("1.txt"), member("1.json", R"({"base": 3})")}), "no_group");
+  EXPECT_EQ(reason({member("1.png"), member("1.txt")}), "damaged.no_group");
+  EXPECT_EQ(reason({member("1.png"), member("1.txt"), member("1.json", R"({"base": 3})")}),
+            "damaged.no_group");
+  EXPECT_EQ(reason({member("1.png"), member("1.txt"), member("1.json", "{")}), "damaged.json");
   EXPECT_EQ(reason({member("1.png"), member("1.txt"), member("1.json", R"({"base": "b"})")}), "");
+}
+
+TEST(ReadRecord, OneGoodCaptionIsEnough) {
+  const CatalogueEntry entry = two_captions();
+  ReadRecord out;
+  auto records = group({member("1.png"), member("1.txt", "\xff"), member("1.json", R"({"long": "good"})")});
+  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(out.captions, (std::vector<std::string>{"", "good"}));
+  records = group({member("1.png"), member("1.txt", "good"), member("1.json", "{")});
+  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(out.captions, (std::vector<std::string>{"good", ""}));
+}
+
+TEST(ReadRecord, JsonAsPythonTakesIt) {
+  const CatalogueEntry entry = two_captions();
+  for (const char* json :
+       {R"({"long": "a cat", "punsafe": NaN})", R"({"x": [-Infinity, Infinity], "long": "a cat"})",
+        R"({"long": "an old cat", "long": "a cat"})", "\xef\xbb\xbf{\"long\": \"a cat\"}"}) {
+    ReadRecord out;
+    auto records = group({member("1.png"), member("1.json", json)});
+    EXPECT_EQ(read_record(std::move(records[0]), entry, out), "") << json;
+    EXPECT_EQ(out.captions[1], "a cat");
+  }
+  ReadRecord out;
+  auto records = group({member("1.png"), member("1.json", R"({"long": "NaN and \" Infinity"})")});
+  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(out.captions[1], "NaN and \" Infinity");
+}
+
+TEST(ReadRecord, ExtensionsOfTheEntryInAnyForm) {
+  CatalogueEntry entry = two_captions();
+  entry.record.image = {".PNG", "JPG"};
+  entry.record.caption = {{"name", "TXT"}, {"long", "json:long"}};
+  EXPECT_EQ(wanted_extensions(entry), (std::vector<std::string>{"jpg", "json", "png", "txt"}));
+  ReadRecord out;
+  auto records = group({member("1.jpg"), member("1.txt", "a cat")});
+  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(out.captions[0], "a cat");
+}
+
+TEST(Skips, OnlyDamageCountsAndOneExampleIsKept) {
+  Skips skips, more;
+  skips.add("filtered.too_small", "a/1");
+  skips.add("filtered.too_small", "a/2");
+  more.add("damaged.json", "b/1");
+  more.add("unsupported.format", "b/2");
+  skips.merge(more);
+  EXPECT_EQ(skips.total(), 4);
+  EXPECT_EQ(skips.damaged(), 2);
+  EXPECT_EQ(skips.text(),
+            "damaged.json 1 (e.g. b/1), filtered.too_small 2 (e.g. a/1), unsupported.format 1 (e.g. b/2)");
+  EXPECT_EQ(Skips::from_json(skips.to_json(), "x").text(), skips.text());
+}
+
+TEST(Skips, UnsortedArchivesAreSaidToBe) {
+  Skips skips;
+  for (int i = 0; i < 8; ++i) skips.add("damaged.no_caption", "a"), skips.add("damaged.duplicate_key", "a");
+  EXPECT_NE(skips.advice().find("--sort=name"), std::string::npos);
+  Skips wrong;
+  for (int i = 0; i < 8; ++i) wrong.add("damaged.no_image", "a");
+  EXPECT_NE(wrong.advice().find("record.image"), std::string::npos);
 }
 
 TEST(Captions, Clean) {
@@ -98,13 +196,10 @@ TEST(Captions, Clean) {
   EXPECT_EQ(clean_caption(" \n"), "");
 }
 
-TEST(Captions, Utf8) {
-  for (const char* good :
-       {"", "abc", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"})
-    EXPECT_TRUE(is_utf8(good)) << good;
-  for (const char* bad : {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                          "\xf5\x80\x80\x80", "a\xe2\x82"})
-    EXPECT_FALSE(is_utf8(bad));
+TEST(Captions, CleaningIsLinear) {
+  std::string many;
+  for (int i = 0; i < 100'000; ++i) many += "<person>";
+  EXPECT_EQ(clean_caption(many).size(), 600'000u);
 }
 
 }  // namespace

@@ -1,0 +1,134 @@
+// Worker processes: what they return, what their death costs, what they may not do.
+#include "ingest/picture_worker.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "image/decode.h"
+#include "image/encode.h"
+#include "image/resize.h"
+#include "ingest/worker_process.h"
+
+namespace microdit::ingest {
+namespace {
+
+image::Image gradient(std::int64_t height, std::int64_t width) {
+  image::Image picture(height, width);
+  for (std::size_t i = 0; i < picture.pixels.size(); ++i)
+    picture.pixels[i] = static_cast<std::uint8_t>(i * 7 + i / 97);
+  return picture;
+}
+
+/// The processes that this one has started and that still run.
+std::vector<pid_t> children() {
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream list(entry.path() / "children");
+    for (pid_t pid; list >> pid;) found.push_back(pid);
+  }
+  return found;
+}
+
+TEST(PictureWorker, ChecksAndResizesAsInThisProcess) {
+  const image::Image picture = gradient(90, 120);
+  const auto bytes = image::encode_png(picture);
+  PictureWorker worker({});
+  const PictureResult checked = worker.check(bytes, 90);
+  EXPECT_EQ(checked.reason, "");
+  EXPECT_EQ(checked.width, 120);
+  EXPECT_EQ(checked.height, 90);
+  EXPECT_EQ(worker.check(bytes, 91).reason, "filtered.too_small");
+  const std::vector<std::int64_t> sizes = {32, 64, 128};
+  const PictureResult made = worker.squares(bytes, sizes, false);
+  ASSERT_EQ(made.squares.size(), 3u);
+  EXPECT_EQ(made.squares[0].pixels, image::resize_and_center_crop(picture, 32).pixels);
+  EXPECT_EQ(made.squares[1].pixels, image::resize_and_center_crop(picture, 64).pixels);
+  EXPECT_EQ(made.squares[2].height, 0);  // larger than the picture
+  EXPECT_EQ(worker.squares(bytes, sizes, true).squares[2].pixels,
+            image::resize_and_center_crop(picture, 128).pixels);
+}
+
+TEST(PictureWorker, EveryReason) {
+  PictureWorker worker({});
+  const auto reason = [&](std::string_view text) {
+    return worker.check(std::as_bytes(std::span(text)), 0).reason;
+  };
+  EXPECT_EQ(reason(""), "damaged.header");
+  EXPECT_EQ(reason("no picture at all"), "unsupported.format");
+  EXPECT_EQ(reason("\xff\xd8\xff\xd9"), "damaged.header");
+  auto png = image::encode_png(gradient(64, 64));
+  png.resize(png.size() / 2);
+  EXPECT_EQ(worker.check(png, 0).reason, "damaged.picture");
+  EXPECT_EQ(worker.check(image::encode_png(gradient(8, 8)), 0).reason, "");  // it goes on
+}
+
+TEST(PictureWorker, ADeathCostsOnePicture) {
+  const auto bytes = image::encode_png(gradient(3000, 3000));
+  PictureWorker worker({});
+  ASSERT_EQ(worker.check(bytes, 0).reason, "");
+  const std::vector<pid_t> first = children();
+  ASSERT_EQ(first.size(), 1u);
+  ::kill(first[0], SIGSEGV);
+  const PictureResult crashed = worker.check(bytes, 0);
+  EXPECT_EQ(crashed.reason, "damaged.crashed");
+  EXPECT_NE(crashed.detail.find("signal 11"), std::string::npos) << crashed.detail;
+  EXPECT_EQ(worker.check(bytes, 0).reason, "");
+  // Killed by somebody else: that says nothing about the picture.
+  ::kill(children().at(0), SIGKILL);
+  EXPECT_EQ(worker.check(bytes, 0).reason, "");
+}
+
+TEST(PictureWorker, SignalsOfTheBatchSystemAreForTheStage) {
+  const auto bytes = image::encode_png(gradient(64, 64));
+  PictureWorker worker({});
+  ASSERT_EQ(worker.check(bytes, 0).reason, "");
+  for (const int signal : {SIGTERM, SIGUSR1, SIGINT, SIGHUP}) ::kill(children().at(0), signal);
+  EXPECT_EQ(worker.check(bytes, 0).reason, "");
+}
+
+TEST(PictureWorker, TimeIsLimited) {
+  PictureWorker worker({}, 1);
+  const auto bytes = image::encode_png(gradient(9000, 9000));
+  const std::vector<std::int64_t> sizes = {4096, 4098, 4100, 4102, 4104, 4106, 4108, 4110,
+                                           4112, 4114, 4116, 4118, 4120, 4122, 4124, 4126};
+  EXPECT_EQ(worker.squares(bytes, sizes, false).reason, "damaged.time");
+  EXPECT_EQ(worker.check(image::encode_png(gradient(8, 8)), 0).reason, "");
+}
+
+TEST(PictureWorker, LimitsAndSurroundingsOfTheProcess) {
+  ::setenv("HF_TOKEN", "secret", 1);
+  PictureWorker worker({});
+  worker.check(image::encode_png(gradient(8, 8)), 0);
+  const std::filesystem::path process = "/proc/" + std::to_string(children().at(0));
+  std::ifstream environment(process / "environ");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(environment), {}), "");
+  std::ifstream file(process / "limits");
+  const std::string limits(std::istreambuf_iterator<char>(file), {});
+  const auto line = [&](const std::string& name) {
+    const std::size_t at = limits.find(name);
+    return limits.substr(at + name.size(), limits.find('\n', at) - at - name.size());
+  };
+  EXPECT_NE(line("Max address space").find("2147483648"), std::string::npos) << limits;
+  EXPECT_NE(line("Max open files").find(" 16 "), std::string::npos) << limits;
+  EXPECT_NE(line("Max core file size").find(" 0 "), std::string::npos) << limits;
+  int descriptors = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(process / "fd"))
+    ++descriptors;
+  EXPECT_LE(descriptors, 4);
+}
+
+TEST(PicturePool, ResultsByFuture) {
+  PicturePool pool({}, 2);
+  std::vector<std::vector<std::byte>> pictures;
+  for (int i = 1; i <= 20; ++i) pictures.push_back(image::encode_png(gradient(8 * i, 100)));
+  std::vector<std::future<PictureResult>> results;
+  for (const auto& bytes : pictures) results.push_back(pool.check(bytes, 0));
+  for (int i = 1; i <= 20; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i - 1)].get().height, 8 * i);
+}
+
+}  // namespace
+}  // namespace microdit::ingest
