@@ -23,7 +23,7 @@ endforeach()
 
 install(PROGRAMS ${_programs} ${_static} DESTINATION bin)
 install(DIRECTORY slurm configs assets DESTINATION . USE_SOURCE_PERMISSIONS
-        PATTERN "*.out" EXCLUDE PATTERN "pipeline-*.txt" EXCLUDE PATTERN "lives" EXCLUDE)
+        PATTERN "*.out" EXCLUDE PATTERN ".microdit_sha256.json" EXCLUDE PATTERN "pipeline-*.txt" EXCLUDE PATTERN "lives" EXCLUDE)
 install(PROGRAMS scripts/local_slurm.sh DESTINATION scripts)
 install(FILES README.md LICENSE CHANGELOG.md DESTINATION .)
 

@@ -220,8 +220,8 @@ Autoencoder::Autoencoder(const AutoencoderConfig& config)
 
 Autoencoder::~Autoencoder() = default;
 
-std::int64_t Autoencoder::downscale() const {
-  return std::int64_t{1} << (config_.block_out_channels.size() - 1);
+std::int64_t AutoencoderConfig::downscale() const {
+  return std::int64_t{1} << (block_out_channels.size() - 1);
 }
 
 torch::Tensor Autoencoder::encode_moments(const torch::Tensor& image_B3HW) {

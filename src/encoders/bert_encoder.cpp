@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "encoders/text_encoder.h"
 #include "encoders/weights_folder.h"
+#include "nn/autocast.h"
 #include "nn/state_dict.h"
 
 namespace microdit::encoders {
@@ -172,6 +173,17 @@ nn::StateDict with_plain_names(const nn::StateDict& state) {
   return plain;
 }
 
+TextEncoderFacts facts_of(const BertConfig& config, const fs::path& folder, const std::string& sha256) {
+  return {
+      .kind = "bert", .folder = folder_hint(folder), .sha256 = sha256, .width = config.width, .pads = "zero"};
+}
+
+void check_length(const BertConfig& config, std::int64_t length, const fs::path& folder) {
+  if (length < 2 || length > config.positions)
+    core::user_error("{}: text length {} is not within 2 and {} (max_position_embeddings)", folder.string(),
+                     length, config.positions);
+}
+
 class BertTextEncoder final : public TextEncoder {
  public:
   BertTextEncoder(const fs::path& folder, const std::string& sha256)
@@ -187,48 +199,39 @@ class BertTextEncoder final : public TextEncoder {
   std::int64_t width() const override { return net_->config().width; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   void to(torch::Device device) override { net_->to(device); }
-  TextEncoderFacts facts() const override { return {"bert", folder_hint(folder_), sha256_, width()}; }
+  void set_precision(const std::string& precision) override { bf16_ = precision == "bf16"; }
+  TextEncoderFacts facts() const override { return facts_of(net_->config(), folder_, sha256_); }
 
   EncodedText encode(const std::vector<std::string>& captions, std::int64_t length) const override {
     const torch::NoGradGuard no_grad;
-    if (length < 2 || length > net_->config().positions)
-      core::user_error("{}: text length {} is not within 2 and {} (max_position_embeddings)",
-                       folder_.string(), length, net_->config().positions);
+    check_length(net_->config(), length, folder_);
     const auto count = static_cast<std::int64_t>(captions.size());
+    TokenRows rows = tokenize(*tokenizer_, captions, length);
+    if (!rows.ids.empty() && *std::ranges::max_element(rows.ids) >= net_->config().vocabulary)
+      core::user_error("{}: vocab.txt has more tokens than the model's vocab_size {}", folder_.string(),
+                       net_->config().vocabulary);
     EncodedText out{torch::zeros({count, length, width()}),
-                    torch::full({count, length}, tokenizer_->pad_id(), torch::kInt32),
-                    {}};
+                    torch::from_blob(rows.ids.data(), {count, length}, torch::kInt32).clone(),
+                    std::move(rows.num_tokens)};
+    const torch::Tensor lengths_B =
+        torch::from_blob(out.num_tokens.data(), {count}, torch::kInt64).clamp_max(length);
     for (std::int64_t begin = 0; begin < count; begin += kCaptionsPerPass) {
-      const std::int64_t end = std::min(begin + kCaptionsPerPass, count);
-      encode_pass(
-          captions, begin,
-          {out.states_BLD.narrow(0, begin, end - begin), out.ids_BL.narrow(0, begin, end - begin), {}},
-          out.num_tokens);
+      const std::int64_t rows_here = std::min(kCaptionsPerPass, count - begin);
+      encode_pass(out.ids_BL.narrow(0, begin, rows_here), lengths_B.narrow(0, begin, rows_here),
+                  out.states_BLD.narrow(0, begin, rows_here));
     }
     return out;
   }
 
  private:
-  /// Fills the rows of captions [begin, begin + rows); computes no further than the longest of them.
-  void encode_pass(const std::vector<std::string>& captions, std::int64_t begin, const EncodedText& pass,
-                   std::vector<std::int64_t>& num_tokens) const {
-    const torch::Tensor &states_BLD = pass.states_BLD, &ids_BL = pass.ids_BL;
-    const std::int64_t rows = ids_BL.size(0), length = ids_BL.size(1);
-    const torch::Tensor lengths_B = torch::zeros({rows}, torch::kInt64);
-    for (std::int64_t i = 0; i < rows; ++i) {
-      std::vector<std::int32_t> ids = tokenizer_->encode(captions[static_cast<std::size_t>(begin + i)]);
-      num_tokens.push_back(static_cast<std::int64_t>(ids.size()));
-      truncate(ids, length);
-      if (*std::max_element(ids.begin(), ids.end()) >= net_->config().vocabulary)
-        core::user_error("{}: vocab.txt has more tokens than the model's vocab_size {}", folder_.string(),
-                         net_->config().vocabulary);
-      std::copy(ids.begin(), ids.end(), ids_BL[i].data_ptr<std::int32_t>());
-      lengths_B[i] = static_cast<std::int64_t>(ids.size());
-    }
+  /// Fills `states_BLD`; computes no further than the longest caption. Rows of pads are zero.
+  void encode_pass(const torch::Tensor& ids_BL, const torch::Tensor& lengths_B,
+                   const torch::Tensor& states_BLD) const {
     const auto longest = lengths_B.max().item<std::int64_t>();
     const torch::Device device = net_->parameters().front().device();
     const torch::Tensor keep_BL = (torch::arange(longest).unsqueeze(0) < lengths_B.unsqueeze(1)).to(device);
     const torch::Tensor ids = ids_BL.narrow(1, 0, longest).to(device, torch::kInt64);
+    const nn::Autocast autocast(bf16_, device);
     const torch::Tensor states =
         net_->forward(ids, keep_BL).masked_fill(keep_BL.logical_not().unsqueeze(2), 0);
     states_BLD.narrow(1, 0, longest).copy_(states);
@@ -238,7 +241,15 @@ class BertTextEncoder final : public TextEncoder {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::shared_ptr<Bert> net_;
   std::string sha256_;
+  bool bf16_ = false;
 };
+
+void check_type(const fs::path& folder) {
+  const std::string type = config_text(read_folder_config(folder), "model_type", "", folder);
+  if (type != "bert")
+    core::user_error("{}: model_type is \"{}\"; only \"bert\" is supported",
+                     (folder / "config.json").string(), type);
+}
 
 }  // namespace
 
@@ -255,10 +266,20 @@ std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts, co
 }
 
 std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder, const std::string& sha256) {
-  const std::string type = config_text(read_folder_config(folder), "model_type", "", folder);
-  if (type == "bert") return std::make_unique<BertTextEncoder>(folder, sha256);
-  core::user_error("{}: model_type is \"{}\"; only \"bert\" is supported", (folder / "config.json").string(),
-                   type);
+  check_type(folder);
+  return std::make_unique<BertTextEncoder>(folder, sha256);
+}
+
+TextEncoderFacts describe_text_encoder(const fs::path& folder) {
+  check_type(folder);
+  return facts_of(parse_config(read_folder_config(folder), folder), folder.lexically_normal(),
+                  folder_weights_sha256(folder, kStem));
+}
+
+std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder, std::int64_t length) {
+  check_type(folder);
+  check_length(parse_config(read_folder_config(folder), folder), length, folder);
+  return load_wordpiece(folder);
 }
 
 }  // namespace microdit::encoders

@@ -75,6 +75,7 @@ void TextEncoderFacts::fields(core::Fields& f) {
   f.field("folder", folder);
   f.field("sha256", sha256, {.required = true});
   f.field("width", width, {.min = 1, .required = true});
+  f.field("pads", pads, {.choices = {"zero", "encoder"}});
 }
 
 std::string folder_hint(const fs::path& folder) {

@@ -26,6 +26,7 @@ struct TextEncoderFacts {
   std::string folder{};
   std::string sha256{};
   std::int64_t width = 0;
+  std::string pads = "zero";  ///< rows of pad tokens: zero, or what the encoder gives (encoder)
   void fields(core::Fields& f);
 };
 

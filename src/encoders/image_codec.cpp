@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "encoders/weights_folder.h"
+#include "nn/autocast.h"
 #include "nn/state_dict.h"
 
 namespace microdit::encoders {
@@ -97,6 +98,16 @@ AutoencoderConfig parse_config(const core::Json& json, const fs::path& folder) {
   return c;
 }
 
+CodecFacts facts_of(const AutoencoderConfig& c, const fs::path& folder, const std::string& sha256) {
+  return {.kind = "AutoencoderKL",
+          .folder = folder_hint(folder),
+          .sha256 = sha256,
+          .scaling_factor = c.scaling_factor,
+          .shift_factor = c.shift_factor,
+          .channels = c.latent_channels,
+          .downscale = c.downscale()};
+}
+
 core::Json to_diffusers(const AutoencoderConfig& c) {
   const auto blocks = c.block_out_channels.size();
   core::Json json;
@@ -164,7 +175,10 @@ torch::Tensor ImageCodec::encode(const torch::Tensor& pixels_BHW3, const torch::
   const torch::Device device = net_->parameters().front().device();
   const torch::Tensor image =
       pixels_BHW3.to(device).permute({0, 3, 1, 2}).to(torch::kFloat32).div(255).mul(2).sub(1);
-  const torch::Tensor moments = net_->encode_moments(image);
+  const torch::Tensor moments = [&] {
+    const nn::Autocast autocast(bf16_, device);
+    return net_->encode_moments(image).to(torch::kFloat32);
+  }();
   torch::Tensor z = moments.narrow(1, 0, c.latent_channels);
   if (unit_noise.defined()) {
     const torch::Tensor log_variance = moments.narrow(1, c.latent_channels, c.latent_channels).clamp(-30, 20);
@@ -186,14 +200,12 @@ torch::Tensor ImageCodec::decode(const torch::Tensor& latents_BChw) const {
 }
 
 CodecFacts ImageCodec::facts() const {
-  const auto& c = net_->config();
-  return {.kind = "AutoencoderKL",
-          .folder = folder_hint(folder_),
-          .sha256 = sha256_,
-          .scaling_factor = c.scaling_factor,
-          .shift_factor = c.shift_factor,
-          .channels = c.latent_channels,
-          .downscale = net_->downscale()};
+  return facts_of(net_->config(), folder_, sha256_);
+}
+
+CodecFacts describe_image_codec(const fs::path& folder) {
+  return facts_of(parse_config(read_folder_config(folder), folder), folder.lexically_normal(),
+                  folder_weights_sha256(folder, kStem));
 }
 
 std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts, const fs::path& run_folder) {

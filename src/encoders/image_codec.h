@@ -30,6 +30,7 @@ struct AutoencoderConfig {
   bool use_post_quant_conv = true;
   bool mid_block_add_attention = true;
   void fields(core::Fields& f);
+  std::int64_t downscale() const;  ///< 8 for four blocks
 };
 
 /// The network, trainable; parameter names are diffusers'. Images are [-1, 1], B 3 H W.
@@ -39,7 +40,7 @@ class Autoencoder : public torch::nn::Module {
   ~Autoencoder() override;
   const AutoencoderConfig& config() const { return config_; }
   AutoencoderConfig& config() { return config_; }
-  std::int64_t downscale() const;  ///< 8 for four blocks
+  std::int64_t downscale() const { return config_.downscale(); }
   /// Moments [B, 2C, h, w]: mean | log-variance (clamped to [-30, 20] where used).
   torch::Tensor encode_moments(const torch::Tensor& image_B3HW);
   /// Unscaled latents -> picture.
@@ -70,16 +71,21 @@ class ImageCodec {
   CodecFacts facts() const;
   core::Json describe() const { return core::to_json(facts()); }
   void to(torch::Device device) { net_->to(device); }
+  /// bf16: `encode` computes the layers that gain from it in bf16; fp32 is the default.
+  void set_precision(const std::string& precision) { bf16_ = precision == "bf16"; }
 
  private:
   std::shared_ptr<Autoencoder> net_;
   std::filesystem::path folder_;
   std::string sha256_;
+  bool bf16_ = false;
 };
 
 /// UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys.
 std::shared_ptr<ImageCodec> load_image_codec(const std::filesystem::path& folder,
                                              const std::string& sha256 = {});
+/// What load_image_codec(folder)->facts() says, from config.json and the weights' SHA-256 alone.
+CodecFacts describe_image_codec(const std::filesystem::path& folder);
 /// The codec that `facts` name, wherever it lies now (find_folder). UserError when it is not found, or its
 /// config.json says otherwise.
 std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts,

@@ -15,7 +15,7 @@
 namespace microdit::encoders {
 
 struct EncodedText {
-  torch::Tensor states_BLD;  ///< fp32, pad rows zero
+  torch::Tensor states_BLD;  ///< fp32; rows of pads are what facts().pads says
   torch::Tensor ids_BL;      ///< int32, padded
   std::vector<std::int64_t>
       num_tokens{};  ///< of each caption as a whole: more than `length` = its end is not seen
@@ -30,6 +30,8 @@ class TextEncoder {
   virtual EncodedText encode(const std::vector<std::string>& captions, std::int64_t length) const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
   virtual void to(torch::Device device) = 0;
+  /// bf16: the layers that gain from it compute in bf16; fp32 is the default.
+  virtual void set_precision(const std::string& precision) = 0;
   /// What a manifest says of it.
   virtual TextEncoderFacts facts() const = 0;
   core::Json describe() const { return core::to_json(facts()); }
@@ -39,6 +41,10 @@ class TextEncoder {
 /// keys.
 std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& folder,
                                                const std::string& sha256 = {});
+/// What load_text_encoder(folder)->facts() says, from config.json and the weights' SHA-256 alone.
+TextEncoderFacts describe_text_encoder(const std::filesystem::path& folder);
+/// The encoder's tokenizer without its weights; UserError when the encoder takes no `length` tokens.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder, std::int64_t length);
 /// The text encoder that `facts` name, wherever it lies now (find_folder). UserError when it is not found.
 std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts,
                                                const std::filesystem::path& run_folder = {});

@@ -28,6 +28,20 @@ void truncate(std::vector<std::int32_t>& ids, std::int64_t max_length) {
   ids.resize(static_cast<std::size_t>(max_length));
 }
 
+TokenRows tokenize(const Tokenizer& tokenizer, const std::vector<std::string>& captions,
+                   std::int64_t length) {
+  TokenRows rows;
+  rows.ids.reserve(captions.size() * static_cast<std::size_t>(length));
+  for (std::size_t i = 0; i < captions.size(); ++i) {
+    std::vector<std::int32_t> ids = tokenizer.encode(captions[i]);
+    rows.num_tokens.push_back(static_cast<std::int64_t>(ids.size()));
+    truncate(ids, length);
+    rows.ids.insert(rows.ids.end(), ids.begin(), ids.end());
+    rows.ids.resize((i + 1) * static_cast<std::size_t>(length), tokenizer.pad_id());
+  }
+  return rows;
+}
+
 std::string unseen_end(const Tokenizer& tokenizer, std::string_view text, std::int64_t length) {
   const auto fits = [&](std::size_t end) {
     return static_cast<std::int64_t>(tokenizer.encode(text.substr(0, end)).size()) <= length;

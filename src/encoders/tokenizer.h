@@ -22,6 +22,13 @@ class Tokenizer {
 /// Cuts ids to `max_length`; the closing special stays.
 void truncate(std::vector<std::int32_t>& ids, std::int64_t max_length);
 
+/// Captions as rows of exactly `length` ids, cut or padded.
+struct TokenRows {
+  std::vector<std::int32_t> ids;         ///< [captions, length]
+  std::vector<std::int64_t> num_tokens;  ///< of each caption as a whole: more than `length` = its end is cut
+};
+TokenRows tokenize(const Tokenizer& tokenizer, const std::vector<std::string>& captions, std::int64_t length);
+
 /// The end of `text`, from a word's beginning on, that does not fit into `length` ids; empty when all fits.
 std::string unseen_end(const Tokenizer& tokenizer, std::string_view text, std::int64_t length);
 

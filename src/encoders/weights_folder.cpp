@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "encoders/weights_hash.h"
 
 namespace microdit::encoders {
 namespace {
@@ -102,10 +103,10 @@ nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem)
 
 std::string folder_weights_sha256(const fs::path& folder, std::string_view stem) {
   const WeightFiles found = find_files(folder, stem);
-  if (found.files.size() == 1) return core::sha256_file(found.files.front());
+  if (found.files.size() == 1) return weights_sha256(found.files.front());
   std::string list;
   for (const fs::path& file : found.files)
-    list += core::sha256_file(file) + "  " + file.filename().string() + "\n";
+    list += weights_sha256(file) + "  " + file.filename().string() + "\n";
   return core::sha256(std::as_bytes(std::span(list)));
 }
 

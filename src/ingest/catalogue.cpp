@@ -6,41 +6,10 @@
 #include "core/error.h"
 
 namespace microdit::ingest {
-namespace {
-
 bool is_plain_name(std::string_view name) {
   return !name.empty() && name[0] != '.' && std::ranges::all_of(name, [](unsigned char c) {
     return std::isalnum(c) || c == '-' || c == '_' || c == '.';
   });
-}
-
-bool is_sha256(std::string_view text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
-}  // namespace
-
-void SourceSection::fields(core::Fields& f) {
-  f.field("hub", hub, {.help = "dataset repository org/name[@revision] of the hub (MICRODIT_HUB)"});
-  f.field("urls", urls, {.help = "http(s):// or file:// addresses; {0000..0007} expands"});
-  f.field("list_file", list_file, {.help = "tab-separated file name and URL per line, after a header line"});
-  f.field("pattern", pattern, {.help = "files of the hub repository; {0000..0007} expands"});
-  f.field("small", small, {.help = "file names of subset small (default: the first 1 %)"});
-  f.field("sha256", sha256, {.help = "file name -> known SHA-256"});
-  f.field("max_attempts", max_attempts, {.min = 1, .max = 1000, .help = "in a row without a new byte"});
-  f.field("backoff_s", backoff_s,
-          {.min = 0, .max = 60, .help = "first wait at most, seconds; doubles up to 60 s"});
-  f.field("gated", gated, {.help = "needs a token: HF_TOKEN_FILE (mode 0600) or HF_TOKEN"});
-  if (!f.reading()) return;
-  if (int(!hub.empty()) + int(!urls.empty()) + int(!list_file.empty()) != 1) {
-    f.error("hub", "give exactly one of hub, urls and list_file");
-  }
-  if (!hub.empty() && pattern.empty()) f.error("pattern", "a hub source needs the files' names");
-  if (hub.empty() && !pattern.empty()) f.error("pattern", "only a hub source has a pattern");
-  for (const auto& [file, digest] : sha256) {
-    if (!is_sha256(digest))
-      f.error("sha256", fmt::format("{}: '{}' is not 64 lower-case hex digits", file, digest));
-  }
 }
 
 void RecordSection::fields(core::Fields& f) {
@@ -64,8 +33,8 @@ void RecordSection::fields(core::Fields& f) {
 
 void FilterSection::fields(core::Fields& f) {
   f.field("min_side", min_side, {.min = 0, .max = 65535, .help = "shorter side at least, pixels"});
-  f.field("max_skip_fraction", max_skip_fraction,
-          {.min = 0, .max = 1, .help = "an archive that loses a larger share of its records fails the job"});
+  f.field("max_damaged_fraction", max_damaged_fraction,
+          {.min = 0, .max = 1, .help = "more of the records damaged or unsupported than this share fail the stage"});
 }
 
 void CaptionSection::fields(core::Fields& f) {
@@ -83,20 +52,6 @@ void SplitSection::fields(core::Fields& f) {
   }
 }
 
-void LatentSection::fields(core::Fields& f) {
-  f.field("sizes", sizes, {.min = 8, .max = 8192, .help = "picture sizes, pixels"});
-  f.field("codec", codec, {.help = "folder of an AutoencoderKL in the diffusers layout"});
-  f.field("codec_latent", codec_latent,
-          {.choices = {"mean", "sample"}, .help = "the posterior's mean or one sample"});
-  f.field("text_encoder", text_encoder, {.help = "folder of the text encoder"});
-  f.field("text_length", text_length, {.min = 1, .max = 4096, .help = "token rows per caption"});
-  f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "pictures or captions per encoder call"});
-  f.field("seed", seed, {.min = 0, .help = "of codec_latent sample"});
-  if (!f.reading()) return;
-  if (sizes.empty()) f.error("sizes", "name at least one size");
-  if (!std::ranges::is_sorted(sizes, std::less_equal<>())) f.error("sizes", "must ascend, each once");
-}
-
 void CatalogueEntry::fields(core::Fields& f) {
   f.field("name", name,
           {.max = 200, .required = true, .help = "of its folders under raw/, samples/ and latents/"});
@@ -106,12 +61,26 @@ void CatalogueEntry::fields(core::Fields& f) {
   f.section("filters", filters);
   f.section("captions", captions);
   f.section("splits", splits);
-  f.section("latents", latents);
+  f.section("pictures", pictures);
+  f.field("recipe", recipe, {.help = "how precompute makes latents: a file of configs/latents"});
   f.field("shard_records", shard_records, {.min = 1, .max = 1e6, .help = "raw records per shard"});
+  f.field("shard_bytes", shard_bytes,
+          {.min = 1, .max = 1 << 30, .help = "pictures' bytes per shard; clean holds that much in memory"});
   f.field("subset", subset, {.choices = {"all", "small"}, .help = "small: about 1 %"});
+  f.field("part", part,
+          {.choices = {"images", "text", "all"}, .help = "what precompute encodes in this call"});
   f.field("threads_per_rank", threads_per_rank, {.min = 1, .max = 1024, .help = "of the encoders; recorded"});
+  f.field("decode_workers", decode_workers,
+          {.min = 1, .max = 256, .help = "precompute: processes per rank that decode and resize; results are the same"});
   f.field("device", device,
           {.choices = {"auto", "cpu", "cuda"}, .help = "of the encoders; auto: a GPU where there is one"});
+  f.field("max_failed_items", max_failed_items,
+          {.min = 0,
+           .max = 1e9,
+           .help = "a stage closes without this many items that failed: a fraction below 1, else a count"});
+  f.field("images", images,
+          {.choices = {"copy", "reference"},
+           .help = "samples hold the pictures, or where they lie in the raw files (plain tar, stored zip)"});
   f.field("task", task, {.help = "i/n: this task's share, 0-based (default: the Slurm array's)"});
   if (!f.reading()) return;
   if (!name.empty() && !is_plain_name(name)) {

@@ -1,30 +1,19 @@
-// A dataset in about 15 lines of YAML: where its files are, what a record is, which captions count, how it is encoded.
+// A dataset in about 15 lines of YAML: where its files are, what a record is, which captions count.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/config.h"
+#include "ingest/picture_rules.h"
+#include "ingest/source_section.h"
 
 namespace microdit::ingest {
 
-/// Where raw files come from. Exactly one of hub, urls, list_file. "{0000..0007}" in urls and pattern
-/// expands.
-struct SourceSection {
-  std::string hub{};                   ///< "org/name[@rev]" at MICRODIT_HUB (default https://huggingface.co)
-  std::vector<std::string> urls{};     ///< http(s):// or file://
-  std::string list_file{};             ///< tab-separated: file name, URL; a header line is skipped
-  std::vector<std::string> pattern{};  ///< files of the hub repository
-  std::vector<std::string> small{};    ///< file names of `subset: small`; empty = the first 1 %, at least one
-  std::map<std::string, std::string> sha256{};  ///< file name -> known SHA-256
-  std::int64_t max_attempts = 8;                ///< in a row without a new byte
-  double backoff_s = 1;  ///< mean of the first wait is half of this; it doubles up to 60 s
-  bool gated = false;    ///< needs HF_TOKEN (read from a 0600 file named by HF_TOKEN_FILE or the environment)
-  void fields(core::Fields& f);
-};
 struct RecordSection {
   std::string kind = "sidecar_text";                                ///< members with one stem are one record
   std::vector<std::string> image = {"jpg", "jpeg", "png", "webp"};  ///< extensions
@@ -35,7 +24,7 @@ struct RecordSection {
 };
 struct FilterSection {
   std::int64_t min_side = 0;
-  double max_skip_fraction = 0.5;  ///< a job whose skips exceed this share of an archive's records fails
+  double max_damaged_fraction = 0.05;  ///< of the stage's records; more that are damaged.* or unsupported.* fail it
   void fields(core::Fields& f);
 };
 struct CaptionSection {
@@ -49,16 +38,8 @@ struct SplitSection {
   std::int64_t seed = 0;  ///< another draw of the same fraction
   void fields(core::Fields& f);
 };
-struct LatentSection {
-  std::vector<std::int64_t> sizes = {256, 512};
-  std::string codec{};                ///< diffusers folder
-  std::string codec_latent = "mean";  ///< mean | sample
-  std::string text_encoder{};         ///< folder
-  std::int64_t text_length = 77;
-  std::int64_t batch_size = 32;
-  std::int64_t seed = 0;  ///< of `codec_latent: sample`
-  void fields(core::Fields& f);
-};
+/// Letters, digits, '-', '_' and '.', not first: what a folder or a column may be called.
+bool is_plain_name(std::string_view name);
 
 struct CatalogueEntry {
   std::string name;
@@ -68,19 +49,25 @@ struct CatalogueEntry {
   FilterSection filters;
   CaptionSection captions;
   SplitSection splits;
-  LatentSection latents;
-  std::int64_t shard_records = 1000;  ///< raw records per shard
+  PictureSection pictures;
+  std::int64_t shard_records = 1000;  ///< raw records per shard, or fewer:
+  std::int64_t shard_bytes = 1 << 30; ///< of pictures in one shard
   std::string subset = "all";         ///< all | small
+  std::string recipe{};               ///< file in configs/latents: how precompute makes latents
+  std::string part = "all";           ///< of precompute: images | text | all
   std::int64_t threads_per_rank = 1;  ///< recorded: encoder bits depend on it
+  std::int64_t decode_workers = 1;    ///< of precompute; results do not depend on it
   std::string device = "auto";
   std::string task{};  ///< "i/n"
+  double max_failed_items = 0;  ///< a stage closes without this many items: a fraction below 1, else a count
+  std::string images = "copy";  ///< of samples shards: copy, or reference (file, offset, length of plain tar, stored zip)
   void fields(core::Fields& f);
 
   /// name, or name-small for the small subset: its name under raw/, samples/ and latents/.
   std::string folder_name() const;
   std::filesystem::path raw_folder() const;  ///< data_root()/raw/folder_name()
   std::filesystem::path samples_folder() const;
-  std::filesystem::path latents_folder() const;
+  std::filesystem::path latents_folder() const;  ///< of all recipes
   /// Caption sources that are kept, in the order that `caption_source` numbers mean.
   std::vector<std::string> caption_sources() const;
 };

@@ -38,18 +38,21 @@ class Sums {
     longest_ = std::max(longest_, record.details.value("longest", std::int64_t{0}));
     if (!record.details.contains("latents")) return;
     for (const auto& shard : record.shards) pictures_ += shard.rows;
-    for (const auto& [size, count] : record.details["latents"].items()) latents_[size] += count.get<std::int64_t>();
+    for (const auto& [size, count] : record.details["latents"].items())
+      latents_[size] += count.get<std::int64_t>();
   }
   void say(const Recipe& recipe) const {
     if (cut_ > 0)
-      core::log_warn("precompute: {} of {} captions are longer than text.length {} (longest {} tokens): their ends are "
-                     "cut",
-                     cut_, captions_, recipe.text.length, longest_);
+      core::log_warn(
+          "precompute: {} of {} captions are longer than text.length {} (longest {} tokens): their ends are "
+          "cut",
+          cut_, captions_, recipe.text.length, longest_);
     for (const auto& [size, count] : latents_)
       if (count < pictures_)
-        core::log_info("precompute: {} of {} pictures have no latents of {} px: their shorter side is smaller "
-                       "(images.enlarge)",
-                       pictures_ - count, pictures_, size);
+        core::log_info(
+            "precompute: {} of {} pictures have no latents of {} px: their shorter side is smaller "
+            "(images.enlarge)",
+            pictures_ - count, pictures_, size);
   }
 
  private:
@@ -81,7 +84,9 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
 
   StagePlan stage;
   stage.name = "precompute";
-  stage.unit = entry.part == "images" ? "pictures" : entry.part == "text" ? "captions" : "pictures and captions";
+  stage.unit = entry.part == "images" ? "pictures"
+               : entry.part == "text" ? "captions"
+                                      : "pictures and captions";
   stage.folder = plan.folder;
   stage.facts = plan.facts;
   for (const LatentItem& item : plan.items) stage.items.push_back(item.item);
@@ -96,7 +101,9 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   Sums sums;
   stage.sum = [&](const store::Record& record) { sums.add(record); };
   stage.check = [&] { sums.say(plan.recipe); };
-  stage.before_visible = [&](const store::Manifest& manifest) { store::write_latent_index(plan.folder, manifest); };
+  stage.before_visible = [&](const store::Manifest& manifest) {
+    store::write_latent_index(plan.folder, manifest);
+  };
   const auto start = std::chrono::steady_clock::now();
   const int code = run_stage(stage, comm, stop);
   if (maker) maker->report(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

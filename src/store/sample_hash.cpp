@@ -77,9 +77,25 @@ void add_pieces(const ColumnSource& source, Pieces& pieces, const std::vector<st
   for (std::size_t i = 0; i < hashes.size(); ++i) pieces[i].push_back(hashes[i]);
 }
 
+// Rows of a column that not every sample has one of.
+void add_optional(const ColumnSource& source, Pieces& pieces, const std::string& name) {
+  const auto rows = values<std::int32_t>(source, name + "_row");
+  const std::vector<std::uint64_t> hashes = row_hashes(source, name);
+  if (pieces.empty()) pieces.resize(rows.size());
+  if (pieces.size() != rows.size())
+    source.broken(
+        fmt::format("column `{}_row` means {} samples, others {}", name, rows.size(), pieces.size()));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] < -1 || rows[i] >= static_cast<std::int64_t>(hashes.size()))
+      source.broken(fmt::format("sample {}: `{}_row` leaves its column", i, name));
+    if (rows[i] >= 0) pieces[i].push_back(hashes[static_cast<std::size_t>(rows[i])]);
+  }
+}
+
 void add_shared(const ColumnSource& source, Pieces& pieces, const SampleLayout& layout) {
   const auto index = values<std::int32_t>(source, layout.via_index);
   const auto offsets = checked_offsets(source, layout.via_offsets, static_cast<std::int64_t>(index.size()));
+  if (pieces.empty()) pieces.resize(offsets.size() - 1);
   if (offsets.size() != pieces.size() + 1)
     source.broken(fmt::format("column `{}` has {} rows for {} samples", layout.via_offsets, offsets.size(),
                               pieces.size()));
@@ -114,16 +130,41 @@ std::vector<std::uint64_t> hash_all(const ColumnSource& source, const SampleLayo
   for (const std::string& name : layout.fixed) add_pieces(source, pieces, row_hashes(source, name), name);
   for (const std::string& name : layout.variable)
     add_pieces(source, pieces, range_hashes(source, name), name);
+  for (const std::string& name : layout.optional) add_optional(source, pieces, name);
   if (!layout.via_index.empty()) add_shared(source, pieces, layout);
   std::vector<std::uint64_t> hashes;
   for (const auto& list : pieces) hashes.push_back(core::xxh3_64(std::as_bytes(std::span(list))));
   return hashes;
 }
 
+// Bytes [begin, begin + count) of a column that lies in pieces; `ends` are where they end, filled at the first call.
+std::vector<std::byte> copy_pieces(const Column& column, std::vector<std::int64_t>& ends, std::int64_t begin,
+                                   std::int64_t count) {
+  if (ends.empty()) {
+    std::int64_t end = 0;
+    for (const auto piece : column.pieces) ends.push_back(end += static_cast<std::int64_t>(piece.size()));
+  }
+  std::vector<std::byte> bytes;
+  bytes.reserve(static_cast<std::size_t>(count));
+  auto at = std::upper_bound(ends.begin(), ends.end(), begin);
+  while (static_cast<std::int64_t>(bytes.size()) < count) {
+    const auto piece = column.pieces[static_cast<std::size_t>(at - ends.begin())];
+    const std::int64_t start =
+        begin + static_cast<std::int64_t>(bytes.size()) - (*at - static_cast<std::int64_t>(piece.size()));
+    const auto part = piece.subspan(static_cast<std::size_t>(start));
+    const std::size_t want = static_cast<std::size_t>(count) - bytes.size();
+    bytes.insert(bytes.end(), part.begin(),
+                 part.begin() + static_cast<std::ptrdiff_t>(std::min(want, part.size())));
+    ++at;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 core::Json to_json(const SampleLayout& layout) {
   core::Json json = {{"fixed", layout.fixed}, {"variable", layout.variable}};
+  if (!layout.optional.empty()) json["optional"] = layout.optional;
   if (!layout.via_index.empty()) {
     json["via_offsets"] = layout.via_offsets;
     json["via_index"] = layout.via_index;
@@ -137,6 +178,7 @@ SampleLayout layout_from_json(const core::Json& json) {
     SampleLayout layout;
     layout.fixed = json.at("fixed").get<std::vector<std::string>>();
     layout.variable = json.at("variable").get<std::vector<std::string>>();
+    if (json.contains("optional")) layout.optional = json["optional"].get<std::vector<std::string>>();
     layout.via_offsets = json.value("via_offsets", "");
     layout.via_index = json.value("via_index", "");
     if (json.contains("shared")) layout.shared = json["shared"].get<std::vector<std::string>>();
@@ -154,11 +196,14 @@ std::vector<std::uint64_t> hash_samples(const ShardContents& contents, const Sam
     core::check(found != contents.columns.end(), "layout names column `{}`, which is not there", name);
     return *found;
   };
+  std::map<std::string, std::vector<std::int64_t>> ends;
   ColumnSource source;
   source.info = [&](const std::string& name) { return ColumnInfo{find(name).dtype, find(name).shape, 0}; };
   source.copy = [&](const std::string& name, std::int64_t begin, std::int64_t count) {
+    const Column& column = find(name);
+    if (!column.pieces.empty()) return copy_pieces(column, ends[name], begin, count);
     const std::uint64_t row_bytes = source.info(name).row_bytes();
-    const auto part = std::span(find(name).bytes)
+    const auto part = std::span(column.bytes)
                           .subspan(static_cast<std::uint64_t>(begin) * row_bytes,
                                    static_cast<std::uint64_t>(count) * row_bytes);
     return std::vector<std::byte>(part.begin(), part.end());
@@ -176,6 +221,7 @@ std::uint64_t hash_sample(const ShardReader& shard, const SampleLayout& layout, 
   std::map<std::string, std::int64_t> rows;
   for (const std::string& name : layout.fixed) rows[name] = 1;
   for (const std::string& name : layout.variable) rows[name + "_offsets"] = 2;
+  for (const std::string& name : layout.optional) rows[name + "_row"] = 1;
   if (!layout.via_index.empty()) rows[layout.via_offsets] = 2;
   ColumnSource source = columns_of(shard);
   source.info = [&](const std::string& name) {

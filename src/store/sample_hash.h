@@ -1,6 +1,6 @@
 // The hash of one sample covers all the bytes that belong to it, in a fixed order. It is the xxh3-64 of the
 // little-endian xxh3-64s of its pieces: its row of every fixed column, its byte range of every variable
-// column, and for every owned entry its row of every shared column. So a reader of one row can check it
+// column, its row of every optional column where it has one, and for every owned entry its row of every shared column. So a reader of one row can check it
 // alone, and shared rows are hashed once.
 #pragma once
 
@@ -21,6 +21,8 @@ struct SampleLayout {
       via_offsets;        ///< optional i64 column [n+1]: sample i owns entries [o[i], o[i+1]) of `via_index`
   std::string via_index;  ///< optional i32 column: a row number in each of `shared`
   std::vector<std::string> shared;  ///< columns whose rows samples share (text latents); hashed per owned row
+  std::vector<std::string>
+      optional{};  ///< columns "<name>" with "<name>_row" i32 [n]: its row, -1 = it has none
 };
 
 /// Layout of samples/ and latents/ shards, from the columns that are there (attribute "layout" of the shard).

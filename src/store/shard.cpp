@@ -49,7 +49,9 @@ std::vector<Column> row_hash_columns(const ShardContents& contents) {
     };
     const std::uint64_t rows = static_cast<std::uint64_t>(column.shape[0]);
     const std::uint64_t row_bytes = ColumnInfo{column.dtype, column.shape, 0}.row_bytes();
-    if (row_bytes < kMinHashedRow || !(listed(layout.fixed) || listed(layout.optional) || listed(layout.shared))) continue;
+    if (row_bytes < kMinHashedRow ||
+        !(listed(layout.fixed) || listed(layout.optional) || listed(layout.shared)))
+      continue;
     std::vector<std::uint64_t> hashes(rows);
     for (std::uint64_t row = 0; row < rows; ++row)
       hashes[row] = core::xxh3_64(std::span(column.bytes).subspan(row * row_bytes, row_bytes));
@@ -65,29 +67,50 @@ void check_columns(const std::vector<const Column*>& columns) {
                 column->name);
     core::check(names.insert(column->name).second, "column `{}` is given twice", column->name);
     core::check(!column->shape.empty(), "column `{}` has no rows axis", column->name);
-    core::check(column->bytes.size() == bytes_of(*column), "column `{}` holds {} bytes, its shape means {}",
-                column->name, column->bytes.size(), bytes_of(*column));
+    core::check(column->num_bytes() == bytes_of(*column), "column `{}` holds {} bytes, its shape means {}",
+                column->name, column->num_bytes(), bytes_of(*column));
+    core::check(column->pieces.empty() ||
+                    (column->bytes.empty() && column->shape.size() == 1 && column->dtype == core::DType::u8),
+                "column `{}` cannot come in pieces", column->name);
   }
+}
+
+// Rows from `begin` on hold just these bytes.
+bool reads_back(const ShardReader& reader, const Column& column, std::int64_t begin,
+                std::span<const std::byte> bytes) {
+  const std::uint64_t row_bytes = std::max<std::uint64_t>(reader.column(column.name).row_bytes(), 1);
+  const std::uint64_t step = std::max<std::uint64_t>(kCompareBytes / row_bytes, 1);
+  std::vector<std::byte> block;
+  while (!bytes.empty()) {
+    const std::uint64_t rows = std::min(step, bytes.size() / row_bytes);
+    block.resize(rows * row_bytes);
+    reader.copy_rows(column.name, begin, static_cast<std::int64_t>(rows), block);
+    if (std::memcmp(block.data(), bytes.data(), block.size()) != 0) return false;
+    bytes = bytes.subspan(block.size());
+    begin += static_cast<std::int64_t>(rows);
+  }
+  return true;
+}
+
+std::uint64_t hash_of(const Column& column) {
+  if (column.pieces.empty()) return core::xxh3_64(column.bytes);
+  core::Xxh3 hash;
+  for (const std::span<const std::byte> piece : column.pieces) hash.update(piece);
+  return hash.digest();
 }
 
 // What was written is what was meant: every byte of every column, and the sample hashes from the file itself.
 void compare(const std::filesystem::path& path, const std::vector<const Column*>& columns,
              const ShardContents& contents) {
   const ShardReader reader(path);
-  std::vector<std::byte> block;
   for (const Column* column : columns) {
     const ColumnInfo& info = reader.column(column->name);
     bool same = info.dtype == column->dtype && info.shape == column->shape;
-    const std::uint64_t row_bytes = std::max<std::uint64_t>(info.row_bytes(), 1);
-    const std::int64_t step =
-        static_cast<std::int64_t>(std::max<std::uint64_t>(kCompareBytes / row_bytes, 1));
-    for (std::int64_t row = 0; same && row < info.rows(); row += step) {
-      block.resize(static_cast<std::size_t>(std::min(step, info.rows() - row)) * info.row_bytes());
-      reader.copy_rows(column->name, row, std::min(step, info.rows() - row), block);
-      same =
-          block.empty() ||
-          std::memcmp(block.data(), column->bytes.data() + static_cast<std::uint64_t>(row) * info.row_bytes(),
-                      block.size()) == 0;
+    if (column->pieces.empty()) same = same && reads_back(reader, *column, 0, column->bytes);
+    std::int64_t begin = 0;
+    for (const std::span<const std::byte> piece : column->pieces) {
+      same = same && reads_back(reader, *column, begin, piece);
+      begin += static_cast<std::int64_t>(piece.size());
     }
     if (!same) core::system_error("{}: column `{}` reads back differently", path.string(), column->name);
   }
@@ -98,6 +121,12 @@ void compare(const std::filesystem::path& path, const std::vector<const Column*>
 }
 
 }  // namespace
+
+std::uint64_t Column::num_bytes() const {
+  std::uint64_t total = bytes.size();
+  for (const std::span<const std::byte> piece : pieces) total += piece.size();
+  return total;
+}
 
 std::uint64_t ColumnInfo::row_bytes() const {
   std::uint64_t bytes = core::size_of(dtype);
@@ -117,7 +146,7 @@ std::string write_shard(const std::filesystem::path& path, const ShardContents& 
   for (const Column& column : added) columns.push_back(&column);
   check_columns(columns);
   core::Json hashes = core::Json::object();
-  for (const Column* column : columns) hashes[column->name] = core::hex(core::xxh3_64(column->bytes));
+  for (const Column* column : columns) hashes[column->name] = core::hex(hash_of(*column));
 
   const std::filesystem::path aside = core::temporary_path(path);
   try {
@@ -242,6 +271,17 @@ void add_strings(ShardContents& contents, const std::string& name, std::span<con
   column.bytes.assign(bytes.begin(), bytes.end());
   contents.columns.push_back(std::move(column));
   contents.columns.push_back(std::move(text));
+}
+
+void add_byte_rows(ShardContents& contents, const std::string& name,
+                   std::vector<std::span<const std::byte>> rows) {
+  std::vector<std::int64_t> offsets = {0};
+  for (const auto row : rows) offsets.push_back(offsets.back() + static_cast<std::int64_t>(row.size()));
+  Column column{name + "_offsets", core::DType::i64, {static_cast<std::int64_t>(offsets.size())}, {}};
+  const auto bytes = std::as_bytes(std::span(offsets));
+  column.bytes.assign(bytes.begin(), bytes.end());
+  contents.columns.push_back(std::move(column));
+  contents.columns.push_back({name, core::DType::u8, {offsets.back()}, {}, std::move(rows)});
 }
 
 std::vector<std::string> read_strings(const ShardReader& shard, const std::string& name) {

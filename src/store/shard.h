@@ -21,6 +21,9 @@ struct Column {
   core::DType dtype = core::DType::u8;
   std::vector<std::int64_t> shape;  ///< shape[0] = rows
   std::vector<std::byte> bytes;     ///< packed, row-major
+  /// Instead of `bytes`, for u8 columns of one axis: where they lie, in order. Large rows are then held once.
+  std::vector<std::span<const std::byte>> pieces{};
+  std::uint64_t num_bytes() const;
 };
 
 struct ColumnInfo {
@@ -99,6 +102,9 @@ std::vector<T> ShardReader::read_as(const std::string& name, std::int64_t begin,
 
 /// Variable-length rows as two columns: "<name>_offsets" i64 [n+1] and "<name>" u8 [total].
 void add_strings(ShardContents& contents, const std::string& name, std::span<const std::string> rows);
+/// The same without a copy: the rows must outlive `contents`.
+void add_byte_rows(ShardContents& contents, const std::string& name,
+                   std::vector<std::span<const std::byte>> rows);
 std::vector<std::string> read_strings(const ShardReader& shard, const std::string& name);
 
 }  // namespace microdit::store

@@ -1,0 +1,34 @@
+// Captions repeat within a shard; the encoder sees each once.
+#include "ingest/caption_table.h"
+
+#include <unordered_map>
+
+#include "core/error.h"
+
+namespace microdit::ingest {
+
+CaptionTable tabulate_captions(const SamplesShard& shard, const std::vector<std::string>& sources) {
+  std::vector<std::vector<std::string>> captions;
+  for (const std::string& source : sources) {
+    captions.push_back(store::read_strings(shard.reader(), "caption." + source));
+    if (static_cast<std::int64_t>(captions.back().size()) != shard.rows())
+      core::user_error("{}: `caption.{}` has {} rows for {} samples: remove it and run clean again",
+                       shard.reader().path().string(), source, captions.back().size(), shard.rows());
+  }
+  CaptionTable table;
+  std::unordered_map<std::string, std::int32_t> row_of;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(shard.rows()); ++i) {
+    for (std::size_t source = 0; source < sources.size(); ++source) {
+      const std::string& caption = captions[source][i];
+      if (caption.empty()) continue;
+      const auto [found, fresh] = row_of.try_emplace(caption, static_cast<std::int32_t>(table.unique.size()));
+      if (fresh) table.unique.push_back(caption);
+      table.rows.push_back(found->second);
+      table.sources.push_back(static_cast<std::uint8_t>(source));
+    }
+    table.offsets.push_back(static_cast<std::int64_t>(table.rows.size()));
+  }
+  return table;
+}
+
+}  // namespace microdit::ingest

@@ -1,0 +1,89 @@
+// The codec's side of precompute: fixed batches per size, noise keyed by the picture's bytes.
+#include "ingest/encode_images.h"
+
+#include <torch/utils.h>
+
+#include <cstring>
+#include <utility>
+
+#include "core/error.h"
+#include "core/seed.h"
+#include "ingest/encode_rows.h"
+
+namespace microdit::ingest {
+
+ImageEncoder::ImageEncoder(const ImageRecipe& recipe, const encoders::ImageCodec& codec, torch::Device device)
+    : recipe_(recipe), codec_(codec), device_(device) {
+  for (const std::int64_t size : recipe.sizes) {
+    const std::int64_t side = size / codec.net().downscale();
+    columns_[size] = {fmt::format("latents_{}", size),
+                      core::DType::f16,
+                      {0, codec.config().latent_channels, side, side},
+                      {}};
+    batches_[size];
+    added_[size] = 0;
+  }
+}
+
+void ImageEncoder::expect(std::int64_t size, std::int64_t pictures) {
+  store::Column& column = columns_.at(size);
+  const auto row_bytes = store::ColumnInfo{column.dtype, column.shape, 0}.row_bytes();
+  column.bytes.reserve(static_cast<std::size_t>(pictures) * row_bytes);
+}
+
+std::int32_t ImageEncoder::add(const image::Image& square, const std::string& name, std::uint64_t content) {
+  const std::int64_t size = square.width;
+  Batch& batch = batches_.at(size);
+  torch::Tensor pixels = torch::empty({size, size, 3}, torch::kUInt8);
+  core::check(square.height == size && square.pixels.size() == static_cast<std::size_t>(pixels.numel()),
+              "a picture of {} x {} pixels was prepared for {}", square.width, square.height, size);
+  std::memcpy(pixels.mutable_data_ptr(), square.pixels.data(), square.pixels.size());
+  batch.pixels.push_back(std::move(pixels));
+  batch.names.push_back(name);
+  batch.contents.push_back(content);
+  if (static_cast<std::int64_t>(batch.pixels.size()) == recipe_.batch_size) encode(size);
+  return added_.at(size)++;
+}
+
+std::vector<store::Column> ImageEncoder::finish() {
+  for (const auto& [size, batch] : batches_)
+    if (!batch.pixels.empty()) encode(size);
+  fetch();
+  std::vector<store::Column> columns;
+  for (auto& [size, column] : columns_) columns.push_back(std::move(column));
+  return columns;
+}
+
+void ImageEncoder::encode(std::int64_t size) {
+  const torch::NoGradGuard no_grad;
+  Batch batch = std::exchange(batches_.at(size), {});
+  torch::Tensor noise, pixels = torch::stack(batch.pixels);
+  if (device_.is_cuda()) pixels = pixels.pin_memory().to(device_, /*non_blocking=*/true);
+  if (recipe_.latent == "sample") noise = unit_noise(size, batch.contents).to(device_);
+  Encoded next{size, codec_.encode(pixels, noise), {}, std::move(batch.names)};
+  next.half = next.latents.to(torch::kHalf);
+  fetch();
+  encoded_ = std::move(next);
+}
+
+void ImageEncoder::fetch() {
+  if (!encoded_.half.defined()) return;
+  const Encoded done = std::exchange(encoded_, {});
+  const torch::Tensor half = done.half.to(torch::kCPU);
+  check_fits(done.latents, half, columns_.at(done.size).name, done.names);
+  append_rows(columns_.at(done.size), half);
+}
+
+torch::Tensor ImageEncoder::unit_noise(std::int64_t size, const std::vector<std::uint64_t>& contents) const {
+  const std::int64_t side = size / codec_.net().downscale(), channels = codec_.config().latent_channels;
+  torch::Tensor noise = torch::empty({static_cast<std::int64_t>(contents.size()), channels, side, side});
+  for (std::size_t i = 0; i < contents.size(); ++i) {
+    core::CounterRng rng(static_cast<std::uint64_t>(recipe_.seed), core::Purpose::codec_sample, contents[i],
+                         static_cast<std::uint64_t>(size));
+    const torch::Tensor row = noise[static_cast<std::int64_t>(i)];
+    rng.fill_normal({row.mutable_data_ptr<float>(), static_cast<std::size_t>(row.numel())});
+  }
+  return noise;
+}
+
+}  // namespace microdit::ingest

@@ -1,0 +1,163 @@
+// decode pool -> bounded queue -> batches through the encoder -> columns -> shard.
+#include "ingest/latent_maker.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "ingest/caption_table.h"
+#include "ingest/columns.h"
+#include "ingest/encode_images.h"
+#include "ingest/picture_feed.h"
+#include "ingest/samples_shard.h"
+
+namespace microdit::ingest {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What an images shard holds beside its latents.
+void add_picture_columns(const SamplesShard& shard, store::ShardContents& contents) {
+  contents.columns.push_back(make_column("width", core::DType::i32, shard.widths()));
+  contents.columns.push_back(make_column("height", core::DType::i32, shard.heights()));
+  contents.columns.push_back(make_column("split", core::DType::u8, shard.splits()));
+  store::add_strings(contents, "key", shard.keys());
+}
+
+store::SampleLayout images_layout(const ImageRecipe& recipe) {
+  store::SampleLayout layout;
+  layout.fixed = {"width", "height", "split"};
+  layout.variable = {"key"};
+  for (const std::int64_t size : recipe.sizes) layout.optional.push_back(fmt::format("latents_{}", size));
+  return layout;
+}
+
+}  // namespace
+
+LatentMaker::LatentMaker(const CatalogueEntry& entry, const PrecomputePlan& plan, torch::Device device,
+                         bool images, bool text)
+    : entry_(entry), plan_(plan), device_(device) {
+  at::set_num_threads(static_cast<int>(entry.threads_per_rank));
+  if (images) {
+    codec_ = encoders::load_image_codec(plan.recipe.images.codec, plan.codec.sha256);
+    codec_->to(device);
+    codec_->set_precision(plan.recipe.images.precision);
+    pool_ = std::make_unique<PicturePool>(entry.pictures, entry.decode_workers);
+  }
+  if (text) text_ = std::make_unique<CaptionEncoder>(plan.recipe.text, device, plan.text.sha256);
+}
+
+std::optional<store::Record> LatentMaker::make(const LatentItem& item, Progress& progress,
+                                               const core::StopFlag& stop) {
+  const c10::OptionalDeviceGuard guard(device_);  // a thread's own current GPU
+  return item.part == LatentPart::images ? make_images(item, progress, stop)
+                                         : make_text(item, progress, stop);
+}
+
+std::unique_lock<std::mutex> LatentMaker::take_encoders() {
+  std::unique_lock lock(encoders_);
+  at::set_num_threads(static_cast<int>(entry_.threads_per_rank));  // torch keeps it per thread
+  return lock;
+}
+
+std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Progress& progress,
+                                                      const core::StopFlag& stop) {
+  const ImageRecipe& recipe = plan_.recipe.images;
+  const SamplesShard shard = [&] {
+    const TimeShares::Scope scope(times_, Spent::read);
+    return SamplesShard(plan_.samples.folder, item.samples);
+  }();
+  PictureFeed feed(shard, recipe, *pool_);
+  std::vector<std::vector<std::int32_t>> rows(recipe.sizes.size());
+  store::ShardContents contents;
+  {
+    const auto lock = take_encoders();
+    ImageEncoder encoder(recipe, *codec_, device_);
+    for (std::int64_t row = 0; row < shard.rows(); ++row) {
+      if (stop.requested()) return std::nullopt;
+      const PictureFeed::Picture picture = [&] {
+        const TimeShares::Scope scope(times_, Spent::wait);
+        return feed.next();
+      }();
+      const TimeShares::Scope scope(times_, Spent::encode);
+      for (std::size_t i = 0; i < recipe.sizes.size(); ++i) {
+        const bool skipped = !recipe.enlarge && recipe.sizes[i] > shard.shorter_side(row);
+        const image::Image& square = picture.prepared.squares[i];
+        core::check(skipped == square.pixels.empty(), "size {} of row {} was {}", recipe.sizes[i], row,
+                    skipped ? "prepared" : "left out");
+        rows[i].push_back(
+            skipped ? -1 : encoder.add(square, shard.keys()[static_cast<std::size_t>(row)], picture.content));
+      }
+      ++pictures_;
+      progress.add(1);
+    }
+    const TimeShares::Scope scope(times_, Spent::encode);
+    contents.columns = encoder.finish();
+  }
+  core::Json counts = core::Json::object();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    counts[std::to_string(recipe.sizes[i])] = contents.columns[i].shape[0];
+    contents.columns.push_back(
+        make_column(fmt::format("latents_{}_row", recipe.sizes[i]), core::DType::i32, rows[i]));
+  }
+  add_picture_columns(shard, contents);
+  return publish(item, contents, images_layout(recipe), {{"latents", std::move(counts)}});
+}
+
+std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Progress& progress,
+                                                    const core::StopFlag& stop) {
+  const CaptionTable captions = [&] {
+    const TimeShares::Scope scope(times_, Spent::read);
+    return tabulate_captions(SamplesShard(plan_.samples.folder, item.samples), plan_.caption_sources());
+  }();
+  std::optional<TextColumns> text = [&] {
+    const auto lock = take_encoders();
+    const TimeShares::Scope scope(times_, Spent::encode);
+    return text_->encode(captions.unique, stop);
+  }();
+  if (!text) return std::nullopt;
+  captions_ += static_cast<std::int64_t>(captions.unique.size());
+  progress.add(static_cast<double>(captions.unique.size()));
+  store::ShardContents contents;
+  store::SampleLayout layout;
+  layout.via_offsets = "caption_offsets";
+  layout.via_index = "caption_rows";
+  for (store::Column& column : text->columns) {
+    if (column.name != "text_length") layout.shared.push_back(column.name);
+    contents.columns.push_back(std::move(column));
+  }
+  contents.columns.push_back(make_column("caption_offsets", core::DType::i64, captions.offsets));
+  contents.columns.push_back(make_column("caption_rows", core::DType::i32, captions.rows));
+  contents.columns.push_back(make_column("caption_source", core::DType::u8, captions.sources));
+  store::add_strings(contents, "text_caption", captions.unique);
+  return publish(item, contents, layout, std::move(text->details));
+}
+
+store::Record LatentMaker::publish(const LatentItem& item, store::ShardContents& contents,
+                                   const store::SampleLayout& layout, core::Json details) {
+  const TimeShares::Scope scope(times_, Spent::write);
+  contents.sample_hashes = store::hash_samples(contents, layout);
+  contents.attributes = {{"stage", "latents"},
+                         {"format", store::kFormat},
+                         {"dataset", entry_.name},
+                         {"item", item.item.name},
+                         {"layout", store::to_json(layout)}};
+  if (item.part == LatentPart::text) contents.attributes["caption_sources"] = plan_.caption_sources();
+  const fs::path path = plan_.folder / item.file();
+  const std::string sha256 = store::write_shard(path, contents);
+  return {
+      item.item.name, {{item.file(), item.samples.rows, fs::file_size(path), sha256}}, std::move(details)};
+}
+
+void LatentMaker::report(double wall_s) const {
+  core::log_info("precompute: encoded {} pictures and {} captions in {} ({:.1f} pictures/s): {}",
+                 pictures_.load(), captions_.load(), core::duration_text(wall_s),
+                 static_cast<double>(pictures_) / wall_s, times_.text(wall_s));
+}
+
+}  // namespace microdit::ingest

@@ -1,0 +1,133 @@
+// Facts hold settings and identities, never a place, a count or a device.
+#include "ingest/precompute_plan.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "encoders/image_codec.h"
+#include "encoders/text_encoder.h"
+
+namespace microdit::ingest {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Versions of what turns samples into columns. Raise one when the same samples would give other bytes.
+constexpr int kResize = 1;     ///< Pillow's bicubic, shorter edge to the size, centre crop
+constexpr int kPosterior = 2;  ///< noise keyed by (seed, picture's bytes, size)
+constexpr int kText = 2;       ///< batches, pads, lengths
+constexpr int kRows = 2;       ///< which rows and columns a shard has
+
+void check_sizes(const CatalogueEntry& entry, const PrecomputePlan& plan) {
+  for (const std::int64_t size : plan.recipe.images.sizes)
+    if (size % plan.codec.downscale != 0)
+      core::user_error("{}: images.sizes: {} is no multiple of {}, the downscaling of {}", entry.recipe, size,
+                       plan.codec.downscale, plan.recipe.images.codec);
+}
+
+/// Latents used to lie in latents/DATASET itself.
+void refuse_older(const CatalogueEntry& entry) {
+  const fs::path folder = entry.latents_folder();
+  if (fs::exists(folder / "facts.json"))
+    core::user_error("{}: written by an older microdit (format 1); remove it and run precompute again",
+                     folder.string());
+}
+
+core::Json make_facts(const CatalogueEntry& entry, const PrecomputePlan& plan) {
+  const ImageRecipe& images = plan.recipe.images;
+  const TextRecipe& text = plan.recipe.text;
+  core::Json pictures = entry.pictures.algorithms();
+  pictures["resize"] = kResize;
+  pictures["posterior"] = kPosterior;
+  pictures["rows"] = kRows;
+  return {{"stage", "latents"},
+          {"dataset", entry.name},
+          {"subset", entry.subset},
+          {"recipe", plan.recipe.name},
+          {"channels", plan.codec.channels},
+          {"sizes", images.sizes},
+          {"enlarge", images.enlarge},
+          {"downscale", plan.codec.downscale},
+          {"codec", core::to_json(plan.codec)},
+          {"codec_latent", images.latent},
+          {"codec_seed", images.seed},
+          {"image_batch_size", images.batch_size},
+          {"image_precision", images.precision},
+          {"text_length", text.length},
+          {"text_width", plan.text.width},
+          {"text_encoder", core::to_json(plan.text)},
+          {"pads", plan.text.pads},
+          {"text_batch_size", text.batch_size},
+          {"text_precision", text.precision},
+          {"text_int8", text.int8},
+          {"tokens_only", text.tokens_only},
+          {"caption_sources", plan.samples.facts.at("caption_sources")},
+          {"split_names", plan.samples.facts.at("split_names")},
+          {"threads_per_rank", entry.threads_per_rank},
+          {"algorithms", {{"images", std::move(pictures)}, {"text", {{"text", kText}, {"rows", kRows}}}}}};
+}
+
+}  // namespace
+
+std::vector<std::string> PrecomputePlan::caption_sources() const {
+  return facts.at("caption_sources").get<std::vector<std::string>>();
+}
+
+bool is_wanted(const CatalogueEntry& entry, LatentPart part) {
+  return entry.part == "all" || entry.part == name_of(part);
+}
+
+const char* name_of(LatentPart part) {
+  return part == LatentPart::images ? "images" : "text";
+}
+
+PrecomputePlan plan_encoders(const CatalogueEntry& entry) {
+  refuse_older(entry);
+  PrecomputePlan plan;
+  plan.recipe = load_recipe(entry.name, entry.recipe);
+  plan.codec = encoders::describe_image_codec(plan.recipe.images.codec);
+  plan.text = encoders::describe_text_encoder(plan.recipe.text.encoder);
+  check_sizes(entry, plan);
+  encoders::load_tokenizer(plan.recipe.text.encoder, plan.recipe.text.length);
+  plan.folder = entry.latents_folder() / plan.recipe.name;
+  return plan;
+}
+
+void plan_items(const CatalogueEntry& entry, PrecomputePlan& plan) {
+  plan.samples = store::Manifest::read(entry.samples_folder());
+  const std::vector<store::ShardEntry> shards = plan.samples.shards();
+  if (plan.samples.facts.value("stage", "") != "samples" || shards.empty())
+    core::user_error("{}: no samples in it; run clean", entry.samples_folder().string());
+  plan.facts = make_facts(entry, plan);
+  for (const LatentPart part : {LatentPart::images, LatentPart::text})
+    for (const store::ShardEntry& shard : shards)
+      plan.items.push_back({{fmt::format("{}.{}", fs::path(shard.file).stem().string(), name_of(part)),
+                             {{"samples_sha256", shard.sha256}}},
+                            part,
+                            shard});
+}
+
+core::Json facts_of_part(const core::Json& facts, LatentPart part) {
+  static constexpr const char* kImages[] = {
+      "format",     "dataset",          "subset",          "split_names",     "channels",
+      "sizes",      "enlarge",          "downscale",       "codec",           "codec_latent",
+      "codec_seed", "image_batch_size", "image_precision", "threads_per_rank"};
+  static constexpr const char* kText_[] = {
+      "format",          "dataset", "subset",          "caption_sources", "text_length", "text_width",
+      "text_encoder",    "pads",    "text_batch_size", "text_precision",  "text_int8",   "tokens_only",
+      "threads_per_rank"};
+  core::Json found = core::Json::object();
+  const auto take = [&](std::span<const char* const> keys) {
+    for (const char* key : keys) found[key] = facts.value(key, core::Json());
+  };
+  if (part == LatentPart::images)
+    take(kImages);
+  else
+    take(kText_);
+  for (auto& [key, value] : found.items())
+    if (value.is_object()) value.erase("folder");
+  found["algorithms"] = facts.value("algorithms", core::Json::object()).value(name_of(part), core::Json());
+  return found;
+}
+
+}  // namespace microdit::ingest

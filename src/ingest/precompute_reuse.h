@@ -1,0 +1,14 @@
+// Shards of another recipe of the same dataset that would be made byte for byte alike: linked, not encoded again.
+#pragma once
+
+#include <vector>
+
+#include "ingest/precompute_plan.h"
+
+namespace microdit::ingest {
+
+/// Takes over what it can of the items `own` that are not done yet; each is linked (copied where links
+/// fail) after its samples' SHA-256, its size and its settings were found equal, and committed. Says how many.
+void take_over(const PrecomputePlan& plan, const std::vector<const LatentItem*>& own);
+
+}  // namespace microdit::ingest

@@ -1,0 +1,78 @@
+// Checks a samples shard before anything of it is used: a foreign one may be consistent in itself and still wrong.
+#include "ingest/samples_shard.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "store/sample_hash.h"
+
+namespace microdit::ingest {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kRemedy = "remove it and run clean again";
+
+/// The shard's path, after its bytes were found to be those of the manifest.
+fs::path checked(const fs::path& folder, const store::ShardEntry& shard) {
+  const fs::path path = folder / shard.file;
+  std::error_code missing;
+  const std::uint64_t bytes = fs::file_size(path, missing);
+  if (missing) core::user_error("{}: is in the manifest but missing: run clean again", path.string());
+  if (bytes != shard.bytes)
+    core::user_error("{}: has {} bytes, its manifest says {}: {}", path.string(), bytes, shard.bytes,
+                     kRemedy);
+  if (core::sha256_file(path) == shard.sha256) return path;
+  const store::ShardReader reader(path);  // names the file when its structure is hit
+  std::vector<std::uint64_t> stored(static_cast<std::size_t>(reader.column("xxh3").rows()));
+  reader.copy_rows("xxh3", 0, reader.column("xxh3").rows(), std::as_writable_bytes(std::span(stored)));
+  const auto actual = store::hash_samples(reader, store::layout_from_json(reader.attributes().at("layout")));
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    if (i < stored.size() && actual[i] == stored[i]) continue;
+    core::user_error("{}: sample {} is damaged (its xxh3 is {}): {}; doctor verify {} lists all damage",
+                     path.string(), i, core::hex(actual[i]), kRemedy, folder.string());
+  }
+  core::user_error("{}: is damaged outside its samples (SHA-256 is not {}): {}", path.string(), shard.sha256,
+                   kRemedy);
+}
+
+}  // namespace
+
+template <class T>
+std::vector<T> SamplesShard::column(const std::string& name) const {
+  std::vector<T> values = reader_.read_as<T>(name);
+  if (static_cast<std::int64_t>(values.size()) != rows())
+    core::user_error("{}: column `{}` has {} rows for {} samples: {}", reader_.path().string(), name,
+                     values.size(), rows(), kRemedy);
+  return values;
+}
+
+SamplesShard::SamplesShard(const fs::path& folder, const store::ShardEntry& entry)
+    : reader_(checked(folder, entry)), keys_(store::read_strings(reader_, "key")) {
+  if (rows() != entry.rows)
+    core::user_error("{}: has {} samples, its manifest says {}: {}", reader_.path().string(), rows(),
+                     entry.rows, kRemedy);
+  widths_ = column<std::int32_t>("width");
+  heights_ = column<std::int32_t>("height");
+  offsets_ = reader_.read_as<std::int64_t>("image_offsets");
+  if (static_cast<std::int64_t>(offsets_.size()) != rows() + 1 || offsets_.front() != 0 ||
+      !std::ranges::is_sorted(offsets_) || offsets_.back() != reader_.column("image").rows())
+    core::user_error("{}: `image_offsets` does not fit its {} pictures: {}", reader_.path().string(), rows(),
+                     kRemedy);
+}
+
+std::int64_t SamplesShard::shorter_side(std::int64_t row) const {
+  return std::min(widths_[static_cast<std::size_t>(row)], heights_[static_cast<std::size_t>(row)]);
+}
+
+std::vector<std::byte> SamplesShard::picture(std::int64_t row) const {
+  const auto at = static_cast<std::size_t>(row);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(offsets_[at + 1] - offsets_[at]));
+  reader_.copy_rows("image", offsets_[at], offsets_[at + 1] - offsets_[at], bytes);
+  return bytes;
+}
+
+template std::vector<std::uint8_t> SamplesShard::column(const std::string&) const;
+
+}  // namespace microdit::ingest

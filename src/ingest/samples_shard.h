@@ -1,0 +1,38 @@
+// One shard of samples/NAME as precompute reads it: checked against its manifest, every picture's bytes on demand.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "store/manifest.h"
+#include "store/shard.h"
+
+namespace microdit::ingest {
+
+class SamplesShard {
+ public:
+  /// UserError when the file is not what the manifest says; names the samples that are hit.
+  SamplesShard(const std::filesystem::path& folder, const store::ShardEntry& entry);
+
+  std::int64_t rows() const { return static_cast<std::int64_t>(keys_.size()); }
+  const store::ShardReader& reader() const { return reader_; }
+  const std::vector<std::string>& keys() const { return keys_; }
+  const std::vector<std::int32_t>& widths() const { return widths_; }
+  const std::vector<std::int32_t>& heights() const { return heights_; }
+  std::int64_t shorter_side(std::int64_t row) const;
+  std::vector<std::uint8_t> splits() const { return column<std::uint8_t>("split"); }
+  /// The original bytes of a picture. May be called from several threads.
+  std::vector<std::byte> picture(std::int64_t row) const;
+
+ private:
+  template <class T>
+  std::vector<T> column(const std::string& name) const;
+  store::ShardReader reader_;
+  std::vector<std::string> keys_;
+  std::vector<std::int32_t> widths_, heights_;
+  std::vector<std::int64_t> offsets_;  ///< of the pictures in the column `image`
+};
+
+}  // namespace microdit::ingest
