@@ -17,6 +17,7 @@
 #include "core/disk.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "store/manifest_text.h"
 
 namespace microdit::ingest {
 namespace {
@@ -62,6 +63,14 @@ void remove_temporaries(const fs::path& folder, const IsOwn& is_own) {
         fs::remove_all(entry.path(), error);
     }
   }
+}
+
+/// What earlier lives left of items that are all finished now.
+void remove_leftovers(const fs::path& folder) {
+  remove_temporaries(folder, [](std::string_view) { return true; });
+  std::error_code ignored;
+  for (const std::string& part : store::record_names(folder).parts)
+    fs::remove(folder / "records" / part, ignored);
 }
 
 /// A reason that does not say where the data lie: it becomes part of the manifest.
@@ -259,7 +268,8 @@ std::string judge(const StagePlan& plan, store::StageFolder& folder, bool own_fa
                      named(standing->failed));
   plan.check();
   const std::int64_t generation = folder.close(*standing, plan.before_visible);
-  remove_temporaries(folder.path(), [](std::string_view) { return true; });
+  for (const store::FailedItem& item : standing->failed) plan.discard(item);
+  remove_leftovers(folder.path());
   if (failed > 0)
     core::log_warn("{}: closed without {} items that failed:{}", plan.name, failed, named(standing->failed));
   core::log_info("{}: {} is complete (generation {})", plan.name, plan.folder.string(), generation);

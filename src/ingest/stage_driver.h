@@ -35,6 +35,8 @@ struct StagePlan {
   std::function<bool(const store::Item&)> wanted = [](const store::Item&) { return true; };
   /// After an item's record is committed (leftovers of its work can go).
   std::function<void(const store::Record&)> committed = [](const store::Record&) {};
+  /// Rank 0, when the folder is closed without an item: what it left can go.
+  std::function<void(const store::FailedItem&)> discard = [](const store::FailedItem&) {};
   /// Rank 0, at the end: every finished record in item order; then, before the folder is closed, check() may refuse
   /// (UserError) or say what the sum is.
   std::function<void(const store::Record&)> sum = [](const store::Record&) {};

@@ -218,6 +218,27 @@ TEST(Shard, MistakesOfTheCallerAreNamed) {
   EXPECT_EQ(files, 1u);
 }
 
+// Large rows are held once: a column in pieces is the same file.
+TEST(Shard, AColumnInPiecesIsTheSameFile) {
+  const TemporaryFolder folder;
+  const std::vector<std::string> rows = {
+      "", "first", std::string(3 << 20, 'x'), "", std::string(100'000, 'y'), "z", ""};
+  const SampleLayout layout{{}, {"image"}, "", "", {}};
+  ShardContents whole, pieces;
+  add_strings(whole, "image", rows);
+  std::vector<std::span<const std::byte>> spans;
+  for (const std::string& row : rows) spans.push_back(std::as_bytes(std::span(row)));
+  add_byte_rows(pieces, "image", spans);
+  for (ShardContents* contents : {&whole, &pieces}) {
+    contents->sample_hashes = hash_samples(*contents, layout);
+    contents->attributes = {{"layout", to_json(layout)}};
+  }
+  EXPECT_EQ(write_shard(folder / "a.h5", whole), write_shard(folder / "b.h5", pieces));
+  EXPECT_EQ(read_strings(ShardReader(folder / "b.h5"), "image"), rows);
+  pieces.columns.back().shape = {7};  // the control: pieces that do not fit
+  EXPECT_THROW(write_shard(folder / "c.h5", pieces), std::logic_error);
+}
+
 // h5py_test.py runs this one with MICRODIT_KEEP_SHARD and reads the file with the stock library.
 TEST(Shard, ForH5py) {
   const TemporaryFolder folder;

@@ -1,0 +1,225 @@
+// Records one after another: captions here, pictures in the pool, shards closed by count and by bytes.
+#include "ingest/clean_item.h"
+
+#include <chrono>
+#include <cstdio>
+#include <deque>
+#include <unordered_set>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "ingest/archives.h"
+#include "ingest/clean_parts.h"
+#include "ingest/clean_rows.h"
+#include "ingest/limits.h"
+#include "ingest/records.h"
+
+namespace microdit::ingest {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kPendingPerWorker = 4;
+constexpr auto kLookAtStop = std::chrono::milliseconds(100);
+
+/// Ends the reading of an archive from inside.
+struct Stopped {};
+
+class ItemCleaner {
+ public:
+  ItemCleaner(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool, Progress& progress,
+              const core::StopFlag& stop)
+      : entry_(entry),
+        item_(item),
+        pool_(pool),
+        progress_(progress),
+        stop_(stop),
+        parts_(entry.samples_folder(), item.item),
+        state_(parts_.read()),
+        rows_(entry) {
+    first_ = state_.next;
+    if (!state_.shards.empty())
+      core::log_info("clean: {}: {} shards of an earlier life are kept, {} records are passed over",
+                     item.item.name, state_.shards.size(), state_.next);
+  }
+  ~ItemCleaner() {  // the pool reads the pictures' bytes
+    for (Pending& pending : pending_)
+      if (pending.picture.valid()) pending.picture.wait();
+  }
+  ItemCleaner(const ItemCleaner&) = delete;
+
+  void begin_file(std::size_t file) { file_ = static_cast<std::uint16_t>(file); }
+
+  void add(RawRecord&& raw) {
+    if (stop_.requested()) throw Stopped();
+    const std::int64_t index = total_++;
+    const bool fresh = seen_.insert(raw.key).second;
+    if (index < state_.next) return;
+    progress_.add(1);
+    Pending& pending = pending_.emplace_back();
+    pending.index = index;
+    pending.kept.file = file_;
+    if (fresh)
+      pending.reason = read_record(std::move(raw), entry_, pending.kept.record);
+    else
+      pending.reason = "damaged.duplicate_key";
+    if (pending.kept.record.key.empty()) pending.kept.record.key = raw.key;
+    if (pending.reason.empty())
+      pending.picture = pool_.check(pending.kept.record.image, entry_.filters.min_side);
+    while (std::ssize(pending_) > kPendingPerWorker * pool_.workers()) settle_first();
+  }
+
+  /// The last shard and the record to commit.
+  store::Record finish() {
+    while (!pending_.empty()) settle_first();
+    close(total_);
+    if (!state_.skipped.empty())
+      core::log_info("clean: {}: skipped {} of {} records: {}", item_.item.name, state_.skipped.total(),
+                     total_, state_.skipped.text());
+    return {item_.item.name,
+            state_.shards,
+            {{"records", total_}, {"kept", state_.kept}, {"skipped", state_.skipped.to_json()}}};
+  }
+
+ private:
+  struct Pending {
+    std::int64_t index = 0;
+    std::string reason;
+    KeptRecord kept;
+    std::future<PictureResult> picture;
+  };
+
+  /// The oldest record finds its place; records do so in the order of the archive, whatever the workers' speed.
+  void settle_first() {
+    Pending& first = pending_.front();
+    if (first.picture.valid()) {
+      while (first.picture.wait_for(kLookAtStop) != std::future_status::ready)
+        if (stop_.requested()) throw Stopped();
+      const PictureResult picture = first.picture.get();
+      first.reason = picture.reason;
+      first.kept.width = picture.width;
+      first.kept.height = picture.height;
+    }
+    if (stop_.requested()) throw Stopped();  // what a stopped worker says is no verdict
+    const std::uint64_t bytes = first.reason.empty() ? first.kept.record.image.size() : 0;
+    if (first.index - first_ >= entry_.shard_records ||
+        rows_.payload() + bytes > static_cast<std::uint64_t>(entry_.shard_bytes))
+      close(first.index);
+    if (first.reason.empty())
+      rows_.add(std::move(first.kept));
+    else
+      state_.skipped.add(first.reason, first.kept.record.key);
+    pending_.pop_front();
+  }
+
+  /// Records [first_, next) become a shard; where none of them was kept there is none.
+  void close(std::int64_t next) {
+    if (rows_.count() > 0) {
+      const core::Json attributes = {{"item", item_.item.name}, {"first_record", first_}};
+      state_.shards.push_back(rows_.write(parts_.shard(state_.shards.size()), attributes));
+      state_.kept += state_.shards.back().rows;
+      state_.next = next;
+      parts_.write(state_);
+    }
+    first_ = next;
+  }
+
+  const CatalogueEntry& entry_;
+  const CleanItem& item_;
+  PicturePool& pool_;
+  Progress& progress_;
+  const core::StopFlag& stop_;
+  CleanParts parts_;
+  CleanState state_;
+  CleanRows rows_;
+  std::deque<Pending> pending_;
+  std::int64_t first_ = 0;  ///< where the open shard begins
+  std::int64_t total_ = 0;
+  std::uint16_t file_ = 0;
+  std::unordered_set<std::string> seen_;
+};
+
+std::vector<std::byte> read_bytes(const fs::path& path, std::uint64_t size) {
+  std::vector<std::byte> bytes(size);
+  std::FILE* in = std::fopen(path.c_str(), "rb");
+  const std::size_t got = in ? std::fread(bytes.data(), 1, bytes.size(), in) : 0;
+  if (in) std::fclose(in);
+  if (!in || got != bytes.size()) core::system_error("{}: cannot be read", path.string());
+  return bytes;
+}
+
+/// "" when stopped.
+std::string sha256_unless(const fs::path& path, const core::StopFlag& stop) {
+  constexpr std::size_t kBlock = 4 << 20;
+  std::FILE* in = std::fopen(path.c_str(), "rb");
+  if (!in) core::errno_error(errno, "{}: cannot be opened", path.string());
+  core::Sha256 hash;
+  std::vector<std::byte> block(kBlock);
+  std::size_t got = 0;
+  while (!stop.requested() && (got = std::fread(block.data(), 1, kBlock, in)) > 0)
+    hash.update(std::span(block).first(got));
+  const int failed = std::ferror(in) ? errno : 0;
+  std::fclose(in);
+  if (failed) core::errno_error(failed, "{}: cannot be read", path.string());
+  return stop.requested() ? "" : hash.hex_digest();
+}
+
+/// The one command after which download fetches a raw file anew and clean takes what it gets.
+std::string fetch_anew(const CatalogueEntry& entry, const std::string& file) {
+  return fmt::format("to fetch it anew: rm {} - then run download and clean again",
+                     (entry.raw_folder() / "records" / (file + ".json")).string());
+}
+
+void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const core::StopFlag& stop) {
+  const fs::path path = entry.raw_folder() / file.file;
+  if (!fs::exists(path))
+    core::user_error("{}: is in the manifest but missing: run download again", path.string());
+  const std::uint64_t bytes = fs::file_size(path);
+  const std::string sha256 = bytes == file.bytes ? sha256_unless(path, stop) : "of another length";
+  if (stop.requested()) throw Stopped();
+  if (sha256 != file.sha256)
+    core::user_error("{}: is not what was downloaded ({} bytes, SHA-256 {}; now {} bytes, SHA-256 {}); {}",
+                     path.string(), file.bytes, file.sha256, bytes, sha256, fetch_anew(entry, file.file));
+}
+
+void read_file(const CatalogueEntry& entry, const store::ShardEntry& file, const ArchiveRules& rules,
+               RecordGrouper& grouper, const core::StopFlag& stop) {
+  const fs::path path = entry.raw_folder() / file.file;
+  check_raw(entry, file, stop);
+  if (entry.archive == "none") {
+    Member member{.name = file.file, .bytes = {}, .skip = {}};
+    if (file.bytes > limits::kRecordBytes)
+      member.skip = "unsupported.oversize";
+    else
+      member.bytes = read_bytes(path, file.bytes);
+    return grouper.add(std::move(member));
+  }
+  try {
+    const auto take = [&](Member&& member) { grouper.add(std::move(member)); };
+    if (for_each_member(path, rules, take, &stop).stopped) throw Stopped();
+  } catch (const core::UserError& damaged) {
+    core::user_error("{}; {}", damaged.what(), fetch_anew(entry, file.file));
+  }
+}
+
+}  // namespace
+
+std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool,
+                                        Progress& progress, const core::StopFlag& stop) {
+  const ArchiveRules rules{.kind = entry.archive, .wanted = wanted_extensions(entry)};
+  try {
+    ItemCleaner cleaner(entry, item, pool, progress, stop);
+    RecordGrouper grouper(rules.wanted, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); });
+    for (std::size_t i = 0; i < item.files.size(); ++i) {
+      cleaner.begin_file(i);
+      read_file(entry, item.files[i], rules, grouper, stop);
+    }
+    grouper.finish();
+    return cleaner.finish();
+  } catch (const Stopped&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace microdit::ingest

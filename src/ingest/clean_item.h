@@ -1,0 +1,27 @@
+// One archive (or a range of loose files) -> samples shards, from where an earlier life left it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/stop_flag.h"
+#include "ingest/catalogue.h"
+#include "ingest/picture_worker.h"
+#include "ingest/progress.h"
+#include "store/manifest.h"
+
+namespace microdit::ingest {
+
+/// A work item of clean: the raw files that it is made from.
+struct CleanItem {
+  store::Item item;
+  std::vector<store::ShardEntry> files;
+};
+
+/// Publishes the item's shards, each with a part record (see clean_parts.h). Details: `records`, `kept`, `skipped` (see
+/// skips.h). Nothing when stopped. UserError when a raw file is not what was downloaded, or is no whole archive.
+std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool,
+                                        Progress& progress, const core::StopFlag& stop);
+
+}  // namespace microdit::ingest

@@ -1,0 +1,96 @@
+// Item names and inputs are functions of the raw manifests alone.
+#include "ingest/clean_items.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string_view>
+
+#include "core/error.h"
+#include "core/hash.h"
+
+namespace microdit::ingest {
+namespace {
+
+std::string stem_of(const std::string& file) {
+  for (const std::string_view ending : {".tar.gz", ".tar", ".tgz", ".zip"}) {
+    if (file.size() > ending.size() && file.ends_with(ending))
+      return file.substr(0, file.size() - ending.size());
+  }
+  return file;
+}
+
+std::vector<CleanItem> archives(const store::Manifest& raw) {
+  std::vector<CleanItem> items;
+  std::set<std::string> names;
+  for (const store::ShardEntry& file : raw.shards()) {
+    const std::string stem = stem_of(file.file);
+    const std::string name = names.insert(stem).second ? stem : file.file;  // a.tar beside a.zip
+    items.push_back({{name, {{file.file, file.sha256}}}, {file}});
+  }
+  return items;
+}
+
+std::string key_of(const std::string& file) {
+  return file.substr(0, file.find('.'));
+}
+
+/// Of many files: how many, from which to which, and the hash of their list.
+core::Json inputs_of(const std::vector<store::ShardEntry>& files) {
+  core::Sha256 list;
+  for (const store::ShardEntry& file : files) {
+    const std::string line = fmt::format("{} {}\n", file.file, file.sha256);
+    list.update(std::as_bytes(std::span(line)));
+  }
+  return {{"files", files.size()},
+          {"first", files.front().file},
+          {"last", files.back().file},
+          {"sha256", list.hex_digest()}};
+}
+
+/// The files that are new in one generation of the raw folder, cut between records.
+void add_ranges(const CatalogueEntry& entry, const std::vector<store::ShardEntry>& files,
+                std::vector<CleanItem>& items) {
+  std::int64_t records = 0;
+  std::vector<store::ShardEntry> range;
+  const auto close = [&] {
+    if (range.empty()) return;
+    items.push_back({{fmt::format("files-{:05}", items.size()), inputs_of(range)}, range});
+    range.clear();
+    records = 0;
+  };
+  for (const store::ShardEntry& file : files) {
+    const bool another = range.empty() || key_of(range.back().file) != key_of(file.file);
+    if (another && records == entry.shard_records) close();
+    records += another;
+    range.push_back(file);
+  }
+  close();
+}
+
+std::vector<CleanItem> loose_files(const CatalogueEntry& entry, const store::Manifest& raw) {
+  std::vector<CleanItem> items;
+  std::set<std::string> known;
+  std::map<std::string, store::ShardEntry> now;
+  for (const store::ShardEntry& file : raw.shards()) now[file.file] = file;
+  for (std::int64_t generation = 1; generation <= raw.generation; ++generation) {
+    const store::Manifest manifest =
+        generation == raw.generation ? raw : store::Manifest::read(raw.folder, generation);
+    std::vector<store::ShardEntry> fresh;
+    for (const store::ShardEntry& file : manifest.shards()) {
+      if (!known.insert(file.file).second) continue;
+      const auto current = now.find(file.file);
+      if (current != now.end()) fresh.push_back(current->second);
+    }
+    add_ranges(entry, fresh, items);
+  }
+  return items;
+}
+
+}  // namespace
+
+std::vector<CleanItem> list_clean_items(const CatalogueEntry& entry, const store::Manifest& raw) {
+  return entry.archive == "none" ? loose_files(entry, raw) : archives(raw);
+}
+
+}  // namespace microdit::ingest

@@ -1,0 +1,70 @@
+// One small file per published shard; each says all that the ones before it say, but for their shards.
+#include "ingest/clean_parts.h"
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/json.h"
+#include "core/log.h"
+
+namespace microdit::ingest {
+
+namespace fs = std::filesystem;
+
+fs::path CleanParts::shard(std::size_t number) const {
+  return folder_ / fmt::format("{}-{:05}.h5", item_.name, number);
+}
+
+fs::path CleanParts::part(std::size_t number) const {
+  return folder_ / "records" / fmt::format("{}-{:05}.part.json", item_.name, number);
+}
+
+std::optional<CleanState> CleanParts::read_one(std::size_t number) const {
+  const fs::path file = part(number);
+  if (!fs::exists(file)) return std::nullopt;
+  try {
+    const core::Json json = core::read_json(file);
+    if (json.at("inputs") != item_.inputs) return std::nullopt;
+    const core::Json& entry = json.at("shard");
+    CleanState state{json.at("next").get<std::int64_t>(),
+                     json.at("kept").get<std::int64_t>(),
+                     Skips::from_json(json.at("skipped"), file.string()),
+                     {{shard(number).filename().string(), entry.at("rows").get<std::int64_t>(),
+                       entry.at("bytes").get<std::uint64_t>(), entry.at("sha256").get<std::string>()}}};
+    std::error_code missing;
+    const std::uint64_t bytes = fs::file_size(shard(number), missing);
+    if (missing || bytes != state.shards[0].bytes) return std::nullopt;
+    return state;
+  } catch (const core::Json::exception& wrong) {
+    core::log_warn("{}: {}; its shard is made again", file.string(), wrong.what());
+  } catch (const core::UserError& wrong) {
+    core::log_warn("{}; its shard is made again", wrong.what());
+  }
+  return std::nullopt;
+}
+
+CleanState CleanParts::read() const {
+  CleanState whole;
+  while (std::optional<CleanState> next = read_one(whole.shards.size())) {
+    next->shards.insert(next->shards.begin(), whole.shards.begin(), whole.shards.end());
+    whole = std::move(*next);
+  }
+  return whole;
+}
+
+void CleanParts::write(const CleanState& state) const {
+  const store::ShardEntry& last = state.shards.back();
+  const core::Json json = {{"inputs", item_.inputs},
+                           {"next", state.next},
+                           {"kept", state.kept},
+                           {"skipped", state.skipped.to_json()},
+                           {"shard", {{"rows", last.rows}, {"bytes", last.bytes}, {"sha256", last.sha256}}}};
+  core::atomic_write(part(state.shards.size() - 1), json.dump() + "\n");
+}
+
+void CleanParts::remove(std::size_t shards) const {
+  std::error_code ignored;
+  for (std::size_t number = 0; fs::remove(part(number), ignored);) ++number;
+  for (std::size_t number = shards; fs::remove(shard(number), ignored);) ++number;
+}
+
+}  // namespace microdit::ingest

@@ -1,0 +1,93 @@
+// Columns of a samples shard: image (or where it lies), width, height, split, key, caption.<source>.
+#include "ingest/clean_rows.h"
+
+#include <numeric>
+#include <utility>
+
+#include "core/hash.h"
+#include "core/seed.h"
+#include "ingest/columns.h"
+#include "store/sample_hash.h"
+#include "store/shard.h"
+
+namespace microdit::ingest {
+namespace {
+
+std::uint64_t hash_of(std::string_view text) {
+  return core::xxh3_64(std::as_bytes(std::span(text)));
+}
+
+/// Which side of the split a group falls on: a function of its name and the seed alone.
+std::uint8_t split_of(const SplitSection& splits, const std::string& group) {
+  core::CounterRng rng(static_cast<std::uint64_t>(splits.seed), core::Purpose::split, hash_of(group));
+  return rng.uniform() < splits.held_out ? 1 : 0;
+}
+
+/// Neighbours in an archive are often alike; readers that take runs of rows want them apart.
+void shuffle(std::vector<KeptRecord>& rows, const std::string& file) {
+  core::CounterRng rng(hash_of(file), core::Purpose::row_order);
+  for (std::size_t i = rows.size(); i > 1; --i) std::swap(rows[i - 1], rows[rng.below(i)]);
+}
+
+template <class T, class Value>
+store::Column column_of(const std::string& name, core::DType dtype, const std::vector<KeptRecord>& rows,
+                        const Value& value) {
+  std::vector<T> values;
+  values.reserve(rows.size());
+  for (const KeptRecord& row : rows) values.push_back(static_cast<T>(value(row)));
+  return make_column(name, dtype, values);
+}
+
+template <class Value>
+void add_texts(store::ShardContents& contents, store::SampleLayout& layout, const std::string& name,
+               const std::vector<KeptRecord>& rows, const Value& value) {
+  std::vector<std::span<const std::byte>> pieces;
+  pieces.reserve(rows.size());
+  for (const KeptRecord& row : rows) pieces.push_back(std::as_bytes(std::span(value(row))));
+  store::add_byte_rows(contents, name, std::move(pieces));
+  layout.variable.push_back(name);
+}
+
+}  // namespace
+
+void CleanRows::add(KeptRecord&& record) {
+  payload_ += record.record.image.size();
+  rows_.push_back(std::move(record));
+}
+
+store::ShardEntry CleanRows::write(const std::filesystem::path& path, const core::Json& attributes) {
+  using core::DType;
+  shuffle(rows_, path.filename().string());
+  store::ShardContents contents;
+  store::SampleLayout layout;
+  layout.fixed = {"width", "height", "split"};
+  add_texts(contents, layout, "image", rows_,
+            [](const KeptRecord& row) { return std::span(row.record.image); });
+  contents.columns.push_back(
+      column_of<std::int32_t>("width", DType::i32, rows_, [](const auto& row) { return row.width; }));
+  contents.columns.push_back(
+      column_of<std::int32_t>("height", DType::i32, rows_, [](const auto& row) { return row.height; }));
+  contents.columns.push_back(column_of<std::uint8_t>(
+      "split", DType::u8, rows_, [&](const auto& row) { return split_of(entry_.splits, row.record.group); }));
+  add_texts(contents, layout, "key", rows_,
+            [](const KeptRecord& row) -> const std::string& { return row.record.key; });
+  const std::vector<std::string> sources = entry_.caption_sources();
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    add_texts(contents, layout, "caption." + sources[i], rows_,
+              [i](const KeptRecord& row) -> const std::string& { return row.record.captions[i]; });
+  }
+  contents.sample_hashes = store::hash_samples(contents, layout);
+  contents.attributes = {{"stage", "samples"},
+                         {"format", store::kFormat},
+                         {"dataset", entry_.name},
+                         {"caption_sources", sources},
+                         {"layout", store::to_json(layout)}};
+  contents.attributes.update(attributes);
+  const std::string sha256 = store::write_shard(path, contents);
+  const std::int64_t rows = count();
+  rows_ = {};
+  payload_ = 0;
+  return {path.filename().string(), rows, std::filesystem::file_size(path), sha256};
+}
+
+}  // namespace microdit::ingest
