@@ -1,219 +1,172 @@
 // download: an entry's files -> raw/NAME, each checked, each committed once.
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cstdlib>
+#include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <map>
-#include <optional>
 
-#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
-#include "ingest/captions.h"
-#include "ingest/http.h"
-#include "ingest/progress.h"
-#include "ingest/sources.h"
+#include "core/progress.h"
+#include "ingest/address.h"
+#include "ingest/fetcher.h"
+#include "ingest/hub.h"
+#include "ingest/stage_driver.h"
 #include "ingest/stages.h"
-#include "ingest/work.h"
 
 namespace microdit::ingest {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr std::uint64_t kProbeBytes = 64 * limits::kMiB;  ///< of one file, to measure the rate
+constexpr double kProbe_s = 5;
 
-/// The hub's token, "" when the entry is not gated. Never logged, never on a command line.
-std::string hub_token(const CatalogueEntry& entry) {
-  if (!entry.source.gated) return "";
-  if (const char* file = std::getenv("HF_TOKEN_FILE"); file && *file) {
-    struct stat about {};
-    if (::stat(file, &about) != 0) core::user_error("HF_TOKEN_FILE={}: no such file", file);
-    if (about.st_mode & 077) core::user_error("HF_TOKEN_FILE={}: others may read it: chmod 600", file);
-    return strip(core::read_text(file));
-  }
-  if (const char* token = std::getenv("HF_TOKEN"); token && *token) return token;
-  core::user_error("dataset {} is gated: set HF_TOKEN_FILE to a file (mode 0600) with your token",
-                   entry.name);
-}
-
-/// Copies a local file aside; false when stopped.
-bool copy_local(const std::string& url, const fs::path& aside, Progress& progress,
-                const core::StopFlag& stop) {
-  const std::string source = url.substr(std::string_view("file://").size());
+/// Whether an earlier life finished a file: then a silent server is an outage, no wrong address.
+bool has_records(const fs::path& folder) {
   std::error_code missing;
-  if (!fs::is_regular_file(source, missing))
-    core::user_error("{}: no such file; make or fetch it first", url);
-  std::ifstream in(source, std::ios::binary);
-  std::ofstream out(aside, std::ios::binary | std::ios::trunc);
-  std::vector<char> block(1 << 20);
-  while (in && out) {
-    if (stop.requested()) return false;
-    in.read(block.data(), static_cast<std::streamsize>(block.size()));
-    out.write(block.data(), in.gcount());
-    progress.add(static_cast<double>(in.gcount()));
+  for (const auto& entry : fs::directory_iterator(folder / "records", missing)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".json") && !name.ends_with(".failed.json") && name[0] != '.') return true;
   }
-  out.close();
-  if (in.bad()) core::system_error("{}: cannot be read", source);
-  if (!out) core::system_error("{}: cannot be written; is the disk full?", aside.string());
-  return true;
+  return false;
 }
 
-/// Held while a partial file grows, so that an orphan of an older life cannot write into it too. Where the
-/// file system has no locks it does nothing.
-class PartialLock {
- public:
-  explicit PartialLock(const fs::path& partial)
-      : fd_(::open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    if (fd_ < 0) core::system_error("{}: cannot be created", partial.string());
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-      ::close(fd_);
-      core::system_error("{}: another process is downloading this file: wait for it or end it",
-                         partial.string());
-    }
+/// The token, where some address of the entry is the hub's.
+std::string token_for(const CatalogueEntry& entry) {
+  std::string token = take_hub_token(entry);
+  if (!entry.source.hub.empty() || token.empty()) return token;
+  const std::string hub = origin_of(hub_endpoint());
+  const auto is_hub = [&](const std::string& url) { return origin_of(url) == hub; };
+  if (entry.source.gated && !entry.source.urls.empty() && std::ranges::none_of(entry.source.urls, is_hub)) {
+    core::user_error("source.gated: the token goes to the hub ({}) only, and none of source.urls is there",
+                     hub_endpoint());
   }
-  ~PartialLock() { ::close(fd_); }
-  PartialLock(const PartialLock&) = delete;
-  PartialLock& operator=(const PartialLock&) = delete;
+  return token;
+}
 
- private:
-  int fd_;
-};
+/// Rank 0 asks the hub, all get its answer; nothing when stopped.
+std::optional<std::vector<HubFile>> agreed_hub_files(const CatalogueEntry& entry, HttpClient& client,
+                                                     comm::Communicator& comm, const core::StopFlag& stop) {
+  if (entry.source.hub.empty()) return std::vector<HubFile>();
+  const std::string pin = comm.on_root(
+      [&] { return pin_hub_files(entry.source, entry.raw_folder() / kPinFile, client, stop).value_or(""); });
+  if (pin.empty()) return std::nullopt;
+  return pinned_files(entry.source, pin);
+}
 
-class Downloader {
- public:
-  Downloader(const CatalogueEntry& entry, const store::StageFolder& folder, Progress& progress,
-             const core::StopFlag& stop)
-      : entry_(entry), folder_(folder.path()), progress_(progress), stop_(stop) {
-    http_ = {entry.source.max_attempts, entry.source.backoff_s, hub_token(entry),
-             [this](double bytes) { progress_.add(bytes); }};
+std::vector<RawFile> missing_files(const CatalogueEntry& entry, const std::vector<RawFile>& files) {
+  std::vector<RawFile> missing;
+  std::error_code error;
+  std::ranges::copy_if(files, std::back_inserter(missing), [&](const RawFile& file) {
+    return !fs::exists(entry.raw_folder() / file.name, error);
+  });
+  return missing;
+}
+
+/// Bytes of a file as far as can be told without fetching it; -1 = not known.
+std::int64_t bytes_of(const RawFile& file) {
+  if (file.bytes >= 0 || !file.url.starts_with("file://")) return file.bytes;
+  std::error_code missing;
+  const std::uintmax_t bytes = fs::file_size(path_of_file_url(file.url), missing);
+  if (missing) fmt::print("  missing: {}\n", file.url);
+  return missing ? -1 : static_cast<std::int64_t>(bytes);
+}
+
+bool is_remote(const RawFile& file) {
+  return file.lies.empty() && !file.url.starts_with("file://");
+}
+
+/// Bytes per second at which a local file is read and hashed.
+double local_speed(const RawFile& file, std::uint64_t bytes) {
+  std::ifstream in(file.lies.empty() ? path_of_file_url(file.url) : file.lies, std::ios::binary);
+  std::vector<char> block(1 << 20);
+  core::Sha256 hash;
+  std::uint64_t done = 0;
+  const auto start = std::chrono::steady_clock::now();
+  while (in && done < bytes) {
+    in.read(block.data(), static_cast<std::streamsize>(block.size()));
+    hash.update(std::as_bytes(std::span(block).first(static_cast<std::size_t>(in.gcount()))));
+    done += static_cast<std::uint64_t>(in.gcount());
   }
+  const double elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return elapsed_s > 0 ? static_cast<double>(done) / elapsed_s : 0;
+}
 
-  /// Fetches, checks and publishes one file; nothing when stopped.
-  std::optional<store::Record> fetch(const RawFile& file) {
-    const fs::path final = folder_ / file.name;
-    std::string expected = file.sha256;
-    fs::path aside;
-    std::optional<PartialLock> lock;
-    if (file.url.starts_with("file://")) {
-      aside = core::temporary_path(final);
-      if (!copy_local(file.url, aside, progress_, stop_)) {
-        fs::remove(aside);
-        return std::nullopt;
-      }
-    } else {
-      aside = folder_ / fmt::format(".{}.part", file.name);
-      lock.emplace(aside);
-      const HttpResult result = fetch_or_forget(file.url, aside);
-      if (!result.complete) return std::nullopt;
-      if (expected.empty()) expected = result.linked_sha256;
-    }
-    const store::ShardEntry shard{file.name, 0, fs::file_size(aside), core::sha256_file(aside)};
-    check(file, aside, shard, expected);
-    core::publish(aside, final);
-    fs::remove(fs::path(aside) += ".etag");
-    return store::Record{file.name, {shard}, core::Json::object()};
-  }
-
- private:
-  /// fetch_http; where it fails with nothing received, the empty partial file goes too.
-  HttpResult fetch_or_forget(const std::string& url, const fs::path& partial) {
-    try {
-      return fetch_http(url, partial, http_, stop_);
-    } catch (...) {
-      std::error_code ignored;
-      if (fs::file_size(partial, ignored) == 0) fs::remove(partial, ignored);
-      throw;
-    }
-  }
-
-  void check(const RawFile& file, const fs::path& aside, const store::ShardEntry& shard,
-             const std::string& expected) {
-    const fs::path earlier = folder_ / "records" / (file.name + ".json");
-    const auto refuse = [&](std::string_view who, std::string_view digest, std::string_view remedy) {
-      fs::remove(aside);
-      fs::remove(fs::path(aside) += ".etag");
-      core::user_error("{} ({}): SHA-256 is {}, but {} says {}: {}", file.name, file.url, shard.sha256, who,
-                       digest, remedy);
-    };
-    if (!expected.empty() && shard.sha256 != expected) {
-      refuse(file.sha256.empty() ? "the hub" : "source.sha256", expected,
-             "the file at the source is damaged or another one");
-    }
-    if (!fs::exists(earlier)) return;
-    const core::Json record = core::read_json(earlier);
-    const std::string before = record.at("shards").at(0).at("sha256").get<std::string>();
-    if (shard.sha256 != before) {
-      refuse("its record of an earlier download", before,
-             fmt::format("the source has changed; remove {} and what was made from it to start anew",
-                         folder_.string()));
-    }
-  }
-
-  const CatalogueEntry& entry_;
-  fs::path folder_;
-  Progress& progress_;
-  const core::StopFlag& stop_;
-  HttpOptions http_;
-};
+/// Reads a little of one file and says how long all of them take at that rate.
+void describe_speed(const std::vector<RawFile>& files, double bytes, HttpClient& client,
+                    const core::StopFlag& stop) {
+  const auto remote = std::ranges::find_if(files, is_remote);
+  const RawFile& probe = remote != files.end() ? *remote : files[0];
+  const double speed = remote != files.end() ? client.speed(remote->url, kProbeBytes, kProbe_s, stop)
+                                             : local_speed(probe, kProbeBytes);
+  if (speed <= 0 || bytes <= 0) return;
+  fmt::print("  about {} at the {}/s that {} gave just now to one reader\n",
+             core::duration_text(bytes / speed), readable(speed, "B"), probe.name);
+}
 
 }  // namespace
 
 int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
-  const std::vector<RawFile> files = list_files(entry);
-  const core::Json facts = {
-      {"stage", "raw"}, {"dataset", entry.name}, {"subset", entry.subset}, {"files", files.size()}};
-  store::StageFolder folder(entry.raw_folder(), facts, static_cast<std::int64_t>(files.size()));
-  const comm::Share share = comm::share_of(comm, entry.task);
-
-  std::map<std::string, const RawFile*> own;
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    if (share.owns(static_cast<std::int64_t>(i))) own[files[i].name] = &files[i];
+  Fetcher fetcher(entry, token_for(entry), has_records(entry.raw_folder()));
+  const auto hub = agreed_hub_files(entry, fetcher.client(), comm, stop);
+  if (!hub) {
+    core::log_info("download: stopped as asked; the same command continues");
+    return core::kRequeueMe;
   }
-  remove_own_temporaries(folder.path(), [&](std::string_view name) {
-    if (own.contains(std::string(name))) return true;
-    std::string item;
-    return item_of_file(name, item) && own.contains(item);
-  });
-  Progress progress("download", "B", static_cast<std::int64_t>(own.size()));
-  Downloader downloader(entry, folder, progress, stop);
-  bool stopped = false;
-  for (const auto& [name, file] : own) {
-    if ((stopped = stop.requested())) break;
-    const bool fresh = !folder.done(name);
-    if (fresh) {
-      const std::optional<store::Record> record = downloader.fetch(*file);
-      if ((stopped = !record)) break;
-      folder.commit(*record);
-    }
-    progress.item_done(fresh);
+  const std::vector<RawFile> files = list_files(entry, [&](const SourceSection&) { return *hub; });
+  std::map<std::string, const RawFile*> by_name;
+  StagePlan stage;
+  for (const RawFile& file : files) {
+    by_name[file.name] = &file;
+    stage.items.push_back({file.name, file.inputs});
   }
-  progress.finish(stopped);
-  return finish_stage(folder, "download", stopped, comm);
+  stage.name = "download";
+  stage.unit = "B";
+  stage.folder = entry.raw_folder();
+  stage.facts = {
+      {"stage", "raw"}, {"format", store::kFormat}, {"dataset", entry.name}, {"subset", entry.subset}};
+  stage.task = entry.task;
+  stage.max_failed_items = entry.max_failed_items;
+  stage.parallel = entry.source.parallel;
+  stage.bytes = [&](const store::Item& item) {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(by_name.at(item.name)->bytes, 0));
+  };
+  stage.work = [&](const store::Item& item, Progress& progress, const core::StopFlag& inner) {
+    return fetcher.fetch(
+        *by_name.at(item.name), stage.folder, [&](double bytes) { progress.add(bytes); }, inner);
+  };
+  return run_stage(stage, comm, stop);
 }
 
 void describe_download(const CatalogueEntry& entry) {
   describe_space(entry.raw_folder());
-  const std::vector<RawFile> files = list_files(entry);
-  fmt::print("download {}: {} files -> {}\n", entry.name, files.size(), entry.raw_folder().string());
-  double known = 0;
-  std::int64_t present = 0;
-  for (const RawFile& file : files) {
-    std::error_code missing;
-    present += fs::exists(entry.raw_folder() / file.name, missing);
-    if (!file.url.starts_with("file://")) continue;
-    const std::uintmax_t bytes = fs::file_size(file.url.substr(7), missing);
-    if (missing) fmt::print("  missing: {}\n", file.url);
-    if (!missing) known += static_cast<double>(bytes);
+  const core::StopFlag never;
+  Fetcher fetcher(entry, token_for(entry), false);
+  const std::vector<RawFile> files = list_files(
+      entry, [&](const SourceSection& source) { return hub_files(source, fetcher.client(), never).value(); });
+  const std::vector<RawFile> missing = missing_files(entry, files);
+  fmt::print("download {}: {} files -> {}, {} of them are there already\n", entry.name, files.size(),
+             entry.raw_folder().string(), files.size() - missing.size());
+  if (missing.empty()) return;
+  double bytes = 0, to_store = 0;
+  std::int64_t unknown = 0;
+  for (const RawFile& file : missing) {
+    const std::int64_t own = bytes_of(file);
+    unknown += own < 0;
+    bytes += static_cast<double>(std::max<std::int64_t>(own, 0));
+    if (file.lies.empty()) to_store += static_cast<double>(std::max<std::int64_t>(own, 0));
   }
-  if (!files[0].url.starts_with("file://")) {
-    const std::int64_t first = remote_size(files[0].url, hub_token(entry));
-    if (first >= 0) known = static_cast<double>(first) * static_cast<double>(files.size());
+  const auto first = std::ranges::find_if(missing, is_remote);
+  if (unknown > 0 && first != missing.end()) {
+    const std::int64_t size = fetcher.client().size(first->url, never);
+    if (size < 0) fmt::print("  {} does not tell its size\n", shown(first->url));
+    bytes += static_cast<double>(std::max<std::int64_t>(size, 0)) * static_cast<double>(unknown);
+    to_store = bytes;
   }
-  fmt::print("  first {}\n  about {}, {} files are there already\n", files[0].url, readable(known, "B"),
-             present);
+  // One record each, and the file or a link to it; facts, a listing, two manifests.
+  fmt::print("  {} to read, {} to store, {} inodes\n", readable(bytes, "B"), readable(to_store, "B"),
+             2 * missing.size() + 4);
+  describe_speed(missing, bytes, fetcher.client(), never);
 }
 
 }  // namespace microdit::ingest

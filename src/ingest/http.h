@@ -1,36 +1,90 @@
-// One file over HTTP(S): resumed where it was left, retried with backoff, never trusted by its status alone.
+// Files over HTTP(S): resumed where they were left, retried with patience, never trusted by their status alone.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "core/stop_flag.h"
+#include "ingest/http_transfer.h"
+#include "ingest/partial_file.h"
 
 namespace microdit::ingest {
 
 struct HttpOptions {
-  std::int64_t max_attempts = 8;  ///< in a row without a new byte
+  std::int64_t max_attempts = 8;  ///< in a row without kProgressBytes of progress
   double backoff_s = 1;           ///< longest first wait; doubles up to 60 s, full jitter
-  std::string token{};            ///< sent to the first host only
-  std::function<void(double bytes)> on_bytes = [](double) {};
+  std::uint64_t max_file_bytes = 64 * limits::kGiB;
+  std::vector<std::string> allow_hosts{};  ///< hosts of private addresses that may be reached
+  bool host_is_known = false;  ///< it has served files before: its silence is an outage, no wrong address
+  double slow_window_s = limits::kSlowSeconds;
+  double outage_line_s = 60;  ///< between two lines about one outage
+
+  std::string hub_origin{};  ///< the only place that gets the token, over https or loopback only
+  std::string token{};
+  /// Around every request to hub_origin (its address; its answer). The first returns false when stopped.
+  std::function<bool(const std::string& url, const core::StopFlag& stop)> before_hub =
+      [](const std::string&, const core::StopFlag&) { return true; };
+  std::function<void(const std::string& url, const ResponseHeaders& headers)> after_hub =
+      [](const std::string&, const ResponseHeaders&) {};
 };
 
-struct HttpResult {
-  bool complete = false;        ///< false: `stop` was seen; the partial file stays for the next start
+struct FileRequest {
+  std::string url;
+  std::int64_t expected_bytes = -1;                            ///< from a listing
+  std::function<void(double bytes)> on_bytes = [](double) {};  ///< on the transfers' thread
+};
+
+/// What a fetched file is besides its bytes.
+struct Fetched {
   std::string linked_sha256{};  ///< what the hub says about a large file ("" = nothing)
 };
 
-/// Fetches `url` into `partial`, continuing what is there when the server says it is still the same file
-/// (If-Range with a strong ETag or a date, kept in `partial` + ".etag"). Waits out 408, 429, 5xx and broken
-/// connections, and honours Retry-After. UserError: other 4xx, a redirect to another scheme or from a public
-/// to a private address, a certificate that does not verify. SystemError: attempts are used up, or the disk
-/// failed.
-HttpResult fetch_http(const std::string& url, const std::filesystem::path& partial,
-                      const HttpOptions& options, const core::StopFlag& stop);
+struct TextAnswer {
+  std::string text{};
+  std::string next_page{};  ///< of a Link line
+};
 
-/// Length that the server announces for `url` (HEAD); -1 when it does not say.
-std::int64_t remote_size(const std::string& url, const std::string& token);
+/// All calls may come from several threads at once; their transfers share one thread.
+/// Errors: UserError when the server's answer settles it (4xx, an answer that was not asked for, a redirect to another
+/// scheme or to a private address, a certificate that does not verify) or max_attempts are used up; SystemError when
+/// the disk fails. A server that has served before and is silent now is waited for (kOutageSeconds).
+class HttpClient {
+ public:
+  explicit HttpClient(HttpOptions options);
+
+  /// Fetches into `partial`, continuing what is there when the server says it is still the same file (If-Range).
+  /// Nothing when stopped: the partial file stays for the next start.
+  std::optional<Fetched> fetch(const FileRequest& request, PartialFile& partial, const core::StopFlag& stop);
+  /// A short text (at most kListingBytes). Nothing when stopped.
+  std::optional<TextAnswer> text(const std::string& url, const core::StopFlag& stop);
+  /// Length that the server announces (HEAD); -1 when it does not say, or is not there.
+  std::int64_t size(const std::string& url, const core::StopFlag& stop);
+  /// Bytes per second of the first `bytes` of a file, for at most `seconds`; 0 when nothing came.
+  double speed(const std::string& url, std::uint64_t bytes, double seconds, const core::StopFlag& stop);
+
+ private:
+  friend class Fetch;
+  using Clock = std::chrono::steady_clock;
+  /// When a host last served something, and when its silence was last spoken of.
+  struct Host {
+    std::optional<Clock::time_point> served{}, spoken{};
+  };
+  void note_served(const std::string& origin);
+  std::optional<Clock::time_point> served(const std::string& origin);
+  bool may_speak(const std::string& origin);  ///< of its silence, now
+  void say_proxy(const std::string& proxy);   ///< once
+
+  HttpOptions options_;
+  TransferLoop loop_;
+  std::mutex mutex_;
+  std::map<std::string, Host> hosts_;
+  bool proxy_said_ = false;
+};
 
 }  // namespace microdit::ingest

@@ -1,20 +1,17 @@
-// Header lines, waits, addresses and redirects.
+// Header lines, the verdict on an answer, speed, attempts, waits and redirects.
 #include "ingest/http_rules.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
-#include <netinet/in.h>
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cmath>
-#include <cstring>
 #include <ctime>
 #include <random>
 #include <thread>
 
 #include "core/error.h"
+#include "ingest/address.h"
 #include "ingest/captions.h"
 
 namespace microdit::ingest {
@@ -30,26 +27,126 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+/// -1 when it is no number that stands alone.
 std::int64_t parse_int(std::string_view text) {
   std::int64_t value = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? value : -1;
+  return error == std::errc() && end == text.data() + text.size() && value >= 0 ? value : -1;
 }
 
-/// "bytes 10-99/100" or "bytes */100".
+/// "bytes 10-99/100", "bytes 10-99/*" or "bytes */100".
 void parse_content_range(std::string_view value, ResponseHeaders& headers) {
-  if (!value.starts_with("bytes ")) return;
-  value.remove_prefix(6);
-  const std::size_t slash = value.find('/');
-  if (slash == std::string_view::npos) return;
-  headers.range_total = parse_int(value.substr(slash + 1));
-  headers.range_begin = parse_int(value.substr(0, value.find('-')));
+  ResponseHeaders read;
+  const std::size_t slash = value.find('/'), dash = value.find('-');
+  if (!lower(value.substr(0, 6)).starts_with("bytes ") || slash == std::string_view::npos) {
+    headers.contradiction = fmt::format("Content-Range: {}", value);
+    return;
+  }
+  read.range_total = parse_int(value.substr(slash + 1));
+  if (dash < slash) {
+    read.range_begin = parse_int(value.substr(6, dash - 6));
+    read.range_end = parse_int(value.substr(dash + 1, slash - dash - 1));
+    const bool ordered = read.range_begin >= 0 && read.range_end >= read.range_begin &&
+                         (read.range_total < 0 || read.range_end < read.range_total);
+    if (!ordered) headers.contradiction = fmt::format("Content-Range: {}", value);
+  }
+  const bool again = headers.range_begin >= 0 || headers.range_total >= 0;
+  if (again && (headers.range_begin != read.range_begin || headers.range_end != read.range_end ||
+                headers.range_total != read.range_total)) {
+    headers.contradiction = fmt::format("two Content-Range lines, the second {}", value);
+  }
+  headers.range_begin = read.range_begin;
+  headers.range_end = read.range_end;
+  headers.range_total = read.range_total;
 }
 
-bool is_private_v4(std::uint32_t ip) {  // host byte order
-  const auto in = [&](std::uint32_t net, int bits) { return (ip >> (32 - bits)) == (net >> (32 - bits)); };
-  return in(0x00000000, 8) || in(0x0a000000, 8) || in(0x64400000, 10) || in(0x7f000000, 8) ||
-         in(0xa9fe0000, 16) || in(0xac100000, 12) || in(0xc0a80000, 16) || in(0xe0000000, 3);
+void parse_content_length(std::string_view value, ResponseHeaders& headers) {
+  const std::int64_t length = parse_int(value);
+  if (length < 0 || (headers.content_length >= 0 && headers.content_length != length)) {
+    headers.contradiction = fmt::format("Content-Length: {}", value);
+  }
+  headers.content_length = length;
+}
+
+/// The number behind ";<name>=" in "\"api\";r=499;t=288"; -1 when it is not there.
+std::int64_t parameter(std::string_view value, std::string_view name) {
+  const std::size_t at = value.find(fmt::format(";{}=", name));
+  if (at == std::string_view::npos) return -1;
+  const std::string_view rest = value.substr(at + name.size() + 2);
+  return parse_int(rest.substr(0, rest.find_first_of(";, ")));
+}
+
+/// RateLimit and RateLimit-Policy, and the three lines of the older draft.
+void parse_rate_limit(std::string_view name, std::string_view value, RateLimit& rate) {
+  const auto seconds = [](std::int64_t number) {
+    return static_cast<double>(std::max<std::int64_t>(number, 0));
+  };
+  if (name == "ratelimit") {
+    rate.remaining = parameter(value, "r");
+    rate.reset_s = seconds(parameter(value, "t"));
+  }
+  if (name == "ratelimit-policy") {
+    rate.quota = parameter(value, "q");
+    rate.window_s = seconds(parameter(value, "w"));
+  }
+  if (name == "ratelimit-remaining" || name == "x-ratelimit-remaining") rate.remaining = parse_int(value);
+  if (name == "ratelimit-reset") rate.reset_s = seconds(parse_int(value));
+  if (name == "ratelimit-limit") rate.quota = parse_int(value);
+}
+
+/// The target of "<address>; rel=\"next\"".
+std::string next_of_link(std::string_view value) {
+  for (std::size_t open = value.find('<'); open != std::string_view::npos; open = value.find('<', open + 1)) {
+    const std::size_t close = value.find('>', open);
+    if (close == std::string_view::npos) return "";
+    const std::string_view rest = value.substr(close, value.find(',', close) - close);
+    if (rest.find("rel=\"next\"") != std::string_view::npos)
+      return std::string(value.substr(open + 1, close - open - 1));
+  }
+  return "";
+}
+
+void read_field(const std::string& name, const std::string& value, ResponseHeaders& headers) {
+  if (name == "etag") headers.etag = value;
+  if (name == "last-modified") headers.last_modified = value;
+  if (name == "content-length") parse_content_length(value, headers);
+  if (name == "content-range") parse_content_range(value, headers);
+  if (name == "content-encoding") headers.content_encoding = lower(value);
+  if (name == "transfer-encoding") headers.transfer_encoding = lower(value);
+  if (name == "retry-after") headers.retry_after_s = parse_retry_after(value, std::time(nullptr));
+  if (name == "link") headers.next_page = next_of_link(value);
+  if (name.find("ratelimit") != std::string::npos) parse_rate_limit(name, value, headers.rate);
+  if (name == "x-linked-etag" && value.size() == 66 && value.front() == '"' && value.back() == '"' &&
+      value.find_first_not_of("0123456789abcdef", 1) == 65) {
+    headers.linked_sha256 = value.substr(1, 64);
+  }
+}
+
+Answer refused(std::string why) {
+  return {Body::refused, std::move(why)};
+}
+
+/// An answer that is not the asked-for rest: the whole file is asked for next, or nothing is where it was.
+Answer not_asked_for(const Asked& asked, std::string why) {
+  return {asked.offset > 0 ? Body::restart : Body::refused, std::move(why)};
+}
+
+Answer judge_range(const ResponseHeaders& headers, const Asked& asked) {
+  const std::string range = fmt::format("bytes {}-{}/{} under status {}", headers.range_begin,
+                                        headers.range_end, headers.range_total, headers.status);
+  if (headers.range_begin != static_cast<std::int64_t>(asked.offset)) {
+    return not_asked_for(asked,
+                         fmt::format("the server sends {}, but {} was asked for", range,
+                                     asked.offset > 0 ? fmt::format("the rest from byte {}", asked.offset)
+                                                      : std::string("the whole file")));
+  }
+  if (headers.range_total < 0 || headers.range_end + 1 != headers.range_total) {
+    return not_asked_for(asked, fmt::format("the server sends {}: a part only", range));
+  }
+  const bool lies =
+      headers.content_length >= 0 && headers.content_length != headers.range_end - headers.range_begin + 1;
+  if (lies) return not_asked_for(asked, fmt::format("{} with {} bytes", range, headers.content_length));
+  return {asked.offset > 0 ? Body::continues : Body::from_start, ""};
 }
 
 }  // namespace
@@ -60,25 +157,75 @@ std::string ResponseHeaders::validator() const {
 }
 
 void read_header(std::string_view line, ResponseHeaders& headers) {
+  headers.bytes += line.size();
+  ++headers.lines;
+  if (headers.over) return;  // a trailer
   if (line.starts_with("HTTP/")) {
+    const ResponseHeaders earlier = headers;
     headers = {};
+    headers.bytes = earlier.bytes;
+    headers.lines = earlier.lines;
     const std::size_t space = line.find(' ');
     if (space != std::string_view::npos)
       headers.status = static_cast<long>(parse_int(line.substr(space + 1, 3)));
     return;
   }
   const std::size_t colon = line.find(':');
-  if (colon == std::string_view::npos) return;
-  const std::string name = lower(line.substr(0, colon)), value = strip(line.substr(colon + 1));
-  if (name == "etag") headers.etag = value;
-  if (name == "last-modified") headers.last_modified = value;
-  if (name == "content-length") headers.content_length = parse_int(value);
-  if (name == "content-range") parse_content_range(value, headers);
-  if (name == "retry-after") headers.retry_after_s = parse_retry_after(value, std::time(nullptr));
-  if (name == "x-linked-etag" && value.size() == 66 && value.front() == '"' && value.back() == '"' &&
-      value.find_first_not_of("0123456789abcdef", 1) == 65) {
-    headers.linked_sha256 = value.substr(1, 64);
+  if (colon == std::string_view::npos) {
+    headers.over = headers.status >= 200 && strip(line).empty();
+    return;
   }
+  read_field(lower(line.substr(0, colon)), strip(line.substr(colon + 1)), headers);
+}
+
+Answer judge_headers(const ResponseHeaders& headers, const Asked& asked) {
+  if (headers.status != 200 && headers.status != 206) return {};
+  if (!headers.contradiction.empty())
+    return not_asked_for(asked, fmt::format("the server contradicts itself ({})", headers.contradiction));
+  if (!headers.content_encoding.empty() && headers.content_encoding != "identity") {
+    return refused(
+        fmt::format("the server sends Content-Encoding: {}, which was not asked for: the file is stored "
+                    "encoded there; name another address, or decode a copy and name its file:// address",
+                    headers.content_encoding));
+  }
+  if (!headers.transfer_encoding.empty() && headers.transfer_encoding != "chunked" &&
+      headers.transfer_encoding != "identity") {
+    return refused(fmt::format("the server sends Transfer-Encoding: {}, which was not asked for",
+                               headers.transfer_encoding));
+  }
+  Answer answer{Body::from_start, ""};
+  if (headers.has_range())
+    answer = judge_range(headers, asked);
+  else if (headers.status == 206)
+    answer = not_asked_for(asked, "the server answers 206 without a Content-Range");
+  if (answer.body != Body::from_start && answer.body != Body::continues) return answer;
+  const std::int64_t total = headers.total_bytes();
+  if (total >= 0 && static_cast<std::uint64_t>(total) > asked.max_bytes) {
+    return refused(fmt::format("the server announces {} bytes, source.max_file_bytes allows {}", total,
+                               asked.max_bytes));
+  }
+  if (total >= 0 && asked.expected_bytes >= 0 && total != asked.expected_bytes) {
+    return not_asked_for(asked, fmt::format("the server announces {} bytes, the listing says {}", total,
+                                            asked.expected_bytes));
+  }
+  return answer;
+}
+
+bool SpeedRule::too_slow(std::uint64_t bytes, Clock::time_point now) {
+  const double elapsed_s = std::chrono::duration<double>(now - since_).count();
+  if (elapsed_s < window_s_) return false;
+  const bool slow = static_cast<double>(bytes - bytes_then_) < limits::kSlowBytesPerSecond * elapsed_s;
+  since_ = now;
+  bytes_then_ = bytes;
+  return slow;
+}
+
+std::int64_t Attempts::failed(std::uint64_t bytes) {
+  if (bytes >= furthest_ + limits::kProgressBytes) {
+    furthest_ = bytes;
+    count_ = 0;
+  }
+  return ++count_;
 }
 
 double parse_retry_after(std::string_view value, std::int64_t now) {
@@ -88,42 +235,21 @@ double parse_retry_after(std::string_view value, std::int64_t now) {
   return date < 0 ? -1 : static_cast<double>(std::max<std::int64_t>(0, date - now));
 }
 
-bool is_private_address(const sockaddr* address) {
-  if (address->sa_family == AF_INET) {
-    sockaddr_in v4{};
-    std::memcpy(&v4, address, sizeof v4);
-    return is_private_v4(ntohl(v4.sin_addr.s_addr));
-  }
-  if (address->sa_family != AF_INET6) return true;  // a local socket
-  sockaddr_in6 v6{};
-  std::memcpy(&v6, address, sizeof v6);
-  const std::uint8_t* b = v6.sin6_addr.s6_addr;
-  if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr) || IN6_IS_ADDR_V4COMPAT(&v6.sin6_addr)) {
-    return is_private_v4(static_cast<std::uint32_t>(b[12]) << 24 | static_cast<std::uint32_t>(b[13]) << 16 |
-                         static_cast<std::uint32_t>(b[14]) << 8 | b[15]);
-  }
-  return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr) || IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr) ||
-         IN6_IS_ADDR_LINKLOCAL(&v6.sin6_addr) || IN6_IS_ADDR_SITELOCAL(&v6.sin6_addr) ||
-         IN6_IS_ADDR_MULTICAST(&v6.sin6_addr) || (b[0] & 0xfe) == 0xfc;
-}
-
-std::string host_of(std::string_view url) {
-  const std::size_t scheme = url.find("://");
-  if (scheme == std::string_view::npos) return lower(url);
-  return lower(url.substr(0, url.find_first_of("/?#", scheme + 3)));
-}
-
 std::string checked_redirect(std::string_view from, const std::string& to) {
   const bool secure = to.starts_with("https://");
   if (!secure && !to.starts_with("http://"))
-    core::user_error("{}: redirects to '{}': only http and https are followed", from, to);
+    core::user_error("{}: redirects to '{}': only http and https are followed", shown(from), shown(to));
   if (from.starts_with("https://") && !secure)
-    core::user_error("{}: redirects from https to {}: refused", from, to);
+    core::user_error("{}: redirects from https to {}: refused", shown(from), shown(to));
   return to;
 }
 
 bool is_temporary(long status) {
   return status == 408 || status == 429 || (status >= 500 && status < 600);
+}
+
+bool is_outage(long status) {
+  return status == 429 || (status >= 502 && status <= 504);
 }
 
 std::string remedy_for(long status) {

@@ -1,18 +1,24 @@
-// Sources: urls, a hub repository's files, a tab-separated list; "{0000..0007}" expands in all of them.
+// Sources: urls, a hub repository's files, a tab-separated list, a folder's files.
 #include "ingest/sources.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
-#include <cstdlib>
-#include <set>
+#include <cerrno>
+#include <map>
 #include <sstream>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "ingest/address.h"
+#include "ingest/file_pattern.h"
+#include "ingest/hub.h"
+#include "ingest/limits.h"
 
 namespace microdit::ingest {
 namespace {
 
-constexpr std::size_t kMaxFiles = 1'000'000;
+namespace fs = std::filesystem;
 
 bool is_number(std::string_view text) {
   return !text.empty() && text.size() <= 9 &&
@@ -34,7 +40,7 @@ std::string plain_name(std::string_view text) {
 std::string name_of_url(std::string_view url) {
   const std::string_view path = url.substr(0, url.find_first_of("?#"));
   const std::string name = plain_name(path.substr(path.rfind('/') + 1));
-  if (name.empty()) core::user_error("source.urls: {} names no file", url);
+  if (name.empty()) core::user_error("source.urls: {} names no file", shown(url));
   return name;
 }
 
@@ -42,9 +48,15 @@ void check_scheme(std::string_view url, std::string_view origin) {
   if (url.starts_with("http://") || url.starts_with("https://")) return;
   if (url.starts_with("file:///")) return;
   if (url.starts_with("file://")) {
-    core::user_error("{}: {}: a file:// address needs an absolute path (three slashes)", origin, url);
+    core::user_error("{}: {}: a file:// address needs an absolute path (three slashes)", origin, shown(url));
   }
-  core::user_error("{}: {}: only http://, https:// and file:// are read", origin, url);
+  core::user_error("{}: {}: only http://, https:// and file:// are read", origin, shown(url));
+}
+
+/// Where a file:// address points is this machine's affair; its name is the file's identity.
+core::Json inputs_of_url(const std::string& name, const std::string& url) {
+  if (url.starts_with("file://")) return {{"file", name}};
+  return {{"file", name}, {"address", shown(url)}};
 }
 
 std::vector<RawFile> from_urls(const SourceSection& source) {
@@ -52,60 +64,123 @@ std::vector<RawFile> from_urls(const SourceSection& source) {
   for (const std::string& pattern : source.urls) {
     for (const std::string& url : expand_ranges(pattern)) {
       check_scheme(url, "source.urls");
-      files.push_back({name_of_url(url), url, ""});
+      const std::string name = name_of_url(url);
+      files.push_back({.name = name, .url = url, .inputs = inputs_of_url(name, url)});
     }
   }
   return files;
 }
 
-std::vector<RawFile> from_hub(const SourceSection& source) {
-  const char* endpoint = std::getenv("MICRODIT_HUB");
-  const std::string base = endpoint && *endpoint ? endpoint : "https://huggingface.co";
-  check_scheme(base, "MICRODIT_HUB");
-  const std::size_t at = source.hub.find('@');
-  const std::string repository = source.hub.substr(0, at);
-  const std::string revision = at == std::string::npos ? "main" : source.hub.substr(at + 1);
-  if (std::ranges::count(repository, '/') != 1 || revision.empty()) {
-    core::user_error("source.hub: '{}' is not org/name[@revision]", source.hub);
-  }
+std::vector<RawFile> from_hub(const SourceSection& source, const HubListing& listing) {
+  const HubPlace hub = hub_place(source);
   std::vector<RawFile> files;
-  for (const std::string& pattern : source.pattern) {
-    for (const std::string& path : expand_ranges(pattern)) {
-      files.push_back({plain_name(path),
-                       fmt::format("{}/datasets/{}/resolve/{}/{}", base, repository, revision, path), ""});
-    }
+  for (const HubFile& file : listing(source)) {
+    files.push_back({.name = plain_name(file.path),
+                     .url = hub.file_url(file.commit, file.path),
+                     .lies = file.lies,
+                     .sha256 = file.sha256,
+                     .bytes = file.bytes,
+                     .inputs = {{"file", file.path}, {"hub", hub.repository}, {"commit", file.commit}}});
   }
   return files;
+}
+
+/// Whether a list's first line names a file already.
+bool is_header(std::string_view line) {
+  const std::size_t tab = line.find('\t');
+  return tab == std::string_view::npos || line.find("://", tab) == std::string_view::npos;
 }
 
 std::vector<RawFile> from_list(const SourceSection& source) {
   std::istringstream text(core::read_text(source.list_file));
   std::vector<RawFile> files;
   std::string line;
-  std::getline(text, line);  // the header
-  for (int number = 2; std::getline(text, line); ++number) {
+  for (int number = 1; std::getline(text, line); ++number) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (line.empty()) continue;
+    if (line.empty() || (number == 1 && is_header(line))) continue;
     const std::string origin = fmt::format("{}:{}", source.list_file, number);
     const std::size_t tab = line.find('\t');
     if (tab == std::string::npos || tab == 0)
       core::user_error("{}: expected: file name, a tab, an address", origin);
     const std::string url = line.substr(tab + 1);
     check_scheme(url, origin);
-    files.push_back({plain_name(line.substr(0, tab)), url, ""});
+    const std::string name = plain_name(line.substr(0, tab));
+    // Signed addresses are renewed with other hosts and paths: the name is the identity.
+    files.push_back({.name = name, .url = url, .inputs = {{"file", name}}});
   }
   return files;
+}
+
+/// Paths of the regular files in `folder`, relative to it.
+std::vector<std::string> files_below(const fs::path& folder, bool deeper) {
+  std::vector<std::string> paths;
+  const auto take = [&](const fs::directory_entry& entry) {
+    if (!entry.is_regular_file()) return;
+    paths.push_back(entry.path().lexically_relative(folder).string());
+    if (paths.size() > limits::kSourceFiles)
+      core::user_error("source.folder: {} holds more than {} files", folder.string(), limits::kSourceFiles);
+  };
+  if (deeper) {
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) take(entry);
+  } else {
+    for (const auto& entry : fs::directory_iterator(folder)) take(entry);
+  }
+  return paths;
+}
+
+std::vector<RawFile> from_folder(const SourceSection& source) {
+  const fs::path top = fs::absolute(source.folder).lexically_normal();
+  const FilePatterns patterns(source.pattern, "source.pattern");
+  const fs::path below = top / patterns.folder();
+  if (!fs::is_directory(below)) core::user_error("source.folder: {}: no such folder", below.string());
+  std::vector<std::string> paths = files_below(below, patterns.goes_deeper());
+  for (std::string& path : paths) path = (fs::path(patterns.folder()) / path).string();
+  std::vector<RawFile> files;
+  for (const std::string& path : patterns.choose(paths, top.string())) {
+    struct stat about {};
+    if (::stat((top / path).c_str(), &about) != 0)
+      core::errno_error(errno, "{}: cannot be read", (top / path).string());
+    const auto bytes = static_cast<std::int64_t>(about.st_size);
+    files.push_back({.name = plain_name(path),
+                     .lies = top / path,
+                     .bytes = bytes,
+                     .inputs = {{"file", path}, {"bytes", bytes}, {"mtime", std::int64_t{about.st_mtime}}}});
+  }
+  return files;
+}
+
+/// Where a file comes from, for messages.
+std::string origin_of_file(const RawFile& file) {
+  return file.lies.empty() ? shown(file.url) : file.lies.string();
+}
+
+void check_names(const CatalogueEntry& entry, const std::vector<RawFile>& files) {
+  std::map<std::string, const RawFile*> names;
+  for (const RawFile& file : files) {
+    const auto [there, fresh] = names.emplace(file.name, &file);
+    if (fresh) continue;
+    core::user_error(
+        "dataset {}: two files are named {}: {} and {}; give each a name of its own in a source.list_file "
+        "(per line: "
+        "name, a tab, the address)",
+        entry.name, file.name, origin_of_file(*there->second), origin_of_file(file));
+  }
+  for (const auto& [name, digest] : entry.source.sha256) {
+    if (!names.contains(name)) core::user_error("source.sha256: no file is named {}", name);
+  }
 }
 
 std::vector<RawFile> small_subset(const std::vector<RawFile>& files, const SourceSection& source) {
   if (source.small.empty())
     return {files.begin(), files.begin() + static_cast<std::ptrdiff_t>((files.size() + 99) / 100)};
+  std::map<std::string_view, const RawFile*> names;
+  for (const RawFile& file : files) names.emplace(file.name, &file);
   std::vector<RawFile> chosen;
   for (const std::string& pattern : source.small) {
     for (const std::string& name : expand_ranges(pattern)) {
-      const auto found = std::ranges::find(files, name, &RawFile::name);
-      if (found == files.end()) core::user_error("source.small: no file is named {}", name);
-      chosen.push_back(*found);
+      const auto found = names.find(name);
+      if (found == names.end()) core::user_error("source.small: no file is named {}", name);
+      chosen.push_back(*found->second);
     }
   }
   return chosen;
@@ -128,8 +203,8 @@ std::vector<std::string> expand_ranges(std::string_view pattern) {
   std::vector<std::string> expanded;
   const std::vector<std::string> tails = expand_ranges(pattern.substr(close + 1));
   const long begin = std::stol(std::string(first)), end = std::stol(std::string(last));
-  if (static_cast<std::size_t>(end - begin + 1) > kMaxFiles / tails.size()) {
-    core::user_error("source: '{}' names more than {} files", pattern, kMaxFiles);
+  if (static_cast<std::size_t>(end - begin + 1) > limits::kSourceFiles / tails.size()) {
+    core::user_error("source: '{}' names more than {} files", pattern, limits::kSourceFiles);
   }
   for (long i = begin; i <= end; ++i) {
     for (const std::string& tail : tails) {
@@ -139,21 +214,17 @@ std::vector<std::string> expand_ranges(std::string_view pattern) {
   return expanded;
 }
 
-std::vector<RawFile> list_files(const CatalogueEntry& entry) {
+std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& hub) {
   const SourceSection& source = entry.source;
-  std::vector<RawFile> files = !source.hub.empty()    ? from_hub(source)
-                               : !source.urls.empty() ? from_urls(source)
-                                                      : from_list(source);
+  std::vector<RawFile> files = !source.hub.empty()      ? from_hub(source, hub)
+                               : !source.urls.empty()   ? from_urls(source)
+                               : !source.folder.empty() ? from_folder(source)
+                                                        : from_list(source);
   if (files.empty()) core::user_error("dataset {}: its source names no file", entry.name);
-  std::set<std::string> names;
+  check_names(entry, files);
   for (RawFile& file : files) {
-    if (!names.insert(file.name).second)
-      core::user_error("dataset {}: two files are named {}", entry.name, file.name);
     const auto known = source.sha256.find(file.name);
     if (known != source.sha256.end()) file.sha256 = known->second;
-  }
-  for (const auto& [name, digest] : source.sha256) {
-    if (!names.contains(name)) core::user_error("source.sha256: no file is named {}", name);
   }
   return entry.subset == "small" ? small_subset(files, source) : files;
 }

@@ -1,0 +1,105 @@
+// Glob patterns: fnmatch folder by folder.
+#include "ingest/file_pattern.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <set>
+
+#include "core/error.h"
+#include "ingest/sources.h"
+
+namespace microdit::ingest {
+namespace {
+
+std::string_view first_part(std::string_view path) {
+  return path.substr(0, path.find('/'));
+}
+std::string_view after_first_part(std::string_view path) {
+  const std::size_t slash = path.find('/');
+  return slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
+}
+
+/// The part before the last '/' in front of the first special character.
+std::string fixed_folder(const std::string& pattern) {
+  const std::size_t special = std::min(pattern.find_first_of("*?["), pattern.size());
+  const std::size_t slash = pattern.rfind('/', special);
+  return slash == std::string::npos ? "" : pattern.substr(0, slash);
+}
+
+}  // namespace
+
+bool is_glob(std::string_view pattern) {
+  return pattern.find_first_of("*?[") != std::string_view::npos;
+}
+
+bool matches(std::string_view pattern, std::string_view path) {
+  while (!pattern.empty()) {
+    const std::string_view part = first_part(pattern);
+    const std::string_view rest = after_first_part(pattern);
+    if (part == "**" && !rest.empty()) {
+      for (std::string_view deeper = path; !deeper.empty(); deeper = after_first_part(deeper))
+        if (matches(rest, deeper)) return true;
+      return false;
+    }
+    if (path.empty() ||
+        ::fnmatch(std::string(part).c_str(), std::string(first_part(path)).c_str(), FNM_NOESCAPE) != 0)
+      return false;
+    pattern = rest;
+    path = after_first_part(path);
+    if (pattern.empty() != path.empty()) return false;
+  }
+  return path.empty();
+}
+
+FilePatterns::FilePatterns(const std::vector<std::string>& patterns, std::string_view key) : key_(key) {
+  for (const std::string& pattern : patterns) {
+    const bool climbs = pattern == ".." || pattern.starts_with("../") || pattern.ends_with("/..") ||
+                        pattern.find("/../") != std::string::npos;
+    if (pattern.empty() || pattern.starts_with('/') || climbs)
+      core::user_error("{}: '{}': a relative path without '..' is meant", key_, pattern);
+    for (const std::string& expanded : expand_ranges(pattern)) patterns_.push_back(expanded);
+  }
+}
+
+std::string FilePatterns::folder() const {
+  std::string common = patterns_.empty() ? "" : fixed_folder(patterns_[0]);
+  for (const std::string& pattern : patterns_) {
+    const std::string own = fixed_folder(pattern) + "/";
+    while (!common.empty() && !own.starts_with(common + "/")) {
+      const std::size_t slash = common.rfind('/');
+      common.resize(slash == std::string::npos ? 0 : slash);
+    }
+  }
+  return common;
+}
+
+bool FilePatterns::goes_deeper() const {
+  const std::size_t skip = folder().empty() ? 0 : folder().size() + 1;
+  return std::ranges::any_of(
+      patterns_, [&](const std::string& pattern) { return pattern.find('/', skip) != std::string::npos; });
+}
+
+std::vector<std::string> FilePatterns::choose(const std::vector<std::string>& paths,
+                                              std::string_view where) const {
+  const std::set<std::string> known(paths.begin(), paths.end());
+  std::set<std::string> seen;
+  std::vector<std::string> chosen;
+  for (const std::string& pattern : patterns_) {
+    bool found = false;
+    const auto take = [&](const std::string& path) {
+      found = true;
+      if (seen.insert(path).second) chosen.push_back(path);
+    };
+    if (!is_glob(pattern)) {
+      if (known.contains(pattern)) take(pattern);
+    } else {
+      for (const std::string& path : known)
+        if (matches(pattern, path)) take(path);
+    }
+    if (!found) core::user_error("{}: '{}': no such file in {}", key_, pattern, where);
+  }
+  return chosen;
+}
+
+}  // namespace microdit::ingest

@@ -1,0 +1,31 @@
+// Patterns over relative paths: which of many names an entry means.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace microdit::ingest {
+
+/// `*` and `?` and `[a-z]` within one folder's names, `**/` for folders of any depth (none too).
+bool matches(std::string_view pattern, std::string_view path);
+bool is_glob(std::string_view pattern);
+
+/// What a set of patterns means, asked path by path.
+class FilePatterns {
+ public:
+  /// "{a..b}" expands first. UserError on an absolute pattern or one with "..".
+  FilePatterns(const std::vector<std::string>& patterns, std::string_view key);
+  /// The folder that all patterns lie in, "" = the top.
+  std::string folder() const;
+  /// Whether paths below that folder's own files can match.
+  bool goes_deeper() const;
+  /// The paths that match, in the order of the patterns, each once. UserError names a pattern that matches none.
+  std::vector<std::string> choose(const std::vector<std::string>& paths, std::string_view where) const;
+
+ private:
+  std::vector<std::string> patterns_;
+  std::string key_;
+};
+
+}  // namespace microdit::ingest

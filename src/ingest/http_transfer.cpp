@@ -1,0 +1,274 @@
+// libcurl's callbacks, and the thread that drives them.
+#include "ingest/http_transfer.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "core/error.h"
+#include "ingest/address.h"
+
+namespace microdit::ingest {
+namespace {
+
+constexpr long kConnectTimeout_s = 30;
+constexpr int kPoll_ms = 200;
+
+/// A request on its way. All of it but `done` belongs to the loop's thread until it is done.
+class Transfer {
+ public:
+  explicit Transfer(const Hop& hop)
+      : hop_(hop), curl_(curl_easy_init()), speed_(hop.slow_window_s, SpeedRule::Clock::now()) {
+    core::check(curl_ != nullptr, "curl_easy_init failed");
+    set_what();
+    set_callbacks();
+  }
+  ~Transfer() {
+    curl_slist_free_all(lines_);
+    curl_easy_cleanup(curl_);
+  }
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+
+  CURL* handle() const { return curl_; }
+  bool stopped() const { return hop_.stop->requested(); }
+
+  /// Fills the result; on the loop's thread, when libcurl is through with it.
+  void end(CURLcode code) {
+    HopResult& r = result_;
+    r.whole = code == CURLE_OK;
+    if (!r.whole) r.error = error_[0] ? error_ : curl_easy_strerror(code);
+    r.unreachable =
+        r.headers.status == 0 &&
+        (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
+         code == CURLE_OPERATION_TIMEDOUT || code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR ||
+         code == CURLE_SEND_ERROR || code == CURLE_SSL_CONNECT_ERROR || r.too_slow);
+    r.hopeless = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
+                 code == CURLE_UNSUPPORTED_PROTOCOL;
+    r.refused_address = r.refused_address && !r.whole && r.headers.status == 0;
+    char* next = nullptr;
+    curl_easy_getinfo(curl_, CURLINFO_REDIRECT_URL, &next);
+    if (next != nullptr) r.redirect = next;
+    if (!begun_ && r.headers.over) begin();  // an answer without a body
+  }
+  HopResult take() { return std::move(result_); }
+  bool done = false;
+
+ private:
+  template <class T>
+  void set(CURLoption option, T value) {
+    core::check(curl_easy_setopt(curl_, option, value) == CURLE_OK, "curl option {}",
+                static_cast<int>(option));
+  }
+
+  void set_what() {
+    set(CURLOPT_URL, hop_.url.c_str());
+    set(CURLOPT_PROTOCOLS_STR, "http,https");
+    set(CURLOPT_PROXY,
+        hop_.proxy.c_str());  // "" is none, whatever the environment says: it was asked already
+    set(CURLOPT_NOPROXY, "");
+    set(CURLOPT_NOSIGNAL, 1L);
+    set(CURLOPT_CONNECTTIMEOUT, kConnectTimeout_s);
+    set(CURLOPT_USERAGENT, "microdit");
+    if (hop_.head_only) set(CURLOPT_NOBODY, 1L);
+    lines_ = curl_slist_append(lines_, "Accept-Encoding: identity");
+    for (const std::string& line : hop_.header_lines) lines_ = curl_slist_append(lines_, line.c_str());
+    set(CURLOPT_HTTPHEADER, lines_);
+  }
+
+  void set_callbacks() {
+    set(CURLOPT_ERRORBUFFER, error_);
+    set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket);
+    set(CURLOPT_OPENSOCKETDATA, this);
+    set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+    set(CURLOPT_HEADERDATA, this);
+    set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
+    set(CURLOPT_WRITEDATA, this);
+    set(CURLOPT_NOPROGRESS, 0L);
+    set(CURLOPT_XFERINFOFUNCTION, &Transfer::on_progress);
+    set(CURLOPT_XFERINFODATA, this);
+  }
+
+  bool checks_addresses() const { return !hop_.private_allowed && hop_.proxy.empty(); }
+
+  static curl_socket_t on_open_socket(void* user, curlsocktype, curl_sockaddr* address) {
+    auto& self = *static_cast<Transfer*>(user);
+    if (self.checks_addresses() && is_private_address(&address->addr)) {
+      self.result_.refused_address = true;
+      return CURL_SOCKET_BAD;
+    }
+    return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  }
+
+  /// A connection that another request opened is held to this request's rule too.
+  bool peer_is_refused() {
+    if (!checks_addresses()) return false;
+    char* text = nullptr;
+    curl_easy_getinfo(curl_, CURLINFO_PRIMARY_IP, &text);
+    return text != nullptr && text[0] != '\0' && is_private_literal(text);
+  }
+
+  static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* user) {
+    auto& self = *static_cast<Transfer*>(user);
+    if (self.result_.headers.lines == 0 && self.peer_is_refused()) {
+      self.result_.refused_address = true;
+      return 0;
+    }
+    read_header({data, size * count}, self.result_.headers);
+    return self.result_.headers.is_flood() ? 0 : size * count;
+  }
+
+  /// The verdict on the answer, once its header lines are known. False: no byte of the body is wanted.
+  bool begin() {
+    begun_ = true;
+    result_.answer = judge_headers(result_.headers, hop_.asked);
+    const Body body = result_.answer.body;
+    if (body == Body::restart || body == Body::refused) return false;
+    if (body == Body::ignored || hop_.head_only) return true;
+    const std::int64_t total = result_.headers.total_bytes();
+    limit_ = hop_.asked.max_bytes;
+    if (hop_.asked.expected_bytes >= 0) limit_ = static_cast<std::uint64_t>(hop_.asked.expected_bytes);
+    if (total >= 0) limit_ = static_cast<std::uint64_t>(total);
+    offset_ = body == Body::continues ? hop_.asked.offset : 0;
+    return guarded([&] { hop_.on_begin(result_.headers, body); });
+  }
+
+  /// Nothing may be thrown through libcurl.
+  template <class Work>
+  bool guarded(const Work& work) {
+    try {
+      work();
+      return true;
+    } catch (...) {
+      result_.failure = std::current_exception();
+      return false;
+    }
+  }
+
+  static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) {
+    auto& self = *static_cast<Transfer*>(user);
+    const std::size_t bytes = size * count;
+    if (self.stopped() || (!self.begun_ && !self.begin())) return 0;
+    self.arrived_ += bytes;
+    if (self.result_.answer.body == Body::ignored) return self.arrived_ > limits::kErrorPageBytes ? 0 : bytes;
+    if (self.offset_ + self.arrived_ > self.limit_) {
+      self.result_.too_many_bytes = true;
+      return 0;
+    }
+    const bool taken = self.guarded([&] { self.hop_.on_bytes(std::as_bytes(std::span(data, bytes))); });
+    self.result_.received += taken ? bytes : 0;
+    return taken ? bytes : 0;
+  }
+
+  static int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+    auto& self = *static_cast<Transfer*>(user);
+    if (self.stopped()) return 1;
+    self.result_.too_slow |= self.speed_.too_slow(self.arrived_, SpeedRule::Clock::now());
+    return self.result_.too_slow ? 1 : 0;
+  }
+
+  const Hop& hop_;
+  CURL* curl_;
+  curl_slist* lines_ = nullptr;
+  char error_[CURL_ERROR_SIZE] = {};
+  SpeedRule speed_;
+  HopResult result_;
+  bool begun_ = false;
+  std::uint64_t arrived_ = 0, offset_ = 0, limit_ = 0;
+};
+
+}  // namespace
+
+struct TransferLoop::State {
+  State() {
+    core::check(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK, "curl_global_init failed");
+    multi = curl_multi_init();
+    core::check(multi != nullptr, "curl_multi_init failed");
+    // One connection per file: several files on one would share its window.
+    curl_multi_setopt(multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
+    thread = std::thread([this] { run(); });
+  }
+  ~State() {
+    {
+      const std::lock_guard lock(mutex);
+      ending = true;
+    }
+    curl_multi_wakeup(multi);
+    thread.join();
+    curl_multi_cleanup(multi);
+    curl_global_cleanup();
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  void run() {
+    while (take_new()) {
+      int running = 0;
+      curl_multi_perform(multi, &running);
+      end_finished();
+      end_stopped();
+      curl_multi_poll(multi, nullptr, 0, kPoll_ms, nullptr);
+    }
+  }
+
+  /// False when the loop is over.
+  bool take_new() {
+    const std::lock_guard lock(mutex);
+    for (Transfer* transfer : waiting) {
+      under_way[transfer->handle()] = transfer;
+      curl_multi_add_handle(multi, transfer->handle());
+    }
+    waiting.clear();
+    return !ending;
+  }
+
+  void end_finished() {
+    int left = 0;
+    while (CURLMsg* message = curl_multi_info_read(multi, &left)) {
+      if (message->msg == CURLMSG_DONE) end(message->easy_handle, message->data.result);
+    }
+  }
+  void end_stopped() {
+    std::vector<CURL*> stopped;
+    for (const auto& [handle, transfer] : under_way)
+      if (transfer->stopped()) stopped.push_back(handle);
+    for (CURL* handle : stopped) end(handle, CURLE_ABORTED_BY_CALLBACK);
+  }
+  void end(CURL* handle, CURLcode code) {
+    Transfer* transfer = under_way.at(handle);
+    under_way.erase(handle);
+    transfer->end(code);
+    curl_multi_remove_handle(multi, handle);
+    const std::lock_guard lock(mutex);
+    transfer->done = true;
+    some_done.notify_all();
+  }
+
+  CURLM* multi;
+  std::mutex mutex;
+  std::condition_variable some_done;
+  std::vector<Transfer*> waiting;
+  std::map<CURL*, Transfer*> under_way;  ///< of the thread alone
+  bool ending = false;
+  std::thread thread;
+};
+
+TransferLoop::TransferLoop() : state_(std::make_unique<State>()) {}
+TransferLoop::~TransferLoop() = default;
+
+HopResult TransferLoop::perform(const Hop& hop) {
+  Transfer transfer(hop);
+  std::unique_lock lock(state_->mutex);
+  state_->waiting.push_back(&transfer);
+  curl_multi_wakeup(state_->multi);
+  state_->some_done.wait(lock, [&] { return transfer.done; });
+  return transfer.take();
+}
+
+}  // namespace microdit::ingest

@@ -1,0 +1,161 @@
+// Partial files: lock, version, hash, free space.
+#include "ingest/partial_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "core/atomic_file.h"
+#include "core/disk.h"
+#include "core/error.h"
+#include "ingest/limits.h"
+
+namespace microdit::ingest {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::uint64_t kSyncBytes =
+    64 * limits::kMiB;  // written out now and then: the end has less to wait for
+constexpr std::size_t kBlockBytes = 1 << 20;
+
+}  // namespace
+
+void require_free_space(const fs::path& folder, std::uint64_t more) {
+  struct statvfs about {};
+  if (::statvfs(folder.c_str(), &about) != 0)
+    core::errno_error(errno, "{}: cannot be asked for its free space", folder.string());
+  const double free = static_cast<double>(about.f_bavail) * static_cast<double>(about.f_frsize);
+  const double all = static_cast<double>(about.f_blocks) * static_cast<double>(about.f_frsize);
+  const double floor = std::min(limits::kFreeFraction * all, static_cast<double>(limits::kFreeBytes));
+  if (free - static_cast<double>(more) >= floor) return;
+  core::system_error(
+      "{}: {} are free, {} are wanted and {} must stay free: make room, or choose another MICRODIT_DATA; the "
+      "same "
+      "command continues",
+      folder.string(), core::bytes_text(static_cast<std::uint64_t>(free)), core::bytes_text(more),
+      core::bytes_text(static_cast<std::uint64_t>(floor)));
+}
+
+std::optional<PartialFile> PartialFile::open(const fs::path& path, HeadCheck check_head) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (fd < 0) core::errno_error(errno, "{}: cannot be created", path.string());
+  const bool locked = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+  if (!locked && errno == EWOULDBLOCK) {
+    ::close(fd);
+    return std::nullopt;
+  }
+  return PartialFile(path, fd, locked, std::move(check_head));
+}
+
+PartialFile::PartialFile(fs::path path, int fd, bool locked, HeadCheck check_head)
+    : path_(std::move(path)), fd_(fd), locked_(locked), check_head_(std::move(check_head)) {
+  const off_t end = ::lseek(fd_, 0, SEEK_END);
+  if (end < 0) core::errno_error(errno, "{}: cannot be read", path_.string());
+  bytes_ = static_cast<std::uint64_t>(end);
+}
+
+PartialFile::PartialFile(PartialFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      locked_(other.locked_),
+      head_is_good_(other.head_is_good_),
+      bytes_(other.bytes_),
+      hashed_(other.hashed_),
+      synced_(other.synced_),
+      hash_(std::move(other.hash_)),
+      check_head_(std::move(other.check_head_)) {}
+
+PartialFile::~PartialFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+fs::path PartialFile::tag_path() const {
+  return fs::path(path_) += ".etag";
+}
+
+std::string PartialFile::validator() const {
+  std::error_code missing;
+  if (bytes_ == 0 || !fs::exists(tag_path(), missing)) return "";
+  return core::read_text(tag_path());
+}
+
+bool PartialFile::take_up(const core::StopFlag& stop) {
+  std::vector<std::byte> block(kBlockBytes);
+  while (hashed_ < bytes_) {
+    if (stop.requested()) return false;
+    const ssize_t got = ::pread(fd_, block.data(), std::min<std::uint64_t>(block.size(), bytes_ - hashed_),
+                                static_cast<off_t>(hashed_));
+    if (got < 0) core::errno_error(errno, "{}: cannot be read", path_.string());
+    if (got == 0) core::system_error("{}: became shorter while it was read", path_.string());
+    hash_->update(std::span(block).first(static_cast<std::size_t>(got)));
+    hashed_ += static_cast<std::uint64_t>(got);
+  }
+  return true;
+}
+
+void PartialFile::begin(const std::string& validator, std::int64_t announced) {
+  require_free_space(path_.parent_path(), announced > 0 ? static_cast<std::uint64_t>(announced) : 0);
+  // In this order, so that a kill in between leaves no bytes under the mark of another version.
+  if (this->validator() != validator) forget_version();
+  if (::ftruncate(fd_, 0) != 0) core::errno_error(errno, "{}: cannot be emptied", path_.string());
+  bytes_ = hashed_ = synced_ = 0;
+  head_is_good_ = false;
+  hash_ = std::make_unique<core::Sha256>();
+  std::error_code missing;
+  if (!validator.empty() && !fs::exists(tag_path(), missing)) core::atomic_write(tag_path(), validator);
+}
+
+void PartialFile::append(std::span<const std::byte> bytes) {
+  hash_->update(bytes);
+  hashed_ += bytes.size();
+  while (!bytes.empty()) {
+    const ssize_t put = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(bytes_));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) core::errno_error(errno, "{}: cannot be written; is the disk full?", path_.string());
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+    bytes_ += static_cast<std::uint64_t>(put);
+  }
+  if (bytes_ >= limits::kHeadBytes) require_head();
+  if (bytes_ - synced_ < kSyncBytes) return;
+  ::sync_file_range(fd_, static_cast<off_t>(synced_), static_cast<off_t>(bytes_ - synced_),
+                    SYNC_FILE_RANGE_WRITE);
+  synced_ = bytes_;
+  require_free_space(path_.parent_path(), 0);
+}
+
+void PartialFile::require_head() {
+  if (head_is_good_) return;
+  std::array<std::byte, limits::kHeadBytes> head{};
+  const ssize_t got = ::pread(fd_, head.data(), head.size(), 0);
+  if (got < 0) core::errno_error(errno, "{}: cannot be read", path_.string());
+  const std::string why = check_head_(std::span(head).first(static_cast<std::size_t>(got)));
+  if (!why.empty()) {
+    discard();
+    core::user_error("{}", why);
+  }
+  head_is_good_ = true;
+}
+
+void PartialFile::forget_version() {
+  std::error_code ignored;
+  fs::remove(tag_path(), ignored);
+}
+
+std::string PartialFile::sha256() {
+  return locked_ && hashed_ == bytes_ ? hash_->hex_digest() : core::sha256_file(path_);
+}
+
+void PartialFile::discard() {
+  std::error_code ignored;
+  forget_version();
+  fs::remove(path_, ignored);
+}
+
+}  // namespace microdit::ingest

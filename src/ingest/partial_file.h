@@ -1,0 +1,69 @@
+// A file that grows aside until it is whole: its bytes, their hash while they are written, the version they are of.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "core/hash.h"
+#include "core/stop_flag.h"
+
+namespace microdit::ingest {
+
+/// SystemError when fewer bytes than kFreeFraction of the disk and than kFreeBytes would be left at `folder` after
+/// `more` bytes.
+void require_free_space(const std::filesystem::path& folder, std::uint64_t more);
+
+/// Looks at a file's first bytes; says why they cannot be what is wanted ("" = nothing to say).
+using HeadCheck = std::function<std::string(std::span<const std::byte> head)>;
+
+/// While it lives, no other process can open the same file so; where the file system has no locks, the bytes are
+/// read again before they count.
+class PartialFile {
+ public:
+  /// Nothing when another process holds it. SystemError when it cannot be made.
+  static std::optional<PartialFile> open(const std::filesystem::path& path, HeadCheck check_head);
+  PartialFile(PartialFile&& other) noexcept;
+  PartialFile& operator=(PartialFile&&) = delete;
+  PartialFile(const PartialFile&) = delete;
+  ~PartialFile();
+
+  const std::filesystem::path& path() const { return path_; }
+  std::uint64_t bytes() const { return bytes_; }
+  /// What says which version of the file these bytes are of (an ETag, a date); "" = they cannot be continued.
+  std::string validator() const;
+  /// Reads what an earlier life left into the hash. False when stopped.
+  bool take_up(const core::StopFlag& stop);
+
+  /// From here on another version of the file, of `announced` bytes (-1 = not known).
+  void begin(const std::string& validator, std::int64_t announced);
+  /// SystemError when the disk is full or fails; UserError when the head is not what is wanted (nothing stays then).
+  void append(std::span<const std::byte> bytes);
+  /// The bytes so far cannot be continued.
+  void forget_version();
+  /// UserError when the first bytes are not what is wanted; append() asks when enough are here, a short file's end has
+  /// to.
+  void require_head();
+  /// SHA-256 of the file; call once, when it is whole.
+  std::string sha256();
+  /// Removes it and what belongs to it.
+  void discard();
+
+ private:
+  PartialFile(std::filesystem::path path, int fd, bool locked, HeadCheck check_head);
+  std::filesystem::path tag_path() const;
+
+  std::filesystem::path path_;
+  int fd_;
+  bool locked_, head_is_good_ = false;
+  std::uint64_t bytes_ = 0, hashed_ = 0, synced_ = 0;
+  std::unique_ptr<core::Sha256> hash_ = std::make_unique<core::Sha256>();
+  HeadCheck check_head_;
+};
+
+}  // namespace microdit::ingest

@@ -1,0 +1,51 @@
+// The keys of `source`, their ranges, and what must hold between them.
+#include "ingest/source_section.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace microdit::ingest {
+namespace {
+
+bool is_sha256(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+}  // namespace
+
+void SourceSection::fields(core::Fields& f) {
+  f.field("hub", hub,
+          {.help = "dataset repository org/name[@revision] of the hub (MICRODIT_HUB, HF_ENDPOINT)"});
+  f.field("urls", urls, {.help = "http(s):// or file:// addresses; {0000..0007} expands"});
+  f.field("list_file", list_file,
+          {.help = "tab-separated file name and address per line; a header line may come first"});
+  f.field("folder", folder,
+          {.help = "folder of files that are used where they lie, never copied or removed"});
+  f.field("pattern", pattern,
+          {.help = "files of hub or folder: names, ranges {0000..0007}, * ? [..] within a folder, **/ for "
+                   "any depth"});
+  f.field("small", small, {.help = "file names of subset small (default: the first 1 %)"});
+  f.field("sha256", sha256, {.help = "file name -> known SHA-256"});
+  f.field("parallel", parallel, {.min = 1, .max = 64, .help = "files at once, per rank"});
+  f.field("max_attempts", max_attempts, {.min = 1, .max = 1000, .help = "in a row without a new MiB"});
+  f.field("backoff_s", backoff_s,
+          {.min = 0, .max = 60, .help = "first wait at most, seconds; doubles up to 60 s"});
+  f.field("max_file_bytes", max_file_bytes, {.min = 1, .help = "a larger file is refused (default: 64 GiB)"});
+  f.field("allow_hosts", allow_hosts, {.help = "hosts of private networks that may be reached by name"});
+  f.field("gated", gated,
+          {.help = "needs the hub's token: HF_TOKEN_FILE (mode 0600), HF_TOKEN or HF_HOME/token"});
+  if (!f.reading()) return;
+  if (int(!hub.empty()) + int(!urls.empty()) + int(!list_file.empty()) + int(!folder.empty()) != 1) {
+    f.error("hub", "give exactly one of hub, urls, list_file and folder");
+  }
+  const bool has_files = !hub.empty() || !folder.empty();
+  if (has_files && pattern.empty()) f.error("pattern", "name the files, as in '*.tar'");
+  if (!has_files && !pattern.empty()) f.error("pattern", "only a hub or folder source has a pattern");
+  for (const auto& [file, digest] : sha256) {
+    if (!is_sha256(digest))
+      f.error("sha256", fmt::format("{}: '{}' is not 64 lower-case hex digits", file, digest));
+  }
+}
+
+}  // namespace microdit::ingest

@@ -1,0 +1,32 @@
+// The `source` section of a catalogue entry: where raw files come from.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+
+namespace microdit::ingest {
+
+/// Exactly one of hub, urls, list_file, folder. "{0000..0007}" in urls and pattern expands.
+struct SourceSection {
+  std::string hub{};                ///< "org/name[@revision]" of the hub (see hub.h)
+  std::vector<std::string> urls{};  ///< http(s):// or file://
+  std::string list_file{};          ///< tab-separated: file name, address; a header line is skipped
+  std::string folder{};             ///< files are used where they lie
+  std::vector<std::string>
+      pattern{};                     ///< files of hub or folder: names, ranges, * ? [..] within a folder, **/
+  std::vector<std::string> small{};  ///< file names of `subset: small`; empty = the first 1 %, at least one
+  std::map<std::string, std::string> sha256{};  ///< file name -> known SHA-256
+  std::int64_t parallel = 4;                    ///< files at once, per rank
+  std::int64_t max_attempts = 8;                ///< in a row without a new MiB
+  double backoff_s = 1;  ///< mean of the first wait is half of this; it doubles up to 60 s
+  std::int64_t max_file_bytes = 64LL << 30;  ///< a larger file is refused
+  std::vector<std::string> allow_hosts{};    ///< hosts of private networks that may be reached by name
+  bool gated = false;                        ///< needs a token of the hub (see hub.h)
+  void fields(core::Fields& f);
+};
+
+}  // namespace microdit::ingest

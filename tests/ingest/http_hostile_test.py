@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""download against a server that lies: each answer that was not asked for is refused or begun anew, with a word."""
+import gzip
+import os
+import random
+import sys
+
+from hostile_server import Download, Server, check
+
+CONTENT = random.Random(7).randbytes(300_000)
+SECRET = "sig=SECRET0123"
+ADDRESSES = ("169.254.169.254", "10.0.0.1", "192.168.1.1", "192.0.0.8", "198.18.0.1", "[::ffff:10.0.0.1]", "[64:ff9b::a00:1]",
+             "[2002:a00:1::1]", "[2001:0:a00:1::1]", "[fd00::1]", "2852039166", "0xa9.0xfe.0xa9.0xfe", "169.254.43518")
+
+
+def endless(handler, line):
+    handler.raw(line)
+    block = b"x" * 65536
+    for _ in range(4000):  # 256 MB
+        handler.wfile.write((b"10000\r\n" + block + b"\r\n") if "chunked" in line else block)
+
+
+def headers(handler, lines):
+    handler.raw(*lines, "Content-Length: 1", body=b"x")
+
+
+def informational_flood(handler, _):
+    for _ in range(3000):
+        handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+    handler.whole(CONTENT)
+
+
+def first_then(first, then):
+    return lambda handler, count: (first if count == 1 else then)(handler, count)
+
+
+def cut(handler, _):
+    handler.ranged(CONTENT, send=100_000)
+
+
+def honest(handler, _):
+    handler.ranged(CONTENT)
+
+
+def part(begin, end, total, status="206 Partial Content", body=None):
+    content = CONTENT[begin:end + 1] if body is None else body
+    return lambda handler, _: handler.raw(f"Content-Range: bytes {begin}-{end}/{total}", f"Content-Length: {len(content)}", 'ETag: "v1"',
+                                          body=content, status=status)
+
+
+def redirect(to, status="302 Found"):
+    return lambda handler, _: handler.whole(b"", f"Location: {to}", status=status)
+
+
+N = len(CONTENT)
+CHUNKED = b"%x\r\n" % N + CONTENT + b"\r\n0\r\n"
+# name -> (the server's answer, exit code, words of the log). Exit 0: the file must have come whole.
+CASES = {
+    "honest": (honest, 0, []),
+    "honest_chunked": (lambda h, _: h.raw("Transfer-Encoding: chunked", body=CHUNKED + b"\r\n"), 0, []),
+    "whole_as_206": (part(0, N - 1, N), 0, []),
+    "identity": (lambda h, _: h.whole(CONTENT, "Content-Encoding: identity"), 0, []),
+    # Parts that nobody asked for.
+    "part_unasked": (part(0, 99, 200), 2, ["a part only"]),
+    "part_from_the_middle": (part(100, 199, 200), 2, ["the whole file was asked for"]),
+    "part_without_total": (lambda h, _: h.raw("Content-Range: bytes 0-99/*", "Content-Length: 100", body=CONTENT[:100],
+                                              status="206 Partial Content"), 2, ["a part only"]),
+    "206_without_range": (lambda h, _: h.whole(CONTENT, status="206 Partial Content"), 2, ["206 without a Content-Range"]),
+    "multipart": (lambda h, _: h.whole(b"--x\r\n", "Content-Type: multipart/byteranges; boundary=x", status="206 Partial Content"), 2,
+                  ["206 without a Content-Range"]),
+    "slice_as_200": (part(0, 99, N, status="200 OK"), 2, ["under status 200", "a part only"]),
+    "wrong_range_words": (lambda h, _: h.whole(CONTENT, "Content-Range: pages 0-99/100"), 2, ["contradicts itself"]),
+    "range_beyond_total": (part(0, 299, 200, body=CONTENT[:300]), 2, ["contradicts itself"]),
+    "range_backwards": (part(99, 0, 200, body=b"x"), 2, ["contradicts itself"]),
+    "range_and_length_differ": (part(0, N - 1, N, body=CONTENT[:-5]), 2, ["with 299995 bytes"]),
+    # After a cut, the rest is asked for: what else comes begins anew, and the file is right in the end.
+    "rest": (first_then(cut, honest), 0, ["continuing at byte 100000"]),
+    "rest_as_200_slice": (lambda h, c: cut(h, c) if c == 1 else part(100_000, N - 1, N, status="200 OK")(h, c) if h.offset() else honest(h, c),
+                          0, []),
+    "rest_is_another_part": (lambda h, c: cut(h, c) if c == 1 else part(5, N - 1, N)(h, c) if h.offset() else honest(h, c), 0,
+                             ["the rest from byte 100000 was asked for"]),
+    "rest_of_another_total": (lambda h, c: cut(h, c) if c == 1 else part(100_000, N, N + 2)(h, c) if h.offset() else honest(h, c), 0,
+                              ["a part only"]),
+    "rest_encoded": (lambda h, c: cut(h, c) if c == 1 else h.whole(gzip.compress(CONTENT), "Content-Encoding: gzip"), 2,
+                     ["Content-Encoding: gzip"]),
+    "gone_meanwhile": (lambda h, c: cut(h, c) if c == 1 else h.whole(b"", status="404 Not Found"), 2, ["answered 404"]),
+    # Encodings that nobody asked for.
+    "gzip": (lambda h, _: h.whole(gzip.compress(CONTENT), "Content-Encoding: gzip"), 2, ["Content-Encoding: gzip", "not asked for"]),
+    "brotli": (lambda h, _: h.whole(CONTENT, "Content-Encoding: br"), 2, ["Content-Encoding: br"]),
+    "transfer_gzip": (lambda h, _: h.raw("Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"), 2, []),
+    # Sizes.
+    "two_lengths": (lambda h, _: h.raw("Content-Length: 10", "Content-Length: 300000", body=CONTENT), 2, []),
+    "negative_length": (lambda h, _: h.raw("Content-Length: -5", body=CONTENT), 2, []),
+    "longer_than_announced": (lambda h, _: h.raw(f"Content-Range: bytes 0-{N - 1}/{N}", "Transfer-Encoding: chunked",
+                                                 body=b"%x\r\n" % (N + 5) + CONTENT + b"extra\r\n0\r\n\r\n", status="206 Partial Content"), 2,
+                              ["more bytes came than the 300000 that were announced", "gave up"]),
+    "shorter_than_announced": (lambda h, _: h.raw(f"Content-Length: {N}", body=CONTENT[:1000]), 2, ["gave up"]),
+    "chunked_cut": (lambda h, _: h.raw("Transfer-Encoding: chunked", body=CHUNKED[:5000]), 2, ["gave up"]),
+    "announced_beyond_limit": (lambda h, _: h.raw("Content-Length: 99999999999999", body=b"x"), 2, ["source.max_file_bytes"]),
+    "endless_chunks": (lambda h, _: endless(h, "Transfer-Encoding: chunked"), 2, ["source.max_file_bytes"]),
+    "endless_stream": (lambda h, _: endless(h, "X: y"), 2, ["source.max_file_bytes"]),
+    "one_byte_each": (lambda h, _: h.ranged(CONTENT, send=1), 2, ["gave up after 4 attempts"]),
+    # Headers.
+    "header_lines": (lambda h, _: headers(h, [f"X-{i}: y" for i in range(300)]), 2, ["of headers"]),
+    "header_bytes": (lambda h, _: headers(h, [f"X-{i}: {'y' * 9000}" for i in range(10)]), 2, ["of headers"]),
+    "one_long_header": (lambda h, _: headers(h, [f"X: {'y' * 2_000_000}"]), 2, []),
+    "informational_flood": (informational_flood, 2, ["of headers"]),
+    "trailer_flood": (lambda h, _: h.raw("Transfer-Encoding: chunked", body=CHUNKED + b"X: y\r\n" * 3000 + b"\r\n"), 2, ["of headers"]),
+    "trailer_lies": (lambda h, _: h.raw("Transfer-Encoding: chunked", body=CHUNKED + b"Content-Length: 5\r\nETag: W/\"x\"\r\n\r\n"), 0, []),
+    "no_http": (lambda h, _: h.wfile.write(b"220 ftp ready\r\n"), 2, ["HTTP/0.9"]),
+    "empty_answer": (lambda h, _: None, 2, ["gave up"]),
+    # Statuses and redirects.
+    "not_found": (lambda h, _: h.whole(b"", status="404 Not Found"), 2, ["answered 404"]),
+    "forbidden": (lambda h, _: h.whole(b"", status="403 Forbidden"), 2, ["answered 403", "may have expired"]),
+    "always_busy": (lambda h, _: h.whole(b"", status="503 Busy"), 2, ["gave up after 4 attempts", "503"]),
+    "no_content": (lambda h, _: h.raw(status="204 No Content"), 2, ["answered 204"]),
+    "endless_error_page": (lambda h, _: [h.raw("X: y", status="404 Not Found")] + [h.wfile.write(b"x" * 65536) for _ in range(4000)], 2,
+                           ["answered 404"]),
+    "redirect": (redirect("/honest"), 0, []),
+    "redirect_loop": (redirect("/redirect_loop"), 2, ["more than 5 redirects"]),
+    "redirect_nowhere": (redirect(""), 2, ["gave up"]),
+    "redirect_to_file": (redirect("file:///etc/passwd"), 2, ["only http and https", "/etc/passwd"]),
+    "redirect_to_gopher": (redirect("gopher://127.0.0.1/"), 2, ["only http and https"]),
+    "redirect_with_secret": (redirect(f"/missing?{SECRET}"), 2, ["answered 404"]),
+    "missing": (lambda h, _: h.whole(b"", status="404 Not Found"), 2, ["answered 404"]),
+}
+CASES |= {f"redirect_to_{i}": (redirect(f"http://{address}/x?{SECRET}"), 2, ["private address", "source.allow_hosts"])
+          for i, address in enumerate(ADDRESSES)}
+
+
+def every_answer(server):
+    for name, (_, code, words) in CASES.items():
+        case = Download([f"{server.url}/{name}?{SECRET}"], "max_attempts: 4\nmax_file_bytes: 4_000_000")
+        log = case.run(expected=code, timeout=60)
+        for word in words:
+            check(word in log, f"{name}: '{word}' is not in:\n{log}")
+        check("SECRET" not in log, f"{name}: a query string was logged:\n{log}")
+        for path in case.data.rglob("*.json*"):
+            check("SECRET" not in path.read_text(), f"{name}: a query string is in {path.name}")
+        if code == 0:
+            check((case.raw / name).read_bytes() == CONTENT, f"{name}: other bytes")
+            check(case.left() == [name], f"{name}: left behind {case.left()}")
+        else:
+            check(not (case.raw / name).exists(), f"{name}: was published")
+            kept = [left for left in case.left() if left.endswith(".part")]
+            check(not kept or name in ("gone_meanwhile", "one_byte_each", "rest_encoded"), f"{name}: left behind {case.left()}")
+        case.remove()
+    check(all(r.get("accept-encoding") == "identity" for _, r in server.seen), "Accept-Encoding is not identity")
+    once = [name for name, (_, code, words) in CASES.items() if code == 2 and "asked for" in " ".join(words)]
+    for name in once:  # what settles it is asked once, and once more after the others
+        check(len(server.requests("/" + name)) <= 3, f"{name}: {len(server.requests('/' + name))} requests")
+
+
+def private_names(server):
+    """A private address is reached only where the entry says it as a number, or allows its name."""
+    name = "localtest.invalid"
+    case = Download([f"http://localhost:{server.server_port}/honest"])  # localhost is as good as its number
+    case.run()
+    case.remove()
+    # Through a name: the proxy variables are unset, so the name must be resolved here. /etc/hosts cannot be relied on; the
+    # machine's own name resolves to one of its own addresses, or to none.
+    import socket
+    try:
+        own = socket.gethostname()
+        address = socket.gethostbyname(own)
+    except OSError:
+        address = ""
+    if address.startswith(("127.", "10.", "172.", "192.168.", "169.254.")) and own != "localhost":
+        case = Download([f"http://{own}:{server.server_port}/honest"], "max_attempts: 1")
+        log = case.run(expected=2)
+        check("private address" in log and f"source.allow_hosts: [{own.lower()}]" in log, log)
+        asked = len(server.requests("/honest"))
+        case.run("--dry-run", expected=2)
+        check(len(server.requests("/honest")) == asked, "a dry run reached a private address by name")
+        case.remove()
+        if address.startswith("127."):  # the server listens there
+            case = Download([f"http://{own}:{server.server_port}/honest"], f"allow_hosts: [{own}]")
+            case.run()
+            case.remove()
+    del name
+
+
+def proxy(server):
+    """Behind a proxy the proxy decides; a number of a private net is not asked of it."""
+    case = Download(["http://example.invalid/honest"])
+    log = case.run(http_proxy=server.url)
+    check("proxy 127.0.0.1" in log, log)
+    check((case.raw / "honest").read_bytes() == CONTENT, "other bytes")
+    case.remove()
+    case = Download(["http://example.invalid/to_link_local"])
+    log = case.run(http_proxy=server.url, expected=2)
+    check("private address" in log, log)
+    case.remove()
+    case = Download([f"{server.url}/honest"])
+    case.run(http_proxy="http://127.0.0.1:1", no_proxy="127.0.0.1")
+    case.remove()
+
+
+def first_bytes(server):
+    """What is no archive is refused by its first bytes, at once, and nothing of it stays."""
+    page = b"\n<!DOCTYPE html><html><body>Sign in</body></html>" + b" " * 5000
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"
+    zeros = bytes(10240)
+    table = {  # archive, body, words ("" = it is taken)
+        "page": ("tar", page, "web page"), "page_of_none": ("none", page, "web page"), "pointer": ("tar", pointer, "Git LFS pointer"),
+        "gzip": ("tar", gzip.compress(CONTENT), "set archive: tgz"), "zip": ("tar", b"PK\x03\x04" + bytes(1000), "set archive: zip"),
+        "tar_as_tgz": ("tgz", b"x" * 257 + b"ustar\x00" + bytes(1000), "set archive: tar"), "noise": ("tar", CONTENT, "is no tar"),
+        "noise_as_zip": ("zip", CONTENT, "is no zip"), "nothing": ("tar", b"", "is empty"), "short": ("tar", b"abc", "is no tar"),
+        "empty_tar": ("tar", zeros, ""), "tgz": ("tgz", gzip.compress(zeros), ""), "xml": ("zip", b"<?xml version='1.0'?><Error>AccessDenied", "web page"),
+    }
+    for name, (archive, body, words) in table.items():
+        server.answers["/" + name] = lambda handler, _, body=body: handler.whole(body, 'ETag: "1"')
+        case = Download([f"{server.url}/{name}"], archive=archive)
+        log = case.run(expected=2 if words else 0)
+        check(words in log, f"{name}: '{words}' is not in:\n{log}")
+        check(case.left() == ([] if words else [name]), f"{name}: left behind {case.left()}")
+        case.remove()
+
+
+def tokens(server):
+    """The token goes to the hub alone; elsewhere not even gated: true sends it."""
+    other = Server(dict(server.answers))
+    server.answers["/hub_redirect"] = redirect(f"{other.url}/honest")
+    case = Download([f"{server.url}/hub_redirect"], "gated: true")
+    case.run(MICRODIT_HUB=server.url, HF_TOKEN="hf_secret1")
+    check(server.requests("/hub_redirect")[-1].get("authorization") == "Bearer hf_secret1", "the hub got no token")
+    check("authorization" not in other.requests("/honest")[-1], "the token followed a redirect to another host")
+    case.remove()
+    case = Download([f"{other.url}/honest"], "gated: true")
+    log = case.run(MICRODIT_HUB=server.url, HF_TOKEN="hf_secret1", expected=2)
+    check("token goes to the hub" in log and "hf_secret1" not in log, log)
+    case.remove()
+    case = Download([f"{other.url}/honest"])
+    case.run(MICRODIT_HUB=server.url, HF_TOKEN="hf_secret1")
+    check("authorization" not in other.requests("/honest")[-1], "the token went to another host")
+    case.remove()
+    case = Download(["http://hub.example.org/x"], "gated: true\nmax_attempts: 1")
+    log = case.run(MICRODIT_HUB="http://hub.example.org", HF_TOKEN="hf_secret1", expected=2)
+    check("https only" in log, log)
+    case.remove()
+    other.shutdown()
+
+
+def main():
+    os.environ.pop("HF_TOKEN", None)
+    server = Server({"/" + name: answer for name, (answer, _, _) in CASES.items()})
+    server.answers["/to_link_local"] = redirect("http://169.254.169.254/latest")
+    for path in ("/honest", "/to_link_local"):  # as a proxy is asked
+        server.answers["http://example.invalid" + path] = server.answers[path]
+    wanted = sys.argv[1:]
+    for case in (every_answer, private_names, proxy, first_bytes, tokens):
+        if not wanted or case.__name__ in wanted:
+            case(server)
+    server.shutdown()
+    print(f"ok: {len(CASES)} answers")
+
+
+if __name__ == "__main__":
+    main()
