@@ -73,7 +73,7 @@ void remove_leftovers(const fs::path& folder) {
     fs::remove(folder / "records" / part, ignored);
 }
 
-/// A reason that does not say where the data lie: it becomes part of the manifest.
+/// A reason as it becomes part of the manifest: it does not say where the data lie.
 std::string without_place(std::string reason) {
   const std::string root = core::data_root().string() + "/";
   for (std::size_t at = 0; (at = reason.find(root, at)) != std::string::npos;) reason.erase(at, root.size());
@@ -194,7 +194,7 @@ class Share {
   void fail(const store::Item& item, const std::string& reason) {
     const auto before = folder_.failure(item.name);
     const std::int64_t attempts = (before ? before->attempts : 0) + 1;
-    folder_.fail({item.name, without_place(reason), plan_.bytes(item), attempts, first_round_});
+    folder_.fail({item.name, reason, plan_.bytes(item), attempts, first_round_});
     core::log_warn("{}: {} failed: {}{}", plan_.name, item.name, reason,
                    first_round_ ? "; it is tried once more after the others" : "");
     if (first_round_)
@@ -246,7 +246,7 @@ void refuse_foreign(const StagePlan& plan, const store::Standing& standing) {
 /// What rank 0 finds: "stopped", "waiting", "failed" or "complete".
 std::string judge(const StagePlan& plan, store::StageFolder& folder, bool own_failed,
                   const core::StopFlag& stop) {
-  const std::optional<store::Standing> standing = folder.survey(plan.items, stop, plan.sum);
+  std::optional<store::Standing> standing = folder.survey(plan.items, stop, plan.sum);
   if (!standing) return "stopped";
   refuse_foreign(plan, *standing);
   const auto failed = static_cast<std::int64_t>(standing->failed.size());
@@ -267,11 +267,12 @@ std::string judge(const StagePlan& plan, store::StageFolder& folder, bool own_fa
     core::user_error("{}: none of {} items could be made:{}", plan.name, plan.items.size(),
                      named(standing->failed));
   plan.check();
+  const std::string names = named(standing->failed);
+  for (store::FailedItem& item : standing->failed) item.reason = without_place(item.reason);
   const std::int64_t generation = folder.close(*standing, plan.before_visible);
   for (const store::FailedItem& item : standing->failed) plan.discard(item);
   remove_leftovers(folder.path());
-  if (failed > 0)
-    core::log_warn("{}: closed without {} items that failed:{}", plan.name, failed, named(standing->failed));
+  if (failed > 0) core::log_warn("{}: closed without {} items that failed:{}", plan.name, failed, names);
   core::log_info("{}: {} is complete (generation {})", plan.name, plan.folder.string(), generation);
   return "complete";
 }

@@ -20,6 +20,10 @@ SOURCE = Path(os.environ.get("MICRODIT_SOURCE", Path(__file__).resolve().parents
 BIN = Path(os.environ.get("MICRODIT_BIN", SOURCE / "build/bin"))
 CODEC = Path(os.environ.get("MICRODIT_TEST_CODEC", SOURCE / "assets/emoji_codec"))
 TEXT_ENCODER = Path(os.environ.get("MICRODIT_DATA", SOURCE / "data")) / "weights/all-MiniLM-L6-v2"
+RECIPE = f"""name: emoji
+images: {{codec: {CODEC}, sizes: [64, 128]}}
+text: {{encoder: {TEXT_ENCODER}, length: 24}}
+"""
 ENV = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
        "OMPI_MCA_rmaps_base_oversubscribe": "1"}
 for inherited in [name for name in ENV if name.startswith("SLURM_")]:
@@ -38,12 +42,13 @@ class Line:
         self.root, self.tars = root, tars
         (root / "made").mkdir(parents=True)
         (root / "made/emoji").symlink_to(made)
+        (root / "recipe.yaml").write_text(RECIPE)
         self.env = {**ENV, "MICRODIT_DATA": str(root)}
 
     def command(self, stage, *overrides):
         return [str(BIN / stage), "--config", str(SOURCE / "configs/datasets/emoji.yaml"),
                 f"source.urls=['file://{self.root}/made/emoji/emoji-{{0000..{self.tars - 1:04d}}}.tar']", "shard_records=16",
-                f"latents.codec={CODEC}", f"latents.text_encoder={TEXT_ENCODER}", *overrides]
+                f"recipe={self.root}/recipe.yaml", *overrides]
 
     def run(self, stage, *overrides, prefix=(), expected=0):
         done = subprocess.run([*prefix, *self.command(stage, *overrides)], env=self.env, cwd=SOURCE, text=True,
@@ -113,23 +118,31 @@ def check_latents(root):
     import numpy as np
 
     seen = 0
-    for shard in sorted((root / "latents/emoji").glob("*.h5")):
-        with h5py.File(shard) as latents, h5py.File(root / "samples/emoji" / shard.name) as samples:
+    folder = root / "latents/emoji/emoji"
+    for shard in sorted((root / "samples/emoji").glob("*.h5")):
+        with h5py.File(shard) as samples, h5py.File(folder / f"{shard.stem}.images.h5") as images, \
+                h5py.File(folder / f"{shard.stem}.text.h5") as text:
             n = len(samples["width"])
-            check(latents["latents_64"].dtype == np.float16 and latents["latents_64"].shape == (n, 4, 8, 8), shard.name)
-            check(latents["latents_128"].shape == (n, 4, 16, 16) and latents["latents_64"].chunks is None, shard.name)
-            offsets, rows, source = (latents[c][()] for c in ("caption_offsets", "caption_rows", "caption_source"))
+            check(images["latents_64"].dtype == np.float16 and images["latents_64"].shape == (n, 4, 8, 8), shard.name)
+            check(images["latents_128"].shape == (n, 4, 16, 16) and images["latents_64"].chunks is None, shard.name)
+            check((images["latents_64_row"][()] == np.arange(n)).all(), shard.name)
+            check((images["width"][()] == samples["width"][()]).all() and (images["split"][()] == samples["split"][()]).all(), shard.name)
+            offsets, rows, source = (text[c][()] for c in ("caption_offsets", "caption_rows", "caption_source"))
             strings = {}
-            for file, column in ((latents, "text_caption"), (samples, "caption.name"), (samples, "caption.name_and_keywords")):
+            for file, column in ((text, "text_caption"), (samples, "caption.name"), (samples, "caption.name_and_keywords"),
+                                 (images, "key"), (samples, "key")):
                 ends = file[column + "_offsets"][()]
-                text = file[column][()].tobytes()
-                strings[column] = [text[a:b].decode() for a, b in zip(ends, ends[1:])]
-            unique = strings["text_caption"]
-            check(len(set(unique)) == len(unique) == latents["text"].shape[0], f"{shard.name}: captions are not unique")
-            check(latents["text"].shape[1:] == (24, 384) and latents["text_ids"].shape == (len(unique), 24), shard.name)
+                data = file[column][()].tobytes()
+                strings[column, file is samples] = [data[a:b].decode() for a, b in zip(ends, ends[1:])]
+            unique = strings["text_caption", False]
+            check(strings["key", True] == strings["key", False], f"{shard.name}: the rows are in another order")
+            check(len(set(unique)) == len(unique) == text["text"].shape[0], f"{shard.name}: captions are not unique")
+            check(text["text"].shape[1:] == (24, 384) and text["text_ids"].shape == (len(unique), 24), shard.name)
+            names, long = (strings[column, True] for column in ("caption.name", "caption.name_and_keywords"))
             for i in range(n):
                 mine = [(source[k], unique[rows[k]]) for k in range(offsets[i], offsets[i + 1])]
-                check(mine == [(0, strings["caption.name"][i]), (1, strings["caption.name_and_keywords"][i])], f"{shard.name} {i}")
+                check(mine == [(0, names[i]), (1, long[i])], f"{shard.name} {i}")
+            check(sorted(strings["key", True]) != strings["key", True] or n < 8, f"{shard.name}: the rows are as in the archive")
             seen += n
     return seen
 

@@ -1,0 +1,77 @@
+"""Small WebDataset archives, an entry that reads them, and the two stages on it. Standard library only."""
+import io
+import os
+import pathlib
+import struct
+import subprocess
+import tarfile
+import zlib
+
+SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
+BIN = pathlib.Path(os.environ.get("MICRODIT_BIN", SOURCE / "build/bin"))
+
+
+def check(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def png(side, seed):
+    """A grey picture; `seed` decides its bytes."""
+    rows = b"".join(b"\0" + bytes((seed * 7 + x * y) % 256 for x in range(side)) for y in range(side))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def tar_bytes(first, count, side=8):
+    """`count` records, keys from `first` on."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for i in range(first, first + count):
+            for ending, data in (("png", png(side, i)), ("txt", f"picture {i}".encode())):
+                member = tarfile.TarInfo(f"{i:07d}.{ending}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+class Data:
+    """A data root, an entry in it, and the stages on them."""
+
+    def __init__(self, root, urls, **keys):
+        self.root = pathlib.Path(root)
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.entry = self.root / "t.yaml"
+        lines = ["name: t", f"source: {{urls: [{', '.join(urls)}], max_attempts: 1, backoff_s: 0}}", "archive: tar"]
+        self.entry.write_text("\n".join(lines + [f"{key}: {value}" for key, value in keys.items()]) + "\n")
+        inherited = ("SLURM_", "OMPI_", "PMIX_", "PMI_")
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith(inherited)}
+        self.env.update(MICRODIT_DATA=str(self.root / "data"), OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                        OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_mpi_yield_when_idle="1")
+
+    def command(self, stage, *overrides, ranks=1):
+        prefix = ["mpirun", "-n", str(ranks)] if ranks > 1 else []
+        return [*prefix, str(BIN / stage), "--config", str(self.entry), *overrides]
+
+    def run(self, stage, *overrides, ranks=1, expect=0):
+        done = subprocess.run(self.command(stage, *overrides, ranks=ranks), env=self.env, cwd=SOURCE, text=True, timeout=600,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
+        check(done.returncode == expect, f"{stage} {overrides}: exit {done.returncode}, not {expect}\n{done.stdout}")
+        return done.stdout
+
+    def folder(self, kind):
+        return self.root / "data" / kind / "t"
+
+
+def files_of(folder):
+    """Relative name -> (mtime, inode, bytes) of every file, hidden ones too."""
+    return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_ino, p.read_bytes())
+            for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def contents_of(folder):
+    return {name: data for name, (_, _, data) in files_of(folder).items()}
