@@ -119,7 +119,7 @@ std::vector<std::string> wanted_extensions(const CatalogueEntry& entry) {
   }
   if (json) wanted.push_back("json");
   std::ranges::sort(wanted);
-  wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
+  wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
   return wanted;
 }
 

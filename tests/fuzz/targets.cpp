@@ -1,0 +1,188 @@
+// What each parser does with any bytes: a UserError at most. A round trip is checked where there is one.
+#include "fuzz/targets.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/json.h"
+#include "core/safetensors_header.h"
+#include "core/utf8.h"
+#include "encoders/tokenizer.h"
+#include "image/decode.h"
+#include "ingest/archive_reader.h"
+#include "ingest/captions.h"
+#include "ingest/catalogue.h"
+#include "ingest/http_rules.h"
+#include "ingest/records.h"
+#include "store/latent_index.h"
+#include "store/manifest_text.h"
+
+namespace microdit::fuzz {
+namespace {
+
+void must(bool holds) {
+  if (!holds) std::abort();
+}
+
+template <class Work>
+void refused_or_done(Work work) {
+  try {
+    work();
+  } catch (const core::UserError&) {
+  } catch (const image::BadImage&) {
+  }
+}
+
+void safetensors(std::string_view bytes) {
+  refused_or_done([&] {
+    const std::uint64_t size = bytes.size() + 1000;
+    if (bytes.size() >= 8) core::detail::checked_header_size(bytes.substr(0, 8), size);
+    const auto header = core::detail::parse_safetensors_header(bytes, size);
+    for (const auto& [name, tensor] : header.tensors)
+      must(tensor.offset <= size && tensor.bytes <= size - tensor.offset);
+  });
+  core::detail::foreign_format(bytes);
+}
+
+void manifest(std::string_view bytes) {
+  refused_or_done([&] { store::record_from_text(std::string(bytes), "x"); });
+  refused_or_done([&] { store::parse_manifest(std::string(bytes), "x"); });
+  // The checksum would keep everything else out.
+  std::string whole(bytes);
+  if (!whole.ends_with('\n')) whole += '\n';
+  whole += core::Json{{"sha256", core::sha256(std::as_bytes(std::span(whole)))}}.dump() + "\n";
+  refused_or_done([&] {
+    for (const store::Record& record : store::parse_manifest(whole, "x").records)
+      for (const store::ShardEntry& shard : record.shards) must(store::is_plain_name(shard.file));
+  });
+  refused_or_done([&] { store::read_manifest_head(whole, "x"); });
+}
+
+void index(std::string_view bytes) {
+  refused_or_done([&] { store::parse_latent_index(bytes, "x"); });
+  if (bytes.size() < 8) return;
+  std::string sealed(bytes.substr(0, bytes.size() - 8));
+  const std::uint64_t hash = core::xxh3_64(std::as_bytes(std::span(sealed)));
+  sealed.append(reinterpret_cast<const char*>(&hash), sizeof hash);
+  refused_or_done([&] { must(store::to_bytes(store::parse_latent_index(sealed, "x")) == sealed); });
+}
+
+void archive(std::string_view bytes, const char* kind) {
+  const int file = ::memfd_create("archive", MFD_CLOEXEC);
+  must(file >= 0 && ::write(file, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+  const ingest::CatalogueEntry entry;
+  const ingest::ArchiveRules rules{
+      .kind = kind, .wanted = ingest::wanted_extensions(entry), .member_bytes = 1 << 20};
+  ingest::RecordGrouper grouper(rules.wanted, [&](ingest::RawRecord&& raw) {
+    must(raw.bytes <= ingest::limits::kRecordBytes &&
+         (raw.key.find("../") == std::string::npos || !raw.skip.empty()));
+    ingest::ReadRecord record;
+    if (ingest::read_record(std::move(raw), entry, record).empty()) must(!record.image.empty());
+  });
+  refused_or_done([&] {
+    ingest::read_archive(file, "x", rules, [&](ingest::Member&& member) {
+      must(member.bytes.size() <= rules.member_bytes && !core::first_invalid_utf8(member.name));
+      grouper.add(std::move(member));
+    });
+    grouper.finish();
+  });
+  ::close(file);
+}
+void tar(std::string_view bytes) {
+  archive(bytes, "tar");
+}
+void zip(std::string_view bytes) {
+  archive(bytes, "zip");
+}
+
+void json(std::string_view bytes) {
+  refused_or_done([&] {
+    const core::Json value = core::parse_json(bytes, "x");
+    must(core::parse_foreign_json(bytes, "x") == value);
+  });
+  refused_or_done([&] { core::parse_foreign_json(bytes, "x"); });
+}
+
+const encoders::Tokenizer& tokenizer() {
+  static const auto loaded = [] {
+    const auto folder =
+        std::filesystem::temp_directory_path() / ("microdit_fuzz_" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder);
+    std::ofstream(folder / "vocab.txt")
+        << "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##a\nb\n##b\nab\n##ba\n!\n,\n";
+    auto made = encoders::load_wordpiece(folder);
+    std::filesystem::remove_all(folder);
+    return made;
+  }();
+  return *loaded;
+}
+
+void wordpiece(std::string_view bytes) {
+  const auto all = tokenizer().encode(bytes);
+  const auto some = tokenizer().encode(bytes, 7);
+  must(all.size() >= 2 && some.size() <= 7 && some.back() == all.back());
+  for (std::size_t i = 0; i + 1 < some.size(); ++i) must(some[i] == all[i]);
+}
+
+void http(std::string_view bytes) {
+  ingest::ResponseHeaders headers;
+  for (std::size_t begin = 0; begin < bytes.size();) {
+    const std::size_t end = std::min(bytes.find('\n', begin), bytes.size() - 1) + 1;
+    ingest::read_header(bytes.substr(begin, end - begin), headers);
+    begin = end;
+  }
+  const ingest::Answer answer = ingest::judge_headers(headers, {.offset = 100, .expected_bytes = 1000});
+  must(answer.body != ingest::Body::continues || headers.range_begin == 100);
+  headers.validator();
+  ingest::parse_retry_after(bytes.substr(0, 100), 0);
+  refused_or_done(
+      [&] { ingest::checked_redirect("https://example.org/a", std::string(bytes.substr(0, 200))); });
+}
+
+void yaml(std::string_view bytes) {
+  refused_or_done([&] { core::load<ingest::CatalogueEntry>(core::ConfigTree::parse(bytes)); });
+}
+
+void picture(const std::string& bytes) {
+  refused_or_done([&] { image::decode(std::as_bytes(std::span(bytes)), {.max_pixels = 1 << 20}); });
+}
+void gif(std::string_view bytes) {
+  picture("GIF89a" + std::string(bytes));
+}
+void bmp(std::string_view bytes) {
+  picture("BM" + std::string(bytes));
+}
+
+void captions(std::string_view bytes) {
+  const std::string clean = ingest::clean_caption(bytes);
+  must(clean.size() <= bytes.size() && ingest::strip(clean) == clean);
+  if (!core::first_invalid_utf8(bytes)) must(!core::first_invalid_utf8(clean));
+}
+
+}  // namespace
+
+const std::map<std::string, Target>& targets() {
+  static const std::map<std::string, Target> all = {{"safetensors", safetensors},
+                                                    {"manifest", manifest},
+                                                    {"index", index},
+                                                    {"tar", tar},
+                                                    {"zip", zip},
+                                                    {"json", json},
+                                                    {"http", http},
+                                                    {"wordpiece", wordpiece},
+                                                    {"yaml", yaml},
+                                                    {"gif", gif},
+                                                    {"bmp", bmp},
+                                                    {"captions", captions}};
+  return all;
+}
+
+}  // namespace microdit::fuzz

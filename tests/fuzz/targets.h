@@ -1,0 +1,14 @@
+// The parsers of foreign bytes that are ours, each as a function of bytes: it returns, or something is wrong.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace microdit::fuzz {
+
+using Target = void (*)(std::string_view bytes);
+/// By name: safetensors, manifest, index, tar, zip, json, wordpiece, http, yaml, gif, bmp, captions.
+const std::map<std::string, Target>& targets();
+
+}  // namespace microdit::fuzz
