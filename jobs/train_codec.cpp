@@ -6,8 +6,11 @@
 using namespace microdit;
 
 int main(int argc, char** argv) {
-  return jobs::train_job<train::CodecConfig, train::CodecTask>(
+  return jobs::train_job<train::CodecConfig>(
       argc, argv, {.name = "train_codec", .summary = "Train an AutoencoderKL on pictures."},
+      [](const train::CodecConfig& config, torch::Device device, comm::Communicator&) {
+        return std::make_unique<train::CodecTask>(config, device);
+      },
       [](const train::CodecConfig& config) { return config.picture_every_steps; },
       train::describe_codec_training);
 }

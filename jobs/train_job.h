@@ -10,9 +10,10 @@
 
 namespace microdit::jobs {
 
-/// `picture_every_steps`: of a config. `describe`: prints what the job will need (--dry-run); it opens no device.
-template <class Config, class Task>
-int train_job(int argc, char** argv, JobInfo info,
+/// `make_task(config, device, comm)`: what is trained. `picture_every_steps`: of a config. `describe`: prints what the job
+/// will need (--dry-run); it opens no device.
+template <class Config, class MakeTask>
+int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
               const std::function<std::int64_t(const Config&)>& picture_every_steps,
               const std::function<void(Config&, comm::Communicator&)>& describe) {
   info.makes_run = true;
@@ -28,9 +29,9 @@ int train_job(int argc, char** argv, JobInfo info,
     }
     job.comm.set_deadline(config.loop.watchdog_s);  // before NCCL is set up with the device
     const torch::Device device(comm::choose_device(job.comm, config.loop.device).name());
-    Task task(config, device);
+    const auto task = make_task(config, device, job.comm);
     return train::Trainer(config.loop, settings, picture_every_steps(config),
-                          {task, device, job.comm, job.stop})
+                          {*task, device, job.comm, job.stop})
         .run();
   });
 }

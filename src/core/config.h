@@ -35,6 +35,13 @@ enum class AtResume {
   free       ///< yes: results do not depend on it
 };
 
+/// A list of names, or names with their shares ({a: 0.2, b: 0.8}).
+struct Shares {
+  std::vector<std::string> names;
+  std::vector<double> shares;  ///< one per name, or none
+};
+void to_json(Json& json, const Shares& shares);
+
 /// What is allowed for a field's value, beyond its type. Ranges are inclusive; `exclusive_min` makes min
 /// exclusive; of a text `max` limits the bytes. A required text must not be empty.
 struct FieldRule {
@@ -75,9 +82,9 @@ class ConfigTree {
 /// Visits a struct's fields: reading from a tree, or printing.
 class Fields {
  public:
-  using Value =
-      std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::string*, std::vector<std::int64_t>*,
-                   std::vector<double>*, std::vector<std::string>*, std::map<std::string, std::string>*>;
+  using Value = std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::string*,
+                             std::vector<std::int64_t>*, std::vector<double>*, std::vector<std::string>*,
+                             std::map<std::string, std::string>*, Shares*>;
   /// A value of one of those types.
   template <class T>
   void field(std::string_view key, T& value, const FieldRule& rule = {}) {

@@ -121,6 +121,7 @@ struct TypeName {
   std::string operator()(const std::vector<double>*) const { return "numbers"; }
   std::string operator()(const std::vector<std::string>*) const { return "texts"; }
   std::string operator()(const std::map<std::string, std::string>*) const { return "mapping"; }
+  std::string operator()(const Shares*) const { return "texts or shares"; }
 };
 
 class HelpPrinter : public Fields::State {
@@ -211,6 +212,13 @@ class ResumableKeys : public Fields::State {
 };
 
 }  // namespace
+
+void to_json(Json& json, const Shares& shares) {
+  json = shares.names;
+  if (shares.shares.empty()) return;
+  json = Json::object();
+  for (std::size_t i = 0; i < shares.names.size(); ++i) json[shares.names[i]] = shares.shares[i];
+}
 
 namespace detail {
 

@@ -283,6 +283,20 @@ class Reader : public Fields::State {
     target = std::move(values);
   }
 
+  void read(const Node& node, std::string_view key, Shares& target, const FieldRule& rule) {
+    Shares found;
+    if (node.kind == Kind::list) {
+      read(node, key, found.names, rule);
+    } else if (expect(node.kind == Kind::map, node, key, "a list of names, or names with shares")) {
+      for (const auto& [name, member] : node.members) {
+        found.names.push_back(name);
+        read(member, fmt::format("{}.{}", key, name), found.shares.emplace_back(),
+             FieldRule{.min = 0, .max = 1e9, .exclusive_min = true});
+      }
+    }
+    target = std::move(found);
+  }
+
   std::vector<Level> levels_;
   std::vector<List> lists_;
   std::vector<std::string> errors_;

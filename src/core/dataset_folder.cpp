@@ -1,13 +1,36 @@
 // Names of datasets to folders.
 #include "core/dataset_folder.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <vector>
+
 #include "core/config.h"
+#include "core/error.h"
 
 namespace microdit::core {
 
 std::filesystem::path dataset_folder(const std::string& kind, const std::string& dataset) {
   if (dataset.find('/') != std::string::npos) return dataset;
   return data_root() / kind / dataset;
+}
+
+std::filesystem::path latents_folder(const std::string& dataset, const std::string& recipe) {
+  namespace fs = std::filesystem;
+  const fs::path base = dataset_folder("latents", dataset);
+  const auto is_stage_folder = [](const fs::path& path) { return fs::exists(path / "facts.json"); };
+  if (!recipe.empty()) return base / recipe;
+  if (is_stage_folder(base)) return base;
+  std::vector<std::string> recipes;
+  std::error_code missing;
+  for (const auto& entry : fs::directory_iterator(base, missing))
+    if (is_stage_folder(entry.path())) recipes.push_back(entry.path().filename().string());
+  std::sort(recipes.begin(), recipes.end());
+  if (recipes.size() > 1)
+    user_error("data.recipe: {} has latents of several recipes ({}); name one, as recipe: {}", base.string(),
+               fmt::join(recipes, ", "), recipes.front());
+  return recipes.empty() ? base : base / recipes.front();
 }
 
 }  // namespace microdit::core

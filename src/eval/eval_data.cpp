@@ -7,12 +7,13 @@
 #include <cmath>
 #include <numeric>
 
-#include "core/dataset_folder.h"
 #include "core/error.h"
+#include "eval/run_sources.h"
 
 namespace microdit::eval {
 
-torch::Tensor half_rows(const std::vector<std::uint16_t>& values, std::int64_t first, at::IntArrayRef shape) {
+torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::int64_t first,
+                        at::IntArrayRef shape) {
   std::int64_t row = 1;
   for (std::size_t i = 1; i < shape.size(); ++i) row *= shape[i];
   auto* data = const_cast<std::uint16_t*>(values.data()) + first * row;
@@ -20,14 +21,25 @@ torch::Tensor half_rows(const std::vector<std::uint16_t>& values, std::int64_t f
 }
 
 std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& split,
-                                   const std::string& caption, std::uint64_t seed) {
+                                   const std::string& caption, std::uint64_t seed, const stream::Once& once) {
   stream::StreamConfig config;
-  for (const std::string& dataset : facts.datasets)
-    config.sources.push_back({core::dataset_folder("latents", dataset), 0});
+  SourcePlaces places;
+  places.size = facts.size;
+  places.once = once;
+  const bool train = split == "train";
+  for (const RunSource& source : facts.data) {
+    if (source.synthetic > 0 || (!source.mds.empty() && !train)) continue;  // they hold nothing out
+    config.sources.push_back(stream_source(source, facts.codec, facts.text_encoder, places));
+    config.sources.back().proportion = 0;
+    if (!train) config.sources.back().limit = 0;
+  }
+  if (config.sources.empty()) return nullptr;
   config.size = facts.size;
   config.split = split;
-  config.caption_sources = {caption};
+  config.captions.names = {caption};
+  config.shuffle_run = facts.shuffle_run;
   config.seed = seed;
+  config.once = once;
   try {
     return std::unique_ptr<Split>(new Split(config));
   } catch (const stream::EmptySplit&) {
@@ -37,7 +49,7 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
 
 Piece Split::read(std::int64_t first, std::int64_t count, bool with_captions) const {
   stream::Batch batch = stream_.read(first, count, with_captions);
-  const auto& f = stream_.facts();
+  const stream::RowShape& f = stream_.facts().shape;
   return {half_rows(batch.latents, 0, {batch.count, f.channels, f.latent_size, f.latent_size})
               .to(torch::kFloat32),
           half_rows(batch.text, 0, {batch.count, f.text_length, f.text_width}).to(torch::kFloat32),

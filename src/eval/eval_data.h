@@ -14,7 +14,8 @@
 namespace microdit::eval {
 
 /// Rows [first, first + shape[0]) of fp16 values as a tensor over the same memory.
-torch::Tensor half_rows(const std::vector<std::uint16_t>& values, std::int64_t first, at::IntArrayRef shape);
+torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::int64_t first,
+                        at::IntArrayRef shape);
 
 struct Piece {
   torch::Tensor latents_NCHW;  ///< fp32, scaled
@@ -28,8 +29,10 @@ struct Piece {
 class Split {
  public:
   /// Empty when the data has no such samples.
+  /// Collective where `once` is.
   static std::unique_ptr<Split> open(const RunFacts& facts, const std::string& split,
-                                     const std::string& caption, std::uint64_t seed);
+                                     const std::string& caption, std::uint64_t seed,
+                                     const stream::Once& once);
   std::int64_t count() const { return stream_.num_samples(); }
   Piece read(std::int64_t first, std::int64_t count, bool with_captions = false) const;
   const std::string& name() const { return name_; }

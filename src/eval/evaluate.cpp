@@ -16,11 +16,12 @@ namespace {
 namespace fs = std::filesystem;
 
 /// The train split first; the held-out one where there is one.
-std::vector<std::unique_ptr<Split>> open_splits(const TrainedRun& run, const EvaluateConfig& config) {
+std::vector<std::unique_ptr<Split>> open_splits(const TrainedRun& run, const EvaluateConfig& config,
+                                                const stream::Once& once) {
   const std::string caption = config.caption.empty() ? run.facts.captions.front() : config.caption;
   std::vector<std::unique_ptr<Split>> splits;
   for (const char* name : {"train", "held_out"}) {
-    auto split = Split::open(run.facts, name, caption, static_cast<std::uint64_t>(config.seed));
+    auto split = Split::open(run.facts, name, caption, static_cast<std::uint64_t>(config.seed), once);
     if (split) splits.push_back(std::move(split));
   }
   if (splits.empty()) core::user_error("evaluate: the data of {} has no samples", run.folder.string());
@@ -97,7 +98,8 @@ void EvaluateConfig::fields(core::Fields& f) {
 int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::Communicator& comm,
              const core::StopFlag& stop) {
   const TrainedRun run = open_run(run_folder, config.run, comm);
-  const std::vector<std::unique_ptr<Split>> splits = open_splits(run, config);
+  const std::vector<std::unique_ptr<Split>> splits =
+      open_splits(run, config, [&](const std::function<std::string()>& work) { return comm.on_root(work); });
   const comm::WiderDeadline others_may_be_slower(comm, kLongestBatch_s);
   const Evaluation evaluation(config, run, comm, stop);
   const fs::path pictures = run.folder / "evaluation";
@@ -130,7 +132,8 @@ int describe_evaluate(const std::string& run_folder, const EvaluateConfig& confi
   const TrainedRun run = open_run(run_folder, config.run, comm);
   if (comm.rank() != 0) return core::kDone;
   const Painter painter(run.facts, run.folder, torch::kCPU);
-  const std::vector<std::unique_ptr<Split>> splits = open_splits(run, config);
+  const std::vector<std::unique_ptr<Split>> splits =
+      open_splits(run, config, [](const std::function<std::string()>& work) { return work(); });
   fmt::print("evaluate {}: loss on {} samples of split {} x {} draws", run.folder.string(),
              loss_samples(*splits.back(), config), splits.back()->name(), config.loss_draws);
   if (config.prompts > 0) {

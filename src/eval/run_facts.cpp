@@ -5,6 +5,36 @@
 
 namespace microdit::eval {
 
+void MdsColumns::fields(core::Fields& f) {
+  f.field("latents", latents, {.required = true, .help = "f16 latents; {size} = the picture's side"});
+  f.field("text", text, {.required = true, .help = "f16 text rows"});
+  f.field("caption", caption, {.help = "the caption's text"});
+}
+
+void RunSource::fields(core::Fields& f) {
+  f.field("dataset", dataset);
+  f.field("recipe", recipe);
+  f.field("mds", mds);
+  f.section("columns", columns);
+  f.field("synthetic", synthetic, {.min = 0});
+  f.field("min_side", min_side, {.min = 0});
+  f.field("limit", limit, {.min = 0});
+  f.field("generation", generation, {.min = 0});
+  f.field("sha256", sha256);
+  f.field("rows", rows, {.min = 0});
+}
+
+std::string RunSource::name() const {
+  if (!mds.empty()) return mds;
+  if (synthetic > 0) return "synthetic data";
+  return recipe.empty() ? dataset : dataset + "/" + recipe;
+}
+
+bool RunSource::same_place(const RunSource& other) const {
+  return dataset == other.dataset && recipe == other.recipe && mds == other.mds &&
+         synthetic == other.synthetic && min_side == other.min_side && limit == other.limit;
+}
+
 void RunFacts::fields(core::Fields& f) {
   const core::FieldRule needed{.required = true}, counted{.min = 1, .required = true};
   f.field("stage", stage, {.required = true, .choices = {"run"}});
@@ -13,12 +43,15 @@ void RunFacts::fields(core::Fields& f) {
   f.field("latent_size", latent_size, counted);
   f.field("text_length", text_length, counted);
   f.field("text_width", text_width, counted);
-  f.section("codec", codec);
-  f.section("text_encoder", text_encoder);
+  if (f.reading() ? f.given("codec") : !codec.kind.empty()) f.section("codec", codec);
+  if (f.reading() ? f.given("text_encoder") : !text_encoder.kind.empty())
+    f.section("text_encoder", text_encoder);
   f.field("captions", captions, needed);
-  f.field("datasets", datasets, needed);
+  f.sections("data", data);
+  f.field("shuffle_run", shuffle_run, {.min = 1, .required = true});
   f.section("model", model);
   f.section("objective", objective);
+  if (f.reading() && data.empty()) f.error("data", "must name the data");
   if (f.reading() && captions.empty()) f.error("captions", "must name a caption source");
 }
 

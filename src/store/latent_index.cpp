@@ -21,7 +21,8 @@ constexpr std::size_t kShaBytes = 32, kHashBytes = 8;
 // What a folder may hold at most: beyond, the bytes are no index of ours.
 constexpr std::uint64_t kMaxColumns = 256, kMaxSizes = 64, kMaxBounds = 64, kMaxSplits = 8, kMaxSources = 255;
 constexpr std::uint64_t kMaxShards = 10'000'000, kMaxRows = std::uint64_t{1} << 31, kMaxName = 4096;
-constexpr std::uint64_t kMaxOffset = std::uint64_t{1} << 62, kMaxSide = 1 << 20, kMaxRowBytes = std::uint64_t{1} << 40;
+constexpr std::uint64_t kMaxOffset = std::uint64_t{1} << 62, kMaxSide = 1 << 20,
+                        kMaxRowBytes = std::uint64_t{1} << 40;
 constexpr std::uint8_t kLastDType = static_cast<std::uint8_t>(core::DType::u64);
 
 class Writer {
@@ -54,7 +55,8 @@ class Cursor {
   Cursor(std::string_view bytes, const std::string& origin) : left_(bytes), origin_(origin) {}
 
   [[noreturn]] void broken(std::string_view what) const {
-    core::user_error("{}: damaged ({}); remove it and run precompute again, which writes it anew", origin_, what);
+    core::user_error("{}: damaged ({}); remove it and run precompute again, which writes it anew", origin_,
+                     what);
   }
   std::string_view raw(std::size_t bytes) {
     if (bytes > left_.size()) broken("it ends too early");
@@ -263,7 +265,8 @@ LatentIndex parse_latent_index(std::string_view bytes, const std::string& origin
   std::uint64_t hash;
   std::memcpy(&hash, bytes.data() + bytes.size() - kHashBytes, sizeof hash);
   const std::string_view hashed = bytes.substr(0, bytes.size() - kHashBytes);
-  if (core::xxh3_64(std::as_bytes(std::span(hashed))) != hash) in.broken("it does not match its own checksum");
+  if (core::xxh3_64(std::as_bytes(std::span(hashed))) != hash)
+    in.broken("it does not match its own checksum");
 
   LatentIndex index;
   index.manifest_sha256 = hex_of(in.raw(kShaBytes));
@@ -299,7 +302,8 @@ ManifestHead read_manifest_head(const std::string& text, const std::string& orig
   if (text.substr(end + 1) != core::Json{{"sha256", head.sha256}}.dump() + "\n")
     broken("does not match its own checksum");
   const core::Json first = core::parse_json(body.substr(0, body.find('\n')), origin + ", line 1");
-  if (!first.is_object() || !first.contains("facts") || !first["facts"].is_object()) broken("facts are missing");
+  if (!first.is_object() || !first.contains("facts") || !first["facts"].is_object())
+    broken("facts are missing");
   head.facts = first["facts"].dump();
   if (first.contains("generation") && first["generation"].is_number_integer())
     head.generation = first["generation"].get<std::int64_t>();

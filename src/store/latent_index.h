@@ -45,9 +45,9 @@ struct IndexedShard {
   std::string item;  ///< its files are <item>.images.h5 and <item>.text.h5
   std::int64_t rows = 0;
   std::uint64_t file_bytes[2] = {0, 0};
-  std::uint64_t file_sha[2] = {0, 0};  ///< first 8 bytes (16 hex digits) of each file's SHA-256
-  std::vector<ColumnPlace> places;     ///< one per column of the index
-  std::vector<std::uint32_t> counts;   ///< [size][split][bound]
+  std::uint64_t file_sha[2] = {0, 0};    ///< first 8 bytes (16 hex digits) of each file's SHA-256
+  std::vector<ColumnPlace> places;       ///< one per column of the index
+  std::vector<std::uint32_t> counts;     ///< [size][split][bound]
   std::vector<std::uint32_t> captioned;  ///< [caption source]
   std::string file(LatentFile which) const;
 };
@@ -65,7 +65,8 @@ struct LatentIndex {
   /// Place of a column in `columns`; -1 = there is none.
   int column(LatentFile file, std::string_view name) const;
   /// Rows of a shard with latents of sizes[size] in this split whose shorter side is bounds[bound] or more.
-  std::int64_t rows_of(const IndexedShard& shard, std::size_t size, std::size_t split, std::size_t bound) const;
+  std::int64_t rows_of(const IndexedShard& shard, std::size_t size, std::size_t split,
+                       std::size_t bound) const;
 };
 
 inline constexpr const char* kIndexFile = "index.bin";

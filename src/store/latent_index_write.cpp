@@ -17,9 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // Shorter sides that a training may ask for (`min_side`).
-const std::vector<std::int64_t> kBounds = {0,   64,  128, 192, 256, 320,  384,  448,
+const std::vector<std::int64_t> kBounds = {0,   64,  128, 192, 256,  320,  384,  448,
                                            512, 640, 768, 896, 1024, 1280, 1536, 2048};
-constexpr std::int64_t kSplits = 2;  // train, held_out
+constexpr std::int64_t kSplits = 2;            // train, held_out
 constexpr const char* kSampleHashes = "xxh3";  // read by `doctor verify` alone
 
 /// A pair of files with the same rows.
@@ -48,11 +48,12 @@ std::map<std::string, Pair> pairs_of(const Manifest& manifest, const fs::path& f
   for (auto it = pairs.begin(); it != pairs.end();) {
     const Pair& pair = it->second;
     if (pair.images && pair.text) {
-      if (pair.images->rows != pair.text->rows || pair.inputs[0].value("samples_sha256", "") !=
-                                                      pair.inputs[1].value("samples_sha256", ""))
-        core::user_error("{}: {} and {} were made from different samples; remove both and their records and run "
-                         "precompute again",
-                         folder.string(), pair.images->file, pair.text->file);
+      if (pair.images->rows != pair.text->rows ||
+          pair.inputs[0].value("samples_sha256", "") != pair.inputs[1].value("samples_sha256", ""))
+        core::user_error(
+            "{}: {} and {} were made from different samples; remove both and their records and run "
+            "precompute again",
+            folder.string(), pair.images->file, pair.text->file);
       ++it;
       continue;
     }
@@ -71,7 +72,8 @@ class ShardIndexer {
     IndexedShard shard;
     shard.item = item;
     shard.rows = pair.images->rows;
-    const ShardReader files[2] = {ShardReader(folder_ / pair.images->file), ShardReader(folder_ / pair.text->file)};
+    const ShardReader files[2] = {ShardReader(folder_ / pair.images->file),
+                                  ShardReader(folder_ / pair.text->file)};
     const ShardEntry* entries[2] = {pair.images, pair.text};
     for (std::size_t i = 0; i < 2; ++i) {
       shard.file_bytes[i] = entries[i]->bytes;
@@ -110,8 +112,8 @@ class ShardIndexer {
   static ColumnPlace place_of(const IndexedColumn& column, const ShardReader (&files)[2]) {
     const ShardReader& file = files[static_cast<std::size_t>(column.file)];
     const ColumnInfo& info = file.column(column.name);
-    if (info.dtype != column.dtype ||
-        !std::equal(info.shape.begin() + 1, info.shape.end(), column.row_shape.begin(), column.row_shape.end()))
+    if (info.dtype != column.dtype || !std::equal(info.shape.begin() + 1, info.shape.end(),
+                                                  column.row_shape.begin(), column.row_shape.end()))
       broken(file, fmt::format("`{}` has another shape than in the folder's first shard", column.name));
     ColumnPlace place{info.rows(), info.offset, 0};
     if (column.has_hash) {
@@ -159,7 +161,8 @@ class ShardIndexer {
       std::vector<bool> seen(shard.captioned.size(), false);
       for (std::int64_t i = offsets[row]; i < offsets[row + 1]; ++i) {
         const std::uint8_t source = sources[static_cast<std::size_t>(i)];
-        if (source >= seen.size()) broken(file, fmt::format("row {} has a caption of source {}", row, source));
+        if (source >= seen.size())
+          broken(file, fmt::format("row {} has a caption of source {}", row, source));
         if (!seen[source]) ++shard.captioned[source];
         seen[source] = true;
       }
@@ -174,7 +177,8 @@ class ShardIndexer {
 std::optional<LatentIndex> present_index(const fs::path& folder, const LatentIndex& wanted) {
   if (!fs::exists(folder / kIndexFile)) return std::nullopt;
   try {
-    LatentIndex found = parse_latent_index(core::read_text(folder / kIndexFile), (folder / kIndexFile).string());
+    LatentIndex found =
+        parse_latent_index(core::read_text(folder / kIndexFile), (folder / kIndexFile).string());
     if (found.sizes == wanted.sizes && found.bounds == wanted.bounds && found.splits == wanted.splits &&
         found.caption_sources == wanted.caption_sources)
       return found;
@@ -192,8 +196,8 @@ LatentIndex start_index(const Manifest& manifest, const fs::path& folder) {
     index.sizes = manifest.facts.at("sizes").get<std::vector<std::int64_t>>();
     index.caption_sources = manifest.facts.at("caption_sources").get<std::vector<std::string>>();
   } catch (const core::Json::exception& wrong) {
-    core::user_error("{}: its facts lack sizes or caption_sources ({}); it is no latents folder", folder.string(),
-                     wrong.what());
+    core::user_error("{}: its facts lack sizes or caption_sources ({}); it is no latents folder",
+                     folder.string(), wrong.what());
   }
   index.bounds = kBounds;
   index.splits = kSplits;
@@ -214,8 +218,9 @@ void write_latent_index(const fs::path& folder, const Manifest& manifest) {
   for (const auto& [item, pair] : pairs_of(manifest, folder)) {
     const auto found = known.find(item);
     if (found != known.end() && found->second->file_sha[0] == head_of(pair.images->sha256) &&
-        found->second->file_sha[1] == head_of(pair.text->sha256) && found->second->rows == pair.images->rows &&
-        found->second->file_bytes[0] == pair.images->bytes && found->second->file_bytes[1] == pair.text->bytes) {
+        found->second->file_sha[1] == head_of(pair.text->sha256) &&
+        found->second->rows == pair.images->rows && found->second->file_bytes[0] == pair.images->bytes &&
+        found->second->file_bytes[1] == pair.text->bytes) {
       index.shards.push_back(*found->second);
     } else {
       index.shards.push_back(indexer.read(item, pair));

@@ -1,22 +1,27 @@
-// Positions -> samples -> rows -> batches.
+// Positions -> samples -> wishes to their sources -> batches.
 #include "stream/latent_stream.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "core/error.h"
 #include "core/log.h"
 #include "core/seed.h"
+#include "stream/node_cache.h"
 #include "stream/order.h"
 #include "stream/prefetch.h"
-#include "stream/row_reader.h"
-#include "stream/source_index.h"
+#include "stream/synthetic.h"
 
 namespace microdit::stream {
 namespace {
 
 constexpr std::size_t kMaxOpenFiles = 256;  // well below the usual limit of 1024 per process
-constexpr std::int64_t kNoText = -1;        // the null condition
+constexpr std::int64_t kDefaultRun = 32;
+// So many bad rows are forgiven before the share counts: the first of a run is no 100 %.
+constexpr double kForgiven = 16;
 
 void check_config(const StreamConfig& config) {
   if (config.sources.empty()) core::user_error("sources: name at least one latents folder");
@@ -27,7 +32,11 @@ void check_config(const StreamConfig& config) {
     core::user_error("split: `{}` is neither train nor held_out", config.split);
   if (!(config.caption_drop >= 0 && config.caption_drop <= 1))
     core::user_error("caption_drop: {} is not a probability", config.caption_drop);
-  if (config.threads < 1) core::user_error("threads: {}, at least 1 is needed", config.threads);
+  if (config.shuffle_run < 0) core::user_error("shuffle_run: {}, 0 (auto) is the least", config.shuffle_run);
+  const ReadSettings& reading = config.reading;
+  if (reading.threads < 1) core::user_error("threads: {}, at least 1 is needed", reading.threads);
+  if (!(reading.max_bad_fraction >= 0 && reading.max_bad_fraction <= 1))
+    core::user_error("max_bad_fraction: {} is not a share", reading.max_bad_fraction);
 }
 
 std::vector<double> proportions(const StreamConfig& config) {
@@ -36,47 +45,134 @@ std::vector<double> proportions(const StreamConfig& config) {
   return all;
 }
 
+/// UserError names two sources and the fact at which they differ.
+StreamFacts agree(const std::vector<std::unique_ptr<RowSource>>& sources) {
+  const RowSource& first = *sources[0];
+  const auto refuse = [&](const RowSource& other, std::string_view key, const std::string& a,
+                          const std::string& b) {
+    core::user_error("{} and {} cannot be mixed: `{}` is {} in the first and {} in the second", first.name(),
+                     other.name(), key, a, b);
+  };
+  for (const auto& source : sources) {
+    const RowShape &a = first.shape(), &b = source->shape();
+    const auto same = [&](std::string_view key, std::int64_t x, std::int64_t y) {
+      if (x != y) refuse(*source, key, std::to_string(x), std::to_string(y));
+    };
+    same("channels", a.channels, b.channels);
+    same("latent size", a.latent_size, b.latent_size);
+    same("text_length", a.text_length, b.text_length);
+    same("text_width", a.text_width, b.text_width);
+    if (a.tokens_only != b.tokens_only)
+      refuse(*source, "tokens_only", a.tokens_only ? "true" : "false", b.tokens_only ? "true" : "false");
+    for (const char* key : {"codec", "text_encoder"}) {
+      if (!first.facts().contains(key) || !source->facts().contains(key)) continue;
+      core::Json one = first.facts()[key], other = source->facts()[key];
+      for (core::Json* side : {&one, &other})
+        if (side->is_object()) side->erase("folder");  // where the encoder lay is a hint
+      if (one != other) refuse(*source, key, one.dump(), other.dump());
+    }
+  }
+  return {first.shape(), first.facts()};
+}
+
+std::uint64_t memory_bytes() {
+  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE));
+}
+
 }  // namespace
 
 struct LatentStream::Impl {
   StreamConfig config;
-  std::vector<SourceIndex> sources;
+  std::vector<std::unique_ptr<RowSource>> sources;
   std::vector<std::int64_t> first_sample;  ///< global index of each source's first sample, and the total
   StreamFacts facts;
-  bool by_size = false;  ///< one permutation over all sources
+  bool by_size = false;  ///< one order over all sources
+  std::int64_t run = 1;
   Mixture mixture;
-  std::unique_ptr<RowReader> rows;
+  mutable std::atomic<std::int64_t> num_read{0}, num_bad{0};
   std::unique_ptr<Prefetcher> prefetcher;
 
   explicit Impl(const StreamConfig& given) : config(given), mixture({1.0}) {
     check_config(config);
     by_size = stream::by_size(proportions(config)) || config.sources.size() == 1;
-    first_sample = {0};
-    for (const SourceConfig& source : config.sources) {
-      sources.push_back(read_index(source, config));
-      first_sample.push_back(first_sample.back() + sources.back().num_samples);
-      const std::int64_t without = sources.back().num_without_caption;
-      if (without > 0 && without == sources.back().num_samples && !config.caption_sources.empty())
-        core::user_error("caption_sources: no sample of {} has such a caption", source.folder.string());
-      if (without > 0)
-        core::log_warn(
-            "{}: {} of {} samples have no caption of the wanted sources; they show the null condition",
-            source.folder.string(), without, sources.back().num_samples);
-    }
-    check_samples();
-    facts = agree(sources, config);
+    open_sources();
+    facts = agree(sources);
+    run = config.shuffle_run > 0 ? config.shuffle_run
+                                 : std::stoll(config.once([this] { return automatic_run(); }));
     if (!by_size) mixture = Mixture(proportions(config));
-    rows = std::make_unique<RowReader>(kMaxOpenFiles, config.shuffle);
+  }
+
+  void open_sources() {
+    const ReadSettings& reading = config.reading;
+    std::shared_ptr<NodeCache> cache;
+    if (!reading.cache_dir.empty())
+      cache = std::make_shared<NodeCache>(reading.cache_dir, reading.cache_bytes);
+    const bool random = config.shuffle && config.shuffle_run == 1;
+    const auto files = std::make_shared<OpenFiles>(kMaxOpenFiles, random, std::move(cache));
+    for (const SourceConfig& source : config.sources) {
+      if (source.make) {
+        sources.push_back(source.make());
+      } else if (source.synthetic > 0) {
+        sources.push_back(nullptr);  // when the shape is known
+      } else {
+        sources.push_back(
+            std::make_unique<LatentsSource>(folder_options(source), config.once, files, reading.rules));
+      }
+    }
+    open_synthetic();
+    count_samples();
+  }
+
+  FolderOptions folder_options(const SourceConfig& source) const {
+    FolderOptions options;
+    options.folder = source.folder;
+    options.generation = source.generation;
+    options.size = config.size;
+    options.split = config.split == "held_out" ? 1 : 0;
+    options.min_side = source.min_side;
+    options.captions = config.captions;
+    options.seed = config.seed;
+    options.verify = config.reading.verify;
+    return options;
+  }
+
+  void open_synthetic() {
+    const auto real =
+        std::find_if(sources.begin(), sources.end(), [](const auto& source) { return source != nullptr; });
+    const RowShape* shape = real != sources.end() ? &(*real)->shape() : nullptr;
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      const SourceConfig& source = config.sources[i];
+      if (!sources[i])
+        sources[i] = make_synthetic(shape ? *shape : source.synthetic_shape, source.synthetic,
+                                    core::derive_seed(config.seed, i));
+    }
+  }
+
+  void count_samples() {
+    first_sample = {0};
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      const std::int64_t there = sources[i]->num_samples(), limit = config.sources[i].limit;
+      first_sample.push_back(first_sample.back() + (limit > 0 ? std::min(limit, there) : there));
+    }
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      if (num_samples(i) > 0 || (by_size && total() > 0)) continue;
+      throw EmptySplit(
+          fmt::format("{}: no samples in split `{}`{}", sources[i]->name(), config.split,
+                      config.sources[i].min_side > 0
+                          ? fmt::format(" with a shorter side of {} pixels", config.sources[i].min_side)
+                          : ""));
+    }
+  }
+
+  std::string automatic_run() const {
+    const std::uint64_t row = facts.shape.latents_bytes() + facts.shape.text_bytes();
+    return std::to_string(static_cast<std::uint64_t>(total()) * row <= memory_bytes() / 2 ? 1 : kDefaultRun);
   }
 
   std::int64_t total() const { return first_sample.back(); }
-
-  void check_samples() const {
-    for (std::size_t i = 0; i < sources.size(); ++i) {
-      if (sources[i].num_samples > 0 || (by_size && total() > 0)) continue;
-      throw EmptySplit(
-          fmt::format("{}: no samples in split `{}`", config.sources[i].folder.string(), config.split));
-    }
+  std::int64_t num_samples(std::size_t source) const {
+    return first_sample[source + 1] - first_sample[source];
   }
 
   std::int64_t sample_at(std::int64_t position) const {
@@ -84,88 +180,121 @@ struct LatentStream::Impl {
     if (!config.shuffle) return position % total();
     if (by_size) return shuffled(0, position, total());
     const Turn turn = mixture.at(position);
-    return first_sample[turn.source] + shuffled(turn.source, turn.index, sources[turn.source].num_samples);
+    return first_sample[turn.source] + shuffled(turn.source, turn.index, num_samples(turn.source));
   }
 
   std::int64_t shuffled(std::size_t source, std::int64_t index, std::int64_t size) const {
-    return Permutation(size, config.seed, source, static_cast<std::uint64_t>(index / size))(index % size);
+    return EpochOrder(size, run, config.seed, source, static_cast<std::uint64_t>(index / size))(index % size);
   }
 
-  // Where sample `sample` lies: its shard and its place in the shard's list.
-  std::pair<const ShardIndex*, std::size_t> find(std::int64_t sample) const {
+  std::size_t source_of(std::int64_t sample) const {
     const auto after = std::upper_bound(first_sample.begin(), first_sample.end(), sample);
-    const std::size_t source = static_cast<std::size_t>(after - first_sample.begin()) - 1;
-    const std::int64_t index = sample - first_sample[source];
-    const ShardIndex& shard = sources[source].shard_of(index);
-    return {&shard, static_cast<std::size_t>(index - shard.first)};
+    return static_cast<std::size_t>(after - first_sample.begin()) - 1;
   }
 
-  // The text row that a position shows: a function of (seed, position) and the sample alone.
-  std::int64_t text_row(const ShardIndex& shard, std::size_t place, std::int64_t position) const {
-    const std::uint32_t begin = shard.choice_offsets[place], end = shard.choice_offsets[place + 1];
-    const std::uint64_t at = static_cast<std::uint64_t>(position);
-    if (begin == end) return kNoText;
-    if (config.caption_drop > 0 &&
-        core::CounterRng(config.seed, core::Purpose::caption_drop, at).uniform() < config.caption_drop)
-      return kNoText;
-    if (end - begin == 1) return shard.choices[begin];
-    return shard
-        .choices[begin + core::CounterRng(config.seed, core::Purpose::caption_choice, at).below(end - begin)];
-  }
-
+  void resize(std::int64_t count, bool with_captions, Batch& batch) const;
+  RowWish wish_for(std::size_t row, Batch& batch, std::size_t source, bool with_captions) const;
   void fill(std::int64_t first, std::int64_t count, bool with_captions, Batch& batch) const;
-  void add_captions(std::vector<RowRequest>& texts, Batch& batch) const;
+  void replace(std::size_t source, RowWish& wish) const;
+  void tell(std::size_t source, const RowWish& bad, std::int64_t instead) const;
 };
+
+void LatentStream::Impl::resize(std::int64_t count, bool with_captions, Batch& batch) const {
+  const auto size = static_cast<std::size_t>(count);
+  const RowShape& shape = facts.shape;
+  batch.count = count;
+  batch.latents.resize(size * shape.latents_bytes() / 2, config.reading.allocate);
+  if (shape.tokens_only)
+    batch.ids.resize(size * static_cast<std::size_t>(shape.text_length), config.reading.allocate);
+  else
+    batch.text.resize(size * shape.text_bytes() / 2, config.reading.allocate);
+  batch.text_length.resize(size);
+  batch.captioned.resize(size);
+  batch.sample.resize(size);
+  batch.position.resize(size);
+  batch.captions.assign(with_captions ? size : 0, "");
+}
+
+RowWish LatentStream::Impl::wish_for(std::size_t row, Batch& batch, std::size_t source,
+                                     bool with_captions) const {
+  const RowShape& shape = facts.shape;
+  std::byte* text = reinterpret_cast<std::byte*>(shape.tokens_only ? static_cast<void*>(batch.ids.data())
+                                                                   : static_cast<void*>(batch.text.data()));
+  RowWish wish;
+  wish.sample = batch.sample[row] - first_sample[source];
+  wish.position = batch.position[row];
+  wish.drop_caption = drops_caption(config.caption_drop, config.seed, wish.position);
+  wish.latents = reinterpret_cast<std::byte*>(batch.latents.data()) + row * shape.latents_bytes();
+  wish.text = text + row * shape.text_bytes();
+  wish.caption = with_captions ? &batch.captions[row] : nullptr;
+  return wish;
+}
 
 void LatentStream::Impl::fill(std::int64_t first, std::int64_t count, bool with_captions,
                               Batch& batch) const {
-  const std::size_t latent = static_cast<std::size_t>(facts.channels * facts.latent_size * facts.latent_size);
-  const std::size_t text = static_cast<std::size_t>(facts.text_length * facts.text_width);
-  const std::size_t size = static_cast<std::size_t>(count);
-  batch.count = count;
-  batch.latents.resize(size * latent);
-  batch.text.resize(size * text);
-  batch.sample.resize(size);
-  batch.position.resize(size);
-  batch.captions.clear();
-  std::vector<RowRequest> requests, texts;
-  for (std::size_t i = 0; i < size; ++i) {
-    batch.position[i] = first + static_cast<std::int64_t>(i);
-    batch.sample[i] = sample_at(batch.position[i]);
-    const auto [shard, place] = find(batch.sample[i]);
-    const std::int64_t row = shard->rows[place];
-    requests.push_back(
-        {shard, &shard->latents, row, row, reinterpret_cast<std::byte*>(&batch.latents[i * latent])});
-    std::uint16_t* out = &batch.text[i * text];
-    const std::int64_t chosen = text_row(*shard, place, batch.position[i]);
-    if (chosen == kNoText) {
-      std::memset(out, 0, text * sizeof(*out));
-    } else {
-      texts.push_back({shard, &shard->text, chosen, row, reinterpret_cast<std::byte*>(out)});
+  resize(count, with_captions, batch);
+  std::vector<std::vector<RowWish>> wishes(sources.size());
+  std::vector<std::vector<std::size_t>> rows(sources.size());
+  for (std::size_t row = 0; row < static_cast<std::size_t>(count); ++row) {
+    batch.position[row] = first + static_cast<std::int64_t>(row);
+    batch.sample[row] = sample_at(batch.position[row]);
+    const std::size_t source = source_of(batch.sample[row]);
+    wishes[source].push_back(wish_for(row, batch, source, with_captions));
+    rows[source].push_back(row);
+  }
+  for (std::size_t source = 0; source < sources.size(); ++source) {
+    if (wishes[source].empty()) continue;
+    sources[source]->read(wishes[source]);
+    num_read += static_cast<std::int64_t>(wishes[source].size());
+    for (std::size_t i = 0; i < wishes[source].size(); ++i) {
+      RowWish& wish = wishes[source][i];
+      if (wish.bad) replace(source, wish);
+      const std::size_t row = rows[source][i];
+      batch.sample[row] = first_sample[source] + wish.sample;
+      batch.captioned[row] = !wish.no_caption;
+      batch.text_length[row] = wish.no_caption ? 0 : wish.text_length;
+      if (wish.no_caption)
+        std::memset(wish.text, 0, facts.shape.text_bytes());  // the null condition: zero rows
     }
   }
-  requests.insert(requests.end(), texts.begin(), texts.end());
-  rows->read(requests);
-  if (with_captions) add_captions(texts, batch);
 }
 
-// Texts are few and small next to the rows, and only asked for by hand: whole columns, checked, shard by
-// shard.
-void LatentStream::Impl::add_captions(std::vector<RowRequest>& texts, Batch& batch) const {
-  batch.captions.assign(static_cast<std::size_t>(batch.count), "");
-  std::stable_sort(texts.begin(), texts.end(),
-                   [](const RowRequest& a, const RowRequest& b) { return a.shard < b.shard; });
-  const std::byte* begin = reinterpret_cast<const std::byte*>(batch.text.data());
-  std::vector<std::string> strings;
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    if (i == 0 || texts[i].shard != texts[i - 1].shard)
-      strings = store::read_strings(store::ShardReader(texts[i].shard->path), "text_caption");
-    const std::size_t row = static_cast<std::size_t>(texts[i].row);
-    if (row >= strings.size())
-      core::user_error("{}: `text_caption` has {} rows, row {} is wanted; make the shard again",
-                       texts[i].shard->path.string(), strings.size(), row);
-    const std::size_t at = static_cast<std::size_t>(texts[i].out - begin) / texts[i].table->row_bytes;
-    batch.captions[at] = strings[row];
+// Neighbours first: they are most likely of the same picture size and of the same run. Then far away: a whole file may be gone.
+void LatentStream::Impl::replace(std::size_t source, RowWish& wish) const {
+  const std::int64_t bad = ++num_bad, size = num_samples(source);
+  if (config.reading.max_bad_fraction == 0) std::rethrow_exception(wish.bad);
+  if (static_cast<double>(bad) >
+      kForgiven + config.reading.max_bad_fraction * static_cast<double>(num_read)) {
+    try {
+      std::rethrow_exception(wish.bad);
+    } catch (const std::exception& error) {
+      core::throw_from_text(core::error_to_text(
+          error, fmt::format("{} of {} rows could not be read (max_bad_fraction={}); the last: ", bad,
+                             num_read.load(), config.reading.max_bad_fraction)));
+    }
+  }
+  for (const std::int64_t step :
+       {std::int64_t{1}, std::int64_t{2}, std::int64_t{3}, size / 2, size / 2 + 1}) {
+    RowWish other = wish;
+    other.bad = nullptr;
+    other.sample = (wish.sample + step) % size;
+    sources[source]->read(std::span(&other, 1));
+    if (other.bad) continue;
+    tell(source, wish, other.sample);
+    wish = other;
+    return;
+  }
+  std::rethrow_exception(wish.bad);
+}
+
+void LatentStream::Impl::tell(std::size_t source, const RowWish& bad, std::int64_t instead) const {
+  const std::int64_t count = num_bad;
+  if (count > 10 && (count & (count - 1)) != 0) return;  // the first ten, then at each doubling
+  try {
+    std::rethrow_exception(bad.bad);
+  } catch (const std::exception& error) {
+    core::log_warn("bad row {} so far: {}; sample {} of {} is shown instead", count, error.what(), instead,
+                   sources[source]->name());
   }
 }
 
@@ -179,6 +308,19 @@ const StreamFacts& LatentStream::facts() const {
 
 std::int64_t LatentStream::num_samples() const {
   return impl_->total();
+}
+
+std::int64_t LatentStream::shuffle_run() const {
+  return impl_->run;
+}
+
+std::vector<core::Json> LatentStream::pins() const {
+  std::vector<core::Json> pins;
+  for (std::size_t i = 0; i < impl_->sources.size(); ++i) {
+    pins.push_back(impl_->sources[i]->pin());
+    pins.back()["rows"] = impl_->num_samples(i);
+  }
+  return pins;
 }
 
 std::int64_t LatentStream::sample_at(std::int64_t position) const {
@@ -199,7 +341,7 @@ void LatentStream::start(std::int64_t first, std::int64_t count, std::int64_t st
   const Impl* impl = impl_.get();
   impl_->prefetcher = std::make_unique<Prefetcher>(
       [=](std::int64_t slice, Batch& batch) { impl->fill(first + slice * stride, count, false, batch); },
-      impl_->config.threads, depth);
+      impl_->config.reading.threads, depth);
 }
 
 Batch LatentStream::next() {
@@ -214,6 +356,10 @@ void LatentStream::recycle(Batch&& used) {
 
 double LatentStream::waited_s() const {
   return impl_->prefetcher ? impl_->prefetcher->waited_s() : 0;
+}
+
+std::int64_t LatentStream::num_bad() const {
+  return impl_->num_bad;
 }
 
 }  // namespace microdit::stream

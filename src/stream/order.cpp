@@ -65,6 +65,25 @@ std::int64_t Permutation::operator()(std::int64_t index) const {
   return static_cast<std::int64_t>(x);
 }
 
+EpochOrder::EpochOrder(std::int64_t size, std::int64_t run, std::uint64_t seed, std::uint64_t source,
+                       std::uint64_t epoch)
+    : size_(size),
+      run_(std::min(run, size)),
+      in_runs_(size / run_ * run_),
+      shift_(0),
+      runs_(size / run_, seed, source, epoch) {
+  core::check(run > 0, "runs of {} samples", run);
+  if (run_ > 1)
+    shift_ = static_cast<std::int64_t>(
+        core::CounterRng(core::derive_seed(seed, source), core::Purpose::run_shift, epoch)
+            .below(static_cast<std::uint64_t>(size)));
+}
+
+std::int64_t EpochOrder::operator()(std::int64_t index) const {
+  const std::int64_t place = index < in_runs_ ? runs_(index / run_) * run_ + index % run_ : index;
+  return (place + shift_) % size_;
+}
+
 bool by_size(const std::vector<double>& proportions) {
   for (std::size_t i = 0; i < proportions.size(); ++i) {
     if (!(proportions[i] >= 0 && proportions[i] < 1e9))

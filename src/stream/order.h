@@ -21,6 +21,20 @@ class Permutation {
   std::array<std::uint64_t, kRounds> keys_;
 };
 
+/// One epoch of a source in runs of `run` neighbouring samples: the runs are permuted, the samples within one are not, so that a
+/// run is one read. Where an epoch begins to cut is drawn per epoch; what is left over (size mod run) comes last. A bijection of
+/// [0, size), computed per element; run = 1 is the permutation alone.
+class EpochOrder {
+ public:
+  EpochOrder(std::int64_t size, std::int64_t run, std::uint64_t seed, std::uint64_t source,
+             std::uint64_t epoch);
+  std::int64_t operator()(std::int64_t index) const;
+
+ private:
+  std::int64_t size_, run_, in_runs_, shift_;
+  Permutation runs_;
+};
+
 /// Which source a position shows, and how many earlier positions showed that source.
 struct Turn {
   std::size_t source = 0;

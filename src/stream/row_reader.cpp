@@ -1,110 +1,101 @@
-// pread with vectors over sorted requests.
+// preadv over sorted requests.
 #include "stream/row_reader.h"
 
-#include <fcntl.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <tuple>
 
-#include "core/error.h"
 #include "core/hash.h"
 
 namespace microdit::stream {
 namespace {
 
-constexpr std::size_t kMaxVector = 64;  // rows per call, far below IOV_MAX
+constexpr std::size_t kMaxTogether = 256;                  // rows; with as many gaps far below IOV_MAX
+constexpr std::chrono::milliseconds kBeforeSecondTry{20};  // a server that has just failed over
 
-std::uint64_t place(const RowRequest& request) {
-  return request.table->offset + static_cast<std::uint64_t>(request.row) * request.table->row_bytes;
+std::uint64_t end_of(const RowRequest& request) {
+  return request.offset + request.bytes;
 }
 
-void read_vector(int fd, const RowRequest* first, std::size_t count) {
-  std::vector<iovec> parts(count);
-  for (std::size_t i = 0; i < count; ++i) parts[i] = {first[i].out, first[i].table->row_bytes};
-  std::uint64_t offset = place(*first);
-  for (std::size_t done = 0; done < count;) {
-    const ssize_t got =
-        ::preadv(fd, parts.data() + done, static_cast<int>(count - done), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    const std::string file = first->shard->path.string();
-    if (got < 0) core::errno_error(errno, "{}: cannot be read", file);
-    if (got == 0)
-      core::user_error("{}: ends inside column `{}`; make the shard again", file, first->table->column);
-    offset += static_cast<std::uint64_t>(got);
-    for (std::size_t left = static_cast<std::size_t>(got); left > 0;) {
-      const std::size_t step = std::min(left, parts[done].iov_len);
-      parts[done].iov_base = static_cast<std::byte*>(parts[done].iov_base) + step;
-      parts[done].iov_len -= step;
-      left -= step;
-      done += parts[done].iov_len == 0;
-    }
+bool is_good(const RowRequest& request) {
+  return !request.hash ||
+         core::xxh3_64(std::span<const std::byte>(request.out, request.bytes)) == *request.hash;
+}
+
+/// How many of the sorted requests, from the first on, one call may serve.
+std::size_t together(std::span<const RowRequest> requests, std::uint64_t gap) {
+  std::size_t count = 1;
+  for (; count < std::min(requests.size(), kMaxTogether); ++count) {
+    const RowRequest &before = requests[count - 1], &next = requests[count];
+    const bool same = next.offset == before.offset && next.bytes == before.bytes;
+    if (next.file->id != before.file->id || (!same && next.offset < end_of(before)) ||
+        (!same && next.offset - end_of(before) > gap))
+      break;
   }
-}
-
-void check_row(const RowRequest& request) {
-  if (request.table->hashes.empty()) return;
-  const std::span<const std::byte> bytes(request.out, request.table->row_bytes);
-  if (core::xxh3_64(bytes) == request.table->hashes[static_cast<std::size_t>(request.row)]) return;
-  const store::ShardReader shard(request.shard->path);
-  std::string key;
-  if (shard.has("key") && shard.has("key_offsets"))
-    key = fmt::format(" (`{}`)",
-                      store::read_strings(shard, "key")[static_cast<std::size_t>(request.sample_row)]);
-  core::user_error(
-      "{}: sample {}{}: row {} of `{}` does not match its checksum; run `doctor verify {}` and make the "
-      "shard again",
-      request.shard->path.string(), request.sample_row, key, request.row, request.table->column,
-      request.shard->path.parent_path().string());
+  return count;
 }
 
 }  // namespace
 
-class RowReader::OpenFile {
- public:
-  OpenFile(const std::filesystem::path& path, bool random) : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (fd < 0) core::errno_error(errno, "{}: cannot be opened", path.string());
-    if (random) ::posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+// What lies between two rows goes into memory that nobody looks at.
+void RowReader::read_together(std::span<RowRequest> requests) const {
+  thread_local std::vector<std::byte> between;
+  between.resize(rules_.gap_bytes);
+  std::vector<iovec> parts;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (i > 0 && requests[i].offset == requests[i - 1].offset) continue;
+    if (i > 0 && requests[i].offset > end_of(requests[i - 1]))
+      parts.push_back({between.data(), requests[i].offset - end_of(requests[i - 1])});
+    parts.push_back({requests[i].out, requests[i].bytes});
   }
-  ~OpenFile() { ::close(fd); }
-  OpenFile(const OpenFile&) = delete;
-  const int fd;
-};
-
-std::shared_ptr<RowReader::OpenFile> RowReader::open(const ShardIndex& shard) {
-  const std::scoped_lock lock(lock_);
-  if (const auto found = found_.find(&shard); found != found_.end()) {
-    recent_.splice(recent_.begin(), recent_, found->second);
-    return recent_.front().second;
+  bool read = false;
+  try {
+    const auto file = files_->open(*requests[0].file);
+    file->read(requests[0].offset, parts);
+    read = true;
+    if (!rules_.keep_pages) file->done_with(requests[0].offset, end_of(requests.back()) - requests[0].offset);
+  } catch (const std::runtime_error&) {
+    std::this_thread::sleep_for(kBeforeSecondTry);
   }
-  recent_.emplace_front(&shard, std::make_shared<OpenFile>(shard.path, random_));
-  found_[&shard] = recent_.begin();
-  if (recent_.size() > max_open_) {
-    found_.erase(recent_.back().first);
-    recent_.pop_back();  // closed once nobody reads from it any more
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    RowRequest& request = requests[i];
+    if (read && i > 0 && request.offset == requests[i - 1].offset)
+      std::memcpy(request.out, requests[i - 1].out, request.bytes);
+    if (!read || !is_good(request)) read_again(request);
   }
-  return recent_.front().second;
 }
 
-void RowReader::read(std::vector<RowRequest>& requests) {
-  std::sort(requests.begin(), requests.end(), [](const RowRequest& a, const RowRequest& b) {
-    return std::make_tuple(a.shard, place(a)) < std::make_tuple(b.shard, place(b));
-  });
-  std::shared_ptr<OpenFile> file;
-  for (std::size_t begin = 0; begin < requests.size();) {
-    if (begin == 0 || requests[begin].shard != requests[begin - 1].shard) file = open(*requests[begin].shard);
-    std::size_t end = begin + 1;
-    while (end < requests.size() && end - begin < kMaxVector &&
-           requests[end].shard == requests[begin].shard &&
-           place(requests[end]) == place(requests[end - 1]) + requests[end - 1].table->row_bytes)
-      ++end;
-    read_vector(file->fd, &requests[begin], end - begin);
-    for (std::size_t i = begin; i < end; ++i) check_row(requests[i]);
-    begin = end;
+void RowReader::read_again(RowRequest& request) const {
+  try {
+    const auto file = files_->reopen(*request.file);
+    file->read(request.offset, std::span(request.out, request.bytes));
+    if (!is_good(request)) throw BadRow(file->name());
+  } catch (const std::runtime_error&) {
+    request.bad = std::current_exception();
   }
+}
+
+void RowReader::read(std::vector<RowRequest>& requests) const {
+  std::sort(requests.begin(), requests.end(), [](const RowRequest& a, const RowRequest& b) {
+    return std::make_tuple(a.file->id, a.offset) < std::make_tuple(b.file->id, b.offset);
+  });
+  std::vector<std::span<RowRequest>> calls;
+  for (std::span<RowRequest> left = requests; !left.empty();) {
+    const std::size_t count = together(left, rules_.gap_bytes);
+    calls.push_back(left.first(count));
+    left = left.subspan(count);
+  }
+  if (rules_.read_ahead && calls.size() > 1) {
+    for (const std::span<RowRequest> call : calls) {
+      try {
+        files_->open(*call[0].file)->will_need(call[0].offset, end_of(call.back()) - call[0].offset);
+      } catch (const std::runtime_error&) {  // the read itself will say so
+      }
+    }
+  }
+  for (const std::span<RowRequest> call : calls) read_together(call);
 }
 
 }  // namespace microdit::stream

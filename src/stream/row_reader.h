@@ -1,47 +1,54 @@
-// Rows of many files into memory: a bounded set of open files, neighbouring rows in one call, each row checked.
+// Rows of many files into memory: neighbours in one call, each row checked, what is bad tried again.
 #pragma once
 
 #include <cstdint>
-#include <list>
+#include <exception>
 #include <memory>
-#include <mutex>
 #include <span>
-#include <unordered_map>
-#include <utility>
 #include <vector>
 
-#include "stream/source_index.h"
+#include "core/error.h"
+#include "stream/open_files.h"
 
 namespace microdit::stream {
 
 /// One row that is wanted, and where it goes.
 struct RowRequest {
-  const ShardIndex* shard = nullptr;
-  const RowTable* table = nullptr;
-  std::int64_t row = 0;
-  std::int64_t sample_row = 0;  ///< row of the sample it is for, to name it when the bytes are wrong
+  const FileName* file = nullptr;
+  std::uint64_t offset = 0;
+  std::size_t bytes = 0;
   std::byte* out = nullptr;
+  const std::uint64_t* hash = nullptr;  ///< xxh3-64 that the row must have; null = not checked
+  std::size_t wish = 0;                 ///< the caller's
+  std::exception_ptr bad;               ///< out
+};
+
+/// A row's bytes are not what its hash says.
+class BadRow : public core::UserError {
+ public:
+  using core::UserError::UserError;
+};
+
+struct ReadRules {
+  std::uint64_t gap_bytes =
+      256 << 10;           ///< rows so near to one another are read in one call, over what lies between
+  bool read_ahead = true;  ///< tell the kernel of all places before the first is read
+  bool keep_pages = true;  ///< false: let the kernel forget what was read
 };
 
 /// Safe to use from several threads.
 class RowReader {
  public:
-  /// `random`: tell the kernel not to read ahead.
-  RowReader(std::size_t max_open, bool random) : max_open_(max_open), random_(random) {}
-  /// Sorts the requests by file and place and reads them. UserError (file, sample) when a row does not match
-  /// its checksum or lies beyond the end; SystemError on I/O errors.
-  void read(std::vector<RowRequest>& requests);
+  RowReader(std::shared_ptr<OpenFiles> files, ReadRules rules) : files_(std::move(files)), rules_(rules) {}
+  /// Sorts the requests by file and place and reads them; none is in the way of another.
+  void read(std::vector<RowRequest>& requests) const;
 
  private:
-  class OpenFile;
-  std::shared_ptr<OpenFile> open(const ShardIndex& shard);
+  void read_together(std::span<RowRequest> requests) const;
+  void read_again(RowRequest& request) const;
 
-  std::size_t max_open_;
-  bool random_;
-  std::mutex lock_;
-  using Entry = std::pair<const ShardIndex*, std::shared_ptr<OpenFile>>;
-  std::list<Entry> recent_;  ///< most recently used first
-  std::unordered_map<const ShardIndex*, std::list<Entry>::iterator> found_;
+  std::shared_ptr<OpenFiles> files_;
+  ReadRules rules_;
 };
 
 }  // namespace microdit::stream

@@ -15,17 +15,18 @@ namespace microdit::stream {
 
 /// One sample that is wanted, where it goes, and what became of it.
 struct RowWish {
-  std::int64_t sample = 0;    ///< in [0, num_samples) of the source
-  std::int64_t position = 0;  ///< of the stream; with the seed it keys the choice among several captions
-  bool drop_caption = false;  ///< the null condition is wanted: no caption is read, `text` is left alone
+  std::int64_t sample = 0;       ///< in [0, num_samples) of the source
+  std::int64_t position = 0;     ///< of the stream; with the seed it keys the choice among several captions
+  bool drop_caption = false;     ///< the null condition is wanted: no caption is read, `text` is left alone
   std::byte* latents = nullptr;  ///< f16 [C, h, w]
   std::byte* text = nullptr;     ///< f16 [L, D]; or i32 [L] token ids where the source has no text rows
 
   // Out:
-  bool no_caption = false;       ///< dropped, or the sample has none of the wanted ones: `text` was left alone
-  std::int32_t text_length = 0;  ///< tokens before padding; 0 without a caption
+  bool no_caption = false;  ///< dropped, or the sample has none of the wanted ones: `text` was left alone
+  std::int32_t text_length = 0;    ///< tokens before padding; 0 without a caption
   std::string* caption = nullptr;  ///< if given: the chosen caption's text (empty where there is none)
-  std::exception_ptr bad;          ///< why the row could not be read, after a second try; the others are good all the same
+  std::exception_ptr
+      bad;  ///< why the row could not be read, after a second try; the others are good all the same
 };
 
 /// What every source of a mix must agree on, and the stream needs to know.
@@ -39,7 +40,8 @@ struct RowShape {
     return static_cast<std::size_t>(channels * latent_size * latent_size) * 2;
   }
   std::size_t text_bytes() const {
-    return static_cast<std::size_t>(text_length) * (tokens_only ? 4 : static_cast<std::size_t>(text_width) * 2);
+    return static_cast<std::size_t>(text_length) *
+           (tokens_only ? 4 : static_cast<std::size_t>(text_width) * 2);
   }
 };
 

@@ -1,7 +1,6 @@
 // Batches, noise and loss of denoiser training.
 #include "train/denoiser_task.h"
 
-#include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/seed.h"
@@ -14,18 +13,6 @@
 namespace microdit::train {
 namespace {
 
-std::unique_ptr<stream::LatentStream> open_stream(const TrainConfig& config) {
-  stream::StreamConfig s;
-  for (const DataSource& source : config.data)
-    s.sources.push_back({core::dataset_folder("latents", source.dataset), source.proportion});
-  s.size = config.size;
-  s.caption_sources = config.captions;
-  s.caption_drop = config.caption_drop;
-  s.seed = static_cast<std::uint64_t>(config.loop.seed);
-  s.threads = config.prefetch_threads;
-  return std::make_unique<stream::LatentStream>(s);
-}
-
 /// Takes a shape from the data; a config that states another one is an error.
 void complete(std::int64_t& value, std::int64_t from_data, const char* key) {
   if (value != 0 && value != from_data) {
@@ -36,38 +23,27 @@ void complete(std::int64_t& value, std::int64_t from_data, const char* key) {
 }
 
 /// Fills the model's shapes in place and returns the completed config.
-const TrainConfig& complete_model(TrainConfig& config, const stream::StreamFacts& facts) {
+const TrainConfig& complete_model(TrainConfig& config, const stream::RowShape& facts) {
   complete(config.model.in_channels, facts.channels, "in_channels");
   complete(config.model.input_size, facts.latent_size, "input_size");
   complete(config.model.caption_channels, facts.text_width, "caption_channels");
   return config;
 }
 
-/// A part of the latents' facts as its struct reads it.
-template <class T>
-T part(const stream::StreamFacts& data, const char* key) {
-  return core::load<T>(core::ConfigTree::of_json(data.facts.value(key, core::Json()),
-                                                 fmt::format("facts of the latents: {}", key)));
-}
-
-eval::RunFacts run_facts(const TrainConfig& config, const stream::StreamFacts& data) {
+eval::RunFacts run_facts(const TrainConfig& config, const TrainingData& data) {
+  const stream::RowShape& shape = data.stream->facts().shape;
   eval::RunFacts facts;
   facts.stage = "run";
   facts.size = config.size;
-  facts.channels = data.channels;
-  facts.latent_size = data.latent_size;
-  facts.text_length = data.text_length;
-  facts.text_width = data.text_width;
-  facts.codec = part<encoders::CodecFacts>(data, "codec");
-  facts.text_encoder = part<encoders::TextEncoderFacts>(data, "text_encoder");
-  facts.captions = config.captions.empty() ? data.facts.at("caption_sources").get<std::vector<std::string>>()
-                                           : config.captions;
-  for (const DataSource& source : config.data) {
-    // A folder is stored so that it is found from any other one.
-    const bool is_folder = source.dataset.find('/') != std::string::npos;
-    facts.datasets.push_back(is_folder ? std::filesystem::absolute(source.dataset).lexically_normal().string()
-                                       : source.dataset);
-  }
+  facts.channels = shape.channels;
+  facts.latent_size = shape.latent_size;
+  facts.text_length = shape.text_length;
+  facts.text_width = shape.text_width;
+  facts.codec = data.codec;
+  facts.text_encoder = data.text_encoder;
+  facts.captions = data.captions;
+  facts.data = data.sources;
+  facts.shuffle_run = data.stream->shuffle_run();
   facts.model = config.model;
   facts.objective = config.objective;
   return facts;
@@ -85,9 +61,10 @@ class EvaluationMode {
 
 }  // namespace
 
-DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device)
-    : stream_(open_stream(config)),
-      config_(complete_model(config, stream_->facts())),
+DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Communicator& comm)
+    : data_(open_training_data(config, device, comm)),
+      shape_(data_.stream->facts().shape),
+      config_(complete_model(config, shape_)),
       device_(device),
       objective_(config.objective) {
   model_ = models::make_uninitialized_denoiser(config.model);
@@ -97,30 +74,29 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device)
   }
   model_->to(device);
   model_->train();
-  facts_ = run_facts(config, stream_->facts());
-  core::log_info("data: {} samples of {} px, text {} x {}", stream_->num_samples(), config.size,
-                 stream_->facts().text_length, stream_->facts().text_width);
+  facts_ = run_facts(config, data_);
+  core::log_info("data: {} samples of {} px, text {} x {}, in runs of {}", data_.stream->num_samples(),
+                 config.size, shape_.text_length, shape_.text_width, data_.stream->shuffle_run());
 }
 
 void DenoiserTask::start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) {
-  stream_->start(completed * batch + offset, rows, batch);
+  data_.stream->start(completed * batch + offset, rows, batch);
 }
 
 void DenoiserTask::next_batch() {
-  stream_->recycle(std::move(batch_));
-  batch_ = stream_->next();
+  data_.stream->recycle(std::move(batch_));
+  batch_ = data_.stream->next();
 }
 
 diffusion::NoiseDraw DenoiserTask::draw(const Slice& slice) const {
-  const auto& facts = stream_->facts();
-  const std::int64_t patches = facts.latent_size / model_->patch_size();
+  const std::int64_t patches = shape_.latent_size / model_->patch_size();
   std::vector<diffusion::NoiseKey> keys;
   for (std::int64_t i = slice.first; i < slice.first + slice.count; ++i) {
     keys.push_back({static_cast<std::uint64_t>(config_.loop.seed),
                     static_cast<std::uint64_t>(batch_.position[static_cast<std::size_t>(i)])});
   }
   diffusion::NoiseDraw out =
-      diffusion::draw_noise(keys, {facts.channels, facts.latent_size, facts.latent_size},
+      diffusion::draw_noise(keys, {shape_.channels, shape_.latent_size, shape_.latent_size},
                             config_.mask_ratio > 0 ? patches * patches : 0);
   out.time_normal_B = out.time_normal_B.to(device_);
   out.noise_BCHW = out.noise_BCHW.to(device_);
@@ -129,20 +105,26 @@ diffusion::NoiseDraw DenoiserTask::draw(const Slice& slice) const {
 }
 
 torch::Tensor DenoiserTask::loss(const Slice& slice) {
-  const auto& facts = stream_->facts();
   const torch::Tensor x0 =
       eval::half_rows(batch_.latents, slice.first,
-                      {slice.count, facts.channels, facts.latent_size, facts.latent_size})
-          .to(device_, torch::kFloat32);
+                      {slice.count, shape_.channels, shape_.latent_size, shape_.latent_size})
+          .to(device_)
+          .to(torch::kFloat32);  // there: half the bytes to copy
   const torch::Tensor text =
-      eval::half_rows(batch_.text, slice.first, {slice.count, facts.text_length, facts.text_width})
-          .to(device_, torch::kFloat32);
+      eval::half_rows(batch_.text, slice.first, {slice.count, shape_.text_length, shape_.text_width})
+          .to(device_)
+          .to(torch::kFloat32);
   return objective_.loss(eval::denoise_fn(*model_), x0, text, draw(slice), config_.mask_ratio,
                          model_->patch_size());
 }
 
 void DenoiserTask::prepare_pictures() {
   if (config_.sampling.prompts.empty()) return;
+  if (facts_.codec.kind.empty() || facts_.text_encoder.kind.empty())
+    core::user_error(
+        "sampling.every_steps={}: the data name no codec and text encoder to paint with; say "
+        "sampling.every_steps=0, or (of an MDS folder) data.codec and data.text_encoder",
+        config_.sampling.every_steps);
   painter_ = std::make_unique<eval::Painter>(
       facts_, std::filesystem::path(config_.loop.runs) / config_.loop.name, device_);
   painter_->warn_of_cut(config_.sampling.prompts);

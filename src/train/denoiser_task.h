@@ -7,17 +7,17 @@
 #include "diffusion/objective.h"
 #include "eval/painter.h"
 #include "models/denoiser.h"
-#include "stream/latent_stream.h"
 #include "train/train_config.h"
 #include "train/train_task.h"
+#include "train/training_data.h"
 
 namespace microdit::train {
 
 class DenoiserTask : public TrainTask {
  public:
-  /// Opens the streams, completes `config.model` from their facts (UserError where the config states another
-  /// value), builds the network.
-  DenoiserTask(TrainConfig& config, torch::Device device);
+  /// Opens the data, completes `config.model` from their facts (UserError where the config states another
+  /// value), builds the network. Collective.
+  DenoiserTask(TrainConfig& config, torch::Device device, comm::Communicator& comm);
 
   torch::nn::Module& module() override { return *model_; }
   core::Json facts() const override { return core::to_json(facts_); }
@@ -28,13 +28,15 @@ class DenoiserTask : public TrainTask {
   torch::Tensor loss(const Slice& slice) override;
   std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
                                       const core::StopFlag& stop) override;
+  std::int64_t num_bad_rows() const override { return data_.stream->num_bad(); }
   bool finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) override;
 
  private:
   diffusion::NoiseDraw draw(const Slice& slice) const;
   std::vector<image::Image> paint_share(comm::Communicator& comm, const core::StopFlag& stop);
 
-  std::unique_ptr<stream::LatentStream> stream_;
+  TrainingData data_;
+  const stream::RowShape shape_;
   const TrainConfig config_;  ///< completed from the stream's facts
   torch::Device device_;
   std::shared_ptr<models::Denoiser> model_;

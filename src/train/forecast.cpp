@@ -17,15 +17,27 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Whether all of `data` is there; says what is not, and who makes it.
-bool data_is_there(const std::vector<DataSource>& data, const std::string& kind, const char* made_by) {
+/// Whether a stage folder is there; says when not, and who makes it.
+bool is_there(const fs::path& folder, const char* made_by) {
+  if (fs::exists(folder / "manifest.jsonl")) return true;
+  fmt::print("data: {} is not there yet: {}\n", folder.string(), made_by);
+  return false;
+}
+
+bool all_there(const std::vector<LatentsData>& data) {
   bool all = true;
-  for (const DataSource& source : data) {
-    const fs::path folder = core::dataset_folder(kind, source.dataset);
-    if (fs::exists(folder / "manifest.jsonl")) continue;
-    all = false;
-    fmt::print("data: {} is not there yet: {}\n", folder.string(), made_by);
+  for (const LatentsData& source : data) {
+    if (!source.dataset.empty())
+      all &= is_there(core::latents_folder(source.dataset, source.recipe),
+                      "download, clean and precompute make it (slurm/pipeline.sh runs them in order)");
   }
+  return all;
+}
+
+bool all_there(const std::vector<DataSource>& data) {
+  bool all = true;
+  for (const DataSource& source : data)
+    all &= is_there(core::dataset_folder("samples", source.dataset), "download and clean make it");
   return all;
 }
 
@@ -84,9 +96,9 @@ void describe_loop(const LoopConfig& config, std::int64_t parameters, const comm
 void describe_training(TrainConfig& config, comm::Communicator& comm) {
   if (comm.rank() != 0) return;
   std::int64_t parameters = 0;
-  if (data_is_there(config.data, "latents",
-                    "download, clean and precompute make it (slurm/pipeline.sh runs them in order)")) {
-    DenoiserTask task(config, torch::kCPU);
+  if (all_there(config.data)) {
+    const auto alone = comm::make_local_communicator();
+    DenoiserTask task(config, torch::kCPU, *alone);
     if (config.sampling.every_steps > 0) task.prepare_pictures();
     parameters = count_parameters(task.module());
   }
@@ -100,7 +112,7 @@ void describe_codec_training(CodecConfig& config, comm::Communicator& comm) {
   encoders::Autoencoder net(config.codec);
   if (config.size % net.downscale() != 0)
     core::user_error("size={}: not divisible by the codec's downscale {}", config.size, net.downscale());
-  if (data_is_there(config.data, "samples", "download and clean make it")) CodecTask(config, torch::kCPU);
+  if (all_there(config.data)) CodecTask(config, torch::kCPU);
   check_initial_weights(config.loop.init);
   describe_loop(config.loop, count_parameters(net), comm);
   fmt::print("dry run: nothing was written\n");

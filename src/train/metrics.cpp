@@ -91,6 +91,7 @@ void Metrics::step(const StepMetrics& m) {
   line["step_s"] = rounded(step_s, 1e-5);
   line["wait_s"] = rounded(m.wait_s, 1e-5);
   line["memory_gb"] = rounded(memory_gb(), 0.001);
+  if (m.bad_rows > 0) line["bad_rows"] = m.bad_rows;
   if (m.gpu_memory_gb > 0) line["gpu_memory_gb"] = rounded(m.gpu_memory_gb, 0.001);
   line["time"] = rounded(unix_time(), 0.001);
   file_.append(line.dump() + "\n");

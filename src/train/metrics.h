@@ -19,9 +19,10 @@ struct StepMetrics {
   double loss = 0;
   double lr = 0;
   double grad_norm = 0;
-  double wait_s = 0;         ///< of this step: until its data was there
-  double gpu_memory_gb = 0;  ///< peak of torch's allocator, this rank; 0 = no GPU
-  bool skipped = false;      ///< the gradient was not finite; nothing was updated
+  double wait_s = 0;          ///< of this step: until its data was there
+  double gpu_memory_gb = 0;   ///< peak of torch's allocator, this rank; 0 = no GPU
+  std::int64_t bad_rows = 0;  ///< of this life, all ranks: rows of the data that were replaced
+  bool skipped = false;       ///< the gradient was not finite; nothing was updated
 };
 
 /// Lives on rank 0 only.

@@ -120,20 +120,62 @@ void DataSource::fields(core::Fields& f) {
   f.field("proportion", proportion, {.min = 0, .help = "relative share; 0 everywhere = by size"});
 }
 
+void LatentsData::fields(core::Fields& f) {
+  f.field("dataset", dataset, {.help = "name of a dataset under the data root, or a folder (with a slash)"});
+  f.field("recipe", recipe, {.help = "of its latents (configs/latents); needed where it has several"});
+  f.field("mds", mds, {.help = "instead of dataset: an existing MDS folder"});
+  f.section("columns", columns);
+  f.field("codec", codec, {.help = "with mds: the folder of the codec that made its latents"});
+  f.field("text_encoder", text_encoder, {.help = "with mds: the folder of its text encoder"});
+  f.field("synthetic", synthetic,
+          {.min = 0, .max = 1e12, .help = "instead of dataset: so many made-up samples"});
+  f.field("min_side", min_side, {.min = 0, .help = "only pictures whose shorter side has so many pixels"});
+  f.field("limit", limit, {.min = 0, .help = "only so many samples; 0 = all"});
+  f.field("proportion", proportion, {.min = 0, .help = "relative share; 0 everywhere = by size"});
+  if (!f.reading()) return;
+  if ((dataset.empty() ? 0 : 1) + (mds.empty() ? 0 : 1) + (synthetic > 0 ? 1 : 0) != 1)
+    f.error("dataset", "give one of dataset, mds and synthetic");
+  for (const char* key : {"recipe", "min_side"})
+    if (dataset.empty() && f.given(key)) f.error(key, "needs `dataset`");
+  for (const char* key : {"columns", "codec", "text_encoder"})
+    if (mds.empty() && f.given(key)) f.error(key, "needs `mds`");
+}
+
+void ReadingConfig::fields(core::Fields& f) {
+  f.field("read_ahead", read_ahead, {.help = "tell the kernel of a batch's places before the first is read"});
+  f.field("keep_pages", keep_pages, {.help = "false: the kernel may forget what was read"});
+  f.field("gap_kb", gap_kb, {.min = 0, .max = 65536, .help = "rows so near are read in one call, KiB"});
+  f.field("max_bad_fraction", max_bad_fraction,
+          {.min = 0,
+           .max = 1,
+           .help = "share of unreadable rows that are replaced by neighbours; 0 = the first ends the run"});
+  f.field("cache_dir", cache_dir,
+          {.help = "folder on a disk of the node where shards are copied; empty = none"});
+  f.field("cache_gb", cache_gb, {.min = 0, .help = "what cache_dir may hold"});
+}
+
 void TrainConfig::fields(core::Fields& f) {
   loop.fields(f);
   f.sections("data", data);
   f.field("size", size, {.min = 8, .max = 8192, .help = "picture side in pixels"});
-  f.field("captions", captions, {.help = "caption sources to draw from; empty = all"});
+  f.field("captions", captions, {.help = "caption sources to draw from, or {source: share}; empty = all"});
   f.field("caption_drop", caption_drop,
           {.min = 0, .max = 1, .help = "share of samples with the null condition"});
   f.field("mask_ratio", mask_ratio,
           {.min = 0, .max = 0.99, .help = "share of patches the backbone does not see"});
+  f.field("shuffle_run", shuffle_run,
+          {.help = "neighbouring samples that stay together in the order; auto = 1 while the mix fits in "
+                   "memory, else 32"});
   f.field("prefetch_threads", prefetch_threads,
           {.min = 1, .max = 64, .help = "reader threads per rank", .at_resume = core::AtResume::free});
+  f.section("reading", reading, {.at_resume = core::AtResume::free});
   f.section("model", model);
   f.section("objective", objective);
   f.section("sampling", sampling, {.at_resume = core::AtResume::free});
+  if (f.reading() && shuffle_run != "auto" &&
+      (shuffle_run.empty() || shuffle_run.size() > 6 ||
+       shuffle_run.find_first_not_of("0123456789") != shuffle_run.npos || std::stoll(shuffle_run) < 1))
+    f.error("shuffle_run", "expected auto, or a whole number from 1 to 999999");
   if (f.reading() && data.empty()) f.error("data", "at least one dataset is needed");
 }
 

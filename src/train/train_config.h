@@ -9,6 +9,7 @@
 #include "core/config.h"
 #include "diffusion/objective.h"
 #include "diffusion/sampler.h"
+#include "eval/run_facts.h"
 #include "models/denoiser.h"
 
 namespace microdit::train {
@@ -87,21 +88,50 @@ struct LoopConfig {
   void fields(core::Fields& f);
 };
 
+/// Pictures of a samples folder.
 struct DataSource {
-  std::string dataset;    ///< latents/<dataset> under the data root, or a path
+  std::string dataset;    ///< samples/<dataset> under the data root, or a path
   double proportion = 0;  ///< 0 everywhere = by size
+  void fields(core::Fields& f);
+};
+
+/// Latents of a dataset, of an existing MDS folder, or made up.
+struct LatentsData {
+  std::string dataset;  ///< latents/<dataset>/<recipe> under the data root, or a path
+  std::string recipe;   ///< may be empty where the dataset has latents of one recipe
+  std::string mds;
+  eval::MdsColumns columns;  ///< of `mds`
+  std::string codec;         ///< of `mds`: the folder of what made its latents; empty = the first dataset's
+  std::string text_encoder;  ///< of `mds`, likewise
+  std::int64_t synthetic = 0;
+  std::int64_t min_side = 0;  ///< pixels
+  std::int64_t limit = 0;     ///< samples; 0 = all
+  double proportion = 0;      ///< 0 everywhere = by size
+  void fields(core::Fields& f);
+};
+
+/// How rows come from disk: nothing here changes what is shown, but for rows that cannot be read.
+struct ReadingConfig {
+  bool read_ahead = true;
+  bool keep_pages = true;
+  std::int64_t gap_kb = 256;
+  double max_bad_fraction = 0.001;
+  std::string cache_dir;
+  double cache_gb = 100;
   void fields(core::Fields& f);
 };
 
 /// train: a denoiser on latents.
 struct TrainConfig {
   LoopConfig loop;
-  std::vector<DataSource> data;
-  std::int64_t size = 256;            ///< picture side in pixels
-  std::vector<std::string> captions;  ///< caption sources to draw from; empty = all
+  std::vector<LatentsData> data;
+  std::int64_t size = 256;  ///< picture side in pixels
+  core::Shares captions;    ///< caption sources to draw from, alike or by share; empty = all
   double caption_drop = 0.1;
   double mask_ratio = 0;
+  std::string shuffle_run = "auto";  ///< auto | neighbouring samples that stay together
   std::int64_t prefetch_threads = 2;
+  ReadingConfig reading;
   models::DenoiserConfig model;
   diffusion::ObjectiveConfig objective;
   SamplingConfig sampling;

@@ -43,6 +43,8 @@ class TrainTask {
   /// meanwhile.
   virtual std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
                                               const core::StopFlag& stop) = 0;
+  /// Rows of the data that could not be read and were replaced, on this rank since it was opened.
+  virtual std::int64_t num_bad_rows() const { return 0; }
   /// After the last step, with the averaged weights in the module, on rank 0: outputs other than the
   /// checkpoint.
   /// False when `stop` was requested before it was done: the next life does it again.

@@ -100,10 +100,16 @@ Trainer::Agreement Trainer::agree(double norm2_here, double loss_here) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - last_checkpoint_time_).count() / 60;
   const bool due = comm_.rank() == 0 && config_.checkpoint.every_minutes > 0 &&
                    minutes >= config_.checkpoint.every_minutes;
-  double values[] = {norm2_here, loss_here, stop_.requested() ? 1.0 : 0.0,
-                     writer_->busy() && writer_->durable_here() ? 1.0 : 0.0, due ? 1.0 : 0.0};
+  double values[] = {norm2_here,
+                     loss_here,
+                     stop_.requested() ? 1.0 : 0.0,
+                     writer_->busy() && writer_->durable_here() ? 1.0 : 0.0,
+                     due ? 1.0 : 0.0,
+                     static_cast<double>(task_.num_bad_rows())};
   comm_.all_reduce_sum(values);
-  return {values[0], values[1], values[2] > 0, values[3] == comm_.size(), values[4] > 0};
+  return {values[0],     values[1],
+          values[2] > 0, values[3] == comm_.size(),
+          values[4] > 0, static_cast<std::int64_t>(values[5])};
 }
 
 void Trainer::apply(const Agreement& agreed) {
@@ -133,6 +139,7 @@ void Trainer::apply(const Agreement& agreed) {
                     .grad_norm = norm,
                     .wait_s = wait_s_,
                     .gpu_memory_gb = gpu_memory_gb(device_),
+                    .bad_rows = agreed.bad_rows,
                     .skipped = !finite});
   }
   if (skipped_in_a_row_ >= config_.max_skipped_steps) {

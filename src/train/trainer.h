@@ -48,6 +48,7 @@ class Trainer {
     bool stop = false;
     bool durable = false;
     bool checkpoint_due = false;
+    std::int64_t bad_rows = 0;
   };
 
   void load_or_initialize();

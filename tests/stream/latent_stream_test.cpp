@@ -33,12 +33,21 @@ void expect_same(const Batch& a, const Batch& b) {
   EXPECT_EQ(a.text, b.text);
 }
 
+template <class T>
+void append(HostBuffer<T>& all, const HostBuffer<T>& part) {
+  HostBuffer<T> both;
+  both.resize(all.size() + part.size(), allocate_on_host);
+  std::copy(all.begin(), all.end(), both.data());
+  std::copy(part.begin(), part.end(), both.data() + all.size());
+  all = std::move(both);
+}
+
 void append(Batch& all, const Batch& part) {
   all.count += part.count;
   all.sample.insert(all.sample.end(), part.sample.begin(), part.sample.end());
   all.position.insert(all.position.end(), part.position.begin(), part.position.end());
-  all.latents.insert(all.latents.end(), part.latents.begin(), part.latents.end());
-  all.text.insert(all.text.end(), part.text.begin(), part.text.end());
+  append(all.latents, part.latents);
+  append(all.text, part.text);
 }
 
 class LatentStreamTest : public ::testing::Test {
@@ -77,10 +86,10 @@ TEST_F(LatentStreamTest, FactsAndOtherSize) {
   StreamConfig config = config_of(folder / "a");
   config.size = 128;
   const LatentStream stream(config);
-  EXPECT_EQ(stream.facts().channels, 4);
-  EXPECT_EQ(stream.facts().latent_size, 16);
-  EXPECT_EQ(stream.facts().text_length, 3);
-  EXPECT_EQ(stream.facts().text_width, 32);
+  EXPECT_EQ(stream.facts().shape.channels, 4);
+  EXPECT_EQ(stream.facts().shape.latent_size, 16);
+  EXPECT_EQ(stream.facts().shape.text_length, 3);
+  EXPECT_EQ(stream.facts().shape.text_width, 32);
   EXPECT_EQ(stream.facts().facts["dataset"], "numbers");
   const Batch batch = stream.read(0, 4);
   EXPECT_EQ(batch.latents.size(), 4u * 4 * 16 * 16);
@@ -109,7 +118,7 @@ TEST_F(LatentStreamTest, AnySlicingShowsTheSame) {
   // World sizes and local batches with the same global batch of 24; and thread counts.
   for (const std::int64_t world : {1, 2, 3, 8})
     for (const std::int64_t threads : {1, 3}) {
-      config.threads = threads;
+      config.reading.threads = threads;
       std::vector<Batch> ranks(static_cast<std::size_t>(world));
       const std::int64_t local = 24 / world;
       std::vector<std::vector<Batch>> slices;
@@ -184,12 +193,13 @@ TEST_F(LatentStreamTest, CaptionChoiceAndDrop) {
   EXPECT_NEAR(static_cast<double>(zeros) / static_cast<double>(n), 0.25, 4 * std::sqrt(0.25 * 0.75 / 4320));
   config.caption_drop = 1;
   const Batch none = LatentStream(config).read(0, 30);
-  EXPECT_EQ(none.text, std::vector<std::uint16_t>(30 * 96, 0));
+  EXPECT_TRUE(std::all_of(none.text.begin(), none.text.end(), [](auto x) { return x == 0; }));
+  EXPECT_EQ(none.captioned, std::vector<std::uint8_t>(30, 0));
 }
 
 TEST_F(LatentStreamTest, CaptionSourcesRestrictTheChoice) {
   StreamConfig config = config_of(folder / "a");
-  config.caption_sources = {"long"};
+  config.captions.names = {"long"};
   const Batch batch = LatentStream(config).read(0, 108);
   for (std::size_t i = 0; i < 108; ++i) {
     const int number = number_of(static_cast<int>(batch.sample[i]), false);
@@ -198,7 +208,7 @@ TEST_F(LatentStreamTest, CaptionSourcesRestrictTheChoice) {
         number % 3 == 0 ? 0 : number / shape.rows * 1000 + (number + 1) % shape.text_rows + 1;
     EXPECT_EQ(batch.text[i * 96], expected);
   }
-  config.caption_sources = {"lonk"};
+  config.captions.names = {"lonk"};
   EXPECT_THAT(message_of<core::UserError>([&] { LatentStream stream(config); }),
               AllOf(HasSubstr("`lonk`"), HasSubstr("alt, long")));
 }
@@ -246,16 +256,17 @@ TEST_F(LatentStreamTest, SourcesMustAgree) {
 }
 
 TEST_F(LatentStreamTest, FlippedBitsAreFound) {
-  const std::filesystem::path file = folder / "a" / "part-100001-00000.h5";
-  const store::ShardReader shard(file);
+  const std::filesystem::path images = folder / "a" / "part-100001-00000.images.h5";
+  const std::filesystem::path texts = folder / "a" / "part-100001-00000.text.h5";
+  const store::ShardReader shard(images), text(texts);
   StreamConfig config = config_of(folder / "a");
   const auto read_all = [&] { LatentStream(config).read(0, 108); };
   EXPECT_NO_THROW(read_all());
 
   const std::uint64_t latent = shard.column("latents_64").offset + 512 * 5 + 100;  // row 5 = sample 45
-  flip_bit(file, latent);
+  flip_bit(images, latent);
   const std::string message = message_of<core::UserError>(read_all);
-  EXPECT_THAT(message, AllOf(HasSubstr(file.string()), HasSubstr("sample 5 (`sample-45`)"),
+  EXPECT_THAT(message, AllOf(HasSubstr(images.string()), HasSubstr("sample 5 (`sample-45`)"),
                              HasSubstr("doctor verify")));
   {
     LatentStream stream(config);
@@ -264,19 +275,23 @@ TEST_F(LatentStreamTest, FlippedBitsAreFound) {
         << "threads hand their error over";
     EXPECT_THROW(stream.next(), core::UserError);
   }
-  config.verify = false;
+  config.reading.verify = false;
   EXPECT_NO_THROW(read_all());
-  config.verify = true;
-  flip_bit(file, latent);
+  config.reading.verify = true;
+  flip_bit(images, latent);
   EXPECT_NO_THROW(read_all());
 
-  for (const std::string name : {"text", "latents_64_xxh3", "text_xxh3", "caption_offsets", "caption_rows",
-                                 "caption_source", "split"}) {
-    flip_bit(file, shard.column(name).offset + 1);
+  const auto found = [&](const std::filesystem::path& file, const store::ShardReader& reader,
+                         const std::string& name) {
+    flip_bit(file, reader.column(name).offset + 1);
     EXPECT_THAT(message_of<core::UserError>(read_all), HasSubstr(file.string())) << name;
-    flip_bit(file, shard.column(name).offset + 1);
-  }
-  flip_bit(file, shard.column("text_caption").offset + 1);
+    flip_bit(file, reader.column(name).offset + 1);
+  };
+  for (const char* name : {"latents_64_xxh3", "latents_64_row", "split"}) found(images, shard, name);
+  for (const char* name :
+       {"text", "text_xxh3", "text_length", "caption_offsets", "caption_rows", "caption_source"})
+    found(texts, text, name);
+  flip_bit(texts, text.column("text_caption").offset + 1);
   EXPECT_THROW(LatentStream(config).read(0, 108, true), core::UserError);
 }
 
@@ -292,7 +307,7 @@ TEST_F(LatentStreamTest, MistakesAreNamed) {
   EXPECT_THAT(message([](auto& c) { c.sources.clear(); }), HasSubstr("sources"));
   EXPECT_THAT(message([&](auto& c) { c.sources[0].folder = folder / "x"; }), HasSubstr("no such folder"));
   std::filesystem::remove(folder / "a" / "manifest.jsonl");
-  EXPECT_THAT(message([](auto&) {}), HasSubstr("3 of 3 items"));
+  EXPECT_THAT(message([](auto&) {}), HasSubstr("6 of 6"));
   make_folder(folder / "all_train", [&] {
     auto s = shape;
     s.held_out_every = 1000;

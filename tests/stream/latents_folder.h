@@ -24,8 +24,9 @@ struct FolderShape {
   int length = 3;
   int width = 32;
   int held_out_every = 10;  ///< every such sample is held out
-  int small_every = 0;      ///< every such sample's picture has a shorter side of side * 8 pixels and no larger latents; else of 600
-  bool int8 = false;        ///< text as int8 with a scale per row of tokens
+  int small_every =
+      0;  ///< every such sample's picture has a shorter side of side * 8 pixels and no larger latents; else of 600
+  bool int8 = false;  ///< text as int8 with a scale per row of tokens
   bool tokens_only = false;
   std::uint16_t base = 0;  ///< added to the sample number in the values
   std::string codec = "codec-a";
@@ -40,8 +41,8 @@ inline bool is_small(const FolderShape& shape, int sample) {
 }
 
 template <class Values>
-void add_column(store::ShardContents& contents, std::string name, core::DType dtype, std::vector<std::int64_t> dims,
-                const Values& values) {
+void add_column(store::ShardContents& contents, std::string name, core::DType dtype,
+                std::vector<std::int64_t> dims, const Values& values) {
   store::Column column{std::move(name), dtype, std::move(dims), {}};
   column.bytes.resize(values.size() * sizeof(values[0]));
   if (!values.empty()) std::memcpy(column.bytes.data(), values.data(), column.bytes.size());
@@ -73,7 +74,8 @@ inline store::ShardContents make_images(const FolderShape& shape, int shard) {
         latents.insert(latents.end(), static_cast<std::size_t>(shape.channels * side * side),
                        static_cast<std::uint16_t>(shape.base + sample));
     }
-    add_column(contents, latents_name(shape, factor), DType::f16, {there, shape.channels, side, side}, latents);
+    add_column(contents, latents_name(shape, factor), DType::f16, {there, shape.channels, side, side},
+               latents);
     add_column(contents, latents_name(shape, factor) + "_row", DType::i32, {shape.rows}, places);
   }
   for (int row = 0; row < shape.rows; ++row) {
@@ -171,10 +173,12 @@ inline void grow_folder(const std::filesystem::path& folder, const FolderShape& 
     for (const bool images : {true, false}) {
       const std::string name = item + (images ? ".images" : ".text");
       const std::filesystem::path file = folder / (name + ".h5");
-      const std::string sha256 = store::write_shard(file, images ? make_images(shape, shard) : make_text(shape, shard));
+      const std::string sha256 =
+          store::write_shard(file, images ? make_images(shape, shard) : make_text(shape, shard));
       const core::Json inputs = {{"samples_sha256", "of " + item}};
-      stage.commit({name, inputs},
-                   {name, {{file.filename().string(), shape.rows, std::filesystem::file_size(file), sha256}}});
+      stage.commit(
+          {name, inputs},
+          {name, {{file.filename().string(), shape.rows, std::filesystem::file_size(file), sha256}}});
     }
   }
   stage.close(stage.survey(),

@@ -64,6 +64,60 @@ TEST(Permutation, VeryLargeSizesCostNoMemory) {
   EXPECT_EQ(shown.size(), 1000u);
 }
 
+std::vector<std::int64_t> epoch_order(std::int64_t size, std::int64_t run, std::uint64_t epoch,
+                                      std::uint64_t source = 0) {
+  const EpochOrder epoch_of(size, run, 5, source, epoch);
+  std::vector<std::int64_t> shown;
+  for (std::int64_t i = 0; i < size; ++i) shown.push_back(epoch_of(i));
+  return shown;
+}
+
+TEST(EpochOrder, IsABijectionForEveryRun) {
+  for (const std::int64_t run : {1, 7, 32})
+    for (const std::int64_t size : {1, 2, 31, 32, 33, 64, 100, 4097}) {
+      std::vector<std::int64_t> shown = epoch_order(size, run, 3);
+      std::sort(shown.begin(), shown.end());
+      for (std::int64_t i = 0; i < size; ++i)
+        ASSERT_EQ(shown[static_cast<std::size_t>(i)], i) << size << " " << run;
+    }
+}
+
+TEST(EpochOrder, RunOfOneIsThePermutation) {
+  EXPECT_EQ(epoch_order(1000, 1, 3, 2), order(1000, 5, 2, 3));
+}
+
+TEST(EpochOrder, RunsStayTogetherAndAreCutElsewhereInEveryEpoch) {
+  const std::int64_t size = 1000, run = 32;
+  std::set<std::int64_t> cuts;
+  for (const std::uint64_t epoch : {0, 1, 2}) {
+    const auto shown = epoch_order(size, run, epoch);
+    std::set<std::int64_t> begins;
+    for (std::int64_t i = 0; i < size; ++i) {
+      if (i % run == 0) begins.insert(shown[static_cast<std::size_t>(i)]);
+      if (i % run == 0 || i >= size / run * run) continue;
+      EXPECT_EQ(shown[static_cast<std::size_t>(i)], (shown[static_cast<std::size_t>(i - 1)] + 1) % size);
+    }
+    cuts.insert(*begins.begin() % run);
+    // Neighbouring runs are not shown one after another.
+    int next = 0;
+    for (std::int64_t i = run; i < size; i += run)
+      next += shown[static_cast<std::size_t>(i)] == (shown[static_cast<std::size_t>(i - run)] + run) % size;
+    EXPECT_LT(next, 5);
+  }
+  EXPECT_GT(cuts.size(), 1U);
+  EXPECT_NE(epoch_order(size, run, 0, 0), epoch_order(size, run, 0, 1));
+}
+
+// A global batch of 2,048 out of 100 million samples in 20,000 shards.
+TEST(EpochOrder, ABatchComesFromManyShards) {
+  const EpochOrder order_of(100'000'000, 32, 1, 0, 0);
+  for (const std::int64_t batch : {0, 1, 7, 1000, 40000}) {
+    std::set<std::int64_t> shards;
+    for (std::int64_t i = 0; i < 2048; ++i) shards.insert(order_of(batch * 2048 + i) / 5000);
+    EXPECT_GE(shards.size(), 60U);
+  }
+}
+
 TEST(Mixture, KeepsProportionsInEveryPrefix) {
   const std::vector<double> proportions = {5, 3, 1.5, 0.5};
   const Mixture mixture(proportions);

@@ -3,41 +3,45 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <fstream>
 #include <thread>
 
-#include "core/error.h"
+#include "core/hash.h"
 #include "store/temporary_folder.h"
-#include "stream/latents_folder.h"
 
 namespace microdit::stream {
 namespace {
 
+using ::testing::HasSubstr;
+constexpr std::size_t kRow = 512, kRows = 20, kFiles = 5;
+
 class RowReaderTest : public ::testing::Test {
  protected:
+  // Row r of file f is filled with f * kRows + r; between the rows lie as many other bytes.
   void SetUp() override {
-    shape.shards = 5;
-    make_folder(folder / "a", shape);
-    StreamConfig config;
-    config.size = 64;
-    index = read_index({folder / "a", 1}, config);
+    for (std::size_t f = 0; f < kFiles; ++f) {
+      const std::filesystem::path path = folder / std::to_string(f);
+      std::ofstream out(path, std::ios::binary);
+      for (std::size_t r = 0; r < kRows; ++r)
+        out << std::string(kRow, static_cast<char>(f * kRows + r)) << std::string(kRow, '\xff');
+      names.push_back({f, path, "", 0});
+    }
+    for (std::size_t i = 0; i < kFiles * kRows; ++i)
+      hashes.push_back(core::xxh3_64(std::vector<std::byte>(kRow, static_cast<std::byte>(i))));
   }
 
-  // All latents rows of the index, into `values`, 256 each.
-  std::vector<RowRequest> all_rows(std::vector<std::uint16_t>& values) const {
-    values.assign(static_cast<std::size_t>(index.num_samples) * 256, 0xffff);
+  std::vector<RowRequest> all_rows(std::vector<std::byte>& values) const {
+    values.assign(kFiles * kRows * kRow, std::byte{0xee});
     std::vector<RowRequest> requests;
-    for (std::int64_t sample = 0; sample < index.num_samples; ++sample) {
-      const ShardIndex& shard = index.shard_of(sample);
-      const std::int64_t row = shard.rows[static_cast<std::size_t>(sample - shard.first)];
-      requests.push_back({&shard, &shard.latents, row, row,
-                          reinterpret_cast<std::byte*>(&values[static_cast<std::size_t>(sample) * 256])});
-    }
+    for (std::size_t i = 0; i < kFiles * kRows; ++i)
+      requests.push_back(
+          {&names[i / kRows], i % kRows * 2 * kRow, kRow, &values[i * kRow], &hashes[i], i, nullptr});
     return requests;
   }
 
-  void expect_right(const std::vector<std::uint16_t>& values) const {
-    for (std::size_t sample = 0; sample * 256 < values.size(); ++sample)
-      for (std::size_t k = 0; k < 256; ++k) ASSERT_EQ(values[sample * 256 + k], sample + sample / 9);
+  static void expect_right(const std::vector<std::byte>& values) {
+    for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(values[i], static_cast<std::byte>(i / kRow));
   }
 
   static std::size_t open_files() {
@@ -46,51 +50,96 @@ class RowReaderTest : public ::testing::Test {
     return count;
   }
 
+  RowReader reader(std::size_t max_open, std::uint64_t gap = 1 << 20) {
+    ReadRules rules;
+    rules.gap_bytes = gap;
+    return {std::make_shared<OpenFiles>(max_open, true), rules};
+  }
+
   TemporaryFolder folder;
-  FolderShape shape;
-  SourceIndex index;
+  std::vector<FileName> names;
+  std::vector<std::uint64_t> hashes;
 };
 
 TEST_F(RowReaderTest, KeepsFewFilesOpen) {
-  RowReader reader(2, true);
-  const std::size_t before = open_files();
-  std::vector<std::uint16_t> values;
-  for (int pass = 0; pass < 2; ++pass) {
-    auto requests = all_rows(values);
-    std::reverse(requests.begin(), requests.end());
-    reader.read(requests);
-    expect_right(values);
-    EXPECT_EQ(open_files(), before + 2);
+  for (const std::uint64_t gap : {0, 100, 1 << 20}) {
+    const std::size_t before = open_files();
+    const RowReader two = reader(2, gap);
+    std::vector<std::byte> values;
+    for (int pass = 0; pass < 2; ++pass) {
+      auto requests = all_rows(values);
+      std::reverse(requests.begin(), requests.end());
+      two.read(requests);
+      expect_right(values);
+      EXPECT_EQ(open_files(), before + 2);
+    }
   }
 }
 
 TEST_F(RowReaderTest, SeveralThreadsShareIt) {
-  RowReader reader(1, true);
+  const RowReader one = reader(1);
   std::vector<std::thread> threads;
-  std::vector<std::vector<std::uint16_t>> values(4);
-  for (std::vector<std::uint16_t>& mine : values)
+  std::vector<std::vector<std::byte>> values(4);
+  for (std::vector<std::byte>& mine : values)
     threads.emplace_back([&] {
       for (int pass = 0; pass < 20; ++pass) {
         auto requests = all_rows(mine);
-        reader.read(requests);
+        one.read(requests);
       }
     });
   for (std::thread& thread : threads) thread.join();
   for (const auto& mine : values) expect_right(mine);
 }
 
-TEST_F(RowReaderTest, CutFileIsNamed) {
-  RowReader reader(2, true);
-  const ShardIndex& shard = index.shards[3];
-  std::filesystem::resize_file(shard.path, shard.latents.offset + 1000);
-  std::vector<std::uint16_t> values;
+TEST_F(RowReaderTest, OneRowForTwo) {
+  std::vector<std::byte> values(3 * kRow);
+  std::vector<RowRequest> requests;
+  for (std::size_t i = 0; i < 3; ++i)
+    requests.push_back(
+        {&names[1], 2 * kRow * (i / 2), kRow, &values[i * kRow], &hashes[kRows + i / 2], i, nullptr});
+  reader(2).read(requests);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    EXPECT_EQ(values[i], static_cast<std::byte>(kRows + i / kRow / 2));
+}
+
+// What is wrong with some rows is told of these; all others are read.
+TEST_F(RowReaderTest, BadRowsAreTold) {
+  flip_bit(names[0].path, 3 * 2 * kRow + 5);                         // row 3
+  std::filesystem::resize_file(names[3].path, 2 * kRow * 18 + 100);  // rows 18 and 19
+  std::filesystem::remove(names[4].path);
+  std::vector<std::byte> values;
   auto requests = all_rows(values);
-  EXPECT_THAT(
-      message_of<core::UserError>([&] { reader.read(requests); }),
-      ::testing::AllOf(::testing::HasSubstr(shard.path.string()), ::testing::HasSubstr("latents_64")));
-  std::filesystem::remove(index.shards[1].path);
-  auto again = all_rows(values);
-  EXPECT_THROW(reader.read(again), std::runtime_error);
+  reader(2).read(requests);
+  for (const RowRequest& request : requests) {
+    const std::size_t i = request.wish;
+    const bool bad = i == 3 || i == 3 * kRows + 18 || i == 3 * kRows + 19 || i >= 4 * kRows;
+    EXPECT_EQ(request.bad != nullptr, bad) << i;
+    if (!bad) {
+      EXPECT_EQ(request.out[7], static_cast<std::byte>(i));
+      continue;
+    }
+    const std::string message = message_of<std::runtime_error>([&] { std::rethrow_exception(request.bad); });
+    EXPECT_THAT(message, HasSubstr(request.file->path.string()));
+    if (i == 3) {
+      EXPECT_THROW(std::rethrow_exception(request.bad), BadRow);
+    }
+  }
+}
+
+// What an open descriptor gives may be stale: the second try opens the file again.
+TEST_F(RowReaderTest, SecondTryOpensAgain) {
+  const RowReader two = reader(2);
+  std::vector<std::byte> values;
+  auto requests = all_rows(values);
+  two.read(requests);
+  const std::filesystem::path aside = folder / "aside";
+  std::filesystem::copy_file(names[4].path, aside);
+  flip_bit(names[4].path, 5);                     // the file that is open
+  std::filesystem::rename(aside, names[4].path);  // the file that has the name now
+  requests = all_rows(values);
+  two.read(requests);
+  expect_right(values);
+  for (const RowRequest& request : requests) EXPECT_EQ(request.bad, nullptr);
 }
 
 }  // namespace

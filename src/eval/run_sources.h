@@ -1,0 +1,32 @@
+// What a run trains on, as sources of a stream: the same for training and for evaluation.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "eval/run_facts.h"
+#include "stream/latent_stream.h"
+
+namespace microdit::eval {
+
+struct SourcePlaces {
+  std::int64_t size = 0;       ///< picture side in pixels
+  std::filesystem::path kept;  ///< where the tables of MDS folders are kept; empty = in memory
+  std::int64_t threads = 2;    ///< that read an MDS folder for its table
+  bool verify = true;
+  stream::RowShape made_up{};  ///< of synthetic data alone
+  stream::Once once = [](const std::function<std::string()>& work) { return work(); };
+};
+
+/// One source, at the generation that `source` says.
+stream::SourceConfig stream_source(const RunSource& source, const encoders::CodecFacts& codec,
+                                   const encoders::TextEncoderFacts& text, const SourcePlaces& places);
+
+/// UserError naming the source whose manifest or rows are not what the run began with.
+void check_pin(const RunSource& recorded, const RunSource& now, const std::filesystem::path& run_folder);
+
+/// What a stream says of its source (RowSource::pin), written into the record.
+void take_pin(const core::Json& pin, RunSource& source);
+
+}  // namespace microdit::eval

@@ -1,0 +1,49 @@
+// Memory of a batch: from whoever will copy it to a device, kept over many batches.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <new>
+
+namespace microdit::stream {
+
+/// Memory for `bytes` bytes, aligned for any type (page-locked where batches go to a GPU).
+using Allocate = std::function<std::shared_ptr<std::byte>(std::size_t bytes)>;
+
+inline std::shared_ptr<std::byte> allocate_on_host(std::size_t bytes) {
+  constexpr std::align_val_t kAlign{64};
+  return {static_cast<std::byte*>(::operator new(bytes, kAlign)),
+          [](std::byte* memory) { ::operator delete(memory, kAlign); }};
+}
+
+template <class T>
+class HostBuffer {
+ public:
+  /// The contents are undefined afterwards. Memory is asked for only where there is too little.
+  void resize(std::size_t count, const Allocate& allocate) {
+    if (count > capacity_) {
+      memory_.reset();
+      memory_ = allocate(count * sizeof(T));
+      capacity_ = count;
+    }
+    size_ = count;
+  }
+  T* data() { return reinterpret_cast<T*>(memory_.get()); }
+  const T* data() const { return reinterpret_cast<const T*>(memory_.get()); }
+  std::size_t size() const { return size_; }
+  T& operator[](std::size_t i) { return data()[i]; }
+  const T& operator[](std::size_t i) const { return data()[i]; }
+  const T* begin() const { return data(); }
+  const T* end() const { return data() + size_; }
+  friend bool operator==(const HostBuffer& a, const HostBuffer& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+  }
+
+ private:
+  std::shared_ptr<std::byte> memory_;
+  std::size_t size_ = 0, capacity_ = 0;
+};
+
+}  // namespace microdit::stream

@@ -1,0 +1,29 @@
+// What a run trains on: its sources found, opened at the generation that the run began with, and recorded.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "eval/run_facts.h"
+#include "stream/latent_stream.h"
+#include "train/train_config.h"
+
+namespace microdit::train {
+
+struct TrainingData {
+  std::unique_ptr<stream::LatentStream> stream;
+  std::vector<eval::RunSource> sources;  ///< as facts.json has them
+  encoders::CodecFacts codec;            ///< without a kind where no source names one
+  encoders::TextEncoderFacts text_encoder;
+  std::vector<std::string> captions;  ///< sources of captions that are shown, the first first
+};
+
+/// Collective. UserError: what LatentStream says; data that have changed since the run began (a newer generation of a folder is
+/// no change: the run stays with its own). Batches are page-locked where `device` is a GPU.
+TrainingData open_training_data(const TrainConfig& config, torch::Device device, comm::Communicator& comm);
+
+}  // namespace microdit::train
