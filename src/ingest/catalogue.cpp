@@ -34,7 +34,9 @@ void RecordSection::fields(core::Fields& f) {
 void FilterSection::fields(core::Fields& f) {
   f.field("min_side", min_side, {.min = 0, .max = 65535, .help = "shorter side at least, pixels"});
   f.field("max_damaged_fraction", max_damaged_fraction,
-          {.min = 0, .max = 1, .help = "more of the records damaged or unsupported than this share fail the stage"});
+          {.min = 0,
+           .max = 1,
+           .help = "more of the records damaged or unsupported than this share fail the stage"});
 }
 
 void CaptionSection::fields(core::Fields& f) {
@@ -71,18 +73,25 @@ void CatalogueEntry::fields(core::Fields& f) {
           {.choices = {"images", "text", "all"}, .help = "what precompute encodes in this call"});
   f.field("threads_per_rank", threads_per_rank, {.min = 1, .max = 1024, .help = "of the encoders; recorded"});
   f.field("decode_workers", decode_workers,
-          {.min = 1, .max = 256, .help = "precompute: processes per rank that decode and resize; results are the same"});
+          {.min = 1,
+           .max = 256,
+           .help = "precompute: processes per rank that decode and resize; results are the same"});
   f.field("device", device,
           {.choices = {"auto", "cpu", "cuda"}, .help = "of the encoders; auto: a GPU where there is one"});
   f.field("max_failed_items", max_failed_items,
           {.min = 0,
            .max = 1e9,
            .help = "a stage closes without this many items that failed: a fraction below 1, else a count"});
+  f.field("keep_raw", keep_raw,
+          {.help = "false: clean removes a raw file when its samples are written and read back"});
   f.field("images", images,
           {.choices = {"copy", "reference"},
            .help = "samples hold the pictures, or where they lie in the raw files (plain tar, stored zip)"});
   f.field("task", task, {.help = "i/n: this task's share, 0-based (default: the Slurm array's)"});
   if (!f.reading()) return;
+  if (images == "reference" && !keep_raw) f.error("keep_raw", "images: reference needs the raw files");
+  if (images == "reference" && archive == "tgz")
+    f.error("images", "a tgz is compressed as a whole: reference needs plain tar, stored zip or loose files");
   if (!name.empty() && !is_plain_name(name)) {
     f.error("name", fmt::format("'{}': use letters, digits, '-', '_' and '.' only", name));
   }

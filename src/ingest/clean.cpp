@@ -1,12 +1,15 @@
 // clean: archives -> records -> filters -> samples shards that keep the original image bytes.
+#include <algorithm>
 #include <map>
 #include <memory>
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "ingest/clean_item.h"
 #include "ingest/clean_items.h"
 #include "ingest/clean_parts.h"
+#include "ingest/clean_trial.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
 
@@ -35,6 +38,7 @@ core::Json make_facts(const CatalogueEntry& entry) {
           {"splits", core::to_json(entry.splits)},
           {"split_names", {"train", "held_out"}},
           {"pictures", core::to_json(entry.pictures)},
+          {"images", entry.images},
           {"shard_records", entry.shard_records},
           {"shard_bytes", entry.shard_bytes},
           {"algorithms", algorithms}};
@@ -72,6 +76,10 @@ class Sums {
   Skips skipped_;
 };
 
+void remove_raw(const CatalogueEntry& entry, const CleanItem& item) {
+  for (const store::ShardEntry& file : item.files) store::remove_shards(entry.raw_folder(), file.file);
+}
+
 }  // namespace
 
 int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
@@ -101,13 +109,18 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
     return bytes;
   };
   stage.committed = [&](const store::Record& record) {
-    CleanParts(stage.folder, by_name.at(record.item)->item).remove(record.shards.size());
+    const CleanItem& made = *by_name.at(record.item);
+    CleanParts(stage.folder, made.item).remove(record.shards.size());
+    if (!entry.keep_raw) remove_raw(entry, made);
   };
   stage.discard = [&](const store::FailedItem& failed) {
     CleanParts(stage.folder, by_name.at(failed.item)->item).remove(0);
   };
   Sums sums;
-  stage.sum = [&](const store::Record& record) { sums.add(record); };
+  stage.sum = [&](const store::Record& record) {
+    sums.add(record);
+    if (!entry.keep_raw) remove_raw(entry, *by_name.at(record.item));  // a kill may have come between
+  };
   stage.check = [&] { sums.check(entry); };
   return run_stage(stage, comm, stop);
 }
@@ -116,14 +129,31 @@ void describe_clean(const CatalogueEntry& entry) {
   describe_space(entry.samples_folder());
   if (!is_complete(entry.raw_folder(), "download")) return;
   const store::Manifest raw = store::Manifest::read(entry.raw_folder());
-  double bytes = 0;
-  std::int64_t done = 0;
   const std::vector<CleanItem> items = list_clean_items(entry, raw);
-  for (const store::ShardEntry& file : raw.shards()) bytes += static_cast<double>(file.bytes);
-  for (const CleanItem& item : items)
-    done += fs::exists(entry.samples_folder() / "records" / (item.item.name + ".json"));
-  fmt::print("clean {}: {} items, {} -> {}\n  {} items are done already\n", entry.name, items.size(),
-             readable(bytes, "B"), entry.samples_folder().string(), done);
+  std::vector<const CleanItem*> left;
+  double bytes = 0;
+  for (const CleanItem& item : items) {
+    if (fs::exists(entry.samples_folder() / "records" / (item.item.name + ".json"))) continue;
+    left.push_back(&item);
+    for (const store::ShardEntry& file : item.files) bytes += static_cast<double>(file.bytes);
+  }
+  fmt::print("clean {}: {} of {} items left, {} -> {}\n", entry.name, left.size(), items.size(),
+             readable(bytes, "B"), entry.samples_folder().string());
+  if (left.empty()) return;
+  const CleanTrial trial = try_records(entry, *left.front());
+  if (trial.records == 0 || trial.raw_bytes <= 0) return;
+  const double share = bytes / trial.raw_bytes, out = share * trial.samples_bytes;
+  const double shards =
+      std::max(share * static_cast<double>(trial.records) / static_cast<double>(entry.shard_records),
+               out / static_cast<double>(entry.shard_bytes));
+  fmt::print(
+      "  about {:.0f} records, of which {:.1f} % are kept; needs about {} and {:.0f} files\n  takes about {} "
+      "in one "
+      "process such as this one ({:.0f} records/s)\n",
+      share * static_cast<double>(trial.records),
+      100 * static_cast<double>(trial.kept) / static_cast<double>(trial.records), readable(out, "B"),
+      std::max(shards, static_cast<double>(left.size())) + static_cast<double>(left.size()) + 3,
+      core::duration_text(share * trial.seconds), static_cast<double>(trial.records) / trial.seconds);
 }
 
 }  // namespace microdit::ingest

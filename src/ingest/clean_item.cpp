@@ -26,6 +26,12 @@ constexpr auto kLookAtStop = std::chrono::milliseconds(100);
 /// Ends the reading of an archive from inside.
 struct Stopped {};
 
+std::vector<std::string> names_of(const std::vector<store::ShardEntry>& files) {
+  std::vector<std::string> names;
+  for (const store::ShardEntry& file : files) names.push_back(file.file);
+  return names;
+}
+
 class ItemCleaner {
  public:
   ItemCleaner(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool, Progress& progress,
@@ -37,7 +43,7 @@ class ItemCleaner {
         stop_(stop),
         parts_(entry.samples_folder(), item.item),
         state_(parts_.read()),
-        rows_(entry) {
+        rows_(entry, names_of(item.files)) {
     first_ = state_.next;
     if (!state_.shards.empty())
       core::log_info("clean: {}: {} shards of an earlier life are kept, {} records are passed over",
@@ -65,6 +71,8 @@ class ItemCleaner {
     else
       pending.reason = "damaged.duplicate_key";
     if (pending.kept.record.key.empty()) pending.kept.record.key = raw.key;
+    if (pending.reason.empty() && entry_.images == "reference" && pending.kept.record.image_offset < 0)
+      pending.reason = "unsupported.compressed";  // its bytes lie nowhere as they are
     if (pending.reason.empty())
       pending.picture = pool_.check(pending.kept.record.image, entry_.filters.min_side);
     while (std::ssize(pending_) > kPendingPerWorker * pool_.workers()) settle_first();
@@ -173,6 +181,11 @@ std::string fetch_anew(const CatalogueEntry& entry, const std::string& file) {
 
 void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const core::StopFlag& stop) {
   const fs::path path = entry.raw_folder() / file.file;
+  const std::string removed = store::removed_on_purpose(entry.raw_folder(), file.file);
+  if (!fs::exists(path) && !removed.empty())
+    core::user_error(
+        "{}: was removed when its samples were made (keep_raw: false); rm {} - then run download again",
+        path.string(), removed);
   if (!fs::exists(path))
     core::user_error("{}: is in the manifest but missing: run download again", path.string());
   const std::uint64_t bytes = fs::file_size(path);
@@ -188,7 +201,7 @@ void read_file(const CatalogueEntry& entry, const store::ShardEntry& file, const
   const fs::path path = entry.raw_folder() / file.file;
   check_raw(entry, file, stop);
   if (entry.archive == "none") {
-    Member member{.name = file.file, .bytes = {}, .skip = {}};
+    Member member{.name = file.file, .bytes = {}, .skip = {}, .offset = 0};
     if (file.bytes > limits::kRecordBytes)
       member.skip = "unsupported.oversize";
     else
@@ -207,7 +220,8 @@ void read_file(const CatalogueEntry& entry, const store::ShardEntry& file, const
 
 std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool,
                                         Progress& progress, const core::StopFlag& stop) {
-  const ArchiveRules rules{.kind = entry.archive, .wanted = wanted_extensions(entry)};
+  const ArchiveRules rules{
+      .kind = entry.archive, .wanted = wanted_extensions(entry), .offsets = entry.images == "reference"};
   try {
     ItemCleaner cleaner(entry, item, pool, progress, stop);
     RecordGrouper grouper(rules.wanted, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); });

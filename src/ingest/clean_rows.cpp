@@ -51,8 +51,32 @@ void add_texts(store::ShardContents& contents, store::SampleLayout& layout, cons
 }  // namespace
 
 void CleanRows::add(KeptRecord&& record) {
+  record.image_bytes = record.record.image.size();
+  if (entry_.images == "reference") {
+    record.image_hash = core::xxh3_64(record.record.image);
+    record.record.image = {};
+  }
   payload_ += record.record.image.size();
   rows_.push_back(std::move(record));
+}
+
+void CleanRows::add_pictures(store::ShardContents& contents, store::SampleLayout& layout) const {
+  using core::DType;
+  if (entry_.images != "reference")
+    return add_texts(contents, layout, "image", rows_,
+                     [](const KeptRecord& row) { return std::span(row.record.image); });
+  contents.columns.push_back(
+      column_of<std::uint16_t>("image_file", DType::u16, rows_, [](const auto& row) { return row.file; }));
+  contents.columns.push_back(column_of<std::uint64_t>(
+      "image_offset", DType::u64, rows_, [](const auto& row) { return row.record.image_offset; }));
+  contents.columns.push_back(column_of<std::uint64_t>("image_length", DType::u64, rows_,
+                                                      [](const auto& row) { return row.image_bytes; }));
+  contents.columns.push_back(column_of<std::uint64_t>(store::row_hash_name("image"), DType::u64, rows_,
+                                                      [](const auto& row) { return row.image_hash; }));
+  for (const char* column : {"image_file", "image_offset", "image_length", "image_xxh3"})
+    layout.fixed.push_back(column);
+  contents.attributes["image_folder"] = "../../raw/" + entry_.folder_name();
+  contents.attributes["image_files"] = files_;
 }
 
 store::ShardEntry CleanRows::write(const std::filesystem::path& path, const core::Json& attributes) {
@@ -61,8 +85,7 @@ store::ShardEntry CleanRows::write(const std::filesystem::path& path, const core
   store::ShardContents contents;
   store::SampleLayout layout;
   layout.fixed = {"width", "height", "split"};
-  add_texts(contents, layout, "image", rows_,
-            [](const KeptRecord& row) { return std::span(row.record.image); });
+  add_pictures(contents, layout);
   contents.columns.push_back(
       column_of<std::int32_t>("width", DType::i32, rows_, [](const auto& row) { return row.width; }));
   contents.columns.push_back(
@@ -77,11 +100,11 @@ store::ShardEntry CleanRows::write(const std::filesystem::path& path, const core
               [i](const KeptRecord& row) -> const std::string& { return row.record.captions[i]; });
   }
   contents.sample_hashes = store::hash_samples(contents, layout);
-  contents.attributes = {{"stage", "samples"},
-                         {"format", store::kFormat},
-                         {"dataset", entry_.name},
-                         {"caption_sources", sources},
-                         {"layout", store::to_json(layout)}};
+  contents.attributes.update({{"stage", "samples"},
+                              {"format", store::kFormat},
+                              {"dataset", entry_.name},
+                              {"caption_sources", sources},
+                              {"layout", store::to_json(layout)}});
   contents.attributes.update(attributes);
   const std::string sha256 = store::write_shard(path, contents);
   const std::int64_t rows = count();

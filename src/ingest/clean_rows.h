@@ -9,6 +9,7 @@
 #include "ingest/catalogue.h"
 #include "ingest/records.h"
 #include "store/manifest.h"
+#include "store/sample_hash.h"
 
 namespace microdit::ingest {
 
@@ -17,11 +18,14 @@ struct KeptRecord {
   ReadRecord record;
   std::int64_t width = 0, height = 0;
   std::uint16_t file = 0;  ///< index of the raw file among the item's
+  std::uint64_t image_bytes = 0, image_hash = 0;
 };
 
 class CleanRows {
  public:
-  explicit CleanRows(const CatalogueEntry& entry) : entry_(entry) {}
+  /// `files`: names of the item's raw files, for pictures that stay where they are (entry.images: reference).
+  CleanRows(const CatalogueEntry& entry, std::vector<std::string> files)
+      : entry_(entry), files_(std::move(files)) {}
   void add(KeptRecord&& record);
   std::int64_t count() const { return static_cast<std::int64_t>(rows_.size()); }
   std::uint64_t payload() const { return payload_; }  ///< bytes of pictures held
@@ -30,7 +34,9 @@ class CleanRows {
   store::ShardEntry write(const std::filesystem::path& path, const core::Json& attributes);
 
  private:
+  void add_pictures(store::ShardContents& contents, store::SampleLayout& layout) const;
   const CatalogueEntry& entry_;
+  std::vector<std::string> files_;
   std::vector<KeptRecord> rows_;
   std::uint64_t payload_ = 0;
 };

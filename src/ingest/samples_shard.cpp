@@ -55,11 +55,10 @@ SamplesShard::SamplesShard(const fs::path& folder, const store::ShardEntry& entr
                      entry.rows, kRemedy);
   widths_ = column<std::int32_t>("width");
   heights_ = column<std::int32_t>("height");
-  offsets_ = reader_.read_as<std::int64_t>("image_offsets");
-  if (static_cast<std::int64_t>(offsets_.size()) != rows() + 1 || offsets_.front() != 0 ||
-      !std::ranges::is_sorted(offsets_) || offsets_.back() != reader_.column("image").rows())
-    core::user_error("{}: `image_offsets` does not fit its {} pictures: {}", reader_.path().string(), rows(),
-                     kRemedy);
+  pictures_ = std::make_unique<store::ByteRows>(reader_, "image");
+  if (pictures_->size() != rows())
+    core::user_error("{}: holds {} pictures for {} samples: {}", reader_.path().string(), pictures_->size(),
+                     rows(), kRemedy);
 }
 
 std::int64_t SamplesShard::shorter_side(std::int64_t row) const {
@@ -67,10 +66,7 @@ std::int64_t SamplesShard::shorter_side(std::int64_t row) const {
 }
 
 std::vector<std::byte> SamplesShard::picture(std::int64_t row) const {
-  const auto at = static_cast<std::size_t>(row);
-  std::vector<std::byte> bytes(static_cast<std::size_t>(offsets_[at + 1] - offsets_[at]));
-  reader_.copy_rows("image", offsets_[at], offsets_[at + 1] - offsets_[at], bytes);
-  return bytes;
+  return pictures_->read(row);
 }
 
 template std::vector<std::uint8_t> SamplesShard::column(const std::string&) const;

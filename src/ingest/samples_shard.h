@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "store/byte_rows.h"
 #include "store/manifest.h"
 #include "store/shard.h"
 
@@ -15,6 +17,7 @@ class SamplesShard {
  public:
   /// UserError when the file is not what the manifest says; names the samples that are hit.
   SamplesShard(const std::filesystem::path& folder, const store::ShardEntry& entry);
+  SamplesShard(const SamplesShard&) = delete;
 
   std::int64_t rows() const { return static_cast<std::int64_t>(keys_.size()); }
   const store::ShardReader& reader() const { return reader_; }
@@ -32,7 +35,7 @@ class SamplesShard {
   store::ShardReader reader_;
   std::vector<std::string> keys_;
   std::vector<std::int32_t> widths_, heights_;
-  std::vector<std::int64_t> offsets_;  ///< of the pictures in the column `image`
+  std::unique_ptr<store::ByteRows> pictures_;  ///< in the shard, or where it says that they lie
 };
 
 }  // namespace microdit::ingest

@@ -282,7 +282,6 @@ std::string judge(const StagePlan& plan, store::StageFolder& folder, bool own_fa
 int run_stage(const StagePlan& plan, comm::Communicator& comm, const core::StopFlag& stop) {
   core::check(!plan.items.empty(), "{}: no work items", plan.name);
   store::StageFolder folder(plan.folder, plan.facts);
-  if (plan.may_be_gone) folder.allow_missing(plan.may_be_gone);
   Share share(plan, folder, comm::share_of(comm, plan.task), stop);
   share.run();
 

@@ -43,8 +43,6 @@ struct StagePlan {
   std::function<void()> check = [] {};
   /// Rank 0, before a new manifest becomes visible: what must be there with it.
   std::function<void(const store::Manifest&)> before_visible = [](const store::Manifest&) {};
-  /// Whether an item's shards may be gone although it is done.
-  std::function<bool(const store::Record&)> may_be_gone = nullptr;
 };
 
 /// Runs this process's share of the stage and, when it was the last, closes the folder. Returns the exit code, agreed by

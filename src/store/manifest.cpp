@@ -141,7 +141,7 @@ std::optional<Record> StageFolder::find_any(const std::string& item) const {
       std::error_code missing;
       const std::uint64_t bytes = fs::file_size(folder_ / shard.file, missing);
       if (!missing && bytes == shard.bytes) continue;
-      if (missing && may_be_gone_ && may_be_gone_(record)) continue;
+      if (missing && fs::exists(in_records(folder_, item, kGoneEnding))) continue;
       core::log_warn("{}: missing or of another size than its record says; {} is made again",
                      (folder_ / shard.file).string(), item);
       return std::nullopt;
@@ -172,7 +172,8 @@ void StageFolder::commit(const Record& record) {
   check_facts(folder_, facts_);  // two first slots with different settings: the one that lost stops here
   core::atomic_write(in_records(folder_, record.item, ".json"), record_text(record));
   std::error_code ignored;
-  fs::remove(in_records(folder_, record.item, kFailedEnding), ignored);
+  for (const std::string_view ending : {kFailedEnding, kGoneEnding})
+    fs::remove(in_records(folder_, record.item, ending), ignored);
   core::report_progress(record.item);
 }
 
@@ -283,6 +284,18 @@ std::vector<ShardEntry> Manifest::shards() const {
   std::vector<ShardEntry> all;
   for (const Record& record : records) all.insert(all.end(), record.shards.begin(), record.shards.end());
   return all;
+}
+
+void remove_shards(const fs::path& folder, const std::string& item) {
+  const fs::path file = in_records(folder, item, ".json"), gone = in_records(folder, item, kGoneEnding);
+  const Record record = record_from_text(core::read_text(file), file.string());
+  if (!fs::exists(gone)) core::atomic_write(gone, std::string_view());
+  for (const ShardEntry& shard : record.shards) fs::remove(folder / shard.file);
+}
+
+std::string removed_on_purpose(const fs::path& folder, const std::string& item) {
+  const fs::path gone = in_records(folder, item, kGoneEnding);
+  return fs::exists(gone) ? gone.string() : "";
 }
 
 }  // namespace microdit::store

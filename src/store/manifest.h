@@ -4,6 +4,7 @@
 //   facts.json                what holds for the whole folder: settings only (no counts, inputs, paths, times); the first
 //                             slot to come writes it, every other checks that it would write the same
 //   records/<item>.json       committed last, one per finished work item: its shards with rows, bytes, SHA-256; its inputs
+//   records/<item>.gone       its shards were removed on purpose (what was made from them is there)
 //   records/<item>.failed.json  why an item could not be made; goes when it is
 //   <item>-<nnnnn>.h5         the shards
 //   manifest.<N>.jsonl        line 1 the facts, the generation N and the items that failed; then the records in item
@@ -100,11 +101,6 @@ class StageFolder {
       const Standing& standing,
       const std::function<void(const Manifest&)>& before_visible = [](const Manifest&) {});
 
-  /// Shards that may be gone although their record stays (an archive whose samples are made).
-  void allow_missing(std::function<bool(const Record&)> may_be_gone) {
-    may_be_gone_ = std::move(may_be_gone);
-  }
-
   // Until all stages use run_stage.
   StageFolder(std::filesystem::path folder, const core::Json& facts, std::int64_t num_items)
       : StageFolder(std::move(folder), facts) {
@@ -116,7 +112,6 @@ class StageFolder {
   std::optional<Record> find_any(const std::string& item) const;
   std::filesystem::path folder_;
   core::Json facts_;
-  std::function<bool(const Record&)> may_be_gone_;
   std::int64_t num_items_ = 0;
 };
 
@@ -133,6 +128,11 @@ struct Manifest {
   /// All shards in item order.
   std::vector<ShardEntry> shards() const;
 };
+
+/// Removes the shards of a finished item on purpose: the folder stays complete without them. A second time does nothing.
+void remove_shards(const std::filesystem::path& folder, const std::string& item);
+/// "" or, of an item whose shards were removed so, the file to remove before its stage makes them again.
+std::string removed_on_purpose(const std::filesystem::path& folder, const std::string& item);
 
 /// What `verify` found wrong, one line each: file, and sample where the payload is hit.
 struct Damage {

@@ -18,6 +18,8 @@ inline constexpr std::string_view kFailedEnding = ".failed.json";
 inline constexpr std::string_view kPartEnding =
     ".part.json";  ///< of an item that is half done; the stage's own
 
+inline constexpr std::string_view kGoneEnding = ".gone";
+
 /// Letters, digits, '-', '_', '.', no leading dot: safe to join to a folder.
 bool is_plain_name(std::string_view name);
 

@@ -74,12 +74,13 @@ void examine(const std::filesystem::path& file, std::vector<Damage>& damage) {
   }
 }
 
-void verify_shard(const std::filesystem::path& folder, const ShardEntry& shard, std::vector<Damage>& damage) {
+void verify_shard(const std::filesystem::path& folder, const Record& record, const ShardEntry& shard,
+                  std::vector<Damage>& damage) {
   const std::filesystem::path file = folder / shard.file;
   std::error_code missing;
   const std::uint64_t bytes = std::filesystem::file_size(file, missing);
   if (missing) {
-    damage.push_back({shard.file, "missing"});
+    if (removed_on_purpose(folder, record.item).empty()) damage.push_back({shard.file, "missing"});
   } else if (bytes != shard.bytes) {
     damage.push_back({shard.file, fmt::format("has {} bytes, its record says {}", bytes, shard.bytes)});
   } else if (core::sha256_file(file) != shard.sha256) {
@@ -176,7 +177,7 @@ std::vector<Damage> verify(const std::filesystem::path& folder) {
   for (const Record& record : records)
     for (const ShardEntry& shard : record.shards) {
       known.insert(shard.file);
-      verify_shard(folder, shard, damage);
+      verify_shard(folder, record, shard, damage);
     }
   // A shard without a record is work in progress, unless everything is said to be done.
   known.merge(parts(folder));

@@ -48,27 +48,18 @@ const PictureSource::OpenShard& PictureSource::open(std::size_t number) {
     store::ShardReader reader(shards_[number]);
     auto layout = store::layout_from_json(reader.attributes().at("layout"));
     auto hashes = reader.read_as<std::uint64_t>("xxh3");
-    open_.push_front({number, std::move(reader), std::move(layout), std::move(hashes)});
+    open_.push_front({number, std::move(reader), std::move(layout), std::move(hashes), nullptr});
+    open_.front().pictures = std::make_unique<store::ByteRows>(open_.front().reader, "image");
     if (open_.size() > kMostOpen) open_.pop_back();
   }
   return open_.front();
 }
 
-std::pair<std::int64_t, std::int64_t> PictureSource::picture_range(const OpenShard& shard, std::int64_t row) {
-  const auto& reader = shard.reader;
-  if (row >= std::ssize(shard.hashes) || row + 1 >= reader.column("image_offsets").rows())
-    core::user_error("{}: its columns have different numbers of rows; make the shard anew",
-                     reader.path().string());
-  const auto range = reader.read_as<std::int64_t>("image_offsets", row, 2);
-  if (range[0] < 0 || range[1] < range[0] || range[1] > reader.column("image").rows())
-    core::user_error("{}: the picture of row {} lies outside its column; make the shard anew",
-                     reader.path().string(), row);
-  return {range[0], range[1]};
-}
-
 image::Image PictureSource::load(const Place& place) {
   const OpenShard& shard = open(place.shard);
-  const auto range = picture_range(shard, place.row);
+  if (place.row >= std::ssize(shard.hashes) || place.row >= shard.pictures->size())
+    core::user_error("{}: its columns have different numbers of rows; make the shard anew",
+                     shard.reader.path().string());
   if (store::hash_sample(shard.reader, shard.layout, place.row) !=
       shard.hashes[static_cast<std::size_t>(place.row)]) {
     const auto& path = shard.reader.path();
@@ -76,8 +67,7 @@ image::Image PictureSource::load(const Place& place) {
         "{}: sample {} is damaged (its checksum differs); run `doctor verify {}` and make the shard anew",
         path.string(), place.row, path.parent_path().string());
   }
-  const auto bytes = shard.reader.read("image", range.first, range.second - range.first);
-  return image::resize_and_center_crop(image::decode(bytes), size_);
+  return image::resize_and_center_crop(image::decode(shard.pictures->read(place.row)), size_);
 }
 
 const image::Image& PictureSource::picture(std::int64_t i) {

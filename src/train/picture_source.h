@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <list>
+#include <memory>
 #include <vector>
 
 #include "image/image.h"
+#include "store/byte_rows.h"
 #include "store/sample_hash.h"
 #include "store/shard.h"
 
@@ -35,10 +37,9 @@ class PictureSource {
     store::ShardReader reader;
     store::SampleLayout layout;
     std::vector<std::uint64_t> hashes;  ///< of its samples
+    std::unique_ptr<store::ByteRows> pictures;
   };
   const OpenShard& open(std::size_t number);
-  /// Where a row's picture lies in the column `image`.
-  static std::pair<std::int64_t, std::int64_t> picture_range(const OpenShard& shard, std::int64_t row);
   image::Image load(const Place& place);
 
   std::int64_t size_;

@@ -332,6 +332,21 @@ TEST(StageFolder, NamesThatLeaveTheFolderAreRefused) {
   EXPECT_NO_THROW(record_from_text(good, "control"));
 }
 
+TEST(StageFolder, ShardsThatWereRemovedOnPurposeAreNotMissed) {
+  const TemporaryFolder temporary;
+  complete(temporary / "a");
+  remove_shards(temporary / "a", "item-2");
+  remove_shards(temporary / "a", "item-2");
+  EXPECT_FALSE(std::filesystem::exists(temporary / "a" / "item-2-00000.h5"));
+  StageFolder stage(temporary / "a", kFacts);
+  EXPECT_TRUE(stage.done("item-2"));
+  EXPECT_EQ(report(temporary / "a"), "");
+  EXPECT_EQ(removed_on_purpose(temporary / "a", "item-1"), "");
+  std::filesystem::remove(removed_on_purpose(temporary / "a", "item-2"));  // wanted back
+  EXPECT_FALSE(stage.done("item-2"));
+  EXPECT_THAT(report(temporary / "a"), HasSubstr("item-2-00000.h5: missing"));
+}
+
 TEST(StageFolder, AnItemIsNeverMistakenForAFailure) {
   const TemporaryFolder temporary;
   const StageFolder stage(temporary / "a", kFacts);
