@@ -1,4 +1,4 @@
-// convert: a checkpoint <-> one safetensors file with the original's names.
+// convert: a checkpoint <-> one safetensors file with the original's names; samples or latents -> WebDataset.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include "checkpoint/checkpoint.h"
 #include "core/hash.h"
 #include "core/safetensors.h"
+#include "ingest/webdataset.h"
 #include "job.h"
 #include "output_path.h"
 
@@ -192,12 +193,30 @@ void file_to_checkpoint(const fs::path& input, const fs::path& output, const Con
   core::log_info("{} -> {}: {} tensors", input.string(), target.string(), file.tensors().size());
 }
 
+bool is_stage_folder(const fs::path& input) {
+  return fs::exists(input / "manifest.jsonl") || fs::is_directory(input / "records");
+}
+
+void samples_or_latents(const fs::path& input, const fs::path& output, const jobs::Job& job) {
+  if (!job.line.overrides.empty())
+    core::user_error("convert: settings are for checkpoints; samples and latents take none");
+  if (fs::exists(output) && !fs::is_directory(output))
+    core::user_error("convert: --output {}: is a file; samples and latents become a folder", output.string());
+  const ingest::WebDatasetExport done = ingest::export_webdataset(input, output);
+  core::log_info("{} -> {}: {} samples in {} tars{}", input.string(), output.string(), done.samples,
+                 done.shards, done.kept > 0 ? fmt::format(", {} of them there already", done.kept) : "");
+}
+
 int convert(jobs::Job& job) {
   const fs::path input = job.line.paths.at("input"), output = job.line.paths.at("output");
   if (input.empty() || output.empty())
     core::user_error("convert: --input and --output are needed (see --help)");
   if (job.comm.size() != 1) core::user_error("convert: runs as one process, not {}", job.comm.size());
   if (!fs::exists(input)) core::user_error("convert: --input {} does not exist", input.string());
+  if (is_stage_folder(input)) {
+    samples_or_latents(input, output, job);
+    return core::kDone;
+  }
   const auto config = core::load<ConvertConfig>(core::ConfigTree::of_overrides(job.line.overrides));
   if (fs::is_directory(input)) {
     if (fs::is_directory(output))
@@ -213,14 +232,16 @@ int convert(jobs::Job& job) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const jobs::JobInfo info{.name = "convert",
-                           .summary =
-                               "A checkpoint (RUN, RUN/checkpoints or one step_N folder) -> one safetensors "
-                               "file, or such a file -> "
-                               "RUN/checkpoints/step_0000000.",
-                           .takes_config = false,
-                           .obeys_stop = false,
-                           .path_options = {"input", "output"},
-                           .field_help = core::describe_fields<ConvertConfig>()};
+  const jobs::JobInfo info{
+      .name = "convert",
+      .summary =
+          "A checkpoint (RUN, RUN/checkpoints or one step_N folder) -> one safetensors "
+          "file, or such a file -> "
+          "RUN/checkpoints/step_0000000; or samples/NAME or latents/NAME/RECIPE -> a folder of "
+          "WebDataset tars.",
+      .takes_config = false,
+      .obeys_stop = false,
+      .path_options = {"input", "output"},
+      .field_help = core::describe_fields<ConvertConfig>()};
   return jobs::run_job(argc, argv, info, convert);
 }

@@ -9,15 +9,18 @@
 #include "core/error.h"
 #include "doctor.h"
 #include "store/manifest.h"
+#include "stream/mds_verify.h"
 
 namespace microdit::jobs {
 namespace {
 
 namespace fs = std::filesystem;
 
+enum class Kind { stage, checkpoint, mds };
+
 struct Target {
   fs::path folder;
-  bool is_checkpoint = false;
+  Kind kind = Kind::stage;
 };
 
 std::vector<fs::path> folders_in(const fs::path& folder) {
@@ -43,15 +46,15 @@ bool is_stage(const fs::path& folder) {
                      [](const auto& entry) { return entry.path().extension() == ".h5"; });
 }
 
-/// `levels`: how many more folders deep to look. runs/NAME and data/latents/NAME are two below runs' and
-/// data's parent.
+/// `levels`: how many more folders deep to look. data/latents/NAME/RECIPE is four below data's parent.
 void collect(const fs::path& folder, int levels, std::vector<Target>& targets) {
-  if (is_checkpoint(folder)) return targets.push_back({folder, true});
-  if (is_stage(folder)) return targets.push_back({folder, false});
+  if (is_checkpoint(folder)) return targets.push_back({folder, Kind::checkpoint});
+  if (is_stage(folder)) return targets.push_back({folder, Kind::stage});
   const fs::path checkpoints = folder / "checkpoints";
   if (fs::is_directory(checkpoints)) return collect(checkpoints, 1, targets);
   // A checkpoint that was copied under another name still has its manifest.
-  if (fs::exists(folder / "manifest.json")) return targets.push_back({folder, true});
+  if (fs::exists(folder / "manifest.json")) return targets.push_back({folder, Kind::checkpoint});
+  if (stream::is_mds_folder(folder)) return targets.push_back({folder, Kind::mds});
   if (levels == 0) return;
   for (const fs::path& below : folders_in(folder)) collect(below, levels - 1, targets);
 }
@@ -60,12 +63,13 @@ void collect(const fs::path& folder, int levels, std::vector<Target>& targets) {
 std::string check(const Target& target) {
   std::string lines;
   try {
-    if (target.is_checkpoint) {
+    if (target.kind == Kind::checkpoint) {
       for (const std::string& damage : checkpoint::verify(target.folder)) {
         lines += fmt::format("{}\n", (target.folder / damage).string());
       }
     } else {
-      for (const store::Damage& damage : store::verify(target.folder)) {
+      const auto verify = target.kind == Kind::mds ? stream::verify_mds : store::verify;
+      for (const store::Damage& damage : verify(target.folder)) {
         lines += fmt::format("{}: {}\n", (target.folder / damage.file).string(), damage.what);
       }
     }
@@ -82,7 +86,7 @@ int verify_tree(const std::string& where, comm::Communicator& comm) {
   if (folder.filename().empty()) folder = folder.parent_path();  // a slash at the end
   if (!fs::is_directory(folder)) core::user_error("doctor: verify {}: no such folder", where);
   std::vector<Target> targets;
-  collect(folder == "." ? fs::current_path() : folder, 3, targets);
+  collect(folder == "." ? fs::current_path() : folder, 4, targets);
   if (targets.empty()) {
     core::user_error(
         "doctor: verify {}: nothing in it carries checksums; name a folder of raw, samples or latents, a "
@@ -97,10 +101,12 @@ int verify_tree(const std::string& where, comm::Communicator& comm) {
   const bool good = std::all_of(all.begin(), all.end(), [](const std::string& text) { return text.empty(); });
   if (comm.rank() == 0) {
     for (const std::string& text : all) fmt::print("{}", text);
-    const auto checkpoints =
-        std::count_if(targets.begin(), targets.end(), [](const Target& t) { return t.is_checkpoint; });
-    fmt::print("{}: {} stage folders, {} checkpoints: {}\n", where,
-               static_cast<std::ptrdiff_t>(targets.size()) - checkpoints, checkpoints,
+    const auto count = [&](Kind kind) {
+      return std::count_if(targets.begin(), targets.end(), [=](const Target& t) { return t.kind == kind; });
+    };
+    const auto mds = count(Kind::mds);
+    fmt::print("{}: {} stage folders, {} checkpoints{}: {}\n", where, count(Kind::stage),
+               count(Kind::checkpoint), mds > 0 ? fmt::format(", {} MDS folders", mds) : "",
                good ? "good" : "DAMAGED");
     std::fflush(stdout);
   }

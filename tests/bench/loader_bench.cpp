@@ -1,15 +1,21 @@
-// Samples per second of LatentStream: `loader_bench make FOLDER [SAMPLES]`, `loader_bench run FOLDER [BATCH
-// THREADS]`. loader_bench.py runs it beside h5py. Shape: 4 x 32 x 32 latents and 77 x 1024 text, both fp16,
-// 165,888 bytes a sample.
+// Samples per second of LatentStream, as tensors: `loader_bench make FOLDER [samples=N]`, `loader_bench run FOLDER [KEY=N ...]`,
+// `loader_bench memcpy [KEY=N ...]`. loader_bench.py runs it beside other loaders. Shape: 4 x 32 x 32 latents and 77 x 1024
+// text, both fp16, 165,888 bytes a sample.
+#include <ATen/Functions.h>
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <numeric>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/error.h"
 #include "core/seed.h"
+#include "store/latent_index.h"
 #include "store/manifest.h"
 #include "store/sample_hash.h"
 #include "store/shard.h"
@@ -18,9 +24,15 @@
 namespace {
 
 using namespace microdit;
+using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kRowsPerShard = 500;
 constexpr std::int64_t kChannels = 4, kSide = 32, kLength = 77, kWidth = 1024;
+constexpr std::size_t kRowBytes = (kChannels * kSide * kSide + kLength * kWidth) * 2;
+
+double seconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
 
 store::Column halves(std::string name, std::vector<std::int64_t> shape, core::CounterRng& rng) {
   store::Column column{std::move(name), core::DType::f16, std::move(shape), {}};
@@ -35,90 +47,176 @@ store::Column halves(std::string name, std::vector<std::int64_t> shape, core::Co
 }
 
 template <class T>
-store::Column values(std::string name, core::DType dtype, const std::vector<T>& all) {
-  store::Column column{std::move(name), dtype, {static_cast<std::int64_t>(all.size())}, {}};
+store::Column values(std::string name, core::DType dtype, std::vector<std::int64_t> shape,
+                     const std::vector<T>& all) {
+  store::Column column{std::move(name), dtype, std::move(shape), {}};
   column.bytes.resize(all.size() * sizeof(T));
   std::memcpy(column.bytes.data(), all.data(), column.bytes.size());
   return column;
 }
 
+void finish(store::ShardContents& contents, const store::SampleLayout& layout) {
+  contents.attributes = {{"layout", store::to_json(layout)}};
+  contents.sample_hashes = store::hash_samples(contents, layout);
+}
+
+std::vector<std::int32_t> counted(std::int64_t rows) {
+  std::vector<std::int32_t> all(static_cast<std::size_t>(rows));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+store::ShardContents images(std::int64_t rows, core::CounterRng& rng) {
+  const auto count = static_cast<std::size_t>(rows);
+  store::ShardContents contents;
+  contents.columns.push_back(halves("latents_256", {rows, kChannels, kSide, kSide}, rng));
+  contents.columns.push_back(values("latents_256_row", core::DType::i32, {rows}, counted(rows)));
+  contents.columns.push_back(
+      values("width", core::DType::i32, {rows}, std::vector<std::int32_t>(count, 512)));
+  contents.columns.push_back(
+      values("height", core::DType::i32, {rows}, std::vector<std::int32_t>(count, 512)));
+  contents.columns.push_back(values("split", core::DType::u8, {rows}, std::vector<std::uint8_t>(count, 0)));
+  store::SampleLayout layout;
+  layout.fixed = {"split", "width", "height"};
+  layout.optional = {"latents_256"};
+  finish(contents, layout);
+  return contents;
+}
+
+store::ShardContents texts(std::int64_t rows, core::CounterRng& rng) {
+  const auto count = static_cast<std::size_t>(rows);
+  store::ShardContents contents;
+  contents.columns.push_back(halves("text", {rows, kLength, kWidth}, rng));
+  contents.columns.push_back(values("text_ids", core::DType::i32, {rows, kLength},
+                                    std::vector<std::int32_t>(count * static_cast<std::size_t>(kLength), 7)));
+  contents.columns.push_back(values("text_length", core::DType::i32, {rows},
+                                    std::vector<std::int32_t>(count, static_cast<std::int32_t>(kLength))));
+  std::vector<std::int64_t> offsets(count + 1);
+  std::iota(offsets.begin(), offsets.end(), 0);
+  contents.columns.push_back(values("caption_offsets", core::DType::i64, {rows + 1}, offsets));
+  contents.columns.push_back(values("caption_rows", core::DType::i32, {rows}, counted(rows)));
+  contents.columns.push_back(
+      values("caption_source", core::DType::u8, {rows}, std::vector<std::uint8_t>(count, 0)));
+  store::add_strings(contents, "text_caption", std::vector<std::string>(count, "a caption"));
+  store::SampleLayout layout;
+  layout.via_offsets = "caption_offsets";
+  layout.via_index = "caption_rows";
+  layout.shared = {"text", "text_ids"};
+  finish(contents, layout);
+  return contents;
+}
+
 /// Facts of an encoder that never was: training on random numbers opens none.
 core::Json no_encoder(core::Json facts) {
-  facts.update({{"kind", "random numbers"}, {"folder", "none"}, {"sha256", std::string(64, '0')}});
+  facts.update({{"kind", "random numbers"}, {"sha256", std::string(64, '0')}});
   return facts;
 }
 
-void make(const std::string& folder, std::int64_t samples) {
-  const core::Json facts = {
-      {"stage", "latents"},
-      {"channels", kChannels},
-      {"sizes", {256}},
-      {"downscale", 8},
-      {"text_length", kLength},
-      {"text_width", kWidth},
-      {"caption_sources", {"alt"}},
-      {"codec",
-       no_encoder(
-           {{"scaling_factor", 1.0}, {"shift_factor", 0.0}, {"channels", kChannels}, {"downscale", 8}})},
-      {"text_encoder", no_encoder({{"width", kWidth}})},
-      {"samples", samples}};
-  const std::int64_t shards = (samples + kRowsPerShard - 1) / kRowsPerShard;
-  store::StageFolder stage(folder, facts, shards);
-  for (std::int64_t shard = 0; shard < shards; ++shard) {
-    const std::string item = fmt::format("part-{:05}", shard);
-    if (stage.done(item)) continue;
-    const std::int64_t rows = std::min(kRowsPerShard, samples - shard * kRowsPerShard);
-    core::CounterRng rng(1, core::Purpose::init, static_cast<std::uint64_t>(shard));
-    store::ShardContents contents;
-    contents.columns.push_back(halves("latents_256", {rows, kChannels, kSide, kSide}, rng));
-    contents.columns.push_back(halves("text", {rows, kLength, kWidth}, rng));
-    std::vector<std::int64_t> offsets = {0};
-    std::vector<std::int32_t> owned;
-    for (std::int64_t row = 0; row < rows; ++row) {
-      owned.push_back(static_cast<std::int32_t>(row));
-      offsets.push_back(row + 1);
-    }
-    contents.columns.push_back(values("caption_offsets", core::DType::i64, offsets));
-    contents.columns.push_back(values("caption_rows", core::DType::i32, owned));
-    const std::vector<std::uint8_t> zeros(static_cast<std::size_t>(rows), 0);
-    contents.columns.push_back(values("caption_source", core::DType::u8, zeros));
-    contents.columns.push_back(values("split", core::DType::u8, zeros));
-    const store::SampleLayout layout{
-        {"latents_256", "split"}, {}, "caption_offsets", "caption_rows", {"text"}};
-    contents.attributes = {{"layout", store::to_json(layout)}};
-    contents.sample_hashes = store::hash_samples(contents, layout);
-    const std::string file = item + "-00000.h5";
-    const std::string sha256 = store::write_shard(stage.path() / file, contents);
-    stage.commit({item,
-                  {{file, rows, std::filesystem::file_size(stage.path() / file), sha256}},
-                  core::Json::object()});
-  }
-  stage.finish_if_complete();
+core::Json facts() {
+  return {{"stage", "latents"},
+          {"dataset", "random"},
+          {"recipe", "random"},
+          {"channels", kChannels},
+          {"sizes", {256}},
+          {"downscale", 8},
+          {"enlarge", false},
+          {"text_length", kLength},
+          {"text_width", kWidth},
+          {"caption_sources", {"alt"}},
+          {"codec",
+           no_encoder(
+               {{"scaling_factor", 1.0}, {"shift_factor", 0.0}, {"channels", kChannels}, {"downscale", 8}})},
+          {"text_encoder", no_encoder({{"width", kWidth}})}};
 }
 
-// One pass over the folder in random order; prints samples per second.
-void run(const std::string& folder, std::int64_t batch, std::int64_t threads) {
+void make(const std::string& folder, std::int64_t samples) {
+  store::StageFolder stage(folder, facts());
+  for (std::int64_t first = 0; first < samples; first += kRowsPerShard) {
+    const std::int64_t shard = first / kRowsPerShard;
+    const std::string item = fmt::format("part-{:05}-00000", shard);
+    const std::int64_t rows = std::min(kRowsPerShard, samples - first);
+    core::CounterRng rng(1, core::Purpose::init, static_cast<std::uint64_t>(shard));
+    for (const bool pictures : {true, false}) {
+      const std::string name = item + (pictures ? ".images" : ".text");
+      if (stage.done(name)) continue;
+      const std::filesystem::path file = stage.path() / (name + ".h5");
+      const std::string sha256 = store::write_shard(file, pictures ? images(rows, rng) : texts(rows, rng));
+      const core::Json inputs = {{"samples_sha256", "none"}};
+      stage.commit({name, inputs},
+                   {name, {{file.filename().string(), rows, std::filesystem::file_size(file), sha256}}});
+    }
+  }
+  stage.close(stage.survey(),
+              [&](const store::Manifest& manifest) { store::write_latent_index(folder, manifest); });
+}
+
+using Numbers = std::map<std::string, std::int64_t>;
+
+/// One pass over the folder, from a position of the stream on; what the batches hold becomes tensors without a copy.
+void run(const std::string& folder, const Numbers& with) {
   stream::StreamConfig config;
-  config.sources = {{folder, 1}};
+  config.sources.resize(1);
+  config.sources[0].folder = folder;
   config.size = 256;
   config.seed = 7;
-  config.threads = threads;
-  const auto opening = std::chrono::steady_clock::now();
+  config.shuffle_run = with.at("run");
+  config.reading.threads = with.at("threads");
+  const std::int64_t batch = with.at("batch"), first = with.at("first");
+  const auto opening = Clock::now();
   stream::LatentStream stream(config);
-  const auto begin = std::chrono::steady_clock::now();
-  stream.start(0, batch, batch, threads + 2);
-  const std::int64_t batches = std::max<std::int64_t>(stream.num_samples() / batch, 1);
-  std::uint64_t sum = 0;  // so that nothing can be left out
+  const auto begin = Clock::now();
+  stream.start(first, batch, batch, with.at("threads") + 2);
+  const std::int64_t samples = with.at("samples") > 0 ? with.at("samples") : stream.num_samples();
+  const std::int64_t batches = std::max<std::int64_t>(samples / batch, 1);
+  double sum = 0;  // so that nothing can be left out
+  double first_s = 0;
   for (std::int64_t i = 0; i < batches; ++i) {
     stream::Batch got = stream.next();
-    sum += got.latents[0] + got.text.back();
+    const at::Tensor latents = at::from_blob(got.latents.data(), {batch, kChannels, kSide, kSide}, at::kHalf);
+    const at::Tensor text = at::from_blob(got.text.data(), {batch, kLength, kWidth}, at::kHalf);
+    sum += static_cast<double>(latents.data_ptr<at::Half>()[0]) +
+           static_cast<double>(text.data_ptr<at::Half>()[text.numel() - 1]);
+    if (i == 0) first_s = seconds(opening, Clock::now());
     stream.recycle(std::move(got));
   }
-  const auto end = std::chrono::steady_clock::now();
-  const auto seconds = [](auto a, auto b) { return std::chrono::duration<double>(b - a).count(); };
-  fmt::print("{{\"samples_per_s\": {:.1f}, \"open_s\": {:.4f}, \"waited_s\": {:.4f}, \"check\": {}}}\n",
-             static_cast<double>(batches * batch) / seconds(begin, end), seconds(opening, begin),
-             stream.waited_s(), sum);
+  const double pass_s = seconds(begin, Clock::now());
+  fmt::print(
+      "{{\"samples_per_s\": {:.1f}, \"open_s\": {:.4f}, \"first_batch_s\": {:.4f}, \"waited_s\": {:.4f}, "
+      "\"check\": {}}}\n",
+      static_cast<double>(batches * batch) / pass_s, seconds(opening, begin), first_s, stream.waited_s(),
+      sum);
+}
+
+/// The same bytes, row by row in random order from one large piece of memory into the slots of a batch: what no loader can beat.
+void copy_memory(const Numbers& with) {
+  const auto rows = static_cast<std::size_t>(with.at("samples") > 0 ? with.at("samples") : 4000);
+  const auto batch = static_cast<std::size_t>(with.at("batch"));
+  const auto threads = static_cast<std::size_t>(with.at("threads"));
+  const std::vector<std::byte> from(rows * kRowBytes, std::byte{1});
+  std::vector<std::size_t> order(rows);
+  core::CounterRng rng(3, core::Purpose::order);
+  for (std::size_t& row : order) row = rng.below(rows);
+  std::vector<std::vector<std::byte>> slots(threads, std::vector<std::byte>(batch * kRowBytes));
+  const auto begin = Clock::now();
+  std::vector<std::thread> workers;
+  for (std::size_t t = 0; t < threads; ++t)
+    workers.emplace_back([&, t] {
+      for (std::size_t i = t, done = 0; i < rows; i += threads, ++done)
+        std::memcpy(&slots[t][done % batch * kRowBytes], &from[order[i] * kRowBytes], kRowBytes);
+    });
+  for (std::thread& worker : workers) worker.join();
+  fmt::print("{{\"samples_per_s\": {:.1f}}}\n", static_cast<double>(rows) / seconds(begin, Clock::now()));
+}
+
+Numbers numbers(const std::vector<std::string>& words) {
+  Numbers all = {{"samples", 0}, {"batch", 64}, {"threads", 1}, {"run", 1}, {"first", 0}};
+  for (const std::string& word : words) {
+    const std::size_t sign = word.find('=');
+    if (sign == word.npos || !all.contains(word.substr(0, sign)))
+      core::user_error("loader_bench: `{}`; known: samples= batch= threads= run= first=", word);
+    all[word.substr(0, sign)] = std::strtoll(word.c_str() + sign + 1, nullptr, 10);
+  }
+  return all;
 }
 
 }  // namespace
@@ -126,15 +224,19 @@ void run(const std::string& folder, std::int64_t batch, std::int64_t threads) {
 int main(int count, char** words) {
   try {
     const std::vector<std::string> args(words + 1, words + count);
-    const auto number = [&](std::size_t i, std::int64_t otherwise) {
-      return args.size() > i ? std::strtoll(args[i].c_str(), nullptr, 10) : otherwise;
-    };
-    if (args.size() >= 2 && args[0] == "make") {
-      make(args[1], number(2, 4000));
-    } else if (args.size() >= 2 && args[0] == "run") {
-      run(args[1], number(2, 64), number(3, 1));
+    const std::string what = args.empty() ? "" : args[0];
+    if (what == "memcpy") {
+      copy_memory(numbers({args.begin() + 1, args.end()}));
+    } else if (args.size() >= 2 && (what == "make" || what == "run")) {
+      const Numbers with = numbers({args.begin() + 2, args.end()});
+      if (what == "make")
+        make(args[1], with.at("samples") > 0 ? with.at("samples") : 4000);
+      else
+        run(args[1], with);
     } else {
-      std::fputs("usage: loader_bench make FOLDER [SAMPLES] | run FOLDER [BATCH THREADS]\n", stderr);
+      std::fputs(
+          "usage: loader_bench make FOLDER [KEY=N ...] | run FOLDER [KEY=N ...] | memcpy [KEY=N ...]\n",
+          stderr);
       return 2;
     }
     return 0;

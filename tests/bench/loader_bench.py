@@ -1,65 +1,114 @@
-"""LatentStream beside h5py on the same folder: 10 alternations, medians, the same number of threads, batch 64.
+"""LatentStream beside what a user would run instead, in one run: mosaicml-streaming, WebDataset, h5py; and memcpy, the limit of all.
 
-    loader_bench.py FOLDER      (made by `loader_bench make FOLDER`; BIN = $MICRODIT_BIN or build/bin)
+    loader_bench.py FOLDER [--rounds N] [--cold-only | --warm-only]      FOLDER: what `loader_bench make` wrote
 
-Both deliver whole batches in memory in random order, each pass shows every sample once. Ours also checks each row's
-checksum. h5py reads each row by its own into the batch, as a map-style data set does.
+Warm: everything in the page cache; the loaders take turns, medians. Cold: tests/faults/slow_disk.c adds 5 ms to every open and
+every read, and the bytes at 200 MB/s; mmap and io_uring are refused. All deliver tensors in batches of 64; ours checks every row.
+Peers need scripts/bench_setup.sh; without it they are left out, and the table says so. BIN = $MICRODIT_BIN or build/bin.
 """
+import argparse
 import json
 import os
+import pathlib
+import random
+import shutil
 import statistics
 import subprocess
 import sys
-import time
+import tempfile
 
-import h5py
-import numpy as np
-
-BATCH, THREADS, ALTERNATIONS = 64, 1, 10
-
-
-def read_h5py(folder):
-    manifest = [json.loads(line) for line in open(os.path.join(folder, "manifest.jsonl"))]
-    names = [shard["file"] for record in manifest[1:-1] for shard in record["shards"]]
-    files = [h5py.File(os.path.join(folder, name), "r") for name in names]
-    latents, texts = [f["latents_256"] for f in files], [f["text"] for f in files]
-    rows = [f["caption_rows"][:] for f in files]
-    place = [(s, r) for s, column in enumerate(latents) for r in range(column.shape[0])]
-    order = np.random.default_rng(7).permutation(len(place))
-    batch_latents = np.empty((BATCH, *latents[0].shape[1:]), np.float16)
-    batch_text = np.empty((BATCH, *texts[0].shape[1:]), np.float16)
-    batches = max(len(place) // BATCH, 1)
-    begin = time.perf_counter()
-    for b in range(batches):
-        for i in range(BATCH):
-            shard, row = place[order[(b * BATCH + i) % len(place)]]
-            latents[shard].read_direct(batch_latents, np.s_[row], np.s_[i])
-            texts[shard].read_direct(batch_text, np.s_[rows[shard][row]], np.s_[i])
-    seconds = time.perf_counter() - begin
-    for file in files:
-        file.close()
-    return batches * BATCH / seconds
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("MICRODIT_BIN", ROOT / "build/bin"))
+SHIM = pathlib.Path(os.environ.get("MICRODIT_SLOW_DISK_SO", BIN.parent / "tests/libslow_disk.so"))
+PEERS = ROOT / "tests/bench/loader_peers.py"
+PYTHON = {"mds": ROOT / ".venv-bench/streaming/bin/python", "webdataset": ROOT / ".venv-bench/webdataset/bin/python",
+          "h5py": ROOT / ".venv-oracles/bin/python"}
+NAMES = {"ours": "LatentStream, 2 threads", "mds": "mosaicml-streaming 0.13, 2 workers", "webdataset": "WebDataset 1.0.2, 2 workers",
+         "h5py": "h5py, 1 process", "memcpy": "memcpy of the same rows, 2 threads"}
+COLD_SAMPLES = {"ours": 3840, "mds": 256, "webdataset": 512, "h5py": 256}
 
 
-def read_ours(folder):
-    binary = os.path.join(os.environ.get("MICRODIT_BIN", "build/bin"), "loader_bench")
-    out = subprocess.run([binary, "run", folder, str(BATCH), str(THREADS)], check=True, capture_output=True, text=True)
-    return json.loads(out.stdout)["samples_per_s"]
+def call(command, env=None):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})})
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
+
+
+def clean_shared_memory():
+    if PYTHON["mds"].exists():  # what a killed run of the library leaves in /dev/shm stops the next
+        subprocess.run([PYTHON["mds"], "-c", "import streaming.base.util as u; u.clean_stale_shared_memory()"], capture_output=True)
+
+
+class Bench:
+    def __init__(self, folder):
+        self.folder = {"ours": folder, "h5py": folder, "mds": folder.with_name(folder.name + ".mds"),
+                       "webdataset": folder.with_name(folder.name + ".tars")}
+        self.peers = [name for name in ("mds", "webdataset", "h5py") if PYTHON[name].exists()]
+        for name in self.peers:
+            if not self.folder[name].exists():
+                part = self.folder[name].with_suffix(".part")
+                shutil.rmtree(part, ignore_errors=True)
+                call([PYTHON[name], PEERS, "make", name, folder, part])
+                part.rename(self.folder[name])
+
+    def run(self, name, cold):
+        env = {}
+        if cold:
+            env = {"LD_PRELOAD": str(SHIM), "MICRODIT_SLOW_DISK": str(self.folder[name].resolve())}
+        samples = COLD_SAMPLES[name] if cold else 0
+        if name == "ours":
+            return call([BIN / "loader_bench", "run", self.folder[name], "threads=2", f"samples={samples}", f"run={32 if cold else 1}"], env)
+        if name == "memcpy":
+            return call([BIN / "loader_bench", "memcpy", "threads=2"])
+        if name == "mds":
+            clean_shared_memory()
+        return call([PYTHON[name], PEERS, "run", name, self.folder[name], samples, 2], env)
+
+    def rounds(self, count, cold):
+        names = ["ours", *self.peers] + ([] if cold else ["memcpy"])
+        rates = {name: [] for name in names}
+        if not cold:
+            for name in names:
+                self.run(name, False)  # fills the page cache
+        for _ in range(count):
+            for name in names:
+                rates[name].append(self.run(name, cold)["samples_per_s"])
+        return rates
+
+    def resume(self, count=7):
+        """Seconds from opening to the first batch at random samples of the stream, on the slow disk."""
+        env = {"LD_PRELOAD": str(SHIM), "MICRODIT_SLOW_DISK": str(self.folder["ours"].resolve())}
+        draw = random.Random(5)
+        return [call([BIN / "loader_bench", "run", self.folder["ours"], "threads=2", "samples=64", "run=32", f"first={draw.randrange(10**9)}"],
+                     env)["first_batch_s"] for _ in range(count)]
+
+
+def table(title, rates):
+    ours = statistics.median(rates["ours"])
+    print(f"| {title} | samples/s, median | lowest - highest | ours : it |\n|---|---|---|---|")
+    for name, all_rates in rates.items():
+        middle = statistics.median(all_rates)
+        print(f"| {NAMES[name]} | {middle:,.0f} | {min(all_rates):,.0f} - {max(all_rates):,.0f} | {ours / middle:.2f} |")
+    for name in set(PYTHON) - set(rates):
+        print(f"| {NAMES[name]} | not installed: scripts/bench_setup.sh | | |")
+    print(flush=True)
 
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit("usage: loader_bench.py FOLDER")
-    folder = sys.argv[1]
-    read_ours(folder), read_h5py(folder)  # warm the page cache
-    ours, theirs = [], []
-    for _ in range(ALTERNATIONS):
-        ours.append(read_ours(folder))
-        theirs.append(read_h5py(folder))
-    a, b = statistics.median(ours), statistics.median(theirs)
-    print("| loader, batch 64 | LatentStream samples/s | h5py samples/s | ratio |")
-    print("|---|---|---|---|")
-    print(f"| {THREADS} thread, random order, fp16 4x32x32 + 77x1024 | {a:,.0f} | {b:,.0f} | {a / b:.2f} |")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--cold-only", action="store_true")
+    parser.add_argument("--warm-only", action="store_true")
+    words = parser.parse_args()
+    bench = Bench(words.folder)
+    if not words.cold_only:
+        table("warm", bench.rounds(words.rounds, False))
+    if not words.warm_only:
+        table("cold: 5 ms a call, 200 MB/s", bench.rounds(max(words.rounds // 2, 1), True))
+        waits = bench.resume()
+        print(f"resume on the cold disk, open to first batch: median {statistics.median(waits):.2f} s, longest {max(waits):.2f} s")
 
 
 main()
