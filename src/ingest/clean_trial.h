@@ -1,0 +1,18 @@
+// What an archive's records come to: measured on the first few, for dry runs.
+#pragma once
+
+#include "ingest/clean_item.h"
+
+namespace microdit::ingest {
+
+struct CleanTrial {
+  std::int64_t records = 0, kept = 0;
+  double raw_bytes = 0;      ///< of the archive that these records took
+  double samples_bytes = 0;  ///< that they will take in samples shards
+  double seconds = 0;
+};
+
+/// Reads and checks records of the item's first file for a few seconds; writes nothing. UserError as clean would say.
+CleanTrial try_records(const CatalogueEntry& entry, const CleanItem& item);
+
+}  // namespace microdit::ingest
