@@ -15,6 +15,39 @@ namespace fs = std::filesystem;
 using Node = ConfigTree::Node;
 constexpr std::uintmax_t kMaxFileBytes = 4u << 20;
 
+std::string upper(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return out;
+}
+
+/// Why a configuration, which may be a stranger's, does not get this variable's value; "" when it does. Addresses and
+/// printed settings carry values away: what may be a secret never gets there, and the rest only by name.
+std::string why_withheld(const std::string& name) {
+  const std::string large = upper(name);
+  for (const char* secret : {"TOKEN", "KEY", "SECRET", "PASS"}) {
+    if (large.find(secret) != large.npos)
+      return fmt::format("the environment variable {} may hold a secret and is not put into configurations",
+                         name);
+  }
+  if (name.starts_with("MICRODIT_") || name.starts_with("SLURM_")) return "";
+  for (const char* known : {"HOME", "USER", "SCRATCH", "WORK"})
+    if (name == known) return "";
+  const char* more = std::getenv("MICRODIT_ENV_ALLOW");
+  std::string_view rest = more != nullptr ? more : "";
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find_first_of(" ,:"), rest.size());
+    if (rest.substr(0, end) == name) return "";
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return fmt::format(
+      "the environment variable {0} is not one that configurations may use (MICRODIT_*, SLURM_*, HOME, USER, "
+      "SCRATCH, "
+      "WORK): allow it with export MICRODIT_ENV_ALLOW={0}",
+      name);
+}
+
 /// Replaces ${NAME}; $${ stands for a literal ${.
 std::string expand(const std::string& text, const std::string& where, std::vector<std::string>& errors) {
   std::string result;
@@ -36,6 +69,10 @@ std::string expand(const std::string& text, const std::string& where, std::vecto
     if (!is_name) {
       errors.push_back(fmt::format(
           "{}: '{}': ${{NAME}} with a variable's name is meant (write $${{ for a literal ${{)", where, text));
+      return text;
+    }
+    if (const std::string why = why_withheld(name); !why.empty()) {
+      errors.push_back(fmt::format("{}: {}", where, why));
       return text;
     }
     const char* value = std::getenv(name.c_str());

@@ -132,20 +132,37 @@ TEST_F(ConfigFiles, OverrideMistakesNameTheOverride) {
   EXPECT_THAT(mistake("lr: 1", {"text=\"a"}), HasSubstr("not a YAML value"));
 }
 
+TEST_F(ConfigFiles, VariablesThatConfigurationsMayUse) {
+  const Environment allow("MICRODIT_ENV_ALLOW", "PROJECT_DISK, GROUP"), disk("PROJECT_DISK", "/p"),
+      group("GROUP", "g");
+  const Environment slurm("SLURM_JOB_ID", "7"), other("OTHER_DISK", "/o");
+  EXPECT_EQ(read("text: '${PROJECT_DISK}/${GROUP}/${SLURM_JOB_ID}'").text, "/p/g/7");
+  EXPECT_THAT(mistake("text: ${OTHER_DISK}"), HasSubstr("export MICRODIT_ENV_ALLOW=OTHER_DISK"));
+  EXPECT_THAT(mistake("text: ${PROJECT}"),
+              HasSubstr("MICRODIT_ENV_ALLOW"));  // a beginning of an allowed name is none
+  for (const char* name :
+       {"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "MICRODIT_PASSWORD", "MICRODIT_token", "SLURM_KEY"}) {
+    const Environment secret(name, "s3cret"), allowed("MICRODIT_ENV_ALLOW", name);
+    const std::string said = mistake(fmt::format("text: x${{{}}}", name));
+    EXPECT_THAT(said, HasSubstr("may hold a secret")) << name;
+    EXPECT_THAT(said, testing::Not(HasSubstr("s3cret"))) << name;
+  }
+}
+
 TEST_F(ConfigFiles, EnvironmentVariables) {
-  const Environment scratch("CORE_TEST_SCRATCH", "/scratch"), unset("CORE_TEST_UNSET", nullptr);
-  EXPECT_EQ(read("text: ${CORE_TEST_SCRATCH}/x/${CORE_TEST_SCRATCH}").text, "/scratch/x//scratch");
-  EXPECT_EQ(read("text: a", {"text=${CORE_TEST_SCRATCH}"}).text, "/scratch");
+  const Environment scratch("MICRODIT_TEST_SCRATCH", "/scratch"), unset("MICRODIT_TEST_UNSET", nullptr);
+  EXPECT_EQ(read("text: ${MICRODIT_TEST_SCRATCH}/x/${MICRODIT_TEST_SCRATCH}").text, "/scratch/x//scratch");
+  EXPECT_EQ(read("text: a", {"text=${MICRODIT_TEST_SCRATCH}"}).text, "/scratch");
   EXPECT_EQ(read("text: 'cost $5 and $${NAME} $$'").text, "cost $5 and ${NAME} $$");
-  EXPECT_EQ(mistake("lr: 1\ntext: ${CORE_TEST_UNSET}/x"),
-            (folder_ / "main.yaml").string() + ":2: the environment variable CORE_TEST_UNSET is not set");
-  EXPECT_EQ(read("text: ${CORE_TEST_UNSET}", {"text=b"}).text, "b");  // replaced before it is needed
+  EXPECT_EQ(mistake("lr: 1\ntext: ${MICRODIT_TEST_UNSET}/x"),
+            (folder_ / "main.yaml").string() + ":2: the environment variable MICRODIT_TEST_UNSET is not set");
+  EXPECT_EQ(read("text: ${MICRODIT_TEST_UNSET}", {"text=b"}).text, "b");  // replaced before it is needed
   for (const char* bad : {"'${'", "'${}'", "'${a b}'", "'${1A}'"}) {
     EXPECT_THAT(mistake(fmt::format("text: {}", bad)), HasSubstr("${NAME}")) << bad;
   }
   folder_.write("named.yaml", "lr: 5");
-  const Environment file("CORE_TEST_FILE", "named.yaml");
-  EXPECT_EQ(read("extends: ${CORE_TEST_FILE}").lr, 5);
+  const Environment file("MICRODIT_TEST_FILE", "named.yaml");
+  EXPECT_EQ(read("extends: ${MICRODIT_TEST_FILE}").lr, 5);
 }
 
 TEST_F(ConfigFiles, DataRootHasADefault) {
