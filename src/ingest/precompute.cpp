@@ -106,6 +106,7 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   };
   const auto start = std::chrono::steady_clock::now();
   const int code = run_stage(stage, comm, stop);
+  comm.on_root([&] { store::mend_latent_index(plan.folder); });
   if (maker) maker->report(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return code;
 }

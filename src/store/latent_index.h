@@ -76,17 +76,12 @@ std::string to_bytes(const LatentIndex& index);
 /// UserError (names `origin`) when the bytes are no index, are damaged or contradict themselves.
 LatentIndex parse_latent_index(std::string_view bytes, const std::string& origin);
 
-/// What opening a folder needs of its manifest: the first line and the last.
-struct ManifestHead {
-  std::string facts;  ///< JSON text
-  std::int64_t generation = 0;
-  std::string sha256;  ///< of all bytes before the last line, checked
-};
-ManifestHead read_manifest_head(const std::string& text, const std::string& origin);
-
 /// Writes index.N.bin and its copy index.bin for a manifest that is about to become visible (StageFolder::close,
 /// `before_visible`). Shards that the newest present index knows (same files) are not opened. UserError: a shard that does not
 /// fit its folder.
 void write_latent_index(const std::filesystem::path& folder, const Manifest& manifest);
+
+/// Writes the index of the newest manifest where it is missing, damaged or another's. True if it was. Nothing without a manifest.
+bool mend_latent_index(const std::filesystem::path& folder);
 
 }  // namespace microdit::store

@@ -231,4 +231,20 @@ void write_latent_index(const fs::path& folder, const Manifest& manifest) {
   core::atomic_write(folder / kIndexFile, bytes);
 }
 
+bool mend_latent_index(const fs::path& folder) {
+  if (!fs::exists(folder / "manifest.jsonl")) return false;
+  const Manifest manifest = Manifest::read(folder);
+  const fs::path file = folder / index_name(manifest.generation);
+  try {
+    if (fs::exists(file) &&
+        parse_latent_index(core::read_text(file), file.string()).manifest_sha256 == manifest.sha256)
+      return false;
+  } catch (const core::UserError& damaged) {
+    core::log_warn("{}", damaged.what());
+  }
+  write_latent_index(folder, manifest);
+  core::log_info("{}: written anew", file.string());
+  return true;
+}
+
 }  // namespace microdit::store

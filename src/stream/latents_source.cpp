@@ -8,6 +8,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "store/manifest.h"
+#include "store/manifest_head.h"
 
 namespace microdit::stream {
 namespace {

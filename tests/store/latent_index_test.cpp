@@ -146,6 +146,21 @@ TEST(LatentIndex, NumbersWithoutEndAreRefused) {
               HasSubstr("generation"));
 }
 
+TEST(LatentIndex, IsMendedWhereItIsMissingOrDamaged) {
+  TemporaryFolder folder;
+  EXPECT_FALSE(mend_latent_index(folder / "a"));
+  stream::make_folder(folder / "a", FolderShape());
+  const std::filesystem::path file = folder / "a" / "index.1.bin";
+  const std::string good = core::read_text(file);
+  EXPECT_FALSE(mend_latent_index(folder / "a"));
+  std::filesystem::remove(file);
+  EXPECT_TRUE(mend_latent_index(folder / "a"));
+  EXPECT_EQ(core::read_text(file), good);
+  flip_bit(file, 100);
+  EXPECT_TRUE(mend_latent_index(folder / "a"));
+  EXPECT_EQ(core::read_text(file), good);
+}
+
 TEST(LatentIndex, ShardsThatDoNotFitAreNamed) {
   TemporaryFolder folder;
   FolderShape shape;

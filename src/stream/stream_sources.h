@@ -1,0 +1,20 @@
+// The sources of a stream: opened, and compared with one another.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "stream/latent_stream.h"
+
+namespace microdit::stream {
+
+/// UserError naming the setting that cannot be.
+void check_config(const StreamConfig& config);
+
+/// In the order of the config; they share the open files and the copies on this node. Collective where `once` is.
+std::vector<std::unique_ptr<RowSource>> open_sources(const StreamConfig& config);
+
+/// UserError names two sources and the fact at which they differ.
+StreamFacts agree(const std::vector<std::unique_ptr<RowSource>>& sources);
+
+}  // namespace microdit::stream
