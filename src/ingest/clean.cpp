@@ -100,7 +100,7 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
   stage.max_failed_items = entry.max_failed_items;
   std::unique_ptr<PicturePool> pool;
   stage.work = [&](const store::Item& item, Progress& progress, const core::StopFlag& inner) {
-    if (!pool) pool = std::make_unique<PicturePool>(entry.pictures, entry.decode_workers);
+    if (!pool) pool = std::make_unique<PicturePool>(entry.pictures, entry.decode_workers, &stop);
     return clean_item(entry, *by_name.at(item.name), *pool, progress, inner);
   };
   stage.bytes = [&](const store::Item& item) {

@@ -77,6 +77,7 @@ std::uint64_t square_bytes(std::int64_t size) {
 struct PictureWorker::Process {
   PictureSection rules;
   int cpu_seconds;
+  const core::StopFlag* stop;
   SharedMemory memory;
   std::optional<WorkerProcess> worker;
 
@@ -97,7 +98,13 @@ struct PictureWorker::Process {
       request.shared_bytes = memory.size();
       if (!worker) worker.emplace(std::vector<std::string>{"pictures"}, memory.fd());
       PictureReply reply;
-      if (worker->send(bytes_of(request)) && worker->receive(bytes_of(reply)) == WorkerProcess::Got::all) {
+      auto got = WorkerProcess::Got::gone;
+      if (worker->send(bytes_of(request))) got = worker->receive(bytes_of(reply), stop);
+      if (got == WorkerProcess::Got::stopped) {
+        worker.reset();
+        return skipped("stopped", "asked to stop");
+      }
+      if (got == WorkerProcess::Got::all) {
         PictureResult result = unpack(request, reply, shared + request.out);
         memory.shrink();
         return result;
@@ -122,6 +129,8 @@ struct PictureWorker::Process {
     result.width = reply.width;
     result.height = reply.height;
     result.damaged_inside = reply.damaged_inside;
+    result.decode_s = reply.decode_s;
+    result.resize_s = reply.resize_s;
     if (!result.reason.empty()) return result;
     for (std::size_t i = 0; i < static_cast<std::size_t>(request.num_sizes); ++i) {
       image::Image& square = result.squares.emplace_back();
@@ -134,8 +143,8 @@ struct PictureWorker::Process {
   }
 };
 
-PictureWorker::PictureWorker(const PictureSection& rules, int cpu_seconds)
-    : process_(new Process{rules, cpu_seconds, {}, {}}) {}
+PictureWorker::PictureWorker(const PictureSection& rules, int cpu_seconds, const core::StopFlag* stop)
+    : process_(new Process{rules, cpu_seconds, stop, {}, {}}) {}
 PictureWorker::PictureWorker(const PictureSection& rules) : PictureWorker(rules, limits::kPictureSeconds) {}
 PictureWorker::~PictureWorker() = default;
 PictureWorker::PictureWorker(PictureWorker&&) noexcept = default;
@@ -174,8 +183,8 @@ struct PicturePool::Queue {
     return result;
   }
 
-  void work(const PictureSection& rules) {
-    PictureWorker worker(rules);
+  void work(const PictureSection& rules, const core::StopFlag* stop) {
+    PictureWorker worker(rules, limits::kPictureSeconds, stop);
     for (;;) {
       std::unique_lock hold(lock);
       filled.wait(hold, [&] { return over || !tasks.empty(); });
@@ -188,10 +197,10 @@ struct PicturePool::Queue {
   }
 };
 
-PicturePool::PicturePool(const PictureSection& rules, std::int64_t workers)
+PicturePool::PicturePool(const PictureSection& rules, std::int64_t workers, const core::StopFlag* stop)
     : workers_(std::max<std::int64_t>(workers, 1)), queue_(std::make_unique<Queue>()) {
   for (std::int64_t i = 0; i < workers_; ++i)
-    queue_->threads.emplace_back([queue = queue_.get(), rules] { queue->work(rules); });
+    queue_->threads.emplace_back([queue = queue_.get(), rules, stop] { queue->work(rules, stop); });
 }
 
 PicturePool::~PicturePool() {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/stop_flag.h"
 #include "image/image.h"
 #include "ingest/picture_rules.h"
 
@@ -21,6 +22,7 @@ struct PictureResult {
   std::int64_t width = 0;  ///< from the header; 0 where there is none
   std::int64_t height = 0;
   bool damaged_inside = false;        ///< decoded, though parts of its data were bad
+  double decode_s = 0, resize_s = 0;  ///< what it took the worker
   std::vector<image::Image> squares;  ///< as asked for, in the order of the sizes
 };
 
@@ -30,7 +32,8 @@ struct PictureResult {
 /// SystemError when no worker can be started.
 class PictureWorker {
  public:
-  PictureWorker(const PictureSection& rules, int cpu_seconds);
+  /// A picture in hand when `stop` comes is given up: reason "stopped". Null: never.
+  PictureWorker(const PictureSection& rules, int cpu_seconds, const core::StopFlag* stop = nullptr);
   explicit PictureWorker(const PictureSection& rules);
   ~PictureWorker();
   PictureWorker(PictureWorker&&) noexcept;
@@ -50,7 +53,7 @@ class PictureWorker {
 /// Several workers, one thread each; results in the order in which the caller takes the futures.
 class PicturePool {
  public:
-  PicturePool(const PictureSection& rules, std::int64_t workers);
+  PicturePool(const PictureSection& rules, std::int64_t workers, const core::StopFlag* stop = nullptr);
   ~PicturePool();  ///< gives up what was not begun
   PicturePool(const PicturePool&) = delete;
 

@@ -30,6 +30,7 @@ struct PictureReply {
   std::int64_t height = 0;
   bool damaged_inside = false;
   std::array<bool, limits::kPictureSizes> made{};
+  double decode_s = 0, resize_s = 0;
 };
 
 /// From a worker of archives: one for each member, followed by name, reason and bytes; the last one by a text.

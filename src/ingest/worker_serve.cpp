@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <clocale>
 #include <cstdlib>
 #include <cstring>
@@ -125,8 +126,15 @@ class SharedBytes {
   std::uint64_t mapped_ = 0;
 };
 
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
 void make_squares(const PictureRequest& request, const image::Image& picture, std::byte* out,
                   PictureReply& reply) {
+  const Clock::time_point start = Clock::now();
   for (std::size_t i = 0; i < static_cast<std::size_t>(request.num_sizes); ++i) {
     const std::int64_t size = request.sizes[i];
     reply.made[i] = request.enlarge || size <= std::min(picture.width, picture.height);
@@ -135,16 +143,19 @@ void make_squares(const PictureRequest& request, const image::Image& picture, st
     std::memcpy(out, square.pixels.data(), square.pixels.size());
     out += square.pixels.size();
   }
+  reply.resize_s = seconds_since(start);
 }
 
 void serve_picture(const PictureRequest& request, std::byte* shared, PictureReply& reply) {
   const std::span<const std::byte> bytes(shared, request.bytes);
+  const Clock::time_point start = Clock::now();
   try {
     const image::ImageInfo info = image::probe_image(bytes);
     reply.width = info.width;
     reply.height = info.height;
     if (std::min(info.width, info.height) < request.min_side) return put(reply.reason, "filtered.too_small");
     const image::Image picture = image::decode(bytes, request.rules, &reply.damaged_inside);
+    reply.decode_s = seconds_since(start);
     if (reply.damaged_inside && request.drop_damaged_inside) return put(reply.reason, "damaged.inside");
     make_squares(request, picture, shared + request.out, reply);
   } catch (const image::BadImage& bad) {

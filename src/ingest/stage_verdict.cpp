@@ -1,0 +1,103 @@
+// Records and shards decide, never what one process believes to have done.
+#include "ingest/stage_verdict.h"
+
+#include <algorithm>
+#include <cmath>
+#include <system_error>
+
+#include "core/config.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "ingest/leftovers.h"
+#include "store/manifest_text.h"
+
+namespace microdit::ingest {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxNamed = 20;  // failing items that are named one by one
+
+/// What earlier lives left in a folder whose items are all finished, or failed for good.
+void remove_leftovers(const fs::path& folder, const std::vector<store::FailedItem>& failed) {
+  remove_temporaries(folder, [](std::string_view) { return true; });
+  const store::RecordNames names = store::record_names(folder);
+  std::error_code ignored;
+  for (const std::string& part : names.parts) fs::remove(folder / "records" / part, ignored);
+  for (const std::string& item : names.failed)  // of items that the entry does not name any more
+    if (!std::ranges::binary_search(failed, item, {}, &store::FailedItem::item))
+      fs::remove(folder / "records" / (item + ".failed.json"), ignored);
+}
+
+/// A reason as it becomes part of the manifest: it does not say where the data lie.
+std::string without_place(std::string reason) {
+  const std::string root = core::data_root().string() + "/";
+  for (std::size_t at = 0; (at = reason.find(root, at)) != std::string::npos;) reason.erase(at, root.size());
+  return reason;
+}
+
+std::int64_t allowed_failures(const StagePlan& plan) {
+  if (plan.max_failed_items >= 1) return static_cast<std::int64_t>(plan.max_failed_items);
+  return static_cast<std::int64_t>(
+      std::floor(plan.max_failed_items * static_cast<double>(plan.items.size())));
+}
+
+std::string first_names(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kMaxNamed); ++i) text += "\n  " + names[i];
+  if (names.size() > kMaxNamed) text += fmt::format("\n  and {} more", names.size() - kMaxNamed);
+  return text;
+}
+
+std::string named(const std::vector<store::FailedItem>& failed) {
+  std::vector<std::string> lines;
+  for (const store::FailedItem& item : failed)
+    lines.push_back(fmt::format("{}: {} ({} attempts)", item.item, item.reason, item.attempts));
+  return first_names(lines);
+}
+
+void refuse_foreign(const StagePlan& plan, const store::Standing& standing) {
+  if (!standing.refused.empty()) core::user_error("{}:{}", plan.name, first_names(standing.refused));
+  if (standing.unknown.empty()) return;
+  core::user_error(
+      "{}: {} holds {} items that the entry does not name (any more): {}; name their source again, or choose "
+      "another folder, or remove this one",
+      plan.name, plan.folder.string(), standing.unknown.size(), first_names(standing.unknown));
+}
+
+}  // namespace
+
+std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, bool own_failed,
+                         const core::StopFlag& stop) {
+  std::optional<store::Standing> standing = folder.survey(plan.items, stop, plan.sum);
+  if (!standing) return "stopped";
+  refuse_foreign(plan, *standing);
+  const auto failed = static_cast<std::int64_t>(standing->failed.size());
+  if (!standing->pending.empty()) {
+    if (failed > 0) core::log_warn("{}: {} items failed:{}", plan.name, failed, named(standing->failed));
+    core::log_info("{}: this share is done; {} waits for {} more items (of other tasks or calls)", plan.name,
+                   plan.folder.string(), standing->pending.size());
+    return own_failed ? "failed" : "waiting";
+  }
+  if (failed > allowed_failures(plan)) {
+    core::log_error(
+        "{}: {} of {} items failed:{}\nmend their sources and run the same command again (it tries these "
+        "alone), or close the folder without them: max_failed_items={}",
+        plan.name, failed, plan.items.size(), named(standing->failed), failed);
+    return own_failed ? "failed" : "waiting";
+  }
+  if (standing->done == 0)
+    core::user_error("{}: none of {} items could be made:{}", plan.name, plan.items.size(),
+                     named(standing->failed));
+  plan.check();
+  const std::string names = named(standing->failed);
+  for (store::FailedItem& item : standing->failed) item.reason = without_place(item.reason);
+  const std::int64_t generation = folder.close(*standing, plan.before_visible);
+  for (const store::FailedItem& item : standing->failed) plan.discard(item);
+  remove_leftovers(folder.path(), standing->failed);
+  if (failed > 0) core::log_warn("{}: closed without {} items that failed:{}", plan.name, failed, names);
+  core::log_info("{}: {} is complete (generation {})", plan.name, plan.folder.string(), generation);
+  return "complete";
+}
+
+}  // namespace microdit::ingest
