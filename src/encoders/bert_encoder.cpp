@@ -223,18 +223,34 @@ class BertTextEncoder final : public TextEncoder {
     return out;
   }
 
+  torch::Tensor encode_ids(const torch::Tensor& ids_BL,
+                           const std::vector<std::int64_t>& num_tokens) const override {
+    const torch::NoGradGuard no_grad;
+    check_length(net_->config(), ids_BL.size(1), folder_);
+    if (ids_BL.numel() > 0 && (ids_BL.max().item<std::int64_t>() >= net_->config().vocabulary ||
+                               ids_BL.min().item<std::int64_t>() < 0))
+      core::user_error("{}: token ids of another tokenizer (the model's vocab_size is {})", folder_.string(),
+                       net_->config().vocabulary);
+    return states(ids_BL, torch::tensor(num_tokens, torch::kInt64).clamp(1, ids_BL.size(1)))
+        .to(torch::kFloat32);
+  }
+
  private:
-  /// Fills `states_BLD`; computes no further than the longest caption. Rows of pads are zero.
+  /// Rows of pads are zero.
+  torch::Tensor states(const torch::Tensor& ids_BL, const torch::Tensor& lengths_B) const {
+    const torch::Device device = net_->parameters().front().device();
+    const torch::Tensor keep_BL =
+        (torch::arange(ids_BL.size(1)).unsqueeze(0) < lengths_B.unsqueeze(1)).to(device);
+    const nn::Autocast autocast(bf16_, device);
+    return net_->forward(ids_BL.to(device, torch::kInt64), keep_BL)
+        .masked_fill(keep_BL.logical_not().unsqueeze(2), 0);
+  }
+
+  /// Fills `states_BLD`; computes no further than the longest caption.
   void encode_pass(const torch::Tensor& ids_BL, const torch::Tensor& lengths_B,
                    const torch::Tensor& states_BLD) const {
     const auto longest = lengths_B.max().item<std::int64_t>();
-    const torch::Device device = net_->parameters().front().device();
-    const torch::Tensor keep_BL = (torch::arange(longest).unsqueeze(0) < lengths_B.unsqueeze(1)).to(device);
-    const torch::Tensor ids = ids_BL.narrow(1, 0, longest).to(device, torch::kInt64);
-    const nn::Autocast autocast(bf16_, device);
-    const torch::Tensor states =
-        net_->forward(ids, keep_BL).masked_fill(keep_BL.logical_not().unsqueeze(2), 0);
-    states_BLD.narrow(1, 0, longest).copy_(states);
+    states_BLD.narrow(1, 0, longest).copy_(states(ids_BL.narrow(1, 0, longest), lengths_B));
   }
 
   fs::path folder_;

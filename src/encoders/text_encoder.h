@@ -28,6 +28,10 @@ class TextEncoder {
   /// Every caption to exactly `length` rows. A row does not depend on what else is in the batch beyond
   /// rounding.
   virtual EncodedText encode(const std::vector<std::string>& captions, std::int64_t length) const = 0;
+  /// The same of token ids (int32 [B, L], padded) with their numbers of tokens: fp32 [B, L, D] on the encoder's device. Always
+  /// computed over all L, so that a row's bits depend on B and L alone, not on the other captions.
+  virtual torch::Tensor encode_ids(const torch::Tensor& ids_BL,
+                                   const std::vector<std::int64_t>& num_tokens) const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
   virtual void to(torch::Device device) = 0;
   /// bf16: the layers that gain from it compute in bf16; fp32 is the default.

@@ -21,11 +21,14 @@ torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::in
 }
 
 std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& split,
-                                   const std::string& caption, std::uint64_t seed, const stream::Once& once) {
+                                   const std::string& caption, std::uint64_t seed, const stream::Once& once,
+                                   const std::filesystem::path& run_folder) {
   stream::StreamConfig config;
   SourcePlaces places;
   places.size = facts.size;
+  places.text_width = facts.text_width;
   places.once = once;
+  if (const auto kept = run_folder.parent_path() / ".mds"; std::filesystem::exists(kept)) places.kept = kept;
   const bool train = split == "train";
   for (const RunSource& source : facts.data) {
     if (source.synthetic > 0 || (!source.mds.empty() && !train)) continue;  // they hold nothing out
@@ -41,10 +44,16 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   config.seed = seed;
   config.once = once;
   try {
-    return std::unique_ptr<Split>(new Split(config));
+    return std::unique_ptr<Split>(new Split(config, facts.text_encoder));
   } catch (const stream::EmptySplit&) {
     return nullptr;
   }
+}
+
+Split::Split(const stream::StreamConfig& config, const encoders::TextEncoderFacts& text_encoder)
+    : name_(config.split), stream_(config) {
+  if (stream_.facts().shape.tokens_only)
+    caption_encoder_ = std::make_unique<CaptionEncoder>(text_encoder, std::filesystem::path(), torch::kCPU);
 }
 
 Piece Split::read(std::int64_t first, std::int64_t count, bool with_captions) const {
@@ -52,7 +61,9 @@ Piece Split::read(std::int64_t first, std::int64_t count, bool with_captions) co
   const stream::RowShape& f = stream_.facts().shape;
   return {half_rows(batch.latents, 0, {batch.count, f.channels, f.latent_size, f.latent_size})
               .to(torch::kFloat32),
-          half_rows(batch.text, 0, {batch.count, f.text_length, f.text_width}).to(torch::kFloat32),
+          caption_encoder_
+              ? caption_encoder_->rows(batch, 0, batch.count)
+              : half_rows(batch.text, 0, {batch.count, f.text_length, f.text_width}).to(torch::kFloat32),
           std::move(batch.sample), std::move(batch.captions)};
 }
 

@@ -4,10 +4,12 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "eval/caption_encoder.h"
 #include "eval/run_facts.h"
 #include "stream/latent_stream.h"
 
@@ -29,18 +31,19 @@ struct Piece {
 class Split {
  public:
   /// Empty when the data has no such samples.
-  /// Collective where `once` is.
+  /// Collective where `once` is. `run_folder`: beside it lies what training found in MDS folders.
   static std::unique_ptr<Split> open(const RunFacts& facts, const std::string& split,
-                                     const std::string& caption, std::uint64_t seed,
-                                     const stream::Once& once);
+                                     const std::string& caption, std::uint64_t seed, const stream::Once& once,
+                                     const std::filesystem::path& run_folder);
   std::int64_t count() const { return stream_.num_samples(); }
   Piece read(std::int64_t first, std::int64_t count, bool with_captions = false) const;
   const std::string& name() const { return name_; }
 
  private:
-  Split(const stream::StreamConfig& config) : name_(config.split), stream_(config) {}
+  Split(const stream::StreamConfig& config, const encoders::TextEncoderFacts& text_encoder);
   std::string name_;
   stream::LatentStream stream_;
+  std::unique_ptr<CaptionEncoder> caption_encoder_;  ///< where the latents hold token ids alone
 };
 
 /// How many of `candidates` draws come from each split: in proportion to their sizes, but at least `prompts`

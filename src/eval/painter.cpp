@@ -37,13 +37,29 @@ diffusion::DenoiseFn denoise_fn(models::Denoiser& model) {
   };
 }
 
+namespace {
+
+/// UserError where the run's data named none.
+template <class Facts>
+const Facts& named(const Facts& facts, const char* what, const char* key) {
+  if (facts.kind.empty())
+    core::user_error(
+        "the run's data name no {}: no pictures can be painted with it (of an MDS folder data.{} says "
+        "which; made-up data have none)",
+        what, key);
+  return facts;
+}
+
+}  // namespace
+
 Painter::Painter(const RunFacts& facts, const std::filesystem::path& run_folder, torch::Device device)
     : device_(device),
       channels_(facts.channels),
       latent_size_(facts.latent_size),
       text_length_(facts.text_length),
-      codec_(encoders::find_image_codec(facts.codec, run_folder)),
-      text_encoder_(encoders::find_text_encoder(facts.text_encoder, run_folder)) {
+      codec_(encoders::find_image_codec(named(facts.codec, "codec", "codec"), run_folder)),
+      text_encoder_(encoders::find_text_encoder(named(facts.text_encoder, "text encoder", "text_encoder"),
+                                                run_folder)) {
   codec_->to(device);
   text_encoder_->to(device);
 }

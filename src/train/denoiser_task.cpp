@@ -74,6 +74,9 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
   }
   model_->to(device);
   model_->train();
+  if (shape_.tokens_only)
+    caption_encoder_ = std::make_unique<eval::CaptionEncoder>(
+        data_.text_encoder, std::filesystem::path(config.loop.runs) / config.loop.name, device);
   facts_ = run_facts(config, data_);
   core::log_info("data: {} samples of {} px, text {} x {}, in runs of {}", data_.stream->num_samples(),
                  config.size, shape_.text_length, shape_.text_width, data_.stream->shuffle_run());
@@ -111,9 +114,11 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
           .to(device_)
           .to(torch::kFloat32);  // there: half the bytes to copy
   const torch::Tensor text =
-      eval::half_rows(batch_.text, slice.first, {slice.count, shape_.text_length, shape_.text_width})
-          .to(device_)
-          .to(torch::kFloat32);
+      caption_encoder_
+          ? caption_encoder_->rows(batch_, slice.first, slice.count)
+          : eval::half_rows(batch_.text, slice.first, {slice.count, shape_.text_length, shape_.text_width})
+                .to(device_)
+                .to(torch::kFloat32);
   return objective_.loss(eval::denoise_fn(*model_), x0, text, draw(slice), config_.mask_ratio,
                          model_->patch_size());
 }

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "diffusion/objective.h"
+#include "eval/caption_encoder.h"
 #include "eval/painter.h"
 #include "models/denoiser.h"
 #include "train/train_config.h"
@@ -43,7 +44,8 @@ class DenoiserTask : public TrainTask {
   diffusion::Objective objective_;
   eval::RunFacts facts_;
   stream::Batch batch_;
-  std::unique_ptr<eval::Painter> painter_;  ///< null without pictures
+  std::unique_ptr<eval::CaptionEncoder> caption_encoder_;  ///< where the latents hold token ids alone
+  std::unique_ptr<eval::Painter> painter_;                 ///< null without pictures
 };
 
 }  // namespace microdit::train

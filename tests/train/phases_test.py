@@ -56,7 +56,7 @@ def check_run(run, phase):
     check(all(math.isfinite(m[key]) for m in lines for key in ("loss", "grad_norm", "lr")), f"{phase}: not finite: {lines}")
     check({"step", "loss", "lr", "grad_norm", "images_per_s", "time"} <= set(lines[-1]), f"{phase}: {lines[-1]}")
     facts = json.loads((run / "facts.json").read_text())
-    check(facts["size"] == size and facts["latent_size"] == size // 8 and facts["datasets"] == [programs.DATASET], str(facts))
+    check(facts["size"] == size and facts["latent_size"] == size // 8 and [d["dataset"] for d in facts["data"]] == [programs.DATASET], str(facts))
     config = (run / "config.yaml").read_text()
     check(f"mask_ratio: {mask}" in config, f"{phase}: config.yaml does not hold mask_ratio {mask}")
     report = (run / "report.html").read_text()
