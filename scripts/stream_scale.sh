@@ -3,4 +3,4 @@
 # prints the time, the memory and the files it took, and from how many shards a batch of 2,048 comes. About a minute.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-MICRODIT_SCALE_SHARDS=${1:-20000} build/bin/test_stream --gtest_filter='*ManyShardsOpenAtOnce'
+MICRODIT_SCALE_SHARDS=${1:-20000} build/bin/test_stream --gtest_filter='ScaleTest.*'

@@ -73,7 +73,7 @@ class Cursor {
     std::uint64_t value = 0;
     for (int shift = 0;; shift += 7) {
       const std::uint8_t byte = u8();
-      if (shift == 63 && byte > 1) broken(what);
+      if ((shift == 63 && byte > 1) || (shift > 0 && byte == 0)) broken(what);  // too large; not the shortest
       value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
       if (!(byte & 0x80)) break;
       if (shift == 63) broken(what);

@@ -255,46 +255,6 @@ TEST_F(LatentStreamTest, SourcesMustAgree) {
               AllOf(HasSubstr("`codec`"), HasSubstr("codec-a"), HasSubstr("codec-b"), HasSubstr("/b")));
 }
 
-TEST_F(LatentStreamTest, FlippedBitsAreFound) {
-  const std::filesystem::path images = folder / "a" / "part-100001-00000.images.h5";
-  const std::filesystem::path texts = folder / "a" / "part-100001-00000.text.h5";
-  const store::ShardReader shard(images), text(texts);
-  StreamConfig config = config_of(folder / "a");
-  const auto read_all = [&] { LatentStream(config).read(0, 108); };
-  EXPECT_NO_THROW(read_all());
-
-  const std::uint64_t latent = shard.column("latents_64").offset + 512 * 5 + 100;  // row 5 = sample 45
-  flip_bit(images, latent);
-  const std::string message = message_of<core::UserError>(read_all);
-  EXPECT_THAT(message, AllOf(HasSubstr(images.string()), HasSubstr("sample 5 (`sample-45`)"),
-                             HasSubstr("doctor verify")));
-  {
-    LatentStream stream(config);
-    stream.start(0, 12, 12);
-    EXPECT_THROW(for (int i = 0; i < 9; ++i) stream.next(), core::UserError)
-        << "threads hand their error over";
-    EXPECT_THROW(stream.next(), core::UserError);
-  }
-  config.reading.verify = false;
-  EXPECT_NO_THROW(read_all());
-  config.reading.verify = true;
-  flip_bit(images, latent);
-  EXPECT_NO_THROW(read_all());
-
-  const auto found = [&](const std::filesystem::path& file, const store::ShardReader& reader,
-                         const std::string& name) {
-    flip_bit(file, reader.column(name).offset + 1);
-    EXPECT_THAT(message_of<core::UserError>(read_all), HasSubstr(file.string())) << name;
-    flip_bit(file, reader.column(name).offset + 1);
-  };
-  for (const char* name : {"latents_64_xxh3", "latents_64_row", "split"}) found(images, shard, name);
-  for (const char* name :
-       {"text", "text_xxh3", "text_length", "caption_offsets", "caption_rows", "caption_source"})
-    found(texts, text, name);
-  flip_bit(texts, text.column("text_caption").offset + 1);
-  EXPECT_THROW(LatentStream(config).read(0, 108, true), core::UserError);
-}
-
 TEST_F(LatentStreamTest, MistakesAreNamed) {
   const auto message = [&](const auto& change) {
     StreamConfig config = config_of(folder / "a");

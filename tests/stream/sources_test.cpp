@@ -1,22 +1,14 @@
-// What is shown of a mix: filters, kinds of text, shares of captions, made-up data, what is bad, what a run pins.
+// What is shown of a mix: filters, kinds of text, shares of captions, made-up data, what a run pins.
 #include <gmock/gmock.h>
-#include <sys/inotify.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <chrono>
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
 #include <map>
 #include <set>
-#include <thread>
 
 #include "core/atomic_file.h"
 #include "core/dtype.h"
 #include "core/error.h"
-#include "store/manifest_text.h"
 #include "store/temporary_folder.h"
 #include "stream/latent_stream.h"
 #include "stream/latents_folder.h"
@@ -236,94 +228,6 @@ TEST_F(SourcesTest, RunsOfSeveralSources) {
   }
 }
 
-TEST_F(SourcesTest, BadRowsAreReplacedAndCounted) {
-  make_folder(folder / "a", shape);
-  const std::filesystem::path file = folder / "a" / "part-100001-00000.images.h5";
-  const std::uint64_t row = store::ShardReader(file).column("latents_64").offset + 512 * 5;
-  flip_bit(file, row + 3);        // sample 45
-  flip_bit(file, row + 512 + 3);  // sample 46
-  StreamConfig config = config_of();
-  EXPECT_THROW(LatentStream(config).read(0, 108), core::UserError) << "none is allowed";
-  config.reading.max_bad_fraction = 0.01;
-  const LatentStream stream(config);
-  const Batch batch = stream.read(0, 108);
-  EXPECT_EQ(stream.num_bad(), 2);
-  std::map<int, int> shown;
-  for (std::size_t i = 0; i < 108; ++i) {
-    ++shown[batch.latents[i * 256]];
-    EXPECT_EQ(batch.latents[i * 256], batch.sample[i] + batch.sample[i] / 9) << "what is shown is named";
-  }
-  EXPECT_EQ(shown[45] + shown[46], 0);
-  EXPECT_EQ(shown[47], 3) << "in place of both, and itself";
-  EXPECT_EQ(shown.size(), 106U);
-  const Batch again = LatentStream(config).read(0, 108);
-  EXPECT_EQ(again.sample, batch.sample) << "the rule knows no chance";
-}
-
-TEST_F(SourcesTest, ALostShardEndsTheStreamOnlyWhenItIsTooMuch) {
-  shape.shards = 6;
-  make_folder(folder / "a", shape);
-  std::filesystem::remove(folder / "a" / "part-100002-00000.text.h5");
-  StreamConfig config = config_of();
-  config.reading.max_bad_fraction = 0.5;
-  const LatentStream stream(config);
-  const Batch batch = stream.read(0, 216);
-  EXPECT_GE(stream.num_bad(), 36);
-  for (std::size_t i = 0; i < 216; ++i)
-    EXPECT_FALSE(batch.latents[i * 256] >= 80 && batch.latents[i * 256] < 120);
-  config.reading.max_bad_fraction = 0.01;
-  EXPECT_THAT(message_of<std::runtime_error>([&] { LatentStream(config).read(0, 216); }),
-              AllOf(HasSubstr("max_bad_fraction=0.01"), HasSubstr("part-100002-00000.text.h5")));
-}
-
-TEST_F(SourcesTest, CopiesOnTheNodeShowTheSame) {
-  make_folder(folder / "a", shape);
-  StreamConfig config = config_of();
-  const Batch truth = LatentStream(config).read(0, 108);
-  config.reading.cache_dir = folder / "cache";
-  config.reading.cache_bytes = 1 << 30;
-  const auto files = [&] {
-    std::size_t count = 0;
-    for (const auto& entry : std::filesystem::directory_iterator(folder / "cache"))
-      count += entry.path().extension() == ".h5";
-    return count;
-  };
-  {
-    const LatentStream stream(config);
-    for (int i = 0; i < 500 && files() < 6; ++i) {
-      EXPECT_EQ(stream.read(0, 108).latents, truth.latents);
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    ASSERT_EQ(files(), 6U);
-  }
-  // From the copies alone; a copy that is wrong is given up for the shard itself.
-  for (const auto& entry : std::filesystem::directory_iterator(folder / "a"))
-    if (entry.path().extension() == ".h5")
-      std::filesystem::rename(entry.path(), folder / entry.path().filename());
-  EXPECT_EQ(LatentStream(config).read(0, 108).text, truth.text);
-  for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
-    if (entry.path().extension() == ".h5")
-      std::filesystem::rename(entry.path(), folder / "a" / entry.path().filename());
-  for (const auto& entry : std::filesystem::directory_iterator(folder / "cache"))
-    if (entry.path().string().ends_with("images.h5"))
-      flip_bit(entry.path(), store::ShardReader(entry.path()).column("latents_64").offset + 7);
-  EXPECT_EQ(LatentStream(config).read(0, 108).latents, truth.latents);
-  EXPECT_EQ(files(), 3U);
-
-  config.reading.cache_dir = folder / "full";
-  config.reading.cache_bytes = 10;
-  {
-    const LatentStream stream(config);
-    stream.read(0, 108);
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    EXPECT_EQ(stream.read(0, 108).latents, truth.latents);
-  }
-  EXPECT_TRUE(std::filesystem::is_empty(folder / "full"));
-  config.reading.cache_dir = "/proc/none";
-  EXPECT_THAT(message_of<core::UserError>([&] { LatentStream stream(config); }),
-              HasSubstr("cache_dir: /proc/none"));
-}
-
 TEST_F(SourcesTest, AGrownFolderKeepsItsOldGeneration) {
   make_folder(folder / "a", shape);
   StreamConfig config = config_of();
@@ -363,91 +267,6 @@ TEST_F(SourcesTest, FoldersThatCannotBeOpenedSayWhatHelps) {
   EXPECT_NO_THROW(LatentStream{config_of()});
   flip_bit(folder / "a" / "manifest.jsonl", 40);
   EXPECT_THAT(message(), HasSubstr("manifest.jsonl"));
-}
-
-// Counts the files of a folder that are opened while it lives.
-class OpenCounter {
- public:
-  explicit OpenCounter(const std::filesystem::path& folder) : fd_(::inotify_init1(IN_NONBLOCK)) {
-    EXPECT_GE(::inotify_add_watch(fd_, folder.c_str(), IN_OPEN), 0);
-  }
-  ~OpenCounter() { ::close(fd_); }
-  std::multiset<std::string> opened() {
-    std::multiset<std::string> names;
-    alignas(inotify_event) std::array<char, 1 << 16> events;
-    for (ssize_t got; (got = ::read(fd_, events.data(), events.size())) > 0;)
-      for (ssize_t at = 0; at < got;) {
-        const auto* event = reinterpret_cast<const inotify_event*>(&events[static_cast<std::size_t>(at)]);
-        if (event->len > 0) names.insert(event->name);
-        at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
-      }
-    return names;
-  }
-
- private:
-  int fd_;
-};
-
-std::int64_t resident_kb() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmRSS:")) return std::stoll(line.substr(6));
-  return 0;
-}
-
-// Many shards of many rows: all of them links to one pair of files, with an index made from them. MICRODIT_SCALE_SHARDS=20000
-// (scripts/stream_scale.sh) is 100 million samples.
-TEST_F(SourcesTest, ManyShardsOpenAtOnce) {
-  const char* given = std::getenv("MICRODIT_SCALE_SHARDS");
-  const int shards = given ? std::stoi(given) : 300;
-  shape.shards = 1;
-  shape.rows = 5000;
-  shape.text_rows = 5000;
-  shape.held_out_every = 1'000'000;
-  make_folder(folder / "a", shape);
-  const store::Manifest one = store::Manifest::read(folder / "a");
-  store::Standing standing;
-  for (int i = 0; i < shards; ++i)
-    for (store::Record record : one.records) {
-      const std::string item = "part-" + std::to_string(200000 + i) + record.item.substr(11);
-      std::filesystem::create_hard_link(folder / "a" / record.shards[0].file, folder / "a" / (item + ".h5"));
-      record.item = item;
-      record.shards[0].file = item + ".h5";
-      standing.lines += store::record_text(record);
-    }
-  const std::string text = store::manifest_text(one.facts, 2, standing);
-  store::write_latent_index(folder / "a", store::parse_manifest(text, "manifest"));
-  core::atomic_write(folder / "a" / "manifest.2.jsonl", text);
-  core::atomic_write(folder / "a" / "manifest.jsonl", text);
-  EXPECT_LE(std::filesystem::file_size(folder / "a" / "index.2.bin"),
-            static_cast<std::uint64_t>(shards) * 512);
-
-  StreamConfig config = config_of();
-  config.shuffle_run = 32;
-  OpenCounter counter(folder / "a");
-  const std::int64_t before_kb = resident_kb();
-  const auto start = std::chrono::steady_clock::now();
-  const LatentStream stream(config);
-  const double open_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const std::int64_t grown_kb = resident_kb() - before_kb;
-  const auto opened = counter.opened();
-  EXPECT_LE(opened.size(), 3U);
-  EXPECT_LE(grown_kb, 64 << 10);
-  EXPECT_EQ(stream.num_samples(), std::int64_t{5000} * shards);
-  const Batch batch = stream.read(0, 2048);
-  std::set<std::string> files;
-  for (const std::string& name : counter.opened())
-    if (name.ends_with("images.h5")) files.insert(name);
-  EXPECT_GE(files.size(), 50U);
-  if (given) {
-    std::printf(
-        "%d shards, %lld samples: open %.2f s, %lld KiB more resident, %zu files opened; 2,048 rows from %zu "
-        "shards\n",
-        shards, static_cast<long long>(stream.num_samples()), open_s, static_cast<long long>(grown_kb),
-        opened.size(), files.size());
-    EXPECT_GE(files.size(), 60U);
-    EXPECT_LE(open_s, 2);
-  }
 }
 
 }  // namespace

@@ -1,0 +1,121 @@
+// What opening costs does not grow with the samples.
+#include <gmock/gmock.h>
+
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+
+#include "core/atomic_file.h"
+#include "store/manifest_text.h"
+#include "store/temporary_folder.h"
+#include "stream/latent_stream.h"
+#include "stream/latents_folder.h"
+
+namespace microdit::stream {
+namespace {
+
+class ScaleTest : public ::testing::Test {
+ protected:
+  StreamConfig config_of() {
+    StreamConfig config;
+    config.sources = {{folder / "a", 1.0}};
+    config.size = 64;
+    config.seed = 11;
+    return config;
+  }
+  TemporaryFolder folder;
+  FolderShape shape;
+};
+
+// Counts the files of a folder that are opened while it lives.
+class OpenCounter {
+ public:
+  explicit OpenCounter(const std::filesystem::path& folder) : fd_(::inotify_init1(IN_NONBLOCK)) {
+    EXPECT_GE(::inotify_add_watch(fd_, folder.c_str(), IN_OPEN), 0);
+  }
+  ~OpenCounter() { ::close(fd_); }
+  std::multiset<std::string> opened() {
+    std::multiset<std::string> names;
+    alignas(inotify_event) std::array<char, 1 << 16> events;
+    for (ssize_t got; (got = ::read(fd_, events.data(), events.size())) > 0;)
+      for (ssize_t at = 0; at < got;) {
+        const auto* event = reinterpret_cast<const inotify_event*>(&events[static_cast<std::size_t>(at)]);
+        if (event->len > 0) names.insert(event->name);
+        at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+      }
+    return names;
+  }
+
+ private:
+  int fd_;
+};
+
+std::int64_t resident_kb() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmRSS:")) return std::stoll(line.substr(6));
+  return 0;
+}
+
+// Many shards of many rows: all of them links to one pair of files, with an index made from them. MICRODIT_SCALE_SHARDS=20000
+// (scripts/stream_scale.sh) is 100 million samples.
+TEST_F(ScaleTest, ManyShardsOpenAtOnce) {
+  const char* given = std::getenv("MICRODIT_SCALE_SHARDS");
+  const int shards = given ? std::stoi(given) : 300;
+  shape.shards = 1;
+  shape.rows = 5000;
+  shape.text_rows = 5000;
+  shape.held_out_every = 1'000'000;
+  make_folder(folder / "a", shape);
+  const store::Manifest one = store::Manifest::read(folder / "a");
+  store::Standing standing;
+  for (int i = 0; i < shards; ++i)
+    for (store::Record record : one.records) {
+      const std::string item = "part-" + std::to_string(200000 + i) + record.item.substr(11);
+      std::filesystem::create_hard_link(folder / "a" / record.shards[0].file, folder / "a" / (item + ".h5"));
+      record.item = item;
+      record.shards[0].file = item + ".h5";
+      standing.lines += store::record_text(record);
+    }
+  const std::string text = store::manifest_text(one.facts, 2, standing);
+  store::write_latent_index(folder / "a", store::parse_manifest(text, "manifest"));
+  core::atomic_write(folder / "a" / "manifest.2.jsonl", text);
+  core::atomic_write(folder / "a" / "manifest.jsonl", text);
+  EXPECT_LE(std::filesystem::file_size(folder / "a" / "index.2.bin"),
+            static_cast<std::uint64_t>(shards) * 512);
+
+  StreamConfig config = config_of();
+  config.shuffle_run = 32;
+  OpenCounter counter(folder / "a");
+  const std::int64_t before_kb = resident_kb();
+  const auto start = std::chrono::steady_clock::now();
+  const LatentStream stream(config);
+  const double open_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const std::int64_t grown_kb = resident_kb() - before_kb;
+  const auto opened = counter.opened();
+  EXPECT_LE(opened.size(), 3U);
+  EXPECT_LE(grown_kb, 64 << 10);
+  EXPECT_EQ(stream.num_samples(), std::int64_t{5000} * shards);
+  const Batch batch = stream.read(0, 2048);
+  std::set<std::string> files;
+  for (const std::string& name : counter.opened())
+    if (name.ends_with("images.h5")) files.insert(name);
+  EXPECT_GE(files.size(), 50U);
+  if (given) {
+    std::printf(
+        "%d shards, %lld samples: open %.2f s, %lld KiB more resident, %zu files opened; 2,048 rows from %zu "
+        "shards\n",
+        shards, static_cast<long long>(stream.num_samples()), open_s, static_cast<long long>(grown_kb),
+        opened.size(), files.size());
+    EXPECT_GE(files.size(), 60U);
+    EXPECT_LE(open_s, 2);
+  }
+}
+
+}  // namespace
+}  // namespace microdit::stream
