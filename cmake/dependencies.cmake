@@ -10,6 +10,7 @@ find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(MPI REQUIRED COMPONENTS C CXX)
 find_package(PNG REQUIRED)
 find_package(JPEG REQUIRED)
+find_package(ZLIB REQUIRED)
 find_package(TIFF QUIET)  # without it TIFF pictures are counted as unsupported
 find_package(CURL REQUIRED)
 find_package(LibArchive REQUIRED)

@@ -21,7 +21,7 @@ out=build/fuzz
 mkdir -p $out
 flags=(-std=c++20 -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
   -Isrc -Itests -Wno-everything)
-libraries=$(pkg-config --libs fmt spdlog yaml-cpp libxxhash libcrypto libpng libwebp libwebpdemux libturbojpeg icu-uc libarchive libcurl)
+libraries=$(pkg-config --libs fmt spdlog yaml-cpp libxxhash libcrypto libpng libwebp libwebpdemux libturbojpeg icu-uc libarchive libcurl zlib)
 # One list for this script and for the replay that the tests build: tests/fuzz/sources.txt.
 mapfile -t sources < <(grep -v '^#' tests/fuzz/sources.txt)
 sources+=(src/core/*.cpp src/image/decode.cpp src/image/decode_{gif,bmp,png,jpeg,webp,tiff_absent}.cpp src/image/png_session.cpp)

@@ -8,13 +8,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <exception>
 #include <memory>
 #include <optional>
 
 #include "core/error.h"
 #include "core/utf8.h"
 #include "ingest/archive_kind.h"
+#include "ingest/gzip_stream.h"
 
 namespace microdit::ingest {
 namespace {
@@ -35,52 +36,22 @@ using ArchivePtr = std::unique_ptr<archive, CloseArchive>;
   refuse_damaged(file, fmt::format("{}{}", at, text ? text : "unknown error"));
 }
 
-[[noreturn]] void refuse_bomb(const std::string& file, std::uint64_t allowed) {
-  core::user_error("{}: expands to more than {} bytes: refused as a decompression bomb", file, allowed);
-}
-
-/// A tgz as a stream of bytes: gzip through one handle of libarchive, the tar in it through another. This way the stream's
-/// last block is seen: without it a tar that was cut between two members looks whole.
-class GzipStream {
- public:
-  GzipStream(int file, const std::string& name, std::uint64_t allowed)
-      : name_(name), allowed_(allowed), a_(archive_read_new()) {
-    archive_read_support_filter_gzip(a_.get());
-    archive_read_support_format_raw(a_.get());
-    archive_entry* entry = nullptr;
-    if (archive_read_open_fd(a_.get(), file, kBlock) != ARCHIVE_OK ||
-        archive_read_next_header(a_.get(), &entry) != ARCHIVE_OK)
-      damaged(name_, a_.get());
-  }
+/// libarchive's callback. An exception cannot cross the library, so the stream's is kept aside.
+struct GzipSource {
+  GzipStream stream;
+  std::exception_ptr error{};
   static la_ssize_t read(archive* reader, void* self, const void** block) {
-    return static_cast<GzipStream*>(self)->next(reader, block);
-  }
-  bool ends_in_zeros() const {
-    return tail_.size() == kTarBlock && tail_.find_first_not_of('\0') == std::string::npos;
-  }
-
- private:
-  la_ssize_t next(archive* reader, const void** block) {
-    std::size_t size = 0;
-    la_int64_t offset = 0;
-    const int status = archive_read_data_block(a_.get(), block, &size, &offset);
-    if (status == ARCHIVE_EOF) return 0;
-    if (status != ARCHIVE_OK) {
-      archive_set_error(reader, archive_errno(a_.get()), "%s", archive_error_string(a_.get()));
+    auto& source = *static_cast<GzipSource*>(self);
+    try {
+      const auto bytes = source.stream.next();
+      *block = bytes.data();
+      return static_cast<la_ssize_t>(bytes.size());
+    } catch (...) {
+      source.error = std::current_exception();
+      archive_set_error(reader, -1, "the stream in it is damaged");
       return -1;
     }
-    total_ += size;
-    if (total_ > allowed_) refuse_bomb(name_, allowed_);
-    const auto* data = static_cast<const char*>(*block);
-    tail_.append(data + (size > kTarBlock ? size - kTarBlock : 0), std::min(size, kTarBlock));
-    if (tail_.size() > kTarBlock) tail_.erase(0, tail_.size() - kTarBlock);
-    return static_cast<la_ssize_t>(size);
   }
-
-  const std::string& name_;
-  std::uint64_t allowed_, total_ = 0;
-  ArchivePtr a_;
-  std::string tail_;
 };
 
 std::string printable(std::string_view name) {
@@ -107,6 +78,13 @@ std::optional<std::string> safe_name(std::string_view name) {
     begin = end + 1;
   }
   return safe;
+}
+
+/// An unsafe name's components, whatever they are separated by.
+std::string slashed(std::string_view name) {
+  std::string text(name);
+  std::ranges::replace(text, '\\', '/');
+  return text;
 }
 
 /// What file managers of a Mac add, and hidden files: beside every picture there may be one with its name.
@@ -139,6 +117,11 @@ class Reader {
   }
 
  private:
+  [[noreturn]] void fail(std::string_view member = "") {
+    if (stream_ && stream_->error) std::rethrow_exception(stream_->error);
+    damaged(name_, archive_.get(), member);
+  }
+
   void open() {
     archive_.reset(archive_read_new());
     archive* a = archive_.get();
@@ -150,11 +133,10 @@ class Reader {
       archive_read_set_format_option(a, "tar", "read_concatenated_archives", "1");
     }
     if (rules_.kind == "tgz") {
-      stream_ = std::make_unique<GzipStream>(file_, name_, allowed_);
-      if (archive_read_open(a, stream_.get(), nullptr, GzipStream::read, nullptr) != ARCHIVE_OK)
-        damaged(name_, a);
+      stream_.reset(new GzipSource{.stream = {file_, name_, allowed_}});
+      if (archive_read_open(a, stream_.get(), nullptr, GzipSource::read, nullptr) != ARCHIVE_OK) fail();
     } else if (archive_read_open_fd(a, file_, kBlock) != ARCHIVE_OK) {
-      damaged(name_, a);
+      fail();
     }
   }
 
@@ -165,7 +147,7 @@ class Reader {
       archive_entry* entry = nullptr;
       const int status = archive_read_next_header(archive_.get(), &entry);
       if (status == ARCHIVE_EOF) break;
-      if (status != ARCHIVE_OK && status != ARCHIVE_WARN) damaged(name_, archive_.get());
+      if (status != ARCHIVE_OK && status != ARCHIVE_WARN) fail();
       if (index >= first && !read_entry(entry)) return index + 1;
     }
     if (rules_.kind != "zip") check_tar_end();
@@ -183,7 +165,7 @@ class Reader {
     const bool link = archive_entry_hardlink(entry) || archive_entry_symlink(entry);
     if ((type == AE_IFDIR && !link) || (safe && is_passed_over(*safe))) return true;
     ++summary_.members;
-    if (!is_wanted(member.name)) {
+    if (!is_wanted(safe ? *safe : slashed(name))) {
       if (summary_.passed_over++ == 0) summary_.example = member.name;
       return true;
     }
@@ -231,14 +213,14 @@ class Reader {
     const char* text = archive_error_string(archive_.get());
     const std::string_view why = text ? text : "";
     const bool method = why.find("nsupported") != std::string_view::npos;
-    if (core::is_fault(archive_errno(archive_.get()))) damaged(name_, archive_.get(), member.name);
+    if (core::is_fault(archive_errno(archive_.get()))) fail(member.name);
     member.skip =
         why.find("ncrypt") != std::string_view::npos || why.find("assphrase") != std::string_view::npos
             ? "unsupported.encrypted"
         : method ? "unsupported.compression"
                  : "damaged.member";
     if (status == ARCHIVE_FAILED) return true;
-    if (rules_.kind != "zip") damaged(name_, archive_.get(), member.name);  // what follows cannot be found
+    if (rules_.kind != "zip") fail(member.name);  // what follows cannot be found
     return false;
   }
 
@@ -258,7 +240,7 @@ class Reader {
   void check_tar_end() const {
     bool whole = false;
     if (stream_) {
-      whole = stream_->ends_in_zeros();
+      whole = stream_->stream.ends_in_zeros();
     } else {
       std::array<char, kTarBlock> block{};
       whole = size_ >= block.size() &&
@@ -275,7 +257,7 @@ class Reader {
   const std::function<void(Member&&)>& on_member_;
   std::uint64_t size_ = 0, allowed_ = 0, total_ = 0;
   ArchiveSummary summary_;
-  std::unique_ptr<GzipStream> stream_;
+  std::unique_ptr<GzipSource> stream_;
   ArchivePtr archive_;
 };
 

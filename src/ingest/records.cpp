@@ -126,10 +126,11 @@ std::vector<std::string> wanted_extensions(const CatalogueEntry& entry) {
 void RecordGrouper::add(Member&& member) {
   const std::string extension = extension_of(member.name);
   const std::string_view name = member.name;
-  if (extension.empty() || std::ranges::find(wanted_, extension) == wanted_.end() ||
-      (member.skip.empty() && name.substr(name.rfind('/') + 1).starts_with('.')))
+  const bool wanted = std::ranges::find(wanted_, extension) != wanted_.end();
+  // A name that could not be used keeps its place: the record that it was of is lost.
+  if (member.skip.empty() && (!wanted || name.substr(name.rfind('/') + 1).starts_with('.')))
     return;  // a LICENSE, an index, a ._file of a Mac: belongs to no record
-  std::string key(name.substr(0, name.size() - extension.size() - 1));
+  std::string key(name.substr(0, name.size() - extension.size() - (extension.empty() ? 0 : 1)));
   if (key != current_.key || current_.members.contains(extension)) {
     finish();
     current_.key = std::move(key);

@@ -118,7 +118,7 @@ def plain_cases():
     yield "size larger than the file", Case(tar(header(b"x.txt", b"77777777777\0")), error="truncated or damaged")
     yield "size negative", Case(tar(header(b"x.txt", b"\xff" * 12)), error="truncated or damaged")
     yield "extended header of 8 GiB", Case(tar(header(b"pax", b"77777777777\0", b"x")), error="truncated or damaged")
-    yield "10,000 extended headers", Case(tar(*[pax([(b"comment", b"x")])] * 10_000, ("z.txt", b"z")), skipped=None)
+    yield "10,000 extended headers", Case(tar(*[pax([(b"comment", b"x")])] * 10_000, ("z.txt", b"z")), error="truncated or damaged")
     yield "garbage behind the end", Case(tar() + b"q" * 4096, error="truncated or damaged")
     yield "two archives in one", Case(tar() + tar(("two.png", GOOD_PICTURE), ("two.txt", b"two"), good=False), kept=2)
     yield "100,000 members nobody wants", Case(tar(*[header(b"x.npy", 0)] * 100_000), kept=1)
@@ -131,7 +131,7 @@ def plain_cases():
         yield name, Case(tar(("x.png", b"", kind, "ok.png")), skipped={f"unsupported.{reason}": 1})
     yield "link to itself", Case(tar(("x.png", b"", b"2", "x.png")), skipped={"unsupported.link": 1})
     yield "eight holes of 250 MiB", Case(tar(*[sparse(f"s.{e}", 250 * MIB) for e in ("png", "txt", "jpg", "json")] * 2),
-                                         skipped={"unsupported.oversize": 2})
+                                         skipped={"unsupported.oversize": 1, "damaged.duplicate_key": 1})
     yield "holes of 90 MiB", Case(tar(*[sparse(f"{i}.png", 90 * MIB) for i in range(8)]), error="decompression bomb")
     yield "1,000 members of one stem", Case(tar(*[(f"s.{i}", b"x") for i in range(1000)]), kept=1)
     yield "20 wanted members of one stem", Case(tar(*[(f"s.e{i}", b"x") for i in range(20)]),
@@ -191,7 +191,9 @@ def zip_cases():
                                       skipped={"unsupported.compression": 1})
     yield "member of 200 MiB of zeros", Case(zipped([("x.txt", bytes(200 * MIB)), *MEMBERS]), archive="zip",
                                              skipped={"unsupported.oversize": 1})
-    yield "5,000 entries share one member", Case(overlapping(5000), archive="zip", error="decompression bomb")
+    yield "5,000 entries share one member", Case(overlapping(5000), archive="zip", error="nothing is left")
+    yield "300 members of 1 MiB of zeros", Case(zipped([(f"{i}.txt", bytes(MIB)) for i in range(300)]), archive="zip",
+                                                error="decompression bomb")
     yield "names in UTF-8", Case(zipped([("größe/東京.png", GOOD_PICTURE), ("größe/東京.txt", b"x")]), archive="zip", kept=1,
                                  env={"LC_ALL": "C"})
     yield "names in cp437", Case(zipped([("cafX.txt", b"x"), *MEMBERS], change=lambda d: d.__setitem__(
@@ -205,7 +207,7 @@ def zip_cases():
     yield "size lies", Case(zipped(one, change=patch("x.txt", 24, b"\xff\xff\xff\x7f")), archive="zip",
                             skipped_any={"unsupported.oversize": 1, "damaged.member": 1, "damaged.crc": 1})
     yield "local and central header differ", Case(zipped(one, change=patch("x.txt", 20, b"\1\0\0\0", local=False)), archive="zip",
-                                                  skipped_any={"damaged.member": 1, "damaged.crc": 1, "damaged.name": 1}, kept_or_error="truncated or damaged")
+                                                  skipped_any={"damaged.member": 1, "damaged.crc": 1, "damaged.no_image": 1}, kept_or_error="truncated or damaged")
     yield "bytes before the zip", Case(b"#!/bin/sh\nexit\n" + good, archive="zip", kept_or_error="truncated or damaged")
     yield "50,000 entries nobody wants", Case(zipped([(f"{i}.npy", b"") for i in range(50_000)] + MEMBERS, stored), archive="zip", kept=1)
     yield "zip of a Mac", Case(zipped([*MEMBERS, ("__MACOSX/._ok.png", b"mac")]), archive="zip", kept=1)

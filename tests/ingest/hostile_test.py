@@ -45,14 +45,19 @@ def raw_folder(folder, name, data):
         (folder / manifest).write_text(text)
 
 
+# A process begins with the memory peak of the one that started it: a small one measures.
+MEASURE = """import json, os, subprocess, sys
+p = subprocess.Popen(sys.argv[1:], stdout=2, stderr=2)
+_, status, used = os.wait4(p.pid, 0)
+print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_maxrss, used.ru_utime + used.ru_stime]))"""
+
+
 def run_measured(words, data, **environ):
     """Exit code, output, peak KiB and CPU seconds of a program and all that it starts."""
-    with tempfile.TemporaryFile() as out:
-        started = subprocess.Popen([str(w) for w in words], stdout=out, stderr=subprocess.STDOUT, env=environment(data, **environ))
-        _, status, used = os.wait4(started.pid, 0)
-        started.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        return started.returncode, out.read().decode(errors="replace"), used.ru_maxrss, used.ru_utime + used.ru_stime
+    done = subprocess.run([sys.executable, "-S", "-c", MEASURE, *map(str, words)], capture_output=True, timeout=300,
+                          env=environment(data, **environ))
+    code, kib, seconds = json.loads(done.stdout)
+    return code, done.stderr.decode(errors="replace"), kib, seconds
 
 
 def clean(case, data):
