@@ -23,6 +23,7 @@ std::unique_ptr<stream::RowSource> open_mds(const RunSource& source, const encod
     config.channels = codec.channels;
     config.facts["codec"] = core::to_json(codec);
   }
+  config.text_width = places.text_width;
   if (!text.kind.empty()) {
     config.text_width = text.width;
     config.facts["text_encoder"] = core::to_json(text);

@@ -150,8 +150,9 @@ void MdsSource::find_shape() {
   if (width == 0 && length > 0) width = count(text) / length;
   if (length <= 0 || width <= 0)
     core::user_error(
-        "{}: column `{}` holds {} values a sample and does not say how many per token; give text_length "
-        "(micro_diffusion's folders: text_length: 77, text_width: 1024)",
+        "{}: column `{}` holds {} values a sample and does not say how many per token; give "
+        "data.text_encoder, or "
+        "model.caption_channels (micro_diffusion's folders: 1024)",
         name(), config_.text, count(text));
   if (length * width != count(text))
     core::user_error("{}: column `{}` holds {} values a sample, not {} tokens of {}", name(), config_.text,

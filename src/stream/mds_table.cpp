@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <thread>
@@ -17,6 +18,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "stream/mds_checked.h"
 #include "stream/mds_shard.h"
 
 namespace microdit::stream {
@@ -151,6 +153,31 @@ void for_each(std::size_t count, const MdsOpening& opening, const std::function<
   if (error) std::rethrow_exception(error);
 }
 
+fs::path kept_as(const MdsIndex& index, const MdsOpening& opening, std::string_view end) {
+  if (opening.kept.empty()) return {};
+  return opening.kept / fmt::format("mds-{}.{}", index.sha256.substr(0, 16), end);
+}
+
+/// A line a minute of what takes long.
+class Reports {
+ public:
+  Reports(const MdsIndex& index, std::size_t count) : index_(index), count_(count) {}
+  void one_more() {
+    const std::scoped_lock held(lock_);
+    ++done_;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < std::chrono::minutes(1)) return;
+    last_ = now;
+    core::log_info("{}: {} of {} files read", index_.folder.string(), done_, count_);
+  }
+
+ private:
+  const MdsIndex& index_;
+  std::size_t count_, done_ = 0;
+  std::mutex lock_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
 /// The whole table, its own checksum at the end.
 std::vector<std::byte> build(const MdsIndex& index, const std::vector<fs::path>& files,
                              const MdsOpening& opening) {
@@ -162,9 +189,12 @@ std::vector<std::byte> build(const MdsIndex& index, const std::vector<fs::path>&
   require_room(index, files, opening);
   if (has_hashes)
     core::log_info("{}: checking the hashes of {} files, once", index.folder.string(), files.size());
+  MdsChecked checked(has_hashes ? kept_as(index, opening, "checked") : fs::path());
+  Reports reports(index, files.size());
   for_each(files.size(), opening, [&](std::size_t i) {
     const MdsShard& shard = index.shards[i];
-    if (is_packed(index, files, i)) {
+    const bool packed = is_packed(index, files, i);
+    if (packed) {
       fs::create_directories(files[i].parent_path());
       unpack_mds_shard(index.folder / shard.zipped->name, *shard.zipped, shard.raw, files[i], opening.verify);
     }
@@ -172,11 +202,16 @@ std::vector<std::byte> build(const MdsIndex& index, const std::vector<fs::path>&
     const std::vector<std::uint32_t> offsets = read_mds_offsets(file, shard, index.columns[shard.columns]);
     std::byte* out = table.data() + sizeof head + (static_cast<std::size_t>(shard.first) + i) * 4;
     std::memcpy(out, offsets.data(), offsets.size() * 4);
-    if (!opening.verify || shard.raw.hashes.empty()) return;
-    const std::vector<std::uint64_t> rows = check_mds_shard(file, shard.raw, offsets);
-    if (has_hashes)
-      std::memcpy(table.data() + hashes_begin(index) + static_cast<std::size_t>(shard.first) * 8, rows.data(),
-                  rows.size() * 8);
+    if (opening.verify && !shard.raw.hashes.empty()) {
+      const std::vector<std::uint64_t>* before = packed ? nullptr : checked.find(i);
+      const bool again = before == nullptr || std::ssize(*before) != shard.samples;
+      const std::vector<std::uint64_t> rows = again ? check_mds_shard(file, shard.raw, offsets) : *before;
+      if (again) checked.add(i, rows);
+      if (has_hashes)
+        std::memcpy(table.data() + hashes_begin(index) + static_cast<std::size_t>(shard.first) * 8,
+                    rows.data(), rows.size() * 8);
+    }
+    reports.one_more();
   });
   const std::uint64_t sum = core::xxh3_64(std::span(table).first(table.size() - 8));
   std::memcpy(table.data() + table.size() - 8, &sum, 8);
@@ -192,13 +227,16 @@ MdsTable::MdsTable(const MdsIndex& index, const MdsOpening& opening) : index_(&i
     adopt(std::shared_ptr<const std::byte>(table, table->data()), table->size());
     return;
   }
-  const fs::path path = opening.kept / fmt::format("mds-{}.table", index.sha256.substr(0, 16));
+  const fs::path path = kept_as(index, opening, "table");
   opening.once([&]() -> std::string {
     bool unpacked = true;
     for (std::size_t i = 0; i < files_.size(); ++i) unpacked = unpacked && !is_packed(index, files_, i);
     if (unpacked && load(path) && (!hashes_.empty() || !opening.verify || !states_hashes(index))) return "";
     fs::create_directories(opening.kept);
+    core::remove_stale_temporaries(opening.kept);
     core::atomic_write(path, build(index, files_, opening));
+    std::error_code ignored;
+    fs::remove(kept_as(index, opening, "checked"), ignored);
     return "";
   });
   if (!load(path))

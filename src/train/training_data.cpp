@@ -3,6 +3,7 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "core/dataset_folder.h"
@@ -17,6 +18,7 @@ namespace microdit::train {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr double kLongestCheck_s = 48 * 3600;
 // Of made-up samples, where neither the model nor another source says a shape: the original's.
 constexpr std::int64_t kChannels = 4, kDownscale = 8, kTextLength = 77, kTextWidth = 1024;
 
@@ -149,6 +151,7 @@ TrainingData open_training_data(const TrainConfig& config, torch::Device device,
   s.once = [&comm](const std::function<std::string()>& work) { return comm.on_root(work); };
   eval::SourcePlaces places;
   places.size = config.size;
+  places.text_width = config.model.caption_channels;
   places.kept = fs::path(config.loop.runs) / ".mds";
   places.threads = config.prefetch_threads;
   places.made_up = made_up_shape(config, data.codec, data.text_encoder);
@@ -157,7 +160,13 @@ TrainingData open_training_data(const TrainConfig& config, torch::Device device,
     s.sources.push_back(eval::stream_source(data.sources[i], data.codec, data.text_encoder, places));
     s.sources.back().proportion = config.data[i].proportion;
   }
-  data.stream = std::make_unique<stream::LatentStream>(s);
+  {
+    // Rank 0 reads an MDS folder's files once where hashes are to be checked, however large it is.
+    const bool has_mds =
+        std::any_of(config.data.begin(), config.data.end(), [](const auto& d) { return !d.mds.empty(); });
+    const comm::WiderDeadline others_wait(comm, has_mds ? kLongestCheck_s : comm::kDeadline_s);
+    data.stream = std::make_unique<stream::LatentStream>(s);
+  }
 
   const std::vector<core::Json> pins = data.stream->pins();
   for (std::size_t i = 0; i < pins.size(); ++i) {

@@ -146,7 +146,7 @@ TEST_F(MdsSourceTest, ShapeAndFactsComeFromTheFolder) {
   EXPECT_EQ(source->pin()["rows"], 12);
   MdsConfig config = config_of(kFixture / "plain");
   config.text_length = 0;
-  EXPECT_THAT(error_of([&] { open_mds(config, {}); }), HasSubstr("give text_length"));
+  EXPECT_THAT(error_of([&] { open_mds(config, {}); }), HasSubstr("give data.text_encoder"));
   config.text_length = 5;
   EXPECT_THAT(error_of([&] { open_mds(config, {}); }),
               HasSubstr("holds 24 values a sample, not 5 tokens of 4"));
@@ -233,6 +233,29 @@ TEST_F(MdsSourceTest, ARowThatChangesAfterTheCheckIsBadAndItsNeighboursAreGood) 
       EXPECT_THAT(bad_of(*row), HasSubstr("doctor verify"));
     }
   }
+}
+
+TEST_F(MdsSourceTest, ACheckThatWasEndedGoesOnWhereItWas) {
+  const fs::path copy = copy_of("arrays", folder);
+  MdsOpening opening = kept();
+  opening.threads = 1;
+  int looked = 0;
+  opening.look_up = [&] {
+    if (++looked == 3)
+      throw core::SystemError("the time limit");  // once for the sizes, then before each file
+  };
+  EXPECT_THROW(open_mds(config_of(copy), opening), core::SystemError);
+  fs::path journal;
+  for (const auto& entry : fs::directory_iterator(folder / "kept")) journal = entry.path();
+  ASSERT_EQ(journal.extension(), ".checked");
+  fs::resize_file(journal, fs::file_size(journal) + 5);  // an entry that was cut off
+  flip(copy / "shard.00000.mds", 3000);  // of the file that was checked already: it is not read again
+  const auto source = open_mds(config_of(copy), kept());
+  EXPECT_FALSE(fs::exists(journal));
+  int bad = 0;
+  for (const auto& row : read(*source, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}))
+    bad += row->wish.bad != nullptr;
+  EXPECT_EQ(bad, 1);
 }
 
 TEST_F(MdsSourceTest, EveryFlippedByteOfAZstdFileIsFound) {
