@@ -1,5 +1,6 @@
 """Small WebDataset archives, an entry that reads them, and the two stages on it. Standard library only."""
 import io
+import json
 import os
 import pathlib
 import struct
@@ -46,7 +47,7 @@ class Data:
         self.root = pathlib.Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self.entry = self.root / "t.yaml"
-        lines = ["name: t", f"source: {{urls: [{', '.join(urls)}], max_attempts: 1, backoff_s: 0}}", "archive: tar"]
+        lines = ["name: t", f"source: {{urls: {json.dumps(urls)}, max_attempts: 1, backoff_s: 0}}", "archive: tar"]
         self.entry.write_text("\n".join(lines + [f"{key}: {value}" for key, value in keys.items()]) + "\n")
         inherited = ("SLURM_", "OMPI_", "PMIX_", "PMI_")
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(inherited)}
