@@ -128,7 +128,7 @@ TEST(Decode, RefusesWhatIsNoPicture) {
   EXPECT_THROW(decode({}), BadImage);
   const std::string html = "<html><body>404 not found</body></html>";
   EXPECT_THAT([&] { decode(std::as_bytes(std::span(html))); },
-              ThrowsMessage<BadImage>(HasSubstr("neither PNG, JPEG nor WebP")));
+              ThrowsMessage<BadImage>(HasSubstr("neither PNG, JPEG, WebP")));
   for (const char* start : {"\x89PNG\r\n\x1a\n", "\xff\xd8\xff\xe0", "RIFF....WEBP"}) {
     const std::string text = start;
     EXPECT_THROW(decode(std::as_bytes(std::span(text))), BadImage);

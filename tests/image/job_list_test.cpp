@@ -38,7 +38,7 @@ void write_pixels(const fs::path& path, const Image& image) {
   ASSERT_TRUE(file.good()) << path;
 }
 
-/// One line: OUT IN decode | OUT IN resize W H | OUT IN crop SIZE | OUT IN jpeg QUALITY | OUT IN tag.
+/// One line: OUT IN decode | OUT IN as_pillow (alpha dropped, 16-bit grey clipped) | OUT IN resize W H | OUT IN crop SIZE | OUT IN jpeg QUALITY | OUT IN tag.
 void run_job(const fs::path& folder, const std::string& line) {
   std::istringstream words(line);
   std::string out, in, verb;
@@ -46,7 +46,8 @@ void run_job(const fs::path& folder, const std::string& line) {
   words >> out >> in >> verb >> first >> second;
   const auto bytes = read_bytes(folder / in);
   try {
-    const Image image = decode(bytes);
+    const bool as_pillow = verb == "as_pillow";
+    const Image image = decode(bytes, {.drop_alpha = as_pillow, .clip_grey16 = as_pillow});
     if (verb == "resize") {
       write_pixels(folder / out, resize_bicubic(image, first, second));
     } else if (verb == "crop") {
@@ -57,7 +58,7 @@ void run_job(const fs::path& folder, const std::string& line) {
       write_bytes(folder / out,
                   encode_png(image, {{"prompt", "a caf\xc3\xa9"}, {"emoji", "\xf0\x9f\x9a\x97"}}));
     } else {
-      ASSERT_EQ(verb, "decode");
+      ASSERT_TRUE(verb == "decode" || as_pillow) << verb;
       write_pixels(folder / out, image);
     }
   } catch (const BadImage& error) {

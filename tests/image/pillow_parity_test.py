@@ -125,6 +125,47 @@ def webps():
     yield "odd", encoded(Image.fromarray(photo(1, 3)), "webp")
 
 
+def gifs():
+    colours = Image.fromarray(photo(37, 53)).quantize(200)
+    few = Image.fromarray(photo(20, 31)).quantize(5)
+    yield "plain", encoded(colours, "gif")
+    yield "few", encoded(few, "gif", interlace=0)
+    yield "interlaced", encoded(colours, "gif", interlace=1)
+    yield "gray", encoded(Image.fromarray(photo(37, 53)[..., 0]), "gif")
+    yield "transparent", encoded(few, "gif", transparency=2)
+    yield "one", encoded(few.crop((0, 0, 1, 1)), "gif")
+    yield "comment", encoded(few, "gif", comment=b"c" * 300)
+    moving = [Image.fromarray(photo(20, 31)).quantize(30) for _ in range(3)]
+    yield "animation", encoded(moving[0], "gif", save_all=True, append_images=moving[1:], duration=50)
+    data = encoded(few, "gif")
+    yield "small_frame", data[:6] + struct.pack("<HH", 40, 30) + data[10:]  # a canvas larger than its frame
+
+
+def bmps():
+    rgb = Image.fromarray(photo(21, 33))
+    for mode in ("1", "L", "P", "RGB", "RGBA"):
+        yield mode, encoded(rgb.convert(mode), "bmp")
+    data = encoded(rgb.convert("RGB"), "bmp")
+    yield "top_down", data[:22] + struct.pack("<i", -21) + data[26:]
+    pixels = RANDOM.randint(0, 256, 34 * 21 * 2).astype(np.uint8).tobytes()
+    head = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54 + len(pixels), 0, 0, 54, 40, 34, 21, 1, 16, 0, len(pixels), 0, 0, 0, 0)
+    yield "555", head + pixels
+    fields = struct.pack("<III", 0xF800, 0x7E0, 0x1F)
+    yield "565", struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 66 + len(pixels), 0, 0, 66, 40, 34, 21, 1, 16, 3, len(pixels), 0, 0, 0, 0) + fields + pixels
+    palette = bytes(RANDOM.randint(0, 256, 1024).tolist())
+    runs = b"".join(bytes((5, y, 0, 3, 1, 2, 3, 0, 2, y, 0, 0)) for y in range(8)) + b"\0\1"
+    yield "rle8", struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 1078 + len(runs), 0, 0, 1078, 40, 10, 8, 1, 8, 1, len(runs), 0, 0, 256, 0) + palette + runs
+
+
+def tiffs():
+    rgb = Image.fromarray(photo(21, 33))
+    for compression in ("raw", "tiff_adobe_deflate", "tiff_lzw", "packbits"):
+        yield f"rgb_{compression}", encoded(rgb, "tiff", compression=compression)
+    yield "gray", encoded(rgb.convert("L"), "tiff")
+    yield "palette", encoded(rgb.quantize(100), "tiff")
+    yield "bilevel", encoded(rgb.convert("1"), "tiff")
+
+
 class Jobs:
     def __init__(self, folder):
         self.folder, self.lines, self.expected = pathlib.Path(folder), [], {}
@@ -171,14 +212,17 @@ def crop_like_torchvision(image, size):
 
 
 def add_decoding(jobs):
-    for kind, pictures in (("jpeg", jpegs()), ("png", pngs()), ("webp", webps())):
+    kinds = (("jpeg", jpegs()), ("png", pngs()), ("webp", webps()), ("gif", gifs()), ("bmp", bmps()), ("tiff", tiffs()))
+    for kind, pictures in kinds:
         for name, data in pictures:
             jobs.source(f"{kind}_{name}", data)
             jobs.add(f"{kind}_{name}.raw", f"{kind}_{name}", "decode", np.asarray(on_white(Image.open(io.BytesIO(data)))))
+            jobs.add(f"{kind}_{name}.pillow", f"{kind}_{name}", "as_pillow", np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
     # Pillow clips 16-bit grey; the high byte is the promise here.
     gray16 = RANDOM.randint(0, 65536, (15, 19)).astype(np.uint16)
     jobs.source("gray16", encoded(Image.fromarray(gray16), "png"))
     jobs.add("gray16.raw", "gray16", "decode", np.repeat((gray16 >> 8).astype(np.uint8)[..., None], 3, -1))
+    jobs.add("gray16.pillow", "gray16", "as_pillow", np.repeat(np.minimum(gray16, 255).astype(np.uint8)[..., None], 3, -1))
 
 
 def add_resizing(jobs):
@@ -219,7 +263,7 @@ def add_hostile(jobs):
     jobs.add("half_bomb.raw", "half_bomb", "decode", "bad")
     animation = encoded(Image.fromarray(photo(9, 9)), "webp", save_all=True, append_images=[Image.fromarray(photo(9, 9))])
     jobs.source("animation", animation)
-    jobs.add("animation.raw", "animation", "decode", "bad WebP: animations")
+    jobs.add("animation.raw", "animation", "decode", np.asarray(Image.open(io.BytesIO(animation)).convert("RGB")))
     jpeg = encoded(Image.fromarray(photo(64, 64)), "jpeg")
     for cut in (1, 2, 3, 100, len(jpeg) // 2, len(jpeg) - 30):
         jobs.source(f"cut{cut}", jpeg[:-cut])
