@@ -19,7 +19,7 @@ command -v clang++ >/dev/null || { echo "fuzz.sh: clang++ is not installed: apt-
 
 out=build/fuzz
 mkdir -p $out
-flags=(-std=c++20 -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+flags=(-std=c++20 -O1 -gline-tables-only -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
   -Isrc -Itests -Wno-everything)
 libraries=$(pkg-config --libs fmt spdlog yaml-cpp libxxhash libcrypto libpng libwebp libwebpdemux libturbojpeg icu-uc libarchive libcurl zlib)
 # One list for this script and for the replay that the tests build: tests/fuzz/sources.txt.

@@ -63,7 +63,6 @@ void manifest(std::string_view bytes) {
     for (const store::Record& record : store::parse_manifest(whole, "x").records)
       for (const store::ShardEntry& shard : record.shards) must(store::is_plain_name(shard.file));
   });
-  refused_or_done([&] { store::read_manifest_head(whole, "x"); });
 }
 
 void index(std::string_view bytes) {
