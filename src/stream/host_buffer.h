@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <utility>
 
 namespace microdit::stream {
 
@@ -21,6 +22,17 @@ inline std::shared_ptr<std::byte> allocate_on_host(std::size_t bytes) {
 template <class T>
 class HostBuffer {
  public:
+  HostBuffer() = default;
+  HostBuffer(HostBuffer&& other) noexcept
+      : memory_(std::move(other.memory_)),
+        size_(std::exchange(other.size_, 0)),
+        capacity_(std::exchange(other.capacity_, 0)) {}
+  HostBuffer& operator=(HostBuffer&& other) noexcept {
+    memory_ = std::move(other.memory_);
+    size_ = std::exchange(other.size_, 0);
+    capacity_ = std::exchange(other.capacity_, 0);
+    return *this;
+  }
   /// The contents are undefined afterwards. Memory is asked for only where there is too little.
   void resize(std::size_t count, const Allocate& allocate) {
     if (count > capacity_) {

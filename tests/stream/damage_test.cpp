@@ -88,9 +88,9 @@ TEST_F(DamageTest, BadRowsAreReplacedAndCounted) {
     ++shown[batch.latents[i * 256]];
     EXPECT_EQ(batch.latents[i * 256], batch.sample[i] + batch.sample[i] / 9) << "what is shown is named";
   }
+  EXPECT_EQ(shown.size(), 106U);
   EXPECT_EQ(shown[45] + shown[46], 0);
   EXPECT_EQ(shown[47], 3) << "in place of both, and itself";
-  EXPECT_EQ(shown.size(), 106U);
   const Batch again = LatentStream(config).read(0, 108);
   EXPECT_EQ(again.sample, batch.sample) << "the rule knows no chance";
 }
