@@ -1,6 +1,8 @@
 // Captions repeat within a shard; the encoder sees each once.
 #include "ingest/caption_table.h"
 
+#include <algorithm>
+
 #include <unordered_map>
 
 #include "core/error.h"
@@ -18,9 +20,11 @@ CaptionTable tabulate_captions(const SamplesShard& shard, const std::vector<std:
   CaptionTable table;
   std::unordered_map<std::string, std::int32_t> row_of;
   for (std::size_t i = 0; i < static_cast<std::size_t>(shard.rows()); ++i) {
+    // A sample without any caption was kept so (captions.empty: keep): the empty one is its first source's.
+    const bool none = std::ranges::all_of(captions, [&](const auto& texts) { return texts[i].empty(); });
     for (std::size_t source = 0; source < sources.size(); ++source) {
       const std::string& caption = captions[source][i];
-      if (caption.empty()) continue;
+      if (caption.empty() && !(none && source == 0)) continue;
       const auto [found, fresh] = row_of.try_emplace(caption, static_cast<std::int32_t>(table.unique.size()));
       if (fresh) table.unique.push_back(caption);
       table.rows.push_back(found->second);

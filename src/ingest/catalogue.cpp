@@ -41,6 +41,9 @@ void FilterSection::fields(core::Fields& f) {
 
 void CaptionSection::fields(core::Fields& f) {
   f.field("clean", clean, {.help = "run the caption cleaner"});
+  f.field("empty", empty,
+          {.choices = {"skip", "keep"},
+           .help = "a record whose captions clean to nothing: leave it out, or keep it so"});
   f.field("which", which, {.help = "caption sources to keep, in this order (default: all)"});
 }
 

@@ -24,12 +24,15 @@ struct RecordSection {
 };
 struct FilterSection {
   std::int64_t min_side = 0;
-  double max_damaged_fraction = 0.05;  ///< of the stage's records; more that are damaged.* or unsupported.* fail it
+  double max_damaged_fraction =
+      0.05;  ///< of the stage's records; more that are damaged.* or unsupported.* fail it
   void fields(core::Fields& f);
 };
 struct CaptionSection {
   bool clean = false;                ///< the original's caption cleaner
   std::vector<std::string> which{};  ///< caption sources to keep, in this order; empty = all
+  std::string empty =
+      "skip";  ///< a record whose captions clean to nothing: skip, or keep it with the empty caption
   void fields(core::Fields& f);
 };
 struct SplitSection {
@@ -50,18 +53,19 @@ struct CatalogueEntry {
   CaptionSection captions;
   SplitSection splits;
   PictureSection pictures;
-  std::int64_t shard_records = 1000;  ///< raw records per shard, or fewer:
-  std::int64_t shard_bytes = 1 << 30; ///< of pictures in one shard
-  std::string subset = "all";         ///< all | small
-  std::string recipe{};               ///< file in configs/latents: how precompute makes latents
-  std::string part = "all";           ///< of precompute: images | text | all
-  std::int64_t threads_per_rank = 1;  ///< recorded: encoder bits depend on it
-  std::int64_t decode_workers = 1;    ///< of precompute; results do not depend on it
+  std::int64_t shard_records = 1000;   ///< raw records per shard, or fewer:
+  std::int64_t shard_bytes = 1 << 30;  ///< of pictures in one shard
+  std::string subset = "all";          ///< all | small
+  std::string recipe{};                ///< file in configs/latents: how precompute makes latents
+  std::string part = "all";            ///< of precompute: images | text | all
+  std::int64_t threads_per_rank = 1;   ///< recorded: encoder bits depend on it
+  std::int64_t decode_workers = 1;     ///< of precompute; results do not depend on it
   std::string device = "auto";
-  std::string task{};  ///< "i/n"
+  std::string task{};           ///< "i/n"
   double max_failed_items = 0;  ///< a stage closes without this many items: a fraction below 1, else a count
   bool keep_raw = true;         ///< false: clean removes an archive when its samples are there and verified
-  std::string images = "copy";  ///< of samples shards: copy, or reference (file, offset, length of plain tar, stored zip)
+  std::string images =
+      "copy";  ///< of samples shards: copy, or reference (file, offset, length of plain tar, stored zip)
   void fields(core::Fields& f);
 
   /// name, or name-small for the small subset: its name under raw/, samples/ and latents/.

@@ -103,7 +103,8 @@ std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const Catalogu
   for (const std::string& source : entry.caption_sources())
     out.captions.push_back(reader.read(entry.record.caption.at(source)));
   const bool any = std::ranges::any_of(out.captions, [](const std::string& text) { return !text.empty(); });
-  return any ? "" : reader.why();
+  const bool kept = any || (entry.captions.empty == "keep" && reader.why() == "filtered.empty_caption");
+  return kept ? "" : reader.why();
 }
 
 }  // namespace

@@ -11,11 +11,25 @@
 #include "store/manifest.h"
 
 namespace microdit::train {
+namespace {
+
+/// What clean was told of alpha and 16-bit grey holds here, too.
+image::DecodeRules rules_of(const core::Json& facts) {
+  const core::Json pictures = facts.value("pictures", core::Json::object());
+  image::DecodeRules rules;
+  rules.drop_alpha = pictures.value("alpha", "white") == "drop";
+  rules.clip_grey16 = pictures.value("grey16", "high") == "clip";
+  return rules;
+}
+
+}  // namespace
 
 PictureSource::PictureSource(const std::filesystem::path& folder, std::int64_t size, int split,
                              std::uint64_t seed, std::size_t cache_bytes)
     : size_(size), seed_(seed), room_(cache_bytes) {
-  for (const store::ShardEntry& entry : store::Manifest::read(folder).shards()) {
+  const store::Manifest samples = store::Manifest::read(folder);
+  rules_ = rules_of(samples.facts);
+  for (const store::ShardEntry& entry : samples.shards()) {
     shards_.push_back(folder / entry.file);
     const auto splits = store::ShardReader(shards_.back()).read_as<std::uint8_t>("split");
     for (std::size_t row = 0; row < splits.size(); ++row) {
@@ -67,7 +81,7 @@ image::Image PictureSource::load(const Place& place) {
         "{}: sample {} is damaged (its checksum differs); run `doctor verify {}` and make the shard anew",
         path.string(), place.row, path.parent_path().string());
   }
-  return image::resize_and_center_crop(image::decode(shard.pictures->read(place.row)), size_);
+  return image::resize_and_center_crop(image::decode(shard.pictures->read(place.row), rules_), size_);
 }
 
 const image::Image& PictureSource::picture(std::int64_t i) {

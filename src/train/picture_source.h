@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "image/image.h"
+#include "image/decode.h"
 #include "store/byte_rows.h"
 #include "store/sample_hash.h"
 #include "store/shard.h"
@@ -43,6 +43,7 @@ class PictureSource {
   image::Image load(const Place& place);
 
   std::int64_t size_;
+  image::DecodeRules rules_;
   std::uint64_t seed_;
   std::size_t room_;
   std::vector<std::filesystem::path> shards_;

@@ -139,6 +139,17 @@ TEST(ReadRecord, OneGoodCaptionIsEnough) {
   EXPECT_EQ(out.captions, (std::vector<std::string>{"good", ""}));
 }
 
+TEST(ReadRecord, AnEmptyCaptionIsKeptWhenAsked) {
+  CatalogueEntry entry = two_captions();
+  entry.captions.empty = "keep";
+  ReadRecord out;
+  auto records = group({member("1.png"), member("1.txt", " \n")});
+  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(out.captions, (std::vector<std::string>{"", ""}));
+  records = group({member("1.png")});
+  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "damaged.no_caption");
+}
+
 TEST(ReadRecord, JsonAsPythonTakesIt) {
   const CatalogueEntry entry = two_captions();
   for (const char* json :
