@@ -48,10 +48,10 @@ class Fetch {
       HopResult result = follow();
       if (stop_.requested()) return std::nullopt;
       if (result.failure) std::rethrow_exception(result.failure);
-      if (result.received >= limits::kProgressBytes) client_.note_served(origin_of(url_));
+      if (result.received >= limits::kProgressBytes) client_.note_served(url_);
       const std::string why = reason(result);
       if (why.empty()) {
-        client_.note_served(origin_of(url_));
+        client_.note_served(url_);
         return result;
       }
       if (!wait(result, why)) return std::nullopt;
@@ -153,13 +153,14 @@ class Fetch {
     using Clock = std::chrono::steady_clock;
     const std::string origin = origin_of(url_);
     const std::int64_t attempt = attempts_.failed(sink_.bytes());
-    if (attempt == 1 || !is_silence(result)) silent_since_.reset();
+    if (!is_silence(result) || sink_.bytes() >= silent_at_ + limits::kProgressBytes) silent_since_.reset();
     if (is_silence(result) && !silent_since_) {
       silent_since_ = Clock::now();
+      silent_at_ = sink_.bytes();
       silences_ = 0;
     }
     double pause_s = 0;
-    if (is_outage_of(origin)) {
+    if (is_outage_of(origin, result)) {
       attempts_.forgive();
       pause_s = backoff_s(client_.options_.backoff_s, ++silences_, result.headers.retry_after_s);
       const double silent_s = std::chrono::duration<double>(Clock::now() - *silent_since_).count();
@@ -182,14 +183,15 @@ class Fetch {
   }
 
   /// Whether the host as a whole is silent: it has served before, and nobody was served since this file was not.
-  bool is_outage_of(const std::string& origin) {
+  bool is_outage_of(const std::string& origin, const HopResult& result) {
     if (!silent_since_) return false;
     const auto served = client_.served(origin);
     if (!known_ && !served) return false;
     if (served && *served > *silent_since_) return false;
     const double silent_s =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - *silent_since_).count();
-    return silent_s < limits::kOutageSeconds;
+    const double patience_s = result.unreachable ? limits::kOutageSeconds : limits::kBusySeconds;
+    return silent_s < patience_s && !client_.still_serves(origin, stop_);
   }
 
   HttpClient& client_;
@@ -199,14 +201,27 @@ class Fetch {
   Attempts attempts_;
   bool known_;
   std::optional<std::chrono::steady_clock::time_point> silent_since_;
+  std::uint64_t silent_at_ = 0;  ///< bytes that were here when the silence began
   std::int64_t silences_ = 0;
 };
 
 HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)) {}
 
-void HttpClient::note_served(const std::string& origin) {
+void HttpClient::note_served(const std::string& url) {
   const std::lock_guard lock(mutex_);
-  hosts_[origin] = {Clock::now(), std::nullopt};
+  hosts_[origin_of(url)] = {Clock::now(), std::nullopt, url};
+}
+
+bool HttpClient::still_serves(const std::string& origin, const core::StopFlag& stop) {
+  std::string url;
+  {
+    const std::lock_guard lock(mutex_);
+    url = hosts_[origin].served_url;
+  }
+  if (url.empty()) return false;
+  Sink sink;
+  sink.prepare = [](Hop& hop) { hop.head_only = true; };
+  return Fetch(*this, url, sink, stop).follow().headers.status == 200;
 }
 
 std::optional<HttpClient::Clock::time_point> HttpClient::served(const std::string& origin) {

@@ -71,11 +71,14 @@ class HttpClient {
  private:
   friend class Fetch;
   using Clock = std::chrono::steady_clock;
-  /// When a host last served something, and when its silence was last spoken of.
+  /// When a host last served something, what that was, and when its silence was last spoken of.
   struct Host {
     std::optional<Clock::time_point> served{}, spoken{};
+    std::string served_url{};
   };
-  void note_served(const std::string& origin);
+  void note_served(const std::string& url);
+  /// Whether it serves at this moment what it has served before.
+  bool still_serves(const std::string& origin, const core::StopFlag& stop);
   std::optional<Clock::time_point> served(const std::string& origin);
   bool may_speak(const std::string& origin);  ///< of its silence, now
   void say_proxy(const std::string& proxy);   ///< once

@@ -41,6 +41,7 @@ constexpr std::uint64_t kListingBytes = 16 * kMiB;  ///< of one page of the hub'
 constexpr std::uint64_t kProgressBytes = kMiB;      ///< new bytes after which the attempts count anew
 constexpr double kSlowBytesPerSecond = 16 * 1024;   ///< slower than this over kSlowSeconds: the line is cut
 constexpr double kSlowSeconds = 60;
+constexpr double kBusySeconds = 2 * 3600.0;  ///< how long one that answers 429, 502, 503, 504 is waited for
 constexpr double kOutageSeconds = 24 * 3600.0;  ///< how long a silent server is waited for
 constexpr double kFreeFraction = 0.05;          ///< of the disk stays free, or kFreeBytes where that is less
 constexpr std::uint64_t kFreeBytes = 10 * kGiB;

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "core/error.h"
+#include "ingest/file_pattern.h"
 #include "tar_writer.h"
 
 namespace microdit::ingest {
@@ -16,9 +17,11 @@ CatalogueEntry entry_of(std::vector<std::string> urls) {
   return entry;
 }
 
+const HubListing kNoHub = [](const SourceSection&) { return std::vector<HubFile>(); };
+
 std::vector<std::string> names_of(const CatalogueEntry& entry) {
   std::vector<std::string> names;
-  for (const RawFile& file : list_files(entry)) names.push_back(file.name);
+  for (const RawFile& file : list_files(entry, kNoHub)) names.push_back(file.name);
   return names;
 }
 
@@ -42,7 +45,7 @@ TEST(ListFiles, NamesAreSafeAndUnique) {
       [] {
         names_of(entry_of({"http://h/x/a.tar", "http://h/y/a.tar"}));
       },
-      {"two files", "a.tar"});
+      {"two files are named a.tar", "http://h/x/a.tar", "http://h/y/a.tar", "list_file"});
   expect_error<core::UserError>([] { names_of(entry_of({"ftp://h/a.tar"})); },
                                 {"ftp://h/a.tar", "only http"});
   expect_error<core::UserError>([] { names_of(entry_of({"file://d/a.tar"})); }, {"absolute"});
@@ -52,9 +55,9 @@ TEST(ListFiles, NamesAreSafeAndUnique) {
 TEST(ListFiles, KnownDigestsBelongToFiles) {
   CatalogueEntry entry = entry_of({"http://h/a.tar"});
   entry.source.sha256["a.tar"] = std::string(64, 'a');
-  EXPECT_EQ(list_files(entry)[0].sha256, std::string(64, 'a'));
+  EXPECT_EQ(list_files(entry, kNoHub)[0].sha256, std::string(64, 'a'));
   entry.source.sha256["b.tar"] = std::string(64, 'b');
-  expect_error<core::UserError>([&] { list_files(entry); }, {"b.tar"});
+  expect_error<core::UserError>([&] { list_files(entry, kNoHub); }, {"b.tar"});
 }
 
 TEST(ListFiles, SmallSubset) {
@@ -72,11 +75,19 @@ TEST(ListFiles, Hub) {
   CatalogueEntry entry;
   entry.source.hub = "org/name@v1";
   entry.source.pattern = {"data/a-{0..1}.tar"};
-  const auto files = list_files(entry);
-  EXPECT_EQ(files.at(1).url, "https://hub.example/datasets/org/name/resolve/v1/data/a-1.tar");
-  EXPECT_EQ(files.at(1).name, "data_a-1.tar");
-  entry.source.hub = "name";
-  EXPECT_THROW(list_files(entry), core::UserError);
+  const std::string commit(40, 'c');
+  const auto files = list_files(entry, [&](const SourceSection&) {
+    return std::vector<HubFile>{{.path = "data/a b-1.tar", .commit = commit, .bytes = 7, .sha256 = "s"}};
+  });
+  EXPECT_EQ(files.at(0).url, "https://hub.example/datasets/org/name/resolve/" + commit + "/data/a%20b-1.tar");
+  EXPECT_EQ(files.at(0).name, "data_a_b-1.tar");
+  EXPECT_EQ(files.at(0).bytes, 7);
+  EXPECT_EQ(files.at(0).inputs.dump(),
+            R"({"file":"data/a b-1.tar","hub":"org/name","commit":")" + commit + "\"}");
+  for (const char* bad : {"name", "a/b/c", "../b", "org/name@", "org/name@../x"}) {
+    entry.source.hub = bad;
+    EXPECT_THROW(list_files(entry, kNoHub), core::UserError) << bad;
+  }
   ::unsetenv("MICRODIT_HUB");
 }
 
@@ -86,10 +97,69 @@ TEST_F(ListFile, TabSeparatedAfterAHeader) {
   entry.source.list_file =
       write("list.tsv", "file_name\tcdn_link\na.tar\thttp://h/x?a=1\r\n\nb.tar\thttp://h/y\n");
   EXPECT_EQ(names_of(entry), (Strings{"a.tar", "b.tar"}));
+  EXPECT_EQ(list_files(entry, kNoHub).at(0).inputs.dump(), R"({"file":"a.tar"})");
+  entry.source.list_file = write("bare.tsv", "a.tar\thttp://h/x\nb.tar\thttp://h/y\n");  // no header line
+  EXPECT_EQ(names_of(entry), (Strings{"a.tar", "b.tar"}));
   entry.source.list_file = write("bad.tsv", "h\tl\na.tar http://h/x\n");
   expect_error<core::UserError>([&] { names_of(entry); }, {"bad.tsv:2", "tab"});
   entry.source.list_file = (folder_ / "none.tsv").string();
   expect_error<core::UserError>([&] { names_of(entry); }, {"none.tsv"});
+}
+
+TEST(ListFiles, IdentityIsNamesAndAddressesWithoutQueries) {
+  const auto files = list_files(entry_of({"https://u:p@h/x/a.tar?sig=1", "file:///here/b.tar"}), kNoHub);
+  EXPECT_EQ(files.at(0).inputs.dump(), R"({"file":"a.tar","address":"https://h/x/a.tar"})");
+  EXPECT_EQ(files.at(1).inputs.dump(), R"({"file":"b.tar"})");
+}
+
+TEST_F(ListFile, AFoldersFilesAreUsedWhereTheyLie) {
+  std::filesystem::create_directories(folder_ / "in/deep/er");
+  for (const char* name : {"in/b.tar", "in/a.tar", "in/a.txt", "in/deep/er/c.tar"}) write(name, "12345");
+  CatalogueEntry entry;
+  entry.name = "t";
+  entry.source.folder = (folder_ / "in").string();
+  entry.source.pattern = {"*.tar"};
+  EXPECT_EQ(names_of(entry), (Strings{"a.tar", "b.tar"}));
+  entry.source.pattern = {"**/*.tar"};
+  EXPECT_EQ(names_of(entry), (Strings{"a.tar", "b.tar", "deep_er_c.tar"}));
+  const RawFile file = list_files(entry, kNoHub).at(2);
+  EXPECT_EQ(file.lies, folder_ / "in/deep/er/c.tar");
+  EXPECT_EQ(file.inputs.at("file"), "deep/er/c.tar");
+  EXPECT_EQ(file.inputs.at("bytes"), 5);
+  EXPECT_GT(file.inputs.at("mtime"), 1'000'000'000);
+  entry.source.pattern = {"*.zip"};
+  expect_error<core::UserError>([&] { names_of(entry); }, {"source.pattern", "'*.zip'", "no such file"});
+  entry.source.pattern = {"../*.tar"};
+  expect_error<core::UserError>([&] { names_of(entry); }, {"without '..'"});
+  entry.source.folder = (folder_ / "none").string();
+  entry.source.pattern = {"*"};
+  expect_error<core::UserError>([&] { names_of(entry); }, {"source.folder", "none", "no such folder"});
+}
+
+TEST(FilePattern, GlobsKnowFolders) {
+  for (const auto& [pattern, path] :
+       std::vector<std::pair<const char*, const char*>>{{"*.tar", "a.tar"},
+                                                        {"**/*.tar", "a.tar"},
+                                                        {"**/*.tar", "x/y/a.tar"},
+                                                        {"d/**/a", "d/a"},
+                                                        {"d/**/a", "d/e/f/a"},
+                                                        {"d?/[a-c].x", "d1/b.x"}}) {
+    EXPECT_TRUE(matches(pattern, path)) << pattern << " " << path;
+  }
+  for (const auto& [pattern, path] : std::vector<std::pair<const char*, const char*>>{{"*.tar", "x/a.tar"},
+                                                                                      {"*", "a/b"},
+                                                                                      {"d/*", "d"},
+                                                                                      {"a", "a/b"},
+                                                                                      {"a/b", "a"},
+                                                                                      {"**/a", "x/b"},
+                                                                                      {"[a-c].x", "d.x"}}) {
+    EXPECT_FALSE(matches(pattern, path)) << pattern << " " << path;
+  }
+  const FilePatterns patterns({"data/train/{00..01}.tar", "data/train/x*.tar"}, "k");
+  EXPECT_EQ(patterns.folder(), "data/train");
+  EXPECT_FALSE(patterns.goes_deeper());
+  EXPECT_TRUE(FilePatterns({"data/a.tar", "data/b/c.tar"}, "k").goes_deeper());
+  EXPECT_EQ(FilePatterns({"data/a.tar", "other/c.tar"}, "k").folder(), "");
 }
 
 }  // namespace
