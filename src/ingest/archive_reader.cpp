@@ -54,10 +54,11 @@ struct GzipSource {
   }
 };
 
+/// A name that is not used as such, for messages: short, without control characters, '/' for '\\'.
 std::string printable(std::string_view name) {
   std::string text;
   for (const char c : name.substr(0, 256))
-    text += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+    text += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c == '\\' ? '/' : c;
   if (core::first_invalid_utf8(text))
     std::ranges::replace_if(
         text, [](char c) { return c & 0x80; }, '?');
