@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "eval/run_sources.h"
 
 namespace microdit::eval {
@@ -20,6 +21,18 @@ torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::in
   return torch::from_blob(data, shape, torch::kFloat16);
 }
 
+namespace {
+
+/// Measured all the same, but said: the figures are of other data than the run's.
+void warn_of_change(const std::vector<const RunSource*>& sources, const stream::LatentStream& stream) {
+  const std::vector<core::Json> pins = stream.pins();
+  for (std::size_t i = 0; i < pins.size(); ++i)
+    if (pins[i].value("sha256", "") != sources[i]->sha256)
+      core::log_warn("{}: it has changed since the run was trained on it", sources[i]->name());
+}
+
+}  // namespace
+
 std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& split,
                                    const std::string& caption, std::uint64_t seed, const stream::Once& once,
                                    const std::filesystem::path& run_folder) {
@@ -30,11 +43,13 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   places.once = once;
   if (const auto kept = run_folder.parent_path() / ".mds"; std::filesystem::exists(kept)) places.kept = kept;
   const bool train = split == "train";
+  std::vector<const RunSource*> shown;
   for (const RunSource& source : facts.data) {
     if (source.synthetic > 0 || (!source.mds.empty() && !train)) continue;  // they hold nothing out
     config.sources.push_back(stream_source(source, facts.codec, facts.text_encoder, places));
     config.sources.back().proportion = 0;
     if (!train) config.sources.back().limit = 0;
+    shown.push_back(&source);
   }
   if (config.sources.empty()) return nullptr;
   config.size = facts.size;
@@ -44,16 +59,19 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   config.seed = seed;
   config.once = once;
   try {
-    return std::unique_ptr<Split>(new Split(config, facts.text_encoder));
+    auto opened = std::unique_ptr<Split>(new Split(config, facts.text_encoder, run_folder));
+    warn_of_change(shown, opened->stream_);
+    return opened;
   } catch (const stream::EmptySplit&) {
     return nullptr;
   }
 }
 
-Split::Split(const stream::StreamConfig& config, const encoders::TextEncoderFacts& text_encoder)
+Split::Split(const stream::StreamConfig& config, const encoders::TextEncoderFacts& text_encoder,
+             const std::filesystem::path& run_folder)
     : name_(config.split), stream_(config) {
   if (stream_.facts().shape.tokens_only)
-    caption_encoder_ = std::make_unique<CaptionEncoder>(text_encoder, std::filesystem::path(), torch::kCPU);
+    caption_encoder_ = std::make_unique<CaptionEncoder>(text_encoder, run_folder, torch::kCPU);
 }
 
 Piece Split::read(std::int64_t first, std::int64_t count, bool with_captions) const {

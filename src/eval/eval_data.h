@@ -40,7 +40,8 @@ class Split {
   const std::string& name() const { return name_; }
 
  private:
-  Split(const stream::StreamConfig& config, const encoders::TextEncoderFacts& text_encoder);
+  Split(const stream::StreamConfig& config, const encoders::TextEncoderFacts& text_encoder,
+        const std::filesystem::path& run_folder);
   std::string name_;
   stream::LatentStream stream_;
   std::unique_ptr<CaptionEncoder> caption_encoder_;  ///< where the latents hold token ids alone

@@ -21,7 +21,8 @@ std::vector<std::unique_ptr<Split>> open_splits(const TrainedRun& run, const Eva
   const std::string caption = config.caption.empty() ? run.facts.captions.front() : config.caption;
   std::vector<std::unique_ptr<Split>> splits;
   for (const char* name : {"train", "held_out"}) {
-    auto split = Split::open(run.facts, name, caption, static_cast<std::uint64_t>(config.seed), once);
+    auto split =
+        Split::open(run.facts, name, caption, static_cast<std::uint64_t>(config.seed), once, run.folder);
     if (split) splits.push_back(std::move(split));
   }
   if (splits.empty()) core::user_error("evaluate: the data of {} has no samples", run.folder.string());
