@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "ingest")
 from small_archives import SOURCE, Data, check, contents_of, tar_bytes  # noqa: E402
 
 LONGEST_STOP_S = 10
-START_S = 2
 REQUEUE = 75
 
 
@@ -25,9 +24,16 @@ class Life:
     """Some processes that do the stage together, each in a session of its own."""
 
     def __init__(self, data, ways):
-        self.processes = [subprocess.Popen(data.command("clean", *words, ranks=ranks), env=data.env, cwd=SOURCE, text=True,
-                                           start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-                          for words, ranks in ways]
+        self.logs = [data.root / f"log.{number}" for number in range(len(ways))]
+        self.processes = []
+        for (words, ranks), log in zip(ways, self.logs):
+            with log.open("w") as out:
+                self.processes.append(subprocess.Popen(data.command("clean", *words, ranks=ranks), env=data.env, cwd=SOURCE,
+                                                       start_new_session=True, stdout=subprocess.DEVNULL, stderr=out))
+
+    def listens(self):
+        """Each program has said its first word: from then on it knows what to do with a stop."""
+        return all(log.stat().st_size > 0 or process.poll() is not None for log, process in zip(self.logs, self.processes))
 
     def alive(self):
         return any(process.poll() is None for process in self.processes)
@@ -43,8 +49,8 @@ class Life:
                 pass
 
     def codes(self):
-        logs = [process.communicate(timeout=120)[1] for process in self.processes]
-        return [process.returncode for process in self.processes], "\n".join(logs)
+        codes = [process.wait(timeout=120) for process in self.processes]
+        return codes, "\n".join(log.read_text(errors="replace") for log in self.logs)
 
 
 def kill_tree(process):
@@ -75,12 +81,12 @@ def storm(data, ways, count, number, longest_s, rng):
     """`count` hits by signal `number` while the stage runs, then it is let finish. Returns the longest time to the end and
     the most shards that one hit cost."""
     folder, slots, hits, slowest, most = data.folder("samples"), sum(ranks for _, ranks in ways), 0, 0.0, 0
-    while True:
+    for _ in range(20 * count + 20):
         before = shards(folder)
         life = Life(data, ways)
-        # Before a program has said what it does with a stop, the stop simply ends it: no matter for this storm.
-        first_s = 0 if number == signal.SIGKILL else START_S
-        deadline = time.monotonic() + first_s + rng.uniform(0, longest_s)
+        while number != signal.SIGKILL and life.alive() and not life.listens():
+            time.sleep(0.005)
+        deadline = time.monotonic() + rng.uniform(0, longest_s)
         while life.alive() and (hits >= count or time.monotonic() < deadline):
             time.sleep(0.005)
         hit = life.alive()
@@ -102,6 +108,7 @@ def storm(data, ways, count, number, longest_s, rng):
             if hits >= count:
                 return slowest, most
             shutil.rmtree(folder)  # it was done: begin anew
+    raise AssertionError(f"the stage is done before {count} hits: more --records")
 
 
 def main(argv=None):
@@ -134,7 +141,7 @@ def main(argv=None):
             for number in (signal.SIGUSR1, signal.SIGKILL):
                 data = Data(Path(folder) / f"{name}-{number}", urls, **keys)
                 data.run("download")
-                slowest, most = storm(data, way, args.count, number, whole_s, rng)
+                slowest, most = storm(data, way, args.count, number, whole_s / 3, rng)
                 check(contents_of(data.folder("samples")) == expected, f"{name}, signal {number}: other bytes (--seed {args.seed})")
                 if number == signal.SIGUSR1:
                     check(slowest <= LONGEST_STOP_S, f"{name}: a stop took {slowest:.1f} s")

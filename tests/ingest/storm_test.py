@@ -8,4 +8,4 @@ SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).r
 sys.path.insert(0, str(SOURCE / "scripts"))
 import storm_data  # noqa: E402
 
-sys.exit(storm_data.main(["--count", "5", "--records", "2000", "--shard-records", "100", *sys.argv[1:]]))
+sys.exit(storm_data.main(["--count", "5", "--records", "8000", "--shard-records", "100", *sys.argv[1:]]))
