@@ -1,10 +1,15 @@
 // Few open files for many shards, neighbours in one call, and who is named when bytes are wrong.
 #include "stream/row_reader.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
+#include <future>
 #include <thread>
 
 #include "core/hash.h"
@@ -140,6 +145,23 @@ TEST_F(RowReaderTest, SecondTryOpensAgain) {
   two.read(requests);
   expect_right(values);
   for (const RowRequest& request : requests) EXPECT_EQ(request.bad, nullptr);
+}
+
+// Opening a FIFO waits for who writes it, as a busy metadata server lets one wait.
+TEST_F(RowReaderTest, ASlowOpenHoldsUpNobodyElse) {
+  OpenFiles files(8, false);
+  const std::filesystem::path slow = folder / "slow";
+  ASSERT_EQ(::mkfifo(slow.c_str(), 0600), 0);
+  std::thread waiting([&] { files.open({1000, slow, "", 0}); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // it is in open() now
+  auto others = std::async(std::launch::async, [&] {
+    for (int pass = 0; pass < 100; ++pass)
+      for (const FileName& name : names) files.open(name);
+  });
+  EXPECT_EQ(others.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  const int writer = ::open(slow.c_str(), O_WRONLY);
+  waiting.join();
+  ::close(writer);
 }
 
 }  // namespace

@@ -81,7 +81,7 @@ class Data(unittest.TestCase):
         self.train("steps=2", "name=mix", data="[{synthetic: 50}, {dataset: made}]")
         facts = json.loads((self.root / "runs/mix/facts.json").read_text())
         self.assertEqual([d["rows"] for d in facts["data"]], [50, 90])
-        self.assertEqual(facts["codec"]["kind"], "autoencoder_kl")
+        self.assertEqual(facts["codec"]["kind"], "AutoencoderKL")
 
     def test_captions_by_share(self):
         self.train("steps=1", "captions={name: 0.5}")
