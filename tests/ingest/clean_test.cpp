@@ -10,6 +10,7 @@
 #include "core/json.h"
 #include "image/encode.h"
 #include "ingest/stages.h"
+#include "store/byte_rows.h"
 #include "store/manifest.h"
 #include "store/shard.h"
 #include "tar_writer.h"
@@ -461,15 +462,61 @@ TEST_F(Clean, DownloadChecksDigestsAndNamesWhatIsMissing) {
   EXPECT_NE(reason(entry_.raw_folder(), "a.tar").find("no such file"), std::string::npos);
 }
 
-TEST_F(Clean, DownloadRefusesASourceThatChanged) {
+TEST_F(Clean, AFileThatWasRemovedIsTakenAsTheSourceHasItNow) {
   use("a.tar", tar_of(0, 1).finished());
   run_download();
   write("a.tar", tar_of(1, 1).finished());
   fs::remove(entry_.raw_folder() / "a.tar");
-  EXPECT_EQ(run_download(), core::kUserMistake);
-  EXPECT_NE(reason(entry_.raw_folder(), "a.tar").find("the source has changed"), std::string::npos);
-  fs::remove(entry_.raw_folder() / "records/a.tar.json");  // as it says
   EXPECT_EQ(run_download(), core::kDone);
+  EXPECT_EQ(store::Manifest::read(entry_.raw_folder()).generation, 2);
+}
+
+TEST_F(Clean, ArchivesThatAreUsedUpCanGo) {
+  entry_.keep_raw = false;
+  use("a.tar", tar_of(0, 6).finished());
+  use("b.tar", tar_of(10, 6).finished());
+  run_download();
+  ASSERT_EQ(run_clean(), core::kDone);
+  const auto whole = hashes();
+  for (const char* name : {"a.tar", "b.tar"}) EXPECT_FALSE(fs::exists(entry_.raw_folder() / name)) << name;
+  ASSERT_EQ(run_download(), core::kDone);  // they are not missed
+  ASSERT_EQ(run_clean(), core::kDone);
+  EXPECT_FALSE(fs::exists(entry_.raw_folder() / "a.tar"));
+  EXPECT_TRUE(store::verify(entry_.raw_folder()).empty());
+  fs::remove(entry_.samples_folder() / "a-00000.h5");
+  EXPECT_EQ(run_clean(), core::kUserMistake);
+  do_as_printed(reason(entry_.samples_folder(), "a"));
+  ASSERT_EQ(run_download(), core::kDone);
+  ASSERT_EQ(run_clean(), core::kDone);
+  EXPECT_EQ(hashes(), whole);
+  EXPECT_FALSE(fs::exists(entry_.raw_folder() / "a.tar"));
+}
+
+TEST_F(Clean, PicturesCanStayWhereTheyLie) {
+  entry_.images = "reference";
+  use("a.tar", tar_of(0, 6).finished());
+  run_download();
+  ASSERT_EQ(run_clean(), core::kDone);
+  std::set<std::string> seen;
+  for (const auto& entry : samples().shards()) {
+    const store::ShardReader shard(entry_.samples_folder() / entry.file);
+    EXPECT_FALSE(shard.has("image"));
+    const store::ByteRows pictures(shard, "image");
+    const auto keys = store::read_strings(shard, "key");
+    for (std::size_t row = 0; row < keys.size(); ++row) {
+      const int i = std::stoi(keys[row]);
+      const auto bytes = pictures.read(static_cast<std::int64_t>(row));
+      EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+                png(20 + i, 10, static_cast<std::uint8_t>(i)));
+      seen.insert(keys[row]);
+    }
+  }
+  EXPECT_EQ(seen.size(), 6u);
+  // Whoever changes the archive hears of it.
+  write("data/raw/t/a.tar", tar_of(50, 6).finished());
+  const store::ShardReader shard(entry_.samples_folder() / "a-00000.h5");
+  const store::ByteRows pictures(shard, "image");
+  expect_error<core::UserError>([&] { pictures.read(0); }, {"a.tar", "has changed since"});
 }
 
 }  // namespace
