@@ -168,6 +168,22 @@ TEST_F(Archives, WhereBytesLie) {
   EXPECT_EQ(members[1].offset, 512 * 3);
 }
 
+TEST_F(Archives, WhereBytesLieInAZip) {
+  const std::string zip = (folder_ / "a.zip").string();
+  const std::string script =
+      "import zipfile; z = zipfile.ZipFile('" + zip +
+      "', 'w'); z.writestr('1.jpg', 'stored bytes'); z.writestr('2.jpg', 'x' * 5000, zipfile.ZIP_DEFLATED); "
+      "z.writestr('3.jpg', 'more of them'); z.close()";
+  ASSERT_EQ(std::system(("python3 -c \"" + script + "\"").c_str()), 0);
+  std::vector<Member> members;
+  for_each_member(zip, {.kind = "zip", .offsets = true},
+                  [&](Member&& m) { members.push_back(std::move(m)); });
+  ASSERT_EQ(members.size(), 3u);
+  EXPECT_EQ(members[0].offset, 30 + 5);  // behind the local header and its name
+  EXPECT_EQ(members[1].offset, -1);      // compressed
+  EXPECT_GT(members[2].offset, 0);
+}
+
 TEST_F(Archives, AStopEndsTheReading) {
   const auto file = write("a.tar", TarWriter().add("1.jpg", "1").add("2.jpg", "2").finished());
   core::StopFlag stop;
