@@ -155,8 +155,8 @@ class DataStages(Job):
 
     def test_stages_out_of_order(self):
         self.stage_refused("clean", phrases=["raw/made", "build/bin/download"])
-        weights = f"latents.text_encoder={programs.DATA}/weights/all-MiniLM-L6-v2"
-        self.stage_refused("precompute", weights, phrases=["samples/made", "build/bin/clean"])
+        recipe = programs.write_recipe(self.folder / "recipe.yaml", text={"encoder": programs.DATA / "weights/all-MiniLM-L6-v2"})
+        self.stage_refused("precompute", f"recipe={recipe}", phrases=["samples/made", "build/bin/clean"])
 
     def test_hostile_archives(self):
         whole = self.tar.read_bytes()
@@ -175,7 +175,7 @@ class DataStages(Job):
         bomb = self.png[:16] + b"\x00\x01\x86\xa0" * 2 + self.png[24:]  # says 100,000 x 100,000 pixels
         self.make_tar(pictures=[bomb, self.png[:60], b"not a picture"])
         self.stage("download")
-        self.stage_refused("clean", phrases=["3 of 3 records", "max_skip_fraction"])
+        self.stage_refused("clean", phrases=["0 of 3 records kept", "max_damaged_fraction"])
 
     def test_full_disk(self):
         self.make_tar(pictures=[self.png + bytes(20_000)] * 3)
@@ -186,13 +186,25 @@ class DataStages(Job):
     def test_precompute(self):
         self.stage("download")
         self.stage("clean")
-        self.stage_refused("precompute", f"latents.codec={self.folder}/no_codec", phrases=["no_codec"])
-        facts = json.loads((programs.DATA / "latents" / programs.DATASET / "facts.json").read_text())
-        codec = SOURCE / facts["codec"]["folder"]
-        text = programs.DATA / "weights" / pathlib.Path(facts["text_encoder"]["folder"]).name
-        self.stage_refused("precompute", f"latents.codec={codec}", f"latents.text_encoder={self.folder}/no_text", phrases=["no_text"])
-        self.stage_refused("precompute", f"latents.codec={codec}", f"latents.text_encoder={text}", "latents.sizes=[63]",
-                           phrases=["latents.sizes", "63", "8"])
+        weights = {"encoder": programs.DATA / "weights/all-MiniLM-L6-v2"}
+
+        def refused(phrases, images={}, text=weights):
+            recipe = programs.write_recipe(self.folder / "recipe.yaml", images=images, text=text)
+            self.stage_refused("precompute", f"recipe={recipe}", phrases=phrases)
+
+        refused(["no_codec"], images={"codec": self.folder / "no_codec"})
+        refused(["no_text"], text={"encoder": self.folder / "no_text"})
+        refused(["images.sizes", "63", "8"], images={"sizes": [63]})
+        refused(["recipe.yaml", "ascend"], images={"sizes": [128, 64]})
+        refused(["text length", "512"], text=dict(weights, length=600))
+        refused(["tokens_only", "choose one"], text=dict(weights, int8=True, tokens_only=True))
+        self.stage_refused("precompute", "recipe=nowhere.yaml", phrases=["recipe: nowhere.yaml", "no such file"])
+        self.stage_refused("precompute", "recipe=''", phrases=["names no recipe", "configs/latents"])
+        old = self.data / "latents/made"
+        old.mkdir(parents=True)
+        (old / "facts.json").write_text('{"stage": "latents", "format": 1}')
+        recipe = programs.write_recipe(self.folder / "recipe.yaml", text=weights)
+        self.stage_refused("precompute", f"recipe={recipe}", phrases=["latents/made: written by an older microdit (format 1)"])
 
 
 class Codec(Job):
