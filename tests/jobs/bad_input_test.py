@@ -159,15 +159,16 @@ class DataStages(Job):
         self.stage_refused("precompute", f"recipe={recipe}", phrases=["samples/made", "build/bin/clean"])
 
     def test_hostile_archives(self):
-        whole = self.tar.read_bytes()
-        for name, data, phrase in (("truncated", whole[:1500], "truncated"),
-                                   ("zip-slip", None, "../evil.png"), ("absolute", None, "/tmp/evil.png")):
-            if data is None:
-                self.make_tar(extra=[(phrase, self.png)])
-                data = self.tar.read_bytes()
-            self.tar.write_bytes(data)
+        self.tar.write_bytes(self.tar.read_bytes()[:1500])
+        self.stage("download")
+        self.stage_refused("clean", phrases=["records.tar", "truncated"])
+        shutil.rmtree(self.data)
+        for name in ("../evil.png", "/tmp/evil.png"):  # costs one member, which is counted
+            self.make_tar(extra=[(name, self.png)])
             self.stage("download")
-            self.stage_refused("clean", phrases=["records.tar", phrase])
+            said = self.stage("clean", "filters.max_damaged_fraction=0.3")
+            self.assertIn(f"damaged.name 1 (e.g. {name[:-4]})", said)
+            self.assertIn("3 of 4 records kept", said)
             self.assertFalse((self.data / "evil.png").exists() or pathlib.Path("/tmp/evil.png").exists())
             shutil.rmtree(self.data)
 
