@@ -146,6 +146,15 @@ int report(comm::Communicator* comm, const core::Verdict& verdict, bool own_devi
 
 }  // namespace
 
+std::string as_comments(const std::string& text) {
+  std::string comments;
+  for (std::size_t begin = 0, end; begin < text.size(); begin = end + 1) {
+    end = std::min(text.find('\n', begin), text.size());
+    comments += "# " + text.substr(begin, end - begin) + "\n";
+  }
+  return comments;
+}
+
 int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(Job&)>& body) {
   static core::StopFlag stop;  // the thread that takes signals may set it until the very exit
   std::unique_ptr<comm::Communicator> comm;

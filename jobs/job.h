@@ -54,15 +54,21 @@ struct Job {
 /// ends all with its code. The watchdog runs from the start (comm::kDeadline_s).
 int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(Job&)>& body);
 
-/// For jobs with one config type: loads it (all errors at once), handles --print-config.
+/// Every line behind "# ".
+std::string as_comments(const std::string& text);
+
+/// For jobs with one config type: loads it (all errors at once), handles --print-config. `more` is printed below the config,
+/// as comments.
 template <class Config>
-int run_config_job(int argc, char** argv, JobInfo info, const std::function<int(Job&, Config)>& body) {
+int run_config_job(int argc, char** argv, JobInfo info, const std::function<int(Job&, Config)>& body,
+                   const std::function<std::string(const Config&)>& more = nullptr) {
   info.field_help = core::describe_fields<Config>();
   return run_job(argc, argv, info, [&](Job& job) {
     if (job.line.config.empty()) core::user_error("{}: --config FILE is missing (see --help)", info.name);
     const auto config = core::load<Config>(job.line.config, job.line.overrides);
     if (job.line.print_config) {
-      if (job.comm.rank() == 0) fmt::print("{}", core::to_yaml(config));
+      if (job.comm.rank() == 0)
+        fmt::print("{}{}", core::to_yaml(config), more ? as_comments(more(config)) : "");
       return static_cast<int>(core::kDone);
     }
     return body(job, config);

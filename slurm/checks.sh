@@ -63,25 +63,27 @@ TEXT
   return 2
 }
 
-# check_encoders [DEFAULT ARGS...] -- ARGS... (of precompute): both folders are there and of a kind that can be read. NO_CODEC=1: not the codec.
+# check_encoders [DEFAULT ARGS...] -- ARGS... (of precompute): both folders of the recipe are there and of a kind that can be read.
+# NO_CODEC=1: not the codec. The program prints the recipe below the entry, as comments.
 check_encoders() {
   local words resolved key folder kind="" wrong=0
   job_words "$@"
   resolved=$(resolved_config precompute "${words[@]}") || return
-  for key in codec text_encoder; do
-    [ $key != codec ] || [ -z "${NO_CODEC:-}" ] || continue
-    folder=$(setting latents.$key <<<"$resolved")
+  resolved=$(sed -n 's/^# //p' <<<"$resolved")
+  for key in images.codec text.encoder; do
+    [ $key != images.codec ] || [ -z "${NO_CODEC:-}" ] || continue
+    folder=$(setting $key <<<"$resolved")
     if [ ! -d "$folder" ]; then
-      echo "precompute: latents.$key: $folder: no such folder; the dataset's file says where it comes from" >&2
+      echo "precompute: $key: $folder: no such folder; the recipe's file says where it comes from" >&2
       wrong=2
     elif [ ! -f "$folder/config.json" ]; then
-      echo "precompute: latents.$key: $folder has no config.json: the folder of one model is wanted, as its publisher ships it" >&2
+      echo "precompute: $key: $folder has no config.json: the folder of one model is wanted, as its publisher ships it" >&2
       wrong=2
-    elif [ $key = text_encoder ]; then
+    elif [ $key = text.encoder ]; then
       kind=$(grep -oE '"model_type"[[:space:]]*:[[:space:]]*"[^"]*"' "$folder/config.json" | head -n 1 | sed 's/.*"\([^"]*\)"$/\1/')
     fi
   done
   [ "$kind" != bert ] || return $wrong
-  echo "precompute: latents.text_encoder: $folder${kind:+ is a \"$kind\"}: only BERT encoders (\"model_type\": \"bert\" in config.json) can be read so far; a dataset with a CLIP or T5 encoder, as configs/datasets/cc12m.yaml, cannot be precomputed yet" >&2
+  echo "precompute: text.encoder: $folder${kind:+ is a \"$kind\"}: only BERT encoders (\"model_type\": \"bert\" in config.json) can be read so far; a dataset with a CLIP or T5 encoder, as configs/datasets/cc12m.yaml, cannot be precomputed yet" >&2
   return 2
 }

@@ -6,8 +6,8 @@ set -euo pipefail
 cd "${MICRODIT_SOURCE:?}"
 mkdir -p "$1"
 export MICRODIT_DATA; MICRODIT_DATA=$(cd "$1" && pwd)
-[ ! "$MICRODIT_DATA/latents/emoji_small/manifest.jsonl" -nt assets/emoji_codec/diffusion_pytorch_model.safetensors ] || exit 0
-rm -rf "$MICRODIT_DATA/latents/emoji_small"
+[ ! "$MICRODIT_DATA/latents/emoji_small/emoji/manifest.jsonl" -nt assets/emoji_codec/diffusion_pytorch_model.safetensors ] || exit 0
+rm -rf "$MICRODIT_DATA"/{raw,samples,latents}/emoji_small
 mkdir -p "$MICRODIT_DATA/weights"
 [ -e "$MICRODIT_DATA/weights/all-MiniLM-L6-v2" ] || ln -s "$PWD/data/weights/all-MiniLM-L6-v2" "$MICRODIT_DATA/weights/"
 .venv/bin/python scripts/make_emoji_dataset.py --out "$MICRODIT_DATA/made/emoji" --tars 8

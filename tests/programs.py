@@ -11,6 +11,7 @@ SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).r
 BIN = pathlib.Path(os.environ.get("MICRODIT_BIN", SOURCE / "build/bin"))
 DATA = pathlib.Path(os.environ.get("MICRODIT_TEST_DATA", SOURCE / "build/test_data"))
 DATASET = "emoji_small"
+LATENTS = DATA / "latents" / DATASET / "emoji"  # by the recipe configs/latents/emoji.yaml
 
 DONE, USER_MISTAKE, FAILED, REQUEUE = 0, 2, 1, 75
 
@@ -26,8 +27,8 @@ def skip(reason):
 
 def need_data():
     """The small dataset of tests/emoji_small.sh; skips where it is not there."""
-    if not (DATA / "latents" / DATASET / "manifest.jsonl").exists():
-        skip(f"{DATA}/latents/{DATASET} is not there (tests/emoji_small.sh makes it)")
+    if not (LATENTS / "manifest.jsonl").exists():
+        skip(f"{LATENTS} is not there (tests/emoji_small.sh makes it)")
 
 
 def need_mpi():
@@ -62,6 +63,15 @@ def run(name, *words, ranks=1, expect=DONE, data=DATA, limit_s=600, **options):
     check(expect is None or done.returncode == expect,
           f"{name} {' '.join(map(str, words))}: exit {done.returncode}, not {expect}\n{done.stdout}")
     return done.stdout
+
+
+def write_recipe(path, base="emoji", **sections):
+    """A recipe that differs from configs/latents/`base`.yaml: images={"codec": ...}, text={"length": ...}, name=...; its path."""
+    lines = [f"extends: {SOURCE}/configs/latents/{base}.yaml"]
+    for key, value in sections.items():
+        lines.append(f"{key}: {json.dumps(value, default=str)}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
 def train_words(runs, name, *overrides, config="emoji"):

@@ -84,6 +84,8 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
         const TimeShares::Scope scope(times_, Spent::wait);
         return feed.next();
       }();
+      times_.add(Spent::decode, picture.prepared.decode_s);
+      times_.add(Spent::resize, picture.prepared.resize_s);
       const TimeShares::Scope scope(times_, Spent::encode);
       for (std::size_t i = 0; i < recipe.sizes.size(); ++i) {
         const bool skipped = !recipe.enlarge && recipe.sizes[i] > shard.shorter_side(row);

@@ -13,8 +13,7 @@ namespace microdit::ingest {
 int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop);
 /// raw/NAME -> samples/NAME/*.h5 (columns: image, width, height, split, key, caption.<source>, xxh3).
 int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop);
-/// samples/NAME -> latents/NAME/*.h5 (columns: latents_<size> f16, text f16 [unique,L,D], text_ids i32,
-/// caption_offsets, caption_rows, caption_source, split, key, caption strings, xxh3).
+/// samples/NAME -> latents/NAME/RECIPE: <shard>.images.h5 and <shard>.text.h5 (columns: see README.md), as entry.part says.
 int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop);
 
 /// Print what a stage would do: files, bytes, items (--dry-run).

@@ -54,7 +54,9 @@ class Moved(unittest.TestCase):
         self.assertEqual([m["step"] for m in programs.metrics(self.run_folder)], [1, 2, 3, 4])
         # Nothing to do, and nothing refused: the folder's facts name the same weights.
         latents = programs.files_below(moved / "latents" / DATASET)
-        programs.run("precompute", *self.entry, f"latents.codec={SOURCE}/assets/emoji_codec", **options)
+        recipe = programs.write_recipe(self.folder / "recipe.yaml", images={"codec": SOURCE / "assets/emoji_codec"})
+        log = programs.run("precompute", *self.entry, f"recipe={recipe}", **options)
+        self.assertNotIn("encoded", log)
         self.assertEqual(programs.files_below(moved / "latents" / DATASET), latents)
 
     def test_another_repository(self):

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "core/error.h"
+#include "ingest/recipe.h"
 #include "tar_writer.h"
 
 namespace microdit::ingest {
@@ -29,7 +30,37 @@ TEST_F(Catalogue, ShippedEntriesLoad) {
   EXPECT_GE(entries, 2);
   const auto emoji = core::load<CatalogueEntry>(folder / "emoji.yaml");
   EXPECT_EQ(emoji.caption_sources(), (std::vector<std::string>{"name", "name_and_keywords"}));
-  EXPECT_EQ(emoji.latents.sizes, (std::vector<std::int64_t>{64, 128}));
+}
+
+TEST_F(Catalogue, ShippedEntriesNameShippedRecipes) {
+  const std::filesystem::path source = MICRODIT_SOURCE_DIR;
+  ::setenv("MICRODIT_DATA", "/data", 1);
+  for (const auto& file : std::filesystem::directory_iterator(source / "configs/datasets")) {
+    const auto entry = core::load<CatalogueEntry>(file.path());
+    const Recipe recipe = load_recipe(entry.name, source / entry.recipe);
+    EXPECT_EQ(recipe.name, std::filesystem::path(entry.recipe).stem().string());
+  }
+  ::unsetenv("MICRODIT_DATA");
+  EXPECT_EQ(load_recipe("emoji", source / "configs/latents/emoji.yaml").images.sizes,
+            (std::vector<std::int64_t>{64, 128}));
+}
+
+TEST_F(Catalogue, WrongRecipesAreNamed) {
+  const auto wrong = [&](const std::string& text, std::initializer_list<const char*> parts) {
+    const auto file = write("recipe.yaml", text);
+    expect_error<core::UserError>([&] { load_recipe("t", file); }, parts);
+  };
+  const std::string good = "name: r\nimages: {codec: c, sizes: [8]}\ntext: {encoder: t}\n";
+  EXPECT_EQ(load_recipe("t", write("recipe.yaml", good)).text.encoder, "t");
+  wrong("name: a/b\nimages: {codec: c}\ntext: {encoder: t}\n", {"recipe.yaml", "a/b"});
+  wrong("name: r\nimages: {sizes: [8]}\ntext: {encoder: t}\n", {"recipe.yaml", "codec"});
+  wrong("name: r\nimages: {codec: c, sizes: [128, 64]}\ntext: {encoder: t}\n", {"sizes", "ascend"});
+  wrong("name: r\nimages: {codec: c, latent: median}\ntext: {encoder: t}\n", {"latent", "median"});
+  wrong("name: r\nimages: {codec: c}\ntext: {encoder: t, int8: true, tokens_only: true}\n",
+        {"int8", "choose one"});
+  wrong(good + "latents: {}\n", {"recipe.yaml:4", "latents"});
+  expect_error<core::UserError>([] { load_recipe("t", ""); }, {"dataset t", "recipe=configs/latents"});
+  expect_error<core::UserError>([] { load_recipe("t", "nowhere.yaml"); }, {"nowhere.yaml", "no such file"});
 }
 
 TEST_F(Catalogue, WrongOnesAreNamed) {
@@ -43,8 +74,8 @@ TEST_F(Catalogue, WrongOnesAreNamed) {
   expect_wrong(good_ + "captions: {which: [other]}\n", {"other"});
   expect_wrong(good_ + "splits: {held_out: 1.5}\n", {"held_out", "1.5"});
   expect_wrong(good_ + "splits: {group: base}\n", {"json:<key>"});
-  expect_wrong(good_ + "latents: {sizes: [128, 64]}\n", {"sizes", "ascend"});
-  expect_wrong(good_ + "latents: {codec_latent: median}\n", {"codec_latent", "median"});
+  expect_wrong(good_ + "latents: {sizes: [64]}\n", {"entry.yaml:3", "latents"});
+  expect_wrong(good_ + "part: pictures\n", {"part", "pictures"});
   expect_wrong(good_ + "source: {}\n", {"source"});
 }
 

@@ -153,7 +153,7 @@ class DoctorVerify(Folder):
         self.assertIn("missing", run("doctor", "verify", self.demo, expect=1))
 
     def test_a_stage_folder_is_recognised(self):
-        stage = self.folder / "data/latents/demo"
+        stage = self.folder / "data/latents/demo/recipe"
         (stage / "records").mkdir(parents=True)
         (stage / "facts.json").write_text("{}\n")
         (stage / "manifest.jsonl").write_text("no manifest\n")

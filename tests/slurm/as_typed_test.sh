@@ -18,7 +18,8 @@ srun -N 2 --ntasks-per-node=1 --mpi=pmix build/bin/doctor env >doctor.log 2>&1; 
 # The first lines of the chain, so that precompute has what it needs; pictures of one size save half the minutes.
 sbatch --wait slurm/download.sbatch --config configs/datasets/emoji.yaml >/dev/null
 clean=$(sbatch --parsable --wait slurm/clean.sbatch --config configs/datasets/emoji.yaml)
-precompute=$(sbatch --parsable --wait slurm/precompute.sbatch --config configs/datasets/emoji.yaml latents.sizes=[64])
+printf 'extends: configs/latents/emoji.yaml\nimages: {sizes: [64]}\n' >small.yaml
+precompute=$(sbatch --parsable --wait slurm/precompute.sbatch --config configs/datasets/emoji.yaml recipe=small.yaml)
 for task in 0 1 2 3; do equal "precompute task $task" "$(job_field "${precompute}_$task" JobState)" COMPLETED; done
 pretrain=$(sbatch --parsable --wait slurm/pretrain_256.sbatch --config configs/train/emoji.yaml steps=50)
 equal "pretrain_256" "$(job_field "$pretrain" JobState)" COMPLETED

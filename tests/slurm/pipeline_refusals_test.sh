@@ -11,6 +11,9 @@ ln -s "$MICRODIT_SOURCE/assets" assets
 weights=$MICRODIT_SOURCE/data/weights/all-MiniLM-L6-v2
 [ -d "$weights" ] || { echo "skipped: $weights is not there (scripts/setup.sh)"; exit 77; }
 mkdir -p data/weights && ln -s "$weights" data/weights/
+printf 'extends: configs/latents/emoji.yaml\nimages: {codec: nowhere}\n' >no_codec.yaml
+printf 'extends: configs/latents/emoji.yaml\ntext: {encoder: nowhere}\n' >no_text.yaml
+printf 'extends: configs/latents/emoji.yaml\ntext: {encoder: data/weights/all-MiniLM-L6-v2}\n' >here.yaml
 emoji=(--dataset configs/datasets/emoji.yaml --train configs/train/emoji.yaml)
 find . -not -path './cluster*' -not -name before | sort >before
 
@@ -35,11 +38,12 @@ refused "a missing dataset" "none.yaml" --dataset none.yaml
 refused "too large an array" "MaxArraySize" "${emoji[@]}" --tasks 5000
 refused "no number of tasks" "expected a number" "${emoji[@]}" --tasks 0
 refused "an open quote" "quote is not closed" "${emoji[@]}" --sbatch "--comment='a"
-refused "a missing codec" "latents.codec: nowhere: no such folder" "${emoji[@]}" --data-set latents.codec=nowhere
-refused "a missing text encoder" "latents.text_encoder: nowhere" "${emoji[@]}" --data-set latents.text_encoder=nowhere
+refused "a missing codec" "images.codec: nowhere: no such folder" "${emoji[@]}" --data-set recipe=no_codec.yaml
+refused "a missing text encoder" "text.encoder: nowhere" "${emoji[@]}" --data-set recipe=no_text.yaml
+refused "a missing recipe" "recipe: none.yaml: no such file" "${emoji[@]}" --data-set recipe=none.yaml
 refused "what cannot be read yet" "configs/datasets/cc12m.yaml, cannot be precomputed yet"
 refused "a folder below a file" "/dev/null/runs/emoji: cannot write there" "${emoji[@]}" --train-set runs=/dev/null/runs
-MICRODIT_DATA=/proc/data refused "an unwritable data root" "/proc/data: cannot write there" "${emoji[@]}" --data-set latents.text_encoder=data/weights/all-MiniLM-L6-v2 --until clean
+MICRODIT_DATA=/proc/data refused "an unwritable data root" "/proc/data: cannot write there" "${emoji[@]}" --data-set recipe=here.yaml --until clean
 refused "a first stage without its input" "samples/emoji" "${emoji[@]}" --from precompute
 refused "a training without latents" "latents/emoji" "${emoji[@]}" --from emoji
 refused "a phase before which nothing runs" "runs/pretrain_256 (init.from), which is not there" --from finetune_256

@@ -5,7 +5,7 @@ for program in train life; do
   [ -x "$programs/$program" ] || { echo "skipped: $programs/$program is not built"; exit 77; }
 done
 data=${MICRODIT_TEST_DATA:?}
-[ -e "$data/latents/emoji_small/manifest.jsonl" ] || { echo "skipped: $data/latents/emoji_small is not there (tests/emoji_small.sh makes it)"; exit 77; }
+[ -e "$data/latents/emoji_small/emoji/manifest.jsonl" ] || { echo "skipped: $data/latents/emoji_small is not there (tests/emoji_small.sh makes it)"; exit 77; }
 export CPUS=4
 start_cluster
 rm -rf build && ln -s "$(dirname "$programs")" build
