@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""download: several files at once, outages waited out, stops and locks answered with 75, folders used where they lie."""
+import fcntl
+import io
+import json
+import os
+import random
+import signal
+import sys
+import tarfile
+import threading
+import time
+
+from hostile_server import Download, Server, check, wait_until
+
+CONTENT = random.Random(3).randbytes(3_000_000)
+
+
+def several_at_once(_):
+    """All of `parallel` files are under way together; one more is not."""
+    together, most, lock = threading.Barrier(3, timeout=20), [0, 0], threading.Lock()
+
+    def answer(handler, _):
+        with lock:
+            most[0] += 1
+            most[1] = max(most)
+        together.wait()  # a single transfer at a time would never get here
+        handler.ranged(CONTENT[:1000])
+        with lock:
+            most[0] -= 1
+    server = Server({f"/{i}.bin": answer for i in range(6)})
+    case = Download([f"{server.url}/{{0..5}}.bin"], "parallel: 3")
+    case.run()
+    check(len(case.left()) == 6 and most[1] == 3, f"{case.left()}, {most[1]} at once")
+    case.remove()
+    server.shutdown()
+
+
+def outage(_):
+    """A server that served before and is gone: waited for, continued at the byte; a stop meanwhile is 75 at once."""
+    gone = threading.Event()
+
+    def cut_then_gone(handler, count):
+        if count == 1:
+            handler.ranged(CONTENT, send=1_500_000)
+            gone.set()
+        elif gone.is_set():
+            return None  # no answer at all
+        else:
+            handler.ranged(CONTENT)
+        return None
+    server = Server({"/a.bin": cut_then_gone})
+    case = Download([f"{server.url}/a.bin"], "max_attempts: 3")
+    process = case.start()
+    wait_until(lambda: len(server.requests("/a.bin")) > 6, "more requests than max_attempts", 60)
+    process.send_signal(signal.SIGTERM)
+    begin = time.monotonic()
+    log, _ = process.communicate(timeout=30)
+    check(process.returncode == 75 and time.monotonic() - begin < 10, f"exit {process.returncode}: {log}")
+    check("no service for" in log and "waiting" in log, log)
+    process = case.start()  # the next life finds a partial file: the server is known
+    asked = len(server.requests("/a.bin"))
+    wait_until(lambda: len(server.requests("/a.bin")) > asked + 5, "the next life waits too", 60)
+    gone.clear()
+    log, _ = process.communicate(timeout=90)
+    check(process.returncode == 0 and (case.raw / "a.bin").read_bytes() == CONTENT, log)
+    check(server.requests("/a.bin")[-1].get("range") == "bytes=1500000-", server.requests("/a.bin")[-1])
+    case.remove()
+    server.shutdown()
+
+
+def stop_while_stalled(_):
+    """A stop is obeyed within 10 s by a transfer that gets no byte."""
+    asked = threading.Event()
+
+    def stall(handler, _):
+        handler.raw("Content-Length: 100", body=b"x")
+        asked.set()
+        time.sleep(60)
+    server = Server({"/a.bin": stall, "/b.bin": stall})
+    case = Download([f"{server.url}/a.bin", f"{server.url}/b.bin"])
+    process = case.start()
+    check(asked.wait(30), "nothing was asked")
+    begin = time.monotonic()
+    process.send_signal(signal.SIGUSR1)
+    log, _ = process.communicate(timeout=30)
+    check(process.returncode == 75 and time.monotonic() - begin < 10, f"exit {process.returncode}: {log}")
+    case.remove()
+    server.shutdown()
+
+
+def locked(_):
+    """A file that an orphan of an earlier life still writes: the others are fetched, then 75."""
+    server = Server({f"/{name}.bin": lambda h, _: h.ranged(CONTENT[:5000]) for name in "ab"})
+    case = Download([f"{server.url}/a.bin", f"{server.url}/b.bin"])
+    case.raw.mkdir(parents=True)
+    with open(case.raw / ".a.bin.part", "wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        log = case.run(expected=75)
+    check("another process is still downloading" in log and case.left() == [".a.bin.part", "b.bin"], f"{log}{case.left()}")
+    case.run()
+    check(case.left() == ["a.bin", "b.bin"], case.left())
+    case.remove()
+    server.shutdown()
+
+
+def tar_of(path, number):
+    with tarfile.open(path, "w") as tar:
+        info = tarfile.TarInfo(f"{number}.txt")
+        info.size = 5
+        tar.addfile(info, io.BytesIO(b"%05d" % number))
+
+
+def in_place(_):
+    """Archives of a folder are used where they lie: a link, a record with size, time and hash; a changed one is refused."""
+    case = Download("folder: IN\n  pattern: ['*.tar']", archive="tar")
+    lies = case.data / "archives"
+    lies.mkdir()
+    for i in range(3):
+        tar_of(lies / f"{i}.tar", i)
+    case.config.write_text(case.config.read_text().replace("IN", str(lies)))
+    log = case.run("--dry-run")
+    check("3 files" in log and "to read, 0 B to store" in log and not case.raw.exists(), log)
+    case.run()
+    check(all((case.raw / f"{i}.tar").is_symlink() for i in range(3)), case.left())
+    record = json.loads((case.raw / "records/1.tar.json").read_text())
+    check(record["details"]["inputs"] == {"file": "1.tar", "bytes": 10240, "mtime": int((lies / "1.tar").stat().st_mtime)}, record)
+    for path in case.raw.rglob("*.json*"):
+        check(str(case.data) not in path.read_text(), f"{path.name} holds a path")
+    tar_of(lies / "3.tar", 3)  # it grows
+    case.run()
+    check((case.raw / "manifest.2.jsonl").exists() and len(case.left()) == 4, case.left())
+    os.utime(lies / "1.tar", (1, 1))
+    log = case.run(expected=2)
+    check("1.tar" in log, log)
+    case.remove()
+
+
+def odd_addresses(_):
+    """Spaces in addresses, %20 in file://."""
+    server = Server({"/a%20b.bin": lambda h, _: h.ranged(b"12345")})
+    case = Download([f"{server.url}/a b.bin"])
+    (case.data / "c d").mkdir()
+    (case.data / "c d/e.bin").write_bytes(b"6")
+    case.config.write_text(case.config.read_text().replace("b.bin'", f"b.bin', 'file://{case.data}/c%20d/e.bin'"))
+    case.run()
+    check(case.left() == ["a_b.bin", "e.bin"], case.left())
+    case.remove()
+    server.shutdown()
+
+
+def dry_run(_):
+    """What it will need: bytes, inodes, time; nothing is made."""
+    server = Server({f"/{i}.bin": lambda h, _: h.whole(CONTENT) for i in range(4)})
+    case = Download([f"{server.url}/{{0..3}}.bin?sig=SECRET"])
+    log = case.run("--dry-run")
+    check("4 files" in log and "12.0 MB to read, 12.0 MB to store, 12 inodes" in log and "at the" in log and "SECRET" not in log, log)
+    check(not case.raw.exists(), "a dry run left something")
+    case.remove()
+    server.shutdown()
+
+
+def main():
+    wanted = sys.argv[1:]
+    for case in (several_at_once, outage, stop_while_stalled, locked, in_place, odd_addresses, dry_run):
+        if not wanted or case.__name__ in wanted:
+            case(None)
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()
