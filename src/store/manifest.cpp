@@ -253,13 +253,6 @@ std::int64_t StageFolder::close(const Standing& standing,
   }
 }
 
-bool StageFolder::finish_if_complete() {
-  const Standing standing = survey();
-  if (standing.done < num_items_) return false;
-  close(standing);
-  return true;
-}
-
 Manifest Manifest::read(const fs::path& folder, std::int64_t generation) {
   if (!fs::is_directory(folder))
     core::user_error("{}: no such folder; {}", folder.string(), who_makes(folder));

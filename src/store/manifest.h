@@ -101,18 +101,10 @@ class StageFolder {
       const Standing& standing,
       const std::function<void(const Manifest&)>& before_visible = [](const Manifest&) {});
 
-  // Until all stages use run_stage.
-  StageFolder(std::filesystem::path folder, const core::Json& facts, std::int64_t num_items)
-      : StageFolder(std::move(folder), facts) {
-    num_items_ = num_items;
-  }
-  bool finish_if_complete();
-
  private:
   std::optional<Record> find_any(const std::string& item) const;
   std::filesystem::path folder_;
   core::Json facts_;
-  std::int64_t num_items_ = 0;
 };
 
 /// A closed folder, read. UserError when it is missing, not closed (says how far it is), damaged, of an older format.
