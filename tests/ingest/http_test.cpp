@@ -1,0 +1,108 @@
+// A drip and a full disk: what the client says, with a shorter window than a user's.
+#include "ingest/http.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "core/error.h"
+#include "tar_writer.h"
+
+namespace microdit::ingest {
+namespace {
+
+/// Answers every request with a file of 1 GB, one byte every 20 ms.
+class DripServer {
+ public:
+  DripServer() : listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(listener_, 8), 0);
+    EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~DripServer() {
+    ending_ = true;
+    ::shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    ::close(listener_);
+  }
+  std::string url() const { return fmt::format("http://127.0.0.1:{}/a.bin", port_); }
+  int requests() const { return requests_; }
+
+ private:
+  void serve() {
+    for (int client; (client = ::accept(listener_, nullptr, nullptr)) >= 0; ::close(client)) {
+      ++requests_;
+      char request[4096];
+      if (::recv(client, request, sizeof request, 0) <= 0) continue;
+      const std::string head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+      ::send(client, head.data(), head.size(), MSG_NOSIGNAL);
+      while (!ending_ && ::send(client, "x", 1, MSG_NOSIGNAL) == 1)
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+  int listener_, port_ = 0;
+  std::atomic<bool> ending_ = false;
+  std::atomic<int> requests_ = 0;
+  std::thread thread_;
+};
+
+using Http = InFolder;
+
+TEST_F(Http, ADripIsCutAndGivenUp) {
+  DripServer server;
+  HttpClient client({.max_attempts = 2, .backoff_s = 0.01, .slow_window_s = 0.3});
+  const core::StopFlag stop;
+  std::optional<PartialFile> partial =
+      PartialFile::open(folder_ / ".a.part", [](std::span<const std::byte>) { return std::string(); });
+  ASSERT_TRUE(partial.has_value());
+  expect_error<core::UserError>([&] { client.fetch({.url = server.url()}, *partial, stop); },
+                                {"gave up after 2 attempts", "slower than 16 KiB/s", "/a.bin"});
+  EXPECT_EQ(server.requests(), 2);
+}
+
+TEST_F(Http, OnePartialFileHasOneWriter) {
+  const HeadCheck any = [](std::span<const std::byte>) { return std::string(); };
+  std::optional<PartialFile> first = PartialFile::open(folder_ / ".a.part", any);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_FALSE(PartialFile::open(folder_ / ".a.part", any).has_value());
+  first.reset();
+  EXPECT_TRUE(PartialFile::open(folder_ / ".a.part", any).has_value());
+}
+
+TEST_F(Http, TheHashIsThatOfTheFileHoweverItCame) {
+  const HeadCheck any = [](std::span<const std::byte>) { return std::string(); };
+  const std::string bytes = "hello";
+  {
+    std::optional<PartialFile> life = PartialFile::open(folder_ / ".a.part", any);
+    life->begin("\"v1\"", 5);
+    life->append(std::as_bytes(std::span(bytes).first(2)));
+  }
+  std::optional<PartialFile> life = PartialFile::open(folder_ / ".a.part", any);
+  EXPECT_EQ(life->validator(), "\"v1\"");
+  EXPECT_TRUE(life->take_up(core::StopFlag()));
+  life->append(std::as_bytes(std::span(bytes).subspan(2)));
+  EXPECT_EQ(life->sha256(), core::sha256_file(folder_ / ".a.part"));
+  life->begin("", 5);  // no validator: the earlier one goes
+  EXPECT_EQ(life->bytes(), 0U);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / ".a.part.etag"));
+}
+
+TEST_F(Http, ADiskKeepsSomeRoom) {
+  require_free_space(folder_, 0);
+  expect_error<core::SystemError>([&] { require_free_space(folder_, 1ULL << 60); },
+                                  {"must stay free", "MICRODIT_DATA"});
+}
+
+}  // namespace
+}  // namespace microdit::ingest
