@@ -64,6 +64,11 @@ def run(name, *words, ranks=1, expect=DONE, data=DATA, limit_s=600, **options):
     return done.stdout
 
 
+def has_cuda():
+    """Whether this build could use a GPU; the machine may still have none."""
+    return "libnccl" in subprocess.run(["ldd", BIN / "train"], capture_output=True, text=True).stdout
+
+
 def train_words(runs, name, *overrides, config="emoji"):
     """The demonstration's training at the smallest size, as command-line words."""
     return ["--config", SOURCE / f"configs/train/{config}.yaml", f"data=[{{dataset: {DATASET}}}]", f"runs={runs}",

@@ -23,7 +23,13 @@ std::unique_ptr<stream::LatentStream> open_stream(const TrainConfig& config) {
   s.caption_drop = config.caption_drop;
   s.seed = static_cast<std::uint64_t>(config.loop.seed);
   s.threads = config.prefetch_threads;
-  return std::make_unique<stream::LatentStream>(s);
+  try {
+    return std::make_unique<stream::LatentStream>(s);
+  } catch (const core::UserError& error) {  // the stream's own name of the key is not the user's
+    const std::string said = error.what(), theirs = "caption_sources:";
+    if (!said.starts_with(theirs)) throw;
+    core::user_error("captions:{}", said.substr(theirs.size()));
+  }
 }
 
 /// Takes a shape from the data; a config that states another one is an error.
