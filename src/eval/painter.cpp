@@ -39,7 +39,7 @@ class SlowBatch {
     const std::int64_t step = evaluations_++ / per_step_;
     const double taken_s = std::chrono::duration<double>(Clock::now() - begin_).count();
     if (taken_s < next_s_ || step == 0) return;
-    next_s_ = 2 * next_s_ + kFirst_s;
+    next_s_ = 2 * taken_s + kFirst_s;
     core::log_info(
         "painting: sampler step {} of {}, {} left for this batch", step + 1, steps_,
         core::duration_text(taken_s * static_cast<double>(steps_ - step) / static_cast<double>(step)));

@@ -96,7 +96,7 @@ std::string recital(const Json& metrics) {
                            short_number(*held_out));
   if (figures.size() > 0 && untrained && *held_out > *untrained)
     figures += fmt::format(", worse than the {} of an untrained network", short_number(*untrained));
-  if (top_trained && top_held_out)
+  if (by_rank)
     figures += fmt::format("{}top 1 {} and {}", figures.empty() ? "" : "; ", percent(*top_trained),
                            percent(*top_held_out));
   return text + ": " + figures + ".";
