@@ -1,6 +1,7 @@
 // evaluate: eval loss and prompt retrieval of a trained run.
 #include "eval/evaluate.h"
 #include "job.h"
+#include "train/evaluations.h"
 #include "train/report.h"
 
 using namespace microdit;
@@ -19,7 +20,11 @@ int main(int argc, char** argv) {
     const auto config = core::load<eval::EvaluateConfig>(core::ConfigTree::of_overrides(job.line.overrides));
     if (job.line.dry_run) return eval::describe_evaluate(job.line.run, config, job.comm);
     const int code = eval::evaluate(job.line.run, config, job.comm, job.stop);
-    if (code == core::kDone && job.comm.rank() == 0) train::write_report(train::RunFolder(job.line.run));
+    if (code == core::kDone && job.comm.rank() == 0) {
+      const train::RunFolder run(eval::run_folder_of(job.line.run));
+      train::record_evaluation(run);
+      train::write_report(run);
+    }
     return code;
   });
 }

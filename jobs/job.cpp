@@ -83,7 +83,8 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
     app.add_flag(
         "--check-settings", line.check_settings,
         "compare the settings with those of the run, if it exists, and stop: 0 = it may start or go on");
-  if (info.takes_run) app.add_option("--run", line.run, "run folder (runs/NAME)");
+  if (info.takes_run)
+    app.add_option("--run", line.run, "run folder (runs/NAME), or one of its checkpoints/step_N");
   if (info.takes_prompts) {
     app.add_option("--prompt", line.prompts, "what to paint; may be given several times")
         ->allow_extra_args(false);

@@ -6,6 +6,7 @@
 #include "comm/device.h"
 #include "job.h"
 #include "provenance.h"
+#include "train/advice.h"
 #include "train/trainer.h"
 
 namespace microdit::jobs {
@@ -24,6 +25,8 @@ int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
                                       core::resumable_keys<Config>(), describe_life(job.comm)};
     if (job.line.check_settings || job.line.dry_run) {
       train::run_folder(config.loop).compare_settings(settings, job.comm);
+      comm::demand_cuda_build(config.loop.device);
+      train::check_start(config.loop, settings.life, job.line.dry_run, job.comm);
       if (job.line.dry_run) describe(config, job.comm);
       return static_cast<int>(core::kDone);
     }

@@ -4,21 +4,30 @@
 # Slurm if it has one, else on a throw-away one, else directly. Run it again to continue.
 #   MICRODIT_STEPS=N       training steps (default: the config's)
 #   MICRODIT_NO_SLURM=1    run the stages directly
+# It takes no arguments but --help.
 set -euo pipefail
+case ${1:-} in
+  "") ;;
+  --help | -h) sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  *) echo "quickstart.sh: unknown argument '$1'; it takes none (--help says what it does; MICRODIT_STEPS=N, MICRODIT_NO_SLURM=1)" >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 started=$(date +%s)
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 dataset=configs/datasets/emoji.yaml train=configs/train/emoji.yaml run=runs/emoji prompts=configs/sample/prompts.txt
 export MICRODIT_DATA=${MICRODIT_DATA:-$PWD/data}
 
+say "[1/6] set-up: packages and LibTorch, about 1 min the first time"
 scripts/setup.sh
 export PATH=$PWD/.venv/bin:$PATH
 mkdir -p build slurm/logs
 touch build/quickstart_began  # older outputs prove nothing
 cmake --preset release >build/configure.log 2>&1 || { tail -n 30 build/configure.log >&2; exit 1; }
-say "building (a few minutes the first time)"
-cmake --build build --target jobs >build/build.log 2>&1 || { grep -E 'error|FAILED' build/build.log | head -n 20 >&2; exit 1; }
-say "making the emoji data"
+say "[2/6] building, about 7 min on two cores the first time (all of it: build/build.log)"
+cmake --build build --target jobs 2>&1 | tee build/build.log |
+  awk 'match($0, /^\[[0-9]+\/[0-9]+\]/) { split(substr($0, 2, RLENGTH - 2), n, "/"); t = int(10 * n[1] / n[2]); if (t == last) next; last = t; printf "          built %d %%\n", 10 * t; fflush() }' >&2 ||
+  { grep -E 'error|FAILED' build/build.log | head -n 20 >&2; exit 1; }
+say "[3/6] making the emoji data"
 .venv/bin/python scripts/make_emoji_dataset.py --out "$MICRODIT_DATA/made/emoji" --tars 8
 
 cores=$(nproc)
@@ -32,7 +41,9 @@ directly() {
   export MICRODIT_RANKS=$cores
   for stage in download clean precompute; do bash slurm/$stage.sbatch --config $dataset; done
   bash slurm/pretrain_256.sbatch --config $train "${train_set[@]}"
+  say "[5/6] pictures"
   bash slurm/generate.sbatch --run $run --prompts $prompts
+  say "[6/6] evaluation"
   bash slurm/evaluate.sbatch --run $run
 }
 
@@ -60,6 +71,15 @@ show() {
   elif [ "$1" != "${shown:-}" ] && [ $(($(date +%s) - ${shown_at:-0})) -ge 20 ]; then say "$1"; shown=$1; shown_at=$(date +%s); fi
 }
 
+# Which of the six parts a stage belongs to.
+part_of() {
+  case $1 in
+    *generate*) echo "[5/6] $1" ;;
+    *evaluate*) echo "[6/6] $1" ;;
+    *) echo "[4/6] $1" ;;
+  esac
+}
+
 # Waits for the jobs of the chain; says which one runs and its newest log line. A squeue that fails says nothing about them.
 follow() {
   local queue line stage last failed=0 pause=15
@@ -71,7 +91,7 @@ follow() {
       [ -n "$line" ] || break
       last=$(ls -t slurm/logs/*.out 2>/dev/null | head -n 1 || true)  # none before the first job begins
       stage=$(grep -m1 RUNNING <<<"$line" | cut -d' ' -f2 || true)
-      show "${stage:-waiting}: $( [ -z "$last" ] || tail -n 1 "$last" | cut -c1-150)"
+      show "$(part_of "${stage:-waiting}"): $( [ -z "$last" ] || tail -n 1 "$last" | cut -c1-150)"
     else
       failed=$((failed + 1))
       [ $failed -lt 20 ] || { say "squeue does not answer; the jobs may still run: slurm/pipeline.sh --status"; exit 1; }
@@ -90,6 +110,7 @@ on_slurm() {
   follow "$(awk '{print $2}' <<<"$jobs" | paste -sd'|')"
 }
 
+say "[4/6] data stages and training, about 9 min; then [5/6] pictures and [6/6] evaluation, about 1 min"
 if open_cluster; then on_slurm; else directly; fi
 
 # The chain ends with the pictures and then the numbers; both must be this call's.

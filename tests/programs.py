@@ -74,6 +74,11 @@ def write_recipe(path, base="emoji", **sections):
     return path
 
 
+def has_cuda():
+    """Whether this build could use a GPU; the machine may still have none."""
+    return "libnccl" in subprocess.run(["ldd", BIN / "train"], capture_output=True, text=True).stdout
+
+
 def train_words(runs, name, *overrides, config="emoji"):
     """The demonstration's training at the smallest size, as command-line words."""
     return ["--config", SOURCE / f"configs/train/{config}.yaml", f"data=[{{dataset: {DATASET}}}]", f"runs={runs}",

@@ -39,4 +39,11 @@ Device choose_device(Communicator& comm, const std::string& setting) {
   return device;
 }
 
+void demand_cuda_build([[maybe_unused]] const std::string& setting) {
+#ifndef MICRODIT_WITH_CUDA
+  if (setting == "cuda")
+    core::user_error("device=cuda: {}; device=cpu works without", visible_gpus().why_none);
+#endif
+}
+
 }  // namespace microdit::comm

@@ -21,4 +21,7 @@ struct Device {
 /// with its host and the reason.
 Device choose_device(Communicator& comm, const std::string& setting);
 
+/// UserError where `setting` is cuda and this build can use no GPU, whatever the machine. Touches no driver.
+void demand_cuda_build(const std::string& setting);
+
 }  // namespace microdit::comm

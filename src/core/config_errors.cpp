@@ -1,6 +1,7 @@
 // Errors of a configuration, collected, and the nearest known name.
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "core/config_node.h"
 #include "core/error.h"
@@ -30,10 +31,54 @@ std::size_t edit_distance(std::string_view left, std::string_view right) {
   return above[right.size()];
 }
 
+/// What other programs call it -> our dotted key, as seen from the section that has its first part.
+constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
+    {"cfg", "guidance"},
+    {"cfg", "sampling.guidance"},
+    {"cfg_scale", "guidance"},
+    {"cfg_scale", "sampling.guidance"},
+    {"guidance_scale", "guidance"},
+    {"guidance_scale", "sampling.guidance"},
+    {"guidance", "sampling.guidance"},
+    {"learning_rate", "lr"},
+    {"learning_rate", "optimizer.lr"},
+    {"lr", "optimizer.lr"},
+    {"weight_decay", "optimizer.weight_decay"},
+    {"wd", "optimizer.weight_decay"},
+    {"grad_clip", "optimizer.clip_norm"},
+    {"max_grad_norm", "optimizer.clip_norm"},
+    {"warmup", "schedule.warmup_steps"},
+    {"warmup_steps", "schedule.warmup_steps"},
+    {"ema_decay", "ema.decay"},
+    {"epochs", "steps"},
+    {"num_steps", "steps"},
+    {"max_steps", "steps"},
+    {"iterations", "steps"},
+    {"dtype", "precision"},
+    {"resolution", "size"},
+    {"image_size", "size"},
+    {"batch", "batch_size"},
+    {"depth", "model.depth"},
+    {"dim", "model.dim"},
+    {"caption_sources", "captions"},
+};
+
+/// Our key for another program's `given`, or "".
+std::string_view other_name(std::string_view given, const std::vector<std::string>& known) {
+  for (const auto& [theirs, ours] : kOtherNames) {
+    if (theirs == given &&
+        std::find(known.begin(), known.end(), ours.substr(0, ours.find('.'))) != known.end())
+      return ours;
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string suggestion(std::string_view given, const std::vector<std::string>& known) {
   if (known.empty()) return "";
+  if (const std::string_view ours = other_name(given, known); !ours.empty())
+    return fmt::format("; did you mean '{}'?", ours);
   const auto distance = [&](const std::string& name) { return edit_distance(given, name); };
   const auto nearest = std::min_element(
       known.begin(), known.end(),

@@ -1,4 +1,4 @@
-// SIGUSR1 and SIGTERM set a flag; whoever loops looks at it.
+// SIGUSR1, SIGTERM and Ctrl-C set a flag; whoever loops looks at it.
 #pragma once
 
 #include <atomic>
@@ -14,9 +14,9 @@ class StopFlag {
   std::atomic<bool> requested_{false};
 };
 
-/// Routes SIGUSR1 and SIGTERM of this process to `flag`, which must outlive the process's signals. Call it
-/// before any other thread begins: threads inherit that the two are blocked, so none is ever interrupted by
-/// them.
+/// Routes SIGUSR1, SIGTERM and the first SIGINT (Ctrl-C) of this process to `flag`, which must outlive the process's
+/// signals; a second SIGINT ends the process at once. Call it before any other thread begins: threads inherit that
+/// they are blocked, so none is ever interrupted by them.
 void stop_on_signals(StopFlag& flag);
 
 }  // namespace microdit::core

@@ -20,11 +20,11 @@ bool is_of(const fs::path& folder, const core::Json& call) {
   return fs::exists(folder / kCall, error) && core::read_text(folder / kCall) == call.dump(2) + "\n";
 }
 
-/// Number -> folder of images/NNN-slug.
-std::map<std::int64_t, fs::path> numbered(const fs::path& images) {
+/// Number -> folder home/NNN-name.
+std::map<std::int64_t, fs::path> numbered(const fs::path& home) {
   std::map<std::int64_t, fs::path> found;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(images, error)) {
+  for (const auto& entry : fs::directory_iterator(home, error)) {
     const std::string name = entry.path().filename().string();
     const std::size_t digits = std::min(name.find_first_not_of("0123456789"), name.size());
     if (digits >= 3 && digits <= 9 && entry.is_directory() && !entry.is_symlink())
@@ -55,19 +55,24 @@ std::string slug(const std::string& prompt) {
   return out.empty() ? "pictures" : out;
 }
 
-fs::path call_folder(const fs::path& images, const std::string& first_prompt, const core::Json& call,
-                     bool make) {
-  const auto present = numbered(images);
+std::vector<fs::path> call_folders(const fs::path& home) {
+  std::vector<fs::path> folders;
+  for (const auto& [number, folder] : numbered(home)) folders.push_back(folder);
+  return folders;
+}
+
+fs::path call_folder(const fs::path& home, const std::string& name, const core::Json& call, bool make) {
+  const auto present = numbered(home);
   for (const auto& [number, folder] : present) {
     if (is_of(folder, call)) return folder;
   }
   std::int64_t number = present.empty() ? 1 : present.rbegin()->first + 1;
-  const auto name = [&] { return images / fmt::format("{:03}-{}", number, slug(first_prompt)); };
-  if (!make) return name();
-  fs::create_directories(images);
-  while (!fs::create_directory(name())) ++number;  // another call took the number at the same moment
-  core::write_json(name() / kCall, call);
-  return name();
+  const auto whole = [&] { return home / fmt::format("{:03}-{}", number, name); };
+  if (!make) return whole();
+  fs::create_directories(home);
+  while (!fs::create_directory(whole())) ++number;  // another call took the number at the same moment
+  core::write_json(whole() / kCall, call);
+  return whole();
 }
 
 void check_named_folder(const fs::path& folder, const core::Json& call, bool make) {
@@ -88,14 +93,14 @@ void check_named_folder(const fs::path& folder, const core::Json& call, bool mak
   if (!is_of(folder, call)) core::write_json(folder / kCall, call);
 }
 
-void point_latest(const fs::path& images, const fs::path& folder) {
-  const fs::path link = images / "latest", aside = core::temporary_path(link);
+void point_latest(const fs::path& home, const fs::path& folder) {
+  const fs::path link = home / "latest", aside = core::temporary_path(link);
   std::error_code error;
   fs::remove(aside, error);
   fs::create_symlink(folder.filename(), aside, error);
   if (!error) fs::rename(aside, link, error);
   if (error) {
-    core::log_warn("{}: cannot be made ({}); the pictures are in {}", link.string(), error.message(),
+    core::log_warn("{}: cannot be made ({}); the newest is {}", link.string(), error.message(),
                    folder.string());
     fs::remove(aside, error);
   }

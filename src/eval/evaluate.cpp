@@ -7,8 +7,12 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "eval/best_and_worst.h"
+#include "eval/call_folder.h"
 #include "eval/evaluation.h"
+#include "eval/grid_pages.h"
 #include "eval/retrieval.h"
+#include "eval/summary.h"
 
 namespace microdit::eval {
 namespace {
@@ -48,10 +52,66 @@ std::vector<std::int64_t> shares_of(const std::vector<std::unique_ptr<Split>>& s
   return shares(sizes, config.candidates, config.prompts);
 }
 
+/// All that the numbers depend on.
+core::Json call_of(const TrainedRun& run, const EvaluateConfig& config, const std::string& precision,
+                   const std::vector<std::unique_ptr<Split>>& splits) {
+  core::Json sizes = core::Json::object();
+  for (const auto& split : splits) sizes[split->name()] = split->count();
+  return {{"step", run.step()},
+          {"checkpoint_sha256", run.checkpoint_sha256()},
+          {"weights", run.weights},
+          {"sampler", core::to_json(run.sampler)},
+          {"precision", precision},
+          {"prompts", config.prompts},
+          {"candidates", config.candidates},
+          {"loss_samples", config.loss_samples},
+          {"loss_draws", config.loss_draws},
+          {"seed", config.seed},
+          {"caption", config.caption},
+          {"samples", sizes}};
+}
+
+/// RUN/evaluation/NNN-step-N. What lies there from before evaluations had folders goes into one of its own.
+fs::path make_folder(const TrainedRun& run, const core::Json& call) {
+  const fs::path home = run.folder / "evaluation", metrics = run.folder / "metrics.json";
+  if (fs::exists(metrics) && call_folders(home).empty()) {
+    const fs::path earlier = home / "000-earlier";
+    fs::create_directories(earlier);
+    fs::copy_file(metrics, earlier / "metrics.json", fs::copy_options::overwrite_existing);
+    const std::vector<fs::directory_entry> entries(fs::directory_iterator(home), fs::directory_iterator{});
+    for (const auto& entry : entries) {
+      if (entry.is_regular_file()) fs::rename(entry.path(), earlier / entry.path().filename());
+    }
+  }
+  return call_folder(home, fmt::format("step-{}", run.step()), call, true);
+}
+
+/// Adds the losses to the metrics; false after a stop.
+bool measure_loss(const Evaluation& evaluation, const std::vector<std::unique_ptr<Split>>& splits,
+                  const EvaluateConfig& config, core::Json& metrics) {
+  const Split& measured = *splits.back();
+  const std::int64_t samples = loss_samples(measured, config);
+  const auto loss = evaluation.loss(measured, samples);
+  if (!loss) return false;
+  metrics["eval_loss"] = *loss;
+  metrics["eval_loss_split"] = measured.name();
+  metrics["loss_samples"] = samples;
+  metrics["loss_draws"] = config.loss_draws;
+  core::log_info("eval loss {:.5f} ({} samples of split {} x {} draws)", *loss, samples, measured.name(),
+                 config.loss_draws);
+  const auto untrained = evaluation.untrained_loss(measured, samples);
+  if (!untrained) return false;
+  metrics["loss"] = {{measured.name() == "train" ? "trained" : "held_out", *loss}, {"untrained", *untrained}};
+  if (splits.size() == 1) return true;
+  const auto trained = evaluation.loss(*splits.front(), std::min(samples, splits.front()->count()));
+  if (trained) metrics["loss"]["trained"] = *trained;
+  return trained.has_value();
+}
+
 /// Adds `retrieval` to the metrics; false after a stop.
 bool measure_retrieval(const Evaluation& evaluation, const std::vector<std::unique_ptr<Split>>& splits,
-                       const EvaluateConfig& config, const fs::path& folder, core::Json& metrics,
-                       comm::Communicator& comm) {
+                       const EvaluateConfig& config, const fs::path& folder, const std::string& note,
+                       core::Json& metrics, comm::Communicator& comm) {
   std::vector<Painted> painted;
   for (const auto& split : splits) {
     auto one = evaluation.paint(*split);
@@ -61,20 +121,32 @@ bool measure_retrieval(const Evaluation& evaluation, const std::vector<std::uniq
   const std::vector<std::int64_t> candidates = shares_of(splits, config);
   const auto nearer = evaluation.nearer(painted, splits, candidates);
   if (!nearer) return false;
+  const std::int64_t ranked = std::accumulate(candidates.begin(), candidates.end(), std::int64_t{0});
   auto next = nearer->begin();
   for (std::size_t i = 0; i < splits.size(); ++i) {
     const std::vector<std::int64_t> ranks(next, next + painted[i].truth.count());
     next += painted[i].truth.count();
     const std::string name = splits[i]->name() == "train" ? "trained" : "held_out";
-    metrics["retrieval"][name] =
-        summarize_ranks(ranks, std::accumulate(candidates.begin(), candidates.end(), std::int64_t{0}));
-    core::log_info("retrieval, {}: {}", name, metrics["retrieval"][name].dump());
+    metrics["retrieval"][name] = summarize_ranks(ranks, ranked);
     comm.on_root([&] {
-      evaluation.draw_best_and_worst(folder / (name + "_best_and_worst.png"), painted[i], ranks);
+      write_best_and_worst(folder, name, painted[i], ranks, ranked, evaluation.painter(), note);
       if (config.save_latents) write_latents(folder / (name + "_latents.safetensors"), painted[i].painting);
     });
   }
   return true;
+}
+
+void say(const core::Json& metrics) {
+  const auto named = [](const char* name, const std::string& value) {
+    return value.empty() ? "" : fmt::format(", {} {}", name, value);
+  };
+  for (const SummaryRow& row : summary_rows(metrics)) {
+    const std::string values = named("trained", row.trained) + named("held out", row.held_out) +
+                               named("untrained", row.untrained) + named("chance", row.chance);
+    core::log_info("{}: {} ({} is better)", row.name, values.substr(std::min<std::size_t>(2, values.size())),
+                   row.better);
+  }
+  if (const std::string text = recital(metrics); !text.empty()) core::log_info("{}", text);
 }
 
 }  // namespace
@@ -90,7 +162,7 @@ void EvaluateConfig::fields(core::Fields& f) {
   f.field("caption", caption,
           {.help = "caption source of the prompts; empty = the first the run trained on"});
   f.field("save_latents", save_latents,
-          {.help = "also evaluation/*_latents.safetensors: unit (start noise), text, sample"});
+          {.help = "also SPLIT_latents.safetensors: unit (start noise), text, sample"});
   run.fields(f);
   if (f.reading() && candidates < 2 * prompts)
     f.error("candidates", fmt::format("must be at least twice prompts ({})", prompts));
@@ -103,29 +175,27 @@ int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::
       open_splits(run, config, [&](const std::function<std::string()>& work) { return comm.on_root(work); });
   const comm::WiderDeadline others_may_be_slower(comm, kLongestBatch_s);
   const Evaluation evaluation(config, run, comm, stop);
-  const fs::path pictures = run.folder / "evaluation";
-  comm.on_root([&] { fs::create_directories(pictures); });
+  const fs::path folder = comm.on_root(
+      [&] { return make_folder(run, call_of(run, config, evaluation.precision(), splits)).string(); });
 
   core::Json metrics;
   metrics["step"] = run.step();
   metrics["weights"] = run.weights;
   metrics["sampler"] = core::to_json(run.sampler);
-  const Split& measured = *splits.back();
-  const std::int64_t samples = loss_samples(measured, config);
-  const auto stopped = [] {
+  if (!measure_loss(evaluation, splits, config, metrics) ||
+      (config.prompts > 0 &&
+       !measure_retrieval(evaluation, splits, config, folder, made_by(run), metrics, comm))) {
     core::log_info("stopped as asked; the same command measures anew");
     return core::kRequeueMe;
-  };
-  const auto loss = evaluation.loss(measured, samples);
-  if (!loss) return stopped();
-  metrics["eval_loss"] = *loss;
-  metrics["eval_loss_split"] = measured.name();
-  metrics["loss_samples"] = samples;
-  core::log_info("eval loss {:.5f} ({} samples of split {} x {} draws)", *loss, samples, measured.name(),
-                 config.loss_draws);
-  if (config.prompts > 0 && !measure_retrieval(evaluation, splits, config, pictures, metrics, comm))
-    return stopped();
-  comm.on_root([&] { core::write_json(run.folder / "metrics.json", metrics); });
+  }
+  comm.on_root([&] {
+    core::write_json(folder / "metrics.json", metrics);
+    core::write_json(run.folder / "metrics.json", metrics);
+    point_latest(run.folder / "evaluation", folder);
+    say(metrics);
+    core::log_info("numbers and pictures in {}; the newest numbers also in {}", folder.string(),
+                   (run.folder / "metrics.json").string());
+  });
   return core::kDone;
 }
 

@@ -7,20 +7,16 @@
 #include <map>
 #include <numeric>
 
-#include "core/atomic_file.h"
 #include "core/log.h"
 #include "core/seed.h"
 #include "diffusion/noise.h"
 #include "eval/gather_rows.h"
+#include "eval/grid_pages.h"
 #include "eval/retrieval.h"
-#include "image/encode.h"
-#include "image/grid.h"
 #include "nn/autocast.h"
 
 namespace microdit::eval {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::int64_t kCandidatesAtOnce = 256;
 
@@ -35,12 +31,12 @@ Evaluation::Evaluation(const EvaluateConfig& config, const TrainedRun& run, comm
       compute_(choose_compute(config.run.compute, run.trained_precision, comm)),
       painter_(run.facts, run.folder, compute_.device),
       model_(run.load_model(compute_.device)) {
-  core::log_info("measuring on {}; {} samples at a time, guidance {}, {} steps", compute_.text(),
-                 config.run.batch_size, run.sampler.guidance, run.sampler.steps);
+  core::log_info("measuring on {}; {} samples at a time; {}", compute_.text(), config.run.batch_size,
+                 made_by(run));
 }
 
 /// Sum over samples and draws, unmasked, at noise that is a function of (seed, sample, draw).
-double Evaluation::block_loss(const Piece& piece) const {
+double Evaluation::block_loss(const diffusion::DenoiseFn& network, const Piece& piece) const {
   const torch::NoGradGuard no_grad;
   const nn::Autocast autocast(compute_.bf16, compute_.device);
   double sum = 0;
@@ -54,7 +50,7 @@ double Evaluation::block_loss(const Piece& piece) const {
     noise.time_normal_B = noise.time_normal_B.to(compute_.device);
     noise.noise_BCHW = noise.noise_BCHW.to(compute_.device);
     const torch::Tensor mean =
-        run_.objective.loss(denoise_fn(*model_), piece.latents_NCHW.to(compute_.device),
+        run_.objective.loss(network, piece.latents_NCHW.to(compute_.device),
                             piece.text_NLD.to(compute_.device), noise, 0, model_->patch_size());
     sum += mean.item<double>() * static_cast<double>(piece.count());
   }
@@ -62,12 +58,24 @@ double Evaluation::block_loss(const Piece& piece) const {
 }
 
 std::optional<double> Evaluation::loss(const Split& split, std::int64_t samples) const {
+  return loss_of(denoise_fn(*model_), split, samples);
+}
+
+std::optional<double> Evaluation::untrained_loss(const Split& split, std::int64_t samples) const {
+  const auto nothing = [](const diffusion::DenoiseInput& input) {
+    return diffusion::DenoiseOutput{torch::zeros_like(input.x_BCHW), {}};
+  };
+  return loss_of(nothing, split, samples);
+}
+
+std::optional<double> Evaluation::loss_of(const diffusion::DenoiseFn& network, const Split& split,
+                                          std::int64_t samples) const {
   const std::int64_t batch = config_.run.batch_size;
   // Per block, so that the sum does not depend on ranks.
   std::vector<double> sums(static_cast<std::size_t>((samples + batch - 1) / batch));
   const bool done = share_blocks(static_cast<std::int64_t>(sums.size()), [&](std::int64_t block) {
     sums[static_cast<std::size_t>(block)] =
-        block_loss(split.read(block * batch, std::min(batch, samples - block * batch)));
+        block_loss(network, split.read(block * batch, std::min(batch, samples - block * batch)));
   });
   if (!done) return std::nullopt;
   comm_.all_reduce_sum(sums);
@@ -127,30 +135,6 @@ std::optional<std::vector<std::int64_t>> Evaluation::nearer(const std::vector<Pa
   std::vector<double> counts(counter.nearer().begin(), counter.nearer().end());
   comm_.all_reduce_sum(counts);
   return std::vector<std::int64_t>(counts.begin(), counts.end());
-}
-
-/// Pairs (truth | painted) of the best and the worst ranks.
-void Evaluation::draw_best_and_worst(const fs::path& file, const Painted& painted,
-                                     const std::vector<std::int64_t>& ranks) const {
-  std::vector<std::size_t> order(ranks.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return ranks[a] < ranks[b]; });
-  const std::size_t some = std::min<std::size_t>(8, order.size() / 2);
-  std::vector<std::size_t> shown(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(some));
-  shown.insert(shown.end(), order.end() - static_cast<std::ptrdiff_t>(some), order.end());
-  std::vector<torch::Tensor> latents;
-  std::vector<std::string> captions;
-  for (const std::size_t i : shown) {
-    latents.push_back(painted.truth.latents_NCHW[static_cast<std::int64_t>(i)]);
-    latents.push_back(painted.painting.sample_BCHW[static_cast<std::int64_t>(i)]);
-    captions.emplace_back("truth");
-    captions.push_back(fmt::format("#{} {}", ranks[i] + 1, painted.truth.captions[i]));
-  }
-  if (latents.empty()) return;
-  const auto pictures = painter_.decode(torch::stack(latents));
-  core::atomic_write(file, image::encode_png(image::grid(pictures, captions,
-                                                         {.columns = 8, .title = file.stem().string()})));
 }
 
 }  // namespace microdit::eval

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "comm/communicator.h"
 #include "core/stop_flag.h"
+#include "eval/best_and_worst.h"
 #include "eval/compute.h"
 #include "eval/eval_data.h"
 #include "eval/evaluate.h"
@@ -16,12 +17,6 @@
 #include "eval/trained_run.h"
 
 namespace microdit::eval {
-
-/// What was painted of one split's first samples, on every rank.
-struct Painted {
-  Painting painting;
-  Piece truth;  ///< the samples whose captions were painted
-};
 
 class Evaluation {
  public:
@@ -31,13 +26,15 @@ class Evaluation {
 
   // Collective; nothing when a stop was asked for.
   std::optional<double> loss(const Split& split, std::int64_t samples) const;
+  /// The same of a network before its first step: its last layer is zero, so it predicts nothing.
+  std::optional<double> untrained_loss(const Split& split, std::int64_t samples) const;
   std::optional<Painted> paint(const Split& split) const;
   /// For each painted row of both splits, the candidates that are nearer than its own sample.
   std::optional<std::vector<std::int64_t>> nearer(const std::vector<Painted>& painted,
                                                   const std::vector<std::unique_ptr<Split>>& splits,
                                                   const std::vector<std::int64_t>& shares) const;
-  void draw_best_and_worst(const std::filesystem::path& file, const Painted& painted,
-                           const std::vector<std::int64_t>& ranks) const;
+  const Painter& painter() const { return painter_; }
+  std::string precision() const { return compute_.bf16 ? "bf16" : "fp32"; }
 
  private:
   /// Blocks of this rank, round by round; the ranks agree after each on whether to stop: false.
@@ -50,7 +47,9 @@ class Evaluation {
     }
     return true;
   }
-  double block_loss(const Piece& piece) const;
+  double block_loss(const diffusion::DenoiseFn& network, const Piece& piece) const;
+  std::optional<double> loss_of(const diffusion::DenoiseFn& network, const Split& split,
+                                std::int64_t samples) const;
 
   const EvaluateConfig& config_;
   const TrainedRun& run_;

@@ -14,17 +14,16 @@
 #include "core/utf8.h"
 #include "eval/call_folder.h"
 #include "eval/gather_rows.h"
+#include "eval/grid_pages.h"
 #include "eval/painter.h"
 #include "image/decode.h"
 #include "image/encode.h"
-#include "image/grid.h"
 
 namespace microdit::eval {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kGridPictures = 64;
 constexpr std::size_t kMostLatents = 1024;  // they are held in memory until the end
 /// One picture to paint.
 struct Item {
@@ -98,23 +97,24 @@ std::string parameters_text(const Item& item, const diffusion::SamplerConfig& sa
                      sampler.steps, sampler.rule, sampler.guidance, item.seed, picture.width, picture.height);
 }
 
-/// manifest.jsonl and grid.png, by rank 0 when all pictures are there.
-void close(const std::vector<Item>& items, const fs::path& out) {
+/// manifest.jsonl and the grid, by rank 0 when all pictures are there.
+void close(const std::vector<Item>& items, const std::vector<std::string>& prompts,
+           const GenerateConfig& config, const TrainedRun& run, const fs::path& out) {
   std::string manifest;
-  std::vector<image::Image> pictures;
-  std::vector<std::string> captions;
   for (const Item& item : items) {
     core::Json line = item.settings;
     line["file"] = item.name;
     manifest += line.dump() + "\n";
-    if (pictures.size() < kGridPictures) {
-      pictures.push_back(image::decode(read_bytes(out / item.name)));
-      captions.push_back(item.prompt);
-    }
   }
   core::atomic_write(out / "manifest.jsonl", manifest);
-  core::atomic_write(out / "grid.png", image::encode_png(image::grid(pictures, captions)));
-  core::log_info("{} pictures in {}, grid {}", items.size(), out.string(), (out / "grid.png").string());
+  const std::size_t pages =
+      write_grid_pages(out, prompts, static_cast<std::size_t>(config.num_images),
+                       fmt::format("{}, seeds from {}", made_by(run), config.seed),
+                       [&](std::size_t i) { return image::decode(read_bytes(out / items[i].name)); });
+  core::log_info("{} prompt{} x {} = {} pictures in {}; grid {}{}", prompts.size(),
+                 prompts.size() == 1 ? "" : "s", config.num_images, items.size(), out.string(),
+                 (out / grid_page_name(0)).string(),
+                 pages == 1 ? "" : fmt::format(" to {}", grid_page_name(pages - 1)));
 }
 
 /// A rank's work on the list: blocks of a fixed shape at fixed places, so that a picture's bits do not depend
@@ -197,7 +197,7 @@ void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& fi
 /// The folder of the call; images/ is the run's own.
 fs::path choose_folder(const GenerateConfig& config, const TrainedRun& run, const std::string& first_prompt,
                        const core::Json& call, bool make) {
-  if (config.out.empty()) return call_folder(run.folder / "images", first_prompt, call, make);
+  if (config.out.empty()) return call_folder(run.folder / "images", slug(first_prompt), call, make);
   check_named_folder(config.out, call, make);
   return config.out;
 }
@@ -217,8 +217,8 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
              const GenerateConfig& config, comm::Communicator& comm, const core::StopFlag& stop) {
   const TrainedRun run = open_run(run_folder, config.run, comm);
   const Compute compute = choose_compute(config.run.compute, run.trained_precision, comm);
-  core::log_info("painting on {}; {} at a time, guidance {}, {} steps", compute.text(), config.run.batch_size,
-                 run.sampler.guidance, run.sampler.steps);
+  core::log_info("painting on {}; {} prompt{} x {}, {} at a time; {}", compute.text(), prompts.size(),
+                 prompts.size() == 1 ? "" : "s", config.num_images, config.run.batch_size, made_by(run));
   const std::string precision = compute.bf16 ? "bf16" : "fp32";
   const std::vector<Item> items = make_items(prompts, config, run, precision);
   if (config.save_latents && items.size() > kMostLatents)
@@ -246,7 +246,7 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
   }
   if (paint_anyway) save_latents(outcome.paintings, latents, comm);
   comm.on_root([&] {
-    close(items, out);
+    close(items, prompts, config, run, out);
     if (config.out.empty()) point_latest(run.folder / "images", out);
   });
   return core::kDone;

@@ -4,11 +4,13 @@
 #include <torch/utils.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <set>
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "core/seed.h"
 #include "core/utf8.h"
 #include "diffusion/noise.h"
@@ -25,6 +27,32 @@ std::vector<T> filled(const std::vector<T>& items, std::size_t first, std::size_
   for (std::size_t i = first; i < first + count; ++i) out.push_back(items[std::min(i, items.size() - 1)]);
   return out;
 }
+
+/// Tells now and then how far a batch is that takes long: after 5 s, 15 s, 35 s ...
+class SlowBatch {
+ public:
+  explicit SlowBatch(const diffusion::SamplerConfig& sampler)
+      : steps_(sampler.steps), per_step_(sampler.rule == "heun" ? 2 : 1) {}
+
+  /// Before an evaluation of the network.
+  void evaluation() {
+    const std::int64_t step = evaluations_++ / per_step_;
+    const double taken_s = std::chrono::duration<double>(Clock::now() - begin_).count();
+    if (taken_s < next_s_ || step == 0) return;
+    next_s_ = 2 * taken_s + kFirst_s;
+    core::log_info(
+        "painting: sampler step {} of {}, {} left for this batch", step + 1, steps_,
+        core::duration_text(taken_s * static_cast<double>(steps_ - step) / static_cast<double>(step)));
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr double kFirst_s = 5;
+
+  std::int64_t steps_, per_step_, evaluations_ = 0;
+  Clock::time_point begin_ = Clock::now();
+  double next_s_ = kFirst_s;
+};
 
 }  // namespace
 
@@ -112,8 +140,13 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     };
     const torch::Tensor unit = noise(core::Purpose::sampler, 0);
     const torch::Tensor text = encode(filled(order.prompts, first, batch));
+    SlowBatch slow(order.sampler);
+    const auto keep_going = [&] {
+      slow.evaluation();
+      return !order.keep_going || order.keep_going();
+    };
     const torch::Tensor sample =
-        diffusion::sample(objective, fn, unit.to(device_), text, order.sampler, churn, order.keep_going);
+        diffusion::sample(objective, fn, unit.to(device_), text, order.sampler, churn, keep_going);
     if (!sample.defined()) return {};
     const auto rows = static_cast<std::int64_t>(std::min(batch, order.prompts.size() - first));
     units.push_back(unit.narrow(0, 0, rows));

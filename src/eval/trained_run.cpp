@@ -4,6 +4,11 @@
 #include <fmt/ranges.h>
 #include <torch/utils.h>
 
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "checkpoint/inspect.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -43,6 +48,45 @@ void copy_in(const checkpoint::Reader& reader, const std::string& name, torch::T
   target.copy_(host);
 }
 
+/// The path without a slash at its end, "." or "..".
+fs::path plain(const fs::path& path) {
+  const fs::path whole = path.lexically_normal();
+  return whole.has_filename() ? whole : whole.parent_path();
+}
+
+bool is_run(const fs::path& folder) {
+  return fs::exists(folder / "facts.json");
+}
+
+/// The checkpoints folder that `given` is or lies in; empty where it is something else.
+fs::path checkpoints_of(const fs::path& given) {
+  if (is_run(given)) return {};
+  const fs::path whole = plain(fs::absolute(given));
+  const fs::path folder = checkpoint::step_of(whole.filename().string()) ? whole.parent_path() : whole;
+  return folder.filename() == "checkpoints" && is_run(folder.parent_path()) ? folder : fs::path();
+}
+
+/// The step that --run and step= name; nothing: the newest.
+std::optional<std::int64_t> chosen_step(const fs::path& given, std::int64_t step) {
+  const auto named = checkpoints_of(given).empty()
+                         ? std::nullopt
+                         : checkpoint::step_of(plain(fs::absolute(given)).filename().string());
+  if (named && step > 0 && *named != step)
+    core::user_error("step={}: --run {} names another step; leave one of them out", step, given.string());
+  return named ? named : step > 0 ? std::optional(step) : std::nullopt;
+}
+
+checkpoint::Reader open_step(const fs::path& run, std::int64_t step, comm::Communicator& comm) {
+  const fs::path folder = run / "checkpoints";
+  comm.on_root([&] {
+    const std::vector<std::int64_t> steps = checkpoint::list_steps(folder);
+    if (std::ranges::find(steps, step) != steps.end()) return;
+    core::user_error("step={}: {} has no such checkpoint; there are {} (step=0: the newest)", step,
+                     run.string(), steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", ")));
+  });
+  return checkpoint::open(folder / checkpoint::step_name(step), comm);
+}
+
 /// Whether the averaged weights are taken.
 bool takes_average(const std::string& wish, const checkpoint::Reader& reader) {
   const auto first = reader.tensors().lower_bound("ema/");
@@ -55,6 +99,7 @@ bool takes_average(const std::string& wish, const checkpoint::Reader& reader) {
 }  // namespace
 
 void RunOptions::fields(core::Fields& f) {
+  f.field("step", step, {.min = 0, .help = "checkpoint of this step; 0 = the newest that verifies"});
   f.field("weights", weights, {.choices = {"auto", "ema", "raw"}, .help = "auto: ema where there is one"});
   compute.fields(f);
   f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "samples at a time"});
@@ -97,10 +142,18 @@ std::string needs_text(const TrainedRun& run, const RunOptions& options) {
       options.batch_size, run.facts.size);
 }
 
-TrainedRun open_run(const fs::path& folder, const RunOptions& options, comm::Communicator& comm) {
+fs::path run_folder_of(const fs::path& given) {
+  const fs::path checkpoints = checkpoints_of(given);
+  return checkpoints.empty() ? given : checkpoints.parent_path();
+}
+
+TrainedRun open_run(const fs::path& given, const RunOptions& options, comm::Communicator& comm) {
+  const fs::path folder = run_folder_of(given);
   RunFacts facts = read_run_facts(folder);
   const OwnSettings own = read_settings(folder / "settings.json");
-  auto reader = checkpoint::open_latest(folder / "checkpoints", comm);
+  const std::optional<std::int64_t> step = chosen_step(given, options.step);
+  std::optional<checkpoint::Reader> reader =
+      step ? open_step(folder, *step, comm) : checkpoint::open_latest(folder / "checkpoints", comm);
   if (!reader) core::user_error("--run {}: it has no checkpoint yet", folder.string());
   const bool average = takes_average(options.weights, *reader);
   core::log_info("{}: step {}, {} weights", reader->folder().string(), reader->step(),

@@ -20,6 +20,7 @@ namespace microdit::eval {
 
 /// How to open a trained run and to ask it for pictures.
 struct RunOptions {
+  std::int64_t step = 0;         ///< of the checkpoint; 0 = the newest that verifies
   std::string weights = "auto";  ///< auto | ema | raw
   ComputeOptions compute{};
   std::int64_t batch_size = 8;
@@ -47,7 +48,10 @@ struct TrainedRun {
 /// What painting with it needs, for --dry-run.
 std::string needs_text(const TrainedRun& run, const RunOptions& options);
 
-/// Collective. UserError: no such run, no checkpoint, settings or facts that are no longer whole.
-TrainedRun open_run(const std::filesystem::path& folder, const RunOptions& options, comm::Communicator& comm);
+/// The run of --run, which may also name RUN/checkpoints or one RUN/checkpoints/step_N.
+std::filesystem::path run_folder_of(const std::filesystem::path& given);
+
+/// `given` as for run_folder_of. Collective. UserError: no such run, no (such) checkpoint, settings or facts that are no longer whole.
+TrainedRun open_run(const std::filesystem::path& given, const RunOptions& options, comm::Communicator& comm);
 
 }  // namespace microdit::eval

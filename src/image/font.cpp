@@ -138,6 +138,13 @@ std::string to_ascii(const std::string& text) {
   return ascii;
 }
 
+std::string legible(const std::string& text) {
+  const std::string ascii = to_ascii(text);
+  const auto lost = std::count(ascii.begin(), ascii.end(), '?') - std::count(text.begin(), text.end(), '?');
+  const auto letters = std::count_if(ascii.begin(), ascii.end(), [](char letter) { return letter != ' '; });
+  return 2 * lost > letters ? "(another script)" : ascii;
+}
+
 std::int64_t text_width(const std::string& ascii, int scale) {
   return ascii.empty() ? 0 : (static_cast<std::int64_t>(ascii.size()) * kGlyphAdvance - 1) * scale;
 }

@@ -29,6 +29,8 @@ struct TextStyle {
 
 /// The text with one '?' for each character outside printable ASCII (one per UTF-8 sequence).
 std::string to_ascii(const std::string& text);
+/// The same for a caption: "(another script)" for a text of which the font lacks more than half the letters.
+std::string legible(const std::string& text);
 /// Width in pixels of a text that is already ASCII.
 std::int64_t text_width(const std::string& ascii, int scale = 1);
 /// Draws at the upper left corner (x, y), clipped to the canvas; returns the width drawn.

@@ -29,6 +29,7 @@ constexpr std::array<Color, 8> kCycle = {{{31, 110, 180},
                                           {110, 110, 110}}};
 constexpr std::int64_t kMargin = 12;
 constexpr std::int64_t kSwatch = 18;  // length of a legend's sample line
+constexpr std::int64_t kMark = 3;     // half a mark's side
 constexpr std::int64_t kTickLength = 4;
 constexpr std::int64_t kTickGap = 6;  // between the frame and a tick's label
 constexpr std::int64_t kLabelGap = 8;
@@ -146,6 +147,15 @@ void draw_series(Image& canvas, const Frame& frame, const Axis& x_axis, const Ax
     stroke.segment(place(joined ? i - 1 : i), place(i));  // a lone point is a dot
   }
   stroke.paint(canvas, color);
+  for (std::size_t i = 0; i < series.x.size() && series.marks; ++i) {
+    if (!drawable(series, i, log_y)) continue;
+    const Point at = place(i);
+    const std::int64_t x =
+        std::clamp<std::int64_t>(std::llround(at.x), frame.left + kMark, frame.right - kMark);
+    const std::int64_t y =
+        std::clamp<std::int64_t>(std::llround(at.y), frame.top + kMark, frame.bottom - kMark);
+    fill(canvas, {x - kMark, y - kMark, x + kMark, y + kMark}, color);
+  }
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ struct Series {
   std::string name;
   std::vector<double> x;
   std::vector<double> y;
+  bool marks = false;  ///< a square at each point: few points that no other series may hide
 };
 struct PlotStyle {
   std::string title{};

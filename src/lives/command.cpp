@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/shell_line.h"
 #include "lives/surroundings.h"
 
 namespace microdit::lives {
@@ -131,19 +132,7 @@ Words operator+(Words left, const Words& right) {
 }
 
 std::string shell_line(const Words& words) {
-  constexpr auto kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=,@%+-";
-  std::string line;
-  for (const std::string& word : words) {
-    if (!line.empty()) line += ' ';
-    if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) {
-      line += word;
-      continue;
-    }
-    line += '\'';
-    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    line += '\'';
-  }
-  return line;
+  return core::shell_line(words);
 }
 
 Answer ask(const Words& command, std::chrono::seconds timeout, Errors errors) {

@@ -229,10 +229,13 @@ class Life {
 
   void account(const Ending& ending, const std::string& then) const {
     const std::int64_t seconds = began_ == 0 ? 0 : now() - began_;
-    say(stage_.name, fmt::format("life {} took {}:{:02}:{:02} on {} ({:.2f} GPU hours), exit code {}, {}",
-                                 ledger_.counters.lives, seconds / 3600, seconds / 60 % 60, seconds % 60,
-                                 here_.nodes, static_cast<double>(seconds * here_.gpus) / 3600,
-                                 ending.exit_code, ending.progress ? "progress" : "no progress"));
+    const std::string progress = ending.exit_code == 0 ? ""
+                                 : ending.progress     ? ", progress"
+                                                       : ", no progress";
+    say(stage_.name,
+        fmt::format("life {} took {}:{:02}:{:02} on {} ({:.2f} GPU hours), exit code {}{}",
+                    ledger_.counters.lives, seconds / 3600, seconds / 60 % 60, seconds % 60, here_.nodes,
+                    static_cast<double>(seconds * here_.gpus) / 3600, ending.exit_code, progress));
     std::error_code none;
     if (!kept_ || !fs::exists(kept_->folder(), none)) return;
     kept_->record({{"life", ledger_.counters.lives},

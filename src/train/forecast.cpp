@@ -3,12 +3,16 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <fstream>
 #include <thread>
 
 #include "core/dataset_folder.h"
 #include "core/disk.h"
 #include "core/error.h"
+#include "core/json.h"
 #include "core/progress.h"
+#include "train/advice.h"
 #include "train/denoiser_task.h"
 #include "train/trainer.h"
 
@@ -47,9 +51,43 @@ std::int64_t count_parameters(const torch::nn::Module& module) {
   return count;
 }
 
-void check_initial_weights(const InitConfig& init) {
-  if (init.from.empty()) return;
-  if (!fs::exists(init.from)) fmt::print("init.from={}: not there yet\n", init.from);
+/// The speed that a run's metrics end with, or 0.
+double recorded_rate(const fs::path& metrics) {
+  constexpr std::streamoff kTail = 4096;  // a line has about 250 bytes
+  std::ifstream in(metrics, std::ios::binary | std::ios::ate);
+  if (!in) return 0;
+  in.seekg(std::max<std::streamoff>(0, static_cast<std::streamoff>(in.tellg()) - kTail));
+  double rate = 0;
+  for (std::string line; std::getline(in, line);) {
+    const core::Json json = core::Json::parse(line, nullptr, false);
+    if (json.is_object()) rate = json.value("images_per_s", rate);
+  }
+  return rate;
+}
+
+/// What is left to do, and how long that takes where this run's own speed is known.
+void describe_work(const LoopConfig& config, const RunFolder& run) {
+  const std::vector<std::int64_t> there = visible_steps(run.checkpoints());
+  const std::int64_t reached = there.empty() ? 0 : there.back();
+  if (reached >= config.steps) {
+    fmt::print("work: finished at step {}; steps={} would train {} more\n", reached, 2 * reached, reached);
+    return;
+  }
+  const std::int64_t left = config.steps - reached;
+  const double images = static_cast<double>(left) * static_cast<double>(config.batch_size);
+  fmt::print("work: {} steps{}, {:.3g} images; ", left,
+             reached > 0 ? fmt::format(" from {} on", reached) : "", images);
+  const double rate = recorded_rate(run.metrics());
+  const std::string measure =
+      fmt::format("the same command with name={}_speed steps=30 logs images/s", config.name);
+  if (rate > 0)
+    fmt::print("{} at the {:.0f} images/s of this run's last steps\n", core::duration_text(images / rate),
+               rate);
+  else if (config.device == "cpu")
+    fmt::print("how long is not known yet: {}\n", measure);
+  else
+    fmt::print("{} if it were 1,000 images/s, which nobody has measured: {}\n",
+               core::duration_text(images / 1000), measure);
 }
 
 /// Shares of the batch, sizes of checkpoints and memory, free space.
@@ -84,9 +122,7 @@ void describe_loop(const LoopConfig& config, std::int64_t parameters, const comm
     fmt::print("checkpoints: {} each, up to {} at a time; {} free at {}\n", core::bytes_text(checkpoint),
                kept, core::bytes_text(space.bytes), space.at.string());
   }
-  const double images = static_cast<double>(config.steps) * static_cast<double>(config.batch_size);
-  fmt::print("work: {} steps, {:.3g} images: {} at 1,000 images/s\n", config.steps, images,
-             core::duration_text(images / 1000));
+  describe_work(config, run_folder(config));
   fmt::print("run: {}{}\n", run.string(),
              fs::exists(run / "settings.json") ? " (exists: it would go on)" : "");
 }
@@ -102,7 +138,6 @@ void describe_training(TrainConfig& config, comm::Communicator& comm) {
     if (config.sampling.every_steps > 0) task.prepare_pictures();
     parameters = count_parameters(task.module());
   }
-  check_initial_weights(config.loop.init);
   describe_loop(config.loop, parameters, comm);
   fmt::print("dry run: nothing was written\n");
 }
@@ -113,7 +148,6 @@ void describe_codec_training(CodecConfig& config, comm::Communicator& comm) {
   if (config.size % net.downscale() != 0)
     core::user_error("size={}: not divisible by the codec's downscale {}", config.size, net.downscale());
   if (all_there(config.data)) CodecTask(config, torch::kCPU);
-  check_initial_weights(config.loop.init);
   describe_loop(config.loop, count_parameters(net), comm);
   fmt::print("dry run: nothing was written\n");
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <utility>
 
 #include "core/atomic_file.h"
 #include "core/json.h"
@@ -17,8 +18,8 @@ namespace {
 
 constexpr std::size_t kWindowSteps = 50;  // of images_per_s
 
-/// Keeps whole lines of steps <= last; a torn last line goes too.
-std::filesystem::path cut_back(const std::filesystem::path& path, std::int64_t last) {
+/// Keeps whole lines of steps <= last, whose losses `watch` is told; a torn last line goes too.
+std::filesystem::path cut_back(const std::filesystem::path& path, std::int64_t last, LossWatch& watch) {
   if (!std::filesystem::exists(path)) return path;
   std::string kept;
   std::ifstream in(path);
@@ -26,6 +27,7 @@ std::filesystem::path cut_back(const std::filesystem::path& path, std::int64_t l
     const core::Json json = core::Json::parse(line, nullptr, false);
     if (json.is_discarded() || !json.contains("step") || json["step"].get<std::int64_t>() > last) continue;
     kept += line + "\n";
+    if (json.contains("loss") && json["loss"].is_number()) watch.add(json["loss"].get<double>());
   }
   core::atomic_write(path, kept);
   return path;
@@ -60,7 +62,7 @@ Metrics::Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t t
       total_steps_(total_steps),
       batch_size_(batch_size),
       log_every_(log_every_steps),
-      file_(cut_back(run.metrics(), resumed_step)),
+      file_(cut_back(run.metrics(), resumed_step, watch_)),
       events_(run.tensorboard(), resumed_step),
       ends_{Clock::now()},
       last_line_(ends_.front()) {}
@@ -79,6 +81,10 @@ void Metrics::step(const StepMetrics& m) {
   if (ends_.size() > kWindowSteps + 1) ends_.pop_front();
   const double rate = images_per_s();
   num_skipped_ += m.skipped;
+  watch_.add(m.loss);
+  if (watch_.diverged() && !std::exchange(divergence_is_said_, true))
+    core::log_warn("step {}: {}; lower optimizer.lr, or go back to an earlier checkpoint (init.from)", m.step,
+                   watch_.text());
   wait_since_line_s_ += m.wait_s;
   // Loss and norm with all their bits: resumed runs are compared by these lines.
   core::Json line;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/append_file.h"
+#include "train/loss_watch.h"
 #include "train/run_folder.h"
 #include "train/tensorboard.h"
 
@@ -37,6 +38,7 @@ class Metrics {
   /// Makes what was logged so far durable; called before a checkpoint is published.
   void sync();
   std::int64_t num_skipped() const { return num_skipped_; }
+  const LossWatch& watch() const { return watch_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -44,6 +46,8 @@ class Metrics {
   double images_per_s() const;
 
   std::int64_t first_step_, total_steps_, batch_size_, log_every_;
+  LossWatch watch_;  ///< over all lives of the run
+  bool divergence_is_said_ = false;
   core::AppendFile file_;
   EventFile events_;
   std::deque<Clock::time_point> ends_;  ///< of the last steps, and of what came before the first of them

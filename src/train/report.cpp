@@ -2,81 +2,50 @@
 #include "train/report.h"
 
 #include <algorithm>
+#include <deque>
 #include <fstream>
+#include <numeric>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "eval/grid_pages.h"
+#include "eval/summary.h"
 #include "image/encode.h"
 #include "image/plot.h"
+#include "train/evaluations.h"
+#include "train/html.h"
+#include "train/loss_watch.h"
 
 namespace microdit::train {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string base64(const std::string& bytes) {
-  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const auto at = [&](std::size_t k) -> unsigned {
-      return i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u;
-    };
-    const unsigned word = at(0) << 16 | at(1) << 8 | at(2);
-    out.push_back(kAlphabet[word >> 18]);
-    out.push_back(kAlphabet[word >> 12 & 63]);
-    out.push_back(i + 1 < bytes.size() ? kAlphabet[word >> 6 & 63] : '=');
-    out.push_back(i + 2 < bytes.size() ? kAlphabet[word & 63] : '=');
-  }
-  return out;
-}
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '&')
-      out += "&amp;";
-    else if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '"')
-      out += "&quot;";
-    else
-      out.push_back(c);
-  }
-  return out;
-}
-
-std::string picture(const fs::path& file, const std::string& caption) {
-  if (!fs::exists(file)) return "";
-  return "<figure><img alt=\"" + escaped(caption) + "\" src=\"data:image/png;base64," +
-         base64(core::read_text(file)) + "\"><figcaption>" + escaped(caption) + "</figcaption></figure>\n";
-}
-
 struct Curve {
-  image::Series raw{"loss", {}, {}};
-  image::Series smooth{"loss, averaged", {}, {}};
+  image::Series raw{.name = "training loss", .x = {}, .y = {}};
+  image::Series smooth{.name = "averaged", .x = {}, .y = {}};
   double rate = 0;
+  LossWatch watch{};
 };
 
 Curve read_curve(const fs::path& metrics) {
   Curve curve;
-  double mean = 0;
-  double weight = 0;
+  std::deque<double> window;  // summed anew for each point: a loss of 1e17 would stay in a running sum
   std::ifstream in(metrics);
   for (std::string line; std::getline(in, line);) {
     const core::Json json = core::Json::parse(line, nullptr, false);
     if (json.is_discarded() || !json["loss"].is_number()) continue;
     const auto step = json["step"].get<double>();
     const auto loss = json["loss"].get<double>();
-    mean = 0.98 * mean + 0.02 * loss;
-    weight = 0.98 * weight + 0.02;
+    window.push_back(loss);
+    if (window.size() > kLossWindow) window.pop_front();
+    curve.watch.add(loss);
     curve.raw.x.push_back(step);
     curve.raw.y.push_back(loss);
     curve.smooth.x.push_back(step);
-    curve.smooth.y.push_back(mean / weight);
+    curve.smooth.y.push_back(std::accumulate(window.begin(), window.end(), 0.0) /
+                             static_cast<double>(window.size()));
     curve.rate = json.value("images_per_s", 0.0);
   }
   return curve;
@@ -94,72 +63,80 @@ std::vector<fs::path> sorted_pictures(const fs::path& folder) {
   return files;
 }
 
-/// Of the pictures painted last: images/latest/grid.png, or images/grid.png.
-fs::path newest_grid(const fs::path& images) {
-  const fs::path latest = images / "latest" / "grid.png";
-  return fs::exists(latest) ? latest : images / "grid.png";
+/// Prompts of a call as a numbered list: the pictures' font may lack their letters.
+std::string prompts_html(const fs::path& manifest) {
+  std::ifstream in(manifest);
+  std::string items, last;
+  bool any = false;
+  for (std::string line; std::getline(in, line);) {
+    const core::Json json = core::Json::parse(line, nullptr, false);
+    if (!json.is_object() || !json.contains("prompt")) continue;
+    const std::string prompt = json["prompt"].get<std::string>();
+    if (!any || prompt != last) items += "<li>" + escaped(prompt) + "</li>\n";
+    last = prompt;
+    any = true;
+  }
+  return any ? "<details><summary>prompts as text</summary>\n<ol>" + items + "</ol></details>\n" : "";
 }
 
-constexpr const char* kPage = R"(<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222}
-img {max-width: 100%; border: 1px solid #ddd}
-figure {margin: 1rem 0}
-figcaption {color: #666; font-size: .85rem}
-pre {background: #f6f6f6; padding: 1rem; overflow: auto; font-size: .8rem}
-</style></head><body>
-<h1>{title}</h1>
-{body}</body></html>
-)";
-
-std::string page(const std::string& title, const std::string& body) {
-  std::string html = kPage;
-  const auto fill = [&](const std::string& hole, const std::string& text) {
-    for (std::size_t at = 0; (at = html.find(hole, at)) != std::string::npos; at += text.size())
-      html.replace(at, hole.size(), text);
-  };
-  fill("{title}", escaped(title));
-  fill("{body}", body);
-  return html;
+/// What was painted last: images/latest.
+std::string painted_html(const fs::path& folder) {
+  constexpr std::size_t kMostPages = 4;
+  std::string html;
+  std::size_t page = 0;
+  for (; fs::exists(folder / eval::grid_page_name(page)); ++page) {
+    if (page < kMostPages) html += html_picture(folder / eval::grid_page_name(page), "Generated pictures");
+  }
+  if (page > kMostPages) html += fmt::format("<p>{} more pages lie in the folder.</p>\n", page - kMostPages);
+  return html + prompts_html(folder / "manifest.jsonl");
 }
 
-std::string numbers(const fs::path& metrics_json) {
-  if (!fs::exists(metrics_json)) return "";
-  return "<h2>Evaluation</h2>\n<pre>" + escaped(core::read_json(metrics_json).dump(2)) + "</pre>\n";
+/// The prompts of the pictures painted while training, as text.
+std::string sampling_prompts(const fs::path& settings) {
+  const core::Json json = fs::exists(settings) ? core::read_json(settings) : core::Json::object();
+  const core::Json::json_pointer at("/sampling/prompts");
+  if (!json.contains(at) || !json.at(at).is_array()) return "";
+  std::string items;
+  for (const core::Json& prompt : json.at(at))
+    items += "<li>" + escaped(prompt.get<std::string>()) + "</li>\n";
+  return "<details><summary>prompts as text</summary>\n<ol>" + items + "</ol></details>\n";
 }
 
 }  // namespace
 
 void write_report(const RunFolder& run) {
   const Curve curve = read_curve(run.metrics());
+  const std::vector<Evaluated> evaluations = read_evaluations(run);
   const fs::path loss_png = run.path() / "loss.png";
+  const std::string name = run.path().filename().string();
   if (!curve.raw.x.empty()) {
-    const image::Image plot = image::plot(
-        {curve.raw, curve.smooth},
-        {.title = run.path().filename().string(), .x_label = "step", .y_label = "loss", .log_y = true});
-    const auto png = image::encode_png(plot);
-    core::atomic_write(loss_png, png);
+    std::vector<image::Series> series = {curve.raw, curve.smooth};
+    for (image::Series& points : loss_points(evaluations)) series.push_back(std::move(points));
+    const image::Image plot =
+        image::plot(series, {.title = name, .x_label = "step", .y_label = "loss", .log_y = true});
+    core::atomic_write(loss_png, image::encode_png(plot));
   }
   std::string body;
-  body += picture(newest_grid(run.path() / "images"), "Generated pictures");
+  const std::string verdict = evaluations.empty() ? "" : eval::recital(evaluations.back().metrics);
+  if (!verdict.empty()) body += "<p class=\"verdict\">" + escaped(verdict) + "</p>\n";
+  if (curve.watch.diverged()) body += "<p class=\"verdict\">" + escaped(curve.watch.text()) + "</p>\n";
+  body += painted_html(run.path() / "images" / "latest");
   if (!curve.raw.x.empty()) {
     body += fmt::format("<p>{} steps, {:.0f} images/s.</p>\n", static_cast<std::int64_t>(curve.raw.x.back()),
                         curve.rate);
   }
-  body += picture(loss_png, "Training loss");
-  body += numbers(run.path() / "metrics.json");
-  for (const fs::path& file : sorted_pictures(run.path() / "evaluation"))
-    body += picture(file, file.stem().string());
+  body += html_picture(loss_png, "Loss: of each training batch, and where evaluate measured it");
+  body += evaluations_html(evaluations);
   // The first pictures and the last few show the learning; a long run keeps the rest in samples/.
   const auto grids = sorted_pictures(run.samples());
   if (!grids.empty()) body += "<h2>While training</h2>\n";
   for (std::size_t i = 0; i < grids.size(); ++i) {
-    if (i < 2 || i + 4 >= grids.size()) body += picture(grids[i], grids[i].stem().string());
+    if (i < 2 || i + 4 >= grids.size()) body += html_picture(grids[i], grids[i].stem().string());
   }
+  if (!grids.empty()) body += sampling_prompts(run.settings());
   if (fs::exists(run.config()))
     body += "<h2>Settings</h2>\n<pre>" + escaped(core::read_text(run.config())) + "</pre>\n";
-  core::atomic_write(run.report(), page(run.path().filename().string(), body));
+  core::atomic_write(run.report(), html_page(name, body));
 }
 
 }  // namespace microdit::train

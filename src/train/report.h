@@ -5,9 +5,9 @@
 
 namespace microdit::train {
 
-/// (Re)writes runs/NAME/loss.png and report.html from what lies in the run folder: metrics.jsonl,
-/// samples/*.png, images/grid.png, metrics.json, retrieval pictures, config.yaml. Missing pieces are left
-/// out.
+/// (Re)writes runs/NAME/loss.png and report.html from what lies in the run folder: metrics.jsonl, samples/*.png,
+/// images/latest, evaluation/* (or metrics.json), config.yaml. Missing pieces are left out. On top a sentence, where the
+/// numbers of held-out data are far worse than those of training data.
 void write_report(const RunFolder& run);
 
 }  // namespace microdit::train

@@ -17,6 +17,7 @@
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "train/advice.h"
 
 namespace microdit::train {
 namespace {
@@ -92,11 +93,12 @@ bool RunFolder::exists(comm::Communicator& comm) const {
 void RunFolder::compare_settings(const RunSettings& now, comm::Communicator& comm) const {
   comm.on_root([&] {
     if (!std::filesystem::exists(settings())) return;
-    std::vector<std::string> refused;
+    std::vector<std::string> refused, keys;
     for (const Difference& difference : differing_settings(core::read_json(settings()), now.json)) {
       switch (rule_of(difference.key, now.at_resume)) {
         case core::AtResume::fixed:
           refused.push_back(difference.text);
+          keys.push_back(difference.key);
           break;
         case core::AtResume::rounding:
           core::log_warn("{}: {} (from here on the rounding differs; nothing else)", path_.string(),
@@ -107,11 +109,8 @@ void RunFolder::compare_settings(const RunSettings& now, comm::Communicator& com
       }
     }
     if (!refused.empty()) {
-      core::user_error(
-          "{}: the run was started with other settings:\n  {}\nChange them back, or give this run another "
-          "name "
-          "(name=...; with init.from={} init.load=all it goes on from there).",
-          path_.string(), fmt::join(refused, "\n  "), path_.string());
+      core::user_error("{}: the run was started with other settings:\n  {}\n{}", path_.string(),
+                       fmt::join(refused, "\n  "), advice_for_changes(*this, keys, now));
     }
   });
 }

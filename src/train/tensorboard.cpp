@@ -76,6 +76,10 @@ std::uint32_t masked_crc32c(std::string_view text) {
   return ((crc >> 15) | (crc << 17)) + 0xa282ead8u;
 }
 
+EventFile::EventFile(const std::filesystem::path& folder) : file_(new_event_file(folder, 0)) {
+  record(key(1, 1) + little_endian(now_s()) + bytes(3, "brain.Event:2"));
+}
+
 EventFile::EventFile(const std::filesystem::path& folder, std::int64_t first_step)
     : file_(new_event_file(folder, first_step)) {
   record(key(1, 1) + little_endian(now_s()) + bytes(3, "brain.Event:2"));

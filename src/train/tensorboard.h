@@ -15,6 +15,8 @@ class EventFile {
   /// Opens a new file in `folder` (TensorBoard merges the files of one folder), which begins at `first_step`: readers
   /// drop what earlier lives wrote of later steps (SessionLog START).
   EventFile(const std::filesystem::path& folder, std::int64_t first_step);
+  /// One that replaces nothing.
+  explicit EventFile(const std::filesystem::path& folder);
   void scalar(const std::string& tag, std::int64_t step, float value);
   void picture(const std::string& tag, std::int64_t step, std::int64_t height, std::int64_t width,
                std::span<const std::byte> png);

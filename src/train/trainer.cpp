@@ -13,6 +13,7 @@
 #include "core/progress.h"
 #include "image/encode.h"
 #include "nn/autocast.h"
+#include "train/advice.h"
 #include "train/report.h"
 #include "train/schedule.h"
 
@@ -43,16 +44,20 @@ int Trainer::run() {
   if (completed_ < config_.steps) task_.start(completed_, comm_.rank() * rows, rows, config_.batch_size);
   last_checkpoint_time_ = std::chrono::steady_clock::now();
   while (completed_ < config_.steps && !stop_agreed_) step();
+  if (stop_agreed_ && completed_ < config_.steps) core::log_info("asked to stop: saving step {}", completed_);
   final_checkpoint();
   if (report_.valid()) report_.wait();
   if (completed_ < config_.steps && comm_.rank() == 0) report_or_warn(run_.path());
   if (completed_ < config_.steps || !close()) {
-    core::log_info("stopped at step {} of {} as asked; run the same command to continue", completed_,
-                   config_.steps);
+    core::log_info("stopped at step {} of {} as asked; continue with: {}", completed_, config_.steps,
+                   command_with(life_, {}));
     return core::kRequeueMe;
   }
-  core::log_info("done: {} steps; checkpoint {}, report {}", completed_,
+  const bool diverged = metrics_ && metrics_->watch().diverged();
+  core::log_info("done: {} steps{}; checkpoint {}, report {}", completed_,
+                 diverged ? ", but " + metrics_->watch().text() : "",
                  (run_.checkpoints() / checkpoint::step_name(completed_)).string(), run_.report().string());
+  core::log_info("continue with: {}", continue_command(life_, run_, 2 * completed_));
   return core::kDone;
 }
 

@@ -73,6 +73,7 @@ class Trainer {
   comm::Communicator& comm_;
   const core::StopFlag& stop_;
   RunFolder run_;
+  const core::Json life_;  ///< of RunSettings
   std::int64_t picture_every_steps_;
   std::optional<FlatParameters> flat_;
   std::optional<ShardedOptimizer> optimizer_;

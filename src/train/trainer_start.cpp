@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "nn/kernels/proof.h"
 #include "nn/state_dict.h"
+#include "train/advice.h"
 #include "train/trainer.h"
 
 namespace microdit::train {
@@ -22,11 +23,7 @@ checkpoint::Reader open_initial(const InitConfig& init, comm::Communicator& comm
   const fs::path from = init.from;
   if (fs::exists(from / "manifest.json")) return checkpoint::open(from, comm);
   auto latest = checkpoint::open_latest(from / "checkpoints", comm);
-  if (!latest) {
-    core::user_error(
-        "init.from={}: neither a run with checkpoints, nor a checkpoint, nor a .safetensors file",
-        from.string());
-  }
+  if (!latest) comm.on_root([&] { refuse_start(init.from); });
   comm.on_root([&] {
     const fs::path settings = RunFolder(from).settings();
     if (init.unfinished || !fs::exists(settings)) return;
@@ -65,6 +62,7 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, std::int
       comm_(parts.comm),
       stop_(parts.stop),
       run_(run_folder(config)),
+      life_(settings.life),
       picture_every_steps_(picture_every_steps) {
   const comm::WiderDeadline reading(comm_, kLongWork_s);
   if (config.batch_size % comm_.size() != 0) {
@@ -84,9 +82,11 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, std::int
 /// Weights are drawn only where nothing is loaded over them: at 1.2 billion parameters that is half a minute.
 void Trainer::load_or_initialize() {
   const auto latest = checkpoint::open_latest(run_.checkpoints(), comm_);
+  if (latest) comm_.on_root([&] { demand_steps_of_run(config_, life_, latest->step()); });
   const std::string& from = config_.init.from;
   std::optional<checkpoint::Reader> initial;
   if (!latest && !from.empty() && !is_weights_file(from)) initial = open_initial(config_.init, comm_);
+  if (initial) demand_steps_of_start(config_, initial->step());
   if (!latest && !initial) task_.initialize();
   if (!latest && is_weights_file(from))
     nn::load_state_dict(task_.module(), nn::load_tensors(from), from, {"pos_embed", "mask_token"});

@@ -164,6 +164,15 @@ TEST(Config, UnknownKeysGetASuggestion) {
   EXPECT_EQ(mistake("optimzer:"), "c.yaml:1: optimzer: unknown key; did you mean 'optimizer'?");
 }
 
+TEST(Config, NamesOfOtherProgramsGetASuggestionToo) {
+  EXPECT_EQ(mistake("learning_rate: 3"),
+            "c.yaml:1: learning_rate: unknown key; did you mean 'optimizer.lr'?");
+  EXPECT_EQ(mistake("optimizer:\n  learning_rate: 3"),
+            "c.yaml:2: optimizer.learning_rate: unknown key; did you mean 'lr'?");
+  EXPECT_EQ(mistake("epochs: 3"), "c.yaml:1: epochs: unknown key; did you mean 'steps'?");
+  EXPECT_THAT(mistake("cfg: 3"), HasSubstr("cfg: unknown key; known: "));  // nothing of that kind here
+}
+
 TEST(Config, IgnoredKeysBelongToSomebodyElse) {
   EXPECT_EQ(read("model: {depth: 3}\nsteps: 5", {"model"}).steps, 5);
   EXPECT_THAT(message_of<UserError>([] { read("optimizer: {model: 3}", {"model"}); }),

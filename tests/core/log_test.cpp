@@ -57,5 +57,23 @@ TEST(StopFlag, BothSignalsSetIt) {
   }
 }
 
+/// Waits for the flag, then for the end that a second signal brings.
+void interrupt_twice() {
+  static StopFlag flag;
+  stop_on_signals(flag);
+  ::kill(::getpid(), SIGINT);
+  for (int wait = 0; wait < 5000 && !flag.requested(); ++wait) ::usleep(1000);
+  if (!flag.requested()) ::_exit(3);
+  ::kill(::getpid(), SIGINT);
+  ::sleep(10);
+  ::_exit(4);
+}
+
+TEST(StopFlagDeathTest, TheFirstInterruptAsksAndTheSecondEnds) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  std::signal(SIGINT, SIG_DFL);
+  EXPECT_EXIT(interrupt_twice(), testing::KilledBySignal(SIGINT), "again to abort at once");
+}
+
 }  // namespace
 }  // namespace microdit::core

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -101,6 +102,68 @@ class Calls(unittest.TestCase):
         self.assertIn("nothing stands after '='", self.generate("--prompt=", "num_images=1", expect=programs.USER_MISTAKE))
         self.assertIn("too long", self.generate("--prompt", "x", f"out={self.folder}/{'x' * 300}",
                                                                   expect=programs.USER_MISTAKE))
+
+    def test_a_checkpoint_may_be_chosen(self):
+        programs.run("train", *programs.train_words(self.folder, self.run_folder.name, "steps=5", "captions=[name]",
+                                                    "checkpoint.keep_last=0"))
+        last, first = (self.run_folder / "checkpoints" / f"step_{step:07d}" for step in (5, 3))
+        self.assertTrue(first.is_dir() and last.is_dir())
+
+        def step_of(*words, run=self.run_folder):
+            programs.run("generate", "--run", run, "--prompt", "red", "num_images=1", "steps=1", *words)
+            return json.loads((self.images / "latest/.call.json").read_text())["step"]
+        self.assertEqual([step_of(), step_of("step=3"), step_of("step=0"), step_of("step=5")], [5, 3, 5, 5])
+        for run in (first, f"{first}/", f"{self.run_folder}/images/../checkpoints/step_0000003"):
+            self.assertEqual(step_of(run=run), 3)
+        self.assertEqual(step_of("step=3", run=first), 3)
+        self.assertEqual(step_of(run=self.run_folder / "checkpoints"), 5)
+        programs.run("evaluate", "--run", first, "prompts=2", "steps=1", "loss_draws=1")
+        self.assertEqual(json.loads((self.run_folder / "metrics.json").read_text())["step"], 3)
+        self.assertTrue((self.run_folder / "report.html").exists())
+        self.assertFalse((first / "report.html").exists() or (first / "evaluation").exists())
+        for words in (["--run", self.run_folder, "step=4"], ["--run", self.run_folder / "checkpoints/step_0000004"]):
+            for name, more in (("generate", ["--prompt", "red"]), ("evaluate", [])):
+                log = programs.run(name, *words, *more, expect=programs.USER_MISTAKE)
+                self.assertIn("step=4", log)
+                self.assertIn("there are 5, 3", log)
+        log = programs.run("generate", "--run", first, "--prompt", "red", "step=5", expect=programs.USER_MISTAKE)
+        self.assertIn("names another step", log)
+
+    def test_every_prompt_is_in_the_grid(self):
+        """20 prompts x 4 pictures: a line each with the caption once; as many pages as needed."""
+        words = [word for i in range(20) for word in ("--prompt", f"thing {i}")]
+        log = self.generate(*words, "num_images=4", "batch_size=16")
+        self.assertIn("20 prompts x 4 = 80 pictures", log)
+        self.assertIn("grid_2.png", log)
+        latest = self.images / "latest"
+        self.assertEqual(sorted(p.name for p in latest.glob("grid*")), ["grid.png", "grid_2.png"])
+        cell, label, top = 128, 10 + 150, 40  # 64 pixels twice as large; the title above
+        for page, name in enumerate(("grid.png", "grid_2.png")):
+            grid = pictures.pixels((latest / name).read_bytes())
+            self.assertEqual(grid[0], label + 4 * cell + 3 * 4 + 10)
+            for line, k in ((0, 0), (0, 3), (4, 1), (9, 2)):
+                picture = pictures.pixels((latest / f"{4 * (10 * page + line) + k:06d}.png").read_bytes())
+                place = (label + k * (cell + 4), top + line * (cell + 8))
+                self.assertEqual(pictures.distance(picture, grid, *place, 2), 0, (name, line, k))
+        programs.run("evaluate", "--run", self.run_folder, "prompts=0", "loss_draws=1", "loss_samples=4")
+        report = re.sub("base64,[^\"]*", "", (self.run_folder / "report.html").read_text())
+        self.assertIn("<li>thing 19</li>", report)
+        self.assertEqual(report.count("Generated pictures</figcaption>"), 2)
+
+    def test_other_scripts_are_text_in_the_report(self):
+        self.generate("--prompt", "\u043a\u0440\u0430\u0441\u043d\u044b\u0439", "--prompt", "a < b", "num_images=2")
+        programs.run("evaluate", "--run", self.run_folder, "prompts=0", "loss_draws=1", "loss_samples=4")
+        report = re.sub("base64,[^\"]*", "", (self.run_folder / "report.html").read_text())
+        self.assertIn("<li>\u043a\u0440\u0430\u0441\u043d\u044b\u0439</li>", report)
+        self.assertIn("<li>a &lt; b</li>", report)
+
+    def test_a_slow_picture_is_not_silent(self):
+        job = subprocess.Popen(programs.command("generate", "--run", self.run_folder, "--prompt", "red", "num_images=1", "steps=10000"),
+                               env=programs.environment(), cwd=SOURCE, stderr=subprocess.PIPE, text=True)
+        said = next((line for line in job.stderr if "sampler step" in line or "painted" in line), "")
+        job.send_signal(signal.SIGTERM)
+        job.communicate(timeout=60)
+        self.assertRegex(said, r"sampler step \d+ of 10000, .* left for this batch")
 
     def test_seeds(self):
         for seed, seeds in (("18446744073709551615", [2**64 - 1, 0]), ("9223372036854775807", [2**63 - 1, 2**63]), ("1e3", [1000, 1001])):

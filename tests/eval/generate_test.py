@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import re
+import shutil
 import sys
 import tempfile
 import unittest
@@ -93,6 +95,8 @@ class Generate(unittest.TestCase):
                 self.assertNotEqual((other / "000000.png").read_bytes(), self.one["000000.png"])
 
     def test_evaluate(self):
+        shutil.rmtree(self.run_folder / "evaluation", ignore_errors=True)
+        (self.run_folder / "metrics.json").unlink(missing_ok=True)
         words = ["--run", self.run_folder, "prompts=6", "loss_draws=2", "steps=2", "batch_size=4"]
         numbers = {}
         for ranks in (1, 2):
@@ -108,12 +112,65 @@ class Generate(unittest.TestCase):
             self.assertEqual(found["prompts"], 6)
             self.assertAlmostEqual(found["chance_top1"], 1 / found["candidates"])
             self.assertTrue(0 <= found["top1"] <= found["within_1_percent"] <= 1, found)
-            picture = self.run_folder / "evaluation" / f"{split}_best_and_worst.png"
-            self.assertGreater(pixels(picture.read_bytes())[0], 64)
+            picture = self.run_folder / "evaluation/latest" / f"{split}_best_and_worst.png"
+            self.assertEqual(pixels(picture.read_bytes())[0], 10 + 3 * (2 * 128 + 4) + 2 * 20 + 10)  # three pairs in a line
+            lines = [json.loads(line) for line in picture.with_suffix(".jsonl").read_text().splitlines()]
+            self.assertEqual([line["half"] for line in lines], ["Best"] * 3 + ["Worst"] * 3)
+            ranks = [line["rank"] for line in lines]
+            self.assertEqual(ranks, sorted(ranks))
+            self.assertTrue(1 <= ranks[0] and ranks[-1] <= found["candidates"] and all(line["caption"] for line in lines))
         self.assertGreater(numbers[1]["eval_loss"], 0)
         self.assertEqual(numbers[1]["step"], 6)
-        programs.run("evaluate", *words, "seed=8")  # the control: other noise, other prompts
+        log = programs.run("evaluate", *words, "seed=8")  # the control: other noise, other prompts
         self.assertNotEqual(json.loads((self.run_folder / "metrics.json").read_text())["eval_loss"], numbers[1]["eval_loss"])
+        self.assertIn("(lower is better)", log)
+        # Nothing earlier is lost, and the same call has the same folder.
+        folders = sorted(p.name for p in (self.run_folder / "evaluation").iterdir())
+        self.assertEqual(folders, ["001-step-6", "002-step-6", "latest"])
+        self.assertEqual(os.readlink(self.run_folder / "evaluation/latest"), "002-step-6")
+        self.assertEqual(json.loads((self.run_folder / "evaluation/001-step-6/metrics.json").read_text()), numbers[1])
+        newest = json.loads((self.run_folder / "metrics.json").read_text())
+        report = re.sub("base64,[^\"]*", "", (self.run_folder / "report.html").read_text())
+        for text in ("001-step-6", "Held-out captions: the best", "<th>untrained</th>", "1 = the own picture is the nearest",
+                     f"<td>{newest['loss']['trained']:.4g}</td>", f"<td>{newest['loss']['untrained']:.4g}</td>"):
+            self.assertIn(text, report)
+        self.assertNotIn(str(newest["eval_loss"]), report)
+
+    def test_numbers_of_before_are_kept(self):
+        """A run that was evaluated before evaluations had folders."""
+        run = self.folder / "older"
+        shutil.copytree(self.run_folder, run)
+        shutil.rmtree(run / "evaluation", ignore_errors=True)
+        (run / "evaluation").mkdir()
+        (run / "metrics.json").write_text('{"eval_loss": 1.25, "eval_loss_split": "held_out", "step": 5}')
+        (run / "evaluation/trained_best_and_worst.png").write_bytes(self.one["grid.png"])
+        programs.run("evaluate", "--run", run, "prompts=0", "loss_draws=1", "loss_samples=4")
+        self.assertEqual(sorted(p.name for p in (run / "evaluation").iterdir()), ["000-earlier", "001-step-6", "latest"])
+        self.assertEqual(json.loads((run / "evaluation/000-earlier/metrics.json").read_text())["eval_loss"], 1.25)
+        self.assertTrue((run / "evaluation/000-earlier/trained_best_and_worst.png").exists())
+        self.assertIn("<td>1.25</td>", (run / "report.html").read_text())
+
+    def test_untrained_is_the_network_before_its_first_step(self):
+        programs.run("train", *programs.train_words(self.folder, "idle", "steps=1", "captions=[name]", "optimizer.lr=0"))
+        programs.run("evaluate", "--run", self.folder / "idle", "prompts=0", "loss_draws=2")
+        found = json.loads((self.folder / "idle/metrics.json").read_text())
+        self.assertAlmostEqual(found["loss"]["untrained"], found["eval_loss"], places=6)
+        self.assertEqual(found["loss"]["held_out"], found["eval_loss"])
+        self.assertGreater(found["loss"]["trained"], 0)
+
+    def test_tensorboard_has_the_held_out_loss(self):
+        try:
+            from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        except ImportError:
+            self.skipTest("tensorboard is not installed in this Python")
+        programs.run("evaluate", "--run", self.run_folder, "prompts=0", "loss_draws=1", "loss_samples=4")
+        found = json.loads((self.run_folder / "metrics.json").read_text())
+        events = EventAccumulator(str(self.run_folder / "tensorboard/evaluation")).Reload()
+        last = events.Scalars("loss/held_out")[-1]
+        self.assertEqual(last.step, 6)
+        self.assertAlmostEqual(last.value, found["eval_loss"], places=5)
+        training = EventAccumulator(str(self.run_folder / "tensorboard")).Reload()
+        self.assertEqual([e.step for e in training.Scalars("loss/train")][-1], 6, "and the training's own curve stays")
 
 
 if __name__ == "__main__":

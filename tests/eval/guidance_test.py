@@ -99,7 +99,7 @@ class Guidance(unittest.TestCase):
             programs.run("evaluate", "--run", self.run_folder, "prompts=3", "loss_draws=1", "loss_samples=8", "batch_size=2",
                          f"steps={STEPS}", f"guidance={guidance}", "save_latents=true")
             for split in ("trained", "held_out"):
-                self.compare(programs.read_safetensors(self.run_folder / f"evaluation/{split}_latents.safetensors"), guidance, 3)
+                self.compare(programs.read_safetensors(self.run_folder / f"evaluation/latest/{split}_latents.safetensors"), guidance, 3)
 
     def test_grids_of_training(self):
         """The cell of each prompt is the picture that generate paints from the grid's own seed."""

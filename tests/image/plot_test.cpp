@@ -102,5 +102,16 @@ TEST(Plot, SurvivesOddData) {
   EXPECT_THROW(plot({}, {.width = 10, .height = 10}), std::logic_error);
 }
 
+TEST(Plot, MarksFewPointsSoThatTheyAreSeen) {
+  const auto blue = [](bool marks) {
+    const Image image = plot({{.name = "", .x = {5}, .y = {2}, .marks = marks}}, {.width = 400, .height = 300});
+    int count = 0;
+    for (std::int64_t x = 0; x < image.width; ++x) count += blue_in_column(image, x);
+    return count;
+  };
+  EXPECT_GE(blue(true), 49);
+  EXPECT_LT(blue(false), 25);
+}
+
 }  // namespace
 }  // namespace microdit::image

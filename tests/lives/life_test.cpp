@@ -128,6 +128,15 @@ TEST_F(LifeTest, AMissingProgramIsTheUsersMistake) {
   EXPECT_FALSE(fs::exists(root() / "state" / "17"));
 }
 
+TEST_F(LifeTest, ADoneLifeSaysNothingOfProgress) {
+  for (const auto& [code, said] : {std::pair{"0", "exit code 0\n"}, std::pair{"3", "exit code 3, no progress\n"}}) {
+    const Variable exit_code("CODE", code);
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(live(job("17")), std::stoi(code));
+    EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::HasSubstr(said));
+  }
+}
+
 TEST_F(LifeTest, ASecondJobHarmsNothing) {
   fs::create_directories(kept("17").parent_path());
   core::write_json(kept("17").parent_path() / "owner", {{"job", "17"}, {"cluster", ""}});

@@ -48,7 +48,7 @@ refused "a first stage without its input" "samples/emoji" "${emoji[@]}" --from p
 refused "a training without latents" "latents/emoji" "${emoji[@]}" --from emoji
 refused "a phase before which nothing runs" "runs/pretrain_256 (init.from), which is not there" --from finetune_256
 refused "nothing to sample from" "there is no run runs/emoji" "${emoji[@]}" --from generate
-refused "phases with one name" "would both write to runs/same" --from pretrain_256 --train-set name=same
+refused "phases with one name" "would both write to runs/same" --from pretrain_256 --train-set name=same --train-set device=cpu
 refused "what Slurm would refuse" "invalid partition" "${emoji[@]}" --sbatch --partition=nowhere
 MICRODIT_SITE=none refused "a missing site" "no file slurm/sites/none.sh" "${emoji[@]}"
 SBATCH_GRES=gpu:8 refused "GPUs for every job" "would give GPUs to every job" "${emoji[@]}"

@@ -39,7 +39,18 @@ chmod +x scripts/*.sh .venv/bin/* build/bin/* fakes/squeue
 export REAL_SQUEUE; REAL_SQUEUE=$(command -v squeue)
 export PATH=$PWD/fakes:$PATH
 
+scripts/quickstart.sh --help >out 2>said; equal "--help: exit code" $? 0
+contains "--help" out "MICRODIT_STEPS=N"
+scripts/quickstart.sh --fast >out 2>said; equal "an unknown argument: exit code" $? 2
+contains "an unknown argument" said "unknown argument '--fast'"
+equal "and nothing was begun" "$(ls -d build/quickstart_began order 2>/dev/null)" ""
+
+# A build says how far it is.
+printf '#!/bin/sh\ncase "$*" in *--build*) for i in $(seq 40); do echo "[$i/40] Building $i"; done ;; esac\n' >.venv/bin/cmake
 scripts/quickstart.sh >out 2>said; equal "a good chain" $? 0
+contains "a build in tenths" said "^ *built 50 %"
+equal "and not line by line" "$(grep -c 'built' said) $(grep -c 'Building' build/build.log)" "10 40"
+for part in 1 2 3 4; do contains "part $part" said "\[$part/6\]"; done
 contains "a good chain" said "^Done in"
 contains "its pictures" said "runs/emoji/images/call/grid.png"
 equal "a squeue that fails is not the end" "$(ls asked) $(tail -n 1 order)" "asked evaluate"
@@ -49,4 +60,6 @@ equal "and no Done" "$(grep -c '^Done' said)" 0
 contains "but what failed" said "exit code 3"
 FAIL=evaluate scripts/quickstart.sh >out 2>said; equal "a failed last stage" "$? $(grep -c '^Done' said)" "1 0"
 FAIL=clean MICRODIT_NO_SLURM=1 scripts/quickstart.sh >out 2>said; equal "the same without a scheduler" "$? $(grep -c '^Done' said)" "3 0"
+printf '#!/bin/sh\ncase "$*" in *--build*) echo "[1/2] x"; echo "a.cpp:1: error: no"; exit 1 ;; esac\n' >.venv/bin/cmake
+scripts/quickstart.sh >out 2>said; equal "a build that fails" "$? $(grep -c 'error: no' said)" "1 1"
 report

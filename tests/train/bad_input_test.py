@@ -60,7 +60,10 @@ class Settings(Folder):
 
     def test_values(self):
         self.start("stepz=5", phrases=["stepz", "steps"])
-        self.start("optimizer.learning_rate=1", phrases=["optimizer.learning_rate", "lr"])
+        self.start("optimizer.learning_rate=1", phrases=["optimizer.learning_rate", "did you mean 'lr'"])
+        self.start("learning_rate=1", phrases=["learning_rate", "did you mean 'optimizer.lr'"])
+        self.start("cfg=3", phrases=["cfg", "did you mean 'sampling.guidance'"])
+        self.start("epochs=3", phrases=["epochs", "did you mean 'steps'"])
         self.start("steps=many", phrases=["steps", "many"])
         self.start("steps=0", phrases=["steps", "0"])
         self.start("mask_ratio=1.5", phrases=["mask_ratio", "1.5"])
@@ -79,7 +82,7 @@ class Settings(Folder):
     def test_data(self):
         self.start("data=[{dataset: nothing}]", phrases=["latents/nothing"])
         self.start("size=96", phrases=["96", "64", "precompute"])
-        self.start("captions=[title]", phrases=["title", "name"])
+        self.start("captions=[title]", phrases=["captions: ", "title", "name"])
         self.start("model.in_channels=7", phrases=["model.in_channels", "7", "4"])
         self.start("model.head_dim=7", phrases=["head_dim"])
 

@@ -93,13 +93,15 @@ def main():
 
         train("pretrain_256")
         last = PHASES["pretrain_256"][2]
-        first_phase = programs.read_checkpoint(programs.checkpoint(runs / "pretrain_256", last))
 
-        # Phase 2 stopped at the step where it starts: exactly phase 1's weights, moments and averages.
-        train("finetune_256", f"steps={last}", f"schedule.decay_steps={PHASES['finetune_256'][2]}")
-        taken = programs.read_checkpoint(programs.checkpoint(runs / "finetune_256", last))
-        check(len(taken) > 100 and not differing(first_phase, taken), f"load=all: {differing(first_phase, taken)[:5]} differ")
-        train("finetune_256", f"schedule.decay_steps={PHASES['finetune_256'][2]}")
+        # load=all takes weights, moments, averages and counts: a run that starts so goes on as phase 1 itself does.
+        shutil.copytree(runs / "pretrain_256", runs / "resumed")
+        train("pretrain_256", "name=resumed", f"steps={last + 1}")
+        train("pretrain_256", "name=taken_over", f"steps={last + 1}", f"schedule.decay_steps={last}",
+              f"init.from={runs / 'pretrain_256'}", "init.load=all")
+        resumed, taken = (programs.read_checkpoint(programs.checkpoint(runs / name, last + 1)) for name in ("resumed", "taken_over"))
+        check(len(taken) > 100 and not differing(resumed, taken), f"load=all: {differing(resumed, taken)[:5]} differ")
+        train("finetune_256")
 
         # Phase 3 takes weights only: with a rate of 0 they stay what they were; moments and counts begin anew.
         train("pretrain_512", "name=weights_only", "steps=1", "optimizer.lr=0", "sampling.every_steps=0")

@@ -1,0 +1,33 @@
+// A page of pictures for people: sections of captioned blocks, under a title and notes.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "image/image.h"
+
+namespace microdit::image {
+
+/// Pictures side by side that share a caption.
+struct Block {
+  std::vector<Image> pictures;
+  std::string caption{};
+};
+
+struct Section {
+  std::string title{};
+  std::vector<std::string> heads{};  ///< one over each picture of a block
+  std::vector<Block> blocks{};
+};
+
+struct SheetStyle {
+  std::int64_t columns = 1;   ///< blocks in a line
+  bool caption_left = false;  ///< beside the block, else beneath it
+  std::string title{};
+  std::string note{};  ///< a small line at the end: how the pictures were made
+};
+
+/// Sections one under another, a line between them.
+Image sheet(const std::vector<Section>& sections, const SheetStyle& style);
+
+}  // namespace microdit::image

@@ -1,0 +1,181 @@
+// Commands that work, made of the one that was given.
+#include "train/advice.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "checkpoint/checkpoint.h"
+#include "core/error.h"
+#include "core/shell_line.h"
+
+namespace microdit::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string key_of(const std::string& word) {
+  return word.substr(0, word.find('='));
+}
+
+/// Whether `word` would set what `change` sets.
+bool is_replaced(const std::string& word, const std::string& change) {
+  if (word.starts_with("-") || word.find('=') == std::string::npos) return false;
+  const std::string key = key_of(word), changed = key_of(change);
+  return key == changed || changed.starts_with(key + ".");
+}
+
+bool only_asks(const std::string& word) {
+  return word == "--dry-run" || word == "--check-settings";
+}
+
+std::vector<std::string> launcher_of(const core::Json& life) {
+  const std::int64_t ranks = life.value("ranks", std::int64_t{1});
+  if (ranks < 2) return {};
+  return {"mpirun", "-n", std::to_string(ranks)};
+}
+
+bool is_typed_here(const core::Json& life) {
+  return life.is_object() && life.value("job", "").empty() && life.contains("words") &&
+         !life["words"].empty();
+}
+
+std::string same_command_with(const std::vector<std::string>& changes) {
+  return changes.empty() ? "the same command" : "the same command with " + core::shell_line(changes);
+}
+
+/// The first of NAME_2, NAME_3, ... that is free.
+std::string free_name(const fs::path& run) {
+  for (int i = 2;; ++i) {
+    const std::string name = fmt::format("{}_{}", run.filename().string(), i);
+    if (!fs::exists(run.parent_path() / name)) return name;
+  }
+}
+
+std::string checkpoint_of(const fs::path& run, std::int64_t step) {
+  return (RunFolder(run).checkpoints() / checkpoint::step_name(step)).string();
+}
+
+fs::path run_of(const LoopConfig& config) {
+  return fs::path(config.runs) / config.name;
+}
+
+/// The step that a start from there would begin at, or -1.
+std::int64_t first_step_of(const fs::path& from) {
+  if (fs::exists(from / "manifest.json")) return checkpoint::step_of(from.filename().string()).value_or(-1);
+  const std::vector<std::int64_t> steps = visible_steps(from / "checkpoints");
+  return steps.empty() ? -1 : steps.back();
+}
+
+}  // namespace
+
+std::vector<std::int64_t> visible_steps(const fs::path& checkpoints) {
+  std::vector<std::int64_t> steps;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(checkpoints, none)) {
+    const auto step = checkpoint::step_of(entry.path().filename().string());
+    if (step && fs::exists(entry.path() / "manifest.json", none)) steps.push_back(*step);
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+std::string command_with(const core::Json& life, const std::vector<std::string>& changes) {
+  if (!is_typed_here(life)) return same_command_with(changes);
+  std::vector<std::string> words = launcher_of(life);
+  for (const std::string& word : life["words"].get<std::vector<std::string>>()) {
+    const bool goes = only_asks(word) || std::ranges::any_of(changes, [&](const std::string& change) {
+                        return is_replaced(word, change);
+                      });
+    if (!goes) words.push_back(word);
+  }
+  words.insert(words.end(), changes.begin(), changes.end());
+  return core::shell_line(words);
+}
+
+std::string continue_command(const core::Json& life, const RunFolder& run, std::int64_t steps) {
+  const std::string change = fmt::format("steps={}", steps);
+  if (!is_typed_here(life)) return same_command_with({change});
+  std::vector<std::string> words = launcher_of(life);
+  words.insert(words.end(), {life["words"][0].get<std::string>(), "--config", run.config().string(), change});
+  return core::shell_line(words);
+}
+
+std::string advice_for_changes(const RunFolder& run, const std::vector<std::string>& keys,
+                               const RunSettings& now) {
+  const bool other_network = std::ranges::any_of(
+      keys, [](const std::string& key) { return key.starts_with("model") || key.starts_with("codec"); });
+  const std::vector<std::int64_t> steps = visible_steps(run.checkpoints());
+  std::vector<std::string> changes = {"name=" + free_name(run.path())};
+  if (steps.empty())
+    return fmt::format("Change them back, or begin another run:\n  {}", command_with(now.life, changes));
+  const std::string from = checkpoint_of(run.path(), steps.back());
+  if (other_network)
+    return fmt::format(
+        "Change them back, or train the other network from its beginning:\n  {}\n(init.from={} "
+        "init.load=weights takes "
+        "weights over only where all shapes agree.)",
+        command_with(now.life, changes), from);
+  changes.insert(changes.end(), {"init.from=" + from, "init.load=all"});
+  if (now.json.value("steps", std::int64_t{0}) <= steps.back())
+    changes.push_back(fmt::format("steps={}", 2 * steps.back()));
+  return fmt::format("Change them back, or go on from its step {} in another run:\n  {}", steps.back(),
+                     command_with(now.life, changes));
+}
+
+void demand_steps_of_run(const LoopConfig& config, const core::Json& life, std::int64_t reached) {
+  if (config.steps >= reached) return;
+  const fs::path run = run_of(config);
+  const std::vector<std::int64_t> there = visible_steps(RunFolder(run).checkpoints());
+  const auto earlier = std::ranges::find_if(there, [&](std::int64_t step) { return step < config.steps; });
+  std::string other;
+  if (earlier != there.end()) {
+    other =
+        fmt::format("\nOr branch off one of its checkpoints (steps {}):\n  {}", fmt::join(there, ", "),
+                    command_with(life, {"name=" + free_name(run), "init.from=" + checkpoint_of(run, *earlier),
+                                        "init.load=all", fmt::format("steps={}", config.steps)}));
+  }
+  core::user_error("steps={}: {} is at step {} already. To train on, give more:\n  {}{}", config.steps,
+                   run.string(), reached, command_with(life, {fmt::format("steps={}", 2 * reached)}), other);
+}
+
+void demand_steps_of_start(const LoopConfig& config, std::int64_t first_step) {
+  if (config.init.load != "all" || first_step < config.steps) return;
+  core::user_error(
+      "init.from={} init.load=all: starts at step {} of steps={}: nothing to train; give steps={}",
+      config.init.from, first_step, config.steps, 2 * first_step);
+}
+
+void refuse_start(const std::string& from) {
+  const fs::path path = fs::path(from).lexically_normal();
+  const fs::path folder = path.has_filename() ? path : path.parent_path();
+  for (const fs::path& checkpoints :
+       {folder.parent_path(), folder / "checkpoints", folder, folder.parent_path() / "checkpoints"}) {
+    const std::vector<std::int64_t> steps = visible_steps(checkpoints);
+    if (steps.empty()) continue;
+    core::user_error("init.from={}: no such checkpoint; {} holds steps {}: init.from={}", from,
+                     checkpoints.string(), fmt::join(steps, ", "),
+                     (checkpoints / checkpoint::step_name(steps.back())).string());
+  }
+  core::user_error(
+      "init.from={}: {}neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", from,
+      fs::exists(from) ? "" : "not there: ");
+}
+
+void check_start(const LoopConfig& config, const core::Json& life, bool with_init, comm::Communicator& comm) {
+  comm.on_root([&] {
+    const std::vector<std::int64_t> reached = visible_steps(RunFolder(run_of(config)).checkpoints());
+    const std::string& from = config.init.from;
+    if (!reached.empty()) {
+      demand_steps_of_run(config, life, reached.back());
+    } else if (!from.empty()) {
+      const std::int64_t first = first_step_of(from);
+      const bool is_there = first >= 0 || fs::exists(fs::path(from) / "manifest.json") ||
+                            (from.ends_with(".safetensors") && fs::exists(from));
+      if (with_init && !is_there) refuse_start(from);
+      demand_steps_of_start(config, first);
+    }
+  });
+}
+
+}  // namespace microdit::train

@@ -1,0 +1,20 @@
+// Pieces of a self-contained page.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace microdit::train {
+
+std::string escaped(const std::string& text);
+
+/// A PNG inside the page; empty where the file is not there.
+std::string html_picture(const std::filesystem::path& file, const std::string& caption);
+
+/// The first row is the head.
+std::string html_table(const std::vector<std::vector<std::string>>& rows);
+
+std::string html_page(const std::string& title, const std::string& body);
+
+}  // namespace microdit::train
