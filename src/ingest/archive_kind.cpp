@@ -76,8 +76,7 @@ void check_kind(int file, const std::string& name, const std::string& kind) {
 }
 
 void refuse_damaged(const std::string& file, std::string_view why) {
-  core::user_error("{}: the archive is truncated or damaged ({}): remove the file and run download again",
-                   file, why);
+  core::user_error("{}: the archive is truncated or damaged ({})", file, why);
 }
 
 }  // namespace microdit::ingest

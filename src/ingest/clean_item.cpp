@@ -175,7 +175,7 @@ std::string sha256_unless(const fs::path& path, const core::StopFlag& stop) {
 
 /// The one command after which download fetches a raw file anew and clean takes what it gets.
 std::string fetch_anew(const CatalogueEntry& entry, const std::string& file) {
-  return fmt::format("to fetch it anew: rm {} - then run download and clean again",
+  return fmt::format("when its source is mended: rm {} - then run download and clean again",
                      (entry.raw_folder() / "records" / (file + ".json")).string());
 }
 

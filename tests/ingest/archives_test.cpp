@@ -45,7 +45,7 @@ TEST_F(Archives, MembersInOrderWithoutFolders) {
 
 TEST_F(Archives, TruncatedInsideAMember) {
   const std::string whole = TarWriter().add("a.txt", std::string(5000, 'a')).finished();
-  expect_refused(whole.substr(0, 3000), {"bad.tar", "truncated", "run download again"});
+  expect_refused(whole.substr(0, 3000), {"bad.tar", "truncated"});
 }
 
 TEST_F(Archives, TruncatedBetweenMembers) {
