@@ -75,6 +75,17 @@ const std::string& host_mark() {
   return mark;
 }
 
+/// Killed, but nobody has asked for its end yet: where no init does so, that may last for ever.
+bool is_dead(pid_t pid) {
+  Descriptor file(::open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 512> text{};
+  const ssize_t length = file.get() < 0 ? 0 : ::read(file.get(), text.data(), text.size());
+  const std::string_view stat(text.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
+  const std::size_t name_end = stat.rfind(')');  // the name itself may hold anything
+  if (name_end == std::string_view::npos || name_end + 2 >= stat.size()) return false;
+  return stat[name_end + 2] == 'Z' || stat[name_end + 2] == 'X';
+}
+
 fs::path folder_of(const fs::path& path) {
   const fs::path parent = path.parent_path();
   return parent.empty() ? fs::path(".") : parent;
@@ -98,7 +109,7 @@ bool is_abandoned(const fs::path& file) {
   if (!std::regex_match(name, found, form)) return true;  // nobody of ours
   if (found[3] == host_mark()) {
     const auto pid = static_cast<pid_t>(std::stol(found[4]));
-    return ::kill(pid, 0) != 0 && errno == ESRCH;
+    return (::kill(pid, 0) != 0 && errno == ESRCH) || is_dead(pid);
   }
   const std::string job = variable("SLURM_JOB_ID", "0");
   if (job != "0" && found[1] == job)

@@ -2,6 +2,8 @@
 #include "core/atomic_file.h"
 
 #include <gmock/gmock.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -144,6 +146,20 @@ TEST(AtomicFile, ReadTextTellsUserMistakes) {
   EXPECT_THAT(message_of<UserError>([&] { read_text(folder.path()); }), HasSubstr("is a folder"));
   EXPECT_EQ(read_text(folder.write("empty", "")), "");
   EXPECT_FALSE(read_text("/proc/self/status").empty());  // a file that says its size is 0
+}
+
+// A process that was killed and whose end nobody asked for writes nothing any more.
+TEST(AtomicFile, TemporariesOfADeadChildAreAbandoned) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);  // it stays a zombie
+  const std::string own = generation();
+  const std::size_t begin = own.rfind('p'), end = own.find('x', begin);
+  const std::string dead = own.substr(0, begin + 1) + std::to_string(child) + own.substr(end);
+  EXPECT_TRUE(is_abandoned("/nowhere/.a.h5." + dead + ".tmp"));
+  EXPECT_FALSE(is_abandoned("/nowhere/.a.h5." + own + ".tmp"));
+  ::waitpid(child, nullptr, 0);
 }
 
 }  // namespace
