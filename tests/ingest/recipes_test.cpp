@@ -1,0 +1,130 @@
+// Recipes beside one another: what is taken over, int8 rows, tokens alone, cut captions, bf16, weights hashed once.
+#include "precompute_fixture.h"
+
+namespace microdit::ingest {
+namespace {
+
+TEST_F(Precompute, ASecondTextEncoderEncodesNoPictureAgain) {
+  run();
+  const auto images = hashes(".images.h5");
+  recipe_.name = "other_text";
+  recipe_.text.length = 5;
+  EXPECT_EQ(run(), core::kDone);
+  EXPECT_EQ(hashes(".images.h5"), images);
+  EXPECT_TRUE(logged("took over the latents of 14 samples (4 shards)")) << log_;
+  EXPECT_TRUE(logged("encoded 0 pictures and")) << log_;
+  EXPECT_EQ(fs::hard_link_count(latents_folder() / "0-00000.images.h5"), 2u);
+  EXPECT_TRUE(store::verify(latents_folder()).empty());
+
+  recipe_.name = "other_codec";  // its text is that of other_text
+  recipe_.images.seed = 3;
+  EXPECT_EQ(run(), core::kDone);
+  EXPECT_TRUE(logged("took over the text rows of 14 samples (4 shards)")) << log_;
+  EXPECT_TRUE(logged("encoded 14 pictures and 0 captions")) << log_;
+  recipe_.name = "both";
+  EXPECT_EQ(run(), core::kDone);
+  EXPECT_FALSE(logged("encoded")) << log_;
+  const auto taken = hashes(".h5");
+  fs::remove_all(entry_.latents_folder() / "other_codec");
+  fs::remove_all(entry_.latents_folder() / "other_text");
+  fs::remove_all(latents_folder());
+  run();  // made by itself it is the same
+  EXPECT_EQ(hashes(".h5"), taken);
+}
+
+TEST_F(Precompute, ShardsOfOtherSamplesAreNotTakenOver) {
+  run();
+  fs::remove_all(entry_.samples_folder());
+  entry_.splits.held_out = 0.5;  // other bytes in every samples shard
+  clean(entry_, *comm_, stop_);
+  recipe_.name = "later";
+  EXPECT_EQ(run(), core::kDone);
+  EXPECT_FALSE(logged("took over")) << log_;
+  EXPECT_TRUE(logged("encoded 14 pictures")) << log_;
+}
+
+TEST_F(Precompute, Int8RowsAreCloseAndSayHowClose) {
+  run();
+  const torch::Tensor exact = latents(shard("0-00000.text.h5"), "text");
+  recipe_.name = "int8";
+  recipe_.text.int8 = true;
+  run();
+  const store::ShardReader reader = shard("0-00000.text.h5");
+  EXPECT_EQ(reader.column("text").dtype, core::DType::i8);
+  const auto scales = reader.read_as<float>("text_scale");
+  const auto bytes = reader.read("text");
+  const auto& shape = reader.column("text").shape;
+  const torch::Tensor scale = torch::from_blob(const_cast<float*>(scales.data()), {shape[0], shape[1], 1});
+  const torch::Tensor rows =
+      torch::from_blob(const_cast<std::byte*>(bytes.data()), shape, torch::kInt8).to(torch::kFloat) * scale;
+  const double error = (rows - exact).abs().max().item<double>();
+  EXPECT_GT(error, 0);
+  EXPECT_LT(error, exact.abs().max().item<double>() / 200);
+  const core::Json said = store::Manifest::read(latents_folder()).records[1].details["int8_error"];
+  EXPECT_NEAR(said["max"].get<double>(), error, 1e-3);
+  EXPECT_LT(said["mean"].get<double>(), said["max"].get<double>());
+  EXPECT_GT(said["mean"].get<double>(), 0);
+  EXPECT_TRUE(store::verify(latents_folder()).empty());
+}
+
+TEST_F(Precompute, TokensAloneNeedNoWeights) {
+  run();
+  const auto ids = shard("0-00000.text.h5").read_as<std::int32_t>("text_ids");
+  recipe_.name = "tokens";
+  recipe_.text.tokens_only = true;
+  run();
+  const store::ShardReader reader = shard("0-00000.text.h5");
+  EXPECT_FALSE(reader.has("text"));
+  EXPECT_EQ(reader.read_as<std::int32_t>("text_ids"), ids);
+  EXPECT_EQ(reader.read_as<std::int32_t>("text_length"), std::vector<std::int32_t>(3, 4));
+  EXPECT_TRUE(store::verify(latents_folder()).empty());
+}
+
+TEST_F(Precompute, CaptionsThatAreCutAreCountedOnce) {
+  run();
+  EXPECT_FALSE(logged("are cut"));
+  remove_latents();
+  recipe_.text.length = 3;
+  run();
+  EXPECT_TRUE(logged("12 of 12 captions are longer than text.length 3 (longest 4 tokens)")) << log_;
+  EXPECT_EQ(log_.find("are longer"), log_.rfind("are longer"));
+  EXPECT_EQ(shard("0-00000.text.h5").read_as<std::int32_t>("text_length"), std::vector<std::int32_t>(3, 3));
+  const core::Json details = store::Manifest::read(latents_folder()).records[1].details;
+  EXPECT_EQ(details["captions"], 3);
+  EXPECT_EQ(details["cut"], 3);
+  EXPECT_EQ(details["longest"], 4);
+}
+
+TEST_F(Precompute, Bf16IsCloseAndRecorded) {
+  run();
+  const torch::Tensor exact = latents_of("0-00000.images.h5", 1, 16);
+  const torch::Tensor text = latents(shard("0-00000.text.h5"), "text");
+  recipe_.name = "bf16";
+  recipe_.images.precision = recipe_.text.precision = "bf16";
+  run();
+  const torch::Tensor rounded = latents_of("0-00000.images.h5", 1, 16);
+  EXPECT_FALSE(torch::equal(rounded, exact));
+  EXPECT_LT((rounded - exact).norm().item<double>(), 0.03 * exact.norm().item<double>());
+  const torch::Tensor rounded_text = latents(shard("0-00000.text.h5"), "text");
+  EXPECT_FALSE(torch::equal(rounded_text, text));
+  EXPECT_LT((rounded_text - text).norm().item<double>(), 0.03 * text.norm().item<double>());
+  EXPECT_EQ(store::Manifest::read(latents_folder()).facts["image_precision"], "bf16");
+}
+
+TEST_F(Precompute, WeightsAreHashedOnce) {
+  run();
+  const fs::path kept = folder_ / "codec/.microdit_sha256.json";
+  ASSERT_TRUE(fs::exists(kept));
+  const auto sha256 =
+      core::read_json(kept)["diffusion_pytorch_model.safetensors"]["sha256"].get<std::string>();
+  EXPECT_EQ(sha256, core::sha256_file(folder_ / "codec/diffusion_pytorch_model.safetensors"));
+  const fs::path weights = folder_ / "codec/diffusion_pytorch_model.safetensors";
+  std::fstream file(weights, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(-1, std::ios::end);
+  file.put('\x11');
+  file.close();
+  expect_error<core::UserError>([&] { run(); }, {"made with other settings", "codec.sha256"});
+}
+
+}  // namespace
+}  // namespace microdit::ingest
