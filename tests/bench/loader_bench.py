@@ -25,7 +25,7 @@ PYTHON = {"mds": ROOT / ".venv-bench/streaming/bin/python", "webdataset": ROOT /
           "h5py": ROOT / ".venv-oracles/bin/python"}
 NAMES = {"ours": "LatentStream, 2 threads", "mds": "mosaicml-streaming 0.13, 2 workers", "webdataset": "WebDataset 1.0.2, 2 workers",
          "h5py": "h5py, 1 process", "memcpy": "memcpy of the same rows, 2 threads"}
-COLD_SAMPLES = {"ours": 3840, "mds": 192, "webdataset": 192, "h5py": 192}
+COLD_SAMPLES = {"ours": 7680, "mds": 192, "webdataset": 192, "h5py": 192}
 
 
 def call(command, env=None):
