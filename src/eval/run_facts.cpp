@@ -6,9 +6,11 @@
 namespace microdit::eval {
 
 void MdsColumns::fields(core::Fields& f) {
-  f.field("latents", latents, {.required = true, .help = "f16 latents; {size} = the picture's side"});
-  f.field("text", text, {.required = true, .help = "f16 text rows"});
+  f.field("latents", latents, {.help = "f16 latents; {size} = the picture's side"});
+  f.field("text", text, {.help = "f16 text rows"});
   f.field("caption", caption, {.help = "the caption's text"});
+  if (f.reading() && latents.empty()) f.error("latents", "must name a column");
+  if (f.reading() && text.empty()) f.error("text", "must name a column");
 }
 
 void RunSource::fields(core::Fields& f) {
