@@ -277,9 +277,8 @@ class Reader : public Fields::State {
             const FieldRule& rule) {
     if (!expect(node.kind == Kind::map, node, key, "a section (indented keys)")) return;
     std::map<std::string, std::string> values;
-    for (const auto& [name, member] : node.members) {
+    for (const auto& [name, member] : node.members)
       if (member.kind != Kind::null) read(member, fmt::format("{}.{}", key, name), values[name], rule);
-    }
     target = std::move(values);
   }
 

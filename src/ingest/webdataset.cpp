@@ -1,6 +1,8 @@
 // Rows of shards -> members of tars.
 #include "ingest/webdataset.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
