@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 
 #include "comm/device.h"
 #include "core/error.h"
@@ -73,13 +74,19 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
     if (share.owns(static_cast<std::int64_t>(i)) && is_wanted(entry, plan.items[i].part))
       own.push_back(&plan.items[i]);
   }
+  std::optional<torch::Device> device;
+  const auto choose = [&] {
+    if (!device) device.emplace(comm::choose_device(comm, entry.device).name());
+  };
+  // Before a new folder is made: a device that is not there leaves nothing behind.
+  if (comm.any(!std::filesystem::exists(plan.folder / "facts.json"))) choose();
   take_over(plan, own);
   const ToDo left = to_do(plan, own);
   std::unique_ptr<LatentMaker> maker;
   if (comm.any(left.images || left.text)) {  // else nothing is loaded, and no GPU is touched
-    const torch::Device device(comm::choose_device(comm, entry.device).name());
+    choose();
     if (left.images || left.text)
-      maker = std::make_unique<LatentMaker>(entry, plan, device, left.images, left.text);
+      maker = std::make_unique<LatentMaker>(entry, plan, *device, left.images, left.text);
   }
 
   StagePlan stage;

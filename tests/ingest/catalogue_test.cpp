@@ -66,7 +66,7 @@ TEST_F(Catalogue, WrongRecipesAreNamed) {
 TEST_F(Catalogue, WrongOnesAreNamed) {
   expect_wrong("source: {urls: ['http://h/a.tar']}\n", {"entry.yaml", "name"});
   expect_wrong("name: a/b\nsource: {urls: ['http://h/a.tar']}\n", {"entry.yaml", "a/b"});
-  expect_wrong("name: t\n", {"entry.yaml", "exactly one of hub, urls and list_file"});
+  expect_wrong("name: t\n", {"entry.yaml", "exactly one of hub, urls, list_file and folder"});
   expect_wrong("name: t\nsource: {hub: o/n, urls: ['http://h/a.tar'], pattern: [a]}\n", {"exactly one"});
   expect_wrong(good_ + "archve: tar\n", {"entry.yaml:3", "archve", "archive"});
   expect_wrong(good_ + "archive: rar\n", {"entry.yaml:3", "archive", "rar"});

@@ -35,7 +35,7 @@ TEST_F(Precompute, ASecondTextEncoderEncodesNoPictureAgain) {
 TEST_F(Precompute, ShardsOfOtherSamplesAreNotTakenOver) {
   run();
   fs::remove_all(entry_.samples_folder());
-  entry_.splits.held_out = 0.5;  // other bytes in every samples shard
+  entry_.splits.held_out = 1;  // other bytes in every samples shard
   clean(entry_, *comm_, stop_);
   recipe_.name = "later";
   EXPECT_EQ(run(), core::kDone);
