@@ -41,12 +41,14 @@ class SharedMemory {
     if (bytes > size_) {
       if (data_) ::munmap(data_, size_);
       data_ = nullptr;
-      size_ = std::max(bytes, 2 * limits::kMiB);
-      if (::ftruncate(fd_, static_cast<off_t>(size_)) != 0)
-        core::errno_error(errno, "{} bytes of shared memory", size_);
-      void* mapped = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
-      if (mapped == MAP_FAILED) core::errno_error(errno, "{} bytes of shared memory", size_);
+      size_ = 0;  // nothing is mapped until all has gone well
+      const std::uint64_t wanted = std::max(bytes, 2 * limits::kMiB);
+      if (::ftruncate(fd_, static_cast<off_t>(wanted)) != 0)
+        core::errno_error(errno, "{} bytes of shared memory", wanted);
+      void* mapped = ::mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
+      if (mapped == MAP_FAILED) core::errno_error(errno, "{} bytes of shared memory", wanted);
       data_ = mapped;
+      size_ = wanted;
     }
     return static_cast<std::byte*>(data_);
   }

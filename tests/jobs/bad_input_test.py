@@ -22,9 +22,9 @@ CODEC = SOURCE / "configs/train/emoji_codec.yaml"
 ALL = ["download", "clean", "precompute", "train_codec", "train", "generate", "evaluate", "convert", "doctor", "probe"]
 
 
-def limit_file_size():
+def limit_file_size(limit=20_000):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # write() then fails, as on a full disk
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
 class Job(unittest.TestCase):
@@ -179,9 +179,11 @@ class DataStages(Job):
         self.stage_refused("clean", phrases=["0 of 3 records kept", "max_damaged_fraction"])
 
     def test_full_disk(self):
-        self.make_tar(pictures=[self.png + bytes(20_000)] * 3)
+        self.make_tar(pictures=[self.png + bytes(1_500_000)] * 3)
         self.stage("download")
-        self.stage_refused("clean", code=programs.FAILED, phrases=["samples/made"], preexec_fn=limit_file_size)
+        # Room for the memory that a worker shares (2 MiB, a file too), not for the shard.
+        self.stage_refused("clean", code=programs.FAILED, phrases=["samples/made"], preexec_fn=lambda: limit_file_size(3 << 20))
+        self.stage_refused("clean", code=programs.FAILED, phrases=["shared memory"], preexec_fn=limit_file_size)
         self.stage("clean")
 
     def test_precompute(self):
