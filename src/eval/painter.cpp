@@ -72,7 +72,7 @@ template <class Facts>
 const Facts& named(const Facts& facts, const char* what, const char* key) {
   if (facts.kind.empty())
     core::user_error(
-        "the run's data name no {}: no pictures can be painted with it (of an MDS folder data.{} says "
+        "the run's facts.json names no {}: no pictures can be painted with it (of an MDS folder data.{} says "
         "which; made-up data have none)",
         what, key);
   return facts;

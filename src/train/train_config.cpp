@@ -135,10 +135,14 @@ void LatentsData::fields(core::Fields& f) {
   if (!f.reading()) return;
   if ((dataset.empty() ? 0 : 1) + (mds.empty() ? 0 : 1) + (synthetic > 0 ? 1 : 0) != 1)
     f.error("dataset", "give one of dataset, mds and synthetic");
-  for (const char* key : {"recipe", "min_side"})
-    if (dataset.empty() && f.given(key)) f.error(key, "needs `dataset`");
-  for (const char* key : {"columns", "codec", "text_encoder"})
-    if (mds.empty() && f.given(key)) f.error(key, "needs `mds`");
+  const auto needs = [&](const char* key, bool is_set, const std::string& other) {  // printed defaults are not set
+    if (is_set && (other == "mds" ? mds : dataset).empty()) f.error(key, "needs `" + other + "`");
+  };
+  needs("recipe", !recipe.empty(), "dataset");
+  needs("min_side", min_side > 0, "dataset");
+  needs("columns", core::to_json(columns) != core::to_json(eval::MdsColumns()), "mds");
+  needs("codec", !codec.empty(), "mds");
+  needs("text_encoder", !text_encoder.empty(), "mds");
 }
 
 void ReadingConfig::fields(core::Fields& f) {
