@@ -22,7 +22,7 @@ def make_latents(programs, folder, samples=1024):
     """Random latents [4, 32, 32] and text [77, 1024]."""
     path = folder / "random"
     if not path.exists():
-        programs.run(programs.data_maker, "make", path, samples, folder=folder)
+        programs.run(programs.data_maker, "make", path, f"samples={samples}", folder=folder)
     return path
 
 

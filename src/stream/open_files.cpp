@@ -17,6 +17,10 @@ int open_to_read(const std::filesystem::path& path) {
   int fd;
   do fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   while (fd < 0 && errno == EINTR);
+  if (fd < 0 && errno == ENOENT)
+    core::user_error(
+        "{}: is missing; `doctor verify {}` lists what is, and the stage that made it makes it again",
+        path.string(), path.parent_path().string());
   if (fd < 0) core::errno_error(errno, "{}: cannot be opened", path.string());
   return fd;
 }

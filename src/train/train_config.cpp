@@ -135,7 +135,8 @@ void LatentsData::fields(core::Fields& f) {
   if (!f.reading()) return;
   if ((dataset.empty() ? 0 : 1) + (mds.empty() ? 0 : 1) + (synthetic > 0 ? 1 : 0) != 1)
     f.error("dataset", "give one of dataset, mds and synthetic");
-  const auto needs = [&](const char* key, bool is_set, const std::string& other) {  // printed defaults are not set
+  const auto needs = [&](const char* key, bool is_set,
+                         const std::string& other) {  // printed defaults are not set
     if (is_set && (other == "mds" ? mds : dataset).empty()) f.error(key, "needs `" + other + "`");
   };
   needs("recipe", !recipe.empty(), "dataset");

@@ -8,8 +8,8 @@ namespace {
 
 core::Json metrics() {
   const auto retrieval = [](double top1, double within, double nearer) {
-    return core::Json{{"top1", top1},       {"within_1_percent", within}, {"median_rank", nearer},
-                      {"prompts", 185},     {"candidates", 3635},         {"chance_top1", 1.0 / 3635}};
+    return core::Json{{"top1", top1},   {"within_1_percent", within}, {"median_rank", nearer},
+                      {"prompts", 185}, {"candidates", 3635},         {"chance_top1", 1.0 / 3635}};
   };
   return {{"step", 2500},
           {"weights", "ema"},
@@ -18,7 +18,8 @@ core::Json metrics() {
           {"eval_loss_split", "held_out"},
           {"loss_samples", 185},
           {"loss", {{"trained", 0.18123456}, {"held_out", 1.2329918304005185}, {"untrained", 1.0111}}},
-          {"retrieval", {{"trained", retrieval(0.87109375, 1, 0)}, {"held_out", retrieval(0.0162162, 0.27, 350)}}}};
+          {"retrieval",
+           {{"trained", retrieval(0.87109375, 1, 0)}, {"held_out", retrieval(0.0162162, 0.27, 350)}}}};
 }
 
 TEST(Summary, HasFewDigitsAndRanksFromOne) {
@@ -45,9 +46,11 @@ TEST(Summary, OfOtherFiles) {
 }
 
 TEST(Recital, IsSaidWhereHeldOutIsFarWorse) {
-  EXPECT_EQ(recital(metrics()),
-            "It recites its training pictures and hardly generalises to held-out captions: loss 0.1812 on trained and "
-            "1.233 on held-out samples, worse than the 1.011 of an untrained network; top 1 87.1 % and 1.62 %.");
+  EXPECT_EQ(
+      recital(metrics()),
+      "It recites its training pictures and hardly generalises to held-out captions: loss 0.1812 on trained "
+      "and "
+      "1.233 on held-out samples, worse than the 1.011 of an untrained network; top 1 87.1 % and 1.62 %.");
   core::Json good = metrics();
   good["loss"]["held_out"] = 0.2;
   good["retrieval"]["held_out"]["top1"] = 0.8;

@@ -104,7 +104,8 @@ TEST(Plot, SurvivesOddData) {
 
 TEST(Plot, MarksFewPointsSoThatTheyAreSeen) {
   const auto blue = [](bool marks) {
-    const Image image = plot({{.name = "", .x = {5}, .y = {2}, .marks = marks}}, {.width = 400, .height = 300});
+    const Image image =
+        plot({{.name = "", .x = {5}, .y = {2}, .marks = marks}}, {.width = 400, .height = 300});
     int count = 0;
     for (std::int64_t x = 0; x < image.width; ++x) count += blue_in_column(image, x);
     return count;

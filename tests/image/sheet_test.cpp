@@ -11,7 +11,8 @@ namespace microdit::image {
 namespace {
 
 /// Pixels of the box that are not white.
-std::int64_t ink(const Image& image, std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height) {
+std::int64_t ink(const Image& image, std::int64_t x, std::int64_t y, std::int64_t width,
+                 std::int64_t height) {
   std::int64_t found = 0;
   for (std::int64_t row = y; row < y + height; ++row) {
     for (std::int64_t column = x; column < x + width; ++column) {

@@ -129,7 +129,8 @@ TEST_F(LifeTest, AMissingProgramIsTheUsersMistake) {
 }
 
 TEST_F(LifeTest, ADoneLifeSaysNothingOfProgress) {
-  for (const auto& [code, said] : {std::pair{"0", "exit code 0\n"}, std::pair{"3", "exit code 3, no progress\n"}}) {
+  for (const auto& [code, said] :
+       {std::pair{"0", "exit code 0\n"}, std::pair{"3", "exit code 3, no progress\n"}}) {
     const Variable exit_code("CODE", code);
     testing::internal::CaptureStderr();
     EXPECT_EQ(live(job("17")), std::stoi(code));

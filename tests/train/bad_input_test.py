@@ -208,9 +208,11 @@ class Damage(Folder):
         self.refused(self.words(self.folder / "cut_run", "steps=2", "reading.max_bad_fraction=0"), shard.name, data=root)
         shard.unlink()
         self.refused(self.words(self.folder / "cut_run", "steps=2"), shard.name, data=root)
-        manifest = shard.parent / "manifest.jsonl"
-        programs.flip_bit(manifest, manifest.stat().st_size // 2)
-        self.refused(self.words(self.folder / "cut_run", "steps=2"), "manifest.jsonl", data=root)
+        # A new run reads the newest manifest, one that has begun its own generation's.
+        for run, name in (("cut_new_run", "manifest.jsonl"), ("cut_run", "manifest.1.jsonl")):
+            manifest = shard.parent / name
+            programs.flip_bit(manifest, manifest.stat().st_size // 2)
+            self.refused(self.words(self.folder / run, "steps=2"), name, data=root)
 
 
 class FullDisk(Folder):

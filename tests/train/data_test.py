@@ -77,7 +77,7 @@ class Data(unittest.TestCase):
         self.assertEqual(len(first), 3)
         log = programs.run("generate", "--run", self.root / "runs/run", "--prompt", "a", data=self.root,
                            expect=programs.USER_MISTAKE)
-        self.assertIn("name no codec", log)
+        self.assertIn("names no codec", log)
         self.train("steps=2", "name=mix", data="[{synthetic: 50}, {dataset: made}]")
         facts = json.loads((self.root / "runs/mix/facts.json").read_text())
         self.assertEqual([d["rows"] for d in facts["data"]], [50, 90])
