@@ -24,8 +24,8 @@ image::DecodeRules PictureSection::decode_rules() const {
   rules.max_side = limits::kSide;
   rules.max_scans = limits::kJpegScans;
   rules.max_scan_pixels = limits::kJpegScanPixels;
-  rules.drop_alpha = alpha == "drop";
-  rules.clip_grey16 = grey16 == "clip";
+  rules.drop_alpha = this->alpha == "drop";
+  rules.clip_grey16 = this->grey16 == "clip";
   return rules;
 }
 

@@ -71,6 +71,15 @@ class Data(unittest.TestCase):
         log = self.train("steps=1", "name=none", data="[{dataset: made, min_side: 100}]", expect=programs.USER_MISTAKE)
         self.assertIn("0, 64, 512", log)
 
+    def test_how_rows_are_read_changes_no_loss(self):
+        self.train("steps=4")
+        whole = self.losses()
+        cache = self.root / "node"
+        self.train("steps=4", "name=other", "reading.read_ahead=false", "reading.keep_pages=false", "reading.gap_kb=0",
+                   f"reading.cache_dir={cache}", "reading.cache_gb=1")
+        self.assertEqual([line["loss"] for line in programs.metrics(self.root / "runs/other")], whole)
+        self.assertTrue(any(path.is_file() for path in cache.rglob("*")), "nothing was copied to the node")
+
     def test_made_up_data(self):
         self.train("steps=3", "captions=[]", data="[{synthetic: 1000}]")
         first = self.losses()
