@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The CUDA build (scripts/test.sh makes it where nvcc is): every program starts, and our kernels are in it for three cards.
 set -u
-cd "${MICRODIT_SOURCE:-$(dirname "$0")/..}" || exit 1
+cd "${MICRODIT_SOURCE:-$(dirname "$0")/../..}" || exit 1
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 [ -x "$nvcc" ] || { echo "skipped: no nvcc here"; exit 77; }
 [ -x build-cuda/bin/train ] || { echo "skipped: build-cuda/ is not built (scripts/test.sh builds it)"; exit 77; }
@@ -15,7 +15,11 @@ for program in build/bin/*; do
   [[ $text == *"$name"* ]] || fail "build-cuda/bin/$name --help says: $text"
 done
 
-cuobjdump=$(dirname "$nvcc")/cuobjdump
+# The toolkit's, or that of a wheel that the oracles brought.
+for cuobjdump in "$(dirname "$nvcc")/cuobjdump" .venv-oracles/lib/python3*/site-packages/triton/backends/nvidia/bin/cuobjdump; do
+  [ ! -x "$cuobjdump" ] || break
+done
+[ -x "$cuobjdump" ] || fail "no cuobjdump here: neither beside $nvcc nor in .venv-oracles"
 for architecture in sm_80 sm_90 sm_100; do
   "$cuobjdump" --list-elf build-cuda/bin/train 2>&1 | grep -q "$architecture" || fail "train holds no code for $architecture"
 done
