@@ -1,8 +1,11 @@
 // What a stage and its workers say to each other, over one socket: fixed structs, then the bytes they announce.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cstdint>
+#include <string>
 
 #include "image/decode.h"
 #include "ingest/limits.h"
@@ -28,7 +31,6 @@ struct PictureReply {
   std::array<char, 160> detail{};
   std::int64_t width = 0;
   std::int64_t height = 0;
-  bool damaged_inside = false;
   std::array<bool, limits::kPictureSizes> made{};
   double decode_s = 0, resize_s = 0;
 };
@@ -43,5 +45,13 @@ struct MemberHeader {
   std::int64_t members = 0;  ///< with done: the summary; the name is its example
   std::int64_t passed_over = 0;
 };
+
+/// A worker's first argument: programs of different builds find out that they would not understand each other. The number
+/// changes with the meaning of a message.
+inline std::string worker_protocol() {
+  return fmt::format("microdit-messages-1.{}.{}.{}", sizeof(PictureRequest), sizeof(PictureReply),
+                     sizeof(MemberHeader));
+}
+constexpr int kOtherProtocol = 5;  ///< exit code of a worker that speaks another
 
 }  // namespace microdit::ingest

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "ingest/worker_messages.h"
 
 namespace microdit::ingest {
 namespace {
@@ -67,7 +68,8 @@ WorkerProcess::WorkerProcess(const std::vector<std::string>& arguments, int file
     core::errno_error(errno, "a socket for a worker");
   socket_ = ends[0];
   const std::string program = worker_program().string();
-  std::vector<char*> words = {const_cast<char*>(program.c_str())};
+  std::string protocol = worker_protocol();
+  std::vector<char*> words = {const_cast<char*>(program.c_str()), protocol.data()};
   for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
   char* const environment[] = {nullptr};
@@ -126,6 +128,10 @@ WorkerEnd WorkerProcess::end() {
   }
   pid_ = -1;
   using Kind = WorkerEnd::Kind;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kOtherProtocol)
+    core::system_error(
+        "{}: is of another build than this program; build both (cmake --build build --target jobs)",
+        worker_program().string());
   if (!WIFSIGNALED(status)) return {Kind::exited, fmt::format("exit code {}", WEXITSTATUS(status))};
   const int signal = WTERMSIG(status);
   const Kind kind = signal == SIGXCPU ? Kind::out_of_time : signal == SIGKILL ? Kind::killed : Kind::crashed;

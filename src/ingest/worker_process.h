@@ -39,7 +39,7 @@ class WorkerProcess {
   enum class Got { all, gone, stopped };
   /// Fills `bytes`; looks at `stop` (may be null) five times a second.
   Got receive(std::span<std::byte> bytes, const core::StopFlag* stop = nullptr);
-  /// Waits for the end of a worker that has gone.
+  /// Waits for the end of a worker that has gone. SystemError when it is of another build.
   WorkerEnd end();
 
  private:

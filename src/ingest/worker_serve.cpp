@@ -154,9 +154,10 @@ void serve_picture(const PictureRequest& request, std::byte* shared, PictureRepl
     reply.width = info.width;
     reply.height = info.height;
     if (std::min(info.width, info.height) < request.min_side) return put(reply.reason, "filtered.too_small");
-    const image::Image picture = image::decode(bytes, request.rules, &reply.damaged_inside);
+    bool damaged_inside = false;
+    const image::Image picture = image::decode(bytes, request.rules, &damaged_inside);
     reply.decode_s = seconds_since(start);
-    if (reply.damaged_inside && request.drop_damaged_inside) return put(reply.reason, "damaged.inside");
+    if (damaged_inside && request.drop_damaged_inside) return put(reply.reason, "damaged.inside");
     make_squares(request, picture, shared + request.out, reply);
   } catch (const image::BadImage& bad) {
     put(reply.reason, reason_of(bad.why));
@@ -191,19 +192,19 @@ void send_member(MemberHeader header, std::string_view name, std::string_view sk
 }
 
 int serve_archive(int argc, char** argv) {
-  if (argc < 7) return 3;
-  ArchiveRules rules{.kind = argv[3],
-                     .wanted = {argv + 7, argv + argc},
-                     .member_bytes = std::strtoull(argv[4], nullptr, 10),
-                     .expansion = std::strtoull(argv[5], nullptr, 10),
-                     .offsets = argv[6] == std::string_view("1")};
+  if (argc < 8) return 3;
+  ArchiveRules rules{.kind = argv[4],
+                     .wanted = {argv + 8, argv + argc},
+                     .member_bytes = std::strtoull(argv[5], nullptr, 10),
+                     .expansion = std::strtoull(argv[6], nullptr, 10),
+                     .offsets = argv[7] == std::string_view("1")};
   struct stat status {};
   ::fstat(kWorkerFile, &status);
   const std::uint64_t gibibytes = static_cast<std::uint64_t>(status.st_size) / limits::kGiB + 1;
   limit_cpu(limits::kArchiveSecondsPerGiB * gibibytes);
   using Kind = MemberHeader::Kind;
   try {
-    const ArchiveSummary summary = read_archive(kWorkerFile, argv[2], rules, [](Member&& member) {
+    const ArchiveSummary summary = read_archive(kWorkerFile, argv[3], rules, [](Member&& member) {
       send_member({.offset = member.offset}, member.name, member.skip, member.bytes);
     });
     send_member({.kind = Kind::done, .members = summary.members, .passed_over = summary.passed_over},
@@ -222,7 +223,8 @@ int serve_archive(int argc, char** argv) {
 
 int serve(int argc, char** argv) {
   limit_all();
-  const std::string_view work = argc > 1 ? argv[1] : "";
+  if (argc < 3 || argv[1] != worker_protocol()) return kOtherProtocol;
+  const std::string_view work = argv[2];
   if (work == "pictures") return serve_pictures();
   if (work == "archive") return serve_archive(argc, argv);
   return 3;

@@ -2,12 +2,12 @@
 """Every job but train (tests/train/bad_input_test.py) with wrong words, missing files, hostile archives, damage, a full disk:
 the exit code, a message that says where and what, and nothing half-written."""
 import io
-import json
 import os
 import pathlib
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -134,10 +134,10 @@ class DataStages(Job):
         return programs.run(name, *self.words, *more, data=self.data, **options)
 
     def stage_refused(self, name, *more, phrases, **options):
-        visible = {stage: list((self.data / stage / "made").glob("[!.]*.h5")) for stage in ("samples", "latents")}
+        visible = {stage: sorted((self.data / stage / "made").rglob("[!.]*.h5")) for stage in ("samples", "latents")}
         self.refused(name, *self.words, *more, phrases=phrases, data=self.data, left="records", **options)
         for stage in ("samples", "latents"):
-            self.assertEqual(list((self.data / stage / "made").glob("[!.]*.h5")), visible[stage], f"{name}: a shard became visible")
+            self.assertEqual(sorted((self.data / stage / "made").rglob("[!.]*.h5")), visible[stage], f"{name}: a shard became visible")
 
     def test_the_control(self):
         self.stage("download")
@@ -177,6 +177,21 @@ class DataStages(Job):
         self.make_tar(pictures=[bomb, self.png[:60], b"not a picture"])
         self.stage("download")
         self.stage_refused("clean", phrases=["0 of 3 records kept", "max_damaged_fraction"])
+
+    def test_a_worker_of_another_build(self):
+        """Its messages have another number: the stage says so, instead of waiting for an answer."""
+        self.stage("download")
+        programs_of_two = self.folder / "bin"
+        programs_of_two.mkdir()
+        shutil.copy(programs.BIN / "clean", programs_of_two)
+        worker = (programs.BIN / "ingest_worker").read_bytes()
+        self.assertTrue(b"microdit-messages-1." in worker)
+        (programs_of_two / "ingest_worker").write_bytes(worker.replace(b"microdit-messages-1.", b"microdit-messages-0."))
+        (programs_of_two / "ingest_worker").chmod(0o755)
+        done = subprocess.run([programs_of_two / "clean", *map(str, self.words)], env=programs.environment(self.data), cwd=programs.SOURCE,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        self.assertEqual(done.returncode, programs.FAILED, done.stdout)
+        self.assertIn("ingest_worker: is of another build than this program; build both", done.stdout)
 
     def test_full_disk(self):
         self.make_tar(pictures=[self.png + bytes(1_500_000)] * 3)
