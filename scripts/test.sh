@@ -23,4 +23,14 @@ if command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then
   libraries=$(echo "$PWD"/.venv-oracles/lib/python3*/site-packages/nvidia/*/lib | tr ' ' ';')
   make cuda jobs "-DMICRODIT_CUDA_LIBRARY_PATH=$libraries"
 fi
-exec ctest --test-dir build --output-on-failure --no-tests=error -j2 "$@"
+code=0
+ctest --test-dir build --output-on-failure --no-tests=error -j2 "$@" || code=$?
+# What failed says so once more at the end, where people and logs that are cut look.
+failed=build/Testing/Temporary/LastTestsFailed.log
+if [ $code != 0 ] && [ -s $failed ]; then
+  while IFS=: read -r _ name; do
+    printf '\n==== %s\n' "$name"
+    awk -v name="$name" '/^[0-9]+\/[0-9]+ Testing: / { here = ($0 ~ ": " name "$") } here' build/Testing/Temporary/LastTest.log | tail -n 40
+  done <$failed
+fi
+exit $code

@@ -42,7 +42,8 @@ def check(condition, what):
 
 
 def environment(data=DATA, **extra):
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "OMPI_", "PMIX_", "PMI_"))}
+    env = {name: value for name, value in os.environ.items()
+           if name == "OMPI_MCA_orte_tmpdir_base" or not name.startswith(("SLURM_", "OMPI_", "PMIX_", "PMI_"))}
     env.update(MICRODIT_DATA=str(data), OMP_NUM_THREADS="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                OMPI_MCA_mpi_yield_when_idle="1", OMPI_MCA_hwloc_base_binding_policy="none")
     env.update({name: str(value) for name, value in extra.items()})
