@@ -37,7 +37,10 @@ check_route() {
   job_words "$@"
   resolved=$(resolved_config download "${words[@]}") || return
   hosts=$(sed -n '/^ *urls:/p' <<<"$resolved" | grep -oE 'https?://[^/", ]+')
-  [ -z "$(setting source.hub <<<"$resolved")" ] || hosts=${MICRODIT_HUB:-https://huggingface.co}
+  if [ -n "$(setting source.hub <<<"$resolved")" ]; then
+    hosts=${MICRODIT_HUB:-${HF_ENDPOINT:-https://huggingface.co}}
+    case ${HF_HUB_OFFLINE:-} in 1 | true | TRUE | True | yes | YES | on | ON) hosts= ;; esac  # all of it is in the hub's cache here
+  fi
   list=$(setting source.list_file <<<"$resolved")
   [ -z "$list" ] || [ ! -f "$list" ] || hosts=$(grep -m 3 -oE 'https?://[^/[:space:]]+' "$list")
   hosts=$(grep -v '^file:' <<<"$hosts" | sort -u | head -n 2)

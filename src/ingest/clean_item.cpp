@@ -20,7 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kPendingPerWorker = 4;
 constexpr auto kLookAtStop = std::chrono::milliseconds(100);
 
 /// Ends the reading of an archive from inside.
@@ -49,11 +48,6 @@ class ItemCleaner {
       core::log_info("clean: {}: {} shards of an earlier life are kept, {} records are passed over",
                      item.item.name, state_.shards.size(), state_.next);
   }
-  ~ItemCleaner() {  // the pool reads the pictures' bytes
-    for (Pending& pending : pending_)
-      if (pending.picture.valid()) pending.picture.wait();
-  }
-  ItemCleaner(const ItemCleaner&) = delete;
 
   void begin_file(std::size_t file) { file_ = static_cast<std::uint16_t>(file); }
 
@@ -75,7 +69,7 @@ class ItemCleaner {
       pending.reason = "unsupported.compressed";  // its bytes lie nowhere as they are
     if (pending.reason.empty())
       pending.picture = pool_.check(pending.kept.record.image, entry_.filters.min_side);
-    while (std::ssize(pending_) > kPendingPerWorker * pool_.workers()) settle_first();
+    while (std::ssize(pending_) > pool_.most_pending()) settle_first();
   }
 
   /// The last shard and the record to commit.
@@ -95,7 +89,7 @@ class ItemCleaner {
     std::int64_t index = 0;
     std::string reason;
     KeptRecord kept;
-    std::future<PictureResult> picture;
+    PictureFuture picture;
   };
 
   /// The oldest record finds its place; records do so in the order of the archive, whatever the workers' speed.

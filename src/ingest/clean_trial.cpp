@@ -26,7 +26,7 @@ double seconds_since(Clock::time_point start) {
 /// A record whose picture is being checked.
 struct Checked {
   ReadRecord record;
-  std::future<PictureResult> result;
+  PictureFuture result;
 };
 
 class Measurement {
@@ -46,7 +46,7 @@ class Measurement {
     if (read_record(std::move(raw), entry_, record).empty()) {
       Checked& one = pending_.emplace_back(std::move(record));
       one.result = pool_.check(one.record.image, entry_.filters.min_side);
-      if (std::ssize(pending_) >= 4 * pool_.workers()) take();
+      if (std::ssize(pending_) >= pool_.most_pending()) take();
     }
     if (trial_.records >= kEnoughRecords || seconds_since(start_) > kEnough_s) enough_.request();
   }

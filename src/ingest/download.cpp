@@ -11,6 +11,7 @@
 #include "ingest/address.h"
 #include "ingest/fetcher.h"
 #include "ingest/hub.h"
+#include "ingest/limits.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
 
@@ -48,6 +49,7 @@ std::string token_for(const CatalogueEntry& entry) {
 std::optional<std::vector<HubFile>> agreed_hub_files(const CatalogueEntry& entry, HttpClient& client,
                                                      comm::Communicator& comm, const core::StopFlag& stop) {
   if (entry.source.hub.empty()) return std::vector<HubFile>();
+  const comm::WiderDeadline rank_0_may_wait_for_the_hub(comm, limits::kOutageSeconds);
   const std::string pin = comm.on_root(
       [&] { return pin_hub_files(entry.source, entry.raw_folder() / kPinFile, client, stop).value_or(""); });
   if (pin.empty()) return std::nullopt;

@@ -102,14 +102,17 @@ bool PartialFile::take_up(const core::StopFlag& stop) {
 
 void PartialFile::begin(const std::string& validator, std::int64_t announced) {
   require_free_space(path_.parent_path(), announced > 0 ? static_cast<std::uint64_t>(announced) : 0);
-  // In this order, so that a kill in between leaves no bytes under the mark of another version.
-  if (this->validator() != validator) forget_version();
+  // In this order, so that a kill in between leaves no bytes under the mark of another version. A mark may lie there without
+  // bytes, too.
+  std::error_code missing;
+  const bool same =
+      !validator.empty() && fs::exists(tag_path(), missing) && core::read_text(tag_path()) == validator;
+  if (!same) forget_version();
   if (::ftruncate(fd_, 0) != 0) core::errno_error(errno, "{}: cannot be emptied", path_.string());
   bytes_ = hashed_ = synced_ = 0;
   head_is_good_ = false;
   hash_ = std::make_unique<core::Sha256>();
-  std::error_code missing;
-  if (!validator.empty() && !fs::exists(tag_path(), missing)) core::atomic_write(tag_path(), validator);
+  if (!validator.empty() && !same) core::atomic_write(tag_path(), validator);
 }
 
 void PartialFile::append(std::span<const std::byte> bytes) {

@@ -8,11 +8,6 @@
 #include "core/hash.h"
 
 namespace microdit::ingest {
-namespace {
-
-constexpr std::int64_t kAhead = 4;  ///< pictures in work per worker
-
-}  // namespace
 
 PictureFeed::PictureFeed(const SamplesShard& shard, const ImageRecipe& recipe, PicturePool& pool)
     : shard_(shard), recipe_(recipe), pool_(pool) {
@@ -20,7 +15,7 @@ PictureFeed::PictureFeed(const SamplesShard& shard, const ImageRecipe& recipe, P
 }
 
 void PictureFeed::fill() {
-  while (begun_ < shard_.rows() && static_cast<std::int64_t>(pending_.size()) < kAhead * pool_.workers()) {
+  while (begun_ < shard_.rows() && std::ssize(pending_) < pool_.most_pending()) {
     Pending& one = pending_.emplace_back();
     one.row = begun_++;
     one.bytes = shard_.picture(one.row);

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <future>
 #include <vector>
 
 #include "ingest/picture_worker.h"
@@ -29,7 +28,7 @@ class PictureFeed {
   struct Pending {
     std::int64_t row = 0;
     std::vector<std::byte> bytes;  ///< where the worker reads them
-    std::future<PictureResult> result;
+    PictureFuture result;
   };
   void fill();
   const SamplesShard& shard_;

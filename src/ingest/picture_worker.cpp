@@ -130,7 +130,6 @@ struct PictureWorker::Process {
     result.detail = std::string(reply.detail.data(), ::strnlen(reply.detail.data(), reply.detail.size()));
     result.width = reply.width;
     result.height = reply.height;
-    result.damaged_inside = reply.damaged_inside;
     result.decode_s = reply.decode_s;
     result.resize_s = reply.resize_s;
     if (!result.reason.empty()) return result;
@@ -149,7 +148,6 @@ PictureWorker::PictureWorker(const PictureSection& rules, int cpu_seconds, const
     : process_(new Process{rules, cpu_seconds, stop, {}, {}}) {}
 PictureWorker::PictureWorker(const PictureSection& rules) : PictureWorker(rules, limits::kPictureSeconds) {}
 PictureWorker::~PictureWorker() = default;
-PictureWorker::PictureWorker(PictureWorker&&) noexcept = default;
 
 PictureResult PictureWorker::check(std::span<const std::byte> bytes, std::int64_t min_side) {
   PictureRequest request;
@@ -214,12 +212,12 @@ PicturePool::~PicturePool() {
   queue_->filled.notify_all();
 }
 
-std::future<PictureResult> PicturePool::check(std::span<const std::byte> bytes, std::int64_t min_side) {
+PictureFuture PicturePool::check(std::span<const std::byte> bytes, std::int64_t min_side) {
   return queue_->add(Queue::Task([=](PictureWorker& worker) { return worker.check(bytes, min_side); }));
 }
 
-std::future<PictureResult> PicturePool::squares(std::span<const std::byte> bytes,
-                                                std::vector<std::int64_t> sizes, bool enlarge) {
+PictureFuture PicturePool::squares(std::span<const std::byte> bytes, std::vector<std::int64_t> sizes,
+                                   bool enlarge) {
   return queue_->add(
       Queue::Task([=](PictureWorker& worker) { return worker.squares(bytes, sizes, enlarge); }));
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/stop_flag.h"
@@ -21,7 +22,6 @@ struct PictureResult {
   std::string detail;      ///< the decoder's words; may be empty
   std::int64_t width = 0;  ///< from the header; 0 where there is none
   std::int64_t height = 0;
-  bool damaged_inside = false;        ///< decoded, though parts of its data were bad
   double decode_s = 0, resize_s = 0;  ///< what it took the worker
   std::vector<image::Image> squares;  ///< as asked for, in the order of the sizes
 };
@@ -36,7 +36,6 @@ class PictureWorker {
   PictureWorker(const PictureSection& rules, int cpu_seconds, const core::StopFlag* stop = nullptr);
   explicit PictureWorker(const PictureSection& rules);
   ~PictureWorker();
-  PictureWorker(PictureWorker&&) noexcept;
   PictureWorker(const PictureWorker&) = delete;
 
   /// Header, shorter side >= min_side, then one full decode.
@@ -50,6 +49,26 @@ class PictureWorker {
   std::unique_ptr<Process> process_;
 };
 
+/// What a pool will say of a picture. Waits when it goes: the workers read the picture's bytes where they lie, so it
+/// stands behind them in whatever holds both.
+class PictureFuture : public std::future<PictureResult> {
+ public:
+  PictureFuture() = default;
+  PictureFuture(std::future<PictureResult>&& future) : std::future<PictureResult>(std::move(future)) {}
+  PictureFuture(PictureFuture&&) = default;
+  PictureFuture& operator=(PictureFuture&& other) {
+    let_go();
+    std::future<PictureResult>::operator=(std::move(other));
+    return *this;
+  }
+  ~PictureFuture() { let_go(); }
+
+ private:
+  void let_go() const {
+    if (valid()) wait();
+  }
+};
+
 /// Several workers, one thread each; results in the order in which the caller takes the futures.
 class PicturePool {
  public:
@@ -57,11 +76,12 @@ class PicturePool {
   ~PicturePool();  ///< gives up what was not begun
   PicturePool(const PicturePool&) = delete;
 
-  /// `bytes` must stay until the future is ready (or the pool is gone). At most 4 pictures a worker should be pending.
-  std::future<PictureResult> check(std::span<const std::byte> bytes, std::int64_t min_side);
-  std::future<PictureResult> squares(std::span<const std::byte> bytes, std::vector<std::int64_t> sizes,
-                                     bool enlarge);
+  /// `bytes` must stay until the future is ready.
+  PictureFuture check(std::span<const std::byte> bytes, std::int64_t min_side);
+  PictureFuture squares(std::span<const std::byte> bytes, std::vector<std::int64_t> sizes, bool enlarge);
   std::int64_t workers() const { return workers_; }
+  /// So many pictures keep all workers busy; more only take memory.
+  std::int64_t most_pending() const { return 4 * workers_; }
 
  private:
   struct Queue;

@@ -38,8 +38,10 @@ std::string quota_of(const std::string& url) {
 /// The file while it is locked (where locks are).
 class LockedFile {
  public:
-  explicit LockedFile(const std::filesystem::path& path)
-      : path_(path), fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+  explicit LockedFile(const std::filesystem::path& path) : path_(path) {
+    std::filesystem::create_directories(
+        path.parent_path());  // the first to ask comes before any file of the data root
+    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd_ < 0) core::errno_error(errno, "{}: cannot be opened", path.string());
     while (::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
     }
@@ -64,7 +66,7 @@ class LockedFile {
 
  private:
   std::filesystem::path path_;
-  int fd_;
+  int fd_ = -1;
 };
 
 Quota quota_from(const core::Json& all, const std::string& name, bool known_hub) {

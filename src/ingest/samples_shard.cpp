@@ -25,14 +25,11 @@ fs::path checked(const fs::path& folder, const store::ShardEntry& shard) {
                      kRemedy);
   if (core::sha256_file(path) == shard.sha256) return path;
   const store::ShardReader reader(path);  // names the file when its structure is hit
-  std::vector<std::uint64_t> stored(static_cast<std::size_t>(reader.column("xxh3").rows()));
-  reader.copy_rows("xxh3", 0, reader.column("xxh3").rows(), std::as_writable_bytes(std::span(stored)));
-  const auto actual = store::hash_samples(reader, store::layout_from_json(reader.attributes().at("layout")));
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    if (i < stored.size() && actual[i] == stored[i]) continue;
-    core::user_error("{}: sample {} is damaged (its xxh3 is {}): {}; doctor verify {} lists all damage",
-                     path.string(), i, core::hex(actual[i]), kRemedy, folder.string());
-  }
+  const std::vector<std::int64_t> damaged = store::damaged_samples(reader);
+  if (!damaged.empty())
+    core::user_error(
+        "{}: sample {} is damaged (its xxh3 is not the recorded one): {}; doctor verify {} lists all damage",
+        path.string(), damaged[0], kRemedy, folder.string());
   core::user_error("{}: is damaged outside its samples (SHA-256 is not {}): {}", path.string(), shard.sha256,
                    kRemedy);
 }

@@ -60,7 +60,8 @@ ByteRows::ByteRows(const ShardReader& shard, const std::string& name) : shard_(s
   hash_ = shard.read_as<std::uint64_t>(row_hash_name(name));
   size_ = std::ssize(file_);
   const core::Json& attributes = shard.attributes();
-  if (!attributes.contains(name + "_files") || !attributes.contains(name + "_folder"))
+  if (!attributes.contains(name + "_files") || !attributes.contains(name + "_folder") ||
+      !attributes[name + "_folder"].is_string())
     broken(fmt::format("neither holds `{}` nor says where it lies", name));
   const std::string folder = attributes[name + "_folder"].get<std::string>();
   constexpr std::string_view kRaw = "../../raw/";

@@ -235,4 +235,15 @@ std::uint64_t hash_sample(const ShardReader& shard, const SampleLayout& layout, 
   return hash_all(source, layout).at(0);
 }
 
+std::vector<std::int64_t> damaged_samples(const ShardReader& shard) {
+  std::vector<std::int64_t> damaged;
+  if (!shard.attributes().contains("layout") || !shard.has("xxh3")) return damaged;
+  const auto now = hash_samples(shard, layout_from_json(shard.attributes()["layout"]));
+  std::vector<std::uint64_t> recorded(static_cast<std::size_t>(shard.column("xxh3").rows()));
+  shard.copy_rows("xxh3", 0, shard.column("xxh3").rows(), std::as_writable_bytes(std::span(recorded)));
+  for (std::size_t i = 0; i < now.size(); ++i)
+    if (i >= recorded.size() || recorded[i] != now[i]) damaged.push_back(static_cast<std::int64_t>(i));
+  return damaged;
+}
+
 }  // namespace microdit::store

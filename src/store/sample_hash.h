@@ -35,5 +35,7 @@ std::vector<std::uint64_t> hash_samples(const ShardContents& contents, const Sam
 std::vector<std::uint64_t> hash_samples(const ShardReader& shard, const SampleLayout& layout);
 /// The same of one sample, reading little else.
 std::uint64_t hash_sample(const ShardReader& shard, const SampleLayout& layout, std::int64_t sample);
+/// Samples of a shard that are not what their xxh3 says, ascending; none where the shard has no layout or no xxh3.
+std::vector<std::int64_t> damaged_samples(const ShardReader& shard);
 
 }  // namespace microdit::store

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "ingest/rate_gate.h"
 #include "tar_writer.h"
 
 namespace microdit::ingest {
@@ -78,6 +79,22 @@ TEST_F(Http, OnePartialFileHasOneWriter) {
   EXPECT_FALSE(PartialFile::open(folder_ / ".a.part", any).has_value());
   first.reset();
   EXPECT_TRUE(PartialFile::open(folder_ / ".a.part", any).has_value());
+}
+
+TEST_F(Http, AMarkWithoutBytesIsNoVersion) {
+  const HeadCheck any = [](std::span<const std::byte>) { return std::string(); };
+  write(".a.part.etag", "\"old\"");  // of a life that ended before its first byte
+  std::optional<PartialFile> life = PartialFile::open(folder_ / ".a.part", any);
+  life->begin("", 5);
+  life->append(std::as_bytes(std::span(std::string_view("he"))));
+  EXPECT_EQ(life->validator(), "");
+}
+
+TEST_F(Http, TheHubsQuotaIsKeptBeforeThereIsAnyData) {
+  const core::StopFlag stop;
+  RateGate gate(folder_ / "data" / "raw" / ".quota.json", true);
+  EXPECT_TRUE(gate.pass("https://hub.example/api/datasets/a", stop));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "data" / "raw" / ".quota.json"));
 }
 
 TEST_F(Http, TheHashIsThatOfTheFileHoweverItCame) {

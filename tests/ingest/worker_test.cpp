@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include "image/decode.h"
 #include "image/encode.h"
+#include "image/fixtures.h"
 #include "image/resize.h"
 #include "ingest/worker_process.h"
 
@@ -50,6 +52,23 @@ TEST(PictureWorker, ChecksAndResizesAsInThisProcess) {
   EXPECT_EQ(made.squares[2].height, 0);  // larger than the picture
   EXPECT_EQ(worker.squares(bytes, sizes, true).squares[2].pixels,
             image::resize_and_center_crop(picture, 128).pixels);
+}
+
+TEST(PictureWorker, HeedsTheEntrysRules) {
+  const image::fixtures::Fixture& fixture = image::fixtures::kFixtures[0];
+  ASSERT_STREQ(fixture.name, "png_rgba");
+  const auto bytes = image::fixtures::bytes_of(fixture);
+  const std::vector<std::int64_t> sizes = {8};
+  PictureSection rules;
+  rules.alpha = "drop";
+  const PictureResult dropped = PictureWorker(rules).squares(bytes, sizes, false);
+  const PictureResult composed = PictureWorker(PictureSection()).squares(bytes, sizes, false);
+  ASSERT_EQ(dropped.squares.size(), 1u);
+  ASSERT_EQ(composed.squares.size(), 1u);
+  image::DecodeRules drop;
+  drop.drop_alpha = true;
+  EXPECT_EQ(dropped.squares[0].pixels, image::resize_and_center_crop(image::decode(bytes, drop), 8).pixels);
+  EXPECT_NE(dropped.squares[0].pixels, composed.squares[0].pixels);
 }
 
 TEST(PictureWorker, EveryReason) {
@@ -128,6 +147,15 @@ TEST(PicturePool, ResultsByFuture) {
   std::vector<std::future<PictureResult>> results;
   for (const auto& bytes : pictures) results.push_back(pool.check(bytes, 0));
   for (int i = 1; i <= 20; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i - 1)].get().height, 8 * i);
+}
+
+// Who loses interest in a picture frees its bytes: not before the workers have let go of them.
+TEST(PicturePool, AFutureThatGoesWaitsForItsPicture) {
+  PicturePool pool({}, 1);
+  const std::vector<std::byte> bytes = image::encode_png(gradient(2000, 2000));
+  PictureFuture first = pool.check(bytes, 0);
+  { const PictureFuture second = pool.check(bytes, 0); }
+  EXPECT_EQ(first.wait_for(std::chrono::seconds(0)), std::future_status::ready);
 }
 
 }  // namespace

@@ -65,9 +65,12 @@ wait_job "$job"
 ended "CC12M's precompute" "$job" FAILED 2:0 0
 contains "says what cannot be read" "slurm/logs/precompute-${job}_0.out" "only BERT encoders"
 job=$(MICRODIT_HUB=http://192.0.2.1 sbatch --parsable --array=0 slurm/download.sbatch subset=small)  # an address that is nobody's
+mirror=$(HF_ENDPOINT=http://192.0.2.2 sbatch --parsable --array=0 slurm/download.sbatch subset=small)
 wait_job "$job" 60
+wait_job "$mirror" 60
 ended "a download without a route" "$job" FAILED 2:0 0
 contains "says where to run it" "slurm/logs/download-${job}_0.out" "on the login node"
+contains "a mirror is the hub" "slurm/logs/download-${mirror}_0.out" "to http://192.0.2.2"
 
 # submit.sh: from any folder, with the site's options for the class.
 mkdir elsewhere
