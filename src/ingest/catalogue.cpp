@@ -4,13 +4,9 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "store/manifest_text.h"
 
 namespace microdit::ingest {
-bool is_plain_name(std::string_view name) {
-  return !name.empty() && name[0] != '.' && std::ranges::all_of(name, [](unsigned char c) {
-    return std::isalnum(c) || c == '-' || c == '_' || c == '.';
-  });
-}
 
 void RecordSection::fields(core::Fields& f) {
   f.field("kind", kind,
@@ -21,7 +17,7 @@ void RecordSection::fields(core::Fields& f) {
   if (image.empty()) f.error("image", "name at least one extension");
   if (caption.empty()) f.error("caption", "name at least one caption source");
   for (const auto& [source, where] : caption) {
-    if (!is_plain_name(source))
+    if (!store::is_plain_name(source))
       f.error("caption", fmt::format("'{}' is no name for a caption source", source));
     const bool json = where.starts_with("json:") && where.size() > 5;
     if (!json && (where.empty() || where.find(':') != std::string::npos)) {
@@ -95,7 +91,7 @@ void CatalogueEntry::fields(core::Fields& f) {
   if (images == "reference" && !keep_raw) f.error("keep_raw", "images: reference needs the raw files");
   if (images == "reference" && archive == "tgz")
     f.error("images", "a tgz is compressed as a whole: reference needs plain tar, stored zip or loose files");
-  if (!name.empty() && !is_plain_name(name)) {
+  if (!name.empty() && !store::is_plain_name(name)) {
     f.error("name", fmt::format("'{}': use letters, digits, '-', '_' and '.' only", name));
   }
   for (const std::string& source_name : captions.which) {

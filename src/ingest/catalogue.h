@@ -41,8 +41,6 @@ struct SplitSection {
   std::int64_t seed = 0;  ///< another draw of the same fraction
   void fields(core::Fields& f);
 };
-/// Letters, digits, '-', '_' and '.', not first: what a folder or a column may be called.
-bool is_plain_name(std::string_view name);
 
 struct CatalogueEntry {
   std::string name;

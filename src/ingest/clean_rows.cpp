@@ -6,7 +6,6 @@
 
 #include "core/hash.h"
 #include "core/seed.h"
-#include "ingest/columns.h"
 #include "store/sample_hash.h"
 #include "store/shard.h"
 
@@ -35,7 +34,7 @@ store::Column column_of(const std::string& name, core::DType dtype, const std::v
   std::vector<T> values;
   values.reserve(rows.size());
   for (const KeptRecord& row : rows) values.push_back(static_cast<T>(value(row)));
-  return make_column(name, dtype, values);
+  return store::make_column(name, dtype, values);
 }
 
 template <class Value>

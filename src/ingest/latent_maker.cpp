@@ -11,7 +11,6 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "ingest/caption_table.h"
-#include "ingest/columns.h"
 #include "ingest/encode_images.h"
 #include "ingest/picture_feed.h"
 #include "ingest/samples_shard.h"
@@ -23,9 +22,9 @@ namespace fs = std::filesystem;
 
 /// What an images shard holds beside its latents.
 void add_picture_columns(const SamplesShard& shard, store::ShardContents& contents) {
-  contents.columns.push_back(make_column("width", core::DType::i32, shard.widths()));
-  contents.columns.push_back(make_column("height", core::DType::i32, shard.heights()));
-  contents.columns.push_back(make_column("split", core::DType::u8, shard.splits()));
+  contents.columns.push_back(store::make_column("width", core::DType::i32, shard.widths()));
+  contents.columns.push_back(store::make_column("height", core::DType::i32, shard.heights()));
+  contents.columns.push_back(store::make_column("split", core::DType::u8, shard.splits()));
   store::add_strings(contents, "key", shard.keys());
 }
 
@@ -105,7 +104,7 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
   for (std::size_t i = 0; i < rows.size(); ++i) {
     counts[std::to_string(recipe.sizes[i])] = contents.columns[i].shape[0];
     contents.columns.push_back(
-        make_column(fmt::format("latents_{}_row", recipe.sizes[i]), core::DType::i32, rows[i]));
+        store::make_column(fmt::format("latents_{}_row", recipe.sizes[i]), core::DType::i32, rows[i]));
   }
   add_picture_columns(shard, contents);
   return publish(item, contents, images_layout(recipe), {{"latents", std::move(counts)}});
@@ -133,9 +132,9 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
     if (column.name != "text_length") layout.shared.push_back(column.name);
     contents.columns.push_back(std::move(column));
   }
-  contents.columns.push_back(make_column("caption_offsets", core::DType::i64, captions.offsets));
-  contents.columns.push_back(make_column("caption_rows", core::DType::i32, captions.rows));
-  contents.columns.push_back(make_column("caption_source", core::DType::u8, captions.sources));
+  contents.columns.push_back(store::make_column("caption_offsets", core::DType::i64, captions.offsets));
+  contents.columns.push_back(store::make_column("caption_rows", core::DType::i32, captions.rows));
+  contents.columns.push_back(store::make_column("caption_source", core::DType::u8, captions.sources));
   store::add_strings(contents, "text_caption", captions.unique);
   return publish(item, contents, layout, std::move(text->details));
 }

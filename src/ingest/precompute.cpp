@@ -17,19 +17,6 @@
 namespace microdit::ingest {
 namespace {
 
-/// Which of this process's items are still to be made, by part.
-struct ToDo {
-  bool images = false, text = false;
-};
-
-ToDo to_do(const PrecomputePlan& plan, const std::vector<const LatentItem*>& own) {
-  const store::StageFolder folder(plan.folder, plan.facts);
-  ToDo found;
-  for (const LatentItem* item : own)
-    if (!folder.done(item->item.name)) (item->part == LatentPart::images ? found.images : found.text) = true;
-  return found;
-}
-
 /// What the closed folder says of its captions and pictures, once.
 class Sums {
  public:
@@ -66,28 +53,9 @@ class Sums {
 int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
   PrecomputePlan plan = plan_encoders(entry);
   plan_items(entry, plan);
-  const comm::Share share = comm::share_of(comm, entry.task);
   std::map<std::string, const LatentItem*> by_name;
-  std::vector<const LatentItem*> own;
-  for (std::size_t i = 0; i < plan.items.size(); ++i) {
-    by_name[plan.items[i].item.name] = &plan.items[i];
-    if (share.owns(static_cast<std::int64_t>(i)) && is_wanted(entry, plan.items[i].part))
-      own.push_back(&plan.items[i]);
-  }
-  std::optional<torch::Device> device;
-  const auto choose = [&] {
-    if (!device) device.emplace(comm::choose_device(comm, entry.device).name());
-  };
-  // Before a new folder is made: a device that is not there leaves nothing behind.
-  if (comm.any(!std::filesystem::exists(plan.folder / "facts.json"))) choose();
-  take_over(plan, own);
-  const ToDo left = to_do(plan, own);
+  for (const LatentItem& item : plan.items) by_name[item.item.name] = &item;
   std::unique_ptr<LatentMaker> maker;
-  if (comm.any(left.images || left.text)) {  // else nothing is loaded, and no GPU is touched
-    choose();
-    if (left.images || left.text)
-      maker = std::make_unique<LatentMaker>(entry, plan, *device, left.images, left.text);
-  }
 
   StagePlan stage;
   stage.name = "precompute";
@@ -111,6 +79,26 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   stage.before_visible = [&](const store::Manifest& manifest) {
     store::write_latent_index(plan.folder, manifest);
   };
+
+  std::optional<torch::Device> device;
+  const auto choose = [&] {
+    if (!device) device.emplace(comm::choose_device(comm, entry.device).name());
+  };
+  // Before a new folder is made: a device that is not there leaves nothing behind.
+  if (comm.any(!std::filesystem::exists(plan.folder / "facts.json"))) choose();
+  std::vector<const LatentItem*> own;
+  for (const store::Item* item : own_items(stage, comm::share_of(comm, entry.task)))
+    own.push_back(by_name.at(item->name));
+  const std::vector<const LatentItem*> left = take_over(plan, own);
+  if (comm.any(!left.empty())) {  // else nothing is loaded, and no GPU is touched
+    choose();
+    const auto has = [&](LatentPart part) {
+      return std::ranges::find(left, part, &LatentItem::part) != left.end();
+    };
+    if (!left.empty())
+      maker =
+          std::make_unique<LatentMaker>(entry, plan, *device, has(LatentPart::images), has(LatentPart::text));
+  }
   const auto start = std::chrono::steady_clock::now();
   const int code = run_stage(stage, comm, stop);
   comm.on_root([&] { store::mend_latent_index(plan.folder); });

@@ -13,23 +13,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Sister {
-  store::StageFolder folder;
-};
-
 /// The folders beside the plan's whose shards of `part` are made as the plan's are, by name.
-std::vector<Sister> sisters_of(const PrecomputePlan& plan, const core::Json& facts, LatentPart part) {
+std::vector<store::StageFolder> sisters_of(const PrecomputePlan& plan, const core::Json& facts,
+                                           LatentPart part) {
   std::vector<fs::path> folders;
   for (const auto& entry : fs::directory_iterator(plan.folder.parent_path()))
     if (entry.is_directory() && entry.path() != plan.folder && fs::exists(entry.path() / "facts.json"))
       folders.push_back(entry.path());
   std::ranges::sort(folders);
-  std::vector<Sister> sisters;
+  std::vector<store::StageFolder> sisters;
   for (const fs::path& folder : folders) {
     try {
       const core::Json there = core::read_json(folder / "facts.json");
       if (there.is_object() && facts_of_part(there, part) == facts_of_part(facts, part))
-        sisters.push_back({store::StageFolder(folder, there)});
+        sisters.emplace_back(folder, there);
     } catch (const core::UserError& unreadable) {
       core::log_warn("{}; nothing is taken over from it", unreadable.what());
     }
@@ -53,10 +50,9 @@ void link_or_copy(const fs::path& from, const fs::path& to) {
 }
 
 /// A sister's record of this item whose one shard is there.
-std::optional<store::Record> record_in(const Sister& sister, const LatentItem& item) {
+std::optional<store::Record> record_in(const store::StageFolder& sister, const LatentItem& item) {
   try {
-    std::optional<store::Record> record =
-        sister.folder.find(item.item);  // its size, and the samples' SHA-256
+    std::optional<store::Record> record = sister.find(item.item);  // its size, and the samples' SHA-256
     if (record && record->shards.size() == 1 && record->shards[0].file == item.file()) return record;
   } catch (const core::UserError&) {  // made from other samples
   }
@@ -65,28 +61,34 @@ std::optional<store::Record> record_in(const Sister& sister, const LatentItem& i
 
 }  // namespace
 
-void take_over(const PrecomputePlan& plan, const std::vector<const LatentItem*>& own) {
-  if (!fs::is_directory(plan.folder.parent_path())) return;
+std::vector<const LatentItem*> take_over(const PrecomputePlan& plan,
+                                         const std::vector<const LatentItem*>& own) {
+  std::vector<const LatentItem*> left = own;
+  if (!fs::is_directory(plan.folder.parent_path())) return left;
   store::StageFolder folder(plan.folder, plan.facts);
   const core::Json facts = core::read_json(plan.folder / "facts.json");
+  std::erase_if(left, [&](const LatentItem* item) { return folder.done(item->item.name); });
   for (const LatentPart part : {LatentPart::images, LatentPart::text}) {
-    for (const Sister& sister : sisters_of(plan, facts, part)) {
+    if (std::ranges::find(left, part, &LatentItem::part) == left.end()) continue;
+    for (const store::StageFolder& sister : sisters_of(plan, facts, part)) {
       std::int64_t taken = 0, rows = 0;
-      for (const LatentItem* item : own) {
-        if (item->part != part || folder.done(item->item.name)) continue;
-        std::optional<store::Record> record = record_in(sister, *item);
-        if (!record) continue;
-        link_or_copy(sister.folder.path() / item->file(), plan.folder / item->file());
+      std::erase_if(left, [&](const LatentItem* item) {
+        std::optional<store::Record> record;
+        if (item->part == part) record = record_in(sister, *item);
+        if (!record) return false;
+        link_or_copy(sister.path() / item->file(), plan.folder / item->file());
         rows += record->shards[0].rows;
         ++taken;
         folder.commit(item->item, std::move(*record));
-      }
+        return true;
+      });
       if (taken > 0)
         core::log_info("precompute: took over the {} of {} samples ({} shards) from {}: equal settings",
                        part == LatentPart::images ? "latents" : "text rows", rows, taken,
-                       sister.folder.path().string());
+                       sister.path().string());
     }
   }
+  return left;
 }
 
 }  // namespace microdit::ingest

@@ -8,7 +8,9 @@
 namespace microdit::ingest {
 
 /// Takes over what it can of the items `own` that are not done yet; each is linked (copied where links
-/// fail) after its samples' SHA-256, its size and its settings were found equal, and committed. Says how many.
-void take_over(const PrecomputePlan& plan, const std::vector<const LatentItem*>& own);
+/// fail) after its samples' SHA-256, its size and its settings were found equal, and committed. Says how many. Returns the
+/// items that are still to be made.
+std::vector<const LatentItem*> take_over(const PrecomputePlan& plan,
+                                         const std::vector<const LatentItem*>& own);
 
 }  // namespace microdit::ingest

@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "core/error.h"
-#include "ingest/catalogue.h"
+#include "store/manifest_text.h"
 
 namespace microdit::ingest {
 
@@ -38,7 +38,7 @@ void Recipe::fields(core::Fields& f) {
   f.field("name", name, {.max = 200, .required = true, .help = "of its folder: latents/DATASET/NAME"});
   f.section("images", images);
   f.section("text", text);
-  if (f.reading() && !name.empty() && !is_plain_name(name))
+  if (f.reading() && !name.empty() && !store::is_plain_name(name))
     f.error("name", fmt::format("'{}': use letters, digits, '-', '_' and '.' only", name));
 }
 

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <exception>
 #include <mutex>
-#include <set>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -21,23 +21,25 @@ namespace {
 constexpr double kLongestShare_s = 7 * 24 * 3600;
 constexpr auto kLookAtStop = std::chrono::milliseconds(50);
 
+std::string_view name_of(const store::Item* item) {
+  return item->name;
+}
+
 /// This process's share of a stage.
 class Share {
  public:
   Share(const StagePlan& plan, store::StageFolder& folder, const comm::Share& share,
         const core::StopFlag& stop)
-      : plan_(plan), folder_(folder), outer_(stop), progress_(plan.name, plan.unit, count(share)) {
-    for (std::size_t i = 0; i < plan.items.size(); ++i) {
-      if (!share.owns(static_cast<std::int64_t>(i)) || !plan.wanted(plan.items[i])) continue;
-      own_.push_back(&plan.items[i]);
-      names_.insert(plan.items[i].name);
-    }
-    std::ranges::sort(own_, {}, [](const store::Item* item) -> const std::string& { return item->name; });
-  }
+      : plan_(plan),
+        folder_(folder),
+        outer_(stop),
+        own_(own_items(plan, share)),
+        progress_(plan.name, plan.unit, std::ssize(own_)) {}
 
   void run() {
     remove_temporaries(folder_.path(), [&](std::string_view file) {
-      return belongs_to(file, [&](std::string_view name) { return names_.contains(name); });
+      return belongs_to(
+          file, [&](std::string_view name) { return std::ranges::binary_search(own_, name, {}, name_of); });
     });
     std::vector<const store::Item*> items;
     for (const store::Item* item : own_) {
@@ -59,13 +61,6 @@ class Share {
   bool failed() const { return failed_; }
 
  private:
-  std::int64_t count(const comm::Share& share) const {
-    std::int64_t own = 0;
-    for (std::size_t i = 0; i < plan_.items.size(); ++i)
-      own += share.owns(static_cast<std::int64_t>(i)) && plan_.wanted(plan_.items[i]);
-    return own;
-  }
-
   bool is_done(const store::Item& item) {
     try {
       return folder_.find(item).has_value();
@@ -156,15 +151,23 @@ class Share {
   const StagePlan& plan_;
   store::StageFolder& folder_;
   const core::StopFlag& outer_;
+  const std::vector<const store::Item*> own_;  ///< by name
+  std::vector<const store::Item*> again_;
   Progress progress_;
-  std::vector<const store::Item*> own_, again_;
-  std::set<std::string, std::less<>> names_;
   std::mutex lock_;
   std::atomic<bool> postponed_ = false, failed_ = false;
   bool first_round_ = true;
 };
 
 }  // namespace
+
+std::vector<const store::Item*> own_items(const StagePlan& plan, const comm::Share& share) {
+  std::vector<const store::Item*> own;
+  for (std::size_t i = 0; i < plan.items.size(); ++i)
+    if (share.owns(static_cast<std::int64_t>(i)) && plan.wanted(plan.items[i])) own.push_back(&plan.items[i]);
+  std::ranges::sort(own, {}, name_of);
+  return own;
+}
 
 int run_stage(const StagePlan& plan, comm::Communicator& comm, const core::StopFlag& stop) {
   core::check(!plan.items.empty(), "{}: no work items", plan.name);

@@ -45,6 +45,9 @@ struct StagePlan {
   std::function<void(const store::Manifest&)> before_visible = [](const store::Manifest&) {};
 };
 
+/// The plan's wanted items that are this process's share, by name.
+std::vector<const store::Item*> own_items(const StagePlan& plan, const comm::Share& share);
+
 /// Runs this process's share of the stage and, when it was the last, closes the folder. Returns the exit code, agreed by
 /// all ranks: kDone; kRequeueMe when stopped; kUserMistake when an item of this job stays failed and the folder could
 /// not be closed without it (each is named).

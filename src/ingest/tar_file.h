@@ -7,24 +7,21 @@
 #include <span>
 #include <string>
 
+#include "core/atomic_file.h"
+
 namespace microdit::ingest {
 
 class TarFile {
  public:
   /// Written aside; nothing is visible, and nothing stays, without publish().
-  explicit TarFile(std::filesystem::path path);
-  ~TarFile();
-  TarFile(const TarFile&) = delete;
-  TarFile& operator=(const TarFile&) = delete;
+  explicit TarFile(const std::filesystem::path& path) : file_(path) {}
 
   /// Names of up to 100 bytes.
   void add(const std::string& name, std::span<const std::byte> bytes);
   void publish();
 
  private:
-  void write(std::span<const std::byte> bytes);
-  std::filesystem::path path_, aside_;
-  int fd_ = -1;
+  core::Aside file_;
 };
 
 }  // namespace microdit::ingest

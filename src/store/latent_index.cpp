@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "store/manifest_text.h"
 
 namespace microdit::store {
 namespace {
@@ -92,12 +93,6 @@ class Cursor {
   const std::string& origin_;
 };
 
-bool is_plain(const std::string& name) {
-  return !name.empty() && name[0] != '.' && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '-' || c == '_' || c == '.';
-  });
-}
-
 std::string hex_of(std::string_view bytes) {
   std::string out;
   for (const unsigned char c : bytes) out += fmt::format("{:02x}", c);
@@ -157,7 +152,7 @@ void read_counts(Cursor& in, const LatentIndex& index, IndexedShard& shard) {
 IndexedShard read_shard(Cursor& in, const LatentIndex& index) {
   IndexedShard shard;
   shard.item = in.string();
-  if (!is_plain(shard.item)) in.broken("a shard's name");
+  if (!is_plain_name(shard.item)) in.broken("a shard's name");
   shard.rows = in.signed_number(kMaxRows, "a shard's rows");
   for (int file = 0; file < 2; ++file) {
     shard.file_bytes[file] = in.number(kMaxOffset, "a file's size");

@@ -9,6 +9,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "store/latent_index.h"
+#include "store/manifest_text.h"
 #include "store/shard.h"
 
 namespace microdit::store {
@@ -232,7 +233,7 @@ void write_latent_index(const fs::path& folder, const Manifest& manifest) {
 }
 
 bool mend_latent_index(const fs::path& folder) {
-  if (!fs::exists(folder / "manifest.jsonl")) return false;
+  if (!fs::exists(folder / kManifestFile)) return false;
   const Manifest manifest = Manifest::read(folder);
   const fs::path file = folder / index_name(manifest.generation);
   try {

@@ -31,13 +31,6 @@ std::uint64_t bytes_of(const Column& column) {
   return bytes;
 }
 
-Column hash_column(std::string name, std::span<const std::uint64_t> hashes) {
-  Column column{std::move(name), core::DType::u64, {static_cast<std::int64_t>(hashes.size())}, {}};
-  const auto bytes = std::as_bytes(hashes);
-  column.bytes.assign(bytes.begin(), bytes.end());
-  return column;
-}
-
 // Columns whose single rows are read by themselves get a hash per row beside them.
 std::vector<Column> row_hash_columns(const ShardContents& contents) {
   std::vector<Column> added;
@@ -55,7 +48,7 @@ std::vector<Column> row_hash_columns(const ShardContents& contents) {
     std::vector<std::uint64_t> hashes(rows);
     for (std::uint64_t row = 0; row < rows; ++row)
       hashes[row] = core::xxh3_64(std::span(column.bytes).subspan(row * row_bytes, row_bytes));
-    added.push_back(hash_column(row_hash_name(column.name), hashes));
+    added.push_back(make_column(row_hash_name(column.name), core::DType::u64, hashes));
   }
   return added;
 }
@@ -140,7 +133,8 @@ std::string row_hash_name(const std::string& column) {
 
 std::string write_shard(const std::filesystem::path& path, const ShardContents& contents) {
   std::vector<Column> added = row_hash_columns(contents);
-  if (!contents.sample_hashes.empty()) added.push_back(hash_column("xxh3", contents.sample_hashes));
+  if (!contents.sample_hashes.empty())
+    added.push_back(make_column("xxh3", core::DType::u64, contents.sample_hashes));
   std::vector<const Column*> columns;
   for (const Column& column : contents.columns) columns.push_back(&column);
   for (const Column& column : added) columns.push_back(&column);
@@ -266,10 +260,7 @@ void add_strings(ShardContents& contents, const std::string& name, std::span<con
     offsets.push_back(static_cast<std::int64_t>(text.bytes.size()));
   }
   text.shape = {offsets.back()};
-  Column column{name + "_offsets", core::DType::i64, {static_cast<std::int64_t>(offsets.size())}, {}};
-  const auto bytes = std::as_bytes(std::span(offsets));
-  column.bytes.assign(bytes.begin(), bytes.end());
-  contents.columns.push_back(std::move(column));
+  contents.columns.push_back(make_column(name + "_offsets", core::DType::i64, offsets));
   contents.columns.push_back(std::move(text));
 }
 
@@ -277,10 +268,7 @@ void add_byte_rows(ShardContents& contents, const std::string& name,
                    std::vector<std::span<const std::byte>> rows) {
   std::vector<std::int64_t> offsets = {0};
   for (const auto row : rows) offsets.push_back(offsets.back() + static_cast<std::int64_t>(row.size()));
-  Column column{name + "_offsets", core::DType::i64, {static_cast<std::int64_t>(offsets.size())}, {}};
-  const auto bytes = std::as_bytes(std::span(offsets));
-  column.bytes.assign(bytes.begin(), bytes.end());
-  contents.columns.push_back(std::move(column));
+  contents.columns.push_back(make_column(name + "_offsets", core::DType::i64, offsets));
   contents.columns.push_back({name, core::DType::u8, {offsets.back()}, {}, std::move(rows)});
 }
 

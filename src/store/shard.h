@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/dtype.h"
@@ -98,6 +99,13 @@ std::vector<T> ShardReader::read_as(const std::string& name, std::int64_t begin,
   std::vector<T> out(static_cast<std::size_t>(count) * info.row_bytes() / sizeof(T));
   read_into(name, begin, count, std::as_writable_bytes(std::span(out)));
   return out;
+}
+
+/// Values as a column of one dimension.
+template <class Values>
+Column make_column(std::string name, core::DType dtype, const Values& values) {
+  const auto bytes = std::as_bytes(std::span(values));
+  return {std::move(name), dtype, {std::ssize(values)}, {bytes.begin(), bytes.end()}};
 }
 
 /// Variable-length rows as two columns: "<name>_offsets" i64 [n+1] and "<name>" u8 [total].
