@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/safetensors.h"
@@ -37,7 +38,8 @@ class HashedFile {
     while (!bytes.empty()) {
       const Bytes piece = bytes.first(std::min(kPiece, bytes.size()));
       sha256_.update(piece);
-      write_all(piece);
+      if (!core::write_all(fd_, piece)) fail("write");
+      bytes_ += piece.size();
       bytes = bytes.subspan(piece.size());
     }
   }
@@ -51,15 +53,6 @@ class HashedFile {
   std::string sha256() { return sha256_.hex_digest(); }
 
  private:
-  void write_all(Bytes piece) {
-    while (!piece.empty()) {
-      const ssize_t written = ::write(fd_, piece.data(), piece.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail("write");
-      bytes_ += static_cast<std::uint64_t>(written);
-      piece = piece.subspan(static_cast<std::size_t>(written));
-    }
-  }
   [[noreturn]] void fail(const char* what) const {
     core::errno_error(errno, "{}: cannot {}", path_.string(), what);
   }

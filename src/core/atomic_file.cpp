@@ -53,16 +53,6 @@ class Descriptor {
   fail(path, what, error);
 }
 
-bool write_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t wrote = ::write(fd, bytes.data(), std::min<std::size_t>(bytes.size(), 1u << 30));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
-  }
-  return true;
-}
-
 /// Tells hosts apart, and containers on one host: processes of equal mark see each other's pids.
 const std::string& host_mark() {
   static const std::string mark = [] {
@@ -123,6 +113,17 @@ fs::path temporary_path(const fs::path& path) {
   return path.parent_path() / fmt::format(".{}.{}.tmp", path.filename().string(), generation());
 }
 
+bool write_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::write(fd, bytes.data(), std::min<std::size_t>(bytes.size(), 1u << 30));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote == 0) errno = EIO;  // nothing was taken, and no reason given
+    if (wrote <= 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
+  }
+  return true;
+}
+
 void publish(const fs::path& aside, const fs::path& path) {
   {
     Descriptor written(::open(aside.c_str(), O_RDONLY | O_CLOEXEC));
@@ -152,6 +153,28 @@ void atomic_write(const fs::path& path, std::span<const std::byte> bytes) {
 
 void atomic_write(const fs::path& path, std::string_view text) {
   atomic_write(path, std::as_bytes(std::span(text.data(), text.size())));
+}
+
+Aside::Aside(const fs::path& to) : to_(to), aside_(temporary_path(to)) {
+  fd_ = ::open(aside_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd_ < 0) errno_error(errno, "{}: cannot be written", aside_.string());
+}
+
+Aside::~Aside() {
+  if (fd_ >= 0) ::close(fd_);
+  std::error_code ignored;
+  if (!published_) fs::remove(aside_, ignored);
+}
+
+void Aside::write(std::span<const std::byte> bytes) {
+  if (!write_all(fd_, bytes)) errno_error(errno, "{}: cannot be written", to_.string());
+}
+
+void Aside::publish() {
+  const int fd = std::exchange(fd_, -1);
+  if (::close(fd) != 0) errno_error(errno, "{}: cannot be written", to_.string());
+  core::publish(aside_, to_);
+  published_ = true;
 }
 
 void remove_stale_temporaries(const fs::path& folder) {

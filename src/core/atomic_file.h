@@ -20,6 +20,9 @@ bool is_abandoned(const std::filesystem::path& file);
 /// ".<name>.<generation>.tmp" in the folder of `path`: hidden, and never mistaken for a finished output.
 std::filesystem::path temporary_path(const std::filesystem::path& path);
 
+/// Writes all bytes, in as many calls as that takes; false, with errno, when one fails.
+bool write_all(int fd, std::span<const std::byte> bytes);
+
 /// Syncs `aside`, renames it to `path`, syncs the folder. SystemError on failure (`aside` is removed).
 void publish(const std::filesystem::path& aside, const std::filesystem::path& path);
 
@@ -28,6 +31,22 @@ void atomic_write(const std::filesystem::path& path, std::span<const std::byte> 
 void atomic_write(const std::filesystem::path& path, std::string_view text);
 /// The same for a file whose bytes lie in several places; they are written one after another.
 void atomic_write(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces);
+
+/// A file that is written bit by bit: aside, and published at the end; nothing stays when it is not. SystemError on failure.
+class Aside {
+ public:
+  explicit Aside(const std::filesystem::path& to);
+  ~Aside();
+  Aside(const Aside&) = delete;
+  Aside& operator=(const Aside&) = delete;
+  void write(std::span<const std::byte> bytes);
+  void publish();
+
+ private:
+  std::filesystem::path to_, aside_;
+  int fd_ = -1;
+  bool published_ = false;
+};
 
 /// Removes abandoned temporaries (".*.tmp", files and folders) in `folder`. A missing folder has none.
 void remove_stale_temporaries(const std::filesystem::path& folder);

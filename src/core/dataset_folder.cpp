@@ -1,4 +1,4 @@
-// Names of datasets to folders.
+// Names of datasets to folders, and paths as they are typed to whole ones.
 #include "core/dataset_folder.h"
 
 #include <fmt/ranges.h>
@@ -31,6 +31,11 @@ std::filesystem::path latents_folder(const std::string& dataset, const std::stri
     user_error("data.recipe: {} has latents of several recipes ({}); name one, as recipe: {}", base.string(),
                fmt::join(recipes, ", "), recipes.front());
   return recipes.empty() ? base : base / recipes.front();
+}
+
+std::filesystem::path whole_path(const std::filesystem::path& path) {
+  const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
+  return whole.has_filename() ? whole : whole.parent_path();
 }
 
 }  // namespace microdit::core

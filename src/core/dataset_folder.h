@@ -14,4 +14,7 @@ std::filesystem::path dataset_folder(const std::string& kind, const std::string&
 /// lists them otherwise.
 std::filesystem::path latents_folder(const std::string& dataset, const std::string& recipe);
 
+/// `path` from the root on, without a slash at its end, "." or ".."; so that its name and its parent are what they seem.
+std::filesystem::path whole_path(const std::filesystem::path& path);
+
 }  // namespace microdit::core

@@ -7,17 +7,13 @@
 #include <system_error>
 #include <vector>
 
+#include "core/dataset_folder.h"
 #include "core/error.h"
 
 namespace microdit::encoders {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path plain(const fs::path& path) {
-  fs::path whole = fs::absolute(path).lexically_normal();
-  return whole.has_filename() ? whole : whole.parent_path();  // a slash at the end
-}
 
 /// The folders above the program, nearest first, then the one it was started in: the repository or the
 /// installation that holds assets/ is one of them.
@@ -40,17 +36,17 @@ bool is_inside(const fs::path& path, const fs::path& folder) {
 
 /// All places where the weights may be, in order.
 std::vector<fs::path> places(const std::string& hint, const fs::path& run_folder) {
-  const fs::path stored(hint), name = plain(stored).filename();
+  const fs::path stored(hint), name = core::whole_path(stored).filename();
   std::vector<fs::path> found;
   if (stored.is_absolute()) {
     found.push_back(stored);
   } else if (!stored.empty()) {
-    found.push_back(plain(core::data_root() / stored));
-    for (const fs::path& home : homes()) found.push_back(plain(home / stored));
+    found.push_back(core::whole_path(core::data_root() / stored));
+    for (const fs::path& home : homes()) found.push_back(core::whole_path(home / stored));
   }
   found.push_back(core::data_root() / "weights" / name);
   for (const fs::path& home : homes()) found.push_back(home / "assets" / name);
-  if (!run_folder.empty()) found.push_back(plain(run_folder) / name);
+  if (!run_folder.empty()) found.push_back(core::whole_path(run_folder) / name);
   std::vector<fs::path> distinct;
   for (fs::path& place : found) {
     if (std::ranges::find(distinct, place) == distinct.end()) distinct.push_back(std::move(place));
@@ -80,7 +76,7 @@ void TextEncoderFacts::fields(core::Fields& f) {
 
 std::string folder_hint(const fs::path& folder) {
   if (folder.empty()) return "";
-  const fs::path here = plain(folder);
+  const fs::path here = core::whole_path(folder);
   if (is_inside(here, core::data_root() / "weights"))
     return here.lexically_relative(core::data_root()).generic_string();
   for (const fs::path& home : homes()) {
@@ -108,7 +104,7 @@ fs::path find_folder(const Sought& sought, const fs::path& run_folder) {
       looked_at.push_back(wrong.what());
     }
   }
-  const std::string name = plain(sought.hint).filename().string();
+  const std::string name = core::whole_path(sought.hint).filename().string();
   core::user_error(
       "the {} that the run was trained with (weights with SHA-256 {}) is not found:\n  {}\n  assets/{} "
       "beside the program or in the folder it was started in: none with these weights\n"

@@ -10,14 +10,14 @@
 namespace microdit::eval {
 namespace {
 
-constexpr std::int64_t kPass = 32;  // captions
+constexpr std::int64_t kPass = 32;                       // captions
+constexpr std::size_t kMaxBytes = std::size_t{1} << 30;  // of rows that are kept, in host memory
 
 }  // namespace
 
 CaptionEncoder::CaptionEncoder(const encoders::TextEncoderFacts& facts,
-                               const std::filesystem::path& run_folder, torch::Device device,
-                               std::size_t max_bytes)
-    : encoder_(encoders::find_text_encoder(facts, run_folder)), device_(device), max_bytes_(max_bytes) {
+                               const std::filesystem::path& run_folder, torch::Device device)
+    : encoder_(encoders::find_text_encoder(facts, run_folder)), device_(device) {
   encoder_->to(device);
 }
 
@@ -46,7 +46,6 @@ void CaptionEncoder::encode(const std::vector<std::pair<std::string, std::int64_
       recent_.emplace_front(missing[i].first, rows_BLD[static_cast<std::int64_t>(i - begin)].clone());
       found_[missing[i].first] = recent_.begin();
       bytes_ += recent_.front().second.nbytes();
-      ++num_encoded_;
     }
   }
 }
@@ -69,7 +68,7 @@ torch::Tensor CaptionEncoder::rows(const stream::Batch& batch, std::int64_t firs
   torch::Tensor out_BLD = torch::zeros({count, length, encoder_->width()}, torch::kFloat16);
   for (std::int64_t i = 0; i < count; ++i)
     if (batch.captioned[static_cast<std::size_t>(first + i)]) out_BLD[i].copy_(*find(ids_of(first + i)));
-  while (bytes_ > max_bytes_ && !recent_.empty()) {
+  while (bytes_ > kMaxBytes && !recent_.empty()) {
     bytes_ -= recent_.back().second.nbytes();
     found_.erase(recent_.back().first);
     recent_.pop_back();

@@ -19,13 +19,12 @@ namespace microdit::eval {
 
 class CaptionEncoder {
  public:
-  /// The encoder that made the ids, found as generation finds it. `max_bytes`: of rows that are kept, in host memory.
+  /// The encoder that made the ids, found as generation finds it.
   CaptionEncoder(const encoders::TextEncoderFacts& facts, const std::filesystem::path& run_folder,
-                 torch::Device device, std::size_t max_bytes = std::size_t{1} << 30);
+                 torch::Device device);
   /// Rows [first, first + count) of a batch: fp32 [count, L, D] on the device, rounded to f16 as stored rows are; zero without a
   /// caption. A caption's bits do not depend on what else is in the batch, or was before.
   torch::Tensor rows(const stream::Batch& batch, std::int64_t first, std::int64_t count);
-  std::int64_t num_encoded() const { return num_encoded_; }
 
  private:
   using Entry = std::pair<std::string, torch::Tensor>;  ///< ids as bytes, f16 [L, D]
@@ -34,10 +33,9 @@ class CaptionEncoder {
 
   std::unique_ptr<encoders::TextEncoder> encoder_;
   torch::Device device_;
-  std::size_t max_bytes_, bytes_ = 0;
+  std::size_t bytes_ = 0;
   std::list<Entry> recent_;  ///< most recently used first
   std::unordered_map<std::string, std::list<Entry>::iterator> found_;
-  std::int64_t num_encoded_ = 0;
 };
 
 }  // namespace microdit::eval

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "eval/run_sources.h"
@@ -41,7 +42,8 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   places.size = facts.size;
   places.text_width = facts.text_width;
   places.once = once;
-  if (const auto kept = run_folder.parent_path() / ".mds"; std::filesystem::exists(kept)) places.kept = kept;
+  if (const auto kept = core::whole_path(run_folder).parent_path() / ".mds"; std::filesystem::exists(kept))
+    places.kept = kept;
   const bool train = split == "train";
   std::vector<const RunSource*> shown;
   for (const RunSource& source : facts.data) {
@@ -74,15 +76,20 @@ Split::Split(const stream::StreamConfig& config, const encoders::TextEncoderFact
     caption_encoder_ = std::make_unique<CaptionEncoder>(text_encoder, run_folder, torch::kCPU);
 }
 
-Piece Split::read(std::int64_t first, std::int64_t count, bool with_captions) const {
+Piece Split::read(std::int64_t first, std::int64_t count, bool with_text, bool with_captions) const {
   stream::Batch batch = stream_.read(first, count, with_captions);
   const stream::RowShape& f = stream_.facts().shape;
-  return {half_rows(batch.latents, 0, {batch.count, f.channels, f.latent_size, f.latent_size})
-              .to(torch::kFloat32),
-          caption_encoder_
-              ? caption_encoder_->rows(batch, 0, batch.count)
-              : half_rows(batch.text, 0, {batch.count, f.text_length, f.text_width}).to(torch::kFloat32),
-          std::move(batch.sample), std::move(batch.captions)};
+  Piece piece;
+  piece.latents_NCHW = half_rows(batch.latents, 0, {batch.count, f.channels, f.latent_size, f.latent_size})
+                           .to(torch::kFloat32);
+  if (with_text)
+    piece.text_NLD =
+        caption_encoder_
+            ? caption_encoder_->rows(batch, 0, batch.count)
+            : half_rows(batch.text, 0, {batch.count, f.text_length, f.text_width}).to(torch::kFloat32);
+  piece.sample = std::move(batch.sample);
+  piece.captions = std::move(batch.captions);
+  return piece;
 }
 
 std::vector<std::int64_t> shares(const std::vector<std::int64_t>& sizes, std::int64_t candidates,

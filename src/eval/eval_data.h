@@ -21,7 +21,7 @@ torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::in
 
 struct Piece {
   torch::Tensor latents_NCHW;  ///< fp32, scaled
-  torch::Tensor text_NLD;      ///< fp32
+  torch::Tensor text_NLD;      ///< fp32; undefined where not asked for
   std::vector<std::int64_t> sample;
   std::vector<std::string> captions;  ///< where asked for
   std::int64_t count() const { return latents_NCHW.size(0); }
@@ -36,7 +36,8 @@ class Split {
                                      const std::string& caption, std::uint64_t seed, const stream::Once& once,
                                      const std::filesystem::path& run_folder);
   std::int64_t count() const { return stream_.num_samples(); }
-  Piece read(std::int64_t first, std::int64_t count, bool with_captions = false) const;
+  /// `with_text`: the rows that the network takes, `with_captions`: as words.
+  Piece read(std::int64_t first, std::int64_t count, bool with_text, bool with_captions) const;
   const std::string& name() const { return name_; }
 
  private:

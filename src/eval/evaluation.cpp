@@ -75,7 +75,7 @@ std::optional<double> Evaluation::loss_of(const diffusion::DenoiseFn& network, c
   std::vector<double> sums(static_cast<std::size_t>((samples + batch - 1) / batch));
   const bool done = share_blocks(static_cast<std::int64_t>(sums.size()), [&](std::int64_t block) {
     sums[static_cast<std::size_t>(block)] =
-        block_loss(network, split.read(block * batch, std::min(batch, samples - block * batch)));
+        block_loss(network, split.read(block * batch, std::min(batch, samples - block * batch), true, false));
   });
   if (!done) return std::nullopt;
   comm_.all_reduce_sum(sums);
@@ -85,7 +85,7 @@ std::optional<double> Evaluation::loss_of(const diffusion::DenoiseFn& network, c
 std::optional<Painted> Evaluation::paint(const Split& split) const {
   Painted painted;
   const std::int64_t total = std::min(config_.prompts, split.count()), batch = config_.run.batch_size;
-  painted.truth = split.read(0, total, true);
+  painted.truth = split.read(0, total, false, true);
   PaintOrder order{.prompts = {},
                    .seeds = {},
                    .sampler = run_.sampler,
@@ -127,8 +127,8 @@ std::optional<std::vector<std::int64_t>> Evaluation::nearer(const std::vector<Pa
     const bool done =
         share_blocks((shares[i] + kCandidatesAtOnce - 1) / kCandidatesAtOnce, [&](std::int64_t block) {
           const std::int64_t first = block * kCandidatesAtOnce;
-          counter.add(
-              splits[i]->read(first, std::min(kCandidatesAtOnce, shares[i] - first)).latents_NCHW.flatten(1));
+          const std::int64_t count = std::min(kCandidatesAtOnce, shares[i] - first);
+          counter.add(splits[i]->read(first, count, false, false).latents_NCHW.flatten(1));
         });
     if (!done) return std::nullopt;
   }

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/atomic_file.h"
+#include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
@@ -35,8 +36,7 @@ struct Item {
 
 /// The run's name as text, whatever bytes it has.
 std::string name_of(const fs::path& folder) {
-  const fs::path whole = fs::absolute(folder).lexically_normal();
-  return core::with_valid_utf8((whole.has_filename() ? whole : whole.parent_path()).filename().string());
+  return core::with_valid_utf8(core::whole_path(folder).filename().string());
 }
 
 std::vector<Item> make_items(const std::vector<std::string>& prompts, const GenerateConfig& config,

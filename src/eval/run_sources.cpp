@@ -29,7 +29,6 @@ std::unique_ptr<stream::RowSource> open_mds(const RunSource& source, const encod
     config.facts["text_encoder"] = core::to_json(text);
   }
   stream::MdsOpening opening;
-  opening.verify = places.verify;
   opening.threads = places.threads;
   opening.once = places.once;
   if (!places.kept.empty())

@@ -15,8 +15,7 @@ struct SourcePlaces {
   std::int64_t text_width = 0;  ///< of MDS folders whose text encoder nobody names
   std::filesystem::path kept;   ///< where the tables of MDS folders are kept; empty = in memory
   std::int64_t threads = 2;     ///< that read an MDS folder for its table
-  bool verify = true;
-  stream::RowShape made_up{};  ///< of synthetic data alone
+  stream::RowShape made_up{};   ///< of synthetic data alone
   stream::Once once = [](const std::function<std::string()>& work) { return work(); };
 };
 

@@ -4,26 +4,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <optional>
 
 namespace microdit::eval {
 namespace {
 
 using core::Json;
-
-std::optional<double> number_at(const Json& json, const char* pointer) {
-  const Json::json_pointer at(pointer);
-  if (!json.contains(at) || !json.at(at).is_number()) return std::nullopt;
-  return json.at(at).get<double>();
-}
-
-/// The loss of a column; older files have only eval_loss.
-std::optional<double> loss_of(const Json& metrics, const std::string& column) {
-  if (const auto found = number_at(metrics, ("/loss/" + column).c_str())) return found;
-  const std::string split = metrics.value("eval_loss_split", "");
-  if ((split == "train" ? "trained" : split) == column) return number_at(metrics, "/eval_loss");
-  return std::nullopt;
-}
 
 std::string percent(double share) {
   return fmt::format("{:.3g} %", 100 * share);
@@ -40,6 +25,19 @@ std::string text_or_nothing(const std::optional<double>& value, const Text& text
 }
 
 }  // namespace
+
+std::optional<double> number_at(const Json& json, const char* pointer) {
+  const Json::json_pointer at(pointer);
+  if (!json.contains(at) || !json.at(at).is_number()) return std::nullopt;
+  return json.at(at).get<double>();
+}
+
+std::optional<double> loss_of(const Json& metrics, const std::string& column) {
+  if (const auto found = number_at(metrics, ("/loss/" + column).c_str())) return found;
+  const std::string split = metrics.value("eval_loss_split", "");
+  if ((split == "train" ? "trained" : split) == column) return number_at(metrics, "/eval_loss");
+  return std::nullopt;
+}
 
 std::string short_number(double value) {
   return std::abs(value) >= 1e4 && std::abs(value) < 1e15 ? fmt::format("{:.0f}", value)

@@ -1,12 +1,19 @@
 // The numbers of an evaluation as people read them: few digits, which way is better, what each one means.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/json.h"
 
 namespace microdit::eval {
+
+/// The number at a JSON pointer; nothing where there is none.
+std::optional<double> number_at(const core::Json& json, const char* pointer);
+
+/// The loss of a column (trained, held_out, untrained); older files have only eval_loss.
+std::optional<double> loss_of(const core::Json& metrics, const std::string& column);
 
 struct SummaryRow {
   std::string name;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "checkpoint/inspect.h"
+#include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -48,12 +49,6 @@ void copy_in(const checkpoint::Reader& reader, const std::string& name, torch::T
   target.copy_(host);
 }
 
-/// The path without a slash at its end, "." or "..".
-fs::path plain(const fs::path& path) {
-  const fs::path whole = path.lexically_normal();
-  return whole.has_filename() ? whole : whole.parent_path();
-}
-
 bool is_run(const fs::path& folder) {
   return fs::exists(folder / "facts.json");
 }
@@ -61,7 +56,7 @@ bool is_run(const fs::path& folder) {
 /// The checkpoints folder that `given` is or lies in; empty where it is something else.
 fs::path checkpoints_of(const fs::path& given) {
   if (is_run(given)) return {};
-  const fs::path whole = plain(fs::absolute(given));
+  const fs::path whole = core::whole_path(given);
   const fs::path folder = checkpoint::step_of(whole.filename().string()) ? whole.parent_path() : whole;
   return folder.filename() == "checkpoints" && is_run(folder.parent_path()) ? folder : fs::path();
 }
@@ -70,7 +65,7 @@ fs::path checkpoints_of(const fs::path& given) {
 std::optional<std::int64_t> chosen_step(const fs::path& given, std::int64_t step) {
   const auto named = checkpoints_of(given).empty()
                          ? std::nullopt
-                         : checkpoint::step_of(plain(fs::absolute(given)).filename().string());
+                         : checkpoint::step_of(core::whole_path(given).filename().string());
   if (named && step > 0 && *named != step)
     core::user_error("step={}: --run {} names another step; leave one of them out", step, given.string());
   return named ? named : step > 0 ? std::optional(step) : std::nullopt;

@@ -41,6 +41,13 @@ void put_alpha(const DecodeRules& rules, const std::uint8_t* rgba, std::uint8_t*
   for (std::int64_t x = 0; x < width; ++x) std::copy_n(rgba + 4 * x, 3, rgb + 3 * x);
 }
 
+/// Known with and without libtiff.
+bool is_tiff(Bytes bytes) {
+  const std::uint8_t* data = data_of(bytes);
+  const auto starts = [&](const char* text) { return std::equal(data, data + 4, text); };
+  return bytes.size() >= 8 && (starts("II*\0") || starts("MM\0*"));
+}
+
 ImageInfo probe_image(std::span<const std::byte> bytes) {
   if (is_png(bytes)) return probe_png(bytes);
   if (is_jpeg(bytes)) return probe_jpeg(bytes);

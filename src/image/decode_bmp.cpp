@@ -194,7 +194,6 @@ ImageInfo probe_bmp(Bytes bytes) {
 
 Image decode_bmp(Bytes bytes, const DecodeRules& rules) {
   const Header header = read_header(bytes);
-  check_limits({Format::bmp, header.width, header.height}, rules);
   const Words in(bytes);
   const bool runs = header.compression == kRunLength8 || header.compression == kRunLength4;
   const auto stride = static_cast<std::uint64_t>((header.width * header.bits + 31) / 32 * 4);

@@ -217,7 +217,6 @@ ImageInfo probe_gif(Bytes bytes) {
 Image decode_gif(Bytes bytes, const DecodeRules& rules) {
   Cursor in(bytes);
   const Frame frame = read_frame(in);
-  check_limits({Format::gif, frame.width, frame.height}, rules);
   // Around a small frame lies the transparent colour, or the first one.
   std::vector<std::uint8_t> canvas(static_cast<std::size_t>(frame.width * frame.height),
                                    static_cast<std::uint8_t>(frame.transparent.value_or(0)));

@@ -63,7 +63,6 @@ ImageInfo probe_webp(Bytes bytes) {
 
 Image decode_webp(Bytes bytes, const DecodeRules& rules) {
   const WebPBitstreamFeatures features = read_features(bytes);
-  check_limits({Format::webp, features.width, features.height}, rules);
   Image image(features.height, features.width);
   if (features.has_animation != 0) {
     FirstFrame frame(bytes);

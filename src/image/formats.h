@@ -1,4 +1,5 @@
-// The formats behind decode(): each reads its own header and its own pixels.
+// The formats behind decode(): each reads its own header and its own pixels. decode() alone calls decode_*, and has checked the
+// limits by what probe_* of the same format says; a decoder whose library reads the header anew checks again.
 #pragma once
 
 #include <cstddef>

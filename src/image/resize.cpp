@@ -28,7 +28,7 @@ struct Strip {
 };
 
 // The loops over lanes have a fixed length, so that the compiler keeps the sums in vector registers.
-[[gnu::always_inline]] inline void weigh_body(const Taps& taps, const Strip& strip) {
+void weigh_portable(const Taps& taps, const Strip& strip) {
   for (std::size_t i = 0; i < taps.first.size(); ++i) {
     std::int32_t sums[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) sums[lane] = 1 << (kPrecisionBits - 1);
@@ -43,10 +43,6 @@ struct Strip {
       out[lane] = static_cast<std::uint8_t>(std::clamp(sums[lane] >> kPrecisionBits, 0, 255));
     }
   }
-}
-
-void weigh_portable(const Taps& taps, const Strip& strip) {
-  weigh_body(taps, strip);
 }
 
 #if defined(__x86_64__)

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <deque>
 #include <numeric>
+#include <optional>
+#include <string_view>
 
 #include "core/error.h"
 #include "stream/int8_text.h"
@@ -18,6 +20,22 @@ struct WideText {
   std::vector<std::int8_t> values;
   std::vector<float> scales;
 };
+
+namespace {
+
+/// A row of a column of texts, of which `offsets` says where each begins and ends; nothing where that leaves the column.
+std::optional<std::string_view> text_at(std::span<const std::byte> offsets, std::span<const std::byte> texts,
+                                        std::int64_t row) {
+  std::int64_t ends[2] = {-1, -1};
+  if (static_cast<std::size_t>(row + 2) * sizeof ends[0] <= offsets.size())
+    std::memcpy(ends, &offsets[static_cast<std::size_t>(row) * sizeof ends[0]], sizeof ends);
+  if (ends[0] < 0 || ends[1] < ends[0] || ends[1] > static_cast<std::int64_t>(texts.size()))
+    return std::nullopt;
+  return std::string_view(reinterpret_cast<const char*>(texts.data()) + ends[0],
+                          static_cast<std::size_t>(ends[1] - ends[0]));
+}
+
+}  // namespace
 
 struct LatentsSource::Scratch {
   std::deque<FileName> files;                         // of all shards; requests point to them
@@ -147,14 +165,11 @@ void LatentsSource::add_captions(const std::vector<std::pair<std::size_t, std::i
       read_column(index_, s, LatentFile::text, "text_caption_offsets", *from);
   const std::vector<std::byte> texts = read_column(index_, s, LatentFile::text, "text_caption", *from);
   for (const auto& [wish, row] : chosen) {
-    std::int64_t ends[2] = {-1, -1};
-    if (static_cast<std::size_t>(row + 2) * sizeof ends[0] <= offsets.size())
-      std::memcpy(ends, &offsets[static_cast<std::size_t>(row) * sizeof ends[0]], sizeof ends);
-    if (ends[0] < 0 || ends[1] < ends[0] || ends[1] > static_cast<std::int64_t>(texts.size()))
+    const auto text = text_at(offsets, texts, row);
+    if (!text)
       core::user_error("{}: row {} of `text_caption_offsets` leaves its column; make the shard again",
                        from->name(), row);
-    wishes[wish].caption->assign(reinterpret_cast<const char*>(texts.data()) + ends[0],
-                                 static_cast<std::size_t>(ends[1] - ends[0]));
+    wishes[wish].caption->assign(*text);
   }
 }
 
@@ -173,12 +188,7 @@ std::exception_ptr LatentsSource::named(const RowRequest& request, const Scratch
       const auto offsets =
           read_column(index_, index_.shards[shard], LatentFile::images, "key_offsets", *from);
       const auto texts = read_column(index_, index_.shards[shard], LatentFile::images, "key", *from);
-      std::int64_t ends[2] = {0, -1};
-      if (static_cast<std::size_t>(row + 2) * sizeof ends[0] <= offsets.size())
-        std::memcpy(ends, &offsets[static_cast<std::size_t>(row) * sizeof ends[0]], sizeof ends);
-      if (ends[0] >= 0 && ends[0] <= ends[1] && ends[1] <= static_cast<std::int64_t>(texts.size()))
-        key = fmt::format(" (`{}`)", std::string(reinterpret_cast<const char*>(texts.data()) + ends[0],
-                                                 static_cast<std::size_t>(ends[1] - ends[0])));
+      if (const auto text = text_at(offsets, texts, row)) key = fmt::format(" (`{}`)", *text);
     } catch (const std::runtime_error&) {  // the number alone, then
     }
     return std::make_exception_ptr(

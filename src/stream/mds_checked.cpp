@@ -15,11 +15,11 @@ constexpr std::size_t kHead = 24;
 
 }  // namespace
 
-MdsChecked::MdsChecked(std::filesystem::path path) : path_(std::move(path)) {
-  if (path_.empty()) return;
+MdsChecked::MdsChecked(const std::filesystem::path& path) {
+  if (path.empty()) return;
   std::size_t good = 0;
-  if (std::filesystem::exists(path_)) {
-    const std::string text = core::read_text(path_);
+  if (std::filesystem::exists(path)) {
+    const std::string text = core::read_text(path);
     while (text.size() - good >= kHead) {
       std::array<std::uint64_t, 3> head{};
       std::memcpy(head.data(), text.data() + good, kHead);
@@ -31,9 +31,9 @@ MdsChecked::MdsChecked(std::filesystem::path path) : path_(std::move(path)) {
       found_[shard] = std::move(hashes);
       good += kHead + rows * 8;
     }
-    if (good < text.size()) std::filesystem::resize_file(path_, good);
+    if (good < text.size()) std::filesystem::resize_file(path, good);
   }
-  file_ = std::make_unique<core::AppendFile>(path_);
+  file_ = std::make_unique<core::AppendFile>(path);
 }
 
 const std::vector<std::uint64_t>* MdsChecked::find(std::size_t shard) const {

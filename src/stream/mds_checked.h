@@ -17,13 +17,12 @@ namespace microdit::stream {
 class MdsChecked {
  public:
   /// Reads what earlier lives left; what is cut off at its end is given up. An empty path: nothing is kept.
-  explicit MdsChecked(std::filesystem::path path);
+  explicit MdsChecked(const std::filesystem::path& path);
   /// The rows' hashes, if the shard was checked before.
   const std::vector<std::uint64_t>* find(std::size_t shard) const;
   void add(std::size_t shard, std::span<const std::uint64_t> rows);
 
  private:
-  std::filesystem::path path_;
   std::map<std::size_t, std::vector<std::uint64_t>> found_;
   std::mutex lock_;
   std::unique_ptr<core::AppendFile> file_;

@@ -65,22 +65,14 @@ class MdsSource : public RowSource {
     find_columns();
     find_shape();
     facts_ = config.facts;
-    facts_["channels"] = shape_.channels;
-    facts_["downscale"] = config.downscale;
-    facts_["text_length"] = shape_.text_length;
-    facts_["text_width"] = shape_.text_width;
     facts_["caption_sources"] = {config.caption};
   }
 
   std::string name() const override { return config_.folder.string(); }
-  std::int64_t num_samples() const override { return config_.held_out ? 0 : index_.num_samples; }
+  std::int64_t num_samples() const override { return index_.num_samples; }
   const RowShape& shape() const override { return shape_; }
   const core::Json& facts() const override { return facts_; }
-  core::Json pin() const override {
-    return {{"mds", std::filesystem::absolute(config_.folder).lexically_normal().string()},
-            {"sha256", index_.sha256},
-            {"rows", index_.num_samples}};
-  }
+  core::Json pin() const override { return {{"sha256", index_.sha256}, {"rows", index_.num_samples}}; }
   void read(std::span<RowWish> wishes) const override;
 
  private:

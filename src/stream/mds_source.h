@@ -16,7 +16,6 @@ struct MdsConfig {
   std::string text = "caption_latents";
   std::string caption = "caption";
   std::int64_t size = 0;         ///< picture side in pixels
-  bool held_out = false;         ///< that split is wanted: such folders have none, all is for training
   std::int64_t downscale = 8;    ///< of the codec
   std::int64_t channels = 0;     ///< 0: from the first sample
   std::int64_t text_length = 0;  ///< 0: from text_width, or from the column where it says its shape

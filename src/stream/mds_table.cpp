@@ -269,7 +269,6 @@ bool MdsTable::load(const fs::path& path) {
 
 void MdsTable::adopt(std::shared_ptr<const std::byte> memory, std::size_t size) {
   memory_ = std::move(memory);
-  bytes_ = std::span(memory_.get(), size);
   offsets_ = {reinterpret_cast<const std::uint32_t*>(memory_.get() + sizeof(Head)),
               offsets_bytes(*index_) / 4};
   hashes_ = {};

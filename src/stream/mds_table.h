@@ -43,7 +43,6 @@ class MdsTable {
   MdsPlace at(std::int64_t sample) const;
   /// The file with the samples: the folder's own, or what its zstd file was unpacked to.
   const std::filesystem::path& file(std::size_t shard_number) const { return files_[shard_number]; }
-  std::uint64_t bytes() const { return bytes_.size(); }
 
  private:
   void adopt(std::shared_ptr<const std::byte> memory, std::size_t size);
@@ -52,7 +51,6 @@ class MdsTable {
   const MdsIndex* index_;
   std::vector<std::filesystem::path> files_;
   std::shared_ptr<const std::byte> memory_;
-  std::span<const std::byte> bytes_;
   std::span<const std::uint32_t> offsets_;
   std::span<const std::uint64_t> hashes_;  ///< empty: none
 };

@@ -1,12 +1,8 @@
 // zstd -> a plain shard file, never larger than stated.
-#include <fcntl.h>
-#include <unistd.h>
 #include <zstd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "core/atomic_file.h"
@@ -23,40 +19,6 @@ namespace fs = std::filesystem;
   core::user_error("{}: {}; the file is damaged or of another folder: copy it here again", path.string(),
                    what);
 }
-
-/// Written aside and published at the end; nothing stays when it is not.
-class Aside {
- public:
-  explicit Aside(const fs::path& to) : to_(to), aside_(core::temporary_path(to)) {
-    fd_ = ::open(aside_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd_ < 0) core::errno_error(errno, "{}: cannot be written", aside_.string());
-  }
-  ~Aside() {
-    if (fd_ >= 0) ::close(fd_);
-    std::error_code ignored;
-    if (!published_) fs::remove(aside_, ignored);
-  }
-  Aside(const Aside&) = delete;
-  void write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ssize_t put = ::write(fd_, bytes.data(), bytes.size());
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) core::errno_error(errno, "{}: cannot be written", to_.string());
-      bytes = bytes.subspan(static_cast<std::size_t>(put));
-    }
-  }
-  void publish() {
-    const int fd = std::exchange(fd_, -1);
-    if (::close(fd) != 0) core::errno_error(errno, "{}: cannot be written", to_.string());
-    core::publish(aside_, to_);
-    published_ = true;
-  }
-
- private:
-  fs::path to_, aside_;
-  int fd_ = -1;
-  bool published_ = false;
-};
 
 struct FreeStream {
   void operator()(ZSTD_DStream* stream) const { ZSTD_freeDStream(stream); }
@@ -82,7 +44,7 @@ void unpack_mds_shard(const fs::path& zipped, const MdsFile& stated, const MdsFi
   const std::unique_ptr<ZSTD_DStream, FreeStream> stream(ZSTD_createDStream());
   core::check(stream != nullptr, "zstd did not start");
   std::vector<std::byte> in(ZSTD_DStreamInSize()), out(ZSTD_DStreamOutSize());
-  Aside aside(to);
+  core::Aside aside(to);
   std::uint64_t written = 0;
   std::size_t expected = 1;  // 0 at a frame's end
   for (std::uint64_t at = 0; at < stated.bytes;) {

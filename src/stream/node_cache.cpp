@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <vector>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
 
@@ -29,17 +30,6 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   const int fd;
 };
-
-bool write_all(int fd, const std::byte* data, std::size_t bytes) {
-  while (bytes > 0) {
-    const ssize_t put = ::write(fd, data, bytes);
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return false;
-    data += put;
-    bytes -= static_cast<std::size_t>(put);
-  }
-  return true;
-}
 
 std::uint64_t bytes_in(const fs::path& folder) {
   std::uint64_t sum = 0;
@@ -131,7 +121,7 @@ void NodeCache::copy(const Wish& wish) {
     const ssize_t got = ::read(in.fd, block.data(), block.size());
     if (got < 0 && errno == EINTR) continue;
     if (got == 0) break;
-    good = got > 0 && write_all(out.fd, block.data(), static_cast<std::size_t>(got));
+    good = got > 0 && core::write_all(out.fd, std::span(block).first(static_cast<std::size_t>(got)));
     copied += static_cast<std::uint64_t>(std::max<ssize_t>(got, 0));
   }
   std::error_code failed;

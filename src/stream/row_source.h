@@ -56,7 +56,8 @@ class RowSource {
   /// As a latents folder's manifest has them: "codec", "text_encoder", "caption_sources", ...; members that are absent here
   /// are not compared with other sources'.
   virtual const core::Json& facts() const = 0;
-  /// What a run that trains on it records and compares at resume: {"dataset", ..., "sha256", "rows"}.
+  /// What a run that trains on it records and compares at resume: {"generation", "sha256"}, those that it has. The stream
+  /// adds "rows": as many as it takes.
   virtual core::Json pin() const = 0;
   /// Reads the wishes, in any order and together where that saves reads. What is wrong with single rows is told in the wish;
   /// exceptions are for bugs. Called from several threads at once.

@@ -31,7 +31,7 @@ class Synthetic : public RowSource {
   std::int64_t num_samples() const override { return count_; }
   const RowShape& shape() const override { return shape_; }
   const core::Json& facts() const override { return facts_; }
-  core::Json pin() const override { return {{"synthetic", count_}}; }
+  core::Json pin() const override { return core::Json::object(); }
 
   void read(std::span<RowWish> wishes) const override {
     for (RowWish& wish : wishes) {

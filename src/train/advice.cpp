@@ -56,10 +56,6 @@ std::string checkpoint_of(const fs::path& run, std::int64_t step) {
   return (RunFolder(run).checkpoints() / checkpoint::step_name(step)).string();
 }
 
-fs::path run_of(const LoopConfig& config) {
-  return fs::path(config.runs) / config.name;
-}
-
 /// The step that a start from there would begin at, or -1.
 std::int64_t first_step_of(const fs::path& from) {
   if (fs::exists(from / "manifest.json")) return checkpoint::step_of(from.filename().string()).value_or(-1);
@@ -125,7 +121,7 @@ std::string advice_for_changes(const RunFolder& run, const std::vector<std::stri
 
 void demand_steps_of_run(const LoopConfig& config, const core::Json& life, std::int64_t reached) {
   if (config.steps >= reached) return;
-  const fs::path run = run_of(config);
+  const fs::path run = run_folder(config).path();
   const std::vector<std::int64_t> there = visible_steps(RunFolder(run).checkpoints());
   const auto earlier = std::ranges::find_if(there, [&](std::int64_t step) { return step < config.steps; });
   std::string other;
@@ -164,7 +160,7 @@ void refuse_start(const std::string& from) {
 
 void check_start(const LoopConfig& config, const core::Json& life, bool with_init, comm::Communicator& comm) {
   comm.on_root([&] {
-    const std::vector<std::int64_t> reached = visible_steps(RunFolder(run_of(config)).checkpoints());
+    const std::vector<std::int64_t> reached = visible_steps(run_folder(config).checkpoints());
     const std::string& from = config.init.from;
     if (!reached.empty()) {
       demand_steps_of_run(config, life, reached.back());

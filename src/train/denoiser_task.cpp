@@ -9,6 +9,7 @@
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/grid.h"
+#include "train/run_folder.h"
 
 namespace microdit::train {
 namespace {
@@ -75,8 +76,8 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
   model_->to(device);
   model_->train();
   if (shape_.tokens_only)
-    caption_encoder_ = std::make_unique<eval::CaptionEncoder>(
-        data_.text_encoder, std::filesystem::path(config.loop.runs) / config.loop.name, device);
+    caption_encoder_ =
+        std::make_unique<eval::CaptionEncoder>(data_.text_encoder, run_folder(config.loop).path(), device);
   facts_ = run_facts(config, data_);
   core::log_info("data: {} samples of {} px, text {} x {}, in runs of {}", data_.stream->num_samples(),
                  config.size, shape_.text_length, shape_.text_width, data_.stream->shuffle_run());
@@ -130,8 +131,7 @@ void DenoiserTask::prepare_pictures() {
         "sampling.every_steps={}: the data name no codec and text encoder to paint with; say "
         "sampling.every_steps=0, or (of an MDS folder) data.codec and data.text_encoder",
         config_.sampling.every_steps);
-  painter_ = std::make_unique<eval::Painter>(
-      facts_, std::filesystem::path(config_.loop.runs) / config_.loop.name, device_);
+  painter_ = std::make_unique<eval::Painter>(facts_, run_folder(config_.loop).path(), device_);
   painter_->warn_of_cut(config_.sampling.prompts);
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 #include <map>
+#include <optional>
 
 #include "core/atomic_file.h"
 #include "core/log.h"
@@ -20,11 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using core::Json;
-
-double number_at(const Json& json, const char* pointer) {
-  const Json::json_pointer at(pointer);
-  return json.contains(at) && json.at(at).is_number() ? json.at(at).get<double>() : NAN;
-}
 
 /// Numbers of any other metrics.json (a codec's), dotted names.
 void flatten(const Json& json, const std::string& at, std::vector<std::vector<std::string>>& rows) {
@@ -86,14 +82,15 @@ std::string earlier_html(const std::vector<Evaluated>& evaluations) {
   if (evaluations.size() < 2) return "";
   std::vector<std::vector<std::string>> rows = {
       {"folder", "how", "loss, held out", "top 1, trained", "top 1, held out", "prompts"}};
-  const auto text = [](double value) { return std::isnan(value) ? "" : eval::short_number(value); };
+  const auto text = [](const std::optional<double>& value) {
+    return value ? eval::short_number(*value) : std::string();
+  };
   for (auto one = evaluations.rbegin() + 1; one != evaluations.rend(); ++one) {
     const Json& m = one->metrics;
     rows.push_back({one->folder.filename().string(), eval::settings_text(m),
-                    m.value("eval_loss_split", "") == "held_out" ? text(number_at(m, "/eval_loss")) : "",
-                    text(number_at(m, "/retrieval/trained/top1")),
-                    text(number_at(m, "/retrieval/held_out/top1")),
-                    text(number_at(m, "/retrieval/trained/prompts"))});
+                    text(eval::loss_of(m, "held_out")), text(eval::number_at(m, "/retrieval/trained/top1")),
+                    text(eval::number_at(m, "/retrieval/held_out/top1")),
+                    text(eval::number_at(m, "/retrieval/trained/prompts"))});
   }
   return "<h3>Earlier evaluations</h3>\n" + html_table(rows);
 }
@@ -123,10 +120,8 @@ std::vector<image::Series> loss_points(const std::vector<Evaluated>& evaluations
        {std::pair{"held_out", "held-out loss"}, std::pair{"trained", "loss on trained samples"}}) {
     std::map<double, double> points;  // the newest of a step
     for (const Evaluated& one : evaluations) {
-      const bool is_column = one.metrics.value("eval_loss_split", "") == column;
-      const double loss =
-          number_at(one.metrics, is_column ? "/eval_loss" : fmt::format("/loss/{}", column).c_str());
-      if (!std::isnan(loss)) points[number_at(one.metrics, "/step")] = loss;
+      if (const auto loss = eval::loss_of(one.metrics, column))
+        points[eval::number_at(one.metrics, "/step").value_or(NAN)] = *loss;
     }
     image::Series series{.name = name, .x = {}, .y = {}, .marks = true};
     for (const auto& [step, loss] : points) {
@@ -159,8 +154,8 @@ void record_evaluation(const RunFolder& run) {
        {std::pair{"loss/held_out", "/loss/held_out"}, std::pair{"loss/trained", "/loss/trained"},
         std::pair{"retrieval/top1_held_out", "/retrieval/held_out/top1"},
         std::pair{"retrieval/top1_trained", "/retrieval/trained/top1"}}) {
-    const double value = number_at(metrics, pointer);
-    if (!std::isnan(value)) events.scalar(tag, step, static_cast<float>(value));
+    if (const auto value = eval::number_at(metrics, pointer))
+      events.scalar(tag, step, static_cast<float>(*value));
   }
 }
 

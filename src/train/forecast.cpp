@@ -104,12 +104,12 @@ void describe_loop(const LoopConfig& config, std::int64_t parameters, const comm
   if (config.device == "cpu" && config.threads_per_rank * comm.size() > cores)
     fmt::print("threads: {} ranks x {} are more than the {} cores here\n", comm.size(),
                config.threads_per_rank, cores);
-  const fs::path run = run_folder(config).path();
+  const RunFolder run = run_folder(config);
   const auto weights = static_cast<std::uint64_t>(parameters) * sizeof(float);
   const std::uint64_t checkpoint = weights * (config.ema.decay > 0 ? 4 : 3);
   const std::uint64_t kept =
       static_cast<std::uint64_t>(std::max<std::int64_t>(config.checkpoint.keep_last, 1)) + 1;
-  const core::Space space = core::require_space(run, "runs", checkpoint * kept);
+  const core::Space space = core::require_space(run.path(), "runs", checkpoint * kept);
   if (parameters > 0) {
     const std::uint64_t state = checkpoint - weights;
     const auto pieces = static_cast<std::uint64_t>(config.sharding == "none" ? 1 : comm.size());
@@ -122,9 +122,9 @@ void describe_loop(const LoopConfig& config, std::int64_t parameters, const comm
     fmt::print("checkpoints: {} each, up to {} at a time; {} free at {}\n", core::bytes_text(checkpoint),
                kept, core::bytes_text(space.bytes), space.at.string());
   }
-  describe_work(config, run_folder(config));
-  fmt::print("run: {}{}\n", run.string(),
-             fs::exists(run / "settings.json") ? " (exists: it would go on)" : "");
+  describe_work(config, run);
+  fmt::print("run: {}{}\n", run.path().string(),
+             fs::exists(run.settings()) ? " (exists: it would go on)" : "");
 }
 
 }  // namespace

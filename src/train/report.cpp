@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/atomic_file.h"
+#include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "eval/grid_pages.h"
@@ -108,7 +109,7 @@ void write_report(const RunFolder& run) {
   const Curve curve = read_curve(run.metrics());
   const std::vector<Evaluated> evaluations = read_evaluations(run);
   const fs::path loss_png = run.path() / "loss.png";
-  const std::string name = run.path().filename().string();
+  const std::string name = core::whole_path(run.path()).filename().string();
   if (!curve.raw.x.empty()) {
     std::vector<image::Series> series = {curve.raw, curve.smooth};
     for (image::Series& points : loss_points(evaluations)) series.push_back(std::move(points));

@@ -18,6 +18,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "train/advice.h"
+#include "train/train_config.h"
 
 namespace microdit::train {
 namespace {
@@ -160,6 +161,10 @@ void RunFolder::take_hold() {
   const std::string text = own.dump() + "\n";
   if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, text.data(), text.size(), 0) < 0)
     core::log_warn("{}: {}", file.string(), std::strerror(errno));
+}
+
+RunFolder run_folder(const LoopConfig& config) {
+  return RunFolder(std::filesystem::path(config.runs) / config.name);
 }
 
 void RunFolder::open(const RunSettings& now, const Json& now_facts, comm::Communicator& comm) {

@@ -13,6 +13,8 @@
 
 namespace microdit::train {
 
+struct LoopConfig;
+
 /// A run's settings as they are kept: for comparison at a resume, and to read.
 struct RunSettings {
   core::Json json;                                  ///< resolved
@@ -56,6 +58,9 @@ class RunFolder {
   std::filesystem::path path_;
   int lock_ = -1;  ///< rank 0's
 };
+
+/// The folder of the run that a config names.
+RunFolder run_folder(const LoopConfig& config);
 
 /// A key at which two settings differ, dotted.
 struct Difference {

@@ -91,6 +91,5 @@ class Trainer {
 
 /// decay_steps 0 becomes the value of the run's first start, or `steps` if this is it. Collective.
 void resolve_decay_steps(LoopConfig& config, comm::Communicator& comm);
-RunFolder run_folder(const LoopConfig& config);
 
 }  // namespace microdit::train

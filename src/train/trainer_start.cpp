@@ -39,10 +39,6 @@ checkpoint::Reader open_initial(const InitConfig& init, comm::Communicator& comm
 
 }  // namespace
 
-RunFolder run_folder(const LoopConfig& config) {
-  return RunFolder(fs::path(config.runs) / config.name);
-}
-
 void resolve_decay_steps(LoopConfig& config, comm::Communicator& comm) {
   if (config.schedule.decay_steps != 0) return;
   // One reader: the ranks' file systems may not agree yet on what a settings file says.

@@ -68,7 +68,7 @@ core::Json encoders_of(const LatentsData& data, const eval::RunSource& source) {
 }
 
 Found find(const TrainConfig& config, comm::Communicator& comm) {
-  const fs::path record = RunFolder(fs::path(config.loop.runs) / config.loop.name).facts();
+  const fs::path record = run_folder(config.loop).facts();
   const core::Json text = core::Json::parse(comm.on_root([&] {
     core::Json found = {{"sources", core::Json::array()}, {"encoders", core::Json::array()}};
     for (const LatentsData& data : config.data) {
@@ -172,8 +172,7 @@ TrainingData open_training_data(const TrainConfig& config, torch::Device device,
   for (std::size_t i = 0; i < pins.size(); ++i) {
     eval::take_pin(pins[i], data.sources[i]);
     if (found.begun && i < found.begun->data.size() && data.sources[i].same_place(found.begun->data[i]))
-      eval::check_pin(found.begun->data[i], data.sources[i],
-                      RunFolder(fs::path(config.loop.runs) / config.loop.name).path());
+      eval::check_pin(found.begun->data[i], data.sources[i], run_folder(config.loop).path());
   }
   const core::Json& facts = data.stream->facts().facts;
   data.captions = config.captions.names;
