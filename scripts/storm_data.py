@@ -13,11 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "ingest"))
-from small_archives import SOURCE, Data, check, contents_of, tar_bytes  # noqa: E402
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "ingest")]
+from programs import REQUEUE, SOURCE, check, files_below  # noqa: E402
+from small_archives import Data, tar_bytes  # noqa: E402
 
 LONGEST_STOP_S = 10
-REQUEUE = 75
 
 
 class Life:
@@ -133,7 +134,7 @@ def main(argv=None):
         alone.run("clean")
         whole_s = time.monotonic() - start
         print(f"undisturbed: {whole_s:.1f} s", flush=True)
-        expected = contents_of(alone.folder("samples"))
+        expected = files_below(alone.folder("samples"))
         ways = {"1 task": [([], 1)], "3 tasks": [([f"task={i}/3"], 1) for i in range(3)]}
         if shutil.which("mpirun"):
             ways["2 ranks"] = [([], 2)]
@@ -142,7 +143,7 @@ def main(argv=None):
                 data = Data(Path(folder) / f"{name}-{number}", urls, **keys)
                 data.run("download")
                 slowest, most = storm(data, way, args.count, number, whole_s / 3, rng)
-                check(contents_of(data.folder("samples")) == expected, f"{name}, signal {number}: other bytes (--seed {args.seed})")
+                check(files_below(data.folder("samples")) == expected, f"{name}, signal {number}: other bytes (--seed {args.seed})")
                 if number == signal.SIGUSR1:
                     check(slowest <= LONGEST_STOP_S, f"{name}: a stop took {slowest:.1f} s")
                 print(f"{name}, {args.count} x signal {int(number)}: longest end {slowest:.2f} s, at most {most} shards twice", flush=True)
@@ -150,7 +151,7 @@ def main(argv=None):
         control = Data(Path(folder) / "control", urls, shard_records=args.shard_records + 1)
         control.run("download")
         control.run("clean")
-        check(contents_of(control.folder("samples")) != expected, "the comparison does not see a changed setting")
+        check(files_below(control.folder("samples")) != expected, "the comparison does not see a changed setting")
     print(f"ok: seed {args.seed}")
 
 

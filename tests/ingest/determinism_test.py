@@ -16,23 +16,15 @@ import time
 import zipfile
 from pathlib import Path
 
-SOURCE = Path(os.environ.get("MICRODIT_SOURCE", Path(__file__).resolve().parents[2]))
-BIN = Path(os.environ.get("MICRODIT_BIN", SOURCE / "build/bin"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from programs import BIN, SOURCE, check, write_recipe  # noqa: E402
+
 CODEC = Path(os.environ.get("MICRODIT_TEST_CODEC", SOURCE / "assets/emoji_codec"))
 TEXT_ENCODER = Path(os.environ.get("MICRODIT_DATA", SOURCE / "data")) / "weights/all-MiniLM-L6-v2"
-RECIPE = f"""name: emoji
-images: {{codec: {CODEC}, sizes: [64, 128]}}
-text: {{encoder: {TEXT_ENCODER}, length: 24}}
-"""
 ENV = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
        "OMPI_MCA_rmaps_base_oversubscribe": "1"}
 for inherited in [name for name in ENV if name.startswith("SLURM_")]:
     del ENV[inherited]
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 class Line:
@@ -42,7 +34,7 @@ class Line:
         self.root, self.tars = root, tars
         (root / "made").mkdir(parents=True)
         (root / "made/emoji").symlink_to(made)
-        (root / "recipe.yaml").write_text(RECIPE)
+        write_recipe(root / "recipe.yaml", images={"codec": CODEC}, text={"encoder": TEXT_ENCODER})
         self.env = {**ENV, "MICRODIT_DATA": str(root)}
 
     def command(self, stage, *overrides):

@@ -8,11 +8,14 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
 
-from small_archives import SOURCE, Data, check, files_of, tar_bytes
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from programs import SOURCE, check  # noqa: E402
+from small_archives import Data, files_of, tar_bytes  # noqa: E402
 
 FILES = 200
 MISSING, DAMAGED, OTHER_HASH = (3, 77, 141), (12, 150), 99

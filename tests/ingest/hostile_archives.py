@@ -4,7 +4,6 @@ import gzip
 import io
 import lzma
 import struct
-import tarfile
 import zipfile
 import zlib
 

@@ -1,4 +1,4 @@
-"""Pictures that are broken, hostile or merely odd: name -> (extension, Case). Needs Pillow."""
+"""Pictures that are broken, hostile or merely odd: name -> Case. Needs Pillow."""
 import io
 import random
 import struct
@@ -180,6 +180,11 @@ def tiff_cases():
             sides = set_bytes(set_bytes(sides, entry + 2, b"\4\0"), entry + 8, struct.pack("<I", 60000))
     yield "tiff of 3.6 gigapixels", bad(LARGE, sides)
     yield "tiff of floats", bad(FORMAT, saved("TIFF", Image.new("F", (8, 8))))
+    grey16, alpha = saved("TIFF", Image.new("I;16", (64, 48), 300)), saved("TIFF", Image.new("RGBA", (64, 48), (1, 2, 3, 4)))
+    yield "tiff of 16-bit grey", good(grey16)
+    yield "tiff of 16-bit grey, to be clipped", bad(FORMAT, grey16, entry={"pictures.grey16": "clip"})
+    yield "tiff with alpha", good(alpha)
+    yield "tiff with alpha, to be dropped", bad(FORMAT, alpha, entry={"pictures.alpha": "drop"})
 
 
 def other_cases():

@@ -2,19 +2,15 @@
 import http.server
 import os
 import shutil
-import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-BIN = Path(os.environ["MICRODIT_BIN"])
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from programs import BIN, check  # noqa: E402
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -116,9 +112,3 @@ def wait_until(condition, what, seconds=30):
     while not condition():
         check(time.monotonic() < end, f"waited {seconds} s for: {what}")
         time.sleep(0.02)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]

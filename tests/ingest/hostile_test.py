@@ -1,7 +1,6 @@
 """Foreign bytes through the programs: each input has its reason, its memory (1 GiB above idle) and its time (10 s of CPU)."""
 import hashlib
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -108,8 +107,8 @@ def all_cases():
     for name, case in hostile_archives.cases():
         yield f"archive: {name}", case, lambda case=case: clean(case, case.data)
     for name, case in hostile_pictures.cases():
-        extension = ".png"  # what a name says is nothing to the decoder
-        yield f"picture: {name}", case, lambda case=case, e=extension: clean(case, as_archive(e, case.data))
+        # What a name says is nothing to the decoder.
+        yield f"picture: {name}", case, lambda case=case: clean(case, as_archive(".png", case.data))
     for name, case in hostile_texts.json_cases():
         yield f"json: {name}", case, lambda case=case: clean(case, as_archive(".json", case.data))
     for name, case in hostile_texts.caption_cases():

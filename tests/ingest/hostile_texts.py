@@ -1,4 +1,4 @@
-"""Captions and sidecars that are broken, hostile or merely odd: name -> (extension, Case)."""
+"""Captions and sidecars that are broken, hostile or merely odd: name -> Case."""
 from hostile_case import Case
 
 JSON, UTF8, SIZE = "damaged.json", "damaged.utf8", "unsupported.caption_size"

@@ -48,8 +48,8 @@ def part(begin, end, total, status="206 Partial Content", body=None):
                                           body=content, status=status)
 
 
-def redirect(to, status="302 Found"):
-    return lambda handler, _: handler.whole(b"", f"Location: {to}", status=status)
+def redirect(to):
+    return lambda handler, _: handler.whole(b"", f"Location: {to}", status="302 Found")
 
 
 N = len(CONTENT)

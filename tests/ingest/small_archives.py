@@ -1,20 +1,14 @@
 """Small WebDataset archives, an entry that reads them, and the two stages on it. Standard library only."""
 import io
 import json
-import os
 import pathlib
 import struct
-import subprocess
+import sys
 import tarfile
 import zlib
 
-SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
-BIN = pathlib.Path(os.environ.get("MICRODIT_BIN", SOURCE / "build/bin"))
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import programs  # noqa: E402
 
 
 def png(side, seed):
@@ -49,20 +43,13 @@ class Data:
         self.entry = self.root / "t.yaml"
         lines = ["name: t", f"source: {{urls: {json.dumps(urls)}, max_attempts: 1, backoff_s: 0}}", "archive: tar"]
         self.entry.write_text("\n".join(lines + [f"{key}: {value}" for key, value in keys.items()]) + "\n")
-        inherited = ("SLURM_", "OMPI_", "PMIX_", "PMI_")
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith(inherited)}
-        self.env.update(MICRODIT_DATA=str(self.root / "data"), OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
-                        OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_mpi_yield_when_idle="1")
+        self.env = programs.environment(self.root / "data")
 
     def command(self, stage, *overrides, ranks=1):
-        prefix = ["mpirun", "-n", str(ranks)] if ranks > 1 else []
-        return [*prefix, str(BIN / stage), "--config", str(self.entry), *overrides]
+        return programs.command(stage, "--config", self.entry, *overrides, ranks=ranks)
 
-    def run(self, stage, *overrides, ranks=1, expect=0):
-        done = subprocess.run(self.command(stage, *overrides, ranks=ranks), env=self.env, cwd=SOURCE, text=True, timeout=600,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
-        check(done.returncode == expect, f"{stage} {overrides}: exit {done.returncode}, not {expect}\n{done.stdout}")
-        return done.stdout
+    def run(self, stage, *overrides, **options):
+        return programs.run(stage, "--config", self.entry, *overrides, env=self.env, **options)
 
     def folder(self, kind):
         return self.root / "data" / kind / "t"
@@ -72,7 +59,3 @@ def files_of(folder):
     """Relative name -> (mtime, inode, bytes) of every file, hidden ones too."""
     return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_ino, p.read_bytes())
             for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def contents_of(folder):
-    return {name: data for name, (_, _, data) in files_of(folder).items()}

@@ -7,9 +7,7 @@
 #include <thread>
 
 #include "core/error.h"
-#include "store/temporary_folder.h"
-#include "stream/latent_stream.h"
-#include "stream/latents_folder.h"
+#include "stream/stream_folder.h"
 
 namespace microdit::stream {
 namespace {
@@ -17,18 +15,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-class DamageTest : public ::testing::Test {
- protected:
-  StreamConfig config_of() {
-    StreamConfig config;
-    config.sources = {{folder / "a", 1.0}};
-    config.size = 64;
-    config.seed = 11;
-    return config;
-  }
-  TemporaryFolder folder;
-  FolderShape shape;
-};
+using DamageTest = StreamFolder;
 
 TEST_F(DamageTest, FlippedBitsAreFound) {
   make_folder(folder / "a", shape);
@@ -86,7 +73,8 @@ TEST_F(DamageTest, BadRowsAreReplacedAndCounted) {
   std::map<int, int> shown;
   for (std::size_t i = 0; i < 108; ++i) {
     ++shown[batch.latents[i * 256]];
-    EXPECT_EQ(batch.latents[i * 256], batch.sample[i] + batch.sample[i] / 9) << "what is shown is named";
+    EXPECT_EQ(batch.latents[i * 256], number_of(static_cast<int>(batch.sample[i]), false))
+        << "what is shown is named";
   }
   EXPECT_EQ(shown.size(), 106U);
   EXPECT_EQ(shown[45] + shown[46], 0);

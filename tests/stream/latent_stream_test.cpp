@@ -8,22 +8,13 @@
 #include <set>
 
 #include "core/error.h"
-#include "store/temporary_folder.h"
-#include "stream/latents_folder.h"
+#include "stream/stream_folder.h"
 
 namespace microdit::stream {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-StreamConfig config_of(const std::filesystem::path& folder) {
-  StreamConfig config;
-  config.sources = {{folder, 1.0}};
-  config.size = 64;
-  config.seed = 11;
-  return config;
-}
 
 void expect_same(const Batch& a, const Batch& b) {
   EXPECT_EQ(a.count, b.count);
@@ -50,21 +41,14 @@ void append(Batch& all, const Batch& part) {
   append(all.text, part.text);
 }
 
-class LatentStreamTest : public ::testing::Test {
+class LatentStreamTest : public StreamFolder {
  protected:
   void SetUp() override { make_folder(folder / "a", shape); }
-  TemporaryFolder folder;
-  FolderShape shape;
 };
-
-// Sample number of the folder's `index`-th sample of the split, by the generator's rule.
-int number_of(int index, bool held_out) {
-  return held_out ? index * 10 + 9 : index + index / 9;
-}
 
 TEST_F(LatentStreamTest, RowsBelongToTheirSampleAndCaption) {
   for (const std::string split : {"train", "held_out"}) {
-    StreamConfig config = config_of(folder / "a");
+    StreamConfig config = config_of();
     config.split = split;
     const LatentStream stream(config);
     EXPECT_EQ(stream.num_samples(), split == "train" ? 108 : 12);
@@ -83,7 +67,7 @@ TEST_F(LatentStreamTest, RowsBelongToTheirSampleAndCaption) {
 }
 
 TEST_F(LatentStreamTest, FactsAndOtherSize) {
-  StreamConfig config = config_of(folder / "a");
+  StreamConfig config = config_of();
   config.size = 128;
   const LatentStream stream(config);
   EXPECT_EQ(stream.facts().shape.channels, 4);
@@ -97,14 +81,14 @@ TEST_F(LatentStreamTest, FactsAndOtherSize) {
 }
 
 TEST_F(LatentStreamTest, EveryEpochShowsEverySampleOnceInItsOwnOrder) {
-  const LatentStream stream(config_of(folder / "a"));
+  const LatentStream stream(config_of());
   std::vector<std::int64_t> epochs[2];
   for (int epoch : {0, 1}) {
     for (std::int64_t i = 0; i < 108; ++i) epochs[epoch].push_back(stream.sample_at(epoch * 108 + i));
     EXPECT_EQ(std::set<std::int64_t>(epochs[epoch].begin(), epochs[epoch].end()).size(), 108u);
   }
   EXPECT_NE(epochs[0], epochs[1]);
-  StreamConfig other = config_of(folder / "a");
+  StreamConfig other = config_of();
   other.seed = 12;
   EXPECT_NE(LatentStream(other).read(0, 20).sample, stream.read(0, 20).sample);
   other.shuffle = false;
@@ -112,7 +96,7 @@ TEST_F(LatentStreamTest, EveryEpochShowsEverySampleOnceInItsOwnOrder) {
 }
 
 TEST_F(LatentStreamTest, AnySlicingShowsTheSame) {
-  StreamConfig config = config_of(folder / "a");
+  StreamConfig config = config_of();
   config.caption_drop = 0.3;
   const Batch whole = LatentStream(config).read(0, 240);
   // World sizes and local batches with the same global batch of 24; and thread counts.
@@ -140,7 +124,7 @@ TEST_F(LatentStreamTest, AnySlicingShowsTheSame) {
 }
 
 TEST_F(LatentStreamTest, ResumesAnywhere) {
-  StreamConfig config = config_of(folder / "a");
+  StreamConfig config = config_of();
   config.caption_drop = 0.3;
   const Batch whole = LatentStream(config).read(0, 300);
   for (const std::int64_t at : {0, 1, 107, 108, 109, 250}) {
@@ -161,7 +145,7 @@ TEST_F(LatentStreamTest, ResumesAnywhere) {
 }
 
 TEST_F(LatentStreamTest, CaptionChoiceAndDrop) {
-  StreamConfig config = config_of(folder / "a");
+  StreamConfig config = config_of();
   const std::int64_t n = 108 * 40;
   std::map<std::pair<std::int64_t, int>, int> chosen;
   const Batch batch = LatentStream(config).read(0, n);
@@ -197,7 +181,7 @@ TEST_F(LatentStreamTest, CaptionChoiceAndDrop) {
 }
 
 TEST_F(LatentStreamTest, CaptionSourcesRestrictTheChoice) {
-  StreamConfig config = config_of(folder / "a");
+  StreamConfig config = config_of();
   config.captions.names = {"long"};
   const Batch batch = LatentStream(config).read(0, 108);
   for (std::size_t i = 0; i < 108; ++i) {
@@ -217,7 +201,7 @@ TEST_F(LatentStreamTest, SourcesMixByProportion) {
   small.base = 5000;
   small.shards = 1;
   make_folder(folder / "b", small);
-  StreamConfig config = config_of(folder / "a");
+  StreamConfig config = config_of();
   config.sources = {{folder / "a", 3}, {folder / "b", 1}};
   const LatentStream stream(config);
   EXPECT_EQ(stream.num_samples(), 108 + 36);
@@ -248,7 +232,7 @@ TEST_F(LatentStreamTest, SourcesMustAgree) {
   FolderShape other = shape;
   other.codec = "codec-b";
   make_folder(folder / "b", other);
-  StreamConfig config = config_of(folder / "a");
+  StreamConfig config = config_of();
   config.sources.push_back({folder / "b", 1});
   EXPECT_THAT(message_of<core::UserError>([&] { LatentStream stream(config); }),
               AllOf(HasSubstr("`codec`"), HasSubstr("codec-a"), HasSubstr("codec-b"), HasSubstr("/b")));
@@ -256,7 +240,7 @@ TEST_F(LatentStreamTest, SourcesMustAgree) {
 
 TEST_F(LatentStreamTest, MistakesAreNamed) {
   const auto message = [&](const auto& change) {
-    StreamConfig config = config_of(folder / "a");
+    StreamConfig config = config_of();
     change(config);
     return message_of<core::UserError>([&] { LatentStream stream(config); });
   };

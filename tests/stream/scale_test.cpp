@@ -13,25 +13,12 @@
 
 #include "core/atomic_file.h"
 #include "store/manifest_text.h"
-#include "store/temporary_folder.h"
-#include "stream/latent_stream.h"
-#include "stream/latents_folder.h"
+#include "stream/stream_folder.h"
 
 namespace microdit::stream {
 namespace {
 
-class ScaleTest : public ::testing::Test {
- protected:
-  StreamConfig config_of() {
-    StreamConfig config;
-    config.sources = {{folder / "a", 1.0}};
-    config.size = 64;
-    config.seed = 11;
-    return config;
-  }
-  TemporaryFolder folder;
-  FolderShape shape;
-};
+using ScaleTest = StreamFolder;
 
 // Counts the files of a folder that are opened while it lives.
 class OpenCounter {

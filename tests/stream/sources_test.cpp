@@ -9,9 +9,7 @@
 #include "core/atomic_file.h"
 #include "core/dtype.h"
 #include "core/error.h"
-#include "store/temporary_folder.h"
-#include "stream/latent_stream.h"
-#include "stream/latents_folder.h"
+#include "stream/stream_folder.h"
 
 namespace microdit::stream {
 namespace {
@@ -19,15 +17,8 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-class SourcesTest : public ::testing::Test {
+class SourcesTest : public StreamFolder {
  protected:
-  StreamConfig config_of(const std::string& name = "a", std::int64_t size = 64) {
-    StreamConfig config;
-    config.sources = {{folder / name, 1.0}};
-    config.size = size;
-    config.seed = 11;
-    return config;
-  }
   // Numbers of the samples that one epoch shows.
   static std::set<int> numbers(const LatentStream& stream) {
     const Batch batch = stream.read(0, stream.num_samples());
@@ -44,9 +35,6 @@ class SourcesTest : public ::testing::Test {
     return found;
   }
   static bool is_train(int i) { return i % 10 != 9; }
-
-  TemporaryFolder folder;
-  FolderShape shape;
 };
 
 TEST_F(SourcesTest, SmallPicturesAreLeftOutWhereTheyAreNotWanted) {
@@ -131,8 +119,7 @@ TEST_F(SourcesTest, CaptionsByShare) {
   const Batch batch = LatentStream(config).read(0, 10800);
   double with_three = 0, of_long = 0;
   for (std::size_t i = 0; i < 10800; ++i) {
-    const auto sample = static_cast<int>(batch.sample[i]);
-    const int number = sample + sample / 9;
+    const int number = number_of(static_cast<int>(batch.sample[i]), false);
     const int caption = (batch.text[i * 96] - 1) % 1000 - number % 10;
     const int place = (caption + 10) % 10;  // 0, 2 are alt, 1 is long
     ASSERT_LE(place, number % 3);

@@ -27,9 +27,9 @@ class Mds(unittest.TestCase):
         base = programs.train_words(self.runs, name, f"data={json.dumps(data)}", "checkpoint.every_steps=3", *words)
         return programs.run("train", *base, **options)
 
-    def small(self, name, folder, *words, **options):
-        """On one of the fixture's folders: 40 samples of 4 x 4 x 4 and text 3 x 8."""
-        return self.train(name, [{"mds": str(folder)}], "size=32", "captions=[]", "model.caption_channels=8", *words, **options)
+    def small(self, name, folder, *words, keys={}, **options):
+        """On one of the fixture's folders: 40 samples of 4 x 4 x 4 and text 3 x 8. `keys`: more of the source's."""
+        return self.train(name, [{"mds": str(folder), **keys}], "size=32", "captions=[]", "model.caption_channels=8", *words, **options)
 
     def losses(self, name):
         return [(line["step"], line["loss"]) for line in programs.metrics(self.runs / name)]
@@ -85,6 +85,20 @@ class Mds(unittest.TestCase):
         programs.flip_bit(damaged / "0/shard.00001.mds.zstd", 3000)
         self.assertIn("0/shard.00001.mds.zstd", self.small("e", damaged, "steps=2", expect=programs.USER_MISTAKE))
         self.assertFalse(any((self.runs / name).exists() for name in "abcde"), "a run was left behind")
+
+    def test_columns_have_the_names_that_the_source_gives(self):
+        expected = json.loads((FIXTURE / "expected.json").read_text())["plain"]
+        rows = [{"z": bytes.fromhex(row["32"]), "words": bytes.fromhex(row["text"]), "said": row["caption"].encode()} for row in expected]
+        folder = self.folder / "renamed"
+        write_mds(folder, {"z": "bytes", "words": "bytes", "said": "str"}, rows, 100)
+        columns = {"latents": "z", "text": "words", "caption": "said"}
+        self.small("plain", FIXTURE / "plain", "steps=4")
+        self.small("renamed", folder, "steps=4", keys={"columns": columns})
+        self.assertEqual(self.losses("renamed"), self.losses("plain"))
+        log = self.small("wrong", folder, "steps=4", keys={"columns": {**columns, "text": "word"}}, expect=programs.USER_MISTAKE)
+        self.assertIn("no column `word`", log)
+        self.assertIn("columns: {text: NAME}", log)
+        self.assertFalse((self.runs / "wrong").exists(), "a run was left behind")
 
     def test_doctor_finds_the_damage(self):
         folder = self.copy("arrays")
