@@ -6,13 +6,13 @@
 namespace microdit::train {
 namespace {
 
-std::string base64(const std::string& bytes) {
+std::string base64(std::span<const std::byte> bytes) {
   static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   out.reserve((bytes.size() + 2) / 3 * 4);
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     const auto at = [&](std::size_t k) -> unsigned {
-      return i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u;
+      return i + k < bytes.size() ? std::to_integer<unsigned>(bytes[i + k]) : 0u;
     };
     const unsigned word = at(0) << 16 | at(1) << 8 | at(2);
     out.push_back(kAlphabet[word >> 18]);
@@ -61,8 +61,13 @@ std::string escaped(const std::string& text) {
 
 std::string html_picture(const std::filesystem::path& file, const std::string& caption) {
   if (!std::filesystem::exists(file)) return "";
-  return "<figure><img alt=\"" + escaped(caption) + "\" src=\"data:image/png;base64," +
-         base64(core::read_text(file)) + "\"><figcaption>" + escaped(caption) + "</figcaption></figure>\n";
+  const std::string bytes = core::read_text(file);
+  return html_picture(std::as_bytes(std::span(bytes)), caption);
+}
+
+std::string html_picture(std::span<const std::byte> png, const std::string& caption) {
+  return "<figure><img alt=\"" + escaped(caption) + "\" src=\"data:image/png;base64," + base64(png) +
+         "\"><figcaption>" + escaped(caption) + "</figcaption></figure>\n";
 }
 
 std::string html_table(const std::vector<std::vector<std::string>>& rows) {
