@@ -1,4 +1,5 @@
 // doctor env: is this machine fit, and what to do if not. doctor verify DIR: is every stored byte what was written.
+// doctor data DIR: what lies in a dataset.
 #include "doctor.h"
 
 #include <fmt/format.h>
@@ -43,7 +44,8 @@ int doctor(Job& job) {
     core::user_error("doctor: {} is no key of it (see --help)", job.line.overrides.front());
   if (words.size() == 1 && words[0] == "env") return env(job);
   if (words.size() == 2 && words[0] == "verify") return verify_tree(words[1], job.comm);
-  core::user_error("doctor: say 'doctor env' or 'doctor verify DIR' (see --help)");
+  if (words.size() == 2 && words[0] == "data") return show_data(words[1], job.comm);
+  core::user_error("doctor: say 'doctor env', 'doctor verify DIR' or 'doctor data DIR' (see --help)");
 }
 
 }  // namespace
@@ -66,14 +68,17 @@ std::string output_of(const std::string& command) {
 }  // namespace microdit::jobs
 
 int main(int argc, char** argv) {
-  const microdit::jobs::JobInfo info{.name = "doctor",
-                                     .summary =
-                                         "env: checks this machine and says what to do; under srun or mpirun "
-                                         "each node, a line for each. verify DIR: checks "
-                                         "every checksum of a stage folder, a "
-                                         "checkpoint, a run, or a folder of these.",
-                                     .takes_config = false,
-                                     .obeys_stop = false,
-                                     .positional_help = "env, or verify DIR"};
+  const microdit::jobs::JobInfo info{
+      .name = "doctor",
+      .summary =
+          "env: checks this machine and says what to do; under srun or mpirun "
+          "each node, a line for each. verify DIR: checks "
+          "every checksum of a stage folder, a "
+          "checkpoint, a run, or a folder of these. data DIR: says what lies in a "
+          "folder of samples or latents, or a folder of these: sizes, captions, what "
+          "was left out and why, a few pictures; as text, and as a page DIR/data.html.",
+      .takes_config = false,
+      .obeys_stop = false,
+      .positional_help = "env, verify DIR, or data DIR"};
   return microdit::jobs::run_job(argc, argv, info, microdit::jobs::doctor);
 }

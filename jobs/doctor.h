@@ -1,4 +1,4 @@
-// What doctor's parts share: findings about the machine, and the check of stored data.
+// What doctor's parts share: findings about the machine, the check of stored data, and what it holds.
 #pragma once
 
 #include <string>
@@ -41,5 +41,9 @@ std::string output_of(const std::string& command);
 /// Checks all checksums at and below `where`; the ranks share the work. Prints each damage; gives the exit
 /// code. UserError when there is nothing that carries checksums.
 int verify_tree(const std::string& where, comm::Communicator& comm);
+
+/// Says what lies in the folders of samples and latents at and below `where`, and writes data.html into each. Rank 0 does it
+/// alone; gives the exit code, of which damage makes a failure. UserError when there are none.
+int show_data(const std::string& where, comm::Communicator& comm);
 
 }  // namespace microdit::jobs

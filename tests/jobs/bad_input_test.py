@@ -81,8 +81,10 @@ class CommandLine(Job):
         self.refused("generate", "--run", self.folder, "--prompts", self.folder / "no.txt", phrases=["no.txt", "no such file"])
 
     def test_doctor_convert_probe(self):
-        self.refused("doctor", phrases=["doctor env", "doctor verify"])
+        self.refused("doctor", phrases=["doctor env", "doctor verify", "doctor data"])
         self.refused("doctor", "verify", self.folder / "none", phrases=["none"])
+        self.refused("doctor", "data", self.folder / "none", phrases=["none", "no such folder"])
+        self.refused("doctor", "data", self.folder, phrases=["no samples or latents", "data/samples/NAME"])
         self.refused("convert", phrases=["input"])
         self.refused("convert", "--input", self.folder / "none", "--output", self.folder / "x.safetensors", phrases=["none"])
         self.refused("probe", phrases=["probe", "forward"])
