@@ -17,6 +17,9 @@
 namespace microdit::ingest {
 namespace {
 
+constexpr double kLongestWait_s =
+    24 * 3600;  // for a rank that takes over, or for rank 0 with an index to mend
+
 /// What the closed folder says of its captions and pictures, once.
 class Sums {
  public:
@@ -77,7 +80,7 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   stage.sum = [&](const store::Record& record) { sums.add(record); };
   stage.check = [&] { sums.say(plan.recipe); };
   stage.before_visible = [&](const store::Manifest& manifest) {
-    store::write_latent_index(plan.folder, manifest);
+    return store::write_latent_index(plan.folder, manifest, stop);
   };
 
   std::optional<torch::Device> device;
@@ -89,7 +92,12 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   std::vector<const LatentItem*> own;
   for (const store::Item* item : own_items(stage, comm::share_of(comm, entry.task)))
     own.push_back(by_name.at(item->name));
-  const std::vector<const LatentItem*> left = take_over(plan, own);
+  const comm::WiderDeadline others_may_have_more(comm, kLongestWait_s);
+  const std::vector<const LatentItem*> left = take_over(plan, own, stop);
+  if (comm.any(stop.requested())) {
+    core::log_info("precompute: stopped as asked; the same command continues");
+    return core::kRequeueMe;
+  }
   if (comm.any(!left.empty())) {  // else nothing is loaded, and no GPU is touched
     choose();
     const auto has = [&](LatentPart part) {
@@ -100,8 +108,10 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
           std::make_unique<LatentMaker>(entry, plan, *device, has(LatentPart::images), has(LatentPart::text));
   }
   const auto start = std::chrono::steady_clock::now();
-  const int code = run_stage(stage, comm, stop);
-  comm.on_root([&] { store::mend_latent_index(plan.folder); });
+  int code = run_stage(stage, comm, stop);
+  bool mended = true;
+  comm.on_root([&] { mended = store::mend_latent_index(plan.folder, stop); });
+  if (comm.any(!mended)) code = core::kRequeueMe;
   if (maker) maker->report(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return code;
 }

@@ -62,19 +62,21 @@ std::optional<store::Record> record_in(const store::StageFolder& sister, const L
 }  // namespace
 
 std::vector<const LatentItem*> take_over(const PrecomputePlan& plan,
-                                         const std::vector<const LatentItem*>& own) {
+                                         const std::vector<const LatentItem*>& own,
+                                         const core::StopFlag& stop) {
   std::vector<const LatentItem*> left = own;
   if (!fs::is_directory(plan.folder.parent_path())) return left;
   store::StageFolder folder(plan.folder, plan.facts);
   const core::Json facts = core::read_json(plan.folder / "facts.json");
-  std::erase_if(left, [&](const LatentItem* item) { return folder.done(item->item.name); });
+  std::erase_if(left,
+                [&](const LatentItem* item) { return !stop.requested() && folder.done(item->item.name); });
   for (const LatentPart part : {LatentPart::images, LatentPart::text}) {
     if (std::ranges::find(left, part, &LatentItem::part) == left.end()) continue;
     for (const store::StageFolder& sister : sisters_of(plan, facts, part)) {
       std::int64_t taken = 0, rows = 0;
       std::erase_if(left, [&](const LatentItem* item) {
         std::optional<store::Record> record;
-        if (item->part == part) record = record_in(sister, *item);
+        if (item->part == part && !stop.requested()) record = record_in(sister, *item);
         if (!record) return false;
         link_or_copy(sister.path() / item->file(), plan.folder / item->file());
         rows += record->shards[0].rows;
