@@ -21,15 +21,6 @@ struct Sink {
   std::function<std::string()> lack = [] { return std::string(); };  ///< what a whole answer still lacks
 };
 
-bool is_redirect(const HopResult& result) {
-  const long status = result.headers.status;
-  return status >= 300 && status < 400 && status != 304 && !result.redirect.empty();
-}
-
-bool is_silence(const HopResult& result) {
-  return result.unreachable || is_outage(result.headers.status);
-}
-
 }  // namespace
 
 /// One address until it is served, or settled.
@@ -69,7 +60,7 @@ class Fetch {
       HopResult result = request(url);
       if (linked_sha256.empty()) linked_sha256 = result.headers.linked_sha256;
       result.headers.linked_sha256 = linked_sha256;  // the hub says it, the store it redirects to does not
-      if (stop_.requested() || !is_redirect(result)) return result;
+      if (stop_.requested() || !result.is_redirect()) return result;
       url = checked_redirect(url, result.redirect);
     }
     core::user_error("{}: more than {} redirects", name_, limits::kRedirects);
@@ -159,8 +150,8 @@ class Fetch {
     const std::string origin = origin_of(url_);
     const std::int64_t attempt = waiting_.attempts.failed(sink_.bytes());
     std::optional<Clock::time_point>& since = waiting_.silent_since;
-    if (!is_silence(result) || sink_.bytes() >= waiting_.silent_at + limits::kProgressBytes) since.reset();
-    if (is_silence(result) && !since) {
+    if (!result.is_silence() || sink_.bytes() >= waiting_.silent_at + limits::kProgressBytes) since.reset();
+    if (result.is_silence() && !since) {
       since = Clock::now();
       waiting_.silent_at = sink_.bytes();
       waiting_.silences = 0;
