@@ -9,6 +9,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/shown_text.h"
 #include "doctor.h"
 #include "doctor_folders.h"
 
@@ -121,7 +122,8 @@ bool examine_all(const std::string& where) {
       ++looked_at;
     } catch (const core::UserError& wrong) {
       if (fs::exists(found.folder / "manifest.jsonl")) {
-        fmt::print("{}: DAMAGED, nothing of it is counted: {}\n", found.folder.string(), wrong.what());
+        fmt::print("{}: DAMAGED, nothing of it is counted: {}\n", found.folder.string(),
+                   core::without_controls(wrong.what()));
         well = false;
         ++looked_at;
       } else {

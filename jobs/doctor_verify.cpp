@@ -7,6 +7,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "core/error.h"
+#include "core/shown_text.h"
 #include "doctor.h"
 #include "doctor_folders.h"
 #include "store/manifest.h"
@@ -23,16 +24,18 @@ std::string check(const StoredFolder& target) {
   try {
     if (target.kind == Stored::checkpoint) {
       for (const std::string& damage : checkpoint::verify(target.folder)) {
-        lines += fmt::format("{}\n", (target.folder / damage).string());
+        lines += core::without_controls((target.folder / damage).string()) + "\n";
       }
     } else {
       const auto verify = target.kind == Stored::mds ? stream::verify_mds : store::verify;
       for (const store::Damage& damage : verify(target.folder)) {
-        lines += fmt::format("{}: {}\n", (target.folder / damage.file).string(), damage.what);
+        lines += core::without_controls(
+                     fmt::format("{}: {}", (target.folder / damage.file).string(), damage.what)) +
+                 "\n";
       }
     }
   } catch (const std::exception& error) {
-    lines += fmt::format("{}: {}\n", target.folder.string(), error.what());
+    lines += core::without_controls(fmt::format("{}: {}", target.folder.string(), error.what())) + "\n";
   }
   return lines;
 }

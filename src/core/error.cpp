@@ -67,6 +67,12 @@ void throw_errno(int error_number, const std::string& what) {
   throw SystemError(text);
 }
 
+void throw_input_errno(int error_number, const std::string& what) {
+  if (is_fault(error_number)) throw InputFault(fmt::format("{}: {}", what, std::strerror(error_number)));
+  if (is_wrong_path(error_number)) throw UserError(fmt::format("{}: {}", what, std::strerror(error_number)));
+  throw_errno(error_number, what);
+}
+
 Verdict judge(const std::exception& error) {
   if (const auto* path = dynamic_cast<const std::filesystem::filesystem_error*>(&error))
     return judge_file_system(*path);

@@ -29,6 +29,12 @@ class FaultError : public SystemError {
   using SystemError::SystemError;
 };
 
+/// A fault met while reading what one piece of work is made from: other pieces may be sound.
+class InputFault : public FaultError {
+ public:
+  using FaultError::FaultError;
+};
+
 /// Throws UserError with a formatted message.
 template <class... Args>
 [[noreturn]] void user_error(fmt::format_string<Args...> format, Args&&... args) {
@@ -52,9 +58,17 @@ bool is_fault(int error_number);
 
 /// "<what>: <text of error_number>" as FaultError where is_fault(), as SystemError else.
 [[noreturn]] void throw_errno(int error_number, const std::string& what);
+[[noreturn]] void throw_input_errno(int error_number, const std::string& what);
 template <class... Args>
 [[noreturn]] void errno_error(int error_number, fmt::format_string<Args...> format, Args&&... args) {
   throw_errno(error_number, fmt::format(format, std::forward<Args>(args)...));
+}
+
+/// The same of an input: InputFault where is_fault(), UserError where the path is wrong or may not be
+/// read, SystemError else.
+template <class... Args>
+[[noreturn]] void input_error(int error_number, fmt::format_string<Args...> format, Args&&... args) {
+  throw_input_errno(error_number, fmt::format(format, std::forward<Args>(args)...));
 }
 
 /// Checks one of our own invariants; a failure is a bug of ours (std::logic_error, exit 1).

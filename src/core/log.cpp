@@ -7,6 +7,8 @@
 #include <atomic>
 #include <memory>
 
+#include "core/shown_text.h"
+
 namespace microdit::core {
 namespace {
 
@@ -50,7 +52,8 @@ void log_line(LogLevel level, std::string_view message) {
   if (level < lowest_level.load()) return;
   const int rank = log_rank;
   const std::string who = rank > 0 ? fmt::format("[rank {}] ", rank) : std::string();
-  logger().log(spdlog::level::info, "{}{}{}", who, mark_of(level), message);
+  logger().log(spdlog::level::info, "{}{}{}", who, mark_of(level),
+               without_controls(without_secrets(message)));
 }
 
 }  // namespace microdit::core

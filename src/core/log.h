@@ -11,6 +11,8 @@ enum class LogLevel { debug, info, warn, error };
 
 /// Starts logging for this process; before it, lines go out without a rank. `rank` > 0 mutes info and debug.
 void start_log(int rank, LogLevel level = LogLevel::info);
+/// One write. Control characters are escaped, further lines of the message indented, addresses shown without what may
+/// be secret (shown_text.h): a message may quote whatever came from outside.
 void log_line(LogLevel level, std::string_view message);
 
 template <class... Args>

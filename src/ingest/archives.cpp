@@ -19,7 +19,7 @@ class OpenFile {
   explicit OpenFile(const std::filesystem::path& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     if (fd_ < 0 && errno == ENOENT)
       core::user_error("{}: no such archive: run download again", path.string());
-    if (fd_ < 0) core::errno_error(errno, "{}: cannot be opened", path.string());
+    if (fd_ < 0) core::input_error(errno, "{}: cannot be opened", path.string());
   }
   ~OpenFile() { ::close(fd_); }
   OpenFile(const OpenFile&) = delete;
@@ -42,7 +42,7 @@ std::vector<std::string> arguments(const std::string& name, const ArchiveRules& 
 
 [[noreturn]] void rethrow(MemberHeader::Kind kind, const std::string& text) {
   if (kind == MemberHeader::Kind::user_error) throw core::UserError(text);
-  if (kind == MemberHeader::Kind::fault) throw core::FaultError(text);
+  if (kind == MemberHeader::Kind::fault) throw core::InputFault(text);
   throw core::SystemError(text);
 }
 
@@ -66,7 +66,7 @@ std::vector<std::string> arguments(const std::string& name, const ArchiveRules& 
 ArchiveSummary for_each_member(const std::filesystem::path& archive, const ArchiveRules& rules,
                                const std::function<void(Member&&)>& on_member, const core::StopFlag* stop) {
   std::error_code missing;
-  if (!std::filesystem::is_regular_file(archive, missing)) {
+  if (!std::filesystem::is_regular_file(archive, missing) && !core::is_fault(missing.value())) {
     core::user_error("{}: no such archive: run download again", archive.string());
   }
   const OpenFile file(archive);

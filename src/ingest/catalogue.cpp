@@ -80,7 +80,8 @@ void CatalogueEntry::fields(core::Fields& f) {
   f.field("max_failed_items", max_failed_items,
           {.min = 0,
            .max = 1e9,
-           .help = "a stage closes without this many items that failed: a fraction below 1, else a count"});
+           .help = "a stage closes without this many items that failed (unreadable ones apart): a fraction "
+                   "below 1, else a count"});
   f.field("keep_raw", keep_raw,
           {.help = "false: clean removes a raw file when its samples are written and read back"});
   f.field("images", images,

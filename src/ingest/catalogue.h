@@ -59,9 +59,10 @@ struct CatalogueEntry {
   std::int64_t threads_per_rank = 1;   ///< recorded: encoder bits depend on it
   std::int64_t decode_workers = 1;     ///< of clean and precompute; results do not depend on it
   std::string device = "auto";
-  std::string task{};           ///< "i/n"
-  double max_failed_items = 0;  ///< a stage closes without this many items: a fraction below 1, else a count
-  bool keep_raw = true;         ///< false: clean removes an archive when its samples are there and verified
+  std::string task{};  ///< "i/n"
+  double max_failed_items =
+      0;  ///< a stage closes without this many items (unreadable ones apart): a fraction below 1, else a count
+  bool keep_raw = true;  ///< false: clean removes an archive when its samples are there and verified
   std::string images =
       "copy";  ///< of samples shards: copy, or reference (file, offset, length of plain tar, stored zip)
   void fields(core::Fields& f);

@@ -1,6 +1,7 @@
 // Records one after another: captions here, pictures in the pool, shards closed by count and by bytes.
 #include "ingest/clean_item.h"
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <deque>
@@ -144,9 +145,12 @@ class ItemCleaner {
 
 std::vector<std::byte> read_bytes(const fs::path& path, std::uint64_t size) {
   std::vector<std::byte> bytes(size);
+  errno = 0;
   std::FILE* in = std::fopen(path.c_str(), "rb");
   const std::size_t got = in ? std::fread(bytes.data(), 1, bytes.size(), in) : 0;
+  const int error = errno;
   if (in) std::fclose(in);
+  if (core::is_fault(error)) core::input_error(error, "{}: cannot be read", path.string());
   if (!in || got != bytes.size()) core::system_error("{}: cannot be read", path.string());
   return bytes;
 }
@@ -155,7 +159,7 @@ std::vector<std::byte> read_bytes(const fs::path& path, std::uint64_t size) {
 std::string sha256_unless(const fs::path& path, const core::StopFlag& stop) {
   constexpr std::size_t kBlock = 4 << 20;
   std::FILE* in = std::fopen(path.c_str(), "rb");
-  if (!in) core::errno_error(errno, "{}: cannot be opened", path.string());
+  if (!in) core::input_error(errno, "{}: cannot be opened", path.string());
   core::Sha256 hash;
   std::vector<std::byte> block(kBlock);
   std::size_t got = 0;
@@ -163,7 +167,7 @@ std::string sha256_unless(const fs::path& path, const core::StopFlag& stop) {
     hash.update(std::span(block).first(got));
   const int failed = std::ferror(in) ? errno : 0;
   std::fclose(in);
-  if (failed) core::errno_error(failed, "{}: cannot be read", path.string());
+  if (failed) core::input_error(failed, "{}: cannot be read", path.string());
   return stop.requested() ? "" : hash.hex_digest();
 }
 

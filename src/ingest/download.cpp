@@ -4,6 +4,7 @@
 #include <fstream>
 #include <map>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -14,6 +15,7 @@
 #include "ingest/limits.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
+#include "store/manifest_text.h"
 
 namespace microdit::ingest {
 namespace {
@@ -63,6 +65,15 @@ std::vector<RawFile> missing_files(const CatalogueEntry& entry, const std::vecto
     return !fs::exists(entry.raw_folder() / file.name, error);
   });
   return missing;
+}
+
+/// What identifies a file; where it cannot be read, what its record says of it.
+core::Json inputs_of(const RawFile& file, const fs::path& folder) {
+  const fs::path record = folder / "records" / (file.name + ".json");
+  std::error_code missing;
+  if (file.fault.empty() || !fs::exists(record, missing)) return file.inputs;
+  return store::record_from_text(core::read_text(record), record.string())
+      .details.value("inputs", file.inputs);
 }
 
 /// Bytes of a file as far as can be told without fetching it; -1 = not known.
@@ -120,7 +131,7 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
   StagePlan stage;
   for (const RawFile& file : files) {
     by_name[file.name] = &file;
-    stage.items.push_back({file.name, file.inputs});
+    stage.items.push_back({file.name, inputs_of(file, entry.raw_folder())});
   }
   stage.name = "download";
   stage.unit = "B";
@@ -134,8 +145,10 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
     return static_cast<std::uint64_t>(std::max<std::int64_t>(by_name.at(item.name)->bytes, 0));
   };
   stage.work = [&](const store::Item& item, Progress& progress, const core::StopFlag& inner) {
+    const RawFile& file = *by_name.at(item.name);
+    if (!file.fault.empty()) throw core::InputFault(file.fault);
     return fetcher.fetch(
-        *by_name.at(item.name), stage.folder, [&](double bytes) { progress.add(bytes); }, inner);
+        file, stage.folder, [&](double bytes) { progress.add(bytes); }, inner);
   };
   return run_stage(stage, comm, stop);
 }

@@ -21,7 +21,8 @@ namespace microdit::ingest {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr double kBusyWait_s = 5;  ///< for an orphan of an earlier life to end
+constexpr double kBusyWait_s = 5;     ///< for an orphan of an earlier life to end
+constexpr double kLongestWait_s = 5;  ///< with a thread kept; a longer one sets the file aside
 
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -48,6 +49,7 @@ HttpOptions options_of(const CatalogueEntry& entry, std::string token, bool host
   options.max_file_bytes = static_cast<std::uint64_t>(source.max_file_bytes);
   options.allow_hosts = source.allow_hosts;
   options.host_is_known = host_is_known;
+  options.longest_wait_s = kLongestWait_s;
   options.hub_origin = origin_of(hub_endpoint());
   options.token = std::move(token);
   // The endpoint is the user's own word, not the entry's: it may be a mirror of the site.
@@ -73,7 +75,7 @@ fs::path gate_file() {
 template <class Take>
 bool read_local(const fs::path& path, const core::StopFlag& stop, const Take& take) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) core::errno_error(errno, "{}: cannot be opened", path.string());
+  if (fd < 0) core::input_error(errno, "{}: cannot be opened", path.string());
   std::vector<std::byte> block(1 << 20);
   bool whole = false;
   while (!whole && !stop.requested()) {
@@ -81,7 +83,7 @@ bool read_local(const fs::path& path, const core::StopFlag& stop, const Take& ta
     if (got < 0) {
       const int error = errno;
       ::close(fd);
-      core::errno_error(error, "{}: cannot be read", path.string());
+      core::input_error(error, "{}: cannot be read", path.string());
     }
     whole = got == 0;
     take(std::span(block).first(static_cast<std::size_t>(got)));
@@ -92,8 +94,9 @@ bool read_local(const fs::path& path, const core::StopFlag& stop, const Take& ta
 
 void require_local(const RawFile& file, const fs::path& path) {
   std::error_code missing;
-  if (!fs::is_regular_file(path, missing))
-    core::user_error("{}: no such file; make or fetch it first", file.url.empty() ? path.string() : file.url);
+  if (fs::is_regular_file(path, missing)) return;
+  if (core::is_fault(missing.value())) core::input_error(missing.value(), "{}", path.string());
+  core::user_error("{}: no such file; make or fetch it first", file.url.empty() ? path.string() : file.url);
 }
 
 }  // namespace
@@ -170,6 +173,7 @@ std::optional<store::ShardEntry> Fetcher::over_http(const RawFile& file, const f
                                                     const core::StopFlag& stop) {
   if (!entry_.source.hub.empty() && hub_is_offline())
     core::user_error("{}: is not in the hub's cache, and HF_HUB_OFFLINE forbids to fetch it", file.name);
+  client_.check_turn(file.url);
   const fs::path aside = final.parent_path() / fmt::format(".{}.part", file.name);
   std::optional<PartialFile> partial = open_partial(aside, file, stop);
   if (!partial) return std::nullopt;

@@ -30,7 +30,7 @@ class Fetcher {
 
   /// Fetches, checks and publishes `file` in `folder`; nothing when stopped, or when another process has been fetching
   /// it since before the first try. `on_bytes` may be called on any thread. UserError: it cannot be had, or is not what
-  /// it should be (nothing of it stays).
+  /// it should be (nothing of it stays); InputFault: a local one cannot be read; NotBefore: its host is to be left alone.
   std::optional<store::Record> fetch(const RawFile& file, const std::filesystem::path& folder,
                                      const std::function<void(double)>& on_bytes, const core::StopFlag& stop);
 

@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "ingest/address.h"
+#include "ingest/not_before.h"
 
 namespace microdit::ingest {
 namespace {
@@ -16,17 +17,9 @@ struct Sink {
   std::function<void(Hop&)> prepare = [](Hop&) {};  ///< sets range, limits and callbacks of a request
   std::function<std::uint64_t()> bytes = [] { return 0; };
   std::function<void()> restart = [] {};  ///< the next request is for the whole file
+  bool may_be_set_aside = false;          ///< NotBefore instead of a long wait
   std::function<std::string()> lack = [] { return std::string(); };  ///< what a whole answer still lacks
 };
-
-bool is_redirect(const HopResult& result) {
-  const long status = result.headers.status;
-  return status >= 300 && status < 400 && status != 304 && !result.redirect.empty();
-}
-
-bool is_silence(const HopResult& result) {
-  return result.unreachable || is_outage(result.headers.status);
-}
 
 }  // namespace
 
@@ -39,8 +32,10 @@ class Fetch {
         name_(shown(url_)),
         sink_(std::move(sink)),
         stop_(stop),
-        attempts_(sink_.bytes()),
-        known_(client.options_.host_is_known || sink_.bytes() > 0) {}
+        waiting_{Attempts(sink_.bytes()), client.options_.host_is_known || sink_.bytes() > 0} {
+    if (!sink_.may_be_set_aside) return;
+    if (const auto earlier = client_.take_up(url_)) waiting_ = *earlier;
+  }
 
   /// The answer that served it; nothing when stopped.
   std::optional<HopResult> run() {
@@ -65,13 +60,15 @@ class Fetch {
       HopResult result = request(url);
       if (linked_sha256.empty()) linked_sha256 = result.headers.linked_sha256;
       result.headers.linked_sha256 = linked_sha256;  // the hub says it, the store it redirects to does not
-      if (stop_.requested() || !is_redirect(result)) return result;
+      if (stop_.requested() || !result.is_redirect()) return result;
       url = checked_redirect(url, result.redirect);
     }
     core::user_error("{}: more than {} redirects", name_, limits::kRedirects);
   }
 
  private:
+  using Clock = HttpClient::Clock;
+
   HopResult request(const std::string& url) {
     const HttpOptions& options = client_.options_;
     const std::string host = host_name_of(url);
@@ -150,20 +147,21 @@ class Fetch {
 
   /// False when stopped meanwhile.
   bool wait(const HopResult& result, const std::string& why) {
-    using Clock = std::chrono::steady_clock;
     const std::string origin = origin_of(url_);
-    const std::int64_t attempt = attempts_.failed(sink_.bytes());
-    if (!is_silence(result) || sink_.bytes() >= silent_at_ + limits::kProgressBytes) silent_since_.reset();
-    if (is_silence(result) && !silent_since_) {
-      silent_since_ = Clock::now();
-      silent_at_ = sink_.bytes();
-      silences_ = 0;
+    const std::int64_t attempt = waiting_.attempts.failed(sink_.bytes());
+    std::optional<Clock::time_point>& since = waiting_.silent_since;
+    if (!result.is_silence() || sink_.bytes() >= waiting_.silent_at + limits::kProgressBytes) since.reset();
+    if (result.is_silence() && !since) {
+      since = Clock::now();
+      waiting_.silent_at = sink_.bytes();
+      waiting_.silences = 0;
     }
     double pause_s = 0;
-    if (is_outage_of(origin, result)) {
-      attempts_.forgive();
-      pause_s = backoff_s(client_.options_.backoff_s, ++silences_, result.headers.retry_after_s);
-      const double silent_s = std::chrono::duration<double>(Clock::now() - *silent_since_).count();
+    const bool outage = is_outage_of(origin, result);
+    if (outage) {
+      waiting_.attempts.forgive();
+      pause_s = backoff_s(client_.options_.backoff_s, ++waiting_.silences, result.headers.retry_after_s);
+      const double silent_s = std::chrono::duration<double>(Clock::now() - *since).count();
       if (client_.may_speak(origin)) {
         core::log_warn(
             "{}: no service for {} ({}); waiting, and asking again until it serves or the job is stopped",
@@ -176,20 +174,36 @@ class Fetch {
             attempt, why);
       }
       pause_s = backoff_s(client_.options_.backoff_s, attempt, result.headers.retry_after_s);
-      core::log_warn("{}: {}; waiting {:.1f} s, then continuing at byte {}", name_, why, pause_s,
+      core::log_warn("{}: {}; {} for {}, then continuing at byte {}", name_, why,
+                     may_sleep(pause_s) ? "waiting" : "set aside", core::duration_text(pause_s),
                      sink_.bytes());
     }
-    return sleep_unless_stopped(pause_s, stop_);
+    if (may_sleep(pause_s)) return sleep_unless_stopped(pause_s, stop_);
+    const bool host_said_so =
+        is_outage(result.headers.status) && result.headers.retry_after_s > 0 && !client_.served(origin);
+    set_aside(pause_s, outage || host_said_so);
+  }
+
+  bool may_sleep(double pause_s) const {
+    return !sink_.may_be_set_aside || pause_s <= client_.options_.longest_wait_s;
+  }
+
+  /// With `host`, no other file of it is asked for meanwhile; then those that were not asked for yet go first.
+  [[noreturn]] void set_aside(double pause_s, bool host) {
+    const auto until =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(pause_s));
+    if (host) client_.leave_alone(origin_of(url_), until);
+    client_.set_aside(url_, waiting_);
+    throw NotBefore{until + std::chrono::milliseconds(host ? 500 : 0)};
   }
 
   /// Whether the host as a whole is silent: it has served before, and nobody was served since this file was not.
   bool is_outage_of(const std::string& origin, const HopResult& result) {
-    if (!silent_since_) return false;
+    if (!waiting_.silent_since) return false;
     const auto served = client_.served(origin);
-    if (!known_ && !served) return false;
-    if (served && *served > *silent_since_) return false;
-    const double silent_s =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - *silent_since_).count();
+    if (!waiting_.known && !served) return false;
+    if (served && *served > *waiting_.silent_since) return false;
+    const double silent_s = std::chrono::duration<double>(Clock::now() - *waiting_.silent_since).count();
     const double patience_s = result.unreachable ? limits::kOutageSeconds : limits::kBusySeconds;
     return silent_s < patience_s && !client_.still_serves(origin, stop_);
   }
@@ -198,11 +212,7 @@ class Fetch {
   const std::string url_, name_;
   Sink sink_;
   const core::StopFlag& stop_;
-  Attempts attempts_;
-  bool known_;
-  std::optional<std::chrono::steady_clock::time_point> silent_since_;
-  std::uint64_t silent_at_ = 0;  ///< bytes that were here when the silence began
-  std::int64_t silences_ = 0;
+  HttpClient::Waiting waiting_;
 };
 
 HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)) {}
@@ -223,6 +233,7 @@ std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile
                                          const core::StopFlag& stop) {
   std::int64_t announced = request.expected_bytes;
   Sink sink;
+  sink.may_be_set_aside = true;
   sink.bytes = [&] { return partial.bytes(); };
   sink.restart = [&] { partial.forget_version(); };
   sink.prepare = [&](Hop& hop) {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -24,6 +25,8 @@ struct HttpOptions {
   bool host_is_known = false;  ///< it has served files before: its silence is an outage, no wrong address
   double slow_window_s = limits::kSlowSeconds;
   double outage_line_s = 60;  ///< between two lines about one outage
+  double longest_wait_s =
+      std::numeric_limits<double>::infinity();  ///< fetch() throws NotBefore for longer ones
 
   std::string hub_origin{};  ///< the only place that gets the token, over https or loopback only
   std::string token{};
@@ -59,8 +62,11 @@ class HttpClient {
   explicit HttpClient(HttpOptions options);
 
   /// Fetches into `partial`, continuing what is there when the server says it is still the same file (If-Range).
-  /// Nothing when stopped: the partial file stays for the next start.
+  /// Nothing when stopped: the partial file stays for the next start. NotBefore when it, or its whole host, is to be left
+  /// alone for longer than longest_wait_s; the next call for the same address goes on counting its attempts.
   std::optional<Fetched> fetch(const FileRequest& request, PartialFile& partial, const core::StopFlag& stop);
+  /// NotBefore while the host of `url` is to be left alone, as the request for another file found.
+  void check_turn(const std::string& url);
   /// A short text (at most kListingBytes). Nothing when stopped.
   std::optional<TextAnswer> text(const std::string& url, const core::StopFlag& stop);
   /// Length that the server announces (HEAD); -1 when it does not say, or is not there.
@@ -71,11 +77,22 @@ class HttpClient {
  private:
   friend class Fetch;
   using Clock = std::chrono::steady_clock;
-  /// When a host last served something, what that was, and when its silence was last spoken of.
+  /// When a host last served something, what that was, when its silence was last spoken of, and until when nobody asks.
   struct Host {
-    std::optional<Clock::time_point> served{}, spoken{};
+    std::optional<Clock::time_point> served{}, spoken{}, not_before{};
     std::string served_url{};
   };
+  /// How far the waiting for one address has come.
+  struct Waiting {
+    Attempts attempts;
+    bool known;  ///< its host has served before
+    std::optional<Clock::time_point> silent_since{};
+    std::uint64_t silent_at = 0;  ///< bytes that were here when the silence began
+    std::int64_t silences = 0;
+  };
+  void leave_alone(const std::string& origin, Clock::time_point until);
+  void set_aside(const std::string& url, const Waiting& waiting);
+  std::optional<Waiting> take_up(const std::string& url);
   void note_served(const std::string& url);
   /// Whether it serves at this moment what it has served before.
   bool still_serves(const std::string& origin, const core::StopFlag& stop);
@@ -87,6 +104,7 @@ class HttpClient {
   TransferLoop loop_;
   std::mutex mutex_;
   std::map<std::string, Host> hosts_;
+  std::map<std::string, Waiting> set_aside_;  ///< by address
   bool proxy_said_ = false;
 };
 

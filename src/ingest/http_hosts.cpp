@@ -4,17 +4,43 @@
 #include "core/log.h"
 #include "ingest/address.h"
 #include "ingest/http.h"
+#include "ingest/not_before.h"
 
 namespace microdit::ingest {
 
 void HttpClient::note_served(const std::string& url) {
   const std::lock_guard lock(mutex_);
-  hosts_[origin_of(url)] = {Clock::now(), std::nullopt, url};
+  hosts_[origin_of(url)] = {Clock::now(), std::nullopt, std::nullopt, url};
 }
 
 std::optional<HttpClient::Clock::time_point> HttpClient::served(const std::string& origin) {
   const std::lock_guard lock(mutex_);
   return hosts_[origin].served;
+}
+
+void HttpClient::leave_alone(const std::string& origin, Clock::time_point until) {
+  const std::lock_guard lock(mutex_);
+  hosts_[origin].not_before = until;
+}
+
+void HttpClient::check_turn(const std::string& url) {
+  const std::lock_guard lock(mutex_);
+  const Host& host = hosts_[origin_of(url)];
+  if (host.not_before && Clock::now() < *host.not_before) throw NotBefore{*host.not_before};
+}
+
+void HttpClient::set_aside(const std::string& url, const Waiting& waiting) {
+  const std::lock_guard lock(mutex_);
+  set_aside_.insert_or_assign(url, waiting);
+}
+
+std::optional<HttpClient::Waiting> HttpClient::take_up(const std::string& url) {
+  const std::lock_guard lock(mutex_);
+  const auto found = set_aside_.find(url);
+  if (found == set_aside_.end()) return std::nullopt;
+  const Waiting waiting = found->second;
+  set_aside_.erase(found);
+  return waiting;
 }
 
 bool HttpClient::may_speak(const std::string& origin) {

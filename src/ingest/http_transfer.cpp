@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -19,6 +20,9 @@ namespace {
 
 constexpr long kConnectTimeout_s = 30;
 constexpr int kPoll_ms = 200;
+constexpr std::size_t kPieceBytes = 512
+                                    << 10;  ///< of a file, passed on at once: libcurl itself passes on 16 KiB
+constexpr auto kPieceTime = std::chrono::seconds(1);  ///< a slow one's bytes wait no longer
 
 /// A request on its way. All of it but `done` belongs to the loop's thread until it is done.
 class Transfer {
@@ -43,6 +47,7 @@ class Transfer {
   void end(CURLcode code) {
     HopResult& r = result_;
     r.whole = code == CURLE_OK;
+    pass_on();
     if (!r.whole) r.error = error_[0] ? error_ : curl_easy_strerror(code);
     r.unreachable =
         r.headers.status == 0 &&
@@ -75,6 +80,12 @@ class Transfer {
     set(CURLOPT_NOPROXY, "");
     set(CURLOPT_NOSIGNAL, 1L);
     set(CURLOPT_CONNECTTIMEOUT, kConnectTimeout_s);
+    set(CURLOPT_BUFFERSIZE, static_cast<long>(kPieceBytes));
+#if LIBCURL_VERSION_NUM >= 0x075700
+    // A request that is ended while its name is being looked up leaves the look-up to itself: waiting for it would hold up
+    // every other transfer, and the stop. Older versions know no way.
+    set(CURLOPT_QUICK_EXIT, 1L);
+#endif
     set(CURLOPT_USERAGENT, "microdit");
     if (hop_.head_only) set(CURLOPT_NOBODY, 1L);
     lines_ = curl_slist_append(lines_, "Accept-Encoding: identity");
@@ -95,7 +106,9 @@ class Transfer {
     set(CURLOPT_XFERINFODATA, this);
   }
 
-  bool checks_addresses() const { return !hop_.private_allowed && hop_.proxy.empty(); }
+  bool checks_addresses() const {
+    return !hop_.private_allowed && hop_.proxy.empty();
+  }
 
   static curl_socket_t on_open_socket(void* user, curlsocktype, curl_sockaddr* address) {
     auto& self = *static_cast<Transfer*>(user);
@@ -161,15 +174,27 @@ class Transfer {
       self.result_.too_many_bytes = true;
       return 0;
     }
-    const bool taken = self.guarded([&] { self.hop_.on_bytes(std::as_bytes(std::span(data, bytes))); });
-    self.result_.received += taken ? bytes : 0;
-    return taken ? bytes : 0;
+    const auto piece = std::as_bytes(std::span(data, bytes));
+    self.piece_.insert(self.piece_.end(), piece.begin(), piece.end());
+    return self.piece_.size() < kPieceBytes || self.pass_on() ? bytes : 0;
+  }
+
+  /// What has come since the last time. False: it was not taken.
+  bool pass_on() {
+    passed_ = SpeedRule::Clock::now();
+    if (piece_.empty() || result_.failure) return !result_.failure;
+    if (!guarded([&] { hop_.on_bytes(piece_); })) return false;
+    result_.received += piece_.size();
+    piece_.clear();
+    return true;
   }
 
   static int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
     auto& self = *static_cast<Transfer*>(user);
     if (self.stopped()) return 1;
-    self.result_.too_slow |= self.speed_.too_slow(self.arrived_, SpeedRule::Clock::now());
+    const auto now = SpeedRule::Clock::now();
+    if (now - self.passed_ >= kPieceTime && !self.pass_on()) return 1;
+    self.result_.too_slow |= self.speed_.too_slow(self.arrived_, now);
     return self.result_.too_slow ? 1 : 0;
   }
 
@@ -179,6 +204,8 @@ class Transfer {
   char error_[CURL_ERROR_SIZE] = {};
   SpeedRule speed_;
   HopResult result_;
+  std::vector<std::byte> piece_;
+  SpeedRule::Clock::time_point passed_ = SpeedRule::Clock::now();
   bool begun_ = false;
   std::uint64_t arrived_ = 0, offset_ = 0, limit_ = 0;
 };

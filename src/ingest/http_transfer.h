@@ -42,6 +42,11 @@ struct HopResult {
   std::string redirect{};        ///< where a 3xx points
   std::uint64_t received = 0;    ///< bytes of the file
   std::exception_ptr failure{};  ///< what on_begin or on_bytes threw
+
+  bool is_redirect() const {
+    return headers.status >= 300 && headers.status < 400 && headers.status != 304 && !redirect.empty();
+  }
+  bool is_silence() const { return unreachable || is_outage(headers.status); }
 };
 
 /// Runs requests of any number of threads on its own one.

@@ -5,11 +5,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/hash.h"
+#include "core/utf8.h"
 #include "ingest/address.h"
 #include "ingest/file_pattern.h"
 #include "ingest/hub.h"
@@ -25,23 +29,55 @@ bool is_number(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// A safe name under raw/: foreign characters become '_', a leading dot too.
-std::string plain_name(std::string_view text) {
-  std::string name(text);
-  for (char& c : name) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.';
-    if (!plain) c = '_';
+constexpr std::size_t kLongestStem = 160;  ///< bytes: names of records and temporaries are longer still
+constexpr std::size_t kHashDigits = 8;
+
+/// ASCII letters, digits, '-', '_' and '.' as they are.
+std::string plain_text(std::string_view text) {
+  std::string plain;
+  bool in_run = false;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool foreign = byte >= 0x80;
+    if (foreign && !in_run) plain += 'x';
+    in_run = foreign;
+    if (foreign)
+      plain += fmt::format("{:02x}", byte);
+    else
+      plain += std::isalnum(byte) || c == '-' || c == '_' || c == '.' ? c : '_';
   }
-  if (!name.empty() && name[0] == '.') name[0] = '_';
-  return name;
+  return plain;
+}
+
+/// Where the extension of a path's last component begins.
+std::size_t end_of_stem(std::string_view path) {
+  const std::size_t last = path.rfind('/') + 1;  // npos + 1 is 0
+  return std::min(path.find('.', last + 1), path.size());
+}
+
+std::string plain_stem(std::string_view stem) {
+  const std::size_t last = stem.rfind('/') + 1;
+  std::string plain = plain_text(stem);
+  const std::size_t end_of_folders = plain_text(stem.substr(0, last)).size();
+  std::ranges::replace(plain.begin(), plain.begin() + static_cast<std::ptrdiff_t>(end_of_folders), '.', '_');
+  if (!plain.empty() && plain[0] == '.') plain[0] = '_';
+  return plain;
 }
 
 /// The last path component of an address, without query and fragment.
 std::string name_of_url(std::string_view url) {
   const std::string_view path = url.substr(0, url.find_first_of("?#"));
-  const std::string name = plain_name(path.substr(path.rfind('/') + 1));
+  const std::string_view name = path.substr(path.rfind('/') + 1);
   if (name.empty()) core::user_error("source.urls: {} names no file", shown(url));
-  return name;
+  return std::string(name);
+}
+
+/// The files' names, as their source has them, become those under raw/.
+void take_plain_names(std::vector<RawFile>& files) {
+  std::vector<std::string> names;
+  for (const RawFile& file : files) names.push_back(file.name);
+  names = raw_names(names);
+  for (std::size_t i = 0; i < files.size(); ++i) files[i].name = std::move(names[i]);
 }
 
 void check_scheme(std::string_view url, std::string_view origin) {
@@ -64,10 +100,11 @@ std::vector<RawFile> from_urls(const SourceSection& source) {
   for (const std::string& pattern : source.urls) {
     for (const std::string& url : expand_ranges(pattern)) {
       check_scheme(url, "source.urls");
-      const std::string name = name_of_url(url);
-      files.push_back({.name = name, .url = url, .inputs = inputs_of_url(name, url)});
+      files.push_back({.name = name_of_url(url), .url = url});
     }
   }
+  take_plain_names(files);
+  for (RawFile& file : files) file.inputs = inputs_of_url(file.name, file.url);
   return files;
 }
 
@@ -75,13 +112,14 @@ std::vector<RawFile> from_hub(const SourceSection& source, const HubListing& lis
   const HubPlace hub = hub_place(source);
   std::vector<RawFile> files;
   for (const HubFile& file : listing(source)) {
-    files.push_back({.name = plain_name(file.path),
+    files.push_back({.name = file.path,
                      .url = hub.file_url(file.commit, file.path),
                      .lies = file.lies,
                      .sha256 = file.sha256,
                      .bytes = file.bytes,
                      .inputs = {{"file", file.path}, {"hub", hub.repository}, {"commit", file.commit}}});
   }
+  take_plain_names(files);
   return files;
 }
 
@@ -104,10 +142,11 @@ std::vector<RawFile> from_list(const SourceSection& source) {
       core::user_error("{}: expected: file name, a tab, an address", origin);
     const std::string url = line.substr(tab + 1);
     check_scheme(url, origin);
-    const std::string name = plain_name(line.substr(0, tab));
-    // Signed addresses are renewed with other hosts and paths: the name is the identity.
-    files.push_back({.name = name, .url = url, .inputs = {{"file", name}}});
+    files.push_back({.name = line.substr(0, tab), .url = url});
   }
+  take_plain_names(files);
+  // Signed addresses are renewed with other hosts and paths: the name is the identity.
+  for (RawFile& file : files) file.inputs = {{"file", file.name}};
   return files;
 }
 
@@ -115,7 +154,8 @@ std::vector<RawFile> from_list(const SourceSection& source) {
 std::vector<std::string> files_below(const fs::path& folder, bool deeper) {
   std::vector<std::string> paths;
   const auto take = [&](const fs::directory_entry& entry) {
-    if (!entry.is_regular_file()) return;
+    std::error_code error;
+    if (!entry.is_regular_file(error) && !core::is_fault(error.value())) return;
     paths.push_back(entry.path().lexically_relative(folder).string());
     if (paths.size() > limits::kSourceFiles)
       core::user_error("source.folder: {} holds more than {} files", folder.string(), limits::kSourceFiles);
@@ -137,15 +177,20 @@ std::vector<RawFile> from_folder(const SourceSection& source) {
   for (std::string& path : paths) path = (fs::path(patterns.folder()) / path).string();
   std::vector<RawFile> files;
   for (const std::string& path : patterns.choose(paths, top.string())) {
+    RawFile& file = files.emplace_back(RawFile{.name = path, .lies = top / path});
+    file.inputs = {{"file", core::with_valid_utf8(path)}};
     struct stat about {};
-    if (::stat((top / path).c_str(), &about) != 0)
-      core::errno_error(errno, "{}: cannot be read", (top / path).string());
-    const auto bytes = static_cast<std::int64_t>(about.st_size);
-    files.push_back({.name = plain_name(path),
-                     .lies = top / path,
-                     .bytes = bytes,
-                     .inputs = {{"file", path}, {"bytes", bytes}, {"mtime", std::int64_t{about.st_mtime}}}});
+    if (::stat(file.lies.c_str(), &about) == 0) {
+      file.bytes = static_cast<std::int64_t>(about.st_size);
+      file.inputs["bytes"] = file.bytes;
+      file.inputs["mtime"] = std::int64_t{about.st_mtime};
+    } else if (core::is_fault(errno)) {
+      file.fault = fmt::format("{}: {}", file.lies.string(), std::strerror(errno));
+    } else {
+      core::errno_error(errno, "{}: cannot be read", file.lies.string());
+    }
   }
+  take_plain_names(files);
   return files;
 }
 
@@ -188,6 +233,29 @@ std::vector<RawFile> small_subset(const std::vector<RawFile>& files, const Sourc
 
 }  // namespace
 
+std::vector<std::string> raw_names(const std::vector<std::string>& paths) {
+  std::map<std::string, std::set<std::string_view>> stems;  // of each plain one
+  for (const std::string& path : paths) {
+    const std::string_view stem = std::string_view(path).substr(0, end_of_stem(path));
+    stems[plain_stem(stem)].insert(stem);
+  }
+  std::vector<std::string> names;
+  for (const std::string& path : paths) {
+    const std::size_t end = end_of_stem(path);
+    const std::string stem = path.substr(0, end);
+    std::string plain = plain_stem(stem);
+    const bool is_shared = stems[plain].size() > 1 && plain != stem;
+    const bool is_long = plain.size() > kLongestStem;
+    if (is_long) plain.resize(kLongestStem);
+    if (is_shared || is_long)
+      plain +=
+          "-" +
+          core::sha256(std::as_bytes(std::span(stem))).substr(0, is_long ? 2 * kHashDigits : kHashDigits);
+    names.push_back(plain + plain_text(std::string_view(path).substr(end)));
+  }
+  return names;
+}
+
 std::vector<std::string> expand_ranges(std::string_view pattern) {
   const std::size_t open = pattern.find('{');
   if (open == std::string_view::npos) return {std::string(pattern)};
@@ -198,13 +266,13 @@ std::vector<std::string> expand_ranges(std::string_view pattern) {
   const std::string_view first = range.substr(0, dots);
   const std::string_view last = dots == std::string_view::npos ? std::string_view() : range.substr(dots + 2);
   if (!is_number(first) || !is_number(last) || std::stol(std::string(first)) > std::stol(std::string(last))) {
-    core::user_error("source: '{}': a range is written {{0000..0007}}", pattern);
+    core::user_error("source: '{}': a range is written {{0000..0007}}", shown(pattern));
   }
   std::vector<std::string> expanded;
   const std::vector<std::string> tails = expand_ranges(pattern.substr(close + 1));
   const long begin = std::stol(std::string(first)), end = std::stol(std::string(last));
   if (static_cast<std::size_t>(end - begin + 1) > limits::kSourceFiles / tails.size()) {
-    core::user_error("source: '{}' names more than {} files", pattern, limits::kSourceFiles);
+    core::user_error("source: '{}' names more than {} files", shown(pattern), limits::kSourceFiles);
   }
   for (long i = begin; i <= end; ++i) {
     for (const std::string& tail : tails) {

@@ -18,6 +18,7 @@ struct RawFile {
   std::filesystem::path lies{};  ///< used where it lies instead: raw/ gets a link to it
   std::string sha256{};          ///< "" = not known
   std::int64_t bytes = -1;       ///< -1 = not known
+  std::string fault{};  ///< why not even its size could be read; then its record alone knows its inputs
   /// What identifies it in its record: names, addresses without queries, the hub's commit; no place of this machine.
   core::Json inputs = core::Json::object();
 };
@@ -32,6 +33,12 @@ struct HubFile {
 };
 /// Lists an entry's hub files (see hub.h); only called for entries with a hub.
 using HubListing = std::function<std::vector<HubFile>(const SourceSection&)>;
+
+/// What files are called under raw/, one plain component each: of a path, folders are joined with '_' and their dots go, so
+/// that stem and extension (from the first dot) are those of the last component; non-ASCII letters become 'x' and their
+/// bytes in hex, whatever else is not plain '_', also a leading dot. Stems that would so become one get 8 digits of their
+/// hash: files of one stem keep one, files of two stems have two.
+std::vector<std::string> raw_names(const std::vector<std::string>& paths);
 
 /// Every "{a..b}" replaced by its numbers, zero-padded to the width of `a`. UserError when malformed or over
 /// a million.

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <string_view>
 #include <thread>
@@ -13,6 +14,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "ingest/leftovers.h"
+#include "ingest/not_before.h"
 #include "ingest/stage_verdict.h"
 
 namespace microdit::ingest {
@@ -25,6 +27,35 @@ constexpr auto kLookAtStop = std::chrono::milliseconds(50);
 std::string_view name_of(const store::Item* item) {
   return item->name;
 }
+
+/// Items in their order; those that were set aside are due again when their time has come, before the others.
+class ItemQueue {
+ public:
+  explicit ItemQueue(std::span<const store::Item* const> items) : fresh_(items) {}
+
+  /// Waits while all that are left are set aside; nullptr when none is left, or stopped.
+  const store::Item* next(const core::StopFlag& stop) {
+    for (; !stop.requested(); std::this_thread::sleep_for(kLookAtStop)) {
+      const std::scoped_lock lock(lock_);
+      const auto first = aside_.begin();
+      if (first != aside_.end() && first->first <= Clock::now()) return aside_.extract(first).mapped();
+      if (at_ < fresh_.size()) return fresh_[at_++];
+      if (aside_.empty()) return nullptr;
+    }
+    return nullptr;
+  }
+  void set_aside(const store::Item* item, const NotBefore& until) {
+    const std::scoped_lock lock(lock_);
+    aside_.emplace(until.time, item);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::mutex lock_;
+  std::span<const store::Item* const> fresh_;
+  std::size_t at_ = 0;
+  std::multimap<Clock::time_point, const store::Item*> aside_;
+};
 
 /// This process's share of a stage.
 class Share {
@@ -60,6 +91,7 @@ class Share {
   }
   bool stopped() const { return postponed_ || outer_.requested(); }
   bool failed() const { return failed_; }
+  bool unreadable() const { return unreadable_; }
 
  private:
   bool is_done(const store::Item& item) {
@@ -75,23 +107,30 @@ class Share {
   void work_on(const std::vector<const store::Item*>& items) {
     const auto threads =
         std::min(static_cast<std::size_t>(std::max<std::int64_t>(plan_.parallel, 1)), items.size());
-    if (threads > 1) return work_in_threads(items, threads);
-    for (const store::Item* item : items) {
-      if (outer_.requested()) return;
-      attempt(*item, outer_);
+    ItemQueue queue(items);
+    if (threads > 1) return work_in_threads(queue, threads);
+    work_through(queue, outer_);
+  }
+
+  void work_through(ItemQueue& queue, const core::StopFlag& stop) {
+    while (const store::Item* item = queue.next(stop)) {
+      try {
+        attempt(*item, stop);
+      } catch (const NotBefore& until) {
+        queue.set_aside(item, until);
+      }
     }
   }
 
-  void work_in_threads(const std::vector<const store::Item*>& items, std::size_t threads) {
+  void work_in_threads(ItemQueue& queue, std::size_t threads) {
     core::StopFlag inner;  // also when one thread meets an error that ends the stage
-    std::atomic<std::size_t> next = 0, running = threads;
+    std::atomic<std::size_t> running = threads;
     std::exception_ptr error;
     std::vector<std::jthread> pool;
     for (std::size_t i = 0; i < threads; ++i) {
       pool.emplace_back([&] {
         try {
-          for (std::size_t at; !inner.requested() && (at = next++) < items.size();)
-            attempt(*items[at], inner);
+          work_through(queue, inner);
         } catch (...) {
           const std::scoped_lock lock(lock_);
           if (!error) error = std::current_exception();
@@ -114,8 +153,9 @@ class Share {
       if (!first_round_) mark_tried(item);
       record = plan_.work(item, progress_, stop);
     } catch (const core::UserError& reason) {
-      const std::scoped_lock lock(lock_);
-      return fail(item, reason.what());
+      return fail(item, reason.what(), false);
+    } catch (const core::InputFault& reason) {
+      return fail(item, reason.what(), true);
     }
     if (!record) {  // stopped; or another process has the item in hand, and the next life looks again
       postponed_ = true;
@@ -138,16 +178,19 @@ class Share {
     folder_.fail(*before);
   }
 
-  void fail(const store::Item& item, const std::string& reason) {
+  void fail(const store::Item& item, const std::string& reason, bool fault) {
+    const std::scoped_lock lock(lock_);
     const auto before = folder_.failure(item.name);
     const std::int64_t attempts = (before ? before->attempts : 0) + 1;
-    folder_.fail({item.name, reason, plan_.bytes(item), attempts, first_round_});
+    folder_.fail({item.name, reason, plan_.bytes(item), attempts, first_round_, fault});
     core::log_warn("{}: {} failed: {}{}", plan_.name, item.name, reason,
                    first_round_ ? "; it is tried once more after the others" : "");
-    if (first_round_)
+    if (first_round_) {
       again_.push_back(&item);
-    else
-      failed_ = true;
+      return;
+    }
+    failed_ = true;
+    if (fault) unreadable_ = true;
   }
 
   const StagePlan& plan_;
@@ -157,7 +200,7 @@ class Share {
   std::vector<const store::Item*> again_;
   Progress progress_;
   std::mutex lock_;
-  std::atomic<bool> postponed_ = false, failed_ = false;
+  std::atomic<bool> postponed_ = false, failed_ = false, unreadable_ = false;
   bool first_round_ = true;
   int refused_ = 0;
 };
@@ -179,10 +222,10 @@ int run_stage(const StagePlan& plan, comm::Communicator& comm, const core::StopF
   share.run();
 
   const comm::WiderDeadline others_may_have_longer_shares(comm, kLongestShare_s);
-  const bool failed = comm.any(share.failed());
+  const OwnItems own{.failed = comm.any(share.failed()), .unreadable = comm.any(share.unreadable())};
   std::string verdict = "stopped";
   if (!comm.any(share.stopped()))
-    verdict = comm.on_root([&] { return judge_folder(plan, folder, failed, stop); });
+    verdict = comm.on_root([&] { return judge_folder(plan, folder, own, stop); });
   if (verdict == "stopped") {
     core::log_info("{}: stopped as asked; the same command continues", plan.name);
     return core::kRequeueMe;

@@ -15,7 +15,9 @@ namespace microdit::ingest {
 
 /// Makes one item: publishes its shards and returns its record (the driver adds the inputs and commits it), or nothing
 /// when `stop` was seen; within 10 s, wherever it is. A UserError is the item's failure: it is recorded, and the item is
-/// tried once more after all others. Any other error ends the stage.
+/// tried once more after all others. An InputFault is one, too, but says nothing of the item: no folder is closed over it
+/// (max_failed_items does not count it), and the stage ends as a fault. NotBefore sets the item aside until its time. Any
+/// other error, a fault of the stage's own folder or of a device among them, ends the stage at once.
 using ItemWork = std::function<std::optional<store::Record>(const store::Item& item, Progress& progress,
                                                             const core::StopFlag& stop)>;
 
@@ -50,7 +52,7 @@ std::vector<const store::Item*> own_items(const StagePlan& plan, const comm::Sha
 
 /// Runs this process's share of the stage and, when it was the last, closes the folder. Returns the exit code, agreed by
 /// all ranks: kDone; kRequeueMe when stopped; kUserMistake when an item of this job stays failed and the folder could
-/// not be closed without it (each is named).
+/// not be closed without it (each is named). FaultError where one of them stays unreadable: another node may read it.
 int run_stage(const StagePlan& plan, comm::Communicator& comm, const core::StopFlag& stop);
 
 /// For dry runs. Whether the folder that `stage` makes is complete; prints what makes it where it is not.

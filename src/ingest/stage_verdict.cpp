@@ -65,6 +65,17 @@ std::string named(const std::vector<store::FailedItem>& failed) {
   return first_names(lines);
 }
 
+/// Leaves behind a record that the next life passes over, and the exit code that starts it on another node.
+[[noreturn]] void end_as_fault(const StagePlan& plan, std::vector<store::FailedItem> failed) {
+  std::erase_if(failed, [](const store::FailedItem& item) { return !item.fault; });
+  core::fault_error(
+      "{}: the input of {} items could not be read, all others of this share are done:{}\nthe same command "
+      "tries "
+      "these alone; one that no machine can read any more has to be taken out of the entry's source "
+      "(max_failed_items does not count it)",
+      plan.name, failed.size(), named(failed));
+}
+
 void refuse_foreign(const StagePlan& plan, const store::Standing& standing) {
   if (!standing.refused.empty()) core::user_error("{}:{}", plan.name, first_names(standing.refused));
   if (standing.unknown.empty()) return;
@@ -76,7 +87,7 @@ void refuse_foreign(const StagePlan& plan, const store::Standing& standing) {
 
 }  // namespace
 
-std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, bool own_failed,
+std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, const OwnItems& own,
                          const core::StopFlag& stop) {
   std::optional<store::Standing> standing = folder.survey(plan.items, stop, plan.sum);
   if (!standing) return "stopped";
@@ -86,14 +97,22 @@ std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, bool
     if (failed > 0) core::log_warn("{}: {} items failed:{}", plan.name, failed, named(standing->failed));
     core::log_info("{}: this share is done; {} waits for {} more items (of other tasks or calls)", plan.name,
                    plan.folder.string(), standing->pending.size());
-    return own_failed ? "failed" : "waiting";
+    if (own.unreadable) end_as_fault(plan, standing->failed);
+    return own.failed ? "failed" : "waiting";
+  }
+  if (own.unreadable) end_as_fault(plan, standing->failed);
+  if (const auto unreadable = std::ranges::count_if(standing->failed, &store::FailedItem::fault);
+      unreadable > 0) {
+    core::log_warn("{}: {} waits for {} items that another task could not read:{}", plan.name,
+                   plan.folder.string(), unreadable, named(standing->failed));
+    return own.failed ? "failed" : "waiting";
   }
   if (failed > allowed_failures(plan)) {
     core::log_error(
         "{}: {} of {} items failed:{}\nmend their sources and run the same command again (it tries these "
         "alone), or close the folder without them: max_failed_items={}",
         plan.name, failed, plan.items.size(), named(standing->failed), failed);
-    return own_failed ? "failed" : "waiting";
+    return own.failed ? "failed" : "waiting";
   }
   if (standing->done == 0)
     core::user_error("{}: none of {} items could be made:{}", plan.name, plan.items.size(),

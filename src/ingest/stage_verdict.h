@@ -9,11 +9,18 @@
 
 namespace microdit::ingest {
 
+/// What became of this job's own items, all ranks together.
+struct OwnItems {
+  bool failed = false;      ///< one stays failed
+  bool unreadable = false;  ///< one stays so by a fault
+};
+
 /// On rank 0. Compares the names of items and records, names what failed; looks at every record, and closes the folder, when
 /// all are accounted for.
-/// "complete"; "waiting" (for other tasks); "failed" (`own_failed`: an item of this job failed and may not); "stopped".
-/// UserError when items are recorded that are not the plan's, or the plan's own check refuses.
-std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, bool own_failed,
+/// "complete"; "waiting" (for other tasks); "failed" (an own item failed and may not); "stopped".
+/// UserError when items are recorded that are not the plan's, or the plan's own check refuses; FaultError, which names them,
+/// when own items are unreadable. No folder is closed while an unreadable item is recorded, whatever max_failed_items says.
+std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, const OwnItems& own,
                          const core::StopFlag& stop);
 
 }  // namespace microdit::ingest

@@ -59,6 +59,7 @@ struct FailedItem {
   std::uint64_t bytes = 0;    ///< of its input, as far as known
   std::int64_t attempts = 0;  ///< of all lives
   bool again = false;         ///< the life that wrote this tries it once more: no verdict yet
+  bool fault = false;  ///< its input could not be read: says nothing of it, no folder is closed over it
 };
 
 /// How far a folder is, as its records and shards tell.

@@ -102,14 +102,19 @@ Record record_from_text(const std::string& text, const std::string& origin) {
 std::string failed_text(const FailedItem& failed) {
   core::Json json = {{"reason", failed.reason}, {"bytes", failed.bytes}, {"attempts", failed.attempts}};
   if (failed.again) json["again"] = true;
+  if (failed.fault) json["kind"] = "fault";
   return json.dump(-1, ' ', false, core::Json::error_handler_t::replace) + "\n";
 }
 
 FailedItem failed_from_text(const std::string& text, const std::string& item, const std::string& origin) {
   const core::Json json = core::parse_json(text, origin);
   try {
-    return {item, json.at("reason").get<std::string>(), json.at("bytes").get<std::uint64_t>(),
-            json.at("attempts").get<std::int64_t>(), json.value("again", false)};
+    return {item,
+            json.at("reason").get<std::string>(),
+            json.at("bytes").get<std::uint64_t>(),
+            json.at("attempts").get<std::int64_t>(),
+            json.value("again", false),
+            json.value("kind", "") == "fault"};
   } catch (const core::Json::exception& wrong) {
     core::user_error("{}: not the record of a failure ({}); remove it", origin, wrong.what());
   }

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include "core/shown_text.h"
 #include "core/stop_flag.h"
 
 #include <csignal>
@@ -43,6 +44,34 @@ TEST(Log, DebugWhenAskedFor) {
   EXPECT_THAT(lines_of([] { log_line(LogLevel::debug, "x"); }),
               MatchesRegex("\\[[0-9-]+ [0-9:]+\\] debug: x\n"));
   start_log(0);
+}
+
+TEST(Log, NoMessageCanForgeALine) {
+  start_log(0);
+  EXPECT_THAT(lines_of([] { log_warn("member 'a\r\n[2026-01-01 00:00:00] error: b\x1b[2J\x7f'"); }),
+              MatchesRegex("\\[[0-9-]+ [0-9:]+\\] warning: member 'a\\\\x0d\n"
+                           "  \\[2026-01-01 00:00:00\\] error: b\\\\x1b\\[2J\\\\x7f'\n"));
+  EXPECT_THAT(lines_of([] { log_info("two:\n  one\n  other"); }),
+              MatchesRegex("\\[[0-9-]+ [0-9:]+\\] two:\n  one\n  other\n"));
+  EXPECT_THAT(lines_of([] { log_error("https://h/a?sig=SECRET"); }),
+              testing::Not(testing::HasSubstr("SECRET")));
+}
+
+TEST(ShownText, ControlsAreEscapedAndLettersAreNot) {
+  EXPECT_EQ(without_controls("a\tb\x01\xc2\x9b"
+                             "c"),
+            "a\tb\\x01\\x9bc");  // U+009B: ESC [ in one
+  EXPECT_EQ(without_controls("\xe7\x8c\xab \xc3\xa9 \xc2\xa9"), "\xe7\x8c\xab \xc3\xa9 \xc2\xa9");
+  EXPECT_EQ(without_controls("a\nb\n  c\n d"), "a\n  b\n  c\n   d");
+}
+
+TEST(ShownText, AddressesKeepWhatIsNoSecret) {
+  EXPECT_EQ(without_secrets("found 'https://u:p@h/a.tar?sig=S'; quote it"),
+            "found 'https://h/a.tar?...'; quote it");
+  EXPECT_EQ(without_secrets("[http://h/a?x, http://h/b#y] c?d"), "[http://h/a?..., http://h/b#...] c?d");
+  EXPECT_EQ(without_secrets("http://h?a=b'c@d"), "http://h?...");
+  for (const char* plain : {"", "://", "a?b", "http://h/a.tar: no", "file:///d/a b"})
+    EXPECT_EQ(without_secrets(plain), plain);
 }
 
 TEST(StopFlag, BothSignalsSetIt) {

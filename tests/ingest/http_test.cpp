@@ -11,16 +11,18 @@
 #include <thread>
 
 #include "core/error.h"
+#include "ingest/not_before.h"
 #include "ingest/rate_gate.h"
 #include "tar_writer.h"
 
 namespace microdit::ingest {
 namespace {
 
-/// Answers every request with a file of 1 GB, one byte every 20 ms.
-class DripServer {
+/// Answers every request with a file of `bytes`, `piece` bytes every 20 ms.
+class PieceServer {
  public:
-  DripServer() : listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  PieceServer(std::size_t bytes, std::size_t piece)
+      : bytes_(bytes), piece_(piece, 'x'), listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -31,7 +33,7 @@ class DripServer {
     port_ = ntohs(address.sin_port);
     thread_ = std::thread([this] { serve(); });
   }
-  ~DripServer() {
+  ~PieceServer() {
     ending_ = true;
     ::shutdown(listener_, SHUT_RDWR);
     thread_.join();
@@ -46,12 +48,16 @@ class DripServer {
       ++requests_;
       char request[4096];
       if (::recv(client, request, sizeof request, 0) <= 0) continue;
-      const std::string head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+      const std::string head = fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes_);
       ::send(client, head.data(), head.size(), MSG_NOSIGNAL);
-      while (!ending_ && ::send(client, "x", 1, MSG_NOSIGNAL) == 1)
+      for (std::size_t sent = 0; !ending_ && sent < bytes_; sent += piece_.size()) {
+        if (::send(client, piece_.data(), piece_.size(), MSG_NOSIGNAL) <= 0) break;
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      }
     }
   }
+  std::size_t bytes_;
+  std::string piece_;
   int listener_, port_ = 0;
   std::atomic<bool> ending_ = false;
   std::atomic<int> requests_ = 0;
@@ -61,7 +67,7 @@ class DripServer {
 using Http = InFolder;
 
 TEST_F(Http, ADripIsCutAndGivenUp) {
-  DripServer server;
+  PieceServer server(1'000'000'000, 1);
   HttpClient client({.max_attempts = 2, .backoff_s = 0.01, .slow_window_s = 0.3});
   const core::StopFlag stop;
   std::optional<PartialFile> partial =
@@ -70,6 +76,33 @@ TEST_F(Http, ADripIsCutAndGivenUp) {
   expect_error<core::UserError>([&] { client.fetch({.url = server.url()}, *partial, stop); },
                                 {"gave up after 2 attempts", "slower than 16 KiB/s", "/a.bin"});
   EXPECT_EQ(server.requests(), 2);
+}
+
+TEST_F(Http, AFileIsWrittenInLargePieces) {
+  PieceServer server(16 << 20, 1 << 20);
+  HttpClient client({.max_attempts = 1});
+  const core::StopFlag stop;
+  std::optional<PartialFile> partial =
+      PartialFile::open(folder_ / ".a.part", [](std::span<const std::byte>) { return std::string(); });
+  ASSERT_TRUE(partial.has_value());
+  int pieces = 0;  // each of them is one write
+  client.fetch({.url = server.url(), .on_bytes = [&](double) { ++pieces; }}, *partial, stop);
+  EXPECT_EQ(partial->bytes(), 16U << 20);
+  EXPECT_LT(pieces, 64);  // libcurl hands out 1024
+}
+
+TEST_F(Http, ALongWaitIsHandedBackAndItsAttemptsAreCountedOn) {
+  PieceServer server(1'000'000'000, 1);
+  HttpClient client({.max_attempts = 3, .backoff_s = 0.01, .slow_window_s = 0.3, .longest_wait_s = -1});
+  const core::StopFlag stop;
+  std::optional<PartialFile> partial =
+      PartialFile::open(folder_ / ".a.part", [](std::span<const std::byte>) { return std::string(); });
+  ASSERT_TRUE(partial.has_value());
+  for (int attempt = 1; attempt < 3; ++attempt)
+    EXPECT_THROW(client.fetch({.url = server.url()}, *partial, stop), NotBefore);
+  expect_error<core::UserError>([&] { client.fetch({.url = server.url()}, *partial, stop); },
+                                {"gave up after 3 attempts"});
+  EXPECT_EQ(server.requests(), 3);
 }
 
 TEST_F(Http, OnePartialFileHasOneWriter) {

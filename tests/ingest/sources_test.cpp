@@ -1,6 +1,8 @@
 // Sources: ranges, names, schemes, lists, the small subset.
 #include "ingest/sources.h"
 
+#include <gmock/gmock.h>
+
 #include <cstdlib>
 
 #include "core/error.h"
@@ -50,6 +52,31 @@ TEST(ListFiles, NamesAreSafeAndUnique) {
                                 {"ftp://h/a.tar", "only http"});
   expect_error<core::UserError>([] { names_of(entry_of({"file://d/a.tar"})); }, {"absolute"});
   expect_error<core::UserError>([] { names_of(entry_of({"http://h/"})); }, {"names no file"});
+}
+
+TEST(RawNames, DistinctNamesStayDistinctAndPairsStayTogether) {
+  EXPECT_EQ(raw_names({"\xe7\x8c\xab.jpg", "\xe7\x8a\xac.jpg", "caf\xc3\xa9.jpg", "\xff.jpg"}),
+            (Strings{"xe78cab.jpg", "xe78aac.jpg", "cafxc3a9.jpg", "xff.jpg"}));
+  EXPECT_EQ(raw_names({"v1.0/p0.jpg", "v1.0/p0.txt", "v1.0/p1.v2.jpg"}),
+            (Strings{"v1_0_p0.jpg", "v1_0_p0.txt", "v1_0_p1.v2.jpg"}));
+  // Three stems that become one: what is plain already keeps its name, a caption goes where its picture goes.
+  const Strings names = raw_names({"a/b.jpg", "a/b.txt", "a_b.jpg", "a b.jpg", "a c.jpg"});
+  EXPECT_EQ(names[2], "a_b.jpg");
+  EXPECT_EQ(names[4], "a_c.jpg");
+  EXPECT_THAT(names[0], testing::MatchesRegex("a_b-[0-9a-f]+\\.jpg"));
+  EXPECT_EQ(names[1], names[0].substr(0, names[0].find('.')) + ".txt");
+  EXPECT_THAT(names[3], testing::MatchesRegex("a_b-[0-9a-f]+\\.jpg"));
+  EXPECT_NE(names[3], names[0]);
+  // A caption alone is not taken for that of another's picture.
+  EXPECT_NE(raw_names({"a/b.txt", "a_b.jpg"})[0], "a_b.txt");
+}
+
+TEST(RawNames, LongOnesFitIntoAFolder) {
+  const std::string stem(240, 'a');
+  const Strings names = raw_names({stem + "1.jpg", stem + "2.jpg", stem + "1.txt"});
+  EXPECT_LE(names[0].size(), 190U);
+  EXPECT_NE(names[0], names[1]);
+  EXPECT_EQ(names[0].substr(0, names[0].find('.')), names[2].substr(0, names[2].find('.')));
 }
 
 TEST(ListFiles, KnownDigestsBelongToFiles) {

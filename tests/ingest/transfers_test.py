@@ -12,7 +12,9 @@ import threading
 import time
 
 from hostile_server import Download, Server, check, wait_until
+from programs import BIN
 
+FAULTS = BIN.parent / "tests"  # shared libraries to preload
 CONTENT = random.Random(3).randbytes(3_000_000)
 
 
@@ -89,6 +91,111 @@ def stop_while_stalled(_):
     server.shutdown()
 
 
+def stops_within(process, seconds):
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    log, _ = process.communicate(timeout=60)
+    check(process.returncode == 75 and time.monotonic() - begin < seconds, f"exit {process.returncode} after {time.monotonic() - begin} s: {log}")
+    return log
+
+
+def lost_name(_):
+    """A name that is being looked up for 40 s: a stop does not wait for it, nor does another file."""
+    server = Server({"/b.bin": lambda h, _: h.ranged(CONTENT)})
+    case = Download(["http://lost.example/a.bin", f"{server.url}/b.bin"], "parallel: 2")
+    process = case.start(LD_PRELOAD=str(FAULTS / "libslow_names.so"), MICRODIT_SLOW_NAMES="lost.example")
+    wait_until(lambda: (case.raw / "b.bin").exists(), "the other file")
+    stops_within(process, 10)
+    case.remove()
+    server.shutdown()
+
+
+def dead_host(_):
+    """A host that says to come back in an hour gets no more requests than there are threads, and keeps none of them."""
+    busy = {f"/{name}.bin": lambda h, _: h.whole(b"", "Retry-After: 3600", status="503 Busy") for name in "abcdefgh"}
+    dead, sound = Server(busy), Server({"/z.bin": lambda h, _: h.ranged(CONTENT)})
+    for parallel in (1, 4):
+        dead.seen.clear()
+        case = Download([*(f"{dead.url}{path}" for path in busy), f"{sound.url}/z.bin"], f"parallel: {parallel}")
+        process = case.start()
+        wait_until(lambda: (case.raw / "records/z.bin.json").exists(), "the file of the other host")
+        time.sleep(1)
+        check(1 <= len(dead.seen) <= parallel, f"{len(dead.seen)} requests to a host that said to wait")
+        log = stops_within(process, 10)
+        check("set aside for 1 h" in log, log)
+        check(case.left() == ["z.bin"], case.left())
+        case.remove()
+    dead.shutdown()
+    sound.shutdown()
+
+
+def set_aside(_):
+    """What was set aside is taken up again when its time has come, and its attempts are counted on."""
+    def busy(times):
+        return lambda h, count: h.whole(b"", "Retry-After: 6", status="503 Busy") if count <= times else h.ranged(CONTENT)
+    server = Server({"/a.bin": busy(1), "/b.bin": busy(0)})
+    case = Download([f"{server.url}/a.bin", f"{server.url}/b.bin"], "parallel: 1")
+    begin = time.monotonic()
+    case.run()
+    check(case.left() == ["a.bin", "b.bin"] and time.monotonic() - begin > 6, f"{case.left()} after {time.monotonic() - begin} s")
+    case.remove()
+    server.shutdown()
+    server = Server({"/a.bin": busy(9)})
+    case = Download([f"{server.url}/a.bin"], "max_attempts: 2")
+    log = case.run(expected=2)
+    check("gave up after 2 attempts" in log and len(server.requests("/a.bin")) == 4, log)  # tried once more at the end
+    case.remove()
+    server.shutdown()
+
+
+def unreadable(_):
+    """A file of the source that gives an I/O error: recorded as a fault, the others are taken, 76; it is no obstacle later."""
+    case = Download("folder: IN\n  pattern: ['*.tar']", archive="tar", top="max_failed_items: 5\n")
+    lies = case.data / "archives"
+    lies.mkdir()
+    (lies / "a.tar").symlink_to("/proc/self/mem")  # reading its first byte: EIO
+    for i in range(2):
+        tar_of(lies / f"b{i}.tar", i)
+    case.config.write_text(case.config.read_text().replace("IN", str(lies)))
+    for life in (1, 2):
+        log = case.run(expected=76)
+        check("a.tar: " in log and "Input/output error" in log and "exit 76" in log, log)
+        failed = json.loads((case.raw / "records/a.tar.failed.json").read_text())
+        check(failed["kind"] == "fault" and failed["attempts"] == life + 1, failed)
+        check(case.left() == ["b0.tar", "b1.tar"] and not (case.raw / "manifest.jsonl").exists(), case.left())
+    (lies / "a.tar").unlink()
+    tar_of(lies / "a.tar", 7)
+    case.run()
+    check(case.left() == ["a.tar", "b0.tar", "b1.tar"] and not (case.raw / "records/a.tar.failed.json").exists(), case.left())
+    case.remove()
+
+
+def broken_output(_):
+    """A fault of the stage's own folder ends it at once: nothing is recorded of the file, no other is tried."""
+    server = Server({f"/{name}.bin": lambda h, _: h.ranged(CONTENT) for name in "ab"})
+    case = Download([f"{server.url}/a.bin", f"{server.url}/b.bin"], "parallel: 1", top="max_failed_items: 5\n")
+    log = case.run(expected=76, LD_PRELOAD=str(FAULTS / "libfaulty_disk.so"), MICRODIT_FAULT="fsync:a.bin:5")
+    check("Input/output error" in log and not server.requests("/b.bin"), log)
+    check(not list((case.raw / "records").glob("*.failed.json")), "a fault of the folder is recorded as the file's")
+    case.remove()
+    server.shutdown()
+
+
+def secrets(_):
+    """No message shows what a signed address or a user name in it carries, wherever a value is quoted."""
+    signed = "https://user:HUSH@bucket.example/a.tar?sig=HUSH"
+    for top in (f"max_failed_items: {signed}\n", f"{signed}: 1\n", f"captions: '{signed}'\n"):
+        case = Download([signed], "list_fil: x", top=top)
+        log = case.run(expected=2)
+        check("HUSH" not in log and "bucket.example/a.tar?..." in log and "list_fil" in log, log)
+        case.remove()
+    for word in (f"source.urls='{signed}", f"source.urls={signed} # x", f"source.urls=[{signed}", signed, f"source.urls.0.x={signed}"):
+        case = Download([signed])
+        log = case.run(word, expected=2)
+        check("HUSH" not in log and "bucket.example" in log, log)
+        case.remove()
+
+
 def locked(_):
     """A file that an orphan of an earlier life still writes: the others are fetched, then 75."""
     server = Server({f"/{name}.bin": lambda h, _: h.ranged(CONTENT[:5000]) for name in "ab"})
@@ -162,7 +269,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, locked, in_place, odd_addresses, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, set_aside, unreadable, broken_output, secrets, locked, in_place, odd_addresses, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
