@@ -10,6 +10,7 @@
 #include "ingest/latent_maker.h"
 #include "ingest/precompute_plan.h"
 #include "ingest/precompute_reuse.h"
+#include "ingest/skips.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
 #include "store/latent_index.h"
@@ -26,6 +27,8 @@ class Sums {
     longest_ = std::max(longest_, record.details.value("longest", std::int64_t{0}));
     if (!record.details.contains("latents")) return;
     for (const auto& shard : record.shards) pictures_ += shard.rows;
+    if (record.details.contains("failed_pictures"))
+      failed_.merge(Skips::from_json(record.details["failed_pictures"], record.item));
     for (const auto& [size, count] : record.details["latents"].items())
       latents_[size] += count.get<std::int64_t>();
   }
@@ -35,17 +38,21 @@ class Sums {
           "precompute: {} of {} captions are longer than text.length {} (longest {} tokens): their ends are "
           "cut",
           cut_, captions_, recipe.text.length, longest_);
+    if (!failed_.empty())
+      core::log_warn("precompute: {} of {} pictures have no latents, although clean accepted them: {}",
+                     failed_.total(), pictures_, failed_.text());
     for (const auto& [size, count] : latents_)
-      if (count < pictures_)
+      if (count + failed_.total() < pictures_)
         core::log_info(
             "precompute: {} of {} pictures have no latents of {} px: their shorter side is smaller "
             "(images.enlarge)",
-            pictures_ - count, pictures_, size);
+            pictures_ - failed_.total() - count, pictures_, size);
   }
 
  private:
   std::int64_t captions_ = 0, cut_ = 0, longest_ = 0, pictures_ = 0;
   std::map<std::string, std::int64_t> latents_;
+  Skips failed_;
 };
 
 }  // namespace
@@ -70,6 +77,7 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   stage.parallel = 2;  // one encodes, the other reads or writes
   stage.wanted = [&](const store::Item& item) { return is_wanted(entry, by_name.at(item.name)->part); };
   stage.work = [&](const store::Item& item, Progress& progress, const core::StopFlag& inner) {
+    if (!maker) return std::optional<store::Record>();  // another rank was asked to stop before this one
     return maker->make(*by_name.at(item.name), progress, inner);
   };
   stage.bytes = [&](const store::Item& item) { return by_name.at(item.name)->samples.bytes; };
@@ -89,15 +97,16 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   std::vector<const LatentItem*> own;
   for (const store::Item* item : own_items(stage, comm::share_of(comm, entry.task)))
     own.push_back(by_name.at(item->name));
-  const std::vector<const LatentItem*> left = take_over(plan, own);
-  if (comm.any(!left.empty())) {  // else nothing is loaded, and no GPU is touched
+  const std::vector<const LatentItem*> left = take_over(plan, own, stop);
+  const bool stopped = comm.any(stop.requested());
+  if (comm.any(!left.empty()) && !stopped) {  // else nothing is loaded, and no GPU is touched
     choose();
     const auto has = [&](LatentPart part) {
       return std::ranges::find(left, part, &LatentItem::part) != left.end();
     };
     if (!left.empty())
-      maker =
-          std::make_unique<LatentMaker>(entry, plan, *device, has(LatentPart::images), has(LatentPart::text));
+      maker = std::make_unique<LatentMaker>(entry, plan, *device, has(LatentPart::images),
+                                            has(LatentPart::text), stop);
   }
   const auto start = std::chrono::steady_clock::now();
   const int code = run_stage(stage, comm, stop);

@@ -3,14 +3,16 @@
 
 #include <vector>
 
+#include "core/stop_flag.h"
 #include "ingest/precompute_plan.h"
 
 namespace microdit::ingest {
 
 /// Takes over what it can of the items `own` that are not done yet; each is linked (copied where links
 /// fail) after its samples' SHA-256, its size and its settings were found equal, and committed. Says how many. Returns the
-/// items that are still to be made.
+/// items that are still to be made; those that `stop` came before are among them.
 std::vector<const LatentItem*> take_over(const PrecomputePlan& plan,
-                                         const std::vector<const LatentItem*>& own);
+                                         const std::vector<const LatentItem*>& own,
+                                         const core::StopFlag& stop);
 
 }  // namespace microdit::ingest
