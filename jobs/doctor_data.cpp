@@ -35,7 +35,8 @@ std::string bins_text(const ingest::Histogram& histogram) {
 }
 
 void print_skips(const DataSummary& summary) {
-  for (const auto& [reason, skip] : summary.skipped.to_json().items())
+  const core::Json skips = summary.skipped.to_json();
+  for (const auto& [reason, skip] : skips.items())
     print_line("left out",
                fmt::format("{} {} (e.g. {})", printable(reason, 80), skip["count"].get<std::int64_t>(),
                            printable(skip["example"].get<std::string>(), 120)));

@@ -98,7 +98,8 @@ std::string skips_html(const DataSummary& summary) {
   std::string html = "<h2>Left out by clean</h2>\n";
   if (summary.skipped.empty()) return html + "<p>Nothing.</p>\n";
   std::vector<std::vector<std::string>> rows = {{"reason", "records", "share", "for example"}};
-  for (const auto& [reason, skip] : summary.skipped.to_json().items()) {
+  const core::Json skips = summary.skipped.to_json();
+  for (const auto& [reason, skip] : skips.items()) {
     const std::int64_t count = skip["count"].get<std::int64_t>();
     rows.push_back({printable(reason, kLongest), std::to_string(count), share_text(count, summary.records),
                     printable(skip["example"].get<std::string>(), kLongest)});

@@ -5,6 +5,9 @@
 #include <openssl/evp.h>
 #include <unistd.h>
 #include <xxhash.h>
+#if defined(__x86_64__) && !defined(MICRODIT_STATIC) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>  // the same functions by the widest vectors of this processor, chosen when they run
+#endif
 
 #include <array>
 #include <cerrno>

@@ -74,7 +74,7 @@ void CatalogueEntry::fields(core::Fields& f) {
   f.field("decode_workers", decode_workers,
           {.min = 1,
            .max = 256,
-           .help = "precompute: processes per rank that decode and resize; results are the same"});
+           .help = "clean, precompute: processes per rank that decode pictures; results are the same"});
   f.field("device", device,
           {.choices = {"auto", "cpu", "cuda"}, .help = "of the encoders; auto: a GPU where there is one"});
   f.field("max_failed_items", max_failed_items,

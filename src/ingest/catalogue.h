@@ -57,7 +57,7 @@ struct CatalogueEntry {
   std::string recipe{};                ///< file in configs/latents: how precompute makes latents
   std::string part = "all";            ///< of precompute: images | text | all
   std::int64_t threads_per_rank = 1;   ///< recorded: encoder bits depend on it
-  std::int64_t decode_workers = 1;     ///< of precompute; results do not depend on it
+  std::int64_t decode_workers = 1;     ///< of clean and precompute; results do not depend on it
   std::string device = "auto";
   std::string task{};           ///< "i/n"
   double max_failed_items = 0;  ///< a stage closes without this many items: a fraction below 1, else a count

@@ -15,6 +15,7 @@
 #include "ingest/picture_feed.h"
 #include "ingest/samples_shard.h"
 #include "ingest/skips.h"
+#include "store/latent_index.h"
 
 namespace microdit::ingest {
 namespace {
@@ -116,7 +117,7 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
   const ImageRecipe& recipe = plan_.recipe.images;
   const SamplesShard shard = [&] {
     const TimeShares::Scope scope(times_, Spent::read);
-    return SamplesShard(plan_.samples.folder, item.samples);
+    return SamplesShard(plan_.samples.folder, item.samples, SamplesUse::pictures);
   }();
   PictureFeed feed(shard, recipe, *pool_);
   LatentRows rows(recipe, shard, item.item.name);
@@ -150,7 +151,8 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
                                                     const core::StopFlag& stop) {
   const CaptionTable captions = [&] {
     const TimeShares::Scope scope(times_, Spent::read);
-    return tabulate_captions(SamplesShard(plan_.samples.folder, item.samples), plan_.caption_sources());
+    return tabulate_captions(SamplesShard(plan_.samples.folder, item.samples, SamplesUse::captions),
+                             plan_.caption_sources());
   }();
   std::optional<TextColumns> text = [&] {
     const auto lock = take_encoders();
@@ -187,8 +189,10 @@ store::Record LatentMaker::publish(const LatentItem& item, store::ShardContents&
   if (item.part == LatentPart::text) contents.attributes["caption_sources"] = plan_.caption_sources();
   const fs::path path = plan_.folder / item.file();
   const std::string sha256 = store::write_shard(path, contents);
-  return {
-      item.item.name, {{item.file(), item.samples.rows, fs::file_size(path), sha256}}, std::move(details)};
+  return {item.item.name,
+          {{item.file(), item.samples.rows, fs::file_size(path), sha256}},
+          std::move(details),
+          store::index_notes(path, plan_.facts)};
 }
 
 void LatentMaker::report(double wall_s) const {

@@ -18,6 +18,9 @@
 namespace microdit::ingest {
 namespace {
 
+constexpr double kLongestWait_s =
+    24 * 3600;  // for a rank that takes over, or for rank 0 with an index to mend
+
 /// What the closed folder says of its captions and pictures, once.
 class Sums {
  public:
@@ -77,7 +80,6 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   stage.parallel = 2;  // one encodes, the other reads or writes
   stage.wanted = [&](const store::Item& item) { return is_wanted(entry, by_name.at(item.name)->part); };
   stage.work = [&](const store::Item& item, Progress& progress, const core::StopFlag& inner) {
-    if (!maker) return std::optional<store::Record>();  // another rank was asked to stop before this one
     return maker->make(*by_name.at(item.name), progress, inner);
   };
   stage.bytes = [&](const store::Item& item) { return by_name.at(item.name)->samples.bytes; };
@@ -85,7 +87,7 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   stage.sum = [&](const store::Record& record) { sums.add(record); };
   stage.check = [&] { sums.say(plan.recipe); };
   stage.before_visible = [&](const store::Manifest& manifest) {
-    store::write_latent_index(plan.folder, manifest);
+    return store::write_latent_index(plan.folder, manifest, stop);
   };
 
   std::optional<torch::Device> device;
@@ -97,9 +99,13 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   std::vector<const LatentItem*> own;
   for (const store::Item* item : own_items(stage, comm::share_of(comm, entry.task)))
     own.push_back(by_name.at(item->name));
+  const comm::WiderDeadline others_may_have_more(comm, kLongestWait_s);
   const std::vector<const LatentItem*> left = take_over(plan, own, stop);
-  const bool stopped = comm.any(stop.requested());
-  if (comm.any(!left.empty()) && !stopped) {  // else nothing is loaded, and no GPU is touched
+  if (comm.any(stop.requested())) {
+    core::log_info("precompute: stopped as asked; the same command continues");
+    return core::kRequeueMe;
+  }
+  if (comm.any(!left.empty())) {  // else nothing is loaded, and no GPU is touched
     choose();
     const auto has = [&](LatentPart part) {
       return std::ranges::find(left, part, &LatentItem::part) != left.end();
@@ -109,8 +115,10 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
                                             has(LatentPart::text), stop);
   }
   const auto start = std::chrono::steady_clock::now();
-  const int code = run_stage(stage, comm, stop);
-  comm.on_root([&] { store::mend_latent_index(plan.folder); });
+  int code = run_stage(stage, comm, stop);
+  bool mended = true;
+  comm.on_root([&] { mended = store::mend_latent_index(plan.folder, stop); });
+  if (comm.any(!mended)) code = core::kRequeueMe;
   if (maker) maker->report(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return code;
 }

@@ -79,7 +79,8 @@ std::vector<const LatentItem*> take_over(const PrecomputePlan& plan,
   if (!fs::is_directory(plan.folder.parent_path())) return left;
   store::StageFolder folder(plan.folder, plan.facts);
   const core::Json facts = core::read_json(plan.folder / "facts.json");
-  std::erase_if(left, [&](const LatentItem* item) { return folder.done(item->item.name); });
+  std::erase_if(left,
+                [&](const LatentItem* item) { return !stop.requested() && folder.done(item->item.name); });
   for (const LatentPart part : {LatentPart::images, LatentPart::text}) {
     if (std::ranges::find(left, part, &LatentItem::part) == left.end()) continue;
     for (const store::StageFolder& sister : sisters_of(plan, facts, part)) {

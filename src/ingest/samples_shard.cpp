@@ -14,8 +14,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kRemedy = "remove it and run clean again";
 
-/// The shard's path, after its bytes were found to be those of the manifest.
-fs::path checked(const fs::path& folder, const store::ShardEntry& shard) {
+/// The shard, after its size was found to be the manifest's.
+store::ShardReader open(const fs::path& folder, const store::ShardEntry& shard) {
   const fs::path path = folder / shard.file;
   std::error_code missing;
   const std::uint64_t bytes = fs::file_size(path, missing);
@@ -23,15 +23,24 @@ fs::path checked(const fs::path& folder, const store::ShardEntry& shard) {
   if (bytes != shard.bytes)
     core::user_error("{}: has {} bytes, its manifest says {}: {}", path.string(), bytes, shard.bytes,
                      kRemedy);
-  if (core::sha256_file(path) == shard.sha256) return path;
-  const store::ShardReader reader(path);  // names the file when its structure is hit
+  return store::ShardReader(path);  // names the file when its structure is hit
+}
+
+void check_whole(const store::ShardReader& reader, const store::ShardEntry& shard) {
+  const fs::path& path = reader.path();
+  if (core::sha256_file(path) == shard.sha256) return;
   const std::vector<std::int64_t> damaged = store::damaged_samples(reader);
   if (!damaged.empty())
     core::user_error(
         "{}: sample {} is damaged (its xxh3 is not the recorded one): {}; doctor verify {} lists all damage",
-        path.string(), damaged[0], kRemedy, folder.string());
+        path.string(), damaged[0], kRemedy, path.parent_path().string());
   core::user_error("{}: is damaged outside its samples (SHA-256 is not {}): {}", path.string(), shard.sha256,
                    kRemedy);
+}
+
+bool checks_itself(const store::ShardReader& reader) {
+  return std::ranges::all_of(
+      reader.columns(), [&](const auto& column) { return reader.recorded_hash(column.first).has_value(); });
 }
 
 }  // namespace
@@ -45,11 +54,14 @@ std::vector<T> SamplesShard::column(const std::string& name) const {
   return values;
 }
 
-SamplesShard::SamplesShard(const fs::path& folder, const store::ShardEntry& entry)
-    : reader_(checked(folder, entry)), keys_(store::read_strings(reader_, "key")) {
+SamplesShard::SamplesShard(const fs::path& folder, const store::ShardEntry& entry, SamplesUse use)
+    : reader_(open(folder, entry)) {
+  if (use == SamplesUse::pictures || !checks_itself(reader_)) check_whole(reader_, entry);
+  keys_ = store::read_strings(reader_, "key");
   if (rows() != entry.rows)
     core::user_error("{}: has {} samples, its manifest says {}: {}", reader_.path().string(), rows(),
                      entry.rows, kRemedy);
+  if (use == SamplesUse::captions) return;
   widths_ = column<std::int32_t>("width");
   heights_ = column<std::int32_t>("height");
   pictures_ = std::make_unique<store::ByteRows>(reader_, "image");

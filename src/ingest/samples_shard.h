@@ -1,4 +1,4 @@
-// One shard of samples/NAME as precompute reads it: checked against its manifest, every picture's bytes on demand.
+// One shard of samples/NAME as precompute reads it: what is used of it is checked, every picture's bytes come on demand.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +13,22 @@
 
 namespace microdit::ingest {
 
+/// What is going to be read of a shard.
+enum class SamplesUse {
+  pictures,  ///< everything: the file's SHA-256 is checked, so all of it is read once
+  captions   ///< key and captions: whole columns, each checked by its own hash; pictures are not read
+};
+
 class SamplesShard {
  public:
   /// UserError when the file is not what the manifest says; names the samples that are hit.
-  SamplesShard(const std::filesystem::path& folder, const store::ShardEntry& entry);
+  SamplesShard(const std::filesystem::path& folder, const store::ShardEntry& entry, SamplesUse use);
   SamplesShard(const SamplesShard&) = delete;
 
   std::int64_t rows() const { return static_cast<std::int64_t>(keys_.size()); }
   const store::ShardReader& reader() const { return reader_; }
   const std::vector<std::string>& keys() const { return keys_; }
+  // The rest only where pictures are used.
   const std::vector<std::int32_t>& widths() const { return widths_; }
   const std::vector<std::int32_t>& heights() const { return heights_; }
   std::int64_t shorter_side(std::int64_t row) const;

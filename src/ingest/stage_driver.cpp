@@ -19,6 +19,7 @@ namespace microdit::ingest {
 namespace {
 
 constexpr double kLongestShare_s = 7 * 24 * 3600;
+constexpr int kMaxRefusedNamed = 20;
 constexpr auto kLookAtStop = std::chrono::milliseconds(50);
 
 std::string_view name_of(const store::Item* item) {
@@ -64,7 +65,8 @@ class Share {
   bool is_done(const store::Item& item) {
     try {
       return folder_.find(item).has_value();
-    } catch (const core::UserError&) {  // other inputs: the verdict at the end names it
+    } catch (const core::UserError& other_inputs) {
+      if (++refused_ <= kMaxRefusedNamed) core::log_error("{}: {}", plan_.name, other_inputs.what());
       failed_ = true;
       return true;
     }
@@ -157,6 +159,7 @@ class Share {
   std::mutex lock_;
   std::atomic<bool> postponed_ = false, failed_ = false;
   bool first_round_ = true;
+  int refused_ = 0;
 };
 
 }  // namespace

@@ -37,12 +37,12 @@ struct StagePlan {
   std::function<void(const store::Record&)> committed = [](const store::Record&) {};
   /// Rank 0, when the folder is closed without an item: what it left can go.
   std::function<void(const store::FailedItem&)> discard = [](const store::FailedItem&) {};
-  /// Rank 0, at the end: every finished record in item order; then, before the folder is closed, check() may refuse
+  /// Rank 0, when every item is accounted for: every finished record in item order; then, before the folder is closed, check() may refuse
   /// (UserError) or say what the sum is.
   std::function<void(const store::Record&)> sum = [](const store::Record&) {};
   std::function<void()> check = [] {};
-  /// Rank 0, before a new manifest becomes visible: what must be there with it.
-  std::function<void(const store::Manifest&)> before_visible = [](const store::Manifest&) {};
+  /// Rank 0, before a new manifest becomes visible: what must be there with it. False: a stop was seen.
+  std::function<bool(const store::Manifest&)> before_visible = [](const store::Manifest&) { return true; };
 };
 
 /// The plan's wanted items that are this process's share, by name.

@@ -29,10 +29,19 @@ void remove_leftovers(const fs::path& folder, const std::vector<store::FailedIte
       fs::remove(folder / "records" / (item + ".failed.json"), ignored);
 }
 
-/// A reason as it becomes part of the manifest: it does not say where the data lie.
+/// A reason as it becomes part of the manifest, and so of its SHA-256: of a file in the data root it says where in there, of any
+/// other the name alone.
 std::string without_place(std::string reason) {
-  const std::string root = core::data_root().string() + "/";
-  for (std::size_t at = 0; (at = reason.find(root, at)) != std::string::npos;) reason.erase(at, root.size());
+  for (const std::string& prefix : {core::data_root().string() + "/", std::string("file://")})
+    for (std::size_t at = 0; (at = reason.find(prefix, at)) != std::string::npos;)
+      reason.erase(at, prefix.size());
+  for (std::size_t at = 0; (at = reason.find('/', at)) != std::string::npos; ++at) {
+    if (at > 0 && std::string_view(" '\"`(=<").find(reason[at - 1]) == std::string_view::npos) continue;
+    // Names may hold blanks: up to the next mark, or the next path.
+    const std::size_t end =
+        std::min({reason.find_first_of(":;,'\"`)>\n", at), reason.find(" /", at), reason.size()});
+    reason.erase(at, reason.rfind('/', end - 1) + 1 - at);
+  }
   return reason;
 }
 
@@ -92,11 +101,12 @@ std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, bool
   plan.check();
   const std::string names = named(standing->failed);
   for (store::FailedItem& item : standing->failed) item.reason = without_place(item.reason);
-  const std::int64_t generation = folder.close(*standing, plan.before_visible);
+  const std::optional<std::int64_t> generation = folder.close(*standing, plan.before_visible);
+  if (!generation) return "stopped";
   for (const store::FailedItem& item : standing->failed) plan.discard(item);
   remove_leftovers(folder.path(), standing->failed);
   if (failed > 0) core::log_warn("{}: closed without {} items that failed:{}", plan.name, failed, names);
-  core::log_info("{}: {} is complete (generation {})", plan.name, plan.folder.string(), generation);
+  core::log_info("{}: {} is complete (generation {})", plan.name, plan.folder.string(), *generation);
   return "complete";
 }
 

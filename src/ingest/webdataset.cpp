@@ -91,7 +91,7 @@ void add_array(TarFile& tar, const std::string& name, const char* dtype,
 
 void export_samples(const fs::path& folder, const store::ShardEntry& entry, const std::string& item,
                     const std::vector<std::string>& sources, TarFile& tar) {
-  const SamplesShard shard(folder, entry);
+  const SamplesShard shard(folder, entry, SamplesUse::pictures);
   const std::vector<std::uint8_t> splits = shard.splits();
   std::vector<std::vector<std::string>> captions;
   for (const std::string& source : sources)

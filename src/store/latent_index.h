@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/stop_flag.h"
 #include "store/manifest.h"
 
 namespace microdit::store {
@@ -76,12 +77,18 @@ std::string to_bytes(const LatentIndex& index);
 /// UserError (names `origin`) when the bytes are no index, are damaged or contradict themselves.
 LatentIndex parse_latent_index(std::string_view bytes, const std::string& origin);
 
-/// Writes index.N.bin and its copy index.bin for a manifest that is about to become visible (StageFolder::close,
-/// `before_visible`). Shards that the newest present index knows (same files) are not opened. UserError: a shard that does not
-/// fit its folder.
-void write_latent_index(const std::filesystem::path& folder, const Manifest& manifest);
+/// What the index will say of one file (NAME.images.h5, NAME.text.h5): the notes of its item's record, made once when the file is
+/// there, about 1 KiB. `facts`: the folder's. UserError: a file that is no such shard.
+std::string index_notes(const std::filesystem::path& file, const core::Json& facts);
 
-/// Writes the index of the newest manifest where it is missing, damaged or another's. True if it was. Nothing without a manifest.
-bool mend_latent_index(const std::filesystem::path& folder);
+/// Writes index.N.bin and its copy index.bin for a manifest that is about to become visible (StageFolder::close,
+/// `before_visible`). Only files are opened that neither the newest present index knows nor their records have notes of. False when
+/// `stop` was seen: nothing is written then. UserError: a shard that does not fit its folder.
+bool write_latent_index(const std::filesystem::path& folder, const Manifest& manifest,
+                        const core::StopFlag& stop = core::StopFlag());
+
+/// Writes the index of the newest manifest where it is missing, damaged or another's. False when `stop` was seen before it was
+/// there. Nothing to do without a manifest.
+bool mend_latent_index(const std::filesystem::path& folder, const core::StopFlag& stop = core::StopFlag());
 
 }  // namespace microdit::store

@@ -1,34 +1,30 @@
-// The index of a latents folder, from its shards.
-#include <algorithm>
-#include <cctype>
+// The index of a latents folder, from its records' notes, its shards and the index before.
+#include <functional>
 #include <map>
 #include <optional>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
-#include "core/hash.h"
 #include "core/log.h"
+#include "store/file_notes.h"
 #include "store/latent_index.h"
+#include "store/manifest_head.h"
 #include "store/manifest_text.h"
-#include "store/shard.h"
 
 namespace microdit::store {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Shorter sides that a training may ask for (`min_side`).
-const std::vector<std::int64_t> kBounds = {0,   64,  128, 192, 256,  320,  384,  448,
-                                           512, 640, 768, 896, 1024, 1280, 1536, 2048};
-constexpr std::int64_t kSplits = 2;            // train, held_out
-constexpr const char* kSampleHashes = "xxh3";  // read by `doctor verify` alone
-
 /// A pair of files with the same rows.
 struct Pair {
-  const ShardEntry* images = nullptr;
-  const ShardEntry* text = nullptr;
-  core::Json inputs[2];
+  const Record* images = nullptr;
+  const Record* text = nullptr;
 };
+
+core::Json samples_of(const Record& record) {
+  return record.details.value("inputs", core::Json::object()).value("samples_sha256", core::Json(""));
+}
 
 std::uint64_t head_of(const std::string& sha256) {
   return sha256.size() < 16 ? 0 : std::stoull(sha256.substr(0, 16), nullptr, 16);
@@ -43,18 +39,17 @@ std::map<std::string, Pair> pairs_of(const Manifest& manifest, const fs::path& f
       core::user_error("{}: item {} should have one shard {}.h5; remove its record and run precompute again",
                        folder.string(), record.item, record.item);
     Pair& pair = pairs[record.item.substr(0, record.item.rfind('.'))];
-    (images ? pair.images : pair.text) = &record.shards[0];
-    pair.inputs[images ? 0 : 1] = record.details.value("inputs", core::Json());
+    (images ? pair.images : pair.text) = &record;
   }
   for (auto it = pairs.begin(); it != pairs.end();) {
     const Pair& pair = it->second;
     if (pair.images && pair.text) {
-      if (pair.images->rows != pair.text->rows ||
-          pair.inputs[0].value("samples_sha256", "") != pair.inputs[1].value("samples_sha256", ""))
+      if (pair.images->shards[0].rows != pair.text->shards[0].rows ||
+          samples_of(*pair.images) != samples_of(*pair.text))
         core::user_error(
             "{}: {} and {} were made from different samples; remove both and their records and run "
             "precompute again",
-            folder.string(), pair.images->file, pair.text->file);
+            folder.string(), pair.images->shards[0].file, pair.text->shards[0].file);
       ++it;
       continue;
     }
@@ -65,114 +60,77 @@ std::map<std::string, Pair> pairs_of(const Manifest& manifest, const fs::path& f
   return pairs;
 }
 
+/// The notes of a record, as they are at hand; empty = the shard has to be opened.
+using NotesOf = std::function<std::string(const Record&)>;
+
 class ShardIndexer {
  public:
-  ShardIndexer(const fs::path& folder, LatentIndex& index) : folder_(folder), index_(index) {}
+  ShardIndexer(const fs::path& folder, const NotesOf& notes_of, LatentIndex& index)
+      : folder_(folder), notes_of_(notes_of), index_(index) {}
 
   IndexedShard read(const std::string& item, const Pair& pair) {
     IndexedShard shard;
     shard.item = item;
-    shard.rows = pair.images->rows;
-    const ShardReader files[2] = {ShardReader(folder_ / pair.images->file),
-                                  ShardReader(folder_ / pair.text->file)};
-    const ShardEntry* entries[2] = {pair.images, pair.text};
-    for (std::size_t i = 0; i < 2; ++i) {
-      shard.file_bytes[i] = entries[i]->bytes;
-      shard.file_sha[i] = head_of(entries[i]->sha256);
+    shard.rows = pair.images->shards[0].rows;
+    const FileNotes images = notes(*pair.images, LatentFile::images);
+    const FileNotes text = notes(*pair.text, LatentFile::text);
+    if (index_.columns.empty()) {
+      index_.columns = images.columns;
+      index_.columns.insert(index_.columns.end(), text.columns.begin(), text.columns.end());
     }
-    if (index_.columns.empty()) index_.columns = columns_of(files);
-    for (const IndexedColumn& column : index_.columns) shard.places.push_back(place_of(column, files));
-    if (const std::vector<IndexedColumn> own = columns_of(files); own.size() != index_.columns.size())
-      broken(files[0], "has other columns than the folder's first shard");
-    count_rows(files[0], shard);
-    count_captions(files[1], shard);
+    add(*pair.images, LatentFile::images, images, shard);
+    add(*pair.text, LatentFile::text, text, shard);
+    shard.counts = images.counts;
+    shard.captioned = text.counts;
     return shard;
   }
 
  private:
-  [[noreturn]] static void broken(const ShardReader& file, std::string_view what) {
-    core::user_error("{}: {}; remove it and its record and run precompute again", file.path().string(), what);
+  [[noreturn]] void broken(const Record& record, std::string_view what) const {
+    core::user_error("{}: {}; remove it and its record and run precompute again",
+                     (folder_ / record.shards[0].file).string(), what);
   }
 
-  static bool has_row_hashes(const ShardReader& file, const std::string& column) {
-    return file.has(row_hash_name(column));
+  FileNotes notes(const Record& record, LatentFile which) const {
+    if (auto known = notes_from_text(notes_of_(record), which, index_)) return std::move(*known);
+    return look_at(folder_ / record.shards[0].file, which, index_);
   }
 
-  static std::vector<IndexedColumn> columns_of(const ShardReader (&files)[2]) {
-    std::vector<IndexedColumn> columns;
-    for (std::size_t i = 0; i < 2; ++i)
-      for (const auto& [name, info] : files[i].columns()) {
-        if (name == kSampleHashes) continue;
-        columns.push_back({static_cast<LatentFile>(i), name, info.dtype,
-                           std::vector<std::int64_t>(info.shape.begin() + 1, info.shape.end()),
-                           !has_row_hashes(files[i], name)});
-      }
-    return columns;
-  }
-
-  static ColumnPlace place_of(const IndexedColumn& column, const ShardReader (&files)[2]) {
-    const ShardReader& file = files[static_cast<std::size_t>(column.file)];
-    const ColumnInfo& info = file.column(column.name);
-    if (info.dtype != column.dtype || !std::equal(info.shape.begin() + 1, info.shape.end(),
-                                                  column.row_shape.begin(), column.row_shape.end()))
-      broken(file, fmt::format("`{}` has another shape than in the folder's first shard", column.name));
-    ColumnPlace place{info.rows(), info.offset, 0};
-    if (column.has_hash) {
-      const auto recorded = file.recorded_hash(column.name);
-      place.hash = recorded ? *recorded : core::xxh3_64(file.read(column.name));
+  void add(const Record& record, LatentFile which, const FileNotes& notes, IndexedShard& shard) const {
+    const ShardEntry& entry = record.shards[0];
+    if (notes.rows != entry.rows)
+      broken(record, fmt::format("its {} has {} rows, its record says {}",
+                                 which == LatentFile::images ? "`width`" : "`caption_offsets`", notes.rows,
+                                 entry.rows));
+    shard.file_bytes[static_cast<std::size_t>(which)] = entry.bytes;
+    shard.file_sha[static_cast<std::size_t>(which)] = head_of(entry.sha256);
+    std::size_t at = 0;
+    for (const IndexedColumn& column : index_.columns) {
+      if (column.file != which) continue;
+      if (at == notes.columns.size() || notes.columns[at].name != column.name)
+        broken(record, fmt::format("has other columns than the folder's first shard (`{}`)", column.name));
+      if (notes.columns[at].dtype != column.dtype || notes.columns[at].row_shape != column.row_shape)
+        broken(record, fmt::format("`{}` has another shape than in the folder's first shard", column.name));
+      shard.places.push_back(notes.places[at++]);
     }
-    return place;
-  }
-
-  void count_rows(const ShardReader& file, IndexedShard& shard) const {
-    const auto width = file.read_as<std::int32_t>("width"), height = file.read_as<std::int32_t>("height");
-    const auto split = file.read_as<std::uint8_t>("split");
-    const auto rows = static_cast<std::size_t>(shard.rows);
-    if (width.size() != rows || height.size() != rows || split.size() != rows)
-      broken(file, fmt::format("its columns do not have the {} rows that its record says", rows));
-    for (const std::int64_t size : index_.sizes) {
-      const std::string column = fmt::format("latents_{}", size);
-      const auto places = file.read_as<std::int32_t>(column + "_row");
-      if (places.size() != rows) broken(file, fmt::format("`{}_row` has {} rows", column, places.size()));
-      std::vector<std::uint32_t> counts(kSplits * index_.bounds.size(), 0);
-      for (std::size_t row = 0; row < rows; ++row) {
-        if (places[row] < 0) continue;
-        if (places[row] >= file.column(column).rows())
-          broken(file, fmt::format("row {} of `{}_row` leaves its column", row, column));
-        if (split[row] >= kSplits) broken(file, fmt::format("row {} is of split {}", row, split[row]));
-        const auto after = std::upper_bound(index_.bounds.begin(), index_.bounds.end(),
-                                            std::max(0, std::min(width[row], height[row])));
-        ++counts[split[row] * index_.bounds.size() +
-                 static_cast<std::size_t>(after - index_.bounds.begin() - 1)];
-      }
-      shard.counts.insert(shard.counts.end(), counts.begin(), counts.end());
-    }
-  }
-
-  void count_captions(const ShardReader& file, IndexedShard& shard) const {
-    const auto offsets = file.read_as<std::int64_t>("caption_offsets");
-    const auto sources = file.read_as<std::uint8_t>("caption_source");
-    if (static_cast<std::int64_t>(offsets.size()) != shard.rows + 1)
-      broken(file, fmt::format("`caption_offsets` has {} rows for {} samples", offsets.size(), shard.rows));
-    shard.captioned.assign(index_.caption_sources.size(), 0);
-    for (std::size_t row = 0; row + 1 < offsets.size(); ++row) {
-      if (offsets[row] < 0 || offsets[row + 1] < offsets[row] ||
-          offsets[row + 1] > static_cast<std::int64_t>(sources.size()))
-        broken(file, fmt::format("row {} of `caption_offsets` leaves its column", row));
-      std::vector<bool> seen(shard.captioned.size(), false);
-      for (std::int64_t i = offsets[row]; i < offsets[row + 1]; ++i) {
-        const std::uint8_t source = sources[static_cast<std::size_t>(i)];
-        if (source >= seen.size())
-          broken(file, fmt::format("row {} has a caption of source {}", row, source));
-        if (!seen[source]) ++shard.captioned[source];
-        seen[source] = true;
-      }
-    }
+    if (at != notes.columns.size())
+      broken(record,
+             fmt::format("has other columns than the folder's first shard (`{}`)", notes.columns[at].name));
   }
 
   const fs::path& folder_;
+  const NotesOf& notes_of_;
   LatentIndex& index_;
 };
+
+bool knows(const IndexedShard& shard, const Pair& pair) {
+  const ShardEntry* entries[2] = {&pair.images->shards[0], &pair.text->shards[0]};
+  for (std::size_t i = 0; i < 2; ++i)
+    if (shard.file_sha[i] != head_of(entries[i]->sha256) || shard.file_bytes[i] != entries[i]->bytes ||
+        shard.rows != entries[i]->rows)
+      return false;
+  return true;
+}
 
 /// The newest index that the folder has, if it can be read and is of the same settings.
 std::optional<LatentIndex> present_index(const fs::path& folder, const LatentIndex& wanted) {
@@ -189,61 +147,70 @@ std::optional<LatentIndex> present_index(const fs::path& folder, const LatentInd
   return std::nullopt;
 }
 
-LatentIndex start_index(const Manifest& manifest, const fs::path& folder) {
-  LatentIndex index;
+bool write_index(const fs::path& folder, const Manifest& manifest, const NotesOf& notes_of,
+                 const core::StopFlag& stop) {
+  LatentIndex index = start_index(manifest.facts, folder.string());
   index.manifest_sha256 = manifest.sha256;
   index.generation = manifest.generation;
-  try {
-    index.sizes = manifest.facts.at("sizes").get<std::vector<std::int64_t>>();
-    index.caption_sources = manifest.facts.at("caption_sources").get<std::vector<std::string>>();
-  } catch (const core::Json::exception& wrong) {
-    core::user_error("{}: its facts lack sizes or caption_sources ({}); it is no latents folder",
-                     folder.string(), wrong.what());
-  }
-  index.bounds = kBounds;
-  index.splits = kSplits;
-  return index;
-}
-
-}  // namespace
-
-void write_latent_index(const fs::path& folder, const Manifest& manifest) {
-  LatentIndex index = start_index(manifest, folder);
   const std::optional<LatentIndex> before = present_index(folder, index);
   std::map<std::string, const IndexedShard*> known;
   if (before) {
     index.columns = before->columns;
     for (const IndexedShard& shard : before->shards) known[shard.item] = &shard;
   }
-  ShardIndexer indexer(folder, index);
+  ShardIndexer indexer(folder, notes_of, index);
   for (const auto& [item, pair] : pairs_of(manifest, folder)) {
+    if (stop.requested()) return false;
     const auto found = known.find(item);
-    if (found != known.end() && found->second->file_sha[0] == head_of(pair.images->sha256) &&
-        found->second->file_sha[1] == head_of(pair.text->sha256) &&
-        found->second->rows == pair.images->rows && found->second->file_bytes[0] == pair.images->bytes &&
-        found->second->file_bytes[1] == pair.text->bytes) {
-      index.shards.push_back(*found->second);
-    } else {
-      index.shards.push_back(indexer.read(item, pair));
-    }
+    index.shards.push_back(found != known.end() && knows(*found->second, pair) ? *found->second
+                                                                               : indexer.read(item, pair));
   }
   const std::string bytes = to_bytes(index);
   core::atomic_write(folder / index_name(index.generation), bytes);
   core::atomic_write(folder / kIndexFile, bytes);
+  return true;
 }
 
-bool mend_latent_index(const fs::path& folder) {
-  if (!fs::exists(folder / kManifestFile)) return false;
-  const Manifest manifest = Manifest::read(folder);
-  const fs::path file = folder / index_name(manifest.generation);
+/// From records/, whose record may be newer than the manifest.
+std::string notes_in_records(const fs::path& folder, const Record& listed) {
+  const fs::path file = folder / kRecordsFolder / (listed.item + ".json");
+  try {
+    const Record record = record_from_text(core::read_text(file), file.string());
+    if (manifest_line(record) == manifest_line(listed)) return record.notes;
+  } catch (const core::UserError&) {  // the shard itself says the same
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string index_notes(const fs::path& file, const core::Json& facts) {
+  const LatentFile which =
+      file.filename().string().ends_with(".images.h5") ? LatentFile::images : LatentFile::text;
+  const LatentIndex settings = start_index(facts, file.parent_path().string());
+  return notes_text(look_at(file, which, settings), settings);
+}
+
+bool write_latent_index(const fs::path& folder, const Manifest& manifest, const core::StopFlag& stop) {
+  return write_index(
+      folder, manifest, [](const Record& record) { return record.notes; }, stop);
+}
+
+bool mend_latent_index(const fs::path& folder, const core::StopFlag& stop) {
+  const fs::path newest = folder / kManifestFile;
+  if (!fs::exists(newest)) return true;
+  const ManifestHead head = read_manifest_head(core::read_text(newest), newest.string());
+  const fs::path file = folder / index_name(head.generation);
   try {
     if (fs::exists(file) &&
-        parse_latent_index(core::read_text(file), file.string()).manifest_sha256 == manifest.sha256)
-      return false;
+        parse_latent_index(core::read_text(file), file.string()).manifest_sha256 == head.sha256)
+      return true;
   } catch (const core::UserError& damaged) {
     core::log_warn("{}", damaged.what());
   }
-  write_latent_index(folder, manifest);
+  const Manifest manifest = Manifest::read(folder);
+  const auto notes_of = [&](const Record& record) { return notes_in_records(folder, record); };
+  if (!write_index(folder, manifest, notes_of, stop)) return false;
   core::log_info("{}: written anew", file.string());
   return true;
 }

@@ -133,8 +133,12 @@ StageFolder::StageFolder(fs::path folder, const core::Json& facts)
 }
 
 std::optional<Record> StageFolder::find_any(const std::string& item) const {
+  if (!fs::exists(in_records(folder_, item, ".json"))) return std::nullopt;
+  return read_record(item);
+}
+
+std::optional<Record> StageFolder::read_record(const std::string& item) const {
   const fs::path file = in_records(folder_, item, ".json");
-  if (!fs::exists(file)) return std::nullopt;
   try {
     Record record = record_from_text(core::read_text(file), file.string());
     for (const ShardEntry& shard : record.shards) {
@@ -201,26 +205,37 @@ std::optional<Standing> StageFolder::survey(const std::vector<Item>& items, cons
   for (const Item& item : items) sorted.push_back(&item);
   std::ranges::sort(sorted, {}, [](const Item* item) -> const std::string& { return item->name; });
   Standing standing;
+  const auto not_done = [&](const std::string& item) {
+    const auto failed = failures.contains(item) ? failure(item) : std::nullopt;
+    if (failed && !failed->again)
+      standing.failed.push_back(*failed);
+    else
+      standing.pending.push_back(item);
+  };
   std::set<std::string> expected;
   for (const Item* item : sorted) {
     if (stop.requested()) return std::nullopt;
     core::check(expected.insert(item->name).second, "work item `{}` is listed twice", item->name);
-    const std::optional<Record> record = recorded.contains(item->name) ? find_any(item->name) : std::nullopt;
-    if (record && inputs_of(*record) != item->inputs) {
-      standing.refused.push_back(other_inputs(folder_, *item, inputs_of(*record)));
-    } else if (record) {
-      standing.lines += record_text(*record);
-      ++standing.done;
-      on_done(*record);
-    } else {
-      const auto failed = failures.contains(item->name) ? failure(item->name) : std::nullopt;
-      if (failed && !failed->again)
-        standing.failed.push_back(*failed);
-      else
-        standing.pending.push_back(item->name);
-    }
+    if (!recorded.contains(item->name)) not_done(item->name);
   }
   std::ranges::set_difference(recorded, expected, std::back_inserter(standing.unknown));
+  if (!standing.pending.empty()) return standing;
+  for (const Item* item : sorted) {
+    if (stop.requested()) return std::nullopt;
+    if (!recorded.contains(item->name)) continue;
+    const std::optional<Record> record = read_record(item->name);
+    if (!record) {
+      not_done(item->name);
+    } else if (inputs_of(*record) != item->inputs) {
+      standing.refused.push_back(other_inputs(folder_, *item, inputs_of(*record)));
+    } else {
+      standing.lines += manifest_line(*record);
+      if (!record->notes.empty()) standing.notes[record->item] = record->notes;
+      ++standing.done;
+      on_done(*record);
+    }
+  }
+  std::ranges::sort(standing.failed, {}, &FailedItem::item);
   return standing;
 }
 
@@ -233,8 +248,10 @@ Standing StageFolder::survey() const {
   return *survey(items, core::StopFlag());
 }
 
-std::int64_t StageFolder::close(const Standing& standing,
-                                const std::function<void(const Manifest&)>& before_visible) {
+std::optional<std::int64_t> StageFolder::close(const Standing& standing,
+                                               const std::function<bool(const Manifest&)>& before_visible) {
+  core::check(standing.pending.empty(), "{} is closed without {} items", folder_.string(),
+              standing.pending.size());
   for (;;) {
     const std::vector<std::int64_t> present = generations(folder_);
     std::int64_t generation = present.empty() ? 0 : present.back();
@@ -243,7 +260,10 @@ std::int64_t StageFolder::close(const Standing& standing,
       text = manifest_text(facts_, ++generation, standing);
       Manifest manifest = parse_manifest(text, (folder_ / manifest_file(generation)).string());
       manifest.folder = folder_;
-      before_visible(manifest);
+      for (Record& record : manifest.records)
+        if (const auto found = standing.notes.find(record.item); found != standing.notes.end())
+          record.notes = found->second;
+      if (!before_visible(manifest)) return std::nullopt;
       if (!publish_new(folder_ / manifest_file(generation), text)) continue;
     }
     const fs::path newest = folder_ / kManifestFile;

@@ -3,7 +3,8 @@
 // Layout of a stage folder:
 //   facts.json                what holds for the whole folder: settings only (no counts, inputs, paths, times); the first
 //                             slot to come writes it, every other checks that it would write the same
-//   records/<item>.json       committed last, one per finished work item: its shards with rows, bytes, SHA-256; its inputs
+//   records/<item>.json       committed last, one per finished work item: its shards with rows, bytes, SHA-256; its inputs;
+//                             its notes, which the manifest does not repeat
 //   records/<item>.gone       its shards were removed on purpose (what was made from them is there)
 //   records/<item>.failed.json  why an item could not be made; goes when it is
 //   <item>-<nnnnn>.h5         the shards
@@ -47,6 +48,9 @@ struct Record {
   std::string item;
   std::vector<ShardEntry> shards;
   core::Json details = core::Json::object();  ///< `inputs` (see Item), counts; stage's own
+  /// JSON text or empty: what whoever closes the folder would else have to open the shards for (index_notes). Only in
+  /// records/, with an xxh3; the manifest holds none.
+  std::string notes{};
 };
 
 /// An item that could not be made.
@@ -59,7 +63,8 @@ struct FailedItem {
 
 /// How far a folder is, as its records and shards tell.
 struct Standing {
-  std::string lines{};  ///< the records of finished items, in item order
+  std::string lines{};                         ///< the records of finished items, in item order
+  std::map<std::string, std::string> notes{};  ///< of those that have some
   std::int64_t done = 0;
   std::vector<std::string> pending{};  ///< items without record, or whose shards are not all there
   std::vector<FailedItem> failed{};    ///< items that failed for good
@@ -89,20 +94,23 @@ class StageFolder {
   void fail(const FailedItem& failed);
   std::optional<FailedItem> failure(const std::string& item) const;
 
-  /// Looks at every record and shard; `on_done` gets the finished ones, in item order. Nothing when `stop` was seen.
+  /// Compares names first: while an item has no record, nobody can close the folder, and no record is opened (`lines`,
+  /// `notes`, `done`, `refused` stay empty). Else looks at every record and shard; `on_done` gets the finished ones, in item
+  /// order. Nothing when `stop` was seen.
   std::optional<Standing> survey(
       const std::vector<Item>& items, const core::StopFlag& stop,
       const std::function<void(const Record&)>& on_done = [](const Record&) {}) const;
   /// The same of whatever items are recorded.
   Standing survey() const;
-  /// Writes the next generation's manifest, after `before_visible` has had it; nothing when the newest says the same.
-  /// Several slots may do it at once. Returns the generation.
-  std::int64_t close(
+  /// Writes the next generation's manifest, after `before_visible` has had it, notes included; nothing when the newest says
+  /// the same. Several slots may do it at once. Returns the generation; nothing when `before_visible` says that it stopped.
+  std::optional<std::int64_t> close(
       const Standing& standing,
-      const std::function<void(const Manifest&)>& before_visible = [](const Manifest&) {});
+      const std::function<bool(const Manifest&)>& before_visible = [](const Manifest&) { return true; });
 
  private:
   std::optional<Record> find_any(const std::string& item) const;
+  std::optional<Record> read_record(const std::string& item) const;
   std::filesystem::path folder_;
   core::Json facts_;
 };

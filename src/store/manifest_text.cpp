@@ -17,6 +17,10 @@ std::string sha256_of(std::string_view text) {
   return core::sha256(std::as_bytes(std::span(text)));
 }
 
+std::string hash_of(std::string_view text) {
+  return core::hex(core::xxh3_64(std::as_bytes(std::span(text))));
+}
+
 void check_plain(const std::string& name, const char* what, const std::string& origin) {
   if (is_plain_name(name)) return;
   core::user_error("{}: {} '{}' is no plain name: the file was not written by microdit; remove it", origin,
@@ -35,6 +39,11 @@ Record record_from_json(const core::Json& json, const std::string& origin) {
       check_plain(record.shards.back().file, "shard", origin);
     }
     record.details = json.at("details");
+    if (json.contains("notes")) {
+      record.notes = json["notes"].dump();
+      if (json.at("notes_xxh3") != hash_of(record.notes))
+        core::user_error("{}: its notes do not match their checksum; make the item again", origin);
+    }
     return record;
   } catch (const core::Json::exception& wrong) {
     core::user_error("{}: not a record ({}); make the item again", origin, wrong.what());
@@ -52,6 +61,14 @@ void read_head(const core::Json& json, const std::string& origin, Manifest& mani
   }
 }
 
+core::Json record_json(const Record& record) {
+  core::Json shards = core::Json::array();
+  for (const ShardEntry& shard : record.shards)
+    shards.push_back(
+        {{"file", shard.file}, {"rows", shard.rows}, {"bytes", shard.bytes}, {"sha256", shard.sha256}});
+  return {{"item", record.item}, {"shards", std::move(shards)}, {"details", record.details}};
+}
+
 }  // namespace
 
 bool is_plain_name(std::string_view name) {
@@ -65,12 +82,16 @@ std::string facts_text(const core::Json& facts) {
   return facts.dump(2) + "\n";
 }
 
+std::string manifest_line(const Record& record) {
+  return record_json(record).dump() + "\n";
+}
+
 std::string record_text(const Record& record) {
-  core::Json shards = core::Json::array();
-  for (const ShardEntry& shard : record.shards)
-    shards.push_back(
-        {{"file", shard.file}, {"rows", shard.rows}, {"bytes", shard.bytes}, {"sha256", shard.sha256}});
-  const core::Json json = {{"item", record.item}, {"shards", std::move(shards)}, {"details", record.details}};
+  core::Json json = record_json(record);
+  if (!record.notes.empty()) {
+    json["notes"] = core::parse_json(record.notes, record.item);
+    json["notes_xxh3"] = hash_of(json["notes"].dump());
+  }
   return json.dump() + "\n";
 }
 

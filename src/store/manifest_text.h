@@ -24,9 +24,11 @@ inline constexpr std::string_view kGoneEnding = ".gone";
 bool is_plain_name(std::string_view name);
 
 std::string facts_text(const core::Json& facts);
-/// One line.
+/// Of records/<item>.json, one line.
 std::string record_text(const Record& record);
-/// UserError (names `origin`) when the text is no record, or a name in it is not plain.
+/// The same without its notes.
+std::string manifest_line(const Record& record);
+/// UserError (names `origin`) when the text is no record, its notes are damaged, or a name in it is not plain.
 Record record_from_text(const std::string& text, const std::string& origin);
 std::string failed_text(const FailedItem& failed);
 FailedItem failed_from_text(const std::string& text, const std::string& item, const std::string& origin);

@@ -87,6 +87,17 @@ void verify_text(const std::filesystem::path& folder, const std::string& name, c
   }
 }
 
+// A record's notes stand nowhere else; their own checksum speaks for them.
+void verify_record(const std::filesystem::path& folder, Record record, std::vector<Damage>& damage) {
+  const std::string name = fmt::format("{}/{}.json", kRecordsFolder, record.item);
+  try {
+    if (std::filesystem::is_regular_file(folder / name))
+      record.notes = record_from_text(core::read_text(folder / name), name).notes;
+  } catch (const core::UserError&) {  // said below
+  }
+  verify_text(folder, name, record_text(record), damage);
+}
+
 void verify_generations(const std::filesystem::path& folder, std::vector<Damage>& damage) {
   const std::vector<std::int64_t> all = generations(folder);
   for (const std::int64_t generation : all) {
@@ -126,8 +137,7 @@ std::vector<Record> verified_records(const std::filesystem::path& folder, std::v
       verify_text(folder, kFactsFile, facts_text(manifest.facts), damage);
       for (const Record& record : manifest.records) {
         known.insert(record.item);
-        verify_text(folder, fmt::format("{}/{}.json", kRecordsFolder, record.item), record_text(record),
-                    damage);
+        verify_record(folder, record, damage);
       }
       records = manifest.records;
     } catch (const core::UserError& broken) {

@@ -15,6 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using store::LatentFile;
+// About 37 B a sample: of 7 million. Beyond, a run of 32 rows reads its shard's small columns once more, whole, since their hashes
+// are of whole columns: about 100 B for each row of the shard, from the kernel's memory where it keeps them.
 constexpr std::size_t kRowsCacheBytes = 256 << 20;
 
 /// Rank 0's part: the manifest's facts and hash, and the index that belongs to it, as one text.

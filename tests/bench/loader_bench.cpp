@@ -147,7 +147,7 @@ void make(const std::string& folder, std::int64_t samples) {
     }
   }
   stage.close(stage.survey(),
-              [&](const store::Manifest& manifest) { store::write_latent_index(folder, manifest); });
+              [&](const store::Manifest& manifest) { return store::write_latent_index(folder, manifest); });
 }
 
 using Numbers = std::map<std::string, std::int64_t>;

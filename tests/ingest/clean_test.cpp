@@ -214,6 +214,31 @@ TEST_F(Clean, AFileThatWasRemovedIsTakenAsTheSourceHasItNow) {
   EXPECT_EQ(store::Manifest::read(entry_.raw_folder()).generation, 2);
 }
 
+TEST_F(Clean, AManifestDoesNotSayWhereItsSourceLay) {
+  entry_.max_failed_items = 1;
+  entry_.source.pattern = {"*.tar"};
+  const auto time = fs::file_time_type::clock::now();
+  std::vector<std::string> raw, samples;
+  for (const char* place : {"here", "over there/my files"}) {
+    // Not in the data root: one is no archive, one ends too early.
+    write(std::string(place) + "/good.tar", tar_of(0, 6).finished());
+    write(std::string(place) + "/no.tar", "no archive at all");
+    write(std::string(place) + "/short.tar", tar_of(10, 6).finished().substr(0, 4000));
+    for (const auto& file : fs::directory_iterator(folder_ / place)) fs::last_write_time(file.path(), time);
+    entry_.source.folder = (folder_ / place).string();
+    ASSERT_EQ(run_download(), core::kDone);
+    ASSERT_EQ(run_clean(), core::kDone);
+    EXPECT_NE(reason(entry_.raw_folder(), "no.tar").find(place), std::string::npos);  // for people, it does
+    raw.push_back(core::read_text(entry_.raw_folder() / "manifest.jsonl"));
+    samples.push_back(core::read_text(entry_.samples_folder() / "manifest.jsonl"));
+    fs::remove_all(folder_ / "data");
+  }
+  EXPECT_NE(raw[0].find("no.tar is no tar"), std::string::npos) << raw[0];
+  EXPECT_EQ(raw[0], raw[1]);
+  EXPECT_NE(samples[0].find("truncated"), std::string::npos) << samples[0];
+  EXPECT_EQ(samples[0], samples[1]);
+}
+
 TEST_F(Clean, PicturesCanStayWhereTheyLie) {
   entry_.images = "reference";
   use("a.tar", tar_of(0, 6).finished());

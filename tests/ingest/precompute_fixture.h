@@ -18,6 +18,7 @@
 #include "store/latent_index.h"
 #include "store/manifest.h"
 #include "store/shard.h"
+#include "store/temporary_folder.h"
 #include "tar_writer.h"
 #include "tiny_encoders.h"
 

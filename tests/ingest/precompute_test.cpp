@@ -178,21 +178,90 @@ TEST_F(Precompute, ADamagedSamplesShardIsNamedAndTheOthersAreMade) {
     return reader.column("image").offset +
            static_cast<std::uint64_t>(reader.read_as<std::int64_t>("image_offsets")[2]) + 9;
   }();
-  std::fstream file(samples, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekg(static_cast<std::streamoff>(at));
-  const int byte = file.get();
-  file.seekp(static_cast<std::streamoff>(at));
-  file.put(static_cast<char>(byte ^ 8));
-  file.close();
+  flip_bit(samples, at);
   EXPECT_EQ(run(), core::kUserMistake);
   for (const char* part : {"1-00000.h5", "sample 2 is damaged", "run clean again"})
     EXPECT_TRUE(logged(part)) << log_;
   EXPECT_FALSE(fs::exists(latents_folder() / "1-00000.images.h5"));
+  EXPECT_TRUE(fs::exists(latents_folder() / "1-00000.text.h5"));  // a picture is hit, no caption
   EXPECT_TRUE(fs::exists(latents_folder() / "1-00001.images.h5"));
   fs::remove(samples);
   clean(entry_, *comm_, stop_);
   EXPECT_EQ(run(), core::kDone);
   EXPECT_TRUE(logged("encoded 5 pictures")) << log_;
+}
+
+/// Bytes that this process has read so far.
+std::int64_t bytes_read() {
+  std::ifstream io("/proc/self/io");
+  for (std::string line; std::getline(io, line);)
+    if (line.starts_with("rchar:")) return std::stoll(line.substr(6));
+  return -1;
+}
+
+TEST_F(Precompute, CaptionsAreMadeWithoutReadingThePictures) {
+  entry_.name = "big";
+  entry_.captions.which = {"name"};
+  TarWriter tar;
+  std::uint32_t noise = 1;
+  for (int i = 0; i < 4; ++i) {
+    image::Image picture(600, 600);
+    for (std::uint8_t& value : picture.pixels)
+      value = static_cast<std::uint8_t>((noise = noise * 1664525u + 1013904223u) >> 24);
+    const auto png = image::encode_png(picture);
+    tar.add(fmt::format("{}.png", i), {reinterpret_cast<const char*>(png.data()), png.size()});
+    tar.add(fmt::format("{}.txt", i), "name red");
+  }
+  entry_.source.urls = {"file://" + write("big.tar", tar.finished()).string()};
+  download(entry_, *comm_, stop_);
+  clean(entry_, *comm_, stop_);
+  const fs::path samples = entry_.samples_folder() / "big-00000.h5";
+  ASSERT_GT(fs::file_size(samples), 4'000'000u);
+
+  entry_.part = "text";
+  const std::int64_t before = bytes_read();
+  ASSERT_GT(before, 0);
+  EXPECT_EQ(run(), core::kDone);
+  EXPECT_LT(bytes_read() - before, 1'000'000);
+  const auto made = hashes(".h5");
+  EXPECT_EQ(made.size(), 1u);
+
+  const auto place_of = [&](const char* column) { return store::ShardReader(samples).column(column).offset; };
+  flip_bit(samples, place_of("image") + 1000);
+  remove_latents();
+  EXPECT_EQ(run(), core::kDone);  // no picture is looked at
+  EXPECT_EQ(hashes(".h5"), made);
+  entry_.part = "images";
+  EXPECT_EQ(run(), core::kUserMistake);
+  EXPECT_TRUE(logged("is damaged")) << log_;
+  entry_.part = "text";
+  for (const char* column : {"caption.name", "caption.name_offsets", "key"}) {
+    remove_latents();
+    flip_bit(samples, place_of(column) + 1);
+    EXPECT_EQ(run(), core::kUserMistake) << column;
+    EXPECT_TRUE(logged(fmt::format("column `{}` does not match its checksum", column))) << log_;
+    flip_bit(samples, place_of(column) + 1);
+  }
+}
+
+TEST_F(Precompute, TheIndexIsMadeOfTheRecords) {
+  ASSERT_EQ(run(), core::kDone);
+  const std::string index = core::read_text(latents_folder() / "index.1.bin");
+  const auto records = hashes(".json");
+  // The same of the shards alone, as in a folder whose records have no notes.
+  for (const char* name : {"index.1.bin", "index.bin"}) fs::remove(latents_folder() / name);
+  EXPECT_TRUE(store::write_latent_index(latents_folder(), store::Manifest::read(latents_folder())));
+  EXPECT_EQ(core::read_text(latents_folder() / "index.1.bin"), index);
+  // Closed anew while no shard can be opened as one.
+  for (const auto& file : fs::directory_iterator(latents_folder())) {
+    const std::string name = file.path().filename().string();
+    if (name.ends_with(".h5"))
+      std::ofstream(file.path(), std::ios::binary) << std::string(file.file_size(), 'x');
+    if (name.starts_with("index.") || name.starts_with("manifest.")) fs::remove(file.path());
+  }
+  EXPECT_EQ(run(), core::kDone);
+  EXPECT_EQ(core::read_text(latents_folder() / "index.1.bin"), index);
+  EXPECT_EQ(hashes(".json"), records);
 }
 
 TEST_F(Precompute, WhatIsRefused) {

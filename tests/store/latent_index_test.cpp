@@ -10,6 +10,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "store/open_counter.h"
 #include "store/temporary_folder.h"
 #include "stream/latents_folder.h"
 
@@ -101,6 +102,71 @@ TEST(LatentIndex, GrowsWithoutOpeningWhatItKnows) {
   EXPECT_EQ(to_bytes(index), core::read_text(folder / "a" / "index.2.bin")) << "the same as from the shards";
 }
 
+// What records say of the shards is what the shards say: the same bytes, and no shard is opened for them.
+TEST(LatentIndex, NotesGiveTheSameBytesAsTheShards) {
+  for (const bool tokens_only : {false, true}) {
+    TemporaryFolder folder;
+    FolderShape shape = small_pictures();
+    shape.tokens_only = tokens_only;
+    shape.int8 = !tokens_only;
+    stream::make_folder(folder / "old", shape);
+    StageFolder stage(folder / "a", stream::folder_facts(shape));
+    stream::add_shards(stage, shape, 0, true);
+    for (const auto& file : std::filesystem::directory_iterator(folder / "a" / "records"))
+      EXPECT_LE(file.file_size(), 3072U) << file.path();
+    const OpenCounter counter(folder / "a");
+    ASSERT_TRUE(stream::close_folder(stage));
+    for (const std::string& name : counter.opened()) EXPECT_FALSE(name.ends_with(".h5")) << name;
+    EXPECT_EQ(core::read_text(folder / "a" / "index.1.bin"), core::read_text(folder / "old" / "index.1.bin"));
+    EXPECT_TRUE(verify(folder / "a").empty());
+    // Mended, they are taken too; of one item they are gone, and its shard is opened.
+    for (const char* name : {"index.1.bin", kIndexFile}) std::filesystem::remove(folder / "a" / name);
+    const std::string item = "part-100001-00000.text";
+    Record record = *stage.find({item, {{"samples_sha256", "of part-100001-00000"}}});
+    EXPECT_FALSE(record.notes.empty());
+    record.notes.clear();
+    stage.commit(record);
+    counter.opened();
+    ASSERT_TRUE(mend_latent_index(folder / "a"));
+    for (const std::string& name : counter.opened())
+      EXPECT_TRUE(!name.ends_with(".h5") || name == item + ".h5") << name;
+    EXPECT_EQ(core::read_text(folder / "a" / "index.1.bin"), core::read_text(folder / "old" / "index.1.bin"));
+  }
+}
+
+TEST(LatentIndex, NotesOfOtherBoundsAreNotTaken) {
+  TemporaryFolder folder;
+  const FolderShape shape = small_pictures();
+  StageFolder stage(folder / "a", stream::folder_facts(shape));
+  stream::add_shards(stage, shape, 0, true);
+  const std::string item = "part-100000-00000.images";
+  Record record = *stage.find({item, {{"samples_sha256", "of part-100000-00000"}}});
+  record.notes.replace(record.notes.find("\"bounds\":[0,64,"), 15, "\"bounds\":[0,65,");
+  stage.commit(record);
+  const OpenCounter counter(folder / "a");
+  ASSERT_TRUE(stream::close_folder(stage));
+  EXPECT_GE(counter.opened().count(item + ".h5"), 1U);
+}
+
+TEST(LatentIndex, AStopIsSeenBetweenTheShards) {
+  TemporaryFolder folder;
+  const FolderShape shape;
+  StageFolder stage(folder / "a", stream::folder_facts(shape));
+  stream::add_shards(stage, shape, 0, false);
+  core::StopFlag stop;
+  stop.request();
+  const OpenCounter counter(folder / "a");
+  EXPECT_FALSE(stream::close_folder(stage, stop));
+  for (const std::string& name : counter.opened()) EXPECT_FALSE(name.ends_with(".h5")) << name;
+  for (const char* name : {"index.1.bin", kIndexFile, "manifest.1.jsonl", "manifest.jsonl"})
+    EXPECT_FALSE(std::filesystem::exists(folder / "a" / name)) << name;
+  EXPECT_TRUE(stream::close_folder(stage));
+  std::filesystem::remove(folder / "a" / "index.1.bin");
+  std::filesystem::remove(folder / "a" / kIndexFile);
+  EXPECT_FALSE(mend_latent_index(folder / "a", stop));
+  EXPECT_FALSE(std::filesystem::exists(folder / "a" / kIndexFile));
+}
+
 // Every byte of an index, flipped in every bit: an error that names the file. With its checksum made right again: an error, or an
 // index of which every place lies inside its file.
 TEST(LatentIndex, NoDamageDoesHarm) {
@@ -148,11 +214,13 @@ TEST(LatentIndex, NumbersWithoutEndAreRefused) {
 
 TEST(LatentIndex, IsMendedWhereItIsMissingOrDamaged) {
   TemporaryFolder folder;
-  EXPECT_FALSE(mend_latent_index(folder / "a"));
+  EXPECT_TRUE(mend_latent_index(folder / "a"));  // no manifest: nothing to do
   stream::make_folder(folder / "a", FolderShape());
   const std::filesystem::path file = folder / "a" / "index.1.bin";
   const std::string good = core::read_text(file);
-  EXPECT_FALSE(mend_latent_index(folder / "a"));
+  const auto before = std::filesystem::last_write_time(file);
+  EXPECT_TRUE(mend_latent_index(folder / "a"));
+  EXPECT_EQ(std::filesystem::last_write_time(file), before);
   std::filesystem::remove(file);
   EXPECT_TRUE(mend_latent_index(folder / "a"));
   EXPECT_EQ(core::read_text(file), good);

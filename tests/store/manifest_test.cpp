@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "store/manifest_text.h"
+#include "store/open_counter.h"
 #include "store/stage_folder.h"
 
 namespace microdit::store {
@@ -126,11 +127,58 @@ TEST(StageFolder, WhatMustBeThereWithAManifestIsMadeBeforeIt) {
     EXPECT_EQ(manifest.generation, 1);
     EXPECT_EQ(manifest.records.size(), static_cast<std::size_t>(kItems));
     EXPECT_FALSE(std::filesystem::exists(temporary / "a" / "manifest.1.jsonl"));
+    return calls > 1;  // the first time it is stopped
   };
   const Standing standing = *stage.survey(all_items(), kGoOn);
-  stage.close(standing, before_visible);
-  stage.close(standing, before_visible);
-  EXPECT_EQ(calls, 1);
+  EXPECT_FALSE(stage.close(standing, before_visible).has_value());
+  EXPECT_FALSE(std::filesystem::exists(temporary / "a" / "manifest.jsonl"));
+  EXPECT_EQ(stage.close(standing, before_visible), 1);
+  EXPECT_EQ(stage.close(standing, before_visible), 1);
+  EXPECT_EQ(calls, 2);
+}
+
+TEST(StageFolder, NoRecordIsOpenedWhileAnItemHasNone) {
+  const TemporaryFolder temporary;
+  StageFolder stage(temporary / "a", kFacts);
+  for (int item = 0; item + 2 < kItems; ++item) stage.commit(expected(item), make_item(stage, item));
+  stage.fail({"item-4", "404", 7, 1, false});
+  const OpenCounter counter(temporary / "a" / "records");
+  int seen = 0;
+  const auto standing = stage.survey(all_items(), kGoOn, [&](const Record&) { ++seen; });
+  EXPECT_EQ(standing->pending, std::vector<std::string>{"item-5"});
+  ASSERT_EQ(standing->failed.size(), 1u);
+  EXPECT_EQ(counter.opened(), std::multiset<std::string>{"item-4.failed.json"});
+  EXPECT_EQ(seen, 0);
+  EXPECT_THROW(stage.close(*standing), std::logic_error);
+  stage.commit(expected(5), make_item(stage, 5));
+  counter.opened();
+  EXPECT_EQ(stage.survey(all_items(), kGoOn, [&](const Record&) { ++seen; })->done, 5);
+  EXPECT_EQ(seen, 5);
+  const auto opened = counter.opened();  // each once
+  for (const int item : {0, 1, 2, 3, 5}) EXPECT_EQ(opened.count(item_name(item) + ".json"), 1u) << item;
+}
+
+TEST(StageFolder, NotesStayInTheRecords) {
+  const TemporaryFolder temporary;
+  complete(temporary / "a");
+  StageFolder stage(temporary / "b", kFacts);
+  for (int item = 0; item < kItems; ++item) {
+    Record record = make_item(stage, item);
+    record.notes = R"({"count": 3,"x":[1,2]})";
+    stage.commit(expected(item), record);
+  }
+  ASSERT_TRUE(close_when_done(stage, all_items()));
+  EXPECT_EQ(core::read_text(temporary / "b" / "manifest.jsonl"),
+            core::read_text(temporary / "a" / "manifest.jsonl"));
+  EXPECT_EQ(stage.find(expected(3))->notes, R"({"count":3,"x":[1,2]})");
+  EXPECT_EQ(stage.survey(all_items(), kGoOn)->notes.size(), static_cast<std::size_t>(kItems));
+  EXPECT_EQ(report(temporary / "b"), "");
+  const std::filesystem::path file = temporary / "b" / "records" / "item-3.json";
+  std::string text = core::read_text(file);
+  text.replace(text.find("\"count\":3"), 9, "\"count\":4");
+  std::ofstream(file) << text;
+  EXPECT_FALSE(stage.find(expected(3)).has_value());
+  EXPECT_THAT(report(temporary / "b"), HasSubstr("records/item-3.json: differs"));
 }
 
 TEST(StageFolder, AStopIsSeenWhileLookingAtTheItems) {

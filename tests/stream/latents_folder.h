@@ -165,9 +165,9 @@ inline core::Json folder_facts(const FolderShape& shape) {
           {"latent_std", 0.5}};
 }
 
-/// Adds shards [first, shape.shards) and closes the folder: a new generation when there are some already.
-inline void grow_folder(const std::filesystem::path& folder, const FolderShape& shape, int first) {
-  store::StageFolder stage(folder, folder_facts(shape));
+/// Adds shards [first, shape.shards); `notes`: with what the index needs of them in their records, as precompute does.
+inline void add_shards(store::StageFolder& stage, const FolderShape& shape, int first, bool notes) {
+  const std::filesystem::path& folder = stage.path();
   for (int shard = first; shard < shape.shards; ++shard) {
     const std::string item = "part-" + std::to_string(100000 + shard) + "-00000";
     for (const bool images : {true, false}) {
@@ -176,13 +176,27 @@ inline void grow_folder(const std::filesystem::path& folder, const FolderShape& 
       const std::string sha256 =
           store::write_shard(file, images ? make_images(shape, shard) : make_text(shape, shard));
       const core::Json inputs = {{"samples_sha256", "of " + item}};
-      stage.commit(
-          {name, inputs},
-          {name, {{file.filename().string(), shape.rows, std::filesystem::file_size(file), sha256}}});
+      store::Record record{
+          name, {{file.filename().string(), shape.rows, std::filesystem::file_size(file), sha256}}};
+      if (notes) record.notes = store::index_notes(file, folder_facts(shape));
+      stage.commit({name, inputs}, record);
     }
   }
-  stage.close(stage.survey(),
-              [&](const store::Manifest& manifest) { store::write_latent_index(folder, manifest); });
+}
+
+/// False when `stop` was seen.
+inline bool close_folder(store::StageFolder& stage, const core::StopFlag& stop = core::StopFlag()) {
+  const auto index = [&](const store::Manifest& manifest) {
+    return store::write_latent_index(stage.path(), manifest, stop);
+  };
+  return stage.close(stage.survey(), index).has_value();
+}
+
+/// Adds shards [first, shape.shards) and closes the folder: a new generation when there are some already.
+inline void grow_folder(const std::filesystem::path& folder, const FolderShape& shape, int first) {
+  store::StageFolder stage(folder, folder_facts(shape));
+  add_shards(stage, shape, first, false);
+  close_folder(stage);
 }
 
 inline void make_folder(const std::filesystem::path& folder, const FolderShape& shape) {
