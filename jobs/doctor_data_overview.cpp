@@ -102,6 +102,8 @@ Lines data_overview(const DataSummary& summary) {
         fmt::format("widest {}, highest {} pixels{}", summary.counts.widest, summary.counts.highest,
                     summary.facts.kind == DataKind::latents ? ", before they were encoded" : ""));
   lines.emplace_back("captions", captions_text(summary));
+  if (!summary.lost_captions.empty())
+    lines.emplace_back("lost", "captions of kept records: " + printable(summary.lost_captions.text(), 1000));
   if (summary.facts.kind == DataKind::samples)
     lines.emplace_back("longest", fmt::format("{} characters", summary.counts.longest));
   else if (summary.texts > 0)

@@ -3,7 +3,12 @@
 #include "core/json.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <optional>
 #include <string>
+#include <system_error>
 #include <unordered_map>
 #include <vector>
 
@@ -93,8 +98,40 @@ class Builder : public nlohmann::json_sax<Json> {
   std::vector<Level> open_;
 };
 
-/// The words NaN, Infinity and -Infinity, outside of strings, as null.
-std::string without_nan(std::string_view text) {
+constexpr std::string_view kReplacement = "\\ufffd";
+
+/// The value of "\uXXXX" at the beginning of `text`; nothing when there is none.
+std::optional<unsigned> escaped_unit(std::string_view text) {
+  unsigned value = 0;
+  if (!text.starts_with("\\u") || text.size() < 6) return std::nullopt;
+  const auto [end, error] = std::from_chars(text.data() + 2, text.data() + 6, value, 16);
+  if (error != std::errc() || end != text.data() + 6) return std::nullopt;
+  return value;
+}
+
+/// The escape at the beginning of `text` as JSON has it; `length` of what it was. Half a surrogate pair is U+FFFD.
+std::string_view strict_escape(std::string_view text, std::size_t& length) {
+  length = std::min<std::size_t>(2, text.size());
+  const std::optional<unsigned> unit = escaped_unit(text);
+  if (!unit || *unit < 0xd800 || *unit > 0xdfff) return text.substr(0, length);
+  length = 6;
+  const std::optional<unsigned> next = escaped_unit(text.substr(6));
+  if (*unit > 0xdbff || !next || *next < 0xdc00 || *next > 0xdfff) return kReplacement;
+  length = 12;
+  return text.substr(0, length);
+}
+
+/// Characters of the number at the beginning of `text` when it is too large for a double, else 0.
+std::size_t infinite_number(std::string_view text) {
+  if (text.empty() || !(text[0] == '-' || (text[0] >= '0' && text[0] <= '9'))) return 0;
+  const std::string number(text.substr(0, text.find_first_not_of("+-.0123456789eE")));
+  char* end = nullptr;
+  const double value = std::strtod(number.c_str(), &end);
+  return std::isinf(value) && end == number.c_str() + number.size() ? number.size() : 0;
+}
+
+/// What Python's json takes beyond JSON, as JSON: NaN, Infinity, -Infinity and numbers that are infinite as null.
+std::string as_strict(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   bool in_string = false;
@@ -102,6 +139,8 @@ std::string without_nan(std::string_view text) {
     const char c = text[i];
     std::size_t word = 0;
     if (!in_string) {
+      const bool number_begins = i == 0 || std::string_view(" \t\r\n:,[").find(text[i - 1]) != text.npos;
+      if (number_begins) word = infinite_number(text.substr(i));
       for (const std::string_view name : {"NaN", "Infinity", "-Infinity"})
         if (text.substr(i).starts_with(name)) word = name.size();
     }
@@ -110,11 +149,14 @@ std::string without_nan(std::string_view text) {
       i += word - 1;
       continue;
     }
+    if (in_string && c == '\\') {
+      std::size_t length = 0;
+      out += strict_escape(text.substr(i), length);
+      i += length - 1;
+      continue;
+    }
     out += c;
-    if (in_string && c == '\\' && i + 1 < text.size())
-      out += text[++i];
-    else if (c == '"')
-      in_string = !in_string;
+    if (c == '"') in_string = !in_string;
   }
   return out;
 }
@@ -128,7 +170,7 @@ Json parse_json(std::string_view text, std::string_view origin) {
 }
 
 Json parse_foreign_json(std::string_view text, std::string_view origin) {
-  const std::string strict = without_nan(text);
+  const std::string strict = as_strict(text);
   Builder builder(strict, origin, true);
   Json::sax_parse(strict.begin(), strict.end(), &builder);
   return builder.take();

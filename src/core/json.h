@@ -12,7 +12,8 @@ using Json = nlohmann::ordered_json;
 /// Parses text; UserError names `origin` (a file, a line of it) on bad JSON. Duplicate keys are an error.
 Json parse_json(std::string_view text, std::string_view origin);
 
-/// JSON from outside, as Python's json takes it: of duplicate keys the last counts; NaN and Infinity become null.
+/// JSON from outside, as Python's json takes it: of duplicate keys the last counts; NaN, Infinity and numbers
+/// beyond a double's range become null, half a surrogate pair U+FFFD.
 Json parse_foreign_json(std::string_view text, std::string_view origin);
 
 /// Reads a whole JSON file. UserError when it is missing or malformed.

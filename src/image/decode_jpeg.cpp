@@ -32,7 +32,7 @@ bool is_frame(int marker) {
 }
 
 /// Walks from marker to marker; entropy-coded data (whose 0xff bytes are stuffed) is passed over like any
-/// gap.
+/// gap, and so is a marker in it whose segment would not fit into the file.
 class MarkerWalk {
  public:
   explicit MarkerWalk(Bytes bytes) : data_(data_of(bytes)), size_(bytes.size()) {}
@@ -54,7 +54,12 @@ class MarkerWalk {
       if (!has_segment(code)) return code;
       if (position_ + 2 > size_) return std::nullopt;
       const std::size_t length = static_cast<std::size_t>(data_[position_]) << 8U | data_[position_ + 1];
-      if (length < 2 || position_ + length > size_) return std::nullopt;
+      if (length < 2 || position_ + length > size_) {
+        if (!in_scans_) return std::nullopt;
+        stray_ = true;
+        continue;
+      }
+      in_scans_ |= code == kStartOfScan;
       segment_ = {data_ + position_ + 2, length - 2};
       position_ += length;
       return code;
@@ -62,23 +67,35 @@ class MarkerWalk {
     return std::nullopt;
   }
   std::span<const std::uint8_t> segment() const { return segment_; }
+  /// Whether such a marker was passed over.
+  bool stray() const { return stray_; }
 
  private:
   const std::uint8_t* data_;
   std::size_t size_;
   std::size_t position_ = 2;  // behind the start of image
+  bool in_scans_ = false, stray_ = false;
   std::span<const std::uint8_t> segment_;
 };
 
-/// The number of scans. Pillow refuses a file whose end of image is missing; libjpeg would fill the rest with grey.
-int count_scans(Bytes bytes) {
+[[noreturn]] void truncated() {
+  throw BadImage("JPEG: the file is truncated");
+}
+
+struct Scans {
+  int count = 0;
+  bool stray = false;  ///< a marker among their data hides what follows it
+};
+
+/// Pillow refuses a file whose end of image is missing; libjpeg would fill the rest with grey.
+Scans count_scans(Bytes bytes) {
   MarkerWalk walk(bytes);
   int scans = 0;
   while (const auto marker = walk.next()) {
-    if (*marker == kEndOfImage && scans > 0) return scans;
+    if (*marker == kEndOfImage && scans > 0) return {scans, walk.stray()};
     scans += *marker == kStartOfScan;
   }
-  throw BadImage("JPEG: the file is truncated");
+  truncated();
 }
 
 /// CMYK is stored inverted (Adobe's convention, which Pillow assumes); the formula is Pillow's conversion.
@@ -175,7 +192,7 @@ ImageInfo probe_jpeg(Bytes bytes) {
 }
 
 Image decode_jpeg(Bytes bytes, const DecodeRules& rules, bool* damaged_inside) {
-  const int scans = count_scans(bytes);
+  const auto [scans, stray] = count_scans(bytes);
   JpegSession session(bytes);
   if (!read_header(session)) session.fail();
   // The library's own reading of the header decides.
@@ -186,6 +203,8 @@ Image decode_jpeg(Bytes bytes, const DecodeRules& rules, bool* damaged_inside) {
         fmt::format("JPEG: {} scans of {} x {} pixels are over the limit", scans, info.width, info.height),
         BadImage::Why::too_large);
   }
+  if (stray && jpeg_has_multiple_scans(&session.jpeg))
+    truncated();  // as Pillow: the later scans are not found
   const int components = session.jpeg.num_components;
   if (components != 1 && components != 3 && components != 4)
     throw BadImage(fmt::format("JPEG: {} components", components), BadImage::Why::unsupported);

@@ -1,4 +1,4 @@
-// TIFF -> RGB through libtiff: the first page, 8-bit colours as it converts them.
+// TIFF -> RGB through libtiff: the first page, 8-bit colours as it converts them, turned as its Orientation says.
 #include <fmt/format.h>
 #include <tiffio.h>
 
@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "image/formats.h"
 
@@ -56,13 +57,23 @@ class Tiff {
     if (!tiff_) throw BadImage("TIFF: no header", BadImage::Why::no_header);
   }
   TIFF* get() const { return tiff_.get(); }
+  /// As it is shown: what is stored may lie on its side.
   ImageInfo info() const {
     std::uint32_t width = 0, height = 0;
     TIFFGetField(get(), TIFFTAG_IMAGEWIDTH, &width);
     TIFFGetField(get(), TIFFTAG_IMAGELENGTH, &height);
     if (width < 1 || height < 1) throw BadImage("TIFF: the picture is empty", BadImage::Why::no_header);
+    if (turned()) std::swap(width, height);
     return {Format::tiff, width, height};
   }
+  /// 1 to 8, where the first stored row and column are to be shown.
+  std::uint16_t orientation() const {
+    std::uint16_t orientation = ORIENTATION_TOPLEFT;
+    TIFFGetFieldDefaulted(get(), TIFFTAG_ORIENTATION, &orientation);
+    return orientation;
+  }
+  /// Rows are columns.
+  bool turned() const { return orientation() >= ORIENTATION_LEFTTOP; }
 
  private:
   Memory memory_;
@@ -88,6 +99,14 @@ void check_kind(TIFF* tiff, const DecodeRules& rules) {
   if (TIFFRGBAImageOK(tiff, why) == 0) unsupported(why);
 }
 
+/// One pixel, whose colours the library has multiplied by alpha.
+void put_on_white(std::uint32_t rgba, std::uint8_t* rgb) {
+  const std::uint32_t white = 255 - TIFFGetA(rgba);
+  const std::uint32_t colours[3] = {TIFFGetR(rgba), TIFFGetG(rgba), TIFFGetB(rgba)};
+  for (std::size_t c = 0; c < 3; ++c)
+    rgb[c] = static_cast<std::uint8_t>(std::min<std::uint32_t>(colours[c] + white, 255));
+}
+
 }  // namespace
 
 ImageInfo probe_tiff(Bytes bytes) {
@@ -98,18 +117,25 @@ Image decode_tiff(Bytes bytes, const DecodeRules& rules) {
   const Tiff tiff(bytes);
   const ImageInfo info = tiff.info();
   check_kind(tiff.get(), rules);
-  std::vector<std::uint32_t> raster(static_cast<std::size_t>(info.width * info.height));
-  if (TIFFReadRGBAImageOriented(tiff.get(), static_cast<std::uint32_t>(info.width),
-                                static_cast<std::uint32_t>(info.height), raster.data(), ORIENTATION_TOPLEFT,
-                                1) == 0)
+  const int orientation = tiff.orientation();
+  const bool turned = tiff.turned();
+  const std::int64_t width = turned ? info.height : info.width, height = turned ? info.width : info.height;
+  std::vector<std::uint32_t> raster(static_cast<std::size_t>(width * height));
+  // Its own orientation: the library, which turns half of them wrongly, leaves the rows as they are stored.
+  if (TIFFReadRGBAImageOriented(tiff.get(), static_cast<std::uint32_t>(width),
+                                static_cast<std::uint32_t>(height), raster.data(), orientation, 1) == 0)
     throw BadImage("TIFF: the file is truncated or damaged");
+  const bool from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const bool from_below = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
   Image image(info.height, info.width);
-  for (std::size_t i = 0; i < raster.size(); ++i) {
-    // The library has multiplied the colours by alpha.
-    const std::uint32_t white = 255 - TIFFGetA(raster[i]);
-    const std::uint32_t rgb[3] = {TIFFGetR(raster[i]), TIFFGetG(raster[i]), TIFFGetB(raster[i])};
-    for (std::size_t c = 0; c < 3; ++c)
-      image.pixels[3 * i + c] = static_cast<std::uint8_t>(std::min<std::uint32_t>(rgb[c] + white, 255));
+  for (std::int64_t y = 0; y < info.height; ++y) {
+    std::uint8_t* row = image.row(y);
+    for (std::int64_t x = 0; x < info.width; ++x) {
+      const std::int64_t stored_x = turned ? y : x, stored_y = turned ? x : y;
+      const std::int64_t at = (from_below ? height - 1 - stored_y : stored_y) * width +
+                              (from_right ? width - 1 - stored_x : stored_x);
+      put_on_white(raster[static_cast<std::size_t>(at)], row + 3 * x);
+    }
   }
   return image;
 }

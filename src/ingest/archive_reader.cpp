@@ -185,8 +185,7 @@ class Reader {
   }
 
   bool is_wanted(std::string_view name) const {
-    return rules_.wanted.empty() ||
-           std::ranges::find(rules_.wanted, extension_of(name)) != rules_.wanted.end();
+    return rules_.wanted.empty() || name_parts(name, rules_.wanted);
   }
 
   /// The member's bytes, or its `skip`. False when the archive has to be opened again to get past it.

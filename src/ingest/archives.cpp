@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "core/error.h"
@@ -104,6 +105,18 @@ std::string extension_of(std::string_view name) {
   std::string extension(name.substr(dot + 1));
   for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   return extension;
+}
+
+std::optional<NameParts> name_parts(std::string_view name, const std::vector<std::string>& wanted) {
+  const std::string whole = extension_of(name);
+  std::string_view ending = whole;
+  while (!ending.empty() && std::ranges::find(wanted, ending) == wanted.end()) {
+    const std::size_t dot = ending.find('.');
+    ending = dot == std::string_view::npos ? "" : ending.substr(dot + 1);
+  }
+  if (ending.empty()) return std::nullopt;
+  return NameParts{name.substr(0, name.size() - whole.size() - 1),
+                   name.substr(0, name.size() - ending.size() - 1), std::string(ending)};
 }
 
 }  // namespace microdit::ingest

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,7 +17,7 @@ namespace microdit::ingest {
 
 struct ArchiveRules {
   std::string kind = "tar";           ///< tar | tgz | zip
-  std::vector<std::string> wanted{};  ///< extensions (see extension_of) whose bytes are kept; empty = all
+  std::vector<std::string> wanted{};  ///< extensions (see name_parts) whose bytes are kept; empty = all
   std::uint64_t member_bytes = limits::kRecordBytes;  ///< a larger member is skipped as unsupported.oversize
   std::uint64_t expansion = limits::kExpansion;       ///< unpacked : file, beyond 64 MiB: more is a bomb
   bool offsets = false;                               ///< fill Member::offset
@@ -28,6 +29,7 @@ struct Member {
   std::string skip;  ///< why there are no bytes: damaged.* or unsupported.*; "" = they are whole
   std::int64_t offset =
       -1;  ///< where the bytes lie in the archive file as they are; -1 = compressed, or not asked for
+  std::uint16_t file = 0;  ///< for whoever reads several files: the index of this one
 };
 
 /// How far a reading came.
@@ -50,5 +52,16 @@ ArchiveSummary for_each_member(const std::filesystem::path& archive, const Archi
 
 /// Lower-case, what follows the first dot of the last component: "seg.jpg" of "d.x/1.Seg.JPG"; "" = none.
 std::string extension_of(std::string_view member_name);
+
+/// A member's name as an entry reads it.
+struct NameParts {
+  std::string_view stem;  ///< up to the first dot of the last component
+  std::string_view
+      key;  ///< up to the extension; longer than the stem where that has dots ("photo.000" of "photo.000.jpg")
+  std::string extension;  ///< lower-case
+  bool dotted() const { return key.size() > stem.size(); }
+};
+/// The extension is the longest dotted end of the last component that is among `wanted`; nothing when none is.
+std::optional<NameParts> name_parts(std::string_view member_name, const std::vector<std::string>& wanted);
 
 }  // namespace microdit::ingest

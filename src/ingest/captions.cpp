@@ -14,11 +14,10 @@ bool is_space(unsigned char c) {
 std::size_t blank(std::string_view text, bool end) {
   if (text.empty()) return 0;
   if (is_space(static_cast<unsigned char>(end ? text.back() : text.front()))) return 1;
-  // U+0085, U+00A0, U+1680, U+2000 to U+200A, U+2028, U+2029, U+202F, U+205F, U+3000, U+FEFF
+  // U+0085, U+00A0, U+1680, U+2000 to U+200A, U+2028, U+2029, U+202F, U+205F, U+3000
   static constexpr std::string_view kTwo[] = {"\xc2\x85", "\xc2\xa0"};
   static constexpr std::string_view kThree[] = {"\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9",
-                                                "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
-                                                "\xef\xbb\xbf"};
+                                                "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
   const auto is_at = [&](std::string_view form) {
     return end ? text.ends_with(form) : text.starts_with(form);
   };

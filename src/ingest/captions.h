@@ -10,8 +10,8 @@ namespace microdit::ingest {
 /// stripped. May be empty. `text` is valid UTF-8.
 std::string clean_caption(std::string_view text);
 
-/// Without white space (Unicode's, and a leading byte order mark) at both ends: what an uncleaned caption goes through.
-/// `text` is valid UTF-8.
+/// Without white space at both ends, as Python's str.strip() (so a byte order mark stays): what an uncleaned caption goes
+/// through. `text` is valid UTF-8.
 std::string strip(std::string_view text);
 
 }  // namespace microdit::ingest

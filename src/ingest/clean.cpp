@@ -10,6 +10,7 @@
 #include "ingest/clean_items.h"
 #include "ingest/clean_parts.h"
 #include "ingest/clean_trial.h"
+#include "ingest/records.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
 
@@ -19,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Versions of the rules that make samples of records: a folder never mixes two of them.
-constexpr int kRecordRules = 2, kCaptionRules = 1, kRowOrder = 1;
+constexpr int kRecordRules = 3, kCaptionRules = 2, kRowOrder = 1;
 
 core::Json make_facts(const CatalogueEntry& entry) {
   core::Json filters = core::to_json(entry.filters);
@@ -50,15 +51,22 @@ class Sums {
   void add(const store::Record& record) {
     records_ += record.details.value("records", std::int64_t{0});
     kept_ += record.details.value("kept", std::int64_t{0});
-    if (record.details.contains("skipped"))
-      skipped_.merge(Skips::from_json(record.details["skipped"], record.item));
+    const auto merge = [&](Skips& sum, const char* name) {
+      if (record.details.contains(name)) sum.merge(Skips::from_json(record.details[name], record.item));
+    };
+    merge(skipped_, "skipped");
+    merge(lost_captions_, "lost_captions");
+    if (const core::Json passed = record.details.value("passed_over", core::Json::object()); !passed.empty())
+      passed_over_.add(passed.value("count", std::int64_t{0}), passed.value("example", std::string()));
   }
   /// UserError when too much of the dataset is damaged.
   void check(const CatalogueEntry& entry) const {
     const std::string advice = skipped_.advice();
-    const std::string text = fmt::format("{} of {} records kept{}{}{}{}", kept_, records_,
-                                         skipped_.empty() ? "" : "; skipped: ", skipped_.text(),
-                                         advice.empty() ? "" : "; ", advice);
+    const std::string text = fmt::format(
+        "{} of {} records kept{}{}{}{}{}{}{}", kept_, records_,
+        skipped_.empty() ? "" : "; skipped: ", skipped_.text(), advice.empty() ? "" : "; ", advice,
+        lost_captions_.empty() ? "" : "; kept, but without a caption: ", lost_captions_.text(),
+        passed_over_text());
     const double allowed = entry.filters.max_damaged_fraction * static_cast<double>(records_);
     if (static_cast<double>(skipped_.damaged()) > allowed) {
       core::user_error(
@@ -72,8 +80,15 @@ class Sums {
   }
 
  private:
+  std::string passed_over_text() const {
+    if (passed_over_.count == 0) return "";
+    return fmt::format("; passed over: {} members that `record` does not ask for (e.g. {})",
+                       passed_over_.count, passed_over_.example);
+  }
+
   std::int64_t records_ = 0, kept_ = 0;
-  Skips skipped_;
+  Skips skipped_, lost_captions_;
+  PassedOver passed_over_;
 };
 
 void remove_raw(const CatalogueEntry& entry, const CleanItem& item) {
@@ -100,7 +115,9 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
   stage.max_failed_items = entry.max_failed_items;
   std::unique_ptr<PicturePool> pool;
   stage.work = [&](const store::Item& item, Progress& progress, const core::StopFlag& inner) {
-    if (!pool) pool = std::make_unique<PicturePool>(entry.pictures, entry.decode_workers, &stop);
+    if (!pool)
+      pool =
+          std::make_unique<PicturePool>(entry.pictures, entry.decode_workers, limits::kPictureSeconds, &stop);
     return clean_item(entry, *by_name.at(item.name), *pool, progress, inner);
   };
   stage.bytes = [&](const store::Item& item) {

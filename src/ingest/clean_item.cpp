@@ -50,8 +50,6 @@ class ItemCleaner {
                      item.item.name, state_.shards.size(), state_.next);
   }
 
-  void begin_file(std::size_t file) { file_ = static_cast<std::uint16_t>(file); }
-
   void add(RawRecord&& raw) {
     if (stop_.requested()) throw Stopped();
     const std::int64_t index = total_++;
@@ -60,7 +58,6 @@ class ItemCleaner {
     progress_.add(1);
     Pending& pending = pending_.emplace_back();
     pending.index = index;
-    pending.kept.file = file_;
     if (fresh)
       pending.reason = read_record(std::move(raw), entry_, pending.kept.record);
     else
@@ -74,7 +71,7 @@ class ItemCleaner {
   }
 
   /// The last shard and the record to commit.
-  store::Record finish() {
+  store::Record finish(const PassedOver& passed_over) {
     while (!pending_.empty()) settle_first();
     close(total_);
     if (!state_.skipped.empty())
@@ -82,7 +79,11 @@ class ItemCleaner {
                      total_, state_.skipped.text());
     return {item_.item.name,
             state_.shards,
-            {{"records", total_}, {"kept", state_.kept}, {"skipped", state_.skipped.to_json()}}};
+            {{"records", total_},
+             {"kept", state_.kept},
+             {"skipped", state_.skipped.to_json()},
+             {"lost_captions", state_.lost_captions.to_json()},
+             {"passed_over", {{"count", passed_over.count}, {"example", passed_over.example}}}}};
   }
 
  private:
@@ -110,10 +111,18 @@ class ItemCleaner {
         rows_.payload() + bytes > static_cast<std::uint64_t>(entry_.shard_bytes))
       close(first.index);
     if (first.reason.empty())
-      rows_.add(std::move(first.kept));
+      keep(std::move(first.kept));
     else
       state_.skipped.add(first.reason, first.kept.record.key);
     pending_.pop_front();
+  }
+
+  void keep(KeptRecord&& kept) {
+    const std::vector<std::string> sources = entry_.caption_sources();
+    for (std::size_t i = 0; i < sources.size(); ++i)
+      if (const std::string& reason = kept.record.lost[i]; !reason.empty())
+        state_.lost_captions.add(sources[i] + ": " + reason, kept.record.key);
+    rows_.add(std::move(kept));
   }
 
   /// Records [first_, next) become a shard; where none of them was kept there is none.
@@ -139,7 +148,6 @@ class ItemCleaner {
   std::deque<Pending> pending_;
   std::int64_t first_ = 0;  ///< where the open shard begins
   std::int64_t total_ = 0;
-  std::uint16_t file_ = 0;
   std::unordered_set<std::string> seen_;
 };
 
@@ -194,12 +202,16 @@ void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const
                      path.string(), file.bytes, file.sha256, bytes, sha256, fetch_anew(entry, file.file));
 }
 
-void read_file(const CatalogueEntry& entry, const store::ShardEntry& file, const ArchiveRules& rules,
-               RecordGrouper& grouper, const core::StopFlag& stop) {
+/// The raw file `index` of the item; `passed_over`: members that did not even reach the grouper.
+void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t index,
+               const ArchiveRules& rules, RecordGrouper& grouper, PassedOver& passed_over,
+               const core::StopFlag& stop) {
+  const store::ShardEntry& file = item.files[index];
+  const auto number = static_cast<std::uint16_t>(index);
   const fs::path path = entry.raw_folder() / file.file;
   check_raw(entry, file, stop);
   if (entry.archive == "none") {
-    Member member{.name = file.file, .bytes = {}, .skip = {}, .offset = 0};
+    Member member{.name = file.file, .bytes = {}, .skip = {}, .offset = 0, .file = number};
     if (file.bytes > limits::kRecordBytes)
       member.skip = "unsupported.oversize";
     else
@@ -207,8 +219,13 @@ void read_file(const CatalogueEntry& entry, const store::ShardEntry& file, const
     return grouper.add(std::move(member));
   }
   try {
-    const auto take = [&](Member&& member) { grouper.add(std::move(member)); };
-    if (for_each_member(path, rules, take, &stop).stopped) throw Stopped();
+    const auto take = [&](Member&& member) {
+      member.file = number;
+      grouper.add(std::move(member));
+    };
+    const ArchiveSummary summary = for_each_member(path, rules, take, &stop);
+    if (summary.stopped) throw Stopped();
+    passed_over.add(summary.passed_over, summary.example);
   } catch (const core::UserError& damaged) {
     core::user_error("{}; {}", damaged.what(), fetch_anew(entry, file.file));
   }
@@ -223,12 +240,12 @@ std::optional<store::Record> clean_item(const CatalogueEntry& entry, const Clean
   try {
     ItemCleaner cleaner(entry, item, pool, progress, stop);
     RecordGrouper grouper(rules.wanted, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); });
-    for (std::size_t i = 0; i < item.files.size(); ++i) {
-      cleaner.begin_file(i);
-      read_file(entry, item.files[i], rules, grouper, stop);
-    }
+    PassedOver passed_over;
+    for (std::size_t i = 0; i < item.files.size(); ++i)
+      read_file(entry, item, i, rules, grouper, passed_over, stop);
     grouper.finish();
-    return cleaner.finish();
+    passed_over.add(grouper.passed_over().count, grouper.passed_over().example);
+    return cleaner.finish(passed_over);
   } catch (const Stopped&) {
     return std::nullopt;
   }

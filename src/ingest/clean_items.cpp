@@ -8,6 +8,8 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "ingest/archives.h"
+#include "ingest/records.h"
 
 namespace microdit::ingest {
 namespace {
@@ -31,8 +33,27 @@ std::vector<CleanItem> archives(const store::Manifest& raw) {
   return items;
 }
 
-std::string key_of(const std::string& file) {
-  return file.substr(0, file.find('.'));
+/// Of each file the key of its record, as RecordGrouper has it; one that nobody asked for goes with its neighbours.
+std::vector<std::string> keys_of(const std::vector<store::ShardEntry>& files,
+                                 const std::vector<std::string>& wanted) {
+  const auto stem = [&](std::size_t i) {
+    return std::string_view(files[i].file).substr(0, files[i].file.find('.'));
+  };
+  std::vector<std::string> keys;
+  for (std::size_t begin = 0, end = 0; begin < files.size(); begin = end) {
+    bool plain = false;  // a file is named like the stem
+    for (; end < files.size() && stem(end) == stem(begin); ++end) {
+      const auto parts = name_parts(files[end].file, wanted);
+      plain |= parts && !parts->dotted();
+    }
+    std::string key(stem(begin));
+    for (std::size_t i = begin; i < end; ++i) {
+      const auto parts = name_parts(files[i].file, wanted);
+      if (parts && !plain) key = parts->key;
+      keys.push_back(key);
+    }
+  }
+  return keys;
 }
 
 /// Of many files: how many, from which to which, and the hash of their list.
@@ -59,11 +80,12 @@ void add_ranges(const CatalogueEntry& entry, const std::vector<store::ShardEntry
     range.clear();
     records = 0;
   };
-  for (const store::ShardEntry& file : files) {
-    const bool another = range.empty() || key_of(range.back().file) != key_of(file.file);
+  const std::vector<std::string> keys = keys_of(files, wanted_extensions(entry));
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const bool another = range.empty() || keys[i - 1] != keys[i];
     if (another && records == entry.shard_records) close();
     records += another;
-    range.push_back(file);
+    range.push_back(files[i]);
   }
   close();
 }

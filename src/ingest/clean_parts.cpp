@@ -28,6 +28,7 @@ std::optional<CleanState> CleanParts::read_one(std::size_t number) const {
     CleanState state{json.at("next").get<std::int64_t>(),
                      json.at("kept").get<std::int64_t>(),
                      Skips::from_json(json.at("skipped"), file.string()),
+                     Skips::from_json(json.at("lost_captions"), file.string()),
                      {{shard(number).filename().string(), entry.at("rows").get<std::int64_t>(),
                        entry.at("bytes").get<std::uint64_t>(), entry.at("sha256").get<std::string>()}}};
     std::error_code missing;
@@ -57,6 +58,7 @@ void CleanParts::write(const CleanState& state) const {
                            {"next", state.next},
                            {"kept", state.kept},
                            {"skipped", state.skipped.to_json()},
+                           {"lost_captions", state.lost_captions.to_json()},
                            {"shard", {{"rows", last.rows}, {"bytes", last.bytes}, {"sha256", last.sha256}}}};
   core::atomic_write(part(state.shards.size() - 1), json.dump() + "\n");
 }

@@ -64,8 +64,8 @@ void CleanRows::add_pictures(store::ShardContents& contents, store::SampleLayout
   if (entry_.images != "reference")
     return add_texts(contents, layout, "image", rows_,
                      [](const KeptRecord& row) { return std::span(row.record.image); });
-  contents.columns.push_back(
-      column_of<std::uint16_t>("image_file", DType::u16, rows_, [](const auto& row) { return row.file; }));
+  contents.columns.push_back(column_of<std::uint16_t>("image_file", DType::u16, rows_,
+                                                      [](const auto& row) { return row.record.image_file; }));
   contents.columns.push_back(column_of<std::uint64_t>(
       "image_offset", DType::u64, rows_, [](const auto& row) { return row.record.image_offset; }));
   contents.columns.push_back(column_of<std::uint64_t>("image_length", DType::u64, rows_,

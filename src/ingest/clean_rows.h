@@ -17,7 +17,6 @@ namespace microdit::ingest {
 struct KeptRecord {
   ReadRecord record;
   std::int64_t width = 0, height = 0;
-  std::uint16_t file = 0;  ///< index of the raw file among the item's
   std::uint64_t image_bytes = 0, image_hash = 0;
 };
 

@@ -92,7 +92,7 @@ CleanTrial try_records(const CatalogueEntry& entry, const CleanItem& item) {
     if (entry.archive == "none") {
       const std::string text = core::read_text(path);
       const auto bytes = std::as_bytes(std::span(text));
-      grouper.add({file.file, {bytes.begin(), bytes.end()}, "", -1});
+      grouper.add({.name = file.file, .bytes = {bytes.begin(), bytes.end()}, .skip = ""});
     } else {
       for_each_member(
           path,

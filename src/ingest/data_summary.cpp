@@ -26,7 +26,11 @@ void add_record(const store::Record& record, DataSummary& summary) {
   try {
     const core::Json& details = record.details;
     summary.records += details.value("records", std::int64_t{0});
-    if (details.contains("skipped")) summary.skipped.merge(Skips::from_json(details["skipped"], record.item));
+    const auto merge = [&](Skips& sum, const char* name) {
+      if (details.contains(name)) sum.merge(Skips::from_json(details[name], record.item));
+    };
+    merge(summary.skipped, "skipped");
+    merge(summary.lost_captions, "lost_captions");
     if (!is_text(record, summary)) return;
     summary.texts += details.value("captions", std::int64_t{0});
     summary.cut += details.value("cut", std::int64_t{0});

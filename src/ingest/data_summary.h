@@ -32,6 +32,7 @@ struct DataSummary {
   std::int64_t text_rows = 0;  ///< of latents: samples with text
   std::int64_t records = 0;    ///< of samples: what clean read, left out or not
   Skips skipped{};             ///< of samples
+  Skips lost_captions{};       ///< of samples that were kept: "SOURCE: REASON"
   std::int64_t texts = 0;      ///< of latents: captions encoded, each once a shard
   std::int64_t cut = 0;        ///< of these, longer than the encoder sees
   std::int64_t longest = 0;    ///< of these, tokens before the cut

@@ -14,6 +14,7 @@
 #include "ingest/encode_images.h"
 #include "ingest/picture_feed.h"
 #include "ingest/samples_shard.h"
+#include "ingest/skips.h"
 #include "store/latent_index.h"
 
 namespace microdit::ingest {
@@ -37,17 +38,63 @@ store::SampleLayout images_layout(const ImageRecipe& recipe) {
   return layout;
 }
 
+/// The columns latents_<size>_row: where a picture's latents lie, -1 = it has none.
+class LatentRows {
+ public:
+  LatentRows(const ImageRecipe& recipe, const SamplesShard& shard, std::string item)
+      : recipe_(recipe), shard_(shard), item_(std::move(item)), rows_(recipe.sizes.size()) {}
+
+  /// The next row's picture, to the encoder and to its places.
+  void add(const PictureFeed::Picture& picture, ImageEncoder& encoder) {
+    const PictureResult& prepared = picture.prepared;
+    const std::string& key = shard_.keys()[static_cast<std::size_t>(picture.row)];
+    if (gave_out(prepared)) {
+      failed_.add(prepared.reason, key);
+      core::log_warn("precompute: {}: the picture of '{}' gets no latents: {} ({})", item_, key,
+                     prepared.reason, prepared.detail);
+      for (std::vector<std::int32_t>& places : rows_) places.push_back(-1);
+      return;
+    }
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      const bool skipped = !recipe_.enlarge && recipe_.sizes[i] > shard_.shorter_side(picture.row);
+      const image::Image& square = prepared.squares[i];
+      core::check(skipped == square.pixels.empty(), "size {} of row {} was {}", recipe_.sizes[i], picture.row,
+                  skipped ? "prepared" : "left out");
+      rows_[i].push_back(skipped ? -1 : encoder.add(square, key, picture.content));
+    }
+  }
+
+  /// Adds the columns to those of the latents; returns the record's details.
+  core::Json finish(store::ShardContents& contents) const {
+    core::Json counts = core::Json::object();
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      counts[std::to_string(recipe_.sizes[i])] = contents.columns[i].shape[0];
+      contents.columns.push_back(
+          store::make_column(fmt::format("latents_{}_row", recipe_.sizes[i]), core::DType::i32, rows_[i]));
+    }
+    return {{"latents", std::move(counts)}, {"failed_pictures", failed_.to_json()}};
+  }
+
+ private:
+  const ImageRecipe& recipe_;
+  const SamplesShard& shard_;
+  std::string item_;
+  std::vector<std::vector<std::int32_t>> rows_;
+  Skips failed_;
+};
+
 }  // namespace
 
 LatentMaker::LatentMaker(const CatalogueEntry& entry, const PrecomputePlan& plan, torch::Device device,
-                         bool images, bool text)
+                         bool images, bool text, const core::StopFlag& stop)
     : entry_(entry), plan_(plan), device_(device) {
   at::set_num_threads(static_cast<int>(entry.threads_per_rank));
   if (images) {
     codec_ = encoders::load_image_codec(plan.recipe.images.codec, plan.codec.sha256);
     codec_->to(device);
     codec_->set_precision(plan.recipe.images.precision);
-    pool_ = std::make_unique<PicturePool>(entry.pictures, entry.decode_workers);
+    pool_ =
+        std::make_unique<PicturePool>(entry.pictures, entry.decode_workers, limits::kSquaresSeconds, &stop);
   }
   if (text) text_ = std::make_unique<CaptionEncoder>(plan.recipe.text, device, plan.text.sha256);
 }
@@ -73,7 +120,7 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
     return SamplesShard(plan_.samples.folder, item.samples, SamplesUse::pictures);
   }();
   PictureFeed feed(shard, recipe, *pool_);
-  std::vector<std::vector<std::int32_t>> rows(recipe.sizes.size());
+  LatentRows rows(recipe, shard, item.item.name);
   store::ShardContents contents;
   {
     const auto lock = take_encoders();
@@ -84,31 +131,20 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
         const TimeShares::Scope scope(times_, Spent::wait);
         return feed.next();
       }();
+      if (picture.prepared.reason == "stopped") return std::nullopt;
       times_.add(Spent::decode, picture.prepared.decode_s);
       times_.add(Spent::resize, picture.prepared.resize_s);
       const TimeShares::Scope scope(times_, Spent::encode);
-      for (std::size_t i = 0; i < recipe.sizes.size(); ++i) {
-        const bool skipped = !recipe.enlarge && recipe.sizes[i] > shard.shorter_side(row);
-        const image::Image& square = picture.prepared.squares[i];
-        core::check(skipped == square.pixels.empty(), "size {} of row {} was {}", recipe.sizes[i], row,
-                    skipped ? "prepared" : "left out");
-        rows[i].push_back(
-            skipped ? -1 : encoder.add(square, shard.keys()[static_cast<std::size_t>(row)], picture.content));
-      }
+      rows.add(picture, encoder);
       ++pictures_;
       progress.add(1);
     }
     const TimeShares::Scope scope(times_, Spent::encode);
     contents.columns = encoder.finish();
   }
-  core::Json counts = core::Json::object();
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    counts[std::to_string(recipe.sizes[i])] = contents.columns[i].shape[0];
-    contents.columns.push_back(
-        store::make_column(fmt::format("latents_{}_row", recipe.sizes[i]), core::DType::i32, rows[i]));
-  }
+  core::Json details = rows.finish(contents);
   add_picture_columns(shard, contents);
-  return publish(item, contents, images_layout(recipe), {{"latents", std::move(counts)}});
+  return publish(item, contents, images_layout(recipe), std::move(details));
 }
 
 std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Progress& progress,

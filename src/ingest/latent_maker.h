@@ -21,10 +21,11 @@ namespace microdit::ingest {
 /// writes. The encoders and their threads belong to one at a time, so that bits do not depend on the other.
 class LatentMaker {
  public:
-  /// Loads only what the parts need. UserError: a folder that is no encoder.
+  /// Loads only what the parts need. At `stop` pictures in work are given up. UserError: a folder that is no encoder.
   LatentMaker(const CatalogueEntry& entry, const PrecomputePlan& plan, torch::Device device, bool images,
-              bool text);
-  /// Publishes the shard; nothing when `stop` was seen.
+              bool text, const core::StopFlag& stop);
+  /// Publishes the shard; nothing when `stop` was seen. Of pictures, the record's details are `latents` (size -> rows) and
+  /// `failed_pictures` (see skips.h): those that clean accepted and no worker could decode; they have no latents.
   std::optional<store::Record> make(const LatentItem& item, Progress& progress, const core::StopFlag& stop);
 
   /// Logs how much was encoded and where `wall_s` seconds went.

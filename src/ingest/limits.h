@@ -28,10 +28,12 @@ constexpr std::int64_t kJpegScanPixels = 2'000'000'000;  ///< scans x pixels: wh
 constexpr std::int64_t kPictureSizes = 16;               ///< sizes made from one decoded picture
 
 // Worker processes, in which archives and pictures are read.
-constexpr std::uint64_t kWorkerMemory = 2 * kGiB;      ///< address space
-constexpr int kPictureSeconds = 20;                    ///< of CPU, one picture
-constexpr int kArchiveSecondsPerGiB = 60;              ///< of CPU, per GiB of archive begun
-constexpr int kWorkerFiles = 16;                       ///< open files
+constexpr std::uint64_t kWorkerMemory = 2 * kGiB;  ///< address space
+constexpr int kPictureSeconds = 20;                ///< of CPU, one picture: to be accepted
+constexpr int kSquaresSeconds =
+    5 * kPictureSeconds;                   ///< likewise: an accepted one, decoded and resized elsewhere
+constexpr int kArchiveSecondsPerGiB = 60;  ///< of CPU, per GiB of archive begun
+constexpr int kWorkerFiles = 16;           ///< open files
 constexpr std::uint64_t kKeptSharedBytes = 16 * kMiB;  ///< of shared memory kept between two pictures
 
 // Transfers.

@@ -9,6 +9,11 @@
 
 namespace microdit::ingest {
 
+bool gave_out(const PictureResult& result) {
+  return result.reason == "stopped" || result.reason == "damaged.time" ||
+         result.reason == "damaged.crashed" || result.reason == "unsupported.memory";
+}
+
 PictureFeed::PictureFeed(const SamplesShard& shard, const ImageRecipe& recipe, PicturePool& pool)
     : shard_(shard), recipe_(recipe), pool_(pool) {
   fill();
@@ -28,6 +33,7 @@ PictureFeed::Picture PictureFeed::next() {
   Picture picture{pending_.front().row, core::xxh3_64(pending_.front().bytes), pending_.front().result.get()};
   pending_.pop_front();
   const PictureResult& found = picture.prepared;
+  if (gave_out(found)) return picture;
   const auto at = static_cast<std::size_t>(picture.row);
   const auto say = [&](const std::string& what) {
     core::user_error("{}: the picture of '{}' {}: run clean again", shard_.reader().path().string(),

@@ -11,12 +11,17 @@
 
 namespace microdit::ingest {
 
+/// Whether a picture was stopped, or its worker met the limits of time and memory or died: that is no matter of what the
+/// picture is.
+bool gave_out(const PictureResult& result);
+
 class PictureFeed {
  public:
   struct Picture {
     std::int64_t row = 0;
     std::uint64_t content = 0;  ///< xxh3 of its bytes
-    PictureResult prepared;     ///< one square per size of the recipe; empty where the size is left out
+    PictureResult
+        prepared;  ///< one square per size of the recipe; empty where the size is left out; or it gave out
   };
 
   /// Begins with the first pictures at once.

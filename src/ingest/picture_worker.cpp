@@ -86,6 +86,7 @@ struct PictureWorker::Process {
   PictureResult run(std::span<const std::byte> bytes, PictureRequest request) {
     if (bytes.empty()) return skipped("damaged.header", "the picture has no bytes");
     if (bytes.size() > limits::kRecordBytes) return skipped("unsupported.oversize", "too many bytes");
+    if (stop && stop->requested()) return skipped("stopped", "asked to stop");
     request.bytes = bytes.size();
     request.out = (bytes.size() + kPage - 1) / kPage * kPage;
     std::uint64_t needed = request.out;
@@ -115,8 +116,14 @@ struct PictureWorker::Process {
       worker.reset();
       if (end.kind == WorkerEnd::Kind::exited)
         core::system_error("{}: ended by itself ({})", worker_program().string(), end.words);
-      // Killed from outside says nothing about the picture, the first time.
-      if (end.kind == WorkerEnd::Kind::killed && !again) continue;
+      if (end.kind == WorkerEnd::Kind::killed) {  // from outside: that says nothing about the picture
+        if (!again) continue;
+        core::system_error(
+            "the process that decodes pictures was killed twice ({}); is the machine, or the job's memory "
+            "limit, "
+            "out of memory? (each of the decode_workers may take up to {} MiB)",
+            end.words, limits::kWorkerMemory / limits::kMiB);
+      }
       if (end.kind == WorkerEnd::Kind::out_of_time)
         return skipped("damaged.time", fmt::format("decoding it takes more than {} s", cpu_seconds));
       return skipped("damaged.crashed", end.words);
@@ -183,8 +190,8 @@ struct PicturePool::Queue {
     return result;
   }
 
-  void work(const PictureSection& rules, const core::StopFlag* stop) {
-    PictureWorker worker(rules, limits::kPictureSeconds, stop);
+  void work(const PictureSection& rules, int cpu_seconds, const core::StopFlag* stop) {
+    PictureWorker worker(rules, cpu_seconds, stop);
     for (;;) {
       std::unique_lock hold(lock);
       filled.wait(hold, [&] { return over || !tasks.empty(); });
@@ -197,10 +204,12 @@ struct PicturePool::Queue {
   }
 };
 
-PicturePool::PicturePool(const PictureSection& rules, std::int64_t workers, const core::StopFlag* stop)
+PicturePool::PicturePool(const PictureSection& rules, std::int64_t workers, int cpu_seconds,
+                         const core::StopFlag* stop)
     : workers_(std::max<std::int64_t>(workers, 1)), queue_(std::make_unique<Queue>()) {
   for (std::int64_t i = 0; i < workers_; ++i)
-    queue_->threads.emplace_back([queue = queue_.get(), rules, stop] { queue->work(rules, stop); });
+    queue_->threads.emplace_back(
+        [queue = queue_.get(), rules, cpu_seconds, stop] { queue->work(rules, cpu_seconds, stop); });
 }
 
 PicturePool::~PicturePool() {

@@ -12,6 +12,7 @@
 
 #include "core/stop_flag.h"
 #include "image/image.h"
+#include "ingest/limits.h"
 #include "ingest/picture_rules.h"
 
 namespace microdit::ingest {
@@ -28,8 +29,8 @@ struct PictureResult {
 
 /// One worker process, started at the first use and again after its death. For one thread at a time.
 /// Reasons: filtered.too_small, damaged.header, damaged.picture, damaged.inside, damaged.crashed (the process died),
-/// damaged.time (over limits::kPictureSeconds), unsupported.format, unsupported.too_large (pixels), unsupported.memory.
-/// SystemError when no worker can be started.
+/// damaged.time (over its seconds of CPU), unsupported.format, unsupported.too_large (pixels), unsupported.memory.
+/// SystemError when no worker can be started, or one is killed from outside twice over the same picture.
 class PictureWorker {
  public:
   /// A picture in hand when `stop` comes is given up: reason "stopped". Null: never.
@@ -72,7 +73,9 @@ class PictureFuture : public std::future<PictureResult> {
 /// Several workers, one thread each; results in the order in which the caller takes the futures.
 class PicturePool {
  public:
-  PicturePool(const PictureSection& rules, std::int64_t workers, const core::StopFlag* stop = nullptr);
+  /// `cpu_seconds` of each picture; `stop`: as for PictureWorker.
+  PicturePool(const PictureSection& rules, std::int64_t workers, int cpu_seconds = limits::kPictureSeconds,
+              const core::StopFlag* stop = nullptr);
   ~PicturePool();  ///< gives up what was not begun
   PicturePool(const PicturePool&) = delete;
 

@@ -10,6 +10,7 @@
 #include "ingest/latent_maker.h"
 #include "ingest/precompute_plan.h"
 #include "ingest/precompute_reuse.h"
+#include "ingest/skips.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
 #include "store/latent_index.h"
@@ -29,6 +30,8 @@ class Sums {
     longest_ = std::max(longest_, record.details.value("longest", std::int64_t{0}));
     if (!record.details.contains("latents")) return;
     for (const auto& shard : record.shards) pictures_ += shard.rows;
+    if (record.details.contains("failed_pictures"))
+      failed_.merge(Skips::from_json(record.details["failed_pictures"], record.item));
     for (const auto& [size, count] : record.details["latents"].items())
       latents_[size] += count.get<std::int64_t>();
   }
@@ -38,17 +41,21 @@ class Sums {
           "precompute: {} of {} captions are longer than text.length {} (longest {} tokens): their ends are "
           "cut",
           cut_, captions_, recipe.text.length, longest_);
+    if (!failed_.empty())
+      core::log_warn("precompute: {} of {} pictures have no latents, although clean accepted them: {}",
+                     failed_.total(), pictures_, failed_.text());
     for (const auto& [size, count] : latents_)
-      if (count < pictures_)
+      if (count + failed_.total() < pictures_)
         core::log_info(
             "precompute: {} of {} pictures have no latents of {} px: their shorter side is smaller "
             "(images.enlarge)",
-            pictures_ - count, pictures_, size);
+            pictures_ - failed_.total() - count, pictures_, size);
   }
 
  private:
   std::int64_t captions_ = 0, cut_ = 0, longest_ = 0, pictures_ = 0;
   std::map<std::string, std::int64_t> latents_;
+  Skips failed_;
 };
 
 }  // namespace
@@ -104,8 +111,8 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
       return std::ranges::find(left, part, &LatentItem::part) != left.end();
     };
     if (!left.empty())
-      maker =
-          std::make_unique<LatentMaker>(entry, plan, *device, has(LatentPart::images), has(LatentPart::text));
+      maker = std::make_unique<LatentMaker>(entry, plan, *device, has(LatentPart::images),
+                                            has(LatentPart::text), stop);
   }
   const auto start = std::chrono::steady_clock::now();
   int code = run_stage(stage, comm, stop);

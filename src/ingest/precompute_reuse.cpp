@@ -2,7 +2,11 @@
 #include "ingest/precompute_reuse.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
 #include <optional>
+#include <span>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -34,19 +38,26 @@ std::vector<store::StageFolder> sisters_of(const PrecomputePlan& plan, const cor
   return sisters;
 }
 
-/// Makes `to` another name of `from`, or a copy where the file system knows no links.
-void link_or_copy(const fs::path& from, const fs::path& to) {
+/// Makes `to` another name of `from`, or a copy where the file system knows no links. False when stopped before it was.
+bool link_or_copy(const fs::path& from, const fs::path& to, const core::StopFlag& stop) {
   const fs::path aside = core::temporary_path(to);
   std::error_code error;
   fs::create_hard_link(from, aside, error);
-  if (error) fs::copy_file(from, aside, fs::copy_options::overwrite_existing, error);
-  if (error) {
-    std::error_code ignored;
-    fs::remove(aside, ignored);
-    core::throw_errno(error.value(),
-                      fmt::format("{}: cannot be linked or copied to {}", from.string(), to.string()));
+  if (!error) {
+    core::publish(aside, to);
+    return true;
   }
-  core::publish(aside, to);
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(std::fopen(from.c_str(), "rb"), std::fclose);
+  if (!in) core::errno_error(errno, "{}: cannot be opened", from.string());
+  core::Aside copy(to);
+  std::vector<std::byte> piece(4 << 20);
+  while (const std::size_t got = std::fread(piece.data(), 1, piece.size(), in.get())) {
+    if (stop.requested()) return false;
+    copy.write(std::span(piece).first(got));
+  }
+  if (std::ferror(in.get())) core::errno_error(errno, "{}: cannot be read", from.string());
+  copy.publish();
+  return true;
 }
 
 /// A sister's record of this item whose one shard is there.
@@ -77,8 +88,8 @@ std::vector<const LatentItem*> take_over(const PrecomputePlan& plan,
       std::erase_if(left, [&](const LatentItem* item) {
         std::optional<store::Record> record;
         if (item->part == part && !stop.requested()) record = record_in(sister, *item);
-        if (!record) return false;
-        link_or_copy(sister.path() / item->file(), plan.folder / item->file());
+        if (!record || !link_or_copy(sister.path() / item->file(), plan.folder / item->file(), stop))
+          return false;
         rows += record->shards[0].rows;
         ++taken;
         folder.commit(item->item, std::move(*record));

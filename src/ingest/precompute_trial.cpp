@@ -47,7 +47,7 @@ void try_pictures(const CatalogueEntry& entry, const PrecomputePlan& plan, const
   const auto codec = encoders::load_image_codec(recipe.codec, plan.codec.sha256);
   codec->to(device);
   codec->set_precision(recipe.precision);
-  PicturePool pool(entry.pictures, entry.decode_workers);
+  PicturePool pool(entry.pictures, entry.decode_workers, limits::kSquaresSeconds);
   PictureFeed feed(shard, recipe, pool);
   double bytes = 0;
   std::int64_t tried = 0;

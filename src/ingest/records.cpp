@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -67,16 +68,16 @@ class CaptionReader {
   CaptionReader(const RawRecord& raw, Sidecar& sidecar, const CatalogueEntry& entry)
       : raw_(raw), sidecar_(sidecar), entry_(entry) {}
 
-  /// The caption of one source, "" when there is none; why() then knows the weightiest reason so far.
-  std::string read(const std::string& where) {
-    std::optional<std::string> text = find(where);
-    if (!text) return note(sidecar_.why().empty() ? "damaged.no_caption" : sidecar_.why());
-    if (text->size() > limits::kCaptionBytes) return note("unsupported.caption_size");
-    if (core::first_invalid_utf8(*text)) return note("damaged.utf8");
-    std::string clean = entry_.captions.clean ? clean_caption(*text) : strip(*text);
-    return clean.empty() ? note("filtered.empty_caption") : clean;
+  /// The caption of one source into `text`; or why there is none.
+  std::string read(const std::string& where, std::string& text) {
+    const std::optional<std::string> found = find(where);
+    if (!found) return is_json(where) && !sidecar_.why().empty() ? sidecar_.why() : kNoCaption;
+    if (found->size() > limits::kCaptionBytes) return "unsupported.caption_size";
+    if (core::first_invalid_utf8(*found)) return "damaged.utf8";
+    text = entry_.captions.clean ? clean_caption(*found) : strip(*found);
+    return text.empty() ? "filtered.empty_caption" : "";
   }
-  const std::string& why() const { return why_; }
+  static constexpr const char* kNoCaption = "damaged.no_caption";
 
  private:
   std::optional<std::string> find(const std::string& where) {
@@ -85,26 +86,27 @@ class CaptionReader {
     if (member == raw_.members.end()) return std::nullopt;
     return std::string(as_text(member->second.bytes).substr(0, limits::kCaptionBytes + 1));
   }
-  std::string note(const std::string& reason) {
-    if (why_.empty() || why_ == "damaged.no_caption") why_ = reason;
-    return "";
-  }
 
   const RawRecord& raw_;
   Sidecar& sidecar_;
   const CatalogueEntry& entry_;
-  std::string why_;
 };
 
-/// "" or the reason of a skip.
+/// "" or the reason of a skip: the first that says more than that a source is absent.
 std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const CatalogueEntry& entry,
                           ReadRecord& out) {
   CaptionReader reader(raw, sidecar, entry);
-  for (const std::string& source : entry.caption_sources())
-    out.captions.push_back(reader.read(entry.record.caption.at(source)));
-  const bool any = std::ranges::any_of(out.captions, [](const std::string& text) { return !text.empty(); });
-  const bool kept = any || (entry.captions.empty == "keep" && reader.why() == "filtered.empty_caption");
-  return kept ? "" : reader.why();
+  std::string why = CaptionReader::kNoCaption;
+  bool any = false;
+  for (const std::string& source : entry.caption_sources()) {
+    std::string reason = reader.read(entry.record.caption.at(source), out.captions.emplace_back());
+    any |= reason.empty();
+    if (reason == CaptionReader::kNoCaption) reason = "";  // an absent one is not lost
+    if (!reason.empty() && why == CaptionReader::kNoCaption) why = reason;
+    out.lost.push_back(std::move(reason));
+  }
+  const bool kept = any || (entry.captions.empty == "keep" && why == "filtered.empty_caption");
+  return kept ? "" : why;
 }
 
 }  // namespace
@@ -125,15 +127,54 @@ std::vector<std::string> wanted_extensions(const CatalogueEntry& entry) {
 }
 
 void RecordGrouper::add(Member&& member) {
-  const std::string extension = extension_of(member.name);
   const std::string_view name = member.name;
-  const bool wanted = std::ranges::find(wanted_, extension) != wanted_.end();
   // A name that could not be used keeps its place: the record that it was of is lost.
-  if (member.skip.empty() && (!wanted || name.substr(name.rfind('/') + 1).starts_with('.')))
-    return;  // a LICENSE, an index, a ._file of a Mac: belongs to no record
-  std::string key(name.substr(0, name.size() - extension.size() - (extension.empty() ? 0 : 1)));
+  const bool unusable = member.skip == "damaged.name";
+  if (!unusable && name.substr(name.rfind('/') + 1).starts_with('.')) return;  // a ._file of a Mac
+  std::optional<NameParts> parts = name_parts(name, wanted_);
+  if (!parts && !unusable) return passed_over_.add(1, name);  // a LICENSE, an index
+  if (!parts) parts = NameParts{name, name, ""};
+  if (parts->stem != stem_) {
+    release();
+    stem_ = parts->stem;
+    kind_ = Stem::unknown;
+  }
+  if (parts->dotted() && !unusable) return add_dotted(std::move(member), *parts);
+  if (kind_ == Stem::unknown) kind_ = Stem::plain;
+  release();
+  std::string key(parts->key);
+  put(std::move(member), std::move(key), std::move(parts->extension));
+}
+
+void RecordGrouper::add_dotted(Member&& member, const NameParts& parts) {
+  if (kind_ == Stem::plain) return passed_over_.add(1, member.name);
+  if (kind_ == Stem::dotted) {
+    std::string key(parts.key);
+    return put(std::move(member), std::move(key), parts.extension);
+  }
+  held_bytes_ += member.bytes.size();
+  held_.push_back(std::move(member));
+  if (std::ssize(held_) >= limits::kRecordMembers || held_bytes_ > limits::kRecordBytes) release();
+}
+
+/// What is held finds its records, or it turned out to be nobody's.
+void RecordGrouper::release() {
+  if (kind_ == Stem::unknown && !held_.empty()) kind_ = Stem::dotted;
+  for (Member& member : std::exchange(held_, {})) {
+    if (kind_ == Stem::plain) {
+      passed_over_.add(1, member.name);
+      continue;
+    }
+    const NameParts parts = *name_parts(member.name, wanted_);
+    std::string key(parts.key), extension = parts.extension;
+    put(std::move(member), std::move(key), std::move(extension));
+  }
+  held_bytes_ = 0;
+}
+
+void RecordGrouper::put(Member&& member, std::string key, std::string extension) {
   if (key != current_.key || current_.members.contains(extension)) {
-    finish();
+    emit();
     current_.key = std::move(key);
   }
   current_.bytes += member.bytes.size();
@@ -144,12 +185,17 @@ void RecordGrouper::add(Member&& member) {
     for (auto& [kept, other] : current_.members) other.bytes = {};
     member.bytes = {};
   }
-  current_.members.emplace(extension, std::move(member));
+  current_.members.emplace(std::move(extension), std::move(member));
+}
+
+void RecordGrouper::emit() {
+  if (!current_.members.empty()) on_record_(std::move(current_));
+  current_ = RawRecord();
 }
 
 void RecordGrouper::finish() {
-  if (!current_.members.empty()) on_record_(std::move(current_));
-  current_ = RawRecord();
+  release();
+  emit();
 }
 
 std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out) {
@@ -159,9 +205,10 @@ std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord
   if (!raw.skip.empty()) return raw.skip;
   for (const std::string& extension : entry.record.image) {
     const auto member = raw.members.find(normal_extension(extension));
-    if (member == raw.members.end()) continue;
+    if (member == raw.members.end() || member->second.bytes.empty()) continue;
     out.image = std::move(member->second.bytes);
     out.image_offset = member->second.offset;
+    out.image_file = member->second.file;
     break;
   }
   if (out.image.empty()) return "damaged.no_image";

@@ -80,7 +80,8 @@ std::string Skips::advice() const {
            "&& tar --sort=name -cf FILE -C x .";
   }
   if (no_image > 0 && 2 * no_image >= total()) {
-    return "check record.image: the extension begins at the first dot of a member's name (a.b.jpg has b.jpg)";
+    return "check record.image: the extensions of the pictures (beside a.txt, a.b.jpg has the extension "
+           "b.jpg)";
   }
   if (no_caption > 0 && 2 * no_caption >= total()) return "check record.caption: where the captions are";
   return "";

@@ -164,6 +164,9 @@ def tiffs():
     yield "gray", encoded(rgb.convert("L"), "tiff")
     yield "palette", encoded(rgb.quantize(100), "tiff")
     yield "bilevel", encoded(rgb.convert("1"), "tiff")
+    for orientation in range(1, 9):  # the one format that Pillow turns when it opens it
+        for compression in ("raw", "tiff_lzw"):
+            yield f"turned_{orientation}_{compression}", encoded(rgb, "tiff", compression=compression, tiffinfo={274: orientation})
 
 
 class Jobs:
@@ -265,6 +268,10 @@ def add_hostile(jobs):
     jobs.source("animation", animation)
     jobs.add("animation.raw", "animation", "decode", np.asarray(Image.open(io.BytesIO(animation)).convert("RGB")))
     jpeg = encoded(Image.fromarray(photo(64, 64)), "jpeg")
+    inside = jpeg.find(b"\xff\xda") + 900
+    stray = jpeg[:inside] + b"\xff\xe1\xff\xf0" + jpeg[inside:]  # a marker among the data whose segment leaves the file
+    jobs.source("stray", stray)
+    jobs.add("stray.raw", "stray", "decode", np.asarray(Image.open(io.BytesIO(stray)).convert("RGB")))
     for cut in (1, 2, 3, 100, len(jpeg) // 2, len(jpeg) - 30):
         jobs.source(f"cut{cut}", jpeg[:-cut])
         jobs.add(f"cut{cut}.raw", f"cut{cut}", "decode", "bad")

@@ -112,6 +112,49 @@ TEST_F(Clean, SkipsAreCountedByReasonOverAllArchives) {
   EXPECT_EQ(samples().records.at(1).shards.size(), 0u);  // an archive without a good record is no mistake
 }
 
+TEST_F(Clean, DottedStemsAreKeptAndWhatIsPassedOverIsSaid) {
+  entry_.splits.group = "";
+  entry_.captions.which = {"name"};
+  TarWriter tar;
+  for (const char* key : {"photo.000", "001", "photo.002"})
+    tar.add(fmt::format("{}.png", key), png(20, 10, 1))
+        .add(fmt::format("{}.txt", key), "t")
+        .add(fmt::format("{}.npy", key), "n");
+  use("a.tar", tar.finished());
+  run_download();
+  ::testing::internal::CaptureStderr();
+  ASSERT_EQ(run_clean(), core::kDone);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("3 of 3 records kept"), std::string::npos) << log;
+  EXPECT_NE(log.find("3 members that `record` does not ask for (e.g. photo.000.npy)"), std::string::npos)
+      << log;
+  const store::ShardReader shard(entry_.samples_folder() / "a-00000.h5");
+  auto keys = store::read_strings(shard, "key");
+  std::ranges::sort(keys);
+  EXPECT_EQ(keys, (std::vector<std::string>{"001", "photo.000", "photo.002"}));
+  EXPECT_EQ(samples().records.at(0).details.at("passed_over").at("count"), 3);
+}
+
+TEST_F(Clean, LostCaptionsOfKeptRecordsAreCountedBySource) {
+  entry_.splits.group = "";
+  TarWriter tar;
+  for (int i = 0; i < 6; ++i)
+    tar.add(fmt::format("{}.png", i), png(20, 10, 1))
+        .add(fmt::format("{}.txt", i), i == 4 ? "\xff" : "t")
+        .add(fmt::format("{}.json", i), i % 3 == 0 ? "{" : R"({"long": "l"})");
+  use("a.tar", tar.finished());
+  run_download();
+  for (int life = 0; life < 2; ++life) {
+    ::testing::internal::CaptureStderr();
+    ASSERT_EQ(run_clean(), core::kDone);
+    const std::string log = ::testing::internal::GetCapturedStderr();
+    EXPECT_NE(log.find("6 of 6 records kept"), std::string::npos) << log;
+    EXPECT_NE(log.find("long: damaged.json 2 (e.g. 0), name: damaged.utf8 1 (e.g. 4)"), std::string::npos)
+        << log;
+    fs::remove(entry_.samples_folder() / "manifest.jsonl");  // a later life says it, too
+  }
+}
+
 TEST_F(Clean, FiltersAreNoDamage) {
   use("a.tar", tar_of(0, 6).finished());
   run_download();
@@ -221,6 +264,36 @@ TEST_F(Clean, PicturesCanStayWhereTheyLie) {
   const store::ShardReader shard(entry_.samples_folder() / "a-00000.h5");
   const store::ByteRows pictures(shard, "image");
   expect_error<core::UserError>([&] { pictures.read(0); }, {"a.tar", "has changed since"});
+}
+
+// Beside its caption, and in a folder whose name has a dot: v1.5/1.png lies in raw as v1.5_1.png.
+TEST_F(Clean, LooseFilesCanStayWhereTheyLie) {
+  entry_.images = "reference";
+  entry_.archive = "none";
+  entry_.shard_records = 2;
+  entry_.splits.group = "";
+  for (int i = 0; i < 5; ++i) {
+    use(fmt::format("v1.5_{}.png", i), png(20 + i, 10, static_cast<std::uint8_t>(i)));
+    use(fmt::format("v1.5_{}.txt", i), "t");
+  }
+  run_download();
+  ASSERT_EQ(run_clean(), core::kDone);
+  const auto manifest = samples();
+  EXPECT_EQ(manifest.records.size(), 3u);  // two records an item
+  std::set<std::string> seen;
+  for (const auto& entry : manifest.shards()) {
+    const store::ShardReader shard(entry_.samples_folder() / entry.file);
+    const store::ByteRows pictures(shard, "image");
+    const auto keys = store::read_strings(shard, "key");
+    for (std::size_t row = 0; row < keys.size(); ++row) {
+      const int i = keys[row].back() - '0';
+      const auto bytes = pictures.read(static_cast<std::int64_t>(row));
+      EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+                png(20 + i, 10, static_cast<std::uint8_t>(i)));
+      seen.insert(keys[row]);
+    }
+  }
+  EXPECT_EQ(seen, (std::set<std::string>{"v1.5_0", "v1.5_1", "v1.5_2", "v1.5_3", "v1.5_4"}));
 }
 
 }  // namespace

@@ -109,6 +109,13 @@ def jpeg_cases():
     yield "jpg segment of length 0", bad(HEADER, data[:2] + b"\xff\xe1\0\0" + data[2:])
     yield "jpg 2,000 comments", good(data[:2] + (b"\xff\xfe\0\x06abcd") * 2000 + data[2:])
     yield "jpg 500 scans", bad(LARGE, repeated_scans(500))
+    inside, stray = scan + (len(data) - scan) // 2, b"\xff\xe1\xff\xf0"  # a segment that ends beyond the file
+    yield "jpg marker in its data", bad(INSIDE, data[:inside] + stray + data[inside:])
+    yield "jpg marker in its data, kept", Case(data[:inside] + stray + data[inside:], kept=2,
+                                               entry={"pictures.damaged_inside": "keep"})
+    several = saved("JPEG", progressive=True)
+    inside = several.find(b"\xff\xda") + 40
+    yield "jpg marker in the first of several scans", bad(DAMAGED, several[:inside] + stray + several[inside:])
     noise = random.Random(3).randbytes(3000).replace(b"\xff", b"\xfe")
     yield "jpg noise as data", Case(data[:scan + 14] + noise + b"\xff\xd9", kept=None, skipped=None)
     yield "jpg noise as tables", Case(set_bytes(data, data.find(b"\xff\xc4") + 5, noise[:100]), skipped_any={DAMAGED: 1, INSIDE: 1})
@@ -168,6 +175,7 @@ def tiff_cases():
     at = struct.unpack("<I", data[4:8])[0]
     yield "tiff", good(data)
     yield "tiff packed", good(packed)
+    yield "tiff on its side", good(saved("TIFF", tiffinfo={274: 6}))
     yield "tiff cut", Case(packed[:len(packed) // 2], skipped_any={DAMAGED: 1, HEADER: 1})
     yield "tiff header alone", bad(HEADER, b"II*\0\x08\0\0\0")
     yield "tiff directory beyond the end", bad(HEADER, b"II*\0\xff\xff\xff\x7f")

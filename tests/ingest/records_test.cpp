@@ -1,6 +1,7 @@
 // Records: grouping by stem, captions by source, and every reason to skip one.
 #include "ingest/records.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "ingest/captions.h"
@@ -44,6 +45,45 @@ TEST(RecordGrouper, StemEndsAtTheFirstDotOfTheLastComponent) {
   EXPECT_TRUE(records[0].members.contains("seg.jpg"));
   EXPECT_EQ(records[0].members.size(), 2u);
   EXPECT_EQ(records[2].key, "3");
+}
+
+std::vector<std::string> keys_of(const std::vector<RawRecord>& records) {
+  std::vector<std::string> keys;
+  for (const RawRecord& record : records) keys.push_back(record.key);
+  return keys;
+}
+
+TEST(RecordGrouper, DotsOfAStemBelongToTheKeyWhereNoMemberIsNamedLikeIt) {
+  const auto records =
+      group({member("photo.000.jpg"), member("photo.000.txt"), member("001.jpg"), member("001.txt"),
+             member("photo.002.jpg"), member("photo.002.json"), member("photo.003.seg.JPG")});
+  EXPECT_EQ(keys_of(records), (std::vector<std::string>{"photo.000", "001", "photo.002", "photo.003"}));
+  EXPECT_EQ(records[0].members.size(), 2u);
+  EXPECT_EQ(records[2].members.size(), 2u);
+  EXPECT_TRUE(records[3].members.contains("seg.jpg"));
+}
+
+TEST(RecordGrouper, AStemMayBeSharedByManyRecords) {
+  std::vector<Member> members;
+  for (int i = 0; i < 100; ++i)
+    for (const char* extension : {"jpg", "txt"})
+      members.push_back(member(fmt::format("v1.2_{:03}.{}", i, extension)));
+  const auto records = group(std::move(members));
+  ASSERT_EQ(records.size(), 100u);
+  for (const RawRecord& record : records) EXPECT_EQ(record.members.size(), 2u);
+  EXPECT_EQ(records[99].key, "v1.2_099");
+}
+
+TEST(RecordGrouper, AFieldThatNobodyAskedForIsPassedOverAndCounted) {
+  std::vector<RawRecord> records;
+  RecordGrouper grouper(kWanted, [&](RawRecord&& record) { records.push_back(std::move(record)); });
+  for (const char* name : {"1.cls.txt", "1.jpg", "1.mask.png", "1.txt", "1.npy", "._1.jpg", "2.jpg"})
+    grouper.add(member(name));
+  grouper.finish();
+  EXPECT_EQ(keys_of(records), (std::vector<std::string>{"1", "2"}));
+  EXPECT_EQ(records[0].members.size(), 2u);
+  EXPECT_EQ(grouper.passed_over().count, 3);
+  EXPECT_EQ(grouper.passed_over().example, "1.cls.txt");
 }
 
 TEST(RecordGrouper, ARepeatedExtensionBeginsANewRecord) {
@@ -110,7 +150,7 @@ TEST(ReadRecord, EveryReasonToSkip) {
   EXPECT_EQ(reason({member("1.png")}), "damaged.no_caption");
   EXPECT_EQ(reason({member("1.png"), member("1.txt", " \n")}), "filtered.empty_caption");
   EXPECT_EQ(reason({member("1.png"), member("1.txt", "\xc2\xa0\xe3\x80\x80")}), "filtered.empty_caption");
-  EXPECT_EQ(reason({member("1.png"), member("1.txt", "\xef\xbb\xbf")}), "filtered.empty_caption");
+  EXPECT_EQ(reason({member("1.png"), member("1.txt", "\xef\xbb\xbf")}), "");  // no white space to Python
   EXPECT_EQ(reason({member("1.png"), member("1.txt", "\xff")}), "damaged.utf8");
   EXPECT_EQ(reason({member("1.png"), member("1.json", "{\"long\": ")}), "damaged.json");
   EXPECT_EQ(reason({member("1.png"), member("1.txt", std::string(65537, 'a'))}), "unsupported.caption_size");
@@ -134,9 +174,23 @@ TEST(ReadRecord, OneGoodCaptionIsEnough) {
   auto records = group({member("1.png"), member("1.txt", "\xff"), member("1.json", R"({"long": "good"})")});
   EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
   EXPECT_EQ(out.captions, (std::vector<std::string>{"", "good"}));
+  EXPECT_EQ(out.lost, (std::vector<std::string>{"damaged.utf8", ""}));
   records = group({member("1.png"), member("1.txt", "good"), member("1.json", "{")});
   EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
   EXPECT_EQ(out.captions, (std::vector<std::string>{"good", ""}));
+  EXPECT_EQ(out.lost, (std::vector<std::string>{"", "damaged.json"}));
+  records = group({member("1.png"), member("1.txt", "good")});
+  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(out.lost, (std::vector<std::string>{"", ""}));  // what is absent is not lost
+}
+
+TEST(ReadRecord, OneGoodPictureIsEnough) {
+  ReadRecord out;
+  auto records = group({member("1.png", ""), member("1.jpg", "J"), member("1.txt", "a cat")});
+  EXPECT_EQ(read_record(std::move(records[0]), two_captions(), out), "");
+  EXPECT_EQ(out.image, bytes_of("J"));
+  records = group({member("1.png", ""), member("1.txt", "a cat")});
+  EXPECT_EQ(read_record(std::move(records[0]), two_captions(), out), "damaged.no_image");
 }
 
 TEST(ReadRecord, AnEmptyCaptionIsKeptWhenAsked) {
@@ -154,7 +208,8 @@ TEST(ReadRecord, JsonAsPythonTakesIt) {
   const CatalogueEntry entry = two_captions();
   for (const char* json :
        {R"({"long": "a cat", "punsafe": NaN})", R"({"x": [-Infinity, Infinity], "long": "a cat"})",
-        R"({"long": "an old cat", "long": "a cat"})", "\xef\xbb\xbf{\"long\": \"a cat\"}"}) {
+        R"({"long": "an old cat", "long": "a cat"})", "\xef\xbb\xbf{\"long\": \"a cat\"}",
+        R"({"n": 1e400, "long": "a cat", "m": [-1e999]})", R"({"other": "\ud83d", "long": "a cat"})"}) {
     ReadRecord out;
     auto records = group({member("1.png"), member("1.json", json)});
     EXPECT_EQ(read_record(std::move(records[0]), entry, out), "") << json;
@@ -164,6 +219,10 @@ TEST(ReadRecord, JsonAsPythonTakesIt) {
   auto records = group({member("1.png"), member("1.json", R"({"long": "NaN and \" Infinity"})")});
   EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
   EXPECT_EQ(out.captions[1], "NaN and \" Infinity");
+  records =
+      group({member("1.png"), member("1.json", R"({"long": "\ud83d \ud83d\ude00 \ude00 \\ud83d 1e400"})")});
+  EXPECT_EQ(read_record(std::move(records[0]), two_captions(), out), "");
+  EXPECT_EQ(out.captions[1], "\xef\xbf\xbd \xf0\x9f\x98\x80 \xef\xbf\xbd \\ud83d 1e400");
 }
 
 TEST(ReadRecord, ExtensionsOfTheEntryInAnyForm) {
@@ -205,6 +264,13 @@ TEST(Captions, Clean) {
   EXPECT_EQ(clean_caption("Photo of a <PERSON>"), "photo of a person");
   EXPECT_EQ(clean_caption("\xc3\x89t\xc3\xa9"), "\xc3\x89t\xc3\xa9");  // beyond ASCII untouched
   EXPECT_EQ(clean_caption(" \n"), "");
+  EXPECT_EQ(strip(" \xe3\x80\x80"
+                  "a\xc2\x85\x1f"),
+            "a");
+  EXPECT_EQ(strip("\xef\xbb\xbf"
+                  "a"),
+            "\xef\xbb\xbf"
+            "a");
 }
 
 TEST(Captions, CleaningIsLinear) {

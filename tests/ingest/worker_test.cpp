@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "core/error.h"
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/fixtures.h"
@@ -101,6 +103,26 @@ TEST(PictureWorker, ADeathCostsOnePicture) {
   EXPECT_EQ(worker.check(bytes, 0).reason, "");
 }
 
+// A machine out of memory kills workers again and again: the pictures are not at fault.
+TEST(PictureWorker, KilledAgainAndAgainIsNoVerdict) {
+  const auto bytes = image::encode_png(gradient(3000, 3000));
+  std::atomic<bool> over = false;
+  std::jthread killer([&] {
+    while (!over) {
+      for (const pid_t child : children()) ::kill(child, SIGKILL);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  PictureWorker worker({});
+  try {
+    worker.check(bytes, 0);
+    ADD_FAILURE() << "a verdict";
+  } catch (const core::SystemError& error) {
+    EXPECT_NE(std::string(error.what()).find("memory"), std::string::npos) << error.what();
+  }
+  over = true;
+}
+
 TEST(PictureWorker, SignalsOfTheBatchSystemAreForTheStage) {
   const auto bytes = image::encode_png(gradient(64, 64));
   PictureWorker worker({});
@@ -147,6 +169,16 @@ TEST(PicturePool, ResultsByFuture) {
   std::vector<std::future<PictureResult>> results;
   for (const auto& bytes : pictures) results.push_back(pool.check(bytes, 0));
   for (int i = 1; i <= 20; ++i) EXPECT_EQ(results[static_cast<std::size_t>(i - 1)].get().height, 8 * i);
+}
+
+TEST(PicturePool, AStopGivesUpWhatIsInWork) {
+  core::StopFlag stop;
+  PicturePool pool({}, 1, 20, &stop);
+  const std::vector<std::byte> bytes = image::encode_png(gradient(3000, 3000));
+  std::vector<PictureFuture> results;
+  for (int i = 0; i < 4; ++i) results.push_back(pool.check(bytes, 0));
+  stop.request();
+  EXPECT_EQ(results.back().get().reason, "stopped");
 }
 
 // Who loses interest in a picture frees its bytes: not before the workers have let go of them.
