@@ -99,7 +99,7 @@ def main():
         data.run("download")
 
         code, log, _ = while_decoding(data, "clean", act=killed)
-        check(code not in (0, 2) and "memory" in log and "damaged" not in log, f"exit {code}\n{log}")
+        check(code not in (0, 2) and "was killed twice" in log and "memory" in log, f"exit {code}\n{log}")
         data.run("clean")
         details = json.loads((data.folder("samples") / "records/a.json").read_text())["details"]
         check(details["kept"] == PICTURES and not details["skipped"], details)
