@@ -22,7 +22,7 @@ check_files() {
   done
   grep -q '[^[:space:]]' "$prompts" || die "--prompts $prompts: no prompt in it"
   local bin=${MICRODIT_BIN:-build/bin} build="build first (scripts/setup.sh, then cmake --preset release && ninja -C build jobs)"
-  for stage in download clean precompute train train_codec generate evaluate; do
+  for stage in download clean precompute train ${codec:+train_codec} generate evaluate; do
     ${MICRODIT_PREFIX:-} test -x "$bin/$stage" || die "$bin/$stage is missing${MICRODIT_PREFIX:+ behind MICRODIT_PREFIX=$MICRODIT_PREFIX}: $build"
   done
   [ -x "${MICRODIT_LIFE:-$bin/life}" ] || die "${MICRODIT_LIFE:-$bin/life} is missing${MICRODIT_PREFIX:+ (outside of the container: MICRODIT_LIFE)}: $build"
