@@ -128,8 +128,8 @@ class Start(Folder):
     def test_changed_settings(self):
         runs = self.copy_good("changed")
         before = programs.files_below(runs)
-        self.refused(self.words(runs, "steps=6", "optimizer.lr=0.002", "mask_ratio=0.5"),
-                     "optimizer.lr: 0.001 -> 0.002", "mask_ratio: 0.0 -> 0.5")
+        self.refused(self.words(runs, "steps=6", "schedule.warmup_steps=6", "mask_ratio=0.5"),
+                     "schedule.warmup_steps: 5 -> 6", "mask_ratio: 0.0 -> 0.5")
         self.assertEqual(programs.files_below(runs), before)
         programs.run("train", *self.words(runs, "steps=5", "log_every_steps=3", "sharding=none"))  # harmless ones may change
 

@@ -144,8 +144,9 @@ class Knobs(unittest.TestCase):
 
         before = programs.files_below(self.plain)
         ask("steps=7")
-        self.assertIn("optimizer.lr: 0.001 -> 0.5", ask("steps=7", "optimizer.lr=0.5", expect=programs.USER_MISTAKE))
-        ask("name=another", "optimizer.lr=0.5")  # a run that does not exist may start
+        self.assertIn("schedule.warmup_steps: 5 -> 6",
+                      ask("steps=7", "schedule.warmup_steps=6", expect=programs.USER_MISTAKE))
+        ask("name=another", "schedule.warmup_steps=6")  # a run that does not exist may start
         self.assertFalse((self.folder / "another").exists())
         self.assertEqual(programs.files_below(self.plain), before)
 
