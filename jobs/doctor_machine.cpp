@@ -15,7 +15,7 @@
 
 #include "core/atomic_file.h"
 #include "doctor.h"
-#include "store/shard.h"
+#include "store/shard_writer.h"
 
 namespace microdit::jobs {
 namespace {

@@ -14,17 +14,17 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ ${#targets[@]} -gt 0 ] || targets=(safetensors manifest index tar zip json wordpiece http yaml gif bmp captions)
+[ ${#targets[@]} -gt 0 ] || targets=(safetensors manifest index tar zip json wordpiece http yaml gif bmp png captions)
 command -v clang++ >/dev/null || { echo "fuzz.sh: clang++ is not installed: apt-get install clang" >&2; exit 2; }
 
 out=build/fuzz
 mkdir -p $out
 flags=(-std=c++20 -O1 -gline-tables-only -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
   -Isrc -Itests -Wno-everything)
-libraries=$(pkg-config --libs fmt spdlog yaml-cpp libxxhash libcrypto libpng libwebp libwebpdemux libturbojpeg icu-uc libarchive libcurl zlib)
+libraries=$(pkg-config --libs fmt spdlog yaml-cpp libxxhash libcrypto libpng libdeflate libwebp libwebpdemux libturbojpeg icu-uc libarchive libcurl zlib)
 # One list for this script and for the replay that the tests build: tests/fuzz/sources.txt.
 mapfile -t sources < <(grep -v '^#' tests/fuzz/sources.txt)
-sources+=(src/core/*.cpp src/image/decode.cpp src/image/decode_{gif,bmp,png,jpeg,webp,tiff_absent}.cpp src/image/png_session.cpp)
+sources+=(src/core/*.cpp src/image/decode.cpp src/image/decode_{gif,bmp,png,jpeg,webp,tiff_absent}.cpp src/image/png_{session,inflate}.cpp)
 objects=()
 rules="all: objects"$'\n'
 for source in "${sources[@]}" tests/fuzz/targets.cpp; do

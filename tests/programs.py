@@ -66,6 +66,21 @@ def run(name, *words, ranks=1, expect=DONE, data=DATA, limit_s=600, **options):
     return done.stdout
 
 
+# A process begins with the memory peak of the one that started it: a small one measures.
+MEASURE = """import json, os, subprocess, sys
+p = subprocess.Popen(sys.argv[1:], stdout=2, stderr=2)
+_, status, used = os.wait4(p.pid, 0)
+print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_maxrss, used.ru_utime + used.ru_stime]))"""
+
+
+def run_measured(words, data, **environ):
+    """Exit code, output, peak KiB and CPU seconds of a program and all that it starts."""
+    done = subprocess.run([sys.executable, "-S", "-c", MEASURE, *map(str, words)], capture_output=True, timeout=300, cwd=SOURCE,
+                          env=environment(data, **environ))
+    code, kib, seconds = json.loads(done.stdout)
+    return code, done.stderr.decode(errors="replace"), kib, seconds
+
+
 def write_recipe(path, base="emoji", **sections):
     """A recipe that differs from configs/latents/`base`.yaml: images={"codec": ...}, text={"length": ...}, name=...; its path."""
     lines = [f"extends: {SOURCE}/configs/latents/{base}.yaml"]

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <vector>
 
@@ -24,6 +25,13 @@ std::uint64_t xxh3_64(std::span<const std::byte> bytes) {
 
 std::string hex(std::uint64_t value) {
   return fmt::format("{:016x}", value);
+}
+
+std::optional<std::uint64_t> from_hex(std::string_view text) {
+  std::uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  if (hex(value) != text) return std::nullopt;
+  return value;
 }
 
 struct Xxh3::State {

@@ -5,14 +5,18 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace microdit::core {
 
 std::uint64_t xxh3_64(std::span<const std::byte> bytes);
 /// 16 lower-case hex digits.
 std::string hex(std::uint64_t value);
+/// What hex() wrote; nothing of any other text.
+std::optional<std::uint64_t> from_hex(std::string_view text);
 
 /// Streaming XXH3-64.
 class Xxh3 {

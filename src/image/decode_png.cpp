@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "image/formats.h"
+#include "image/png_inflate.h"
 #include "image/png_session.h"
 
 namespace microdit::image {
@@ -77,6 +78,14 @@ bool read_rows(PngSession& session, const PngLayout& layout, std::uint8_t* held,
   return true;
 }
 
+/// Instead of the file; its checksums are right.
+void read_stored(PngSession& session, const StoredPng& stored) {
+  session.rest = {};
+  session.more = stored.pieces;
+  png_set_crc_action(session.png, PNG_CRC_QUIET_USE, PNG_CRC_NO_CHANGE);
+  png_set_option(session.png, PNG_IGNORE_ADLER32, PNG_OPTION_ON);
+}
+
 void ignore_ancillary_chunks(png_structp png) {
   // Not even unpacked: no compressed profile or text can become a bomb, and none changes the pixels. tRNS
   // stays.
@@ -104,7 +113,9 @@ ImageInfo probe_png(Bytes bytes) {
 }
 
 Image decode_png(Bytes bytes, const DecodeRules& rules) {
+  const StoredPng stored = unpack_png(bytes, rules);
   PngSession session(bytes);
+  if (!stored.pieces.empty()) read_stored(session, stored);
   const auto max_side =
       static_cast<png_uint_32>(std::clamp<std::int64_t>(rules.max_side, 1, PNG_UINT_31_MAX));
   png_set_user_limits(session.png, max_side, max_side);
@@ -113,8 +124,8 @@ Image decode_png(Bytes bytes, const DecodeRules& rules) {
   PngLayout layout;
   if (!read_layout(session, rules, layout)) throw BadImage(fmt::format("PNG: {}", session.message));
   check_limits({Format::png, layout.width, layout.height}, rules);
-  const std::int64_t stored = layout.packed_row_bytes * layout.height;
-  if (stored / kMaxDeflateRatio > static_cast<std::int64_t>(bytes.size())) {
+  const std::int64_t filtered = layout.packed_row_bytes * layout.height;
+  if (filtered / kMaxDeflateRatio > static_cast<std::int64_t>(bytes.size())) {
     throw BadImage(
         fmt::format("PNG: {} bytes cannot hold {} x {} pixels", bytes.size(), layout.width, layout.height));
   }

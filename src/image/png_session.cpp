@@ -1,6 +1,7 @@
 // libpng's callbacks: bytes from memory, errors kept as text, warnings dropped.
 #include "image/png_session.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <new>
@@ -21,9 +22,18 @@ void drop_warning(png_structp /*png*/, png_const_charp /*text*/) {}
 
 void read_bytes(png_structp png, png_bytep out, png_size_t count) {
   auto* session = static_cast<PngSession*>(png_get_io_ptr(png));
-  if (count > session->rest.size()) png_error(png, "the file is truncated");
-  std::memcpy(out, session->rest.data(), count);
-  session->rest = session->rest.subspan(count);
+  while (count > 0) {
+    if (session->rest.empty()) {
+      if (session->more.empty()) png_error(png, "the file is truncated");
+      session->rest = session->more.front();
+      session->more = session->more.subspan(1);
+    }
+    const std::size_t part = std::min(count, session->rest.size());
+    if (part > 0) std::memcpy(out, session->rest.data(), part);
+    session->rest = session->rest.subspan(part);
+    out += part;
+    count -= part;
+  }
 }
 
 }  // namespace

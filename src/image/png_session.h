@@ -11,8 +11,9 @@ namespace microdit::image {
 struct PngSession {
   png_structp png = nullptr;
   png_infop info = nullptr;
-  std::span<const std::byte> rest{};  ///< not read yet
-  char message[96] = "";              ///< of the last error
+  std::span<const std::byte> rest{};                   ///< not read yet
+  std::span<const std::span<const std::byte>> more{};  ///< after `rest`
+  char message[96] = "";                               ///< of the last error
 
   /// Throws std::bad_alloc when libpng has no memory.
   explicit PngSession(std::span<const std::byte> bytes);

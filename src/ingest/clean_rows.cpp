@@ -7,7 +7,7 @@
 #include "core/hash.h"
 #include "core/seed.h"
 #include "store/sample_hash.h"
-#include "store/shard.h"
+#include "store/shard_writer.h"
 
 namespace microdit::ingest {
 namespace {

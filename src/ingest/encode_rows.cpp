@@ -7,10 +7,15 @@
 
 namespace microdit::ingest {
 
+std::span<const std::byte> bytes_of(const torch::Tensor& packed) {
+  core::check(packed.is_cpu() && packed.is_contiguous(), "rows are not packed");
+  return {static_cast<const std::byte*>(packed.const_data_ptr()), packed.nbytes()};
+}
+
 void append_rows(store::Column& column, const torch::Tensor& rows) {
   const torch::Tensor packed = rows.contiguous();
-  const auto* begin = static_cast<const std::byte*>(packed.const_data_ptr());
-  column.bytes.insert(column.bytes.end(), begin, begin + packed.nbytes());
+  const std::span<const std::byte> bytes = bytes_of(packed);
+  column.bytes.insert(column.bytes.end(), bytes.begin(), bytes.end());
   column.shape[0] += packed.size(0);
 }
 

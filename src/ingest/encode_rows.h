@@ -3,12 +3,17 @@
 
 #include <torch/types.h>
 
+#include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "store/shard.h"
 
 namespace microdit::ingest {
+
+/// The bytes of a packed tensor on the CPU, which must outlive them.
+std::span<const std::byte> bytes_of(const torch::Tensor& packed);
 
 /// Appends rows as they lie in memory; the column's shape behind the rows is known already.
 void append_rows(store::Column& column, const torch::Tensor& rows);

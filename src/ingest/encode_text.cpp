@@ -11,21 +11,21 @@
 namespace microdit::ingest {
 namespace {
 
-/// The columns of a shard while they grow, and what is said of them.
+/// The small columns of a shard while they grow, and what is said of them.
 struct Growing {
-  store::Column states, scales, ids, lengths;
+  store::Column scales, ids, lengths;
   std::int64_t cut = 0, longest = 0, values = 0;
   double max_error = 0, sum_error = 0;
 };
 
 /// One scale per token row: its largest magnitude over 127.
-void add_int8(const torch::Tensor& states_BLD, Growing& grown) {
+void add_int8(const torch::Tensor& states_BLD, const TakeRows& take, Growing& grown) {
   const torch::Tensor scale_BL = states_BLD.abs().amax(2) / 127;
   const torch::Tensor step_BL1 =
       torch::where(scale_BL > 0, scale_BL, torch::ones_like(scale_BL)).unsqueeze(2);
   const torch::Tensor rounded = (states_BLD / step_BL1).round();
   const torch::Tensor error = (rounded * scale_BL.unsqueeze(2) - states_BLD).abs();
-  append_rows(grown.states, rounded.to(torch::kInt8));
+  take(bytes_of(rounded.to(torch::kInt8)));
   append_rows(grown.scales, scale_BL);
   grown.max_error = std::max(grown.max_error, error.max().item<double>());
   grown.sum_error += error.sum(torch::kFloat64).item<double>();
@@ -33,14 +33,14 @@ void add_int8(const torch::Tensor& states_BLD, Growing& grown) {
 }
 
 void add_states(const TextRecipe& recipe, const torch::Tensor& states_BLD,
-                const std::vector<std::string>& captions, Growing& grown) {
+                const std::vector<std::string>& captions, const TakeRows& take, Growing& grown) {
   const torch::Tensor states = states_BLD.to(torch::kCPU, torch::kFloat32);
   const torch::Tensor half = states.to(torch::kHalf);
   check_fits(states, half, "text rows", captions);
   if (recipe.int8) {
-    add_int8(states, grown);
+    add_int8(states, take, grown);
   } else {
-    append_rows(grown.states, half);
+    take(bytes_of(half));
   }
 }
 
@@ -68,17 +68,22 @@ CaptionEncoder::CaptionEncoder(const TextRecipe& recipe, torch::Device device, c
   encoder_->set_precision(recipe.precision);
 }
 
+std::optional<store::Column> CaptionEncoder::states(std::size_t captions) const {
+  if (!encoder_) return std::nullopt;
+  return store::Column{"text",
+                       recipe_.int8 ? core::DType::i8 : core::DType::f16,
+                       {static_cast<std::int64_t>(captions), recipe_.length, encoder_->width()},
+                       {}};
+}
+
 std::optional<TextColumns> CaptionEncoder::encode(const std::vector<std::string>& captions,
-                                                  const core::StopFlag& stop) const {
+                                                  const TakeRows& take, const core::StopFlag& stop) const {
   const torch::NoGradGuard no_grad;
-  const std::int64_t length = recipe_.length, width = encoder_ ? encoder_->width() : 0;
+  const std::int64_t length = recipe_.length;
   Growing grown;
-  grown.states = {"text", recipe_.int8 ? core::DType::i8 : core::DType::f16, {0, length, width}, {}};
   grown.scales = {"text_scale", core::DType::f32, {0, length}, {}};
   grown.ids = {"text_ids", core::DType::i32, {0, length}, {}};
   grown.lengths = {"text_length", core::DType::i32, {0}, {}};
-  grown.states.bytes.reserve(captions.size() *
-                             static_cast<std::size_t>(length * width * (recipe_.int8 ? 1 : 2)));
   const auto batch_size = static_cast<std::size_t>(recipe_.batch_size);
   for (std::size_t begin = 0; begin < captions.size(); begin += batch_size) {
     if (stop.requested()) return std::nullopt;
@@ -87,7 +92,7 @@ std::optional<TextColumns> CaptionEncoder::encode(const std::vector<std::string>
         first, first + static_cast<std::ptrdiff_t>(std::min(batch_size, captions.size() - begin)));
     if (encoder_) {
       const encoders::EncodedText encoded = encoder_->encode(batch, length);
-      add_states(recipe_, encoded.states_BLD, batch, grown);
+      add_states(recipe_, encoded.states_BLD, batch, take, grown);
       append_rows(grown.ids, encoded.ids_BL.to(torch::kCPU).to(torch::kInt32));
       add_lengths(recipe_, encoded.num_tokens, grown);
     } else {
@@ -103,7 +108,6 @@ std::optional<TextColumns> CaptionEncoder::encode(const std::vector<std::string>
     const double mean = grown.values > 0 ? grown.sum_error / static_cast<double>(grown.values) : 0;
     out.details["int8_error"] = {{"max", grown.max_error}, {"mean", mean}};
   }
-  if (encoder_) out.columns.push_back(std::move(grown.states));
   if (recipe_.int8) out.columns.push_back(std::move(grown.scales));
   out.columns.push_back(std::move(grown.ids));
   out.columns.push_back(std::move(grown.lengths));

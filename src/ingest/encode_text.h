@@ -1,8 +1,11 @@
 // Captions through the frozen text encoder, or its tokenizer alone, as columns.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,19 +18,24 @@
 namespace microdit::ingest {
 
 struct TextColumns {
-  /// `text` f16 [u, L, D], or i8 with `text_scale` f32 [u, L], or neither (tokens_only); `text_ids` i32 [u, L];
-  /// `text_length` i32 [u], tokens before padding.
+  /// With int8 `text_scale` f32 [u, L]; `text_ids` i32 [u, L]; `text_length` i32 [u], tokens before padding.
   std::vector<store::Column> columns;
   /// {"captions": u, "cut": longer than L, "longest": tokens of the longest}; with int8 {"int8_error": {"max", "mean"}}
   core::Json details;
 };
 
+/// Packed rows that follow those before.
+using TakeRows = std::function<void(std::span<const std::byte> rows)>;
+
 class CaptionEncoder {
  public:
   /// Loads the encoder to `device`, or only its tokenizer (tokens_only). UserError: a folder that is no encoder.
   CaptionEncoder(const TextRecipe& recipe, torch::Device device, const std::string& sha256);
-  /// Captions in batches of fixed size from the first one on. Nothing when `stop` was seen.
-  std::optional<TextColumns> encode(const std::vector<std::string>& captions,
+  /// The shape of the column `text`, f16 or i8 [u, L, D], which is too large to be held; none where there are tokens only.
+  std::optional<store::Column> states(std::size_t captions) const;
+  /// Captions in batches of fixed size from the first one on; `take` gets the rows of `text` as they come. Nothing when
+  /// `stop` was seen.
+  std::optional<TextColumns> encode(const std::vector<std::string>& captions, const TakeRows& take,
                                     const core::StopFlag& stop) const;
 
  private:

@@ -144,7 +144,8 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
   }
   core::Json details = rows.finish(contents);
   add_picture_columns(shard, contents);
-  return publish(item, contents, images_layout(recipe), std::move(details));
+  store::ShardWriter file(plan_.folder / item.file());
+  return publish(item, file, contents, images_layout(recipe), std::move(details));
 }
 
 std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Progress& progress,
@@ -154,10 +155,14 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
     return tabulate_captions(SamplesShard(plan_.samples.folder, item.samples, SamplesUse::captions),
                              plan_.caption_sources());
   }();
+  const std::optional<store::Column> states = text_->states(captions.unique.size());
+  store::ShardWriter shard(plan_.folder / item.file(),
+                           std::span(states ? &*states : nullptr, states ? 1 : 0));
   std::optional<TextColumns> text = [&] {
     const auto lock = take_encoders();
     const TimeShares::Scope scope(times_, Spent::encode);
-    return text_->encode(captions.unique, stop);
+    const auto append = [&](std::span<const std::byte> rows) { shard.append("text", rows); };
+    return text_->encode(captions.unique, append, stop);
   }();
   if (!text) return std::nullopt;
   captions_ += static_cast<std::int64_t>(captions.unique.size());
@@ -166,6 +171,7 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
   store::SampleLayout layout;
   layout.via_offsets = "caption_offsets";
   layout.via_index = "caption_rows";
+  if (states) text->columns.insert(text->columns.begin(), shard.written("text"));
   for (store::Column& column : text->columns) {
     if (column.name != "text_length") layout.shared.push_back(column.name);
     contents.columns.push_back(std::move(column));
@@ -174,11 +180,12 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
   contents.columns.push_back(store::make_column("caption_rows", core::DType::i32, captions.rows));
   contents.columns.push_back(store::make_column("caption_source", core::DType::u8, captions.sources));
   store::add_strings(contents, "text_caption", captions.unique);
-  return publish(item, contents, layout, std::move(text->details));
+  return publish(item, shard, contents, layout, std::move(text->details));
 }
 
-store::Record LatentMaker::publish(const LatentItem& item, store::ShardContents& contents,
-                                   const store::SampleLayout& layout, core::Json details) {
+store::Record LatentMaker::publish(const LatentItem& item, store::ShardWriter& shard,
+                                   store::ShardContents& contents, const store::SampleLayout& layout,
+                                   core::Json details) {
   const TimeShares::Scope scope(times_, Spent::write);
   contents.sample_hashes = store::hash_samples(contents, layout);
   contents.attributes = {{"stage", "latents"},
@@ -188,7 +195,7 @@ store::Record LatentMaker::publish(const LatentItem& item, store::ShardContents&
                          {"layout", store::to_json(layout)}};
   if (item.part == LatentPart::text) contents.attributes["caption_sources"] = plan_.caption_sources();
   const fs::path path = plan_.folder / item.file();
-  const std::string sha256 = store::write_shard(path, contents);
+  const std::string sha256 = shard.finish(contents);
   return {item.item.name,
           {{item.file(), item.samples.rows, fs::file_size(path), sha256}},
           std::move(details),

@@ -14,6 +14,7 @@
 #include "ingest/progress.h"
 #include "ingest/time_shares.h"
 #include "store/sample_hash.h"
+#include "store/shard_writer.h"
 
 namespace microdit::ingest {
 
@@ -36,7 +37,7 @@ class LatentMaker {
                                            const core::StopFlag& stop);
   std::optional<store::Record> make_text(const LatentItem& item, Progress& progress,
                                          const core::StopFlag& stop);
-  store::Record publish(const LatentItem& item, store::ShardContents& contents,
+  store::Record publish(const LatentItem& item, store::ShardWriter& shard, store::ShardContents& contents,
                         const store::SampleLayout& layout, core::Json details);
   std::unique_lock<std::mutex> take_encoders();
 

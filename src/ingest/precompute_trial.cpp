@@ -75,13 +75,15 @@ void try_captions(const PrecomputePlan& plan, const SamplesShard& shard, torch::
   const CaptionEncoder encoder(plan.recipe.text, device, plan.text.sha256);
   const core::StopFlag never;
   double bytes = 0, tried = 0, texts = 0;
-  trial.captions_per_s =
-      rate_of(static_cast<std::int64_t>(captions.unique.size()), plan.recipe.text.batch_size,
-              [&](std::int64_t first, std::int64_t count) {
-                const auto begin = captions.unique.begin() + first;
-                bytes += rows_bytes(encoder.encode({begin, begin + count}, never)->columns);
-                tried += static_cast<double>(count);
-              });
+  trial.captions_per_s = rate_of(
+      static_cast<std::int64_t>(captions.unique.size()), plan.recipe.text.batch_size,
+      [&](std::int64_t first, std::int64_t count) {
+        const auto begin = captions.unique.begin() + first;
+        const auto add = [&](std::span<const std::byte> rows) { bytes += static_cast<double>(rows.size()); };
+        bytes += rows_bytes(encoder.encode({begin, begin + count}, add, never)->columns);
+        if (encoder.states(0)) bytes += 8 * static_cast<double>(count);  // each row's hash
+        tried += static_cast<double>(count);
+      });
   for (const std::string& caption : captions.unique) texts += static_cast<double>(caption.size()) + 8;
   const auto samples = static_cast<double>(shard.rows()),
              unique = static_cast<double>(captions.unique.size());

@@ -2,7 +2,6 @@
 #include "store/file_notes.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -83,14 +82,6 @@ void count_captions(const ShardReader& file, const LatentIndex& settings, FileNo
   }
 }
 
-std::uint64_t hash_from_hex(const std::string& text) {
-  std::uint64_t hash = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hash, 16);
-  if (error != std::errc() || end != text.data() + text.size())
-    core::user_error("notes: `{}` is no checksum", text);
-  return hash;
-}
-
 }  // namespace
 
 LatentIndex start_index(const core::Json& facts, const std::string& origin) {
@@ -151,8 +142,9 @@ std::optional<FileNotes> notes_from_text(const std::string& text, LatentFile whi
       const bool has_hash = said.size() > 4;
       notes.columns.push_back({which, name, core::dtype_from_name(said.at(0).get<std::string>()),
                                said.at(1).get<std::vector<std::int64_t>>(), has_hash});
-      notes.places.push_back({said.at(2).get<std::int64_t>(), said.at(3).get<std::uint64_t>(),
-                              has_hash ? hash_from_hex(said.at(4).get<std::string>()) : 0});
+      const auto hash = has_hash ? core::from_hex(said.at(4).get<std::string>()) : 0;
+      if (!hash) return std::nullopt;
+      notes.places.push_back({said.at(2).get<std::int64_t>(), said.at(3).get<std::uint64_t>(), *hash});
     }
     return notes;
   } catch (const core::Json::exception&) {  // of another version

@@ -260,10 +260,9 @@ std::vector<std::string> attribute_names(hid_t file) {
   return names;
 }
 
-}  // namespace
-
-void write_hdf5(const std::filesystem::path& path, const std::vector<const Column*>& columns,
-                const std::map<std::string, std::string>& attributes) {
+template <class Open>
+void write_to(const std::filesystem::path& path, const std::vector<const Column*>& columns,
+              const std::map<std::string, std::string>& attributes, Open open) {
   const std::scoped_lock lock(library_lock());
   const QuietErrors quiet;
   try {
@@ -273,9 +272,7 @@ void write_hdf5(const std::filesystem::path& path, const std::vector<const Colum
     ok(H5Pset_alignment(access, 1, kAlignment), "H5Pset_alignment");
     ok(H5Pset_small_data_block_size(access, 0),
        "H5Pset_small_data_block_size");  // small columns are aligned, too
-    Handle create(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "H5Pcreate");
-    ok(H5Pset_obj_track_times(create, false), "H5Pset_obj_track_times");
-    Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, create, access), H5Fclose, "H5Fcreate");
+    Handle file = open(access);
     for (const auto& [name, value] : attributes) write_attribute(file, name, value);
     for (const Column* column : columns) write_column(file, *column);
     ok(H5Fflush(file, H5F_SCOPE_LOCAL), "H5Fflush");
@@ -283,6 +280,24 @@ void write_hdf5(const std::filesystem::path& path, const std::vector<const Colum
   } catch (const Failure& failure) {
     core::system_error("{}: cannot be written ({})", path.string(), failure.message);
   }
+}
+
+}  // namespace
+
+void create_hdf5(const std::filesystem::path& path, const std::vector<const Column*>& columns,
+                 const std::map<std::string, std::string>& attributes) {
+  write_to(path, columns, attributes, [&](hid_t access) {
+    Handle create(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "H5Pcreate");
+    ok(H5Pset_obj_track_times(create, false), "H5Pset_obj_track_times");
+    return Handle(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, create, access), H5Fclose, "H5Fcreate");
+  });
+}
+
+void extend_hdf5(const std::filesystem::path& path, const std::vector<const Column*>& columns,
+                 const std::map<std::string, std::string>& attributes) {
+  write_to(path, columns, attributes, [&](hid_t access) {
+    return Handle(H5Fopen(path.c_str(), H5F_ACC_RDWR, access), H5Fclose, "H5Fopen");
+  });
 }
 
 Hdf5Scan scan_hdf5(const std::filesystem::path& path) {

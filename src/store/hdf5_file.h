@@ -10,11 +10,19 @@
 
 namespace microdit::store {
 
-/// Creates `path` with these datasets, in this order, and string attributes on the root group. The bytes of
-/// the file are a function of the arguments: no times, fixed format version, fixed order. SystemError on any
-/// failure.
-void write_hdf5(const std::filesystem::path& path, const std::vector<const Column*>& columns,
-                const std::map<std::string, std::string>& attributes);
+// String attributes of a shard's root group.
+inline constexpr const char* kShardAttributes = "microdit";  ///< the stage's own JSON
+inline constexpr const char* kShardColumnHashes =
+    "microdit_columns";  ///< {column: xxh3-64 of all its bytes, hex}
+
+/// Creates `path` with these datasets, in this order, and string attributes on the root group. A column without bytes gets
+/// room alone. The bytes of the file are a function of the arguments: no times, fixed format version, fixed order.
+/// SystemError on any failure.
+void create_hdf5(const std::filesystem::path& path, const std::vector<const Column*>& columns,
+                 const std::map<std::string, std::string>& attributes);
+/// Adds the same to a file that create_hdf5 made.
+void extend_hdf5(const std::filesystem::path& path, const std::vector<const Column*>& columns,
+                 const std::map<std::string, std::string>& attributes);
 
 struct Hdf5Scan {
   std::map<std::string, ColumnInfo> columns;

@@ -18,6 +18,8 @@ struct ColumnSource {
   std::function<ColumnInfo(const std::string&)> info;
   std::function<std::vector<std::byte>(const std::string&, std::int64_t begin, std::int64_t count)> copy;
   std::function<void(const std::string& what)> broken;  // does not return
+  /// Hashes of the rows of a column where they are known already, else null.
+  std::function<const std::vector<std::uint64_t>*(const std::string&)> known_hashes{};
 };
 
 template <class T>
@@ -32,6 +34,8 @@ std::vector<T> values(const ColumnSource& source, const std::string& name) {
 }
 
 std::vector<std::uint64_t> row_hashes(const ColumnSource& source, const std::string& name) {
+  if (source.known_hashes)
+    if (const std::vector<std::uint64_t>* known = source.known_hashes(name)) return *known;
   const ColumnInfo info = source.info(name);
   const std::uint64_t row_bytes = info.row_bytes();
   const std::int64_t step = static_cast<std::int64_t>(
@@ -201,6 +205,7 @@ std::vector<std::uint64_t> hash_samples(const ShardContents& contents, const Sam
   source.info = [&](const std::string& name) { return ColumnInfo{find(name).dtype, find(name).shape, 0}; };
   source.copy = [&](const std::string& name, std::int64_t begin, std::int64_t count) {
     const Column& column = find(name);
+    core::check(!column.written, "column `{}` is in the file already", name);
     if (!column.pieces.empty()) return copy_pieces(column, ends[name], begin, count);
     const std::uint64_t row_bytes = source.info(name).row_bytes();
     const auto part = std::span(column.bytes)
@@ -209,6 +214,10 @@ std::vector<std::uint64_t> hash_samples(const ShardContents& contents, const Sam
     return std::vector<std::byte>(part.begin(), part.end());
   };
   source.broken = [](const std::string& what) { core::check(false, "shard contents: {}", what); };
+  source.known_hashes = [&](const std::string& name) {
+    const Column& column = find(name);
+    return column.written ? &column.written->row_hashes : nullptr;
+  };
   return hash_all(source, layout);
 }
 

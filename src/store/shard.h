@@ -1,4 +1,4 @@
-// Write-once HDF5 shards: named contiguous columns, an xxh3 per sample, verified before they become visible.
+// HDF5 shards: named contiguous columns, an xxh3 per sample. shard_writer.h makes them.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,12 @@
 
 namespace microdit::store {
 
+/// What a ShardWriter knows of rows that it has written: xxh3-64 of each, and of all.
+struct WrittenRows {
+  std::vector<std::uint64_t> row_hashes;
+  std::uint64_t hash = 0;
+};
+
 /// One HDF5 dataset: shape[0] rows, contiguous, no filter.
 struct Column {
   std::string name;
@@ -24,6 +30,7 @@ struct Column {
   std::vector<std::byte> bytes;     ///< packed, row-major
   /// Instead of `bytes`, for u8 columns of one axis: where they lie, in order. Large rows are then held once.
   std::vector<std::span<const std::byte>> pieces{};
+  std::optional<WrittenRows> written{};  ///< instead of `bytes`: the rows are in the file already
   std::uint64_t num_bytes() const;
 };
 
@@ -41,10 +48,6 @@ struct ShardContents {
   std::vector<std::uint64_t> sample_hashes;
   core::Json attributes = core::Json::object();  ///< stored as the root attribute "microdit" (JSON text)
 };
-
-/// Builds the file aside, closes, reopens, compares every column, syncs, renames. Bytes depend on `contents`
-/// alone. Returns the SHA-256 of the file. SystemError on any HDF5 or I/O error (nothing stays visible).
-std::string write_shard(const std::filesystem::path& path, const ShardContents& contents);
 
 /// Beside `contents` the file carries, for whoever reads it:
 ///   "xxh3" u64 [samples]; "<column>_xxh3" u64 [rows], the xxh3-64 of each row, for the columns that

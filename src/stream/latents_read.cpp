@@ -98,10 +98,10 @@ void LatentsSource::read_of_shard(std::size_t shard, std::span<const std::size_t
       const auto k = static_cast<std::size_t>(wish.sample - first_[shard]);
       const std::uint32_t place = rows.latents_row[k];
       scratch.row_in_shard[i] = rows.rows[k];
-      scratch.requests.push_back({&images,
-                                  index_.shards[shard].places[column].offset + place * shape_.latents_bytes(),
-                                  shape_.latents_bytes(), wish.latents,
-                                  options_.verify ? &rows.latents_hashes[place] : nullptr, i, nullptr});
+      scratch.requests.push_back(
+          {&images, index_.shards[shard].places[column].offset + place * shape_.latents_bytes(),
+           shape_.latents_bytes(), wish.latents, options_.verify ? &rows.latents_hashes[place] : nullptr, i,
+           nullptr, false});
       const std::uint32_t begin = rows.caption_offsets[rows.rows[k]],
                           end = rows.caption_offsets[rows.rows[k] + 1];
       const std::int64_t chosen =
@@ -130,7 +130,7 @@ void LatentsSource::ask_for_text(std::size_t shard, std::int64_t row, std::size_
                        const std::vector<std::uint64_t>& hashes) {
     scratch.requests.push_back(
         {&file, index_.shards[shard].places[static_cast<std::size_t>(column)].offset + at * bytes, bytes, out,
-         hashes.empty() ? nullptr : &hashes[at], i, nullptr});
+         hashes.empty() ? nullptr : &hashes[at], i, nullptr, false});
   };
   if (!rows.text_ids.empty()) {
     std::memcpy(wish.text, &rows.text_ids[at * shape_.text_bytes()], shape_.text_bytes());

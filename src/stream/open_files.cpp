@@ -61,6 +61,17 @@ void OpenFile::read(std::uint64_t offset, std::span<std::byte> out) const {
   read(offset, std::span(&part, 1));
 }
 
+bool OpenFile::read_cached(std::uint64_t offset, std::span<const iovec> parts) const {
+  if (!tells_cached_) return false;
+  ssize_t wanted = 0;
+  for (const iovec& part : parts) wanted += static_cast<ssize_t>(part.iov_len);
+  const ssize_t got =
+      ::preadv2(fd_, parts.data(), static_cast<int>(parts.size()), static_cast<off_t>(offset), RWF_NOWAIT);
+  if (got < 0 && errno != EAGAIN && errno != EINTR)
+    tells_cached_ = false;  // an I/O error shows again when it is read
+  return got == wanted;
+}
+
 void OpenFile::will_need(std::uint64_t offset, std::uint64_t bytes) const {
   ::posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(bytes), POSIX_FADV_WILLNEED);
 }

@@ -4,6 +4,7 @@
 
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <list>
@@ -35,6 +36,8 @@ class OpenFile {
   /// Fills all parts from `offset` on; the parts are used up. UserError when the file ends before, SystemError on I/O errors.
   void read(std::uint64_t offset, std::span<iovec> parts) const;
   void read(std::uint64_t offset, std::span<std::byte> out) const;
+  /// Fills the parts from the page cache alone; false, with parts of any contents, where that does not hold all of it.
+  bool read_cached(std::uint64_t offset, std::span<const iovec> parts) const;
   const std::string& name() const { return name_; }
   /// Asks the kernel to begin reading, or that it need not keep what was read.
   void will_need(std::uint64_t offset, std::uint64_t bytes) const;
@@ -43,6 +46,7 @@ class OpenFile {
  private:
   const std::string name_;
   const int fd_;
+  mutable std::atomic<bool> tells_cached_ = true;  ///< the file system knows of reads that do not wait
 };
 
 /// Safe to use from several threads.

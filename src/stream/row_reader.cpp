@@ -39,8 +39,8 @@ std::size_t together(std::span<const RowRequest> requests, std::uint64_t gap) {
 
 }  // namespace
 
-// What lies between two rows goes into memory that nobody looks at.
-void RowReader::read_together(std::span<RowRequest> requests) const {
+// What lies between two rows goes into memory that nobody looks at. Returns whether anything is settled.
+bool RowReader::read_together(std::span<RowRequest> requests, bool cached_only) const {
   thread_local std::vector<std::byte> between;
   between.resize(rules_.gap_bytes);
   std::vector<iovec> parts;
@@ -53,18 +53,25 @@ void RowReader::read_together(std::span<RowRequest> requests) const {
   bool read = false;
   try {
     const auto file = files_->open(*requests[0].file);
-    file->read(requests[0].offset, parts);
+    if (cached_only) {
+      if (!file->read_cached(requests[0].offset, parts)) return false;
+    } else {
+      file->read(requests[0].offset, parts);
+    }
     read = true;
     if (!rules_.keep_pages) file->done_with(requests[0].offset, end_of(requests.back()) - requests[0].offset);
   } catch (const std::runtime_error&) {
+    if (cached_only) return false;
     std::this_thread::sleep_for(kBeforeSecondTry);
   }
   for (std::size_t i = 0; i < requests.size(); ++i) {
     RowRequest& request = requests[i];
+    request.read = true;
     if (read && i > 0 && request.offset == requests[i - 1].offset)
       std::memcpy(request.out, requests[i - 1].out, request.bytes);
     if (!read || !is_good(request)) read_again(request);
   }
+  return true;
 }
 
 void RowReader::read_again(RowRequest& request) const {
@@ -77,12 +84,20 @@ void RowReader::read_again(RowRequest& request) const {
   }
 }
 
+// Reading over gaps saves calls to a disk, and costs copies of what is in memory.
 void RowReader::read(std::vector<RowRequest>& requests) const {
   std::sort(requests.begin(), requests.end(), [](const RowRequest& a, const RowRequest& b) {
     return std::make_tuple(a.file->id, a.offset) < std::make_tuple(b.file->id, b.offset);
   });
-  std::vector<std::span<RowRequest>> calls;
   for (std::span<RowRequest> left = requests; !left.empty();) {
+    const std::size_t count = together(left, 0);
+    read_together(left.first(count), /*cached_only=*/true);
+    left = left.subspan(count);
+  }
+  const auto rest =
+      std::stable_partition(requests.begin(), requests.end(), [](const RowRequest& r) { return r.read; });
+  std::vector<std::span<RowRequest>> calls;
+  for (std::span<RowRequest> left(rest, requests.end()); !left.empty();) {
     const std::size_t count = together(left, rules_.gap_bytes);
     calls.push_back(left.first(count));
     left = left.subspan(count);
@@ -95,7 +110,7 @@ void RowReader::read(std::vector<RowRequest>& requests) const {
       }
     }
   }
-  for (const std::span<RowRequest> call : calls) read_together(call);
+  for (const std::span<RowRequest> call : calls) read_together(call, /*cached_only=*/false);
 }
 
 }  // namespace microdit::stream

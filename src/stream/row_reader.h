@@ -21,6 +21,7 @@ struct RowRequest {
   const std::uint64_t* hash = nullptr;  ///< xxh3-64 that the row must have; null = not checked
   std::size_t wish = 0;                 ///< the caller's
   std::exception_ptr bad;               ///< out
+  bool read = false;                    ///< out: nothing more is to be done, good or bad
 };
 
 /// A row's bytes are not what its hash says.
@@ -40,11 +41,12 @@ struct ReadRules {
 class RowReader {
  public:
   RowReader(std::shared_ptr<OpenFiles> files, ReadRules rules) : files_(std::move(files)), rules_(rules) {}
-  /// Sorts the requests by file and place and reads them; none is in the way of another.
+  /// What the page cache holds is copied, row by row; the rest is read in few calls, sorted by file and place. None is in the way
+  /// of another; `requests` change their order.
   void read(std::vector<RowRequest>& requests) const;
 
  private:
-  void read_together(std::span<RowRequest> requests) const;
+  bool read_together(std::span<RowRequest> requests, bool cached_only) const;
   void read_again(RowRequest& request) const;
 
   std::shared_ptr<OpenFiles> files_;

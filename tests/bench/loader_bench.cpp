@@ -18,7 +18,7 @@
 #include "store/latent_index.h"
 #include "store/manifest.h"
 #include "store/sample_hash.h"
-#include "store/shard.h"
+#include "store/shard_writer.h"
 #include "stream/latent_stream.h"
 
 namespace {
@@ -165,7 +165,7 @@ void run(const std::string& folder, const Numbers& with) {
   const auto opening = Clock::now();
   stream::LatentStream stream(config);
   const auto begin = Clock::now();
-  stream.start(first, batch, batch, with.at("threads") + 2);
+  stream.start(first, batch, batch, with.at("depth") > 0 ? with.at("depth") : with.at("threads") + 2);
   const std::int64_t samples = with.at("samples") > 0 ? with.at("samples") : stream.num_samples();
   const std::int64_t batches = std::max<std::int64_t>(samples / batch, 1);
   double sum = 0;  // so that nothing can be left out
@@ -209,11 +209,11 @@ void copy_memory(const Numbers& with) {
 }
 
 Numbers numbers(const std::vector<std::string>& words) {
-  Numbers all = {{"samples", 0}, {"batch", 64}, {"threads", 1}, {"run", 1}, {"first", 0}};
+  Numbers all = {{"samples", 0}, {"batch", 64}, {"threads", 1}, {"run", 1}, {"first", 0}, {"depth", 0}};
   for (const std::string& word : words) {
     const std::size_t sign = word.find('=');
     if (sign == word.npos || !all.contains(word.substr(0, sign)))
-      core::user_error("loader_bench: `{}`; known: samples= batch= threads= run= first=", word);
+      core::user_error("loader_bench: `{}`; known: samples= batch= threads= run= first= depth=", word);
     all[word.substr(0, sign)] = std::strtoll(word.c_str() + sign + 1, nullptr, 10);
   }
   return all;

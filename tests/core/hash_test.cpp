@@ -41,6 +41,10 @@ TEST(Hash, Xxh3KnownAnswers) {
   EXPECT_EQ(xxh3_64({}), 0x2d06800538d394c2u);
   EXPECT_EQ(hex(xxh3_64({})), "2d06800538d394c2");
   EXPECT_EQ(hex(0x1f), "000000000000001f");
+  EXPECT_EQ(from_hex("2d06800538d394c2"), 0x2d06800538d394c2);
+  for (const char* other :
+       {"", "1f", "000000000000001F", "000000000000001g", "0x0000000000001f", "0000000000000001f"})
+    EXPECT_FALSE(from_hex(other)) << other;
 }
 
 TEST(Hash, Xxh3StreamsInAnyPieces) {

@@ -1,6 +1,6 @@
 // LD_PRELOAD: a disk far away. Every open and every read below the folder MICRODIT_SLOW_DISK takes MICRODIT_SLOW_MS (5) milliseconds
-// longer, reads also their bytes at MICRODIT_SLOW_MB_S (200) a second; mmap of its files and io_uring are refused. Its counts go
-// to the file MICRODIT_SLOW_COUNTS when the process ends: "opens reads bytes".
+// longer, reads also their bytes at MICRODIT_SLOW_MB_S (200) a second; mmap of its files and io_uring are refused, and nothing is
+// ever in the page cache (RWF_NOWAIT). Its counts go to the file MICRODIT_SLOW_COUNTS when the process ends: "opens reads bytes".
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -118,10 +118,18 @@ ssize_t preadv(int fd, const struct iovec* to, int count, off_t at) {
 ssize_t preadv64(int fd, const struct iovec* to, int count, off64_t at) {
   return was_read(fd, REAL(preadv64)(fd, to, count, at));
 }
+// Nothing of this disk is in memory.
+static int not_cached(int fd, int flags) {
+  if (!is_slow(fd) || !(flags & RWF_NOWAIT)) return 0;
+  errno = EAGAIN;
+  return 1;
+}
 ssize_t preadv2(int fd, const struct iovec* to, int count, off_t at, int flags) {
+  if (not_cached(fd, flags)) return -1;
   return was_read(fd, REAL(preadv2)(fd, to, count, at, flags));
 }
 ssize_t preadv64v2(int fd, const struct iovec* to, int count, off64_t at, int flags) {
+  if (not_cached(fd, flags)) return -1;
   return was_read(fd, REAL(preadv64v2)(fd, to, count, at, flags));
 }
 

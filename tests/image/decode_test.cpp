@@ -5,12 +5,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-
+#include <numeric>
 #include <random>
+#include <span>
+#include <vector>
 
 #include "core/hash.h"
 #include "image/encode.h"
 #include "image/fixtures.h"
+#include "image/png_inflate.h"
 
 namespace microdit::image {
 namespace {
@@ -141,6 +144,59 @@ TEST(Decode, HasNoDifferencesAfterAPngRoundTrip) {
   EXPECT_EQ(back.height, 37);
   EXPECT_EQ(back.width, 53);
   EXPECT_EQ(back.pixels, image.pixels);
+}
+
+std::uint32_t crc_of(std::span<const std::byte> bytes) {
+  std::uint32_t crc = ~0u;
+  for (const std::byte byte : bytes) {
+    crc ^= static_cast<std::uint32_t>(byte);
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+  }
+  return ~crc;
+}
+
+/// The PNG's pixel data in IDAT chunks of `lengths` bytes and one of the rest.
+std::vector<std::byte> in_chunks(std::span<const std::byte> png, std::vector<std::size_t> lengths) {
+  constexpr std::size_t kPixels = 33, kEnd = 12;  // where the first IDAT begins; IEND
+  std::vector<std::byte> joined;
+  for (std::size_t at = kPixels; at < png.size() - kEnd;) {
+    std::size_t length = 0;
+    for (std::size_t i = 0; i < 4; ++i) length = length << 8 | static_cast<std::size_t>(png[at + i]);
+    joined.insert(joined.end(), &png[at + 8], &png[at + 8 + length]);
+    at += length + 12;
+  }
+  std::span<const std::byte> data = joined;
+  lengths.push_back(data.size() - std::accumulate(lengths.begin(), lengths.end(), std::size_t{0}));
+  std::vector<std::byte> out(png.begin(), png.begin() + kPixels);
+  const auto put = [&](std::uint32_t value) {
+    for (int i = 3; i >= 0; --i) out.push_back(static_cast<std::byte>(value >> (8 * i)));
+  };
+  for (const std::size_t length : lengths) {
+    put(static_cast<std::uint32_t>(length));
+    const std::size_t type = out.size();
+    for (const char c : {'I', 'D', 'A', 'T'}) out.push_back(static_cast<std::byte>(c));
+    out.insert(out.end(), data.begin(), data.begin() + static_cast<std::ptrdiff_t>(length));
+    data = data.subspan(length);
+    put(crc_of(std::span(out).subspan(type)));
+  }
+  out.insert(out.end(), png.end() - kEnd, png.end());
+  return out;
+}
+
+// 300 x 400 RGB pixels are six stored blocks; of 1 to 4 chunks, empty ones too.
+TEST(Decode, APngInAnyNumberOfChunks) {
+  const Image image = noise(300, 400);
+  const auto png = encode_png(image);
+  for (const std::vector<std::size_t>& lengths :
+       {std::vector<std::size_t>{}, {5}, {0, 1, 40'000}, {0, 0}, {1, 0, 100'000}}) {
+    const auto chunks = in_chunks(png, lengths);
+    EXPECT_EQ(decode(chunks).pixels, image.pixels);
+    EXPECT_FALSE(unpack_png(chunks, {}).pieces.empty()) << "it was left to libpng";
+  }
+  auto cut = in_chunks(png, {40'000});
+  cut.erase(cut.begin() + 33 + 12 + 40'000, cut.end() - 12);  // the second chunk
+  EXPECT_THROW(decode(cut), BadImage);
+  EXPECT_TRUE(unpack_png(cut, {}).pieces.empty());
 }
 
 TEST(Decode, RefusesBombsByTheirHeader) {

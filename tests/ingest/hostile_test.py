@@ -2,14 +2,13 @@
 import hashlib
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1])]
-from programs import BIN, check, environment, skip  # noqa: E402
+from programs import BIN, check, run_measured, skip  # noqa: E402
 
 try:
     import PIL  # noqa: F401
@@ -42,21 +41,6 @@ def raw_folder(folder, name, data):
     text += json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest()}, separators=(",", ":")) + "\n"
     for manifest in ("manifest.jsonl", "manifest.1.jsonl"):
         (folder / manifest).write_text(text)
-
-
-# A process begins with the memory peak of the one that started it: a small one measures.
-MEASURE = """import json, os, subprocess, sys
-p = subprocess.Popen(sys.argv[1:], stdout=2, stderr=2)
-_, status, used = os.wait4(p.pid, 0)
-print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_maxrss, used.ru_utime + used.ru_stime]))"""
-
-
-def run_measured(words, data, **environ):
-    """Exit code, output, peak KiB and CPU seconds of a program and all that it starts."""
-    done = subprocess.run([sys.executable, "-S", "-c", MEASURE, *map(str, words)], capture_output=True, timeout=300,
-                          env=environment(data, **environ))
-    code, kib, seconds = json.loads(done.stdout)
-    return code, done.stderr.decode(errors="replace"), kib, seconds
 
 
 def clean(case, data):

@@ -10,7 +10,7 @@
 #include "core/atomic_file.h"
 #include "store/manifest.h"
 #include "store/sample_hash.h"
-#include "store/shard.h"
+#include "store/shard_writer.h"
 #include "store/temporary_folder.h"
 
 namespace microdit::store {

@@ -11,7 +11,7 @@
 #include "store/latent_index.h"
 #include "store/manifest.h"
 #include "store/sample_hash.h"
-#include "store/shard.h"
+#include "store/shard_writer.h"
 
 namespace microdit::stream {
 
