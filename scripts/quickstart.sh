@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# quickstart.sh: from a bare machine to pictures that the model has just learned to paint: 25 to 30 minutes on two cores without
-# a GPU (set-up 1, build 11 to 14, data 2, training 10 to 12, pictures and evaluation 1). The whole chain of stages runs on this machine's
+# quickstart.sh: from a bare machine to pictures that the model has just learned to paint: 23 minutes on two idle cores without
+# a GPU (set-up 1, build 10, data 2, training 9 to 10, pictures and evaluation 1). The whole chain of stages runs on this machine's
 # Slurm if it has one, else on a throw-away one, else directly. Run it again to continue.
 #   MICRODIT_STEPS=N       training steps (default: the config's)
 #   MICRODIT_NO_SLURM=1    run the stages directly
@@ -23,7 +23,7 @@ export PATH=$PWD/.venv/bin:$PATH
 mkdir -p build slurm/logs
 touch build/quickstart_began  # older outputs prove nothing
 cmake --preset release >build/configure.log 2>&1 || { tail -n 30 build/configure.log >&2; exit 1; }
-say "[2/6] building, 11 to 14 min on two cores the first time (all of it: build/build.log)"
+say "[2/6] building, about 10 min on two cores the first time (all of it: build/build.log)"
 cmake --build build --target demonstration 2>&1 | tee build/build.log |
   awk 'match($0, /^\[[0-9]+\/[0-9]+\]/) { split(substr($0, 2, RLENGTH - 2), n, "/"); t = int(10 * n[1] / n[2]); if (t == last) next; last = t; printf "          built %d %%\n", 10 * t; fflush() }' >&2 ||
   { grep -E 'error|FAILED' build/build.log | head -n 20 >&2; exit 1; }
