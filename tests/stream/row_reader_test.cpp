@@ -61,10 +61,54 @@ class RowReaderTest : public ::testing::Test {
     return {std::make_shared<OpenFiles>(max_open, true), rules};
   }
 
+  // Out of the page cache, where the file system has one of its own (tmpfs is nothing else).
+  void forget() const {
+    for (const FileName& name : names) {
+      const int fd = ::open(name.path.c_str(), O_RDONLY | O_CLOEXEC);
+      ::fsync(fd);
+      ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+      ::close(fd);
+    }
+  }
+  bool remembers() const {
+    std::vector<std::byte> byte(1);
+    const iovec part{byte.data(), 1};
+    return OpenFile(names[0].path, true).read_cached(0, std::span(&part, 1));
+  }
+  /// Bytes that read(2) and its like have given to this process so far.
+  static std::uint64_t bytes_read() {
+    std::ifstream io("/proc/self/io");
+    std::string word;
+    std::uint64_t bytes = 0;
+    io >> word >> bytes;
+    return bytes;
+  }
+
   TemporaryFolder folder;
   std::vector<FileName> names;
   std::vector<std::uint64_t> hashes;
 };
+
+// Over the gaps goes what a disk has to give; from memory comes no byte that nobody wants.
+TEST_F(RowReaderTest, NothingBetweenTheRowsIsCopiedFromMemory) {
+  const RowReader all = reader(kFiles);
+  constexpr std::uint64_t kWanted = kFiles * kRows * kRow, kGaps = kFiles * (kRows - 1) * kRow,
+                          kCounting = 1000;  // the first look at /proc/self/io itself
+  for (const bool cached : {true, false}) {
+    if (!cached) forget();
+    if (!cached && remembers()) GTEST_SKIP() << "this file system keeps everything in memory";
+    std::vector<std::byte> values;
+    auto requests = all_rows(values);
+    const std::uint64_t before = bytes_read();
+    const std::uint64_t counting = bytes_read() - before;
+    all.read(requests);
+    const std::uint64_t read = bytes_read() - before - 2 * counting;
+    EXPECT_GE(read, kWanted);
+    EXPECT_LE(read, cached ? kWanted
+                           : kWanted + kGaps);  // a fast disk may have some rows in memory at the second look
+    expect_right(values);
+  }
+}
 
 TEST_F(RowReaderTest, KeepsFewFilesOpen) {
   for (const std::uint64_t gap : {0, 100, 1 << 20}) {
@@ -72,6 +116,7 @@ TEST_F(RowReaderTest, KeepsFewFilesOpen) {
     const RowReader two = reader(2, gap);
     std::vector<std::byte> values;
     for (int pass = 0; pass < 2; ++pass) {
+      if (pass == 1) forget();
       auto requests = all_rows(values);
       std::reverse(requests.begin(), requests.end());
       two.read(requests);
