@@ -135,6 +135,25 @@ TEST_F(Clean, DottedStemsAreKeptAndWhatIsPassedOverIsSaid) {
   EXPECT_EQ(samples().records.at(0).details.at("passed_over").at("count"), 3);
 }
 
+TEST_F(Clean, DottedRecordsBesideTheirStemsOwnAreKeptAndFieldsAreNoDamage) {
+  entry_.splits.group = "";
+  entry_.captions.which = {"name"};
+  TarWriter tar;
+  for (const char* key : {"St. Anna", "St. Berta", "St", "p"})
+    tar.add(fmt::format("{}.png", key), png(20, 10, 1)).add(fmt::format("{}.txt", key), "t");
+  for (int i = 0; i < 2; ++i)
+    tar.add(fmt::format("{}.png", i), png(20, 10, 1))
+        .add(fmt::format("{}.seg.png", i), png(20, 10, 2))
+        .add(fmt::format("{}.txt", i), "t");
+  use("a.tar", tar.finished());
+  run_download();
+  ::testing::internal::CaptureStderr();
+  ASSERT_EQ(run_clean(), core::kDone);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("6 of 8 records kept; skipped: filtered.dotted_key 2 (e.g. 0.seg)"), std::string::npos)
+      << log;
+}
+
 TEST_F(Clean, LostCaptionsOfKeptRecordsAreCountedBySource) {
   entry_.splits.group = "";
   TarWriter tar;

@@ -19,11 +19,13 @@ Member member(const std::string& name, const std::string& text = "x") {
   return {.name = name, .bytes = bytes_of(text), .skip = ""};
 }
 
-const std::vector<std::string> kWanted = {"jpg", "json", "png", "seg.jpg", "txt"};
+const RecordEndings kEndings = {.image = {"jpg", "png", "seg.jpg"},
+                                .caption = {"json", "txt"},
+                                .wanted = {"jpg", "json", "png", "seg.jpg", "txt"}};
 
 std::vector<RawRecord> group(std::vector<Member> members) {
   std::vector<RawRecord> records;
-  RecordGrouper grouper(kWanted, [&](RawRecord&& record) { records.push_back(std::move(record)); });
+  RecordGrouper grouper(kEndings, [&](RawRecord&& record) { records.push_back(std::move(record)); });
   for (Member& m : members) grouper.add(std::move(m));
   grouper.finish();
   return records;
@@ -74,16 +76,54 @@ TEST(RecordGrouper, AStemMayBeSharedByManyRecords) {
   EXPECT_EQ(records[99].key, "v1.2_099");
 }
 
-TEST(RecordGrouper, AFieldThatNobodyAskedForIsPassedOverAndCounted) {
+/// "KEY" of a record without a skip, "KEY REASON" of another.
+std::vector<std::string> said_of(const std::vector<RawRecord>& records) {
+  std::vector<std::string> said;
+  for (const RawRecord& record : records)
+    said.push_back(record.key + (record.skip.empty() ? "" : " " + record.skip));
+  return said;
+}
+
+TEST(RecordGrouper, AFieldOfARecordIsLeftOutByReasonAndTheRecordStaysWhole) {
   std::vector<RawRecord> records;
-  RecordGrouper grouper(kWanted, [&](RawRecord&& record) { records.push_back(std::move(record)); });
+  RecordGrouper grouper(kEndings, [&](RawRecord&& record) { records.push_back(std::move(record)); });
   for (const char* name : {"1.cls.txt", "1.jpg", "1.mask.png", "1.txt", "1.npy", "._1.jpg", "2.jpg"})
     grouper.add(member(name));
   grouper.finish();
-  EXPECT_EQ(keys_of(records), (std::vector<std::string>{"1", "2"}));
+  EXPECT_EQ(said_of(records), (std::vector<std::string>{"1", "1.cls filtered.dotted_key",
+                                                        "1.mask filtered.dotted_key", "2"}));
   EXPECT_EQ(records[0].members.size(), 2u);
-  EXPECT_EQ(grouper.passed_over().count, 3);
-  EXPECT_EQ(grouper.passed_over().example, "1.cls.txt");
+  EXPECT_EQ(grouper.passed_over().count, 1);
+  EXPECT_EQ(grouper.passed_over().example, "1.npy");
+}
+
+TEST(RecordGrouper, DottedRecordsAreKeptBesideAMemberNamedLikeTheirStemHoweverManyThereAre) {
+  for (const int count : {1, 7, 8, 100}) {
+    for (const bool first : {false, true}) {
+      std::vector<Member> members;
+      if (first) members.push_back(member("photo.txt"));
+      for (int i = 0; i < count; ++i)
+        for (const char* extension : {"jpg", "txt"})
+          members.push_back(member(fmt::format("photo.{:03}.{}", i, extension)));
+      if (!first) members.push_back(member("photo.txt"));
+      const auto records = group(std::move(members));
+      ASSERT_EQ(std::ssize(records), count + 1) << count;
+      std::int64_t whole = 0;
+      for (const RawRecord& record : records)
+        whole += record.skip.empty() && record.members.contains("jpg") && record.members.contains("txt");
+      EXPECT_EQ(whole, count);
+    }
+  }
+}
+
+TEST(RecordGrouper, HalvesOfADottedRecordAreDamage) {
+  EXPECT_EQ(said_of(group({member("a.1.jpg"), member("a.2.txt"), member("a.3.jpg"), member("a.3.txt")})),
+            (std::vector<std::string>{"a.3", "a.1 damaged.no_caption", "a.2 damaged.no_image"}));
+  // Apart from each other, beside a record of the stem's name.
+  EXPECT_EQ(said_of(group({member("a.1.jpg"), member("a.2.jpg"), member("a.jpg"), member("a.1.txt"),
+                           member("a.2.txt"), member("a.txt")})),
+            (std::vector<std::string>{"a", "a.1 damaged.no_caption", "a.2 damaged.no_caption",
+                                      "a.1 damaged.no_image", "a.2 damaged.no_image"}));
 }
 
 TEST(RecordGrouper, ARepeatedExtensionBeginsANewRecord) {
@@ -127,7 +167,7 @@ TEST(RecordGrouper, ARecordIsBounded) {
   std::vector<std::string> many;
   for (int i = 0; i < 1000; ++i) many.push_back(std::to_string(i) + ".jpg");
   std::vector<RawRecord> records;
-  RecordGrouper grouper(many, [&](RawRecord&& record) { records.push_back(std::move(record)); });
+  RecordGrouper grouper({many, {"txt"}, many}, [&](RawRecord&& record) { records.push_back(std::move(record)); });
   for (const std::string& extension : many) grouper.add(member("x." + extension));
   grouper.finish();
   ASSERT_EQ(records.size(), 1u);
