@@ -83,7 +83,8 @@ class ItemCleaner {
              {"kept", state_.kept},
              {"skipped", state_.skipped.to_json()},
              {"lost_captions", state_.lost_captions.to_json()},
-             {"passed_over", passed_over.to_json()}}};
+             {"passed_over", passed_over.to_json()},
+             {"fingerprints", state_.fingerprints}}};
   }
 
  private:
@@ -130,6 +131,8 @@ class ItemCleaner {
     if (rows_.count() > 0) {
       const core::Json attributes = {{"item", item_.item.name}, {"first_record", first_}};
       state_.shards.push_back(rows_.write(parts_.shard(state_.shards.size()), attributes));
+      const store::ShardReader made(entry_.samples_folder() / state_.shards.back().file);
+      state_.fingerprints.push_back(core::hex(made.fingerprint()));
       state_.kept += state_.shards.back().rows;
       state_.next = next;
       parts_.write(state_);

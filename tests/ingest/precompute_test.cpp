@@ -1,6 +1,8 @@
 // precompute on tiny random encoders: columns, facts, what a latent depends on, what is refused.
 #include <torch/cuda.h>
 
+#include "ingest/encode_images.h"
+#include "ingest/samples_shard.h"
 #include "precompute_fixture.h"
 
 namespace microdit::ingest {
@@ -114,6 +116,39 @@ TEST_F(Precompute, ASampledLatentDependsOnSeedAndPictureAlone) {
   recipe_.images.seed = 1;
   run();
   EXPECT_FALSE(torch::allclose(latents_of("0-00000.images.h5", 3, 8), one, 2e-2, 2e-2));
+}
+
+TEST_F(Precompute, APictureThatCannotBePreparedLeavesTheOtherRowsAsTheyAre) {
+  const auto codec = encoders::load_image_codec(folder_ / "codec");
+  recipe_.images.sizes = {8};
+  recipe_.images.latent = "sample";
+  const auto row_bytes = [&](std::int64_t left_out, std::vector<std::int32_t> rows) {
+    ImageEncoder encoder(recipe_.images, *codec, torch::kCPU);
+    for (std::int64_t i = 0; i < 7; ++i) {
+      const image::Image square = image::resize_and_center_crop(picture_of(i), 8);
+      if (i == left_out)
+        encoder.keep_place(8);
+      else
+        EXPECT_EQ(encoder.add(square, "", static_cast<std::uint64_t>(i)), rows[static_cast<std::size_t>(i)]);
+    }
+    const store::Column column = encoder.finish().at(0);
+    const auto bytes = std::ssize(column.bytes) / column.shape[0];
+    std::map<std::int64_t, std::vector<std::byte>> found;
+    for (std::int64_t i = 0; i < 7; ++i) {
+      const auto begin = column.bytes.begin() + rows[static_cast<std::size_t>(i)] * bytes;
+      if (i != left_out) found[i] = {begin, begin + bytes};
+    }
+    EXPECT_EQ(column.shape[0], std::ssize(found));
+    return found;
+  };
+  auto whole = row_bytes(-1, {0, 1, 2, 3, 4, 5, 6});
+  for (const std::int64_t left_out : {1, 6}) {  // inside a batch of three, and alone in the last one
+    std::vector<std::int32_t> rows;
+    for (std::int32_t i = 0; i < 7; ++i) rows.push_back(i - (i > left_out));
+    auto expected = whole;
+    expected.erase(left_out);
+    EXPECT_TRUE(row_bytes(left_out, rows) == expected) << left_out;
+  }
 }
 
 TEST_F(Precompute, TwoPicturesOfOneNameHaveNoiseOfTheirOwn) {
@@ -242,6 +277,42 @@ TEST_F(Precompute, CaptionsAreMadeWithoutReadingThePictures) {
     EXPECT_TRUE(logged(fmt::format("column `{}` does not match its checksum", column))) << log_;
     flip_bit(samples, place_of(column) + 1);
   }
+}
+
+TEST_F(Precompute, CaptionsAreTakenOfTheManifestsShardAlone) {
+  entry_.captions.which = {"name"};
+  entry_.part = "text";
+  const auto make = [&](const std::string& name, const char* first, const char* second) {
+    entry_.name = name;
+    TarWriter tar;
+    for (int i = 0; i < 2; ++i) {
+      const auto png = image::encode_png(picture_of(i));
+      tar.add(fmt::format("{}.png", i), {reinterpret_cast<const char*>(png.data()), png.size()});
+      tar.add(fmt::format("{}.txt", i), i == 0 ? first : second);
+    }
+    entry_.source.urls = {"file://" + write(name + ".tar", tar.finished()).string()};
+    download(entry_, *comm_, stop_);
+    clean(entry_, *comm_, stop_);
+    return entry_.samples_folder() / (name + "-00000.h5");
+  };
+  const fs::path other = make("two", "name blue", "name red"), own = make("one", "name red", "name blue");
+  ASSERT_EQ(fs::file_size(own), fs::file_size(other));
+  fs::copy_file(own, folder_ / "kept.h5");
+  fs::copy_file(other, own, fs::copy_options::overwrite_existing);
+  EXPECT_EQ(run(), core::kUserMistake);  // whole in itself, of the same length, with other captions
+  EXPECT_TRUE(logged("is another file than its manifest says")) << log_;
+  fs::copy_file(folder_ / "kept.h5", own, fs::copy_options::overwrite_existing);
+  EXPECT_EQ(run(), core::kDone);
+
+  // A record without fingerprints, as clean used to write it: all of the shard is read.
+  const store::Record record = store::Manifest::read(entry_.samples_folder()).records.at(0);
+  const std::string fingerprint = record.details.at("fingerprints").at(0).get<std::string>();
+  flip_bit(own, store::ShardReader(own).column("image").offset + 20);
+  const auto open = [&](const std::string& noted) {
+    SamplesShard(entry_.samples_folder(), record.shards.at(0), SamplesUse::captions, noted);
+  };
+  EXPECT_NO_THROW(open(fingerprint));
+  expect_error<core::UserError>([&] { open(""); }, {"is damaged", "run clean again"});
 }
 
 TEST_F(Precompute, TheIndexIsMadeOfTheRecords) {
