@@ -53,6 +53,10 @@ void add_latents(const DataSummary& summary, Lines& lines) {
   for (const auto& [size, rows] : summary.counts.latents)
     also(sizes, fmt::format("{} ({}) of size {}", rows, share_text(rows, summary.counts.rows), size));
   lines.emplace_back("latents", sizes.empty() ? "none" : sizes);
+  if (!summary.failed_pictures.empty())
+    lines.emplace_back("undecoded", fmt::format("{} pictures have no latents, although clean accepted them: {}",
+                                                summary.failed_pictures.total(),
+                                                printable(summary.failed_pictures.text(), 1000)));
 }
 
 void add_skips(const DataSummary& summary, Lines& lines) {
@@ -60,6 +64,7 @@ void add_skips(const DataSummary& summary, Lines& lines) {
                      fmt::format("{} read by clean, {} kept, {} left out ({})", summary.records,
                                  summary.records - summary.skipped.total(), summary.skipped.total(),
                                  share_text(summary.skipped.total(), summary.records)));
+  if (!summary.passed_over.empty()) lines.emplace_back("passed", printable(summary.passed_over.text(), 1000));
 }
 
 }  // namespace

@@ -58,7 +58,8 @@ ingest::PictureSection rules_of(const DataSummary& summary) {
 }
 
 void draw_samples(DataSummary& summary, Cells& cells) {
-  ingest::PictureWorker worker(rules_of(summary));
+  // As long as precompute gives it: clean's seconds were another machine's.
+  ingest::PictureWorker worker(rules_of(summary), ingest::limits::kSquaresSeconds);
   constexpr std::array<std::int64_t, 1> kSizes = {kCell};
   std::vector<ingest::DataDamage> damage;
   ingest::draw_rows(summary, kPictures, [&](DrawnRow&& row) {

@@ -32,7 +32,8 @@ void FilterSection::fields(core::Fields& f) {
   f.field("max_damaged_fraction", max_damaged_fraction,
           {.min = 0,
            .max = 1,
-           .help = "more of the records damaged or unsupported than this share fail the stage"});
+           .help = "more of the records damaged or unsupported than this share fail clean; more of a shard's "
+                   "pictures that cannot be decoded again fail the shard in precompute"});
 }
 
 void CaptionSection::fields(core::Fields& f) {

@@ -25,7 +25,7 @@ struct RecordSection {
 struct FilterSection {
   std::int64_t min_side = 0;
   double max_damaged_fraction =
-      0.05;  ///< of the stage's records; more that are damaged.* or unsupported.* fail it
+      0.05;  ///< of clean's records that are damaged.* or unsupported.*; of the pictures of a shard in precompute
   void fields(core::Fields& f);
 };
 struct CaptionSection {

@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Versions of the rules that make samples of records: a folder never mixes two of them.
-constexpr int kRecordRules = 3, kCaptionRules = 2, kRowOrder = 1;
+constexpr int kRecordRules = 4, kCaptionRules = 2, kRowOrder = 1;
 
 core::Json make_facts(const CatalogueEntry& entry) {
   core::Json filters = core::to_json(entry.filters);
@@ -56,8 +56,7 @@ class Sums {
     };
     merge(skipped_, "skipped");
     merge(lost_captions_, "lost_captions");
-    if (const core::Json passed = record.details.value("passed_over", core::Json::object()); !passed.empty())
-      passed_over_.add(passed.value("count", std::int64_t{0}), passed.value("example", std::string()));
+    passed_over_.add(record.details);
   }
   /// UserError when too much of the dataset is damaged.
   void check(const CatalogueEntry& entry) const {
@@ -66,7 +65,7 @@ class Sums {
         "{} of {} records kept{}{}{}{}{}{}{}", kept_, records_,
         skipped_.empty() ? "" : "; skipped: ", skipped_.text(), advice.empty() ? "" : "; ", advice,
         lost_captions_.empty() ? "" : "; kept, but without a caption: ", lost_captions_.text(),
-        passed_over_text());
+        passed_over_.empty() ? "" : "; passed over: " + passed_over_.text());
     const double allowed = entry.filters.max_damaged_fraction * static_cast<double>(records_);
     if (static_cast<double>(skipped_.damaged()) > allowed) {
       core::user_error(
@@ -80,12 +79,6 @@ class Sums {
   }
 
  private:
-  std::string passed_over_text() const {
-    if (passed_over_.count == 0) return "";
-    return fmt::format("; passed over: {} members that `record` does not ask for (e.g. {})",
-                       passed_over_.count, passed_over_.example);
-  }
-
   std::int64_t records_ = 0, kept_ = 0;
   Skips skipped_, lost_captions_;
   PassedOver passed_over_;

@@ -83,7 +83,8 @@ class ItemCleaner {
              {"kept", state_.kept},
              {"skipped", state_.skipped.to_json()},
              {"lost_captions", state_.lost_captions.to_json()},
-             {"passed_over", {{"count", passed_over.count}, {"example", passed_over.example}}}}};
+             {"passed_over", passed_over.to_json()},
+             {"fingerprints", state_.fingerprints}}};
   }
 
  private:
@@ -130,6 +131,8 @@ class ItemCleaner {
     if (rows_.count() > 0) {
       const core::Json attributes = {{"item", item_.item.name}, {"first_record", first_}};
       state_.shards.push_back(rows_.write(parts_.shard(state_.shards.size()), attributes));
+      const store::ShardReader made(entry_.samples_folder() / state_.shards.back().file);
+      state_.fingerprints.push_back(core::hex(made.fingerprint()));
       state_.kept += state_.shards.back().rows;
       state_.next = next;
       parts_.write(state_);
@@ -239,7 +242,7 @@ std::optional<store::Record> clean_item(const CatalogueEntry& entry, const Clean
       .kind = entry.archive, .wanted = wanted_extensions(entry), .offsets = entry.images == "reference"};
   try {
     ItemCleaner cleaner(entry, item, pool, progress, stop);
-    RecordGrouper grouper(rules.wanted, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); });
+    RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) { cleaner.add(std::move(raw)); });
     PassedOver passed_over;
     for (std::size_t i = 0; i < item.files.size(); ++i)
       read_file(entry, item, i, rules, grouper, passed_over, stop);

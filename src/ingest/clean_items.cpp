@@ -33,7 +33,8 @@ std::vector<CleanItem> archives(const store::Manifest& raw) {
   return items;
 }
 
-/// Of each file the key of its record, as RecordGrouper has it; one that nobody asked for goes with its neighbours.
+/// Of each file what a cut between items must not divide: its stem where a file is named like that, since records of that
+/// stem may lie between each other; else the key of its record. One that nobody asked for goes with its neighbours.
 std::vector<std::string> keys_of(const std::vector<store::ShardEntry>& files,
                                  const std::vector<std::string>& wanted) {
   const auto stem = [&](std::size_t i) {

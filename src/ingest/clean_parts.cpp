@@ -30,7 +30,8 @@ std::optional<CleanState> CleanParts::read_one(std::size_t number) const {
                      Skips::from_json(json.at("skipped"), file.string()),
                      Skips::from_json(json.at("lost_captions"), file.string()),
                      {{shard(number).filename().string(), entry.at("rows").get<std::int64_t>(),
-                       entry.at("bytes").get<std::uint64_t>(), entry.at("sha256").get<std::string>()}}};
+                       entry.at("bytes").get<std::uint64_t>(), entry.at("sha256").get<std::string>()}},
+                     {entry.at("fingerprint").get<std::string>()}};
     std::error_code missing;
     const std::uint64_t bytes = fs::file_size(shard(number), missing);
     if (missing || bytes != state.shards[0].bytes) return std::nullopt;
@@ -47,6 +48,8 @@ CleanState CleanParts::read() const {
   CleanState whole;
   while (std::optional<CleanState> next = read_one(whole.shards.size())) {
     next->shards.insert(next->shards.begin(), whole.shards.begin(), whole.shards.end());
+    next->fingerprints.insert(next->fingerprints.begin(), whole.fingerprints.begin(),
+                              whole.fingerprints.end());
     whole = std::move(*next);
   }
   return whole;
@@ -59,7 +62,11 @@ void CleanParts::write(const CleanState& state) const {
                            {"kept", state.kept},
                            {"skipped", state.skipped.to_json()},
                            {"lost_captions", state.lost_captions.to_json()},
-                           {"shard", {{"rows", last.rows}, {"bytes", last.bytes}, {"sha256", last.sha256}}}};
+                           {"shard",
+                            {{"rows", last.rows},
+                             {"bytes", last.bytes},
+                             {"sha256", last.sha256},
+                             {"fingerprint", state.fingerprints.back()}}}};
   core::atomic_write(part(state.shards.size() - 1), json.dump() + "\n");
 }
 

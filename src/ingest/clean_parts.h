@@ -18,6 +18,7 @@ struct CleanState {
   std::int64_t kept = 0;
   Skips skipped{}, lost_captions{};
   std::vector<store::ShardEntry> shards{};
+  std::vector<std::string> fingerprints{};  ///< of the shards (ShardReader), hex
 };
 
 /// records/<item>-<nnnnn>.part.json beside each published shard of an unfinished item.

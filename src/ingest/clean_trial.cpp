@@ -86,7 +86,7 @@ class Measurement {
 CleanTrial try_records(const CatalogueEntry& entry, const CleanItem& item) {
   PicturePool pool(entry.pictures, 1);
   Measurement measurement(entry, pool);
-  RecordGrouper grouper(wanted_extensions(entry), [&](RawRecord&& raw) { measurement.add(std::move(raw)); });
+  RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) { measurement.add(std::move(raw)); });
   for (const store::ShardEntry& file : item.files) {
     const std::filesystem::path path = entry.raw_folder() / file.file;
     if (entry.archive == "none") {

@@ -31,6 +31,8 @@ void add_record(const store::Record& record, DataSummary& summary) {
     };
     merge(summary.skipped, "skipped");
     merge(summary.lost_captions, "lost_captions");
+    merge(summary.failed_pictures, "failed_pictures");
+    summary.passed_over.add(details);
     if (!is_text(record, summary)) return;
     summary.texts += details.value("captions", std::int64_t{0});
     summary.cut += details.value("cut", std::int64_t{0});

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ingest/data_counts.h"
+#include "ingest/records.h"
 #include "ingest/skips.h"
 #include "store/manifest.h"
 
@@ -33,6 +34,8 @@ struct DataSummary {
   std::int64_t records = 0;    ///< of samples: what clean read, left out or not
   Skips skipped{};             ///< of samples
   Skips lost_captions{};       ///< of samples that were kept: "SOURCE: REASON"
+  PassedOver passed_over{};    ///< of samples: members of no record
+  Skips failed_pictures{};     ///< of latents: samples that no worker could decode; they have no latents
   std::int64_t texts = 0;      ///< of latents: captions encoded, each once a shard
   std::int64_t cut = 0;        ///< of these, longer than the encoder sees
   std::int64_t longest = 0;    ///< of these, tokens before the cut

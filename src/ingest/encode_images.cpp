@@ -33,16 +33,26 @@ void ImageEncoder::expect(std::int64_t size, std::int64_t pictures) {
 
 std::int32_t ImageEncoder::add(const image::Image& square, const std::string& name, std::uint64_t content) {
   const std::int64_t size = square.width;
-  Batch& batch = batches_.at(size);
   torch::Tensor pixels = torch::empty({size, size, 3}, torch::kUInt8);
   core::check(square.height == size && square.pixels.size() == static_cast<std::size_t>(pixels.numel()),
               "a picture of {} x {} pixels was prepared for {}", square.width, square.height, size);
   std::memcpy(pixels.mutable_data_ptr(), square.pixels.data(), square.pixels.size());
-  batch.pixels.push_back(std::move(pixels));
+  Batch& batch = batches_.at(size);
+  batch.kept.push_back(std::ssize(batch.pixels));
   batch.names.push_back(name);
-  batch.contents.push_back(content);
-  if (static_cast<std::int64_t>(batch.pixels.size()) == recipe_.batch_size) encode(size);
+  push(size, std::move(pixels), content);
   return added_.at(size)++;
+}
+
+void ImageEncoder::keep_place(std::int64_t size) {
+  push(size, torch::zeros({size, size, 3}, torch::kUInt8), 0);
+}
+
+void ImageEncoder::push(std::int64_t size, torch::Tensor&& pixels, std::uint64_t content) {
+  Batch& batch = batches_.at(size);
+  batch.pixels.push_back(std::move(pixels));
+  batch.contents.push_back(content);
+  if (std::ssize(batch.pixels) == recipe_.batch_size) encode(size);
 }
 
 std::vector<store::Column> ImageEncoder::finish() {
@@ -61,6 +71,9 @@ void ImageEncoder::encode(std::int64_t size) {
   if (device_.is_cuda()) pixels = pixels.pin_memory().to(device_, /*non_blocking=*/true);
   if (recipe_.latent == "sample") noise = unit_noise(size, batch.contents).to(device_);
   Encoded next{size, codec_.encode(pixels, noise), {}, std::move(batch.names)};
+  if (batch.kept.size() < batch.pixels.size())
+    next.latents =
+        next.latents.index_select(0, torch::tensor(batch.kept, torch::kInt64).to(next.latents.device()));
   next.half = next.latents.to(torch::kHalf);
   fetch();
   encoded_ = std::move(next);

@@ -41,22 +41,27 @@ store::SampleLayout images_layout(const ImageRecipe& recipe) {
 /// The columns latents_<size>_row: where a picture's latents lie, -1 = it has none.
 class LatentRows {
  public:
-  LatentRows(const ImageRecipe& recipe, const SamplesShard& shard, std::string item)
-      : recipe_(recipe), shard_(shard), item_(std::move(item)), rows_(recipe.sizes.size()) {}
+  LatentRows(const ImageRecipe& recipe, const SamplesShard& shard, std::string item,
+             double max_damaged_fraction)
+      : recipe_(recipe),
+        shard_(shard),
+        item_(std::move(item)),
+        max_damaged_fraction_(max_damaged_fraction),
+        rows_(recipe.sizes.size()) {}
 
-  /// The next row's picture, to the encoder and to its places.
+  /// The next row's picture, to the encoder and to its places. UserError when too many gave out.
   void add(const PictureFeed::Picture& picture, ImageEncoder& encoder) {
     const PictureResult& prepared = picture.prepared;
     const std::string& key = shard_.keys()[static_cast<std::size_t>(picture.row)];
-    if (gave_out(prepared)) {
-      failed_.add(prepared.reason, key);
-      core::log_warn("precompute: {}: the picture of '{}' gets no latents: {} ({})", item_, key,
-                     prepared.reason, prepared.detail);
-      for (std::vector<std::int32_t>& places : rows_) places.push_back(-1);
-      return;
-    }
+    const bool failed = gave_out(prepared);
+    if (failed) count_failed(prepared, key);
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       const bool skipped = !recipe_.enlarge && recipe_.sizes[i] > shard_.shorter_side(picture.row);
+      if (failed) {
+        if (!skipped) encoder.keep_place(recipe_.sizes[i]);
+        rows_[i].push_back(-1);
+        continue;
+      }
       const image::Image& square = prepared.squares[i];
       core::check(skipped == square.pixels.empty(), "size {} of row {} was {}", recipe_.sizes[i], picture.row,
                   skipped ? "prepared" : "left out");
@@ -76,9 +81,22 @@ class LatentRows {
   }
 
  private:
+  void count_failed(const PictureResult& prepared, const std::string& key) {
+    failed_.add(prepared.reason, key);
+    core::log_warn("precompute: {}: the picture of '{}' gets no latents: {} ({})", item_, key,
+                   prepared.reason, prepared.detail);
+    if (static_cast<double>(failed_.total()) <= max_damaged_fraction_ * static_cast<double>(shard_.rows()))
+      return;
+    core::user_error(
+        "{}: pictures of it that clean accepted cannot be decoded here ({}), more of its {} than "
+        "filters.max_damaged_fraction = {} allows: run precompute again on another machine, or raise it",
+        shard_.reader().path().string(), failed_.text(), shard_.rows(), max_damaged_fraction_);
+  }
+
   const ImageRecipe& recipe_;
   const SamplesShard& shard_;
   std::string item_;
+  double max_damaged_fraction_;
   std::vector<std::vector<std::int32_t>> rows_;
   Skips failed_;
 };
@@ -120,7 +138,7 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
     return SamplesShard(plan_.samples.folder, item.samples, SamplesUse::pictures);
   }();
   PictureFeed feed(shard, recipe, *pool_);
-  LatentRows rows(recipe, shard, item.item.name);
+  LatentRows rows(recipe, shard, item.item.name, entry_.filters.max_damaged_fraction);
   store::ShardContents contents;
   {
     const auto lock = take_encoders();
@@ -152,8 +170,9 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
                                                     const core::StopFlag& stop) {
   const CaptionTable captions = [&] {
     const TimeShares::Scope scope(times_, Spent::read);
-    return tabulate_captions(SamplesShard(plan_.samples.folder, item.samples, SamplesUse::captions),
-                             plan_.caption_sources());
+    return tabulate_captions(
+        SamplesShard(plan_.samples.folder, item.samples, SamplesUse::captions, item.fingerprint),
+        plan_.caption_sources());
   }();
   const std::optional<store::Column> states = text_->states(captions.unique.size());
   store::ShardWriter shard(plan_.folder / item.file(),

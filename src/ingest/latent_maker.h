@@ -26,7 +26,8 @@ class LatentMaker {
   LatentMaker(const CatalogueEntry& entry, const PrecomputePlan& plan, torch::Device device, bool images,
               bool text, const core::StopFlag& stop);
   /// Publishes the shard; nothing when `stop` was seen. Of pictures, the record's details are `latents` (size -> rows) and
-  /// `failed_pictures` (see skips.h): those that clean accepted and no worker could decode; they have no latents.
+  /// `failed_pictures` (see skips.h): those that clean accepted and no worker could decode in two tries; they have no
+  /// latents. UserError when they are more than filters.max_damaged_fraction of the shard: then the machine is to blame.
   std::optional<store::Record> make(const LatentItem& item, Progress& progress, const core::StopFlag& stop);
 
   /// Logs how much was encoded and where `wall_s` seconds went.

@@ -30,7 +30,10 @@ void PictureFeed::fill() {
 
 PictureFeed::Picture PictureFeed::next() {
   fill();
-  Picture picture{pending_.front().row, core::xxh3_64(pending_.front().bytes), pending_.front().result.get()};
+  Pending& first = pending_.front();
+  Picture picture{first.row, core::xxh3_64(first.bytes), first.result.get()};
+  if (gave_out(picture.prepared) && picture.prepared.reason != "stopped")
+    picture.prepared = pool_.squares_alone(first.bytes, recipe_.sizes, recipe_.enlarge);
   pending_.pop_front();
   const PictureResult& found = picture.prepared;
   if (gave_out(found)) return picture;

@@ -21,12 +21,13 @@ class PictureFeed {
     std::int64_t row = 0;
     std::uint64_t content = 0;  ///< xxh3 of its bytes
     PictureResult
-        prepared;  ///< one square per size of the recipe; empty where the size is left out; or it gave out
+        prepared;  ///< one square per size of the recipe; empty where the size is left out; or it gave out, twice
   };
 
   /// Begins with the first pictures at once.
   PictureFeed(const SamplesShard& shard, const ImageRecipe& recipe, PicturePool& pool);
-  /// The next row's picture; only while there is one. UserError when it is not what clean found.
+  /// The next row's picture; only while there is one. One that gave out is tried once more, alone in a new process.
+  /// UserError when it is not what clean found.
   Picture next();
 
  private:

@@ -206,10 +206,19 @@ struct PicturePool::Queue {
 
 PicturePool::PicturePool(const PictureSection& rules, std::int64_t workers, int cpu_seconds,
                          const core::StopFlag* stop)
-    : workers_(std::max<std::int64_t>(workers, 1)), queue_(std::make_unique<Queue>()) {
+    : rules_(rules),
+      cpu_seconds_(cpu_seconds),
+      stop_(stop),
+      workers_(std::max<std::int64_t>(workers, 1)),
+      queue_(std::make_unique<Queue>()) {
   for (std::int64_t i = 0; i < workers_; ++i)
     queue_->threads.emplace_back(
         [queue = queue_.get(), rules, cpu_seconds, stop] { queue->work(rules, cpu_seconds, stop); });
+}
+
+PictureResult PicturePool::squares_alone(std::span<const std::byte> bytes,
+                                         std::span<const std::int64_t> sizes, bool enlarge) const {
+  return PictureWorker(rules_, cpu_seconds_, stop_).squares(bytes, sizes, enlarge);
 }
 
 PicturePool::~PicturePool() {

@@ -82,12 +82,18 @@ class PicturePool {
   /// `bytes` must stay until the future is ready.
   PictureFuture check(std::span<const std::byte> bytes, std::int64_t min_side);
   PictureFuture squares(std::span<const std::byte> bytes, std::vector<std::int64_t> sizes, bool enlarge);
+  /// The same at once, by a process that has seen no other picture and ends with this one.
+  PictureResult squares_alone(std::span<const std::byte> bytes, std::span<const std::int64_t> sizes,
+                              bool enlarge) const;
   std::int64_t workers() const { return workers_; }
   /// So many pictures keep all workers busy; more only take memory.
   std::int64_t most_pending() const { return 4 * workers_; }
 
  private:
   struct Queue;
+  PictureSection rules_;
+  int cpu_seconds_;
+  const core::StopFlag* stop_;
   std::int64_t workers_;
   std::unique_ptr<Queue> queue_;
 };

@@ -67,6 +67,11 @@ core::Json make_facts(const CatalogueEntry& entry, const PrecomputePlan& plan) {
           {"algorithms", {{"images", std::move(pictures)}, {"text", {{"text", kText}, {"rows", kRows}}}}}};
 }
 
+std::string fingerprint_of(const store::Record& samples, std::size_t shard) {
+  const core::Json all = samples.details.value("fingerprints", core::Json::array());
+  return shard < all.size() && all[shard].is_string() ? all[shard].get<std::string>() : "";
+}
+
 }  // namespace
 
 std::vector<std::string> PrecomputePlan::caption_sources() const {
@@ -95,16 +100,19 @@ PrecomputePlan plan_encoders(const CatalogueEntry& entry) {
 
 void plan_items(const CatalogueEntry& entry, PrecomputePlan& plan) {
   plan.samples = store::Manifest::read(entry.samples_folder());
-  const std::vector<store::ShardEntry> shards = plan.samples.shards();
-  if (plan.samples.facts.value("stage", "") != "samples" || shards.empty())
+  if (plan.samples.facts.value("stage", "") != "samples" || plan.samples.shards().empty())
     core::user_error("{}: no samples in it; run clean", entry.samples_folder().string());
   plan.facts = make_facts(entry, plan);
   for (const LatentPart part : {LatentPart::images, LatentPart::text})
-    for (const store::ShardEntry& shard : shards)
-      plan.items.push_back({{fmt::format("{}.{}", fs::path(shard.file).stem().string(), name_of(part)),
-                             {{"samples_sha256", shard.sha256}}},
-                            part,
-                            shard});
+    for (const store::Record& record : plan.samples.records)
+      for (std::size_t i = 0; i < record.shards.size(); ++i) {
+        const store::ShardEntry& shard = record.shards[i];
+        plan.items.push_back({{fmt::format("{}.{}", fs::path(shard.file).stem().string(), name_of(part)),
+                               {{"samples_sha256", shard.sha256}}},
+                              part,
+                              shard,
+                              fingerprint_of(record, i)});
+      }
 }
 
 core::Json facts_of_part(const core::Json& facts, LatentPart part) {

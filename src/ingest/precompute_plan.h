@@ -19,6 +19,8 @@ struct LatentItem {
   store::Item item;  ///< "<shard>.images" or "<shard>.text", and the samples' SHA-256
   LatentPart part = LatentPart::images;
   store::ShardEntry samples;
+  std::string
+      fingerprint;  ///< of the samples shard (ShardReader), hex; "" where clean was older and noted none
   std::string file() const { return item.name + ".h5"; }
 };
 

@@ -98,9 +98,10 @@ Trial try_first_shard(const CatalogueEntry& entry, const PrecomputePlan& plan) {
   const auto alone = comm::make_local_communicator();
   const torch::Device device(comm::choose_device(*alone, entry.device).name());
   at::set_num_threads(static_cast<int>(entry.threads_per_rank));
-  const SamplesShard shard(
-      plan.samples.folder, plan.items.front().samples,
-      is_wanted(entry, LatentPart::images) ? SamplesUse::pictures : SamplesUse::captions);
+  const LatentItem& first = plan.items.front();
+  const SamplesShard shard(plan.samples.folder, first.samples,
+                           is_wanted(entry, LatentPart::images) ? SamplesUse::pictures : SamplesUse::captions,
+                           first.fingerprint);
   Trial trial;
   trial.device = device.str();
   if (is_wanted(entry, LatentPart::images)) try_pictures(entry, plan, shard, device, trial);

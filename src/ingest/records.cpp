@@ -109,99 +109,112 @@ std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const Catalogu
   return kept ? "" : why;
 }
 
+constexpr const char* kBadName = "damaged.name";
+constexpr const char* kNoImage = "damaged.no_image";
+
+void drop_bytes(RawRecord& record) {
+  for (auto& [extension, member] : record.members) member.bytes = {};
+}
+
 }  // namespace
 
-std::vector<std::string> wanted_extensions(const CatalogueEntry& entry) {
-  std::vector<std::string> wanted;
-  for (const std::string& extension : entry.record.image) wanted.push_back(normal_extension(extension));
-  bool json = is_json(entry.splits.group);
+void PassedOver::add(const core::Json& details) {
+  const auto found = details.find("passed_over");
+  if (found != details.end())
+    add(found->value("count", std::int64_t{0}), found->value("example", std::string()));
+}
+
+std::string PassedOver::text() const {
+  return fmt::format("{} members that `record` does not ask for (e.g. {})", count, example);
+}
+
+RecordEndings record_endings(const CatalogueEntry& entry) {
+  RecordEndings endings;
+  for (const std::string& extension : entry.record.image)
+    endings.image.push_back(normal_extension(extension));
   for (const std::string& source : entry.caption_sources()) {
     const std::string& where = entry.record.caption.at(source);
-    json |= is_json(where);
-    if (!is_json(where)) wanted.push_back(normal_extension(where));
+    endings.caption.push_back(is_json(where) ? "json" : normal_extension(where));
   }
-  if (json) wanted.push_back("json");
+  std::vector<std::string>& wanted = endings.wanted;
+  wanted = endings.image;
+  wanted.insert(wanted.end(), endings.caption.begin(), endings.caption.end());
+  if (is_json(entry.splits.group)) wanted.push_back("json");
   std::ranges::sort(wanted);
   wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
-  return wanted;
+  return endings;
+}
+
+std::vector<std::string> wanted_extensions(const CatalogueEntry& entry) {
+  return record_endings(entry).wanted;
 }
 
 void RecordGrouper::add(Member&& member) {
   const std::string_view name = member.name;
   // A name that could not be used keeps its place: the record that it was of is lost.
-  const bool unusable = member.skip == "damaged.name";
+  const bool unusable = member.skip == kBadName;
   if (!unusable && name.substr(name.rfind('/') + 1).starts_with('.')) return;  // a ._file of a Mac
-  std::optional<NameParts> parts = name_parts(name, wanted_);
+  std::optional<NameParts> parts = name_parts(name, endings_.wanted);
   if (!parts && !unusable) return passed_over_.add(1, name);  // a LICENSE, an index
   if (!parts) parts = NameParts{name, name, ""};
   if (parts->stem != stem_) {
-    release();
+    end_stem();
     stem_ = parts->stem;
-    kind_ = Stem::unknown;
   }
-  if (parts->dotted() && !unusable) return add_dotted(std::move(member), *parts);
-  if (kind_ == Stem::unknown) kind_ = Stem::plain;
-  release();
-  std::string key(parts->key);
-  put(std::move(member), std::move(key), std::move(parts->extension));
+  has_plain_ |= !parts->dotted() && !unusable;
+  put(parts->dotted() ? dotted_ : plain_, std::move(member), *parts);
 }
 
-void RecordGrouper::add_dotted(Member&& member, const NameParts& parts) {
-  if (kind_ == Stem::plain) return passed_over_.add(1, member.name);
-  if (kind_ == Stem::dotted) {
-    std::string key(parts.key);
-    return put(std::move(member), std::move(key), parts.extension);
+void RecordGrouper::put(RawRecord& record, Member&& member, const NameParts& parts) {
+  if (parts.key != record.key || record.members.contains(parts.extension)) {
+    release(record);
+    record.key = parts.key;
   }
-  held_bytes_ += member.bytes.size();
-  held_.push_back(std::move(member));
-  if (std::ssize(held_) >= limits::kRecordMembers || held_bytes_ > limits::kRecordBytes) release();
-}
-
-/// What is held finds its records, or it turned out to be nobody's.
-void RecordGrouper::release() {
-  if (kind_ == Stem::unknown && !held_.empty()) kind_ = Stem::dotted;
-  for (Member& member : std::exchange(held_, {})) {
-    if (kind_ == Stem::plain) {
-      passed_over_.add(1, member.name);
-      continue;
-    }
-    const NameParts parts = *name_parts(member.name, wanted_);
-    std::string key(parts.key), extension = parts.extension;
-    put(std::move(member), std::move(key), std::move(extension));
-  }
-  held_bytes_ = 0;
-}
-
-void RecordGrouper::put(Member&& member, std::string key, std::string extension) {
-  if (key != current_.key || current_.members.contains(extension)) {
-    emit();
-    current_.key = std::move(key);
-  }
-  current_.bytes += member.bytes.size();
-  if (current_.skip.empty()) current_.skip = member.skip;
-  if (current_.bytes > limits::kRecordBytes) current_.skip = "unsupported.oversize";
-  if (current_.members.size() >= limits::kRecordMembers) current_.skip = "unsupported.many_members";
-  if (!current_.skip.empty()) {
-    for (auto& [kept, other] : current_.members) other.bytes = {};
+  record.bytes += member.bytes.size();
+  if (record.skip.empty()) record.skip = member.skip;
+  if (record.bytes > limits::kRecordBytes) record.skip = "unsupported.oversize";
+  if (record.members.size() >= limits::kRecordMembers) record.skip = "unsupported.many_members";
+  if (!record.skip.empty()) {
+    drop_bytes(record);
     member.bytes = {};
   }
-  current_.members.emplace(std::move(extension), std::move(member));
+  record.members.emplace(parts.extension, std::move(member));
 }
 
-void RecordGrouper::emit() {
-  if (!current_.members.empty()) on_record_(std::move(current_));
-  current_ = RawRecord();
+/// A whole record goes on; a dotted half waits for what else there is of its stem.
+void RecordGrouper::release(RawRecord& record) {
+  RawRecord done = std::exchange(record, {});
+  if (done.members.empty()) return;
+  const auto has = [&](const std::vector<std::string>& endings) {
+    return std::ranges::any_of(endings, [&](const auto& ending) { return done.members.contains(ending); });
+  };
+  const bool image = has(endings_.image), caption = has(endings_.caption);
+  if (&record == &plain_ || (image && caption)) return on_record_(std::move(done));
+  if (done.skip.empty()) done.skip = image ? CaptionReader::kNoCaption : kNoImage;
+  drop_bytes(done);
+  halves_.push_back(std::move(done));
+}
+
+void RecordGrouper::end_stem() {
+  release(dotted_);
+  release(plain_);
+  std::map<std::string, int> times;
+  for (const RawRecord& half : halves_) ++times[half.key];
+  for (RawRecord& half : std::exchange(halves_, {})) {
+    if (has_plain_ && times[half.key] == 1 && half.skip != kBadName) half.skip = "filtered.dotted_key";
+    on_record_(std::move(half));
+  }
+  has_plain_ = false;
 }
 
 void RecordGrouper::finish() {
-  release();
-  emit();
+  end_stem();
 }
 
 std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out) {
   out = ReadRecord();
   out.key = raw.key;
-  if (core::first_invalid_utf8(out.key)) return "damaged.name";
+  if (core::first_invalid_utf8(out.key)) return kBadName;
   if (!raw.skip.empty()) return raw.skip;
   for (const std::string& extension : entry.record.image) {
     const auto member = raw.members.find(normal_extension(extension));
@@ -211,7 +224,7 @@ std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord
     out.image_file = member->second.file;
     break;
   }
-  if (out.image.empty()) return "damaged.no_image";
+  if (out.image.empty()) return kNoImage;
   Sidecar sidecar(raw);
   const std::string reason = read_captions(raw, sidecar, entry, out);
   if (!reason.empty()) return reason;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/json.h"
 #include "ingest/archives.h"
 #include "ingest/catalogue.h"
 
@@ -20,9 +21,21 @@ struct PassedOver {
     if (count == 0 && more > 0) example = name;
     count += more;
   }
+  bool empty() const { return count == 0; }
+  core::Json to_json() const { return {{"count", count}, {"example", example}}; }
+  /// What a record of clean says under `passed_over`, if anything.
+  void add(const core::Json& details);
+  std::string text() const;  ///< "3 members that `record` does not ask for (e.g. 1.npy)"
 };
 
-/// What a record can be made of: the entry's extensions, in lower case and without a leading dot.
+/// The extensions that `record` asks for, in lower case and without a leading dot.
+struct RecordEndings {
+  std::vector<std::string> image;    ///< one of them makes a picture
+  std::vector<std::string> caption;  ///< one of them makes a caption
+  std::vector<std::string> wanted;   ///< all, sorted
+};
+RecordEndings record_endings(const CatalogueEntry& entry);
+/// record_endings(entry).wanted
 std::vector<std::string> wanted_extensions(const CatalogueEntry& entry);
 
 /// All wanted members of one key ("a/b" of "a/b.jpg").
@@ -33,36 +46,35 @@ struct RawRecord {
   std::uint64_t bytes = 0;
 };
 
-/// Groups consecutive members of one key; at most one record is held, of at most limits::kRecordBytes and
-/// limits::kRecordMembers. A repeated extension begins a new record. Hidden files belong to none.
+/// Groups consecutive members of one key, each group of at most limits::kRecordBytes and limits::kRecordMembers. A repeated
+/// extension begins a new record. Hidden files belong to none.
 ///
-/// The key ends at the first dot, as WebDataset has it: beside 1.jpg, 1.seg.jpg is a field of record 1 that nobody asked
-/// for. Only where no member of a stem is named like that do the stem's dots belong to the keys: photo.000.jpg and
-/// photo.000.txt are the record photo.000. What is needed to tell is held: within the limits of a record, beyond which a
-/// stem is one that many records share.
+/// A key ends where the longest extension begins that `record` asks for. Dots before that may be the name's (photo.000.jpg)
+/// or a field's (1.seg.jpg beside 1.jpg: WebDataset's keys end at the first dot, the stem). The members tell, however many
+/// there are: a dotted key with a picture and a caption is a record. One that has only half of that is a field where a
+/// member is named like the stem: a record with the skip filtered.dotted_key, no damage. Else, or when it comes twice (the
+/// halves lie apart), it is a damaged record. So each wanted member is a record's that is kept or counted by reason.
+/// Held are the stem's record, a dotted one, and of the stem's halves their names.
 class RecordGrouper {
  public:
-  RecordGrouper(std::vector<std::string> wanted, std::function<void(RawRecord&&)> on_record)
-      : wanted_(std::move(wanted)), on_record_(std::move(on_record)) {}
+  RecordGrouper(RecordEndings endings, std::function<void(RawRecord&&)> on_record)
+      : endings_(std::move(endings)), on_record_(std::move(on_record)) {}
   void add(Member&& member);
   /// What is still held.
   void finish();
-  /// Members that nobody asked for, with the first of them; hidden ones are not counted.
+  /// Members with an extension that nobody asked for, with the first of them; hidden ones are not counted.
   const PassedOver& passed_over() const { return passed_over_; }
 
  private:
-  enum class Stem { unknown, plain, dotted };  ///< plain: a member's key is the stem
-  void add_dotted(Member&& member, const NameParts& parts);
-  void put(Member&& member, std::string key, std::string extension);
-  void release();
-  void emit();
-  std::vector<std::string> wanted_;
+  void put(RawRecord& record, Member&& member, const NameParts& parts);
+  void release(RawRecord& record);
+  void end_stem();
+  RecordEndings endings_;
   std::function<void(RawRecord&&)> on_record_;
-  RawRecord current_;
   std::string stem_;
-  Stem kind_ = Stem::unknown;
-  std::vector<Member> held_;  ///< dotted members of a stem of unknown kind
-  std::uint64_t held_bytes_ = 0;
+  bool has_plain_ = false;         ///< a member's key is the stem
+  RawRecord plain_, dotted_;       ///< in work: of the key that is the stem; of another
+  std::vector<RawRecord> halves_;  ///< dotted ones of the stem, without bytes
   PassedOver passed_over_;
 };
 
@@ -78,7 +90,7 @@ struct ReadRecord {
       lost;  ///< of each: why there is none although its source is there, as read_record says; or ""
 };
 
-/// Fills `out`. Returns "" or why the record is skipped: what its members say (see for_each_member),
+/// Fills `out`. Returns "" or why the record is skipped: what its members say (see for_each_member), filtered.dotted_key,
 /// unsupported.many_members, unsupported.oversize, damaged.no_image, damaged.utf8, damaged.json, unsupported.sidecar_size,
 /// unsupported.caption_size, damaged.no_caption, damaged.no_group, filtered.empty_caption. One good caption is enough; one
 /// picture of several is, too.

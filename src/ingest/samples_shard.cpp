@@ -34,13 +34,9 @@ void check_whole(const store::ShardReader& reader, const store::ShardEntry& shar
     core::user_error(
         "{}: sample {} is damaged (its xxh3 is not the recorded one): {}; doctor verify {} lists all damage",
         path.string(), damaged[0], kRemedy, path.parent_path().string());
-  core::user_error("{}: is damaged outside its samples (SHA-256 is not {}): {}", path.string(), shard.sha256,
-                   kRemedy);
-}
-
-bool checks_itself(const store::ShardReader& reader) {
-  return std::ranges::all_of(
-      reader.columns(), [&](const auto& column) { return reader.recorded_hash(column.first).has_value(); });
+  core::user_error(
+      "{}: is another file than its manifest says, or damaged outside its samples (SHA-256 is not {}): {}",
+      path.string(), shard.sha256, kRemedy);
 }
 
 }  // namespace
@@ -54,9 +50,11 @@ std::vector<T> SamplesShard::column(const std::string& name) const {
   return values;
 }
 
-SamplesShard::SamplesShard(const fs::path& folder, const store::ShardEntry& entry, SamplesUse use)
+SamplesShard::SamplesShard(const fs::path& folder, const store::ShardEntry& entry, SamplesUse use,
+                           const std::string& fingerprint)
     : reader_(open(folder, entry)) {
-  if (use == SamplesUse::pictures || !checks_itself(reader_)) check_whole(reader_, entry);
+  if (use == SamplesUse::pictures || core::hex(reader_.fingerprint()) != fingerprint)
+    check_whole(reader_, entry);
   keys_ = store::read_strings(reader_, "key");
   if (rows() != entry.rows)
     core::user_error("{}: has {} samples, its manifest says {}: {}", reader_.path().string(), rows(),

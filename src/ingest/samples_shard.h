@@ -16,13 +16,15 @@ namespace microdit::ingest {
 /// What is going to be read of a shard.
 enum class SamplesUse {
   pictures,  ///< everything: the file's SHA-256 is checked, so all of it is read once
-  captions   ///< key and captions: whole columns, each checked by its own hash; pictures are not read
+  captions  ///< key and captions: the shard is known by its fingerprint, each column by its own hash; pictures are not read
 };
 
 class SamplesShard {
  public:
-  /// UserError when the file is not what the manifest says; names the samples that are hit.
-  SamplesShard(const std::filesystem::path& folder, const store::ShardEntry& entry, SamplesUse use);
+  /// UserError when the file is not what the manifest says; names the samples that are hit. `fingerprint`: what its record
+  /// says (see clean_item); where that is "" or another, the SHA-256 decides.
+  SamplesShard(const std::filesystem::path& folder, const store::ShardEntry& entry, SamplesUse use,
+               const std::string& fingerprint = "");
   SamplesShard(const SamplesShard&) = delete;
 
   std::int64_t rows() const { return static_cast<std::int64_t>(keys_.size()); }

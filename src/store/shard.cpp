@@ -104,6 +104,11 @@ std::optional<std::uint64_t> ShardReader::recorded_hash(const std::string& name)
   return found == column_hashes_.end() ? std::nullopt : core::from_hex(found->second);
 }
 
+std::uint64_t ShardReader::fingerprint() const {
+  const std::string text = core::Json(column_hashes_).dump();
+  return core::xxh3_64(std::as_bytes(std::span(text)));
+}
+
 void ShardReader::copy_rows(const std::string& name, std::int64_t begin, std::int64_t count,
                             std::span<std::byte> out) const {
   const ColumnInfo& info = column(name);

@@ -82,6 +82,9 @@ class ShardReader {
   bool matches(const std::string& name, std::uint64_t hash) const;
   /// That hash; nothing when the file has none of the column.
   std::optional<std::uint64_t> recorded_hash(const std::string& name) const;
+  /// xxh3-64 of all recorded hashes and their columns' names: whoever knows it of a shard can tell it from any other without
+  /// reading it, and each column that it then reads whole.
+  std::uint64_t fingerprint() const;
 
  private:
   void check_rows(const std::string& name, std::int64_t begin, std::int64_t count, std::size_t element) const;

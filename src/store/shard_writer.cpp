@@ -111,6 +111,19 @@ std::uint64_t hash_of(const Column& column) {
   return hash.digest();
 }
 
+// Reads what this process has just written, which nobody gave it: that this fails is no mistake of the user's, and no fault
+// of an input.
+template <class Read>
+auto read_own(const std::filesystem::path& aside, Read read) {
+  try {
+    return read();
+  } catch (const core::InputFault& fault) {
+    core::fault_error("{}", fault.what());
+  } catch (const core::UserError& wrong) {
+    core::system_error("{}: does not read back as it was written ({})", aside.string(), wrong.what());
+  }
+}
+
 // What was written is what was meant: every byte of every column, and the sample hashes from the file itself.
 void compare(const std::filesystem::path& path, const std::vector<const Column*>& columns,
              const ShardContents& contents) {
@@ -156,7 +169,7 @@ ShardWriter::ShardWriter(std::filesystem::path path, std::span<const Column> lar
     std::vector<const Column*> columns;
     for (const Column& column : large) columns.push_back(&column);
     create_hdf5(aside_, columns, {});
-    const Hdf5Scan scan = scan_hdf5(aside_);
+    const Hdf5Scan scan = read_own(aside_, [&] { return scan_hdf5(aside_); });
     for (const Column& column : large) {
       auto rows = std::make_unique<Rows>();
       rows->column = column;
@@ -181,8 +194,9 @@ ShardWriter::~ShardWriter() {
 void ShardWriter::append(const std::string& column, std::span<const std::byte> bytes) {
   Rows& rows = *large_.at(column);
   const std::uint64_t row_bytes = rows.info.row_bytes();
-  core::check(bytes.size() % row_bytes == 0 && rows.written.row_hashes.size() + bytes.size() / row_bytes <=
-                                                   static_cast<std::uint64_t>(rows.info.rows()),
+  core::check(row_bytes > 0 && bytes.size() % row_bytes == 0 &&
+                  rows.written.row_hashes.size() + bytes.size() / row_bytes <=
+                      static_cast<std::uint64_t>(rows.info.rows()),
               "{} bytes after {} of {} rows of `{}`", bytes.size(), rows.written.row_hashes.size(),
               rows.info.rows(), column);
   if (!core::write_all(rows.fd, bytes)) core::errno_error(errno, "{}: cannot be written", aside_.string());
@@ -216,14 +230,18 @@ std::string ShardWriter::finish(const ShardContents& contents) {
                 column->name, column->written ? "elsewhere" : "already");
     if (!column->written) held.push_back(column);
   }
+  core::check(columns.size() == held.size() + large_.size(), "{}: a large column is not among the contents",
+              path_.string());
   const std::map<std::string, std::string> attributes = {{kShardAttributes, contents.attributes.dump()},
                                                          {kShardColumnHashes, hashes.dump()}};
   if (large_.empty())
     create_hdf5(aside_, held, attributes);
   else
     extend_hdf5(aside_, held, attributes);
-  compare(aside_, columns, contents);
-  std::string sha256 = core::sha256_file(aside_);
+  std::string sha256 = read_own(aside_, [&] {
+    compare(aside_, columns, contents);
+    return core::sha256_file(aside_);
+  });
   core::publish(aside_, path_);
   return sha256;
 }

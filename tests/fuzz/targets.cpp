@@ -81,7 +81,7 @@ void archive(std::string_view bytes, const char* kind) {
   const ingest::CatalogueEntry entry;
   const ingest::ArchiveRules rules{
       .kind = kind, .wanted = ingest::wanted_extensions(entry), .member_bytes = 1 << 20};
-  ingest::RecordGrouper grouper(rules.wanted, [&](ingest::RawRecord&& raw) {
+  ingest::RecordGrouper grouper(ingest::record_endings(entry), [&](ingest::RawRecord&& raw) {
     must(raw.bytes <= ingest::limits::kRecordBytes &&
          (raw.key.find("../") == std::string::npos || !raw.skip.empty()));
     ingest::ReadRecord record;

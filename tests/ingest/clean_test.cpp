@@ -112,29 +112,6 @@ TEST_F(Clean, SkipsAreCountedByReasonOverAllArchives) {
   EXPECT_EQ(samples().records.at(1).shards.size(), 0u);  // an archive without a good record is no mistake
 }
 
-TEST_F(Clean, DottedStemsAreKeptAndWhatIsPassedOverIsSaid) {
-  entry_.splits.group = "";
-  entry_.captions.which = {"name"};
-  TarWriter tar;
-  for (const char* key : {"photo.000", "001", "photo.002"})
-    tar.add(fmt::format("{}.png", key), png(20, 10, 1))
-        .add(fmt::format("{}.txt", key), "t")
-        .add(fmt::format("{}.npy", key), "n");
-  use("a.tar", tar.finished());
-  run_download();
-  ::testing::internal::CaptureStderr();
-  ASSERT_EQ(run_clean(), core::kDone);
-  const std::string log = ::testing::internal::GetCapturedStderr();
-  EXPECT_NE(log.find("3 of 3 records kept"), std::string::npos) << log;
-  EXPECT_NE(log.find("3 members that `record` does not ask for (e.g. photo.000.npy)"), std::string::npos)
-      << log;
-  const store::ShardReader shard(entry_.samples_folder() / "a-00000.h5");
-  auto keys = store::read_strings(shard, "key");
-  std::ranges::sort(keys);
-  EXPECT_EQ(keys, (std::vector<std::string>{"001", "photo.000", "photo.002"}));
-  EXPECT_EQ(samples().records.at(0).details.at("passed_over").at("count"), 3);
-}
-
 TEST_F(Clean, LostCaptionsOfKeptRecordsAreCountedBySource) {
   entry_.splits.group = "";
   TarWriter tar;

@@ -1,6 +1,7 @@
 // precompute on tiny random encoders: columns, facts, what a latent depends on, what is refused.
 #include <torch/cuda.h>
 
+#include "ingest/encode_images.h"
 #include "precompute_fixture.h"
 
 namespace microdit::ingest {
@@ -116,6 +117,39 @@ TEST_F(Precompute, ASampledLatentDependsOnSeedAndPictureAlone) {
   EXPECT_FALSE(torch::allclose(latents_of("0-00000.images.h5", 3, 8), one, 2e-2, 2e-2));
 }
 
+TEST_F(Precompute, APictureThatCannotBePreparedLeavesTheOtherRowsAsTheyAre) {
+  const auto codec = encoders::load_image_codec(folder_ / "codec");
+  recipe_.images.sizes = {8};
+  recipe_.images.latent = "sample";
+  const auto row_bytes = [&](std::int64_t left_out, std::vector<std::int32_t> rows) {
+    ImageEncoder encoder(recipe_.images, *codec, torch::kCPU);
+    for (std::int64_t i = 0; i < 7; ++i) {
+      const image::Image square = image::resize_and_center_crop(picture_of(i), 8);
+      if (i == left_out)
+        encoder.keep_place(8);
+      else
+        EXPECT_EQ(encoder.add(square, "", static_cast<std::uint64_t>(i)), rows[static_cast<std::size_t>(i)]);
+    }
+    const store::Column column = encoder.finish().at(0);
+    const auto bytes = std::ssize(column.bytes) / column.shape[0];
+    std::map<std::int64_t, std::vector<std::byte>> found;
+    for (std::int64_t i = 0; i < 7; ++i) {
+      const auto begin = column.bytes.begin() + rows[static_cast<std::size_t>(i)] * bytes;
+      if (i != left_out) found[i] = {begin, begin + bytes};
+    }
+    EXPECT_EQ(column.shape[0], std::ssize(found));
+    return found;
+  };
+  auto whole = row_bytes(-1, {0, 1, 2, 3, 4, 5, 6});
+  for (const std::int64_t left_out : {1, 6}) {  // inside a batch of three, and alone in the last one
+    std::vector<std::int32_t> rows;
+    for (std::int32_t i = 0; i < 7; ++i) rows.push_back(i - (i > left_out));
+    auto expected = whole;
+    expected.erase(left_out);
+    EXPECT_TRUE(row_bytes(left_out, rows) == expected) << left_out;
+  }
+}
+
 TEST_F(Precompute, TwoPicturesOfOneNameHaveNoiseOfTheirOwn) {
   // Two archives with the record "00": the same size, other pixels. Their noise would be the same if the name keyed it.
   entry_.name = "two";
@@ -169,79 +203,6 @@ TEST_F(Precompute, AnyDivisionOfTheWorkGivesTheSameBytes) {
     EXPECT_EQ(run(), core::kDone);
   }
   EXPECT_EQ(hashes(), whole);
-}
-
-TEST_F(Precompute, ADamagedSamplesShardIsNamedAndTheOthersAreMade) {
-  const fs::path samples = entry_.samples_folder() / "1-00000.h5";
-  const auto at = [&] {
-    const store::ShardReader reader(samples);
-    return reader.column("image").offset +
-           static_cast<std::uint64_t>(reader.read_as<std::int64_t>("image_offsets")[2]) + 9;
-  }();
-  flip_bit(samples, at);
-  EXPECT_EQ(run(), core::kUserMistake);
-  for (const char* part : {"1-00000.h5", "sample 2 is damaged", "run clean again"})
-    EXPECT_TRUE(logged(part)) << log_;
-  EXPECT_FALSE(fs::exists(latents_folder() / "1-00000.images.h5"));
-  EXPECT_TRUE(fs::exists(latents_folder() / "1-00000.text.h5"));  // a picture is hit, no caption
-  EXPECT_TRUE(fs::exists(latents_folder() / "1-00001.images.h5"));
-  fs::remove(samples);
-  clean(entry_, *comm_, stop_);
-  EXPECT_EQ(run(), core::kDone);
-  EXPECT_TRUE(logged("encoded 5 pictures")) << log_;
-}
-
-/// Bytes that this process has read so far.
-std::int64_t bytes_read() {
-  std::ifstream io("/proc/self/io");
-  for (std::string line; std::getline(io, line);)
-    if (line.starts_with("rchar:")) return std::stoll(line.substr(6));
-  return -1;
-}
-
-TEST_F(Precompute, CaptionsAreMadeWithoutReadingThePictures) {
-  entry_.name = "big";
-  entry_.captions.which = {"name"};
-  TarWriter tar;
-  std::uint32_t noise = 1;
-  for (int i = 0; i < 4; ++i) {
-    image::Image picture(600, 600);
-    for (std::uint8_t& value : picture.pixels)
-      value = static_cast<std::uint8_t>((noise = noise * 1664525u + 1013904223u) >> 24);
-    const auto png = image::encode_png(picture);
-    tar.add(fmt::format("{}.png", i), {reinterpret_cast<const char*>(png.data()), png.size()});
-    tar.add(fmt::format("{}.txt", i), "name red");
-  }
-  entry_.source.urls = {"file://" + write("big.tar", tar.finished()).string()};
-  download(entry_, *comm_, stop_);
-  clean(entry_, *comm_, stop_);
-  const fs::path samples = entry_.samples_folder() / "big-00000.h5";
-  ASSERT_GT(fs::file_size(samples), 4'000'000u);
-
-  entry_.part = "text";
-  const std::int64_t before = bytes_read();
-  ASSERT_GT(before, 0);
-  EXPECT_EQ(run(), core::kDone);
-  EXPECT_LT(bytes_read() - before, 1'000'000);
-  const auto made = hashes(".h5");
-  EXPECT_EQ(made.size(), 1u);
-
-  const auto place_of = [&](const char* column) { return store::ShardReader(samples).column(column).offset; };
-  flip_bit(samples, place_of("image") + 1000);
-  remove_latents();
-  EXPECT_EQ(run(), core::kDone);  // no picture is looked at
-  EXPECT_EQ(hashes(".h5"), made);
-  entry_.part = "images";
-  EXPECT_EQ(run(), core::kUserMistake);
-  EXPECT_TRUE(logged("is damaged")) << log_;
-  entry_.part = "text";
-  for (const char* column : {"caption.name", "caption.name_offsets", "key"}) {
-    remove_latents();
-    flip_bit(samples, place_of(column) + 1);
-    EXPECT_EQ(run(), core::kUserMistake) << column;
-    EXPECT_TRUE(logged(fmt::format("column `{}` does not match its checksum", column))) << log_;
-    flip_bit(samples, place_of(column) + 1);
-  }
 }
 
 TEST_F(Precompute, TheIndexIsMadeOfTheRecords) {

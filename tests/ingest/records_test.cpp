@@ -1,4 +1,4 @@
-// Records: grouping by stem, captions by source, and every reason to skip one.
+// Records: captions by source, and every reason to skip one.
 #include "ingest/records.h"
 
 #include <fmt/format.h>
@@ -6,28 +6,10 @@
 
 #include "ingest/captions.h"
 #include "ingest/skips.h"
+#include "raw_records.h"
 
 namespace microdit::ingest {
 namespace {
-
-std::vector<std::byte> bytes_of(std::string_view text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  return {bytes.begin(), bytes.end()};
-}
-
-Member member(const std::string& name, const std::string& text = "x") {
-  return {.name = name, .bytes = bytes_of(text), .skip = ""};
-}
-
-const std::vector<std::string> kWanted = {"jpg", "json", "png", "seg.jpg", "txt"};
-
-std::vector<RawRecord> group(std::vector<Member> members) {
-  std::vector<RawRecord> records;
-  RecordGrouper grouper(kWanted, [&](RawRecord&& record) { records.push_back(std::move(record)); });
-  for (Member& m : members) grouper.add(std::move(m));
-  grouper.finish();
-  return records;
-}
 
 CatalogueEntry two_captions() {
   CatalogueEntry entry;
@@ -35,61 +17,6 @@ CatalogueEntry two_captions() {
   entry.record.caption = {{"name", "txt"}, {"long", "json:long"}};
   entry.captions.which = {"name", "long"};
   return entry;
-}
-
-TEST(RecordGrouper, StemEndsAtTheFirstDotOfTheLastComponent) {
-  const auto records = group({member("d.x/1.seg.JPG"), member("d.x/1.txt"), member("d.x/2.txt"),
-                              member("LICENSE"), member("3.txt")});
-  ASSERT_EQ(records.size(), 3u);
-  EXPECT_EQ(records[0].key, "d.x/1");
-  EXPECT_TRUE(records[0].members.contains("seg.jpg"));
-  EXPECT_EQ(records[0].members.size(), 2u);
-  EXPECT_EQ(records[2].key, "3");
-}
-
-std::vector<std::string> keys_of(const std::vector<RawRecord>& records) {
-  std::vector<std::string> keys;
-  for (const RawRecord& record : records) keys.push_back(record.key);
-  return keys;
-}
-
-TEST(RecordGrouper, DotsOfAStemBelongToTheKeyWhereNoMemberIsNamedLikeIt) {
-  const auto records =
-      group({member("photo.000.jpg"), member("photo.000.txt"), member("001.jpg"), member("001.txt"),
-             member("photo.002.jpg"), member("photo.002.json"), member("photo.003.seg.JPG")});
-  EXPECT_EQ(keys_of(records), (std::vector<std::string>{"photo.000", "001", "photo.002", "photo.003"}));
-  EXPECT_EQ(records[0].members.size(), 2u);
-  EXPECT_EQ(records[2].members.size(), 2u);
-  EXPECT_TRUE(records[3].members.contains("seg.jpg"));
-}
-
-TEST(RecordGrouper, AStemMayBeSharedByManyRecords) {
-  std::vector<Member> members;
-  for (int i = 0; i < 100; ++i)
-    for (const char* extension : {"jpg", "txt"})
-      members.push_back(member(fmt::format("v1.2_{:03}.{}", i, extension)));
-  const auto records = group(std::move(members));
-  ASSERT_EQ(records.size(), 100u);
-  for (const RawRecord& record : records) EXPECT_EQ(record.members.size(), 2u);
-  EXPECT_EQ(records[99].key, "v1.2_099");
-}
-
-TEST(RecordGrouper, AFieldThatNobodyAskedForIsPassedOverAndCounted) {
-  std::vector<RawRecord> records;
-  RecordGrouper grouper(kWanted, [&](RawRecord&& record) { records.push_back(std::move(record)); });
-  for (const char* name : {"1.cls.txt", "1.jpg", "1.mask.png", "1.txt", "1.npy", "._1.jpg", "2.jpg"})
-    grouper.add(member(name));
-  grouper.finish();
-  EXPECT_EQ(keys_of(records), (std::vector<std::string>{"1", "2"}));
-  EXPECT_EQ(records[0].members.size(), 2u);
-  EXPECT_EQ(grouper.passed_over().count, 3);
-  EXPECT_EQ(grouper.passed_over().example, "1.cls.txt");
-}
-
-TEST(RecordGrouper, ARepeatedExtensionBeginsANewRecord) {
-  const auto records = group({member("1.jpg"), member("1.txt"), member("1.jpg"), member("1.txt")});
-  ASSERT_EQ(records.size(), 2u);
-  EXPECT_EQ(records[1].key, "1");
 }
 
 TEST(ReadRecord, CaptionsInTheEntrysOrderAbsentOnesEmpty) {
@@ -114,30 +41,6 @@ TEST(ReadRecord, TheCleanerRunsWhenAsked) {
   entry.captions.clean = true;
   ASSERT_EQ(read_record(RawRecord(records[0]), entry, out), "");
   EXPECT_EQ(out.captions[0], "a person");
-}
-
-TEST(RecordGrouper, HiddenFilesAndUnwantedOnesBelongToNoRecord) {
-  const auto records = group(
-      {member("1.jpg"), member("._1.jpg"), member("d/.DS_Store.txt"), member("1.npy"), member("1.txt")});
-  ASSERT_EQ(records.size(), 1u);
-  EXPECT_EQ(records[0].members.size(), 2u);
-}
-
-TEST(RecordGrouper, ARecordIsBounded) {
-  std::vector<std::string> many;
-  for (int i = 0; i < 1000; ++i) many.push_back(std::to_string(i) + ".jpg");
-  std::vector<RawRecord> records;
-  RecordGrouper grouper(many, [&](RawRecord&& record) { records.push_back(std::move(record)); });
-  for (const std::string& extension : many) grouper.add(member("x." + extension));
-  grouper.finish();
-  ASSERT_EQ(records.size(), 1u);
-  EXPECT_EQ(records[0].skip, "unsupported.many_members");
-  const std::string half(60 << 20, 'x');
-  records = group({member("1.jpg", half), member("1.png", half), member("2.jpg")});
-  ASSERT_EQ(records.size(), 2u);
-  EXPECT_EQ(records[0].skip, "unsupported.oversize");
-  EXPECT_TRUE(records[0].members.at("jpg").bytes.empty());
-  EXPECT_EQ(records[1].skip, "");
 }
 
 TEST(ReadRecord, EveryReasonToSkip) {

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Slow pictures through the programs: a stop of precompute, a decoder that dies in it, a machine that kills decoders in clean."""
+"""Slow pictures through the programs: a stop of precompute, decoders that die in it, a machine that kills decoders in clean."""
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from hostile_case import png, png_chunk  # noqa: E402
-from programs import REQUEUE, SOURCE, check, skip, write_recipe  # noqa: E402
+from programs import REQUEUE, SOURCE, USER_MISTAKE, check, run, skip, write_recipe  # noqa: E402
 from small_archives import Data  # noqa: E402
 
 PICTURES, SIDE = 4, 13000
@@ -82,6 +83,12 @@ def one_crash(process, pids):
     return True
 
 
+def crashes(process, pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGSEGV)
+    return False  # the next one, too
+
+
 def stop(process, pids):
     time.sleep(.5)
     process.send_signal(signal.SIGTERM)
@@ -108,11 +115,20 @@ def main():
         check(code == REQUEUE and seconds < 5, f"exit {code} {seconds:.1f} s after the stop\n{log}")
 
         code, log, _ = while_decoding(data, "precompute", f"recipe={recipe}", act=one_crash)
-        check(code == 0 and f"1 of {PICTURES} pictures have no latents" in log and "damaged.crashed 1" in log, f"exit {code}\n{log}")
+        check(code == 0 and "have no latents" not in log, f"exit {code}\n{log}")  # it was tried again
         record = next(data.folder("latents").rglob("a-00000.images.json"))
         details = json.loads(record.read_text())["details"]
-        check(details["latents"] == {"64": PICTURES - 1, "256": PICTURES - 1} and details["failed_pictures"]["damaged.crashed"]["count"] == 1, details)
-    print("ok: killed, stopped, crashed")
+        check(details["latents"] == {"64": PICTURES, "256": PICTURES} and not details["failed_pictures"], details)
+
+        shutil.rmtree(data.folder("latents"))
+        code, log, _ = while_decoding(data, "precompute", f"recipe={recipe}", act=crashes)
+        check(code == USER_MISTAKE and "damaged.crashed 1 (e.g." in log and "filters.max_damaged_fraction" in log, f"exit {code}\n{log}")
+        check(not record.exists() and record.with_name("a-00000.images.failed.json").exists(), log)
+        code, log, _ = while_decoding(data, "precompute", f"recipe={recipe}", "filters.max_damaged_fraction=1", act=crashes)
+        check(code == 0 and f"{PICTURES} of {PICTURES} pictures have no latents" in log, f"exit {code}\n{log}")
+        said = run("doctor", "data", record.parents[1], env=data.env)
+        check(f"{PICTURES} pictures have no latents, although clean accepted them: damaged.crashed {PICTURES} (e.g." in said, said)
+    print("ok: killed, stopped, crashed once, crashed again and again")
 
 
 if __name__ == "__main__":

@@ -181,6 +181,13 @@ class Emoji(Case):
         self.assertNotIn("tokens of a text", tables(page))
         self.assertGreater(coloured(sheet(page)[2]), 0.01)
 
+    def test_pictures_that_no_worker_could_decode(self):
+        counts = re.search(r'("latents":{[^}]*})(,"failed_pictures":{})?', (self.latents / "manifest.jsonl").read_text())
+        rewrite(self.latents, counts[0], counts[1] + ',"failed_pictures":{"damaged.crashed":{"count":3,"example":"<i>7</i>"}}')
+        said, page = self.doctor(self.latents)
+        self.assertIn("3 pictures have no latents, although clean accepted them: damaged.crashed 3 (e.g. <i>7</i>)", said)
+        self.assertIn("damaged.crashed 3 (e.g. &lt;i&gt;7&lt;/i&gt;)", page)
+
     def test_ranks_say_it_once(self):
         if shutil.which("mpirun") is None:
             self.skipTest("mpirun is not installed")
@@ -216,7 +223,8 @@ class Hostile(Case):
                 picture = small_archives.png(2 if i == 3 else 8 + i, i)
                 if i == 5:
                     picture = picture[:-20]
-                for ending, data in (("png", picture), ("txt", f"{HOSTILE} number {i}".encode())):
+                extra = [("npy", b"n")] if i == 0 else []
+            for ending, data in [("png", picture), ("txt", f"{HOSTILE} number {i}".encode())] + extra:
                     member = tarfile.TarInfo(f"{i:07d}.{ending}")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
@@ -231,6 +239,7 @@ class Hostile(Case):
     def test_skips_and_markup(self):
         said, page = self.doctor(self.samples)
         self.assertIn("8 read by clean, 6 kept, 2 left out (25.0 %)", said)
+        self.assertIn("1 members that `record` does not ask for (e.g. 0000000.npy)", said)
         for reason, key in (("filtered.too_small", "0000003"), ("damaged.picture", "0000005")):
             self.assertIn(f"{reason} 1 (e.g. {key})", said)
             self.assertIn(f"<tr><td>{reason}</td><td>1</td><td>12.5 %</td><td>{key}</td></tr>", page)

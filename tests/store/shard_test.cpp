@@ -11,7 +11,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/hash.h"
-#include "store/sample_hash.h"
+#include "store/example_shard.h"
 #include "store/temporary_folder.h"
 
 namespace microdit::store {
@@ -19,42 +19,6 @@ namespace {
 
 using core::DType;
 using ::testing::HasSubstr;
-
-template <class T>
-Column column(std::string name, DType dtype, std::vector<std::int64_t> shape, const std::vector<T>& values) {
-  Column made{std::move(name), dtype, std::move(shape), {}};
-  made.bytes.resize(values.size() * sizeof(T));
-  if (!values.empty()) std::memcpy(made.bytes.data(), values.data(), made.bytes.size());
-  return made;
-}
-
-// One column of every type, strings, and a layout with shared rows.
-ShardContents example() {
-  ShardContents contents;
-  std::vector<std::uint16_t> halves;
-  for (int i = 0; i < 3 * 64; ++i) halves.push_back(core::float_to_half(0.25f * static_cast<float>(i) - 8));
-  contents.columns.push_back(column("half", DType::f16, {3, 4, 16}, halves));
-  contents.columns.push_back(column<std::uint8_t>("flag", DType::boolean, {3}, {1, 0, 1}));
-  contents.columns.push_back(column<std::int8_t>("i8", DType::i8, {3}, {-1, 0, 127}));
-  contents.columns.push_back(column<std::int16_t>("i16", DType::i16, {3}, {-300, 0, 300}));
-  contents.columns.push_back(column<std::uint16_t>("u16", DType::u16, {3}, {1, 2, 65535}));
-  contents.columns.push_back(column<std::uint16_t>("brain", DType::bf16, {3}, {0x3f80, 0xc000, 0x0000}));
-  contents.columns.push_back(column<std::uint32_t>("u32", DType::u32, {3}, {1, 2, 4000000000u}));
-  contents.columns.push_back(column<float>("single", DType::f32, {3, 2}, {1, 2, 3, 4, 5, -6.5f}));
-  contents.columns.push_back(column<double>("double", DType::f64, {3}, {1.5, 2.5, -1e300}));
-  contents.columns.push_back(column<std::int64_t>("nothing", DType::i64, {0, 7}, {}));
-  const std::vector<std::string> keys = {"first", "", "th\xc3\xafrd"};
-  add_strings(contents, "key", keys);
-  contents.columns.push_back(column<std::int64_t>("entry_offsets", DType::i64, {4}, {0, 2, 2, 3}));
-  contents.columns.push_back(column<std::int32_t>("entry_rows", DType::i32, {3}, {1, 0, 1}));
-  std::vector<std::uint16_t> text(64, 0x3c00);
-  text[63] = 0x4000;  // the two rows differ
-  contents.columns.push_back(column("text", DType::f16, {2, 32}, text));
-  const SampleLayout layout{{"half", "flag"}, {"key"}, "entry_offsets", "entry_rows", {"text"}};
-  contents.attributes = {{"layout", to_json(layout)}, {"note", "caf\xc3\xa9"}};
-  contents.sample_hashes = hash_samples(contents, layout);
-  return contents;
-}
 
 TEST(Shard, RoundTrip) {
   const TemporaryFolder folder;
@@ -77,79 +41,6 @@ TEST(Shard, RoundTrip) {
   EXPECT_EQ(shard.read_as<std::uint64_t>("half_xxh3")[1], core::xxh3_64(halves));
   EXPECT_TRUE(shard.has("text_xxh3"));
   EXPECT_FALSE(shard.has("flag_xxh3"));  // one byte: read whole
-}
-
-// The columns of example() that a ShardWriter is given row by row.
-ShardContents stream_rows(ShardWriter& writer, ShardContents contents) {
-  for (Column& column : contents.columns) {
-    if (column.name != "half" && column.name != "text") continue;
-    const std::size_t row_bytes = column.bytes.size() / static_cast<std::size_t>(column.shape[0]);
-    writer.append(column.name, std::span(column.bytes).first(row_bytes));
-    writer.append(column.name, std::span(column.bytes).subspan(row_bytes));
-    column = writer.written(column.name);
-  }
-  contents.sample_hashes = hash_samples(contents, layout_from_json(contents.attributes["layout"]));
-  return contents;
-}
-
-std::ptrdiff_t files_in(const std::filesystem::path& folder) {
-  return std::distance(std::filesystem::directory_iterator(folder), {});
-}
-
-std::vector<Column> rooms() {
-  return {{"text", DType::f16, {2, 32}, {}}, {"half", DType::f16, {3, 4, 16}, {}}};
-}
-
-TEST(ShardWriter, RowsThatNobodyHolds) {
-  const TemporaryFolder folder;
-  const ShardContents held = example();
-  ShardWriter writer(folder / "a.h5", rooms());
-  const ShardContents streamed = stream_rows(writer, held);
-  EXPECT_EQ(streamed.sample_hashes, held.sample_hashes);
-  const std::string sha256 = writer.finish(streamed);
-  EXPECT_EQ(sha256, core::sha256_file(folder / "a.h5"));
-  write_shard(folder / "b.h5", held);
-  const ShardReader a(folder / "a.h5"), b(folder / "b.h5");
-  EXPECT_EQ(a.columns().size(), b.columns().size());
-  for (const auto& [name, info] : b.columns()) {
-    EXPECT_EQ(a.read(name), b.read(name)) << name;
-    EXPECT_EQ(a.recorded_hash(name), b.recorded_hash(name)) << name;
-    EXPECT_EQ(a.column(name).offset % 64, 0u) << name;
-  }
-  EXPECT_EQ(a.attributes(), b.attributes());
-  ShardWriter again(folder / "c.h5", rooms());
-  EXPECT_EQ(again.finish(stream_rows(again, held)), sha256) << "bytes depend on contents alone";
-}
-
-TEST(ShardWriter, LeavesNothingOfWhatItDidNotFinish) {
-  const TemporaryFolder folder;
-  {
-    ShardWriter writer(folder / "a.h5", rooms());
-    const std::vector<std::byte> row(64);
-    EXPECT_EQ(files_in(folder.path()), 1) << "aside";
-    writer.append("text", row);
-    EXPECT_THROW(writer.written("text"), std::logic_error) << "a row is missing";
-    writer.append("text", row);
-    EXPECT_THROW(writer.append("text", row), std::logic_error) << "one too many";
-    EXPECT_THROW(writer.append("half", row), std::logic_error) << "half a row";
-  }
-  EXPECT_EQ(files_in(folder.path()), 0);
-  EXPECT_THROW(ShardWriter(folder / "missing" / "a.h5", rooms()), core::SystemError);
-}
-
-// What lies in the file is compared with what was to be written, although nobody holds it.
-TEST(ShardWriter, FindsRowsThatAreNotWhatWasWritten) {
-  const TemporaryFolder folder;
-  ShardWriter writer(folder / "a.h5", rooms());
-  const ShardContents contents = stream_rows(writer, example());
-  for (const auto& aside : std::filesystem::directory_iterator(folder.path())) {
-    const std::uint64_t place = ShardReader(aside.path()).column("text").offset + 70;
-    std::fstream file(aside.path(), std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(static_cast<std::streamoff>(place)).put('\x55');
-  }
-  EXPECT_THAT(message_of<core::SystemError>([&] { writer.finish(contents); }),
-              HasSubstr("column `text` reads back differently"));
-  EXPECT_FALSE(std::filesystem::exists(folder / "a.h5"));
 }
 
 TEST(Shard, BytesDependOnContentsAlone) {
