@@ -71,6 +71,16 @@ template <class... Args>
   throw_input_errno(error_number, fmt::format(format, std::forward<Args>(args)...));
 }
 
+/// What `read()` returns. It reads back what this process has just written: an InputFault in it is no input's.
+template <class Read>
+decltype(auto) read_back(Read&& read) {
+  try {
+    return read();
+  } catch (const InputFault& fault) {
+    throw FaultError(fault.what());
+  }
+}
+
 /// Checks one of our own invariants; a failure is a bug of ours (std::logic_error, exit 1).
 template <class... Args>
 void check(bool holds, fmt::format_string<Args...> format, Args&&... args) {

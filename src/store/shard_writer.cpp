@@ -156,7 +156,7 @@ ShardWriter::ShardWriter(std::filesystem::path path, std::span<const Column> lar
     std::vector<const Column*> columns;
     for (const Column& column : large) columns.push_back(&column);
     create_hdf5(aside_, columns, {});
-    const Hdf5Scan scan = scan_hdf5(aside_);
+    const Hdf5Scan scan = core::read_back([&] { return scan_hdf5(aside_); });
     for (const Column& column : large) {
       auto rows = std::make_unique<Rows>();
       rows->column = column;
@@ -222,8 +222,10 @@ std::string ShardWriter::finish(const ShardContents& contents) {
     create_hdf5(aside_, held, attributes);
   else
     extend_hdf5(aside_, held, attributes);
-  compare(aside_, columns, contents);
-  std::string sha256 = core::sha256_file(aside_);
+  std::string sha256 = core::read_back([&] {
+    compare(aside_, columns, contents);
+    return core::sha256_file(aside_);
+  });
   core::publish(aside_, path_);
   return sha256;
 }
