@@ -74,4 +74,10 @@ ssize_t pread64(int fd, void* to, size_t count, off64_t at) {
 ssize_t write(int fd, const void* from, size_t count) {
   return fails_on("write", fd) ? -1 : REAL(write)(fd, from, count);
 }
+ssize_t pwrite(int fd, const void* from, size_t count, off_t at) {
+  return fails_on("write", fd) ? -1 : REAL(pwrite)(fd, from, count, at);
+}
+ssize_t pwrite64(int fd, const void* from, size_t count, off64_t at) {
+  return fails_on("write", fd) ? -1 : REAL(pwrite64)(fd, from, count, at);
+}
 int fsync(int fd) { return fails_on("fsync", fd) ? -1 : REAL(fsync)(fd); }

@@ -76,6 +76,7 @@ class InputFaults(unittest.TestCase):
             self.assertEqual(list(failures(folder)), [lost], where)
             self.assertEqual(failures(folder)[lost].get("kind"), "fault", where)
             self.assertFalse((folder / "manifest.jsonl").exists(), where)
+            self.assertRegex(log, r"rm -f \S+ \S+/records/\S+\.json - then run ", where)
         return self.fail(f"{stage} never ends with {fault}")
 
     def test_samples_that_cannot_be_read(self):
@@ -121,6 +122,20 @@ class InputFaults(unittest.TestCase):
             self.assertIn(f"rm -f {folder / file} ", log)
             data.run(stage)
             self.assertEqual(files_of(folder), before)
+
+    def test_what_is_being_made_is_no_input(self):
+        data = self.data()
+        data.run("download")
+        folder = data.folder("samples")
+        for operation in ("write", "read", "stat"):
+            for after in (0, 1, 2, 4):
+                shutil.rmtree(folder, ignore_errors=True)
+                code, log = self.faulty(data, "clean", f"{operation}:samples/t/.b-00000.h5.", after=after)
+                if operation == "stat" and code == DONE:
+                    break
+                self.assertEqual(code, FAULT, f"{operation} after {after}\n{log}")
+                self.assertEqual((recorded(folder), failures(folder)), (["a"], {}), log)  # it ended at once
+                self.assertNotRegex(log, r"time = |descriptor")
 
     def do_as_printed(self, data, log):
         """Every "rm … - then run A and B again"."""
