@@ -18,9 +18,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// One line per damage, "FOLDER/FILE: what".
-std::string check(const StoredFolder& target) {
-  std::string lines;
+/// Lines "FOLDER/FILE: what".
+struct Found {
+  std::string damage;
+  std::string unread;  ///< a device failed under it: no verdict
+};
+
+void check(const StoredFolder& target, Found& found) {
+  std::string& lines = found.damage;
   try {
     if (target.kind == Stored::checkpoint) {
       for (const std::string& damage : checkpoint::verify(target.folder)) {
@@ -35,9 +40,14 @@ std::string check(const StoredFolder& target) {
       }
     }
   } catch (const std::exception& error) {
-    lines += core::without_controls(fmt::format("{}: {}", target.folder.string(), error.what())) + "\n";
+    const core::Verdict verdict = core::judge(error);
+    (verdict.exit_code == core::kHardwareFault ? found.unread : lines) +=
+        core::without_controls(fmt::format("{}: {}", target.folder.string(), verdict.message)) + "\n";
   }
-  return lines;
+}
+
+bool none(const std::vector<std::string>& texts) {
+  return std::ranges::all_of(texts, [](const std::string& text) { return text.empty(); });
 }
 
 }  // namespace
@@ -50,14 +60,15 @@ int verify_tree(const std::string& where, comm::Communicator& comm) {
         "checkpoint, a run, or a folder of these",
         where);
   }
-  std::string lines;
+  Found found;
   const auto ranks = static_cast<std::size_t>(comm.size());
   for (std::size_t i = static_cast<std::size_t>(comm.rank()); i < targets.size(); i += ranks)
-    lines += check(targets[i]);
-  const std::vector<std::string> all = comm.all_gather(lines);
-  const bool good = std::all_of(all.begin(), all.end(), [](const std::string& text) { return text.empty(); });
+    check(targets[i], found);
+  const std::vector<std::string> damage = comm.all_gather(found.damage);
+  const std::vector<std::string> unread = comm.all_gather(found.unread);
   if (comm.rank() == 0) {
-    for (const std::string& text : all) fmt::print("{}", text);
+    for (const auto* all : {&damage, &unread})
+      for (const std::string& text : *all) fmt::print("{}", text);
     const auto count = [&](Stored kind) {
       return std::count_if(targets.begin(), targets.end(),
                            [=](const StoredFolder& t) { return t.kind == kind; });
@@ -65,11 +76,14 @@ int verify_tree(const std::string& where, comm::Communicator& comm) {
     const auto mds = count(Stored::mds);
     fmt::print("{}: {} stage folders, {} checkpoints{}: {}\n", where, count(Stored::stage),
                count(Stored::checkpoint), mds > 0 ? fmt::format(", {} MDS folders", mds) : "",
-               good ? "good" : "DAMAGED");
+               !none(damage)   ? "DAMAGED"
+               : !none(unread) ? "could not all be read; another node may read them"
+                               : "good");
     std::fflush(stdout);
   }
   comm.barrier();  // a rank that exits with 1 makes the launcher end the others: the report comes first
-  return good ? core::kDone : core::kFailed;
+  if (!none(damage)) return core::kFailed;
+  return none(unread) ? core::kDone : core::kHardwareFault;
 }
 
 }  // namespace microdit::jobs

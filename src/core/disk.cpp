@@ -1,6 +1,7 @@
 // Questions to the file system.
 #include "core/disk.h"
 
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -13,6 +14,14 @@
 namespace microdit::core {
 
 namespace fs = std::filesystem;
+
+std::optional<std::uint64_t> input_bytes(const fs::path& file) {
+  struct stat about {};
+  if (::stat(file.c_str(), &about) == 0)
+    return S_ISREG(about.st_mode) ? std::optional<std::uint64_t>(about.st_size) : std::nullopt;
+  if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+  input_error(errno, "{}: cannot be read", file.string());
+}
 
 Space free_space(const fs::path& folder) {
   fs::path at = fs::absolute(folder);

@@ -1,11 +1,16 @@
-// Whether a folder that does not exist yet could be made and filled: asked by dry runs, which write nothing.
+// What is there: files that something is made from; room for a folder that does not exist yet (dry runs ask, and write nothing).
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace microdit::core {
+
+/// Bytes of a file; nothing where no regular file lies. "Missing" is said of what is missing alone: any other error is
+/// input_error's (InputFault of EIO, ESTALE and their like).
+std::optional<std::uint64_t> input_bytes(const std::filesystem::path& file);
 
 struct Space {
   std::filesystem::path at;  ///< the nearest folder that exists

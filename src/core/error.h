@@ -71,6 +71,19 @@ template <class... Args>
   throw_input_errno(error_number, fmt::format(format, std::forward<Args>(args)...));
 }
 
+/// What `read()` returns. It reads back what this process has just written: a fault in it is no input's, and what is wrong
+/// with it no mistake of the user's (SystemError).
+template <class Read>
+decltype(auto) read_back(Read&& read) {
+  try {
+    return read();
+  } catch (const InputFault& fault) {
+    throw FaultError(fault.what());
+  } catch (const UserError& wrong) {
+    throw SystemError(wrong.what());
+  }
+}
+
 /// Checks one of our own invariants; a failure is a bug of ours (std::logic_error, exit 1).
 template <class... Args>
 void check(bool holds, fmt::format_string<Args...> format, Args&&... args) {

@@ -86,7 +86,7 @@ std::string sha256(std::span<const std::byte> bytes) {
 
 std::string sha256_file(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) errno_error(errno, "{}: cannot open", path.string());
+  if (fd < 0) input_error(errno, "{}: cannot be opened", path.string());
   Sha256 sum;
   std::vector<std::byte> buffer(1u << 20);
   ssize_t got = 0;
@@ -95,7 +95,7 @@ std::string sha256_file(const std::filesystem::path& path) {
     if (got < 0) {
       const int error = errno;
       ::close(fd);
-      errno_error(error, "{}: cannot read", path.string());
+      input_error(error, "{}: cannot be read", path.string());
     }
     sum.update(std::span(buffer).first(static_cast<std::size_t>(got)));
   }

@@ -46,7 +46,7 @@ class Sha256 {
 };
 
 std::string sha256(std::span<const std::byte> bytes);
-/// SystemError when the file cannot be read.
+/// Of an input file: errors are input_error's (InputFault where a device failed).
 std::string sha256_file(const std::filesystem::path& path);
 
 }  // namespace microdit::core

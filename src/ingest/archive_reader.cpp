@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <exception>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "core/error.h"
 #include "core/utf8.h"
@@ -30,9 +32,9 @@ using ArchivePtr = std::unique_ptr<archive, CloseArchive>;
 
 /// The file could not be read, or what was read is no whole archive.
 [[noreturn]] void damaged(const std::string& file, archive* a, std::string_view member = "") {
+  if (core::is_fault(archive_errno(a))) core::errno_error(archive_errno(a), "{}: cannot be read", file);
   const char* text = archive_error_string(a);
   const std::string at = member.empty() ? "" : fmt::format("member '{}': ", member);
-  if (core::is_fault(archive_errno(a))) core::errno_error(archive_errno(a), "{}: {}", file, text ? text : "");
   refuse_damaged(file, fmt::format("{}{}", at, text ? text : "unknown error"));
 }
 
@@ -232,8 +234,14 @@ class Reader {
   bool lies_at(std::int64_t begin, const std::vector<std::byte>& bytes) const {
     if (begin < 0 || rules_.kind == "tgz" || bytes.empty()) return false;
     std::vector<std::byte> there(bytes.size());
-    return ::pread(file_, there.data(), there.size(), begin) == static_cast<ssize_t>(there.size()) &&
-           there == bytes;
+    return read_at(begin, there) && there == bytes;
+  }
+
+  /// False where the file ends before.
+  bool read_at(std::int64_t begin, std::span<std::byte> out) const {
+    const ssize_t got = ::pread(file_, out.data(), out.size(), begin);
+    if (got < 0) core::errno_error(errno, "{}: cannot be read", name_);
+    return got == std::ssize(out);
   }
 
   /// A tar ends with zero blocks. Without them it was cut between two members, which libarchive does not report.
@@ -242,11 +250,9 @@ class Reader {
     if (stream_) {
       whole = stream_->stream.ends_in_zeros();
     } else {
-      std::array<char, kTarBlock> block{};
-      whole = size_ >= block.size() &&
-              ::pread(file_, block.data(), block.size(), static_cast<off_t>(size_ - block.size())) ==
-                  static_cast<ssize_t>(block.size()) &&
-              std::ranges::all_of(block, [](char c) { return c == 0; });
+      std::array<std::byte, kTarBlock> block{};
+      whole = size_ >= block.size() && read_at(static_cast<std::int64_t>(size_ - block.size()), block) &&
+              std::ranges::all_of(block, [](std::byte b) { return b == std::byte{0}; });
     }
     if (!whole) refuse_damaged(name_, "its end mark is missing");
   }

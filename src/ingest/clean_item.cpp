@@ -7,6 +7,7 @@
 #include <deque>
 #include <unordered_set>
 
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -191,18 +192,17 @@ std::string fetch_anew(const CatalogueEntry& entry, const std::string& file) {
 void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const core::StopFlag& stop) {
   const fs::path path = entry.raw_folder() / file.file;
   const std::string removed = store::removed_on_purpose(entry.raw_folder(), file.file);
-  if (!fs::exists(path) && !removed.empty())
+  const std::optional<std::uint64_t> bytes = core::input_bytes(path);
+  if (!bytes && !removed.empty())
     core::user_error(
         "{}: was removed when its samples were made (keep_raw: false); rm {} - then run download again",
         path.string(), removed);
-  if (!fs::exists(path))
-    core::user_error("{}: is in the manifest but missing: run download again", path.string());
-  const std::uint64_t bytes = fs::file_size(path);
-  const std::string sha256 = bytes == file.bytes ? sha256_unless(path, stop) : "of another length";
+  if (!bytes) core::user_error("{}: is in the manifest but missing: run download again", path.string());
+  const std::string sha256 = *bytes == file.bytes ? sha256_unless(path, stop) : "of another length";
   if (stop.requested()) throw Stopped();
   if (sha256 != file.sha256)
     core::user_error("{}: is not what was downloaded ({} bytes, SHA-256 {}; now {} bytes, SHA-256 {}); {}",
-                     path.string(), file.bytes, file.sha256, bytes, sha256, fetch_anew(entry, file.file));
+                     path.string(), file.bytes, file.sha256, *bytes, sha256, fetch_anew(entry, file.file));
 }
 
 /// The raw file `index` of the item; `passed_over`: members that did not even reach the grouper.

@@ -2,6 +2,7 @@
 #include "ingest/clean_parts.h"
 
 #include "core/atomic_file.h"
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
@@ -20,7 +21,7 @@ fs::path CleanParts::part(std::size_t number) const {
 
 std::optional<CleanState> CleanParts::read_one(std::size_t number) const {
   const fs::path file = part(number);
-  if (!fs::exists(file)) return std::nullopt;
+  if (!core::input_bytes(file)) return std::nullopt;
   try {
     const core::Json json = core::read_json(file);
     if (json.at("inputs") != item_.inputs) return std::nullopt;
@@ -32,9 +33,7 @@ std::optional<CleanState> CleanParts::read_one(std::size_t number) const {
                      {{shard(number).filename().string(), entry.at("rows").get<std::int64_t>(),
                        entry.at("bytes").get<std::uint64_t>(), entry.at("sha256").get<std::string>()}},
                      {entry.at("fingerprint").get<std::string>()}};
-    std::error_code missing;
-    const std::uint64_t bytes = fs::file_size(shard(number), missing);
-    if (missing || bytes != state.shards[0].bytes) return std::nullopt;
+    if (core::input_bytes(shard(number)) != state.shards[0].bytes) return std::nullopt;
     return state;
   } catch (const core::Json::exception& wrong) {
     core::log_warn("{}: {}; its shard is made again", file.string(), wrong.what());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/atomic_file.h"
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -204,7 +205,7 @@ std::optional<store::ShardEntry> Fetcher::copied(const RawFile& file, const fs::
                                                  const core::StopFlag& stop) {
   const fs::path source = path_of_file_url(file.url);
   require_local(file, source);
-  require_free_space(final.parent_path(), fs::file_size(source));
+  require_free_space(final.parent_path(), core::input_bytes(source).value_or(0));
   const fs::path aside = core::temporary_path(final);
   try {
     std::optional<PartialFile> copy = PartialFile::open(aside, [&](std::span<const std::byte> head) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "store/sample_hash.h"
@@ -17,11 +18,10 @@ constexpr std::string_view kRemedy = "remove it and run clean again";
 /// The shard, after its size was found to be the manifest's.
 store::ShardReader open(const fs::path& folder, const store::ShardEntry& shard) {
   const fs::path path = folder / shard.file;
-  std::error_code missing;
-  const std::uint64_t bytes = fs::file_size(path, missing);
-  if (missing) core::user_error("{}: is in the manifest but missing: run clean again", path.string());
-  if (bytes != shard.bytes)
-    core::user_error("{}: has {} bytes, its manifest says {}: {}", path.string(), bytes, shard.bytes,
+  const std::optional<std::uint64_t> bytes = core::input_bytes(path);
+  if (!bytes) core::user_error("{}: is in the manifest but missing: run clean again", path.string());
+  if (*bytes != shard.bytes)
+    core::user_error("{}: has {} bytes, its manifest says {}: {}", path.string(), *bytes, shard.bytes,
                      kRemedy);
   return store::ShardReader(path);  // names the file when its structure is hit
 }

@@ -101,6 +101,13 @@ class Share {
       if (++refused_ <= kMaxRefusedNamed) core::log_error("{}: {}", plan_.name, other_inputs.what());
       failed_ = true;
       return true;
+    } catch (const core::FaultError& unseen) {  // neither done nor to be made again
+      const std::string way = way_out(plan_, unseen.what());
+      if (++unseen_ <= kMaxRefusedNamed)
+        core::log_error("{}: {}{}{}", plan_.name, unseen.what(),
+                        way.empty() ? "" : "; when no machine can read it any more: ", way);
+      unreadable_ = true;
+      return true;
     }
   }
 
@@ -202,7 +209,7 @@ class Share {
   std::mutex lock_;
   std::atomic<bool> postponed_ = false, failed_ = false, unreadable_ = false;
   bool first_round_ = true;
-  int refused_ = 0;
+  int refused_ = 0, unseen_ = 0;
 };
 
 }  // namespace

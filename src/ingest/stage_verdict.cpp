@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <regex>
 #include <system_error>
 
 #include "core/config.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/shell_line.h"
 #include "ingest/leftovers.h"
 #include "store/manifest_text.h"
 
@@ -30,8 +32,11 @@ void remove_leftovers(const fs::path& folder, const std::vector<store::FailedIte
 }
 
 /// A reason as it becomes part of the manifest, and so of its SHA-256: of a file in the data root it says where in there, of any
-/// other the name alone.
-std::string without_place(std::string reason) {
+/// other the name alone; of a connection not how long it took and how far it came.
+std::string lasting(const std::string& said) {
+  static const std::regex chance(
+      R"( (with timeout )?after \d+ ?(ms|milliseconds)\b| with \d+( out of \d+)? bytes (received|remaining to read))");
+  std::string reason = std::regex_replace(said, chance, "");
   for (const std::string& prefix : {core::data_root().string() + "/", std::string("file://")})
     for (std::size_t at = 0; (at = reason.find(prefix, at)) != std::string::npos;)
       reason.erase(at, prefix.size());
@@ -68,12 +73,16 @@ std::string named(const std::vector<store::FailedItem>& failed) {
 /// Leaves behind a record that the next life passes over, and the exit code that starts it on another node.
 [[noreturn]] void end_as_fault(const StagePlan& plan, std::vector<store::FailedItem> failed) {
   std::erase_if(failed, [](const store::FailedItem& item) { return !item.fault; });
+  std::vector<std::string> ways;
+  for (const store::FailedItem& item : failed)
+    if (std::string way = way_out(plan, item.reason); !way.empty()) ways.push_back(std::move(way));
   core::fault_error(
-      "{}: the input of {} items could not be read, all others of this share are done:{}\nthe same command "
-      "tries "
-      "these alone; one that no machine can read any more has to be taken out of the entry's source "
-      "(max_failed_items does not count it)",
-      plan.name, failed.size(), named(failed));
+      "{}: {} items could not be read, all others of this share are done:{}\nthe same command tries these "
+      "alone (max_failed_items does not count them). A file that no machine can read any more: put it back "
+      "where it lies in the entry's source, or take it out of the source{}{}",
+      plan.name, failed.empty() ? "some" : std::to_string(failed.size()),
+      failed.empty() ? " they are named above" : named(failed),
+      ways.empty() ? "" : "; one of ours:", first_names(ways));
 }
 
 void refuse_foreign(const StagePlan& plan, const store::Standing& standing) {
@@ -86,6 +95,30 @@ void refuse_foreign(const StagePlan& plan, const store::Standing& standing) {
 }
 
 }  // namespace
+
+std::string way_out(const StagePlan& plan, const std::string& reason) {
+  const std::size_t end = reason.rfind(": cannot be ");
+  if (end == std::string::npos) return "";
+  const fs::path file = fs::path(reason.substr(0, end)).lexically_normal();
+  const fs::path place = file.lexically_relative(core::data_root().lexically_normal());
+  const std::vector<fs::path> parts(place.begin(), place.end());  // KIND, NAME, in latents RECIPE, the file
+  std::string item = file.filename().string(), maker;
+  if (parts.size() == 3 && parts[0] == "raw") {
+    maker = "download";
+  } else if (parts.size() == 3 && parts[0] == "samples") {
+    maker = "clean";
+    item = item.substr(0, item.rfind('-'));
+  } else if (parts.size() == 4 && parts[0] == "latents") {
+    maker = "precompute";
+    item = file.stem().string();
+  } else {
+    return "";
+  }
+  const fs::path record = file.parent_path() / "records" / (item + ".json");
+  return fmt::format("{} - then run {}{} again",
+                     core::shell_line({"rm", "-f", file.string(), record.string()}), maker,
+                     maker == plan.name ? "" : " and " + plan.name);
+}
 
 std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, const OwnItems& own,
                          const core::StopFlag& stop) {
@@ -119,7 +152,7 @@ std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, cons
                      named(standing->failed));
   plan.check();
   const std::string names = named(standing->failed);
-  for (store::FailedItem& item : standing->failed) item.reason = without_place(item.reason);
+  for (store::FailedItem& item : standing->failed) item.reason = lasting(item.reason);
   const std::optional<std::int64_t> generation = folder.close(*standing, plan.before_visible);
   if (!generation) return "stopped";
   for (const store::FailedItem& item : standing->failed) plan.discard(item);

@@ -23,4 +23,8 @@ struct OwnItems {
 std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, const OwnItems& own,
                          const core::StopFlag& stop);
 
+/// Of the file that a fault's reason begins with: the command after which a stage makes it again, in the same bytes, where no
+/// machine can read it any more. Empty where it is none that a stage made.
+std::string way_out(const StagePlan& plan, const std::string& reason);
+
 }  // namespace microdit::ingest

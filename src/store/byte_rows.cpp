@@ -21,7 +21,7 @@ class ByteRows::OpenFile {
   explicit OpenFile(const fs::path& path) : path(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     if (fd_ < 0 && errno == ENOENT)
       core::user_error("{}: is gone, and samples refer to it: run download again", path.string());
-    if (fd_ < 0) core::errno_error(errno, "{}: cannot be opened", path.string());
+    if (fd_ < 0) core::input_error(errno, "{}: cannot be opened", path.string());
   }
   ~OpenFile() { ::close(fd_); }
   OpenFile(const OpenFile&) = delete;
@@ -29,7 +29,7 @@ class ByteRows::OpenFile {
     while (!out.empty()) {
       const ssize_t got = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) core::errno_error(errno, "{}: cannot be read", path.string());
+      if (got < 0) core::input_error(errno, "{}: cannot be read", path.string());
       if (got == 0) core::user_error("{}: is shorter than the samples made from it say", path.string());
       out = out.subspan(static_cast<std::size_t>(got));
       offset += static_cast<std::uint64_t>(got);

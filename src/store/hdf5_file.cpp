@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <mutex>
+#include <string_view>
 #include <utility>
 
+#include "core/disk.h"
 #include "core/error.h"
 
 namespace microdit::store {
@@ -26,15 +29,26 @@ std::mutex& library_lock() {
   return lock;
 }
 
-// What the library says about its last failure, innermost message.
-std::string last_message() {
-  std::string text = "unknown HDF5 error";
+// The library's last failure: its innermost words or, where the system failed it, errno alone. Its words then hold times and
+// addresses, which no manifest may.
+struct Failure {
+  std::string message;
+  int error_number = 0;
+};
+
+Failure last_failure() {
+  Failure failure{"unknown HDF5 error"};
   const auto take = [](unsigned depth, const H5E_error2_t* error, void* out) -> herr_t {
-    if (depth == 0 && error->desc && *error->desc) *static_cast<std::string*>(out) = error->desc;
+    auto& found = *static_cast<Failure*>(out);
+    const std::string_view words = error->desc ? error->desc : "";
+    if (depth == 0 && !words.empty()) found.message = words;
+    constexpr std::string_view kErrno = "errno = ";
+    if (const std::size_t at = words.find(kErrno); at != std::string_view::npos && found.error_number == 0)
+      found.error_number = std::atoi(words.data() + at + kErrno.size());
     return 0;
   };
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take, &text);
-  return text;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take, &failure);
+  return failure;
 }
 
 // The library prints its error stack by default; we report it ourselves.
@@ -52,14 +66,12 @@ class QuietErrors {
   void* data_ = nullptr;
 };
 
-struct Failure {
-  std::string message;
-};
-
 template <class Status>
 Status ok(Status status, const char* what) {
-  if (status < 0) throw Failure{fmt::format("{}: {}", what, last_message())};
-  return status;
+  if (status >= 0) return status;
+  Failure failure = last_failure();
+  failure.message = fmt::format("{}: {}", what, failure.message);
+  throw failure;
 }
 
 // An id and how to close it.
@@ -278,6 +290,8 @@ void write_to(const std::filesystem::path& path, const std::vector<const Column*
     ok(H5Fflush(file, H5F_SCOPE_LOCAL), "H5Fflush");
     file.close("H5Fclose");
   } catch (const Failure& failure) {
+    if (failure.error_number != 0)
+      core::errno_error(failure.error_number, "{}: cannot be written", path.string());
     core::system_error("{}: cannot be written ({})", path.string(), failure.message);
   }
 }
@@ -305,7 +319,7 @@ Hdf5Scan scan_hdf5(const std::filesystem::path& path) {
   const QuietErrors quiet;
   std::string at;
   try {
-    const std::uint64_t file_bytes = std::filesystem::file_size(path);
+    const std::uint64_t file_bytes = core::input_bytes(path).value_or(0);
     Handle access = access_list();
     Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), H5Fclose, "H5Fopen");
     Hdf5Scan scan;
@@ -320,6 +334,8 @@ Hdf5Scan scan_hdf5(const std::filesystem::path& path) {
       scan.attributes[name] = read_attribute(file, name.c_str(), file_bytes);
     return scan;
   } catch (const Failure& failure) {
+    if (failure.error_number != 0)
+      core::input_error(failure.error_number, "{}: cannot be read", path.string());
     core::user_error("{}: not a readable shard ({}{}); run `doctor verify` on its folder, or make it again",
                      path.string(), at, failure.message);
   }

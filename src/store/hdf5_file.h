@@ -17,7 +17,7 @@ inline constexpr const char* kShardColumnHashes =
 
 /// Creates `path` with these datasets, in this order, and string attributes on the root group. A column without bytes gets
 /// room alone. The bytes of the file are a function of the arguments: no times, fixed format version, fixed order.
-/// SystemError on any failure.
+/// SystemError on any failure; FaultError where a device failed.
 void create_hdf5(const std::filesystem::path& path, const std::vector<const Column*>& columns,
                  const std::map<std::string, std::string>& attributes);
 /// Adds the same to a file that create_hdf5 made.
@@ -29,7 +29,8 @@ struct Hdf5Scan {
   std::map<std::string, std::string> attributes;
 };
 /// Where every dataset of the root group lies. UserError (names the file) when it is no HDF5 file, is
-/// damaged, or holds anything else than contiguous datasets of our element types inside the file.
+/// damaged, or holds anything else than contiguous datasets of our element types inside the file; what the
+/// system says while it is read is input_error's (InputFault of EIO), in no words of the library.
 Hdf5Scan scan_hdf5(const std::filesystem::path& path);
 
 }  // namespace microdit::store

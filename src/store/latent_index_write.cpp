@@ -188,7 +188,7 @@ std::string index_notes(const fs::path& file, const core::Json& facts) {
   const LatentFile which =
       file.filename().string().ends_with(".images.h5") ? LatentFile::images : LatentFile::text;
   const LatentIndex settings = start_index(facts, file.parent_path().string());
-  return notes_text(look_at(file, which, settings), settings);
+  return notes_text(core::read_back([&] { return look_at(file, which, settings); }), settings);
 }
 
 bool write_latent_index(const fs::path& folder, const Manifest& manifest, const core::StopFlag& stop) {

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/atomic_file.h"
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
@@ -133,7 +134,7 @@ StageFolder::StageFolder(fs::path folder, const core::Json& facts)
 }
 
 std::optional<Record> StageFolder::find_any(const std::string& item) const {
-  if (!fs::exists(in_records(folder_, item, ".json"))) return std::nullopt;
+  if (!core::input_bytes(in_records(folder_, item, ".json"))) return std::nullopt;
   return read_record(item);
 }
 
@@ -142,10 +143,9 @@ std::optional<Record> StageFolder::read_record(const std::string& item) const {
   try {
     Record record = record_from_text(core::read_text(file), file.string());
     for (const ShardEntry& shard : record.shards) {
-      std::error_code missing;
-      const std::uint64_t bytes = fs::file_size(folder_ / shard.file, missing);
-      if (!missing && bytes == shard.bytes) continue;
-      if (missing && fs::exists(in_records(folder_, item, kGoneEnding))) continue;
+      const std::optional<std::uint64_t> bytes = core::input_bytes(folder_ / shard.file);
+      if (bytes == shard.bytes) continue;
+      if (!bytes && !removed_on_purpose(folder_, item).empty()) continue;
       core::log_warn("{}: missing or of another size than its record says; {} is made again",
                      (folder_ / shard.file).string(), item);
       return std::nullopt;
@@ -302,13 +302,13 @@ std::vector<ShardEntry> Manifest::shards() const {
 void remove_shards(const fs::path& folder, const std::string& item) {
   const fs::path file = in_records(folder, item, ".json"), gone = in_records(folder, item, kGoneEnding);
   const Record record = record_from_text(core::read_text(file), file.string());
-  if (!fs::exists(gone)) core::atomic_write(gone, std::string_view());
+  if (!core::input_bytes(gone)) core::atomic_write(gone, std::string_view());
   for (const ShardEntry& shard : record.shards) fs::remove(folder / shard.file);
 }
 
 std::string removed_on_purpose(const fs::path& folder, const std::string& item) {
   const fs::path gone = in_records(folder, item, kGoneEnding);
-  return fs::exists(gone) ? gone.string() : "";
+  return core::input_bytes(gone) ? gone.string() : "";
 }
 
 }  // namespace microdit::store

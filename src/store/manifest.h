@@ -85,7 +85,8 @@ class StageFolder {
 
   const std::filesystem::path& path() const { return folder_; }
   /// The record of a finished item; nothing when there is none, or it is damaged, or one of its shards is missing or of
-  /// another size (warned of). UserError with the remedy when it was made from other inputs.
+  /// another size (warned of). UserError with the remedy when it was made from other inputs; FaultError (InputFault of a shard)
+  /// where that cannot be known: it is not to be made again.
   std::optional<Record> find(const Item& item) const;
   bool done(const std::string& item) const { return find_any(item).has_value(); }
   /// Commits the record of an item whose shards are all published; details.inputs are the item's. Its failure is

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "store/hdf5_file.h"
@@ -32,8 +33,7 @@ std::string row_hash_name(const std::string& column) {
 }
 
 ShardReader::ShardReader(const std::filesystem::path& path) : path_(path) {
-  std::error_code failed;
-  if (!std::filesystem::is_regular_file(path, failed))
+  if (!core::input_bytes(path))
     core::user_error("{}: no such file; make its folder again, or copy the shard back", path.string());
   Hdf5Scan scan = scan_hdf5(path);
   columns_ = std::move(scan.columns);
@@ -46,7 +46,7 @@ ShardReader::ShardReader(const std::filesystem::path& path) : path_(path) {
       if (value.is_string()) column_hashes_[name] = value.get<std::string>();
   }
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd_ < 0) core::errno_error(errno, "{}: cannot be opened", path.string());
+  if (fd_ < 0) core::input_error(errno, "{}: cannot be opened", path.string());
 }
 
 ShardReader::~ShardReader() {
@@ -119,7 +119,7 @@ void ShardReader::copy_rows(const std::string& name, std::int64_t begin, std::in
   while (!out.empty()) {
     const ssize_t got = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) core::errno_error(errno, "{}: cannot be read", path_.string());
+    if (got < 0) core::input_error(errno, "{}: cannot be read", path_.string());
     if (got == 0) core::user_error("{}: ends inside column `{}`; make the shard again", path_.string(), name);
     out = out.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);

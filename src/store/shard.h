@@ -55,7 +55,8 @@ struct ShardContents {
 ///   attribute "microdit_columns", {column: xxh3-64 of all its bytes}.
 std::string row_hash_name(const std::string& column);
 
-/// An open shard. Opened with file locking off; a foreign or damaged file is a UserError that names it.
+/// An open shard. Opened with file locking off; a foreign or damaged file is a UserError that names it, one that could not
+/// be read (EIO) an InputFault.
 /// A column that is read whole is checked against its checksum (UserError); single rows are not.
 class ShardReader {
  public:

@@ -111,43 +111,6 @@ std::uint64_t hash_of(const Column& column) {
   return hash.digest();
 }
 
-// Reads what this process has just written, which nobody gave it: that this fails is no mistake of the user's, and no fault
-// of an input.
-template <class Read>
-auto read_own(const std::filesystem::path& aside, Read read) {
-  try {
-    return read();
-  } catch (const core::InputFault& fault) {
-    core::fault_error("{}", fault.what());
-  } catch (const core::UserError& wrong) {
-    core::system_error("{}: does not read back as it was written ({})", aside.string(), wrong.what());
-  }
-}
-
-// What was written is what was meant: every byte of every column, and the sample hashes from the file itself.
-void compare(const std::filesystem::path& path, const std::vector<const Column*>& columns,
-             const ShardContents& contents) {
-  const ShardReader reader(path);
-  for (const Column* column : columns) {
-    const ColumnInfo& info = reader.column(column->name);
-    bool same = info.dtype == column->dtype && info.shape == column->shape;
-    if (column->written)
-      same = same && reads_back(reader, column->name, *column->written);
-    else if (column->pieces.empty())
-      same = same && reads_back(reader, *column, 0, column->bytes);
-    std::int64_t begin = 0;
-    for (const std::span<const std::byte> piece : column->pieces) {
-      same = same && reads_back(reader, *column, begin, piece);
-      begin += static_cast<std::int64_t>(piece.size());
-    }
-    if (!same) core::system_error("{}: column `{}` reads back differently", path.string(), column->name);
-  }
-  if (!contents.sample_hashes.empty() && contents.attributes.contains("layout") &&
-      hash_samples(reader, layout_from_json(contents.attributes["layout"])) != contents.sample_hashes)
-    core::system_error("{}: its samples read back with other checksums than they had in memory",
-                       path.string());
-}
-
 }  // namespace
 
 /// A large column while its rows come.
@@ -169,7 +132,7 @@ ShardWriter::ShardWriter(std::filesystem::path path, std::span<const Column> lar
     std::vector<const Column*> columns;
     for (const Column& column : large) columns.push_back(&column);
     create_hdf5(aside_, columns, {});
-    const Hdf5Scan scan = read_own(aside_, [&] { return scan_hdf5(aside_); });
+    const Hdf5Scan scan = core::read_back([&] { return scan_hdf5(aside_); });
     for (const Column& column : large) {
       auto rows = std::make_unique<Rows>();
       rows->column = column;
@@ -238,7 +201,7 @@ std::string ShardWriter::finish(const ShardContents& contents) {
     create_hdf5(aside_, held, attributes);
   else
     extend_hdf5(aside_, held, attributes);
-  std::string sha256 = read_own(aside_, [&] {
+  std::string sha256 = core::read_back([&] {
     compare(aside_, columns, contents);
     return core::sha256_file(aside_);
   });

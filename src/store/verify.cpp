@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/atomic_file.h"
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "store/manifest.h"
@@ -66,12 +67,11 @@ void examine(const std::filesystem::path& file, std::vector<Damage>& damage) {
 void verify_shard(const std::filesystem::path& folder, const Record& record, const ShardEntry& shard,
                   std::vector<Damage>& damage) {
   const std::filesystem::path file = folder / shard.file;
-  std::error_code missing;
-  const std::uint64_t bytes = std::filesystem::file_size(file, missing);
-  if (missing) {
+  const std::optional<std::uint64_t> bytes = core::input_bytes(file);
+  if (!bytes) {
     if (removed_on_purpose(folder, record.item).empty()) damage.push_back({shard.file, "missing"});
-  } else if (bytes != shard.bytes) {
-    damage.push_back({shard.file, fmt::format("has {} bytes, its record says {}", bytes, shard.bytes)});
+  } else if (*bytes != shard.bytes) {
+    damage.push_back({shard.file, fmt::format("has {} bytes, its record says {}", *bytes, shard.bytes)});
   } else if (core::sha256_file(file) != shard.sha256) {
     examine(file, damage);
   }
