@@ -111,6 +111,30 @@ std::uint64_t hash_of(const Column& column) {
   return hash.digest();
 }
 
+// What was written is what was meant: every byte of every column, and the sample hashes from the file itself.
+void compare(const std::filesystem::path& path, const std::vector<const Column*>& columns,
+             const ShardContents& contents) {
+  const ShardReader reader(path);
+  for (const Column* column : columns) {
+    const ColumnInfo& info = reader.column(column->name);
+    bool same = info.dtype == column->dtype && info.shape == column->shape;
+    if (column->written)
+      same = same && reads_back(reader, column->name, *column->written);
+    else if (column->pieces.empty())
+      same = same && reads_back(reader, *column, 0, column->bytes);
+    std::int64_t begin = 0;
+    for (const std::span<const std::byte> piece : column->pieces) {
+      same = same && reads_back(reader, *column, begin, piece);
+      begin += static_cast<std::int64_t>(piece.size());
+    }
+    if (!same) core::system_error("{}: column `{}` reads back differently", path.string(), column->name);
+  }
+  if (!contents.sample_hashes.empty() && contents.attributes.contains("layout") &&
+      hash_samples(reader, layout_from_json(contents.attributes["layout"])) != contents.sample_hashes)
+    core::system_error("{}: its samples read back with other checksums than they had in memory",
+                       path.string());
+}
+
 }  // namespace
 
 /// A large column while its rows come.
