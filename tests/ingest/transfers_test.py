@@ -11,7 +11,7 @@ import tarfile
 import threading
 import time
 
-from hostile_server import Download, Server, check, wait_until
+from hostile_server import Download, Server, check, mark, wait_until
 from programs import BIN
 
 FAULTS = BIN.parent / "tests"  # shared libraries to preload
@@ -251,9 +251,37 @@ def odd_addresses(_):
     (case.data / "c d/e.bin").write_bytes(b"6")
     case.config.write_text(case.config.read_text().replace("b.bin'", f"b.bin', 'file://{case.data}/c%20d/e.bin'"))
     case.run()
-    check(case.left() == ["a_b.bin", "e.bin"], case.left())
+    check(case.left() == [f"a_b-{mark('a b')}.bin", "e.bin"], case.left())
     case.remove()
     server.shutdown()
+
+
+def names(_):
+    """Names of any length and script are fetched and stay apart; no other file of the source changes one."""
+    case = Download("folder: IN\n  pattern: ['*.jpg']")
+    lies = case.data / "pictures"
+    lies.mkdir()
+    odd = ["g0.jpg", "1." + "\u82f9" * 45 + ".jpg", "\u0420\u0438\u0441. 12 \u2014 " + "\u0412\u0438\u0434 " * 20 + ".jpg", "a.x y.jpg", "a.x_y.jpg",
+           "p.part", "p.failed"]
+    for name in odd:
+        (lies / name).write_bytes(name.encode())
+    case.config.write_text(case.config.read_text().replace("IN", str(lies)).replace("'*.jpg'", "'*'"))
+    case.run()
+    check({(case.raw / name).read_text() for name in case.left()} == set(odd) and "g0.jpg" in case.left(), case.left())
+    case.remove()
+    case = Download("list_file: LIST")
+    for name in ("one", "two"):
+        (case.data / name).write_text(name)
+    table = case.data / "list.tsv"
+    case.config.write_text(case.config.read_text().replace("LIST", str(table)))
+    table.write_text(f"a b.bin\tfile://{case.data}/one\n")
+    case.run()
+    before = case.left()
+    table.write_text(f"a_b.bin\tfile://{case.data}/two\na b.bin\tfile://{case.data}/one\n")
+    case.run()
+    check(case.left() == sorted([*before, "a_b.bin"]), case.left())
+    check([(case.raw / name).read_text() for name in (before[0], "a_b.bin")] == ["one", "two"], case.left())
+    case.remove()
 
 
 def dry_run(_):
@@ -269,7 +297,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, set_aside, unreadable, broken_output, secrets, locked, in_place, odd_addresses, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, set_aside, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
