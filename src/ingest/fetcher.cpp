@@ -187,7 +187,9 @@ std::optional<store::ShardEntry> Fetcher::over_http(const RawFile& file, const f
     if (partial->validator().empty()) partial->discard();  // it cannot be continued
     throw;
   }
-  const store::ShardEntry shard{file.name, 0, partial->bytes(), partial->sha256()};
+  const std::optional<std::string> sha256 = partial->sha256(stop);
+  if (!sha256) return std::nullopt;
+  const store::ShardEntry shard{file.name, 0, partial->bytes(), *sha256};
   try {
     check(file, shard, fetched->linked_sha256);
   } catch (const core::UserError&) {
@@ -215,12 +217,13 @@ std::optional<store::ShardEntry> Fetcher::copied(const RawFile& file, const fs::
       copy->append(bytes);
       on_bytes(static_cast<double>(bytes.size()));
     });
-    if (!whole) {
+    if (whole) copy->require_head();
+    const std::optional<std::string> sha256 = whole ? copy->sha256(stop) : std::nullopt;
+    if (!sha256) {
       copy->discard();
       return std::nullopt;
     }
-    copy->require_head();
-    const store::ShardEntry shard{file.name, 0, copy->bytes(), copy->sha256()};
+    const store::ShardEntry shard{file.name, 0, copy->bytes(), *sha256};
     check(file, shard, "");
     core::publish(aside, final);
     return shard;

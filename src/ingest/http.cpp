@@ -239,7 +239,7 @@ std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile
   sink.prepare = [&](Hop& hop) {
     hop.asked.expected_bytes = request.expected_bytes;
     const std::string validator = partial.validator();
-    if (!validator.empty() && partial.take_up(stop)) {
+    if (!validator.empty()) {
       hop.asked.offset = partial.bytes();
       hop.header_lines.push_back(fmt::format("Range: bytes={}-", hop.asked.offset));
       hop.header_lines.push_back("If-Range: " + validator);

@@ -148,6 +148,46 @@ def set_aside(_):
     server.shutdown()
 
 
+def bytes_read(process):
+    lines = open(f"/proc/{process.pid}/io", encoding="ascii").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("rchar"))
+
+
+def old_bytes(_):
+    """While a host says to wait, nobody reads what has come already; when the file is whole, it is read once at most."""
+    content, busy = random.Random(4).randbytes(40 << 20), threading.Event()
+    asked = []  # from which byte
+
+    def answer(handler, count):
+        if handler.command == "GET":
+            asked.append(handler.offset())
+        if count == 1:
+            handler.ranged(content, send=30 << 20)
+        elif busy.is_set():
+            handler.whole(b"", "Retry-After: 6", status="503 Busy")
+        else:
+            handler.ranged(content)
+    busy.set()
+    server = Server({"/a.bin": answer})
+    case = Download([f"{server.url}/a.bin"], "parallel: 1\nmax_attempts: 50")
+    process = case.start()
+    wait_until(lambda: len(asked) == 2, "it is set aside", 60)
+    begin = bytes_read(process)
+    wait_until(lambda: len(asked) == 4, "it was taken up twice", 60)
+    check(bytes_read(process) - begin < 5 << 20, f"{bytes_read(process) - begin} bytes read in two waits")
+    process.send_signal(signal.SIGTERM)
+    check(process.wait(timeout=30) == 75, process.communicate()[0])
+    process = case.start()  # the next life asks first, too
+    wait_until(lambda: len(asked) == 6, "the next life has waited", 60)
+    check(bytes_read(process) < 20 << 20, f"{bytes_read(process)} bytes read in the next life")
+    busy.clear()
+    log, _ = process.communicate(timeout=60)
+    check(process.returncode == 0 and (case.raw / "a.bin").read_bytes() == content, log)
+    check(asked == [0] + [30 << 20] * 6, asked)
+    case.remove()
+    server.shutdown()
+
+
 def unreadable(_):
     """A file of the source that gives an I/O error: recorded as a fault, the others are taken, 76; it is no obstacle later."""
     case = Download("folder: IN\n  pattern: ['*.tar']", archive="tar", top="max_failed_items: 5\n")
@@ -297,7 +337,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, set_aside, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
