@@ -1,6 +1,7 @@
 // Attempts, redirects (followed by hand, so that every hop is checked), waits, outages.
 #include "ingest/http.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/error.h"
@@ -11,6 +12,8 @@
 
 namespace microdit::ingest {
 namespace {
+
+constexpr double kSpeakAbove_s = 10;  ///< of a wait for the hub's quota
 
 /// Where an answer's body goes.
 struct Sink {
@@ -32,9 +35,12 @@ class Fetch {
         name_(shown(url_)),
         sink_(std::move(sink)),
         stop_(stop),
-        waiting_{Attempts(sink_.bytes()), client.options_.host_is_known || sink_.bytes() > 0} {
+        waiting_{Attempts(sink_.bytes())} {
     if (!sink_.may_be_set_aside) return;
-    if (const auto earlier = client_.take_up(url_)) waiting_ = *earlier;
+    if (const auto earlier = client_.take_up(url_))
+      waiting_ = *earlier;
+    else if (sink_.bytes() > 0)
+      client_.note_known(url_);
   }
 
   /// The answer that served it; nothing when stopped.
@@ -56,8 +62,12 @@ class Fetch {
   /// One request with its redirects.
   HopResult follow() {
     std::string url = url_, linked_sha256;
+    began_ = Clock::now();
     for (int hop = 0; hop <= limits::kRedirects; ++hop) {
       HopResult result = request(url);
+      if (hop == 0 && result.headers.status != 0)
+        client_.note_answer(url_, !is_outage(result.headers.status));
+      result.unconnected = result.unconnected && hop == 0;
       if (linked_sha256.empty()) linked_sha256 = result.headers.linked_sha256;
       result.headers.linked_sha256 = linked_sha256;  // the hub says it, the store it redirects to does not
       if (stop_.requested() || !result.is_redirect()) return result;
@@ -86,11 +96,27 @@ class Fetch {
         core::user_error("{}: the hub's token is sent over https only", shown(url));
       hop.header_lines.push_back("Authorization: Bearer " + options.token);
     }
-    if (to_hub && !options.before_hub(url, stop_)) return {};
+    if (to_hub && !await_turn(url)) return {};
+    hop.on_begin = [this, begin = std::move(hop.on_begin)](const ResponseHeaders& headers, Body body) {
+      client_.note_answer(url_, true);
+      begin(headers, body);
+    };
     HopResult result = client_.loop_.perform(hop);
     if (result.refused_address) refuse_private(host);
     if (to_hub) options.after_hub(url, result.headers);
     return result;
+  }
+
+  /// The hub's quota. False when stopped.
+  bool await_turn(const std::string& url) {
+    for (;;) {
+      const double wait_s = client_.options_.before_hub(url);
+      if (wait_s <= 0) return true;
+      if (wait_s > kSpeakAbove_s && client_.may_speak(origin_of(url)))
+        core::log_info("the hub's quota is used up; going on in {}", core::duration_text(wait_s));
+      if (!may_sleep(wait_s)) set_aside(wait_s, origin_of(url_) == client_.options_.hub_origin);
+      if (!sleep_unless_stopped(wait_s, stop_)) return false;
+    }
   }
 
   [[noreturn]] void refuse_private(const std::string& host) const {
@@ -148,7 +174,8 @@ class Fetch {
   /// False when stopped meanwhile.
   bool wait(const HopResult& result, const std::string& why) {
     const std::string origin = origin_of(url_);
-    const std::int64_t attempt = waiting_.attempts.failed(sink_.bytes());
+    const std::int64_t unreached = result.unconnected ? client_.note_unreached(url_, began_) : 0;
+    const std::int64_t attempt = std::max(waiting_.attempts.failed(sink_.bytes()), unreached);
     std::optional<Clock::time_point>& since = waiting_.silent_since;
     if (!result.is_silence() || sink_.bytes() >= waiting_.silent_at + limits::kProgressBytes) since.reset();
     if (result.is_silence() && !since) {
@@ -169,19 +196,22 @@ class Fetch {
       }
     } else {
       if (attempt >= client_.options_.max_attempts) {
-        core::user_error(
-            "{}: gave up after {} attempts without progress: {}; run the same command to continue", name_,
-            attempt, why);
+        const std::string end = fmt::format(
+            "gave up after {} attempts without progress: {}; run the same command to continue", attempt, why);
+        if (unreached > 0) client_.give_up(url_, end);
+        core::user_error("{}: {}", name_, end);
       }
       pause_s = backoff_s(client_.options_.backoff_s, attempt, result.headers.retry_after_s);
       core::log_warn("{}: {}; {} for {}, then continuing at byte {}", name_, why,
-                     may_sleep(pause_s) ? "waiting" : "set aside", core::duration_text(pause_s),
-                     sink_.bytes());
+                     may_sleep(pause_s) && unreached == 0 ? "waiting" : "set aside",
+                     core::duration_text(pause_s), sink_.bytes());
     }
-    if (may_sleep(pause_s)) return sleep_unless_stopped(pause_s, stop_);
+    const bool host_is_away = unreached > 0 || (outage && result.unconnected);
+    if (!sink_.may_be_set_aside || (may_sleep(pause_s) && !host_is_away))
+      return sleep_unless_stopped(pause_s, stop_);
     const bool host_said_so =
         is_outage(result.headers.status) && result.headers.retry_after_s > 0 && !client_.served(origin);
-    set_aside(pause_s, outage || host_said_so);
+    set_aside(pause_s, outage || unreached > 0 || host_said_so);
   }
 
   bool may_sleep(double pause_s) const {
@@ -194,14 +224,14 @@ class Fetch {
         Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(pause_s));
     if (host) client_.leave_alone(origin_of(url_), until);
     client_.set_aside(url_, waiting_);
-    throw NotBefore{until + std::chrono::milliseconds(host ? 500 : 0)};
+    throw NotBefore{until + std::chrono::milliseconds(host ? 500 : 0), host};
   }
 
   /// Whether the host as a whole is silent: it has served before, and nobody was served since this file was not.
   bool is_outage_of(const std::string& origin, const HopResult& result) {
     if (!waiting_.silent_since) return false;
     const auto served = client_.served(origin);
-    if (!waiting_.known && !served) return false;
+    if (!client_.is_known(url_)) return false;
     if (served && *served > *waiting_.silent_since) return false;
     const double silent_s = std::chrono::duration<double>(Clock::now() - *waiting_.silent_since).count();
     const double patience_s = result.unreachable ? limits::kOutageSeconds : limits::kBusySeconds;
@@ -209,6 +239,7 @@ class Fetch {
   }
 
   HttpClient& client_;
+  Clock::time_point began_{};  ///< the last request
   const std::string url_, name_;
   Sink sink_;
   const core::StopFlag& stop_;

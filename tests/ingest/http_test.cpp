@@ -124,9 +124,8 @@ TEST_F(Http, AMarkWithoutBytesIsNoVersion) {
 }
 
 TEST_F(Http, TheHubsQuotaIsKeptBeforeThereIsAnyData) {
-  const core::StopFlag stop;
   RateGate gate(folder_ / "data" / "raw" / ".quota.json", true);
-  EXPECT_TRUE(gate.pass("https://hub.example/api/datasets/a", stop));
+  EXPECT_EQ(gate.turn("https://hub.example/api/datasets/a"), 0);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "data" / "raw" / ".quota.json"));
 }
 

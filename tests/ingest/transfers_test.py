@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import sys
 import tarfile
 import threading
@@ -126,6 +127,38 @@ def dead_host(_):
         check(case.left() == ["z.bin"], case.left())
         case.remove()
     dead.shutdown()
+    sound.shutdown()
+
+
+def unreached_host(_):
+    """A host that no connection reaches and that never served: its files are given up together after max_attempts, others are fetched
+    meanwhile; the next life, which finds files of the other host, does the same."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        sound = Server({"/z.bin": lambda h, _: h.ranged(CONTENT)})
+        case = Download([f"{nobody}/{{00..19}}.bin", f"{sound.url}/z.bin"], "parallel: 1\nmax_attempts: 3")
+        for life in (1, 2):
+            log = case.run(expected=2)
+            rounds = 2 if life == 1 else 1
+            check(log.count("; set aside for") == 2 * rounds, log)  # the third failure is the end
+            check(log.count("not asked for, as its host is not reached") >= 19 * rounds and "20 of 21 items failed" in log, log)
+            check(case.left() == ["z.bin"], case.left())
+        case.remove()
+        sound.shutdown()
+
+
+def quota_wait(_):
+    """A hub's quota that is used up keeps no thread: files of other hosts are fetched meanwhile."""
+    hub, sound = Server({"/resolve/a.bin": lambda h, _: h.ranged(CONTENT)}), Server({"/z.bin": lambda h, _: h.ranged(CONTENT)})
+    case = Download([f"{hub.url}/resolve/a.bin", f"{sound.url}/z.bin"], "parallel: 1")
+    case.raw.parent.mkdir(parents=True)
+    (case.raw.parent / ".quota_127.0.0.1.json").write_text(json.dumps({"resolvers": {"window_ends": time.time() + 600, "remaining": 0}}))
+    process = case.start(MICRODIT_HUB=hub.url)
+    wait_until(lambda: (case.raw / "records/z.bin.json").exists(), "the file of the other host")
+    check("quota is used up" in stops_within(process, 10) and not hub.seen, hub.seen)
+    case.remove()
+    hub.shutdown()
     sound.shutdown()
 
 
@@ -337,7 +370,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, unreached_host, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
