@@ -3,6 +3,7 @@
 #include <chrono>
 #include <fstream>
 #include <map>
+#include <unordered_set>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -24,14 +25,18 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kProbeBytes = 64 * limits::kMiB;  ///< of one file, to measure the rate
 constexpr double kProbe_s = 5;
 
-/// Whether an earlier life finished a file: then a silent server is an outage, no wrong address.
-bool has_records(const fs::path& folder) {
+bool is_remote(const RawFile& file) {
+  return file.lies.empty() && !file.url.starts_with("file://");
+}
+
+/// The hosts of files that earlier lives finished: if one of them is silent, that is an outage, no wrong address.
+void note_known_hosts(const std::vector<RawFile>& files, const fs::path& folder, HttpClient& client) {
+  std::unordered_set<std::string> records;
   std::error_code missing;
-  for (const auto& entry : fs::directory_iterator(folder / "records", missing)) {
-    const std::string name = entry.path().filename().string();
-    if (name.ends_with(".json") && !name.ends_with(".failed.json") && name[0] != '.') return true;
-  }
-  return false;
+  for (const auto& entry : fs::directory_iterator(folder / "records", missing))
+    records.insert(entry.path().filename().string());
+  for (const RawFile& file : files)
+    if (is_remote(file) && records.contains(file.name + ".json")) client.note_known(file.url);
 }
 
 /// The token, where some address of the entry is the hub's.
@@ -85,10 +90,6 @@ std::int64_t bytes_of(const RawFile& file) {
   return missing ? -1 : static_cast<std::int64_t>(bytes);
 }
 
-bool is_remote(const RawFile& file) {
-  return file.lies.empty() && !file.url.starts_with("file://");
-}
-
 /// Bytes per second at which a local file is read and hashed.
 double local_speed(const RawFile& file, std::uint64_t bytes) {
   std::ifstream in(file.lies.empty() ? path_of_file_url(file.url) : file.lies, std::ios::binary);
@@ -120,13 +121,14 @@ void describe_speed(const std::vector<RawFile>& files, double bytes, HttpClient&
 }  // namespace
 
 int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
-  Fetcher fetcher(entry, token_for(entry), has_records(entry.raw_folder()));
+  Fetcher fetcher(entry, token_for(entry));
   const auto hub = agreed_hub_files(entry, fetcher.client(), comm, stop);
   if (!hub) {
     core::log_info("download: stopped as asked; the same command continues");
     return core::kRequeueMe;
   }
   const std::vector<RawFile> files = list_files(entry, [&](const SourceSection&) { return *hub; });
+  note_known_hosts(files, entry.raw_folder(), fetcher.client());
   std::map<std::string, const RawFile*> by_name;
   StagePlan stage;
   for (const RawFile& file : files) {
@@ -156,7 +158,7 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
 void describe_download(const CatalogueEntry& entry) {
   describe_space(entry.raw_folder());
   const core::StopFlag never;
-  Fetcher fetcher(entry, token_for(entry), false);
+  Fetcher fetcher(entry, token_for(entry));
   const std::vector<RawFile> files = list_files(
       entry, [&](const SourceSection& source) { return hub_files(source, fetcher.client(), never).value(); });
   const std::vector<RawFile> missing = missing_files(entry, files);

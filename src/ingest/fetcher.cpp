@@ -42,22 +42,19 @@ bool is_tar_block(std::string_view head) {
   return said == sum;
 }
 
-HttpOptions options_of(const CatalogueEntry& entry, std::string token, bool host_is_known, RateGate& gate) {
+HttpOptions options_of(const CatalogueEntry& entry, std::string token, RateGate& gate) {
   const SourceSection& source = entry.source;
   HttpOptions options;
   options.max_attempts = source.max_attempts;
   options.backoff_s = source.backoff_s;
   options.max_file_bytes = static_cast<std::uint64_t>(source.max_file_bytes);
   options.allow_hosts = source.allow_hosts;
-  options.host_is_known = host_is_known;
   options.longest_wait_s = kLongestWait_s;
   options.hub_origin = origin_of(hub_endpoint());
   options.token = std::move(token);
   // The endpoint is the user's own word, not the entry's: it may be a mirror of the site.
   options.allow_hosts.push_back(host_name_of(hub_endpoint()));
-  options.before_hub = [&gate](const std::string& url, const core::StopFlag& stop) {
-    return gate.pass(url, stop);
-  };
+  options.before_hub = [&gate](const std::string& url) { return gate.turn(url); };
   options.after_hub = [&gate](const std::string& url, const ResponseHeaders& headers) {
     gate.note(url, headers);
   };
@@ -129,10 +126,10 @@ std::string why_no_archive(std::span<const std::byte> head, const std::string& n
                      kind.empty() ? "" : fmt::format(" but {}", kind));
 }
 
-Fetcher::Fetcher(const CatalogueEntry& entry, std::string token, bool host_is_known)
+Fetcher::Fetcher(const CatalogueEntry& entry, std::string token)
     : entry_(entry),
       gate_(gate_file(), hub_endpoint() == "https://huggingface.co"),
-      client_(options_of(entry, std::move(token), host_is_known, gate_)) {}
+      client_(options_of(entry, std::move(token), gate_)) {}
 
 std::optional<store::Record> Fetcher::fetch(const RawFile& file, const fs::path& folder,
                                             const std::function<void(double)>& on_bytes,
@@ -188,7 +185,9 @@ std::optional<store::ShardEntry> Fetcher::over_http(const RawFile& file, const f
     if (partial->validator().empty()) partial->discard();  // it cannot be continued
     throw;
   }
-  const store::ShardEntry shard{file.name, 0, partial->bytes(), partial->sha256()};
+  const std::optional<std::string> sha256 = partial->sha256(stop);
+  if (!sha256) return std::nullopt;
+  const store::ShardEntry shard{file.name, 0, partial->bytes(), *sha256};
   try {
     check(file, shard, fetched->linked_sha256);
   } catch (const core::UserError&) {
@@ -216,12 +215,13 @@ std::optional<store::ShardEntry> Fetcher::copied(const RawFile& file, const fs::
       copy->append(bytes);
       on_bytes(static_cast<double>(bytes.size()));
     });
-    if (!whole) {
+    if (whole) copy->require_head();
+    const std::optional<std::string> sha256 = whole ? copy->sha256(stop) : std::nullopt;
+    if (!sha256) {
       copy->discard();
       return std::nullopt;
     }
-    copy->require_head();
-    const store::ShardEntry shard{file.name, 0, copy->bytes(), copy->sha256()};
+    const store::ShardEntry shard{file.name, 0, copy->bytes(), *sha256};
     check(file, shard, "");
     core::publish(aside, final);
     return shard;

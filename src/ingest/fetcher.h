@@ -23,8 +23,7 @@ std::string why_no_archive(std::span<const std::byte> head, const std::string& n
 
 class Fetcher {
  public:
-  /// `host_is_known`: files came from this source before.
-  Fetcher(const CatalogueEntry& entry, std::string token, bool host_is_known);
+  Fetcher(const CatalogueEntry& entry, std::string token);
 
   HttpClient& client() { return client_; }
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,6 @@ struct HttpOptions {
   double backoff_s = 1;           ///< longest first wait; doubles up to 60 s, full jitter
   std::uint64_t max_file_bytes = 64 * limits::kGiB;
   std::vector<std::string> allow_hosts{};  ///< hosts of private addresses that may be reached
-  bool host_is_known = false;  ///< it has served files before: its silence is an outage, no wrong address
   double slow_window_s = limits::kSlowSeconds;
   double outage_line_s = 60;  ///< between two lines about one outage
   double longest_wait_s =
@@ -30,9 +30,8 @@ struct HttpOptions {
 
   std::string hub_origin{};  ///< the only place that gets the token, over https or loopback only
   std::string token{};
-  /// Around every request to hub_origin (its address; its answer). The first returns false when stopped.
-  std::function<bool(const std::string& url, const core::StopFlag& stop)> before_hub =
-      [](const std::string&, const core::StopFlag&) { return true; };
+  /// Around every request to hub_origin (its address; its answer). The first returns 0, or seconds to wait and ask again.
+  std::function<double(const std::string& url)> before_hub = [](const std::string&) { return 0; };
   std::function<void(const std::string& url, const ResponseHeaders& headers)> after_hub =
       [](const std::string&, const ResponseHeaders&) {};
 };
@@ -65,7 +64,10 @@ class HttpClient {
   /// Nothing when stopped: the partial file stays for the next start. NotBefore when it, or its whole host, is to be left
   /// alone for longer than longest_wait_s; the next call for the same address goes on counting its attempts.
   std::optional<Fetched> fetch(const FileRequest& request, PartialFile& partial, const core::StopFlag& stop);
-  /// NotBefore while the host of `url` is to be left alone, as the request for another file found.
+  /// The host of `url` served files in an earlier life: its silence is an outage, no wrong address.
+  void note_known(const std::string& url);
+  /// NotBefore while the host of `url` is to be left alone, as the request for another file found, or while another asks
+  /// whether it is back. UserError when it was given up, once for each address; who comes again asks anew.
   void check_turn(const std::string& url);
   /// A short text (at most kListingBytes). Nothing when stopped.
   std::optional<TextAnswer> text(const std::string& url, const core::StopFlag& stop);
@@ -81,11 +83,17 @@ class HttpClient {
   struct Host {
     std::optional<Clock::time_point> served{}, spoken{}, not_before{};
     std::string served_url{};
+    bool known = false;                    ///< it has served in this life or an earlier one
+    bool answered = false;                 ///< in this life, whatever
+    Clock::time_point asked_until{};       ///< somebody is asking whether it is back
+    Clock::time_point unreached_at{};      ///< when it was last found unreachable
+    std::int64_t unreached = 0;            ///< how often in a row
+    std::string given_up{};                ///< why, while it is; "" = it is not
+    std::set<std::string> given_up_for{};  ///< addresses that were told so
   };
   /// How far the waiting for one address has come.
   struct Waiting {
     Attempts attempts;
-    bool known;  ///< its host has served before
     std::optional<Clock::time_point> silent_since{};
     std::uint64_t silent_at = 0;  ///< bytes that were here when the silence began
     std::int64_t silences = 0;
@@ -94,6 +102,12 @@ class HttpClient {
   void set_aside(const std::string& url, const Waiting& waiting);
   std::optional<Waiting> take_up(const std::string& url);
   void note_served(const std::string& url);
+  void note_answer(const std::string& url, bool is_back);  ///< `is_back`: need not be left alone
+  /// A request that began at `began` did not reach the host. Returns how often that was so in a row (those that were under way
+  /// together are one); 0 where the host was ever reached.
+  std::int64_t note_unreached(const std::string& url, Clock::time_point began);
+  void give_up(const std::string& url, const std::string& why);
+  bool is_known(const std::string& url);
   /// Whether it serves at this moment what it has served before.
   bool still_serves(const std::string& origin, const core::StopFlag& stop);
   std::optional<Clock::time_point> served(const std::string& origin);

@@ -1,16 +1,59 @@
 // What the transfers of a process know of their hosts together.
 #include <utility>
 
+#include "core/error.h"
 #include "core/log.h"
 #include "ingest/address.h"
 #include "ingest/http.h"
 #include "ingest/not_before.h"
 
 namespace microdit::ingest {
+namespace {
+
+constexpr auto kAnswerTime = std::chrono::seconds(30);  ///< for the one that asks whether a host is back
+constexpr auto kAskedAgain = std::chrono::seconds(5);   ///< when the others look at what became of it
+
+}  // namespace
 
 void HttpClient::note_served(const std::string& url) {
   const std::lock_guard lock(mutex_);
-  hosts_[origin_of(url)] = {Clock::now(), std::nullopt, std::nullopt, url};
+  hosts_[origin_of(url)] = {.served = Clock::now(), .served_url = url, .known = true, .answered = true};
+}
+
+void HttpClient::note_known(const std::string& url) {
+  const std::lock_guard lock(mutex_);
+  hosts_[origin_of(url)].known = true;
+}
+
+bool HttpClient::is_known(const std::string& url) {
+  const std::lock_guard lock(mutex_);
+  return hosts_[origin_of(url)].known;
+}
+
+void HttpClient::note_answer(const std::string& url, bool is_back) {
+  const std::lock_guard lock(mutex_);
+  Host& host = hosts_[origin_of(url)];
+  host.answered = true;
+  host.given_up.clear();
+  if (is_back) host.not_before.reset();
+}
+
+std::int64_t HttpClient::note_unreached(const std::string& url, Clock::time_point began) {
+  const std::lock_guard lock(mutex_);
+  Host& host = hosts_[origin_of(url)];
+  if (host.known || host.answered) return 0;
+  if (began >= host.unreached_at) {
+    ++host.unreached;
+    host.unreached_at = Clock::now();
+  }
+  return host.unreached;
+}
+
+void HttpClient::give_up(const std::string& url, const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  Host& host = hosts_[origin_of(url)];
+  host.given_up = why;
+  host.given_up_for.insert(url);
 }
 
 std::optional<HttpClient::Clock::time_point> HttpClient::served(const std::string& origin) {
@@ -21,12 +64,24 @@ std::optional<HttpClient::Clock::time_point> HttpClient::served(const std::strin
 void HttpClient::leave_alone(const std::string& origin, Clock::time_point until) {
   const std::lock_guard lock(mutex_);
   hosts_[origin].not_before = until;
+  hosts_[origin].asked_until = {};
 }
 
 void HttpClient::check_turn(const std::string& url) {
   const std::lock_guard lock(mutex_);
-  const Host& host = hosts_[origin_of(url)];
-  if (host.not_before && Clock::now() < *host.not_before) throw NotBefore{*host.not_before};
+  Host& host = hosts_[origin_of(url)];
+  if (!host.given_up.empty()) {
+    const std::string address = escaped_url(url, "source");
+    set_aside_.erase(address);
+    if (host.given_up_for.insert(address).second)
+      core::user_error("{}: not asked for, as its host is not reached: {}", shown(url), host.given_up);
+    host = {};  // it had its turn before the others: now once more
+  }
+  if (!host.not_before) return;
+  const auto now = Clock::now();
+  if (now < *host.not_before) throw NotBefore{*host.not_before, true};
+  if (now < host.asked_until) throw NotBefore{now + kAskedAgain, true};
+  host.asked_until = now + kAnswerTime;
 }
 
 void HttpClient::set_aside(const std::string& url, const Waiting& waiting) {

@@ -86,10 +86,14 @@ std::string PartialFile::validator() const {
   return core::read_text(tag_path());
 }
 
-bool PartialFile::take_up(const core::StopFlag& stop) {
+std::optional<std::string> PartialFile::sha256(const core::StopFlag& stop) {
+  if (!locked_) {
+    hash_ = std::make_unique<core::Sha256>();
+    hashed_ = 0;
+  }
   std::vector<std::byte> block(kBlockBytes);
   while (hashed_ < bytes_) {
-    if (stop.requested()) return false;
+    if (stop.requested()) return std::nullopt;
     const ssize_t got = ::pread(fd_, block.data(), std::min<std::uint64_t>(block.size(), bytes_ - hashed_),
                                 static_cast<off_t>(hashed_));
     if (got < 0) core::errno_error(errno, "{}: cannot be read", path_.string());
@@ -97,7 +101,7 @@ bool PartialFile::take_up(const core::StopFlag& stop) {
     hash_->update(std::span(block).first(static_cast<std::size_t>(got)));
     hashed_ += static_cast<std::uint64_t>(got);
   }
-  return true;
+  return hash_->hex_digest();
 }
 
 void PartialFile::begin(const std::string& validator, std::int64_t announced) {
@@ -116,8 +120,10 @@ void PartialFile::begin(const std::string& validator, std::int64_t announced) {
 }
 
 void PartialFile::append(std::span<const std::byte> bytes) {
-  hash_->update(bytes);
-  hashed_ += bytes.size();
+  if (hashed_ == bytes_) {
+    hash_->update(bytes);
+    hashed_ += bytes.size();
+  }
   while (!bytes.empty()) {
     const ssize_t put = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(bytes_));
     if (put < 0 && errno == EINTR) continue;
@@ -149,10 +155,6 @@ void PartialFile::require_head() {
 void PartialFile::forget_version() {
   std::error_code ignored;
   fs::remove(tag_path(), ignored);
-}
-
-std::string PartialFile::sha256() {
-  return locked_ && hashed_ == bytes_ ? hash_->hex_digest() : core::sha256_file(path_);
 }
 
 void PartialFile::discard() {

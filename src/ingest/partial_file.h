@@ -37,8 +37,6 @@ class PartialFile {
   std::uint64_t bytes() const { return bytes_; }
   /// What says which version of the file these bytes are of (an ETag, a date); "" = they cannot be continued.
   std::string validator() const;
-  /// Reads what an earlier life left into the hash. False when stopped.
-  bool take_up(const core::StopFlag& stop);
 
   /// From here on another version of the file, of `announced` bytes (-1 = not known).
   void begin(const std::string& validator, std::int64_t announced);
@@ -49,8 +47,9 @@ class PartialFile {
   /// UserError when the first bytes are not what is wanted; append() asks when enough are here, a short file's end has
   /// to.
   void require_head();
-  /// SHA-256 of the file; call once, when it is whole.
-  std::string sha256();
+  /// SHA-256 of the file; call once, when it is whole. What was here when this object was made is read only now, with what
+  /// came behind it: while its server is away, nobody reads it. Nothing when stopped.
+  std::optional<std::string> sha256(const core::StopFlag& stop);
   /// Removes it and what belongs to it.
   void discard();
 

@@ -14,15 +14,12 @@
 
 #include "core/error.h"
 #include "core/json.h"
-#include "core/log.h"
-#include "core/progress.h"
 
 namespace microdit::ingest {
 namespace {
 
 constexpr double kSameWindow_s = 5;  ///< two ends of windows that are this close are one window's
 constexpr double kShortest_s = 1, kLongest_s = 3600;
-constexpr double kSpeakAbove_s = 10;
 constexpr std::size_t kFileBytes = 16 * 1024;
 
 double now_s() {
@@ -123,30 +120,20 @@ void note_answer(Quota& quota, const ResponseHeaders& headers, double now) {
 RateGate::RateGate(std::filesystem::path file, bool known_hub)
     : file_(std::move(file)), known_hub_(known_hub) {}
 
-bool RateGate::pass(const std::string& url, const core::StopFlag& stop) {
+double RateGate::turn(const std::string& url) {
   std::error_code missing;
-  if (!known_hub_ && !std::filesystem::exists(file_, missing)) return true;
+  if (!known_hub_ && !std::filesystem::exists(file_, missing)) return 0;
   const std::string name = quota_of(url);
-  for (bool said = false;;) {
-    double wait_s = 0;
-    {
-      const LockedFile locked(file_);
-      core::Json all = locked.read();
-      Quota quota = quota_from(all, name, known_hub_);
-      wait_s = take_request(quota, now_s());
-      all[name] = json_of(quota);
-      locked.write(all);
-    }
-    if (wait_s <= 0) return true;
-    if (!said && wait_s > kSpeakAbove_s) {
-      core::log_info("the hub's quota ({}) is used up; going on in {}", name, core::duration_text(wait_s));
-      said = true;
-    }
-    // All who wait wake at about the same time: a little apart.
-    std::random_device entropy;
-    wait_s += std::uniform_real_distribution<double>(0, 1)(entropy);
-    if (!sleep_unless_stopped(wait_s, stop)) return false;
-  }
+  const LockedFile locked(file_);
+  core::Json all = locked.read();
+  Quota quota = quota_from(all, name, known_hub_);
+  const double wait_s = take_request(quota, now_s());
+  all[name] = json_of(quota);
+  locked.write(all);
+  if (wait_s <= 0) return 0;
+  // All who wait wake at about the same time: a little apart.
+  std::random_device entropy;
+  return wait_s + std::uniform_real_distribution<double>(0, 1)(entropy);
 }
 
 void RateGate::note(const std::string& url, const ResponseHeaders& headers) {

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <string>
 
-#include "core/stop_flag.h"
 #include "ingest/http_rules.h"
 
 namespace microdit::ingest {
@@ -26,8 +25,8 @@ class RateGate {
   /// `file` is shared by all who ask the same hub; it is made when the first answer tells a quota. `known_hub`: the
   /// public hub, whose quotas (3,000 files and 500 calls per 5 minutes) hold before it told them.
   RateGate(std::filesystem::path file, bool known_hub);
-  /// Waits for this request's turn; false when stopped.
-  bool pass(const std::string& url, const core::StopFlag& stop);
+  /// Takes this request's turn: 0; or how many seconds to wait before asking for one again.
+  double turn(const std::string& url);
   void note(const std::string& url, const ResponseHeaders& headers);
 
  private:

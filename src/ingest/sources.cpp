@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
-#include <set>
 #include <sstream>
 
 #include "core/atomic_file.h"
@@ -29,8 +28,9 @@ bool is_number(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
-constexpr std::size_t kLongestStem = 160;  ///< bytes: names of records and temporaries are longer still
-constexpr std::size_t kHashDigits = 8;
+// Bytes: of a name under raw/, records' and temporaries' names are longer by up to 72; a folder allows 255.
+constexpr std::size_t kLongestName = 180, kLongestFolders = 60, kLongestStem = 160, kShortestEnd = 10;
+constexpr std::size_t kHashDigits = 8, kHashDigitsOfCut = 16;
 
 /// ASCII letters, digits, '-', '_' and '.' as they are.
 std::string plain_text(std::string_view text) {
@@ -49,18 +49,17 @@ std::string plain_text(std::string_view text) {
   return plain;
 }
 
-/// Where the extension of a path's last component begins.
-std::size_t end_of_stem(std::string_view path) {
-  const std::size_t last = path.rfind('/') + 1;  // npos + 1 is 0
-  return std::min(path.find('.', last + 1), path.size());
+/// `plain` where it is `text` itself and at most `longest` bytes (10 at least); else cut, and marked by the text's hash.
+std::string kept_apart(std::string_view text, std::string plain, std::size_t longest) {
+  if (plain == text && plain.size() <= longest) return plain;
+  const std::size_t roomy = longest >= 2 * (kHashDigitsOfCut + 1) ? kHashDigitsOfCut : kHashDigits;
+  const std::size_t digits = plain.size() + kHashDigits + 1 > longest ? roomy : kHashDigits;
+  plain.resize(std::min(plain.size(), longest - digits - 1));
+  return plain + "-" + core::sha256(std::as_bytes(std::span(text))).substr(0, digits);
 }
 
-std::string plain_stem(std::string_view stem) {
-  const std::size_t last = stem.rfind('/') + 1;
-  std::string plain = plain_text(stem);
-  const std::size_t end_of_folders = plain_text(stem.substr(0, last)).size();
-  std::ranges::replace(plain.begin(), plain.begin() + static_cast<std::ptrdiff_t>(end_of_folders), '.', '_');
-  if (!plain.empty() && plain[0] == '.') plain[0] = '_';
+std::string without_dots(std::string plain) {
+  std::ranges::replace(plain, '.', '_');
   return plain;
 }
 
@@ -70,14 +69,6 @@ std::string name_of_url(std::string_view url) {
   const std::string_view name = path.substr(path.rfind('/') + 1);
   if (name.empty()) core::user_error("source.urls: {} names no file", shown(url));
   return std::string(name);
-}
-
-/// The files' names, as their source has them, become those under raw/.
-void take_plain_names(std::vector<RawFile>& files) {
-  std::vector<std::string> names;
-  for (const RawFile& file : files) names.push_back(file.name);
-  names = raw_names(names);
-  for (std::size_t i = 0; i < files.size(); ++i) files[i].name = std::move(names[i]);
 }
 
 void check_scheme(std::string_view url, std::string_view origin) {
@@ -100,10 +91,9 @@ std::vector<RawFile> from_urls(const SourceSection& source) {
   for (const std::string& pattern : source.urls) {
     for (const std::string& url : expand_ranges(pattern)) {
       check_scheme(url, "source.urls");
-      files.push_back({.name = name_of_url(url), .url = url});
+      files.push_back({.name = raw_name(name_of_url(url)), .url = url});
     }
   }
-  take_plain_names(files);
   for (RawFile& file : files) file.inputs = inputs_of_url(file.name, file.url);
   return files;
 }
@@ -112,14 +102,13 @@ std::vector<RawFile> from_hub(const SourceSection& source, const HubListing& lis
   const HubPlace hub = hub_place(source);
   std::vector<RawFile> files;
   for (const HubFile& file : listing(source)) {
-    files.push_back({.name = file.path,
+    files.push_back({.name = raw_name(file.path),
                      .url = hub.file_url(file.commit, file.path),
                      .lies = file.lies,
                      .sha256 = file.sha256,
                      .bytes = file.bytes,
                      .inputs = {{"file", file.path}, {"hub", hub.repository}, {"commit", file.commit}}});
   }
-  take_plain_names(files);
   return files;
 }
 
@@ -142,9 +131,8 @@ std::vector<RawFile> from_list(const SourceSection& source) {
       core::user_error("{}: expected: file name, a tab, an address", origin);
     const std::string url = line.substr(tab + 1);
     check_scheme(url, origin);
-    files.push_back({.name = line.substr(0, tab), .url = url});
+    files.push_back({.name = raw_name(line.substr(0, tab)), .url = url});
   }
-  take_plain_names(files);
   // Signed addresses are renewed with other hosts and paths: the name is the identity.
   for (RawFile& file : files) file.inputs = {{"file", file.name}};
   return files;
@@ -177,7 +165,7 @@ std::vector<RawFile> from_folder(const SourceSection& source) {
   for (std::string& path : paths) path = (fs::path(patterns.folder()) / path).string();
   std::vector<RawFile> files;
   for (const std::string& path : patterns.choose(paths, top.string())) {
-    RawFile& file = files.emplace_back(RawFile{.name = path, .lies = top / path});
+    RawFile& file = files.emplace_back(RawFile{.name = raw_name(path), .lies = top / path});
     file.inputs = {{"file", core::with_valid_utf8(path)}};
     struct stat about {};
     if (::stat(file.lies.c_str(), &about) == 0) {
@@ -190,7 +178,6 @@ std::vector<RawFile> from_folder(const SourceSection& source) {
       core::errno_error(errno, "{}: cannot be read", file.lies.string());
     }
   }
-  take_plain_names(files);
   return files;
 }
 
@@ -233,27 +220,24 @@ std::vector<RawFile> small_subset(const std::vector<RawFile>& files, const Sourc
 
 }  // namespace
 
-std::vector<std::string> raw_names(const std::vector<std::string>& paths) {
-  std::map<std::string, std::set<std::string_view>> stems;  // of each plain one
-  for (const std::string& path : paths) {
-    const std::string_view stem = std::string_view(path).substr(0, end_of_stem(path));
-    stems[plain_stem(stem)].insert(stem);
+std::string raw_name(std::string_view path) {
+  const std::size_t last = path.rfind('/') + 1;  // npos + 1 is 0
+  const std::size_t stem_end = std::min(path.find('.', last + 1), path.size());
+  const std::size_t suffix_at =
+      std::max(path.rfind('.') + 1, stem_end + 1) - 1;  // the last dot behind the stem
+  const std::string_view folders = path.substr(0, last), stem = path.substr(last, stem_end - last);
+  const std::string_view middle = path.substr(stem_end, suffix_at - stem_end),
+                         suffix = path.substr(suffix_at);
+  std::string name;
+  if (!folders.empty()) {
+    const std::string plain = without_dots(plain_text(folders.substr(0, last - 1)));
+    name = kept_apart(folders, plain, kLongestFolders) + "_";
   }
-  std::vector<std::string> names;
-  for (const std::string& path : paths) {
-    const std::size_t end = end_of_stem(path);
-    const std::string stem = path.substr(0, end);
-    std::string plain = plain_stem(stem);
-    const bool is_shared = stems[plain].size() > 1 && plain != stem;
-    const bool is_long = plain.size() > kLongestStem;
-    if (is_long) plain.resize(kLongestStem);
-    if (is_shared || is_long)
-      plain +=
-          "-" +
-          core::sha256(std::as_bytes(std::span(stem))).substr(0, is_long ? 2 * kHashDigits : kHashDigits);
-    names.push_back(plain + plain_text(std::string_view(path).substr(end)));
-  }
-  return names;
+  name += kept_apart(stem, without_dots(plain_text(stem)), kLongestStem - name.size());
+  name += kept_apart(middle, plain_text(middle), kLongestName - kShortestEnd - name.size());
+  // "x.failed.json" and "x.part.json" are no records of "x.failed" and "x.part".
+  const bool is_taken = suffix == ".failed" || suffix == ".part";
+  return name + kept_apart(suffix, plain_text(suffix) + (is_taken ? "_" : ""), kLongestName - name.size());
 }
 
 std::vector<std::string> expand_ranges(std::string_view pattern) {

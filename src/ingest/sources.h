@@ -34,11 +34,12 @@ struct HubFile {
 /// Lists an entry's hub files (see hub.h); only called for entries with a hub.
 using HubListing = std::function<std::vector<HubFile>(const SourceSection&)>;
 
-/// What files are called under raw/, one plain component each: of a path, folders are joined with '_' and their dots go, so
-/// that stem and extension (from the first dot) are those of the last component; non-ASCII letters become 'x' and their
-/// bytes in hex, whatever else is not plain '_', also a leading dot. Stems that would so become one get 8 digits of their
-/// hash: files of one stem keep one, files of two stems have two.
-std::vector<std::string> raw_names(const std::vector<std::string>& paths);
+/// What a file is called under raw/, one plain component of at most 180 bytes, from its own path alone. Folders are joined
+/// with '_'; stem and extension (from the first dot) are those of the last component; non-ASCII letters become 'x' and their
+/// bytes in hex, whatever else is not plain '_', also dots of folders and a leading one. The folders together, the stem, the
+/// last suffix and what stands before it each get "-" and 8 digits of their own hash where they became another text
+/// (16 where they had to be cut): what is plain keeps its name, two names never become one, and files of one stem keep one.
+std::string raw_name(std::string_view path);
 
 /// Every "{a..b}" replaced by its numbers, zero-padded to the width of `a`. UserError when malformed or over
 /// a million.

@@ -7,6 +7,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -28,7 +29,8 @@ std::string_view name_of(const store::Item* item) {
   return item->name;
 }
 
-/// Items in their order; those that were set aside are due again when their time has come, before the others.
+/// Items in their order; those that were set aside are due again when their time has come, before the others unless they
+/// yield to them.
 class ItemQueue {
  public:
   explicit ItemQueue(std::span<const store::Item* const> items) : fresh_(items) {}
@@ -37,24 +39,31 @@ class ItemQueue {
   const store::Item* next(const core::StopFlag& stop) {
     for (; !stop.requested(); std::this_thread::sleep_for(kLookAtStop)) {
       const std::scoped_lock lock(lock_);
-      const auto first = aside_.begin();
-      if (first != aside_.end() && first->first <= Clock::now()) return aside_.extract(first).mapped();
+      if (const store::Item* due = first_due(aside_)) return due;
       if (at_ < fresh_.size()) return fresh_[at_++];
-      if (aside_.empty()) return nullptr;
+      if (const store::Item* due = first_due(yielding_)) return due;
+      if (aside_.empty() && yielding_.empty()) return nullptr;
     }
     return nullptr;
   }
   void set_aside(const store::Item* item, const NotBefore& until) {
     const std::scoped_lock lock(lock_);
-    aside_.emplace(until.time, item);
+    (until.yields ? yielding_ : aside_).emplace(until.time, item);
   }
 
  private:
   using Clock = std::chrono::steady_clock;
+  using Aside = std::multimap<Clock::time_point, const store::Item*>;
+
+  static const store::Item* first_due(Aside& aside) {
+    const auto first = aside.begin();
+    return first != aside.end() && first->first <= Clock::now() ? aside.extract(first).mapped() : nullptr;
+  }
+
   std::mutex lock_;
   std::span<const store::Item* const> fresh_;
   std::size_t at_ = 0;
-  std::multimap<Clock::time_point, const store::Item*> aside_;
+  Aside aside_, yielding_;
 };
 
 /// This process's share of a stage.
@@ -179,6 +188,7 @@ class Share {
   /// Nobody closes the folder without an item that is being tried again.
   void mark_tried(const store::Item& item) {
     const std::scoped_lock lock(lock_);
+    if (!tried_.insert(&item).second) return;
     auto before = folder_.failure(item.name);
     if (!before || before->again) return;
     before->again = true;
@@ -205,6 +215,7 @@ class Share {
   const core::StopFlag& outer_;
   const std::vector<const store::Item*> own_;  ///< by name
   std::vector<const store::Item*> again_;
+  std::set<const store::Item*> tried_;  ///< once more
   Progress progress_;
   std::mutex lock_;
   std::atomic<bool> postponed_ = false, failed_ = false, unreadable_ = false;

@@ -1,4 +1,5 @@
 """A server on loopback that breaks one rule per address, and the download program pointed at it."""
+import hashlib
 import http.server
 import os
 import shutil
@@ -112,3 +113,8 @@ def wait_until(condition, what, seconds=30):
     while not condition():
         check(time.monotonic() < end, f"waited {seconds} s for: {what}")
         time.sleep(0.02)
+
+
+def mark(part):
+    """What a name under raw/ gets where a part of it is not plain."""
+    return hashlib.sha256(part.encode()).hexdigest()[:8]

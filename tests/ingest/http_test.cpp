@@ -124,9 +124,8 @@ TEST_F(Http, AMarkWithoutBytesIsNoVersion) {
 }
 
 TEST_F(Http, TheHubsQuotaIsKeptBeforeThereIsAnyData) {
-  const core::StopFlag stop;
   RateGate gate(folder_ / "data" / "raw" / ".quota.json", true);
-  EXPECT_TRUE(gate.pass("https://hub.example/api/datasets/a", stop));
+  EXPECT_EQ(gate.turn("https://hub.example/api/datasets/a"), 0);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "data" / "raw" / ".quota.json"));
 }
 
@@ -140,9 +139,11 @@ TEST_F(Http, TheHashIsThatOfTheFileHoweverItCame) {
   }
   std::optional<PartialFile> life = PartialFile::open(folder_ / ".a.part", any);
   EXPECT_EQ(life->validator(), "\"v1\"");
-  EXPECT_TRUE(life->take_up(core::StopFlag()));
   life->append(std::as_bytes(std::span(bytes).subspan(2)));
-  EXPECT_EQ(life->sha256(), core::sha256_file(folder_ / ".a.part"));
+  core::StopFlag stopped;
+  stopped.request();
+  EXPECT_FALSE(life->sha256(stopped).has_value());
+  EXPECT_EQ(life->sha256(core::StopFlag()), core::sha256_file(folder_ / ".a.part"));
   life->begin("", 5);  // no validator: the earlier one goes
   EXPECT_EQ(life->bytes(), 0U);
   EXPECT_FALSE(std::filesystem::exists(folder_ / ".a.part.etag"));

@@ -6,9 +6,10 @@ import os
 import sys
 import time
 
-from hostile_server import Download, Server, check
+from hostile_server import Download, Server, check, mark
 
 A, B = "a" * 40, "b" * 40
+DATA, DATA_DEEP = f"data-{mark('data/')}", f"data_deep-{mark('data/deep/')}"
 
 
 class Hub(Server):
@@ -77,7 +78,7 @@ def records(case):
 def pinned_and_listed(hub):
     case = entry(hub, "['data/*.bin']")
     case.run(MICRODIT_HUB=hub.url)
-    check([p for p in case.left()] == [f"data_part-{i:04d}.bin" for i in range(7)], case.left())
+    check([p for p in case.left()] == [f"{DATA}_part-{i:04d}.bin" for i in range(7)], case.left())
     check(len(hub.paths("/tree/")) == 3 and not hub.paths("recursive=true"), hub.paths("/tree/"))
     check(not [h for _, h in hub.seen if "authorization" in h], "a token out of nothing")
     check(len(hub.seen) == 1 + 3 + 7, f"{len(hub.seen)} requests: {[p for p, _ in hub.seen]}")
@@ -88,7 +89,7 @@ def pinned_and_listed(hub):
 
     # main moves on; the pinned commit stays, nobody is asked. A new pattern asks again: what is the same keeps its commit.
     hub.head, asked = B, len(hub.seen)
-    (case.raw / "data_part-0003.bin").unlink()
+    (case.raw / f"{DATA}_part-0003.bin").unlink()
     case.run(MICRODIT_HUB=hub.url)
     check([p for p, _ in hub.seen[asked:]] == [f"/datasets/org/name/resolve/{A}/data/part-0003.bin"], hub.seen[asked:])
     before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in case.raw.iterdir() if p.suffix == ".bin"}
@@ -97,7 +98,7 @@ def pinned_and_listed(hub):
     for name, (mtime, body) in before.items():
         check((case.raw / name).stat().st_mtime_ns == mtime and (case.raw / name).read_bytes() == body, f"{name} was touched")
     commits = {name: record["details"]["inputs"]["commit"] for name, record in records(case).items()}
-    check(commits["data_part-0007.bin"] == B and commits["data_deep_x.bin"] == B and commits["data_part-0000.bin"] == A, commits)
+    check(commits[f"{DATA}_part-0007.bin"] == B and commits[f"{DATA_DEEP}_x.bin"] == B and commits[f"{DATA}_part-0000.bin"] == A, commits)
     check((case.raw / "manifest.2.jsonl").exists(), sorted(p.name for p in case.raw.iterdir()))
     del hub.files["data/part-0007.bin"]
     hub.head = A
@@ -105,8 +106,8 @@ def pinned_and_listed(hub):
 
 
 def patterns(hub):
-    for pattern, names in (("['**/x.bin']", ["data_deep_x.bin"]), ("['data/part-{0002..0003}.bin', README.md]", ["README.md", "data_part-0002.bin", "data_part-0003.bin"]),
-                           ("['data/part-000[56].bin']", ["data_part-0005.bin", "data_part-0006.bin"])):
+    for pattern, names in (("['**/x.bin']", [f"{DATA_DEEP}_x.bin"]), ("['data/part-{0002..0003}.bin', README.md]", ["README.md", f"{DATA}_part-0002.bin", f"{DATA}_part-0003.bin"]),
+                           ("['data/part-000[56].bin']", [f"{DATA}_part-0005.bin", f"{DATA}_part-0006.bin"])):
         case = entry(hub, pattern)
         case.run(MICRODIT_HUB=hub.url + "/")
         check(case.left() == names, f"{pattern}: {case.left()}")
@@ -131,7 +132,7 @@ def wrong_bytes(hub):
         hub.files = served
         log = case.run(MICRODIT_HUB=hub.url, expected=2)
         check(words in log and "1 of 2 items failed" in log, log)
-        check(case.left() == ["data_part-0002.bin"], case.left())
+        check(case.left() == [f"{DATA}_part-0002.bin"], case.left())
     hub.files, hub.serve_tree = listed, tree
     case.remove()
 
@@ -200,12 +201,12 @@ def cache(hub):
     check("data/part-0002.bin" in log and len(hub.seen) == begin, log)
     case.run("source.pattern=['data/part-0001.bin', README.md]", HF_HUB_OFFLINE="1", **surroundings)
     check(len(hub.seen) == begin, "the hub was asked offline")
-    link = case.raw / "data_part-0001.bin"
+    link = case.raw / f"{DATA}_part-0001.bin"
     check(link.is_symlink() and os.readlink(link) == str((root / "blobs" / hashlib.sha256(hub.files["data/part-0001.bin"]).hexdigest()).resolve()), link)
     case.run(**surroundings)
     asked = [p for p, _ in hub.seen[begin:] if "/resolve/" in p]
     check(asked == [f"/datasets/org/name/resolve/{A}/data/part-0002.bin"], asked)
-    check(not (case.raw / "data_part-0002.bin").is_symlink() and len(case.left()) == 3, case.left())
+    check(not (case.raw / f"{DATA}_part-0002.bin").is_symlink() and len(case.left()) == 3, case.left())
     case.remove()
 
 

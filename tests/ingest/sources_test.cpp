@@ -4,9 +4,12 @@
 #include <gmock/gmock.h>
 
 #include <cstdlib>
+#include <set>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "ingest/file_pattern.h"
+#include "store/manifest_text.h"
 #include "tar_writer.h"
 
 namespace microdit::ingest {
@@ -29,6 +32,11 @@ std::vector<std::string> names_of(const CatalogueEntry& entry) {
 
 using Strings = std::vector<std::string>;
 
+/// What is appended to a part of a name that is not plain.
+std::string mark(std::string_view part) {
+  return core::sha256(std::as_bytes(std::span(part))).substr(0, 8);
+}
+
 TEST(ExpandRanges, NumbersKeepTheirWidth) {
   EXPECT_EQ(expand_ranges("a.tar"), (Strings{"a.tar"}));
   EXPECT_EQ(expand_ranges("a-{0008..0011}.tar"),
@@ -42,7 +50,7 @@ TEST(ExpandRanges, NumbersKeepTheirWidth) {
 
 TEST(ListFiles, NamesAreSafeAndUnique) {
   EXPECT_EQ(names_of(entry_of({"https://h/x/a.tar?sig=1#f", "file:///d/.hidden", "http://h/%2e%2e"})),
-            (Strings{"a.tar", "_hidden", "_2e_2e"}));
+            (Strings{"a.tar", "_hidden-" + mark(".hidden"), "_2e_2e-" + mark("%2e%2e")}));
   expect_error<core::UserError>(
       [] {
         names_of(entry_of({"http://h/x/a.tar", "http://h/y/a.tar"}));
@@ -54,29 +62,55 @@ TEST(ListFiles, NamesAreSafeAndUnique) {
   expect_error<core::UserError>([] { names_of(entry_of({"http://h/"})); }, {"names no file"});
 }
 
-TEST(RawNames, DistinctNamesStayDistinctAndPairsStayTogether) {
-  EXPECT_EQ(raw_names({"\xe7\x8c\xab.jpg", "\xe7\x8a\xac.jpg", "caf\xc3\xa9.jpg", "\xff.jpg"}),
-            (Strings{"xe78cab.jpg", "xe78aac.jpg", "cafxc3a9.jpg", "xff.jpg"}));
-  EXPECT_EQ(raw_names({"v1.0/p0.jpg", "v1.0/p0.txt", "v1.0/p1.v2.jpg"}),
-            (Strings{"v1_0_p0.jpg", "v1_0_p0.txt", "v1_0_p1.v2.jpg"}));
-  // Three stems that become one: what is plain already keeps its name, a caption goes where its picture goes.
-  const Strings names = raw_names({"a/b.jpg", "a/b.txt", "a_b.jpg", "a b.jpg", "a c.jpg"});
-  EXPECT_EQ(names[2], "a_b.jpg");
-  EXPECT_EQ(names[4], "a_c.jpg");
-  EXPECT_THAT(names[0], testing::MatchesRegex("a_b-[0-9a-f]+\\.jpg"));
-  EXPECT_EQ(names[1], names[0].substr(0, names[0].find('.')) + ".txt");
-  EXPECT_THAT(names[3], testing::MatchesRegex("a_b-[0-9a-f]+\\.jpg"));
-  EXPECT_NE(names[3], names[0]);
-  // A caption alone is not taken for that of another's picture.
-  EXPECT_NE(raw_names({"a/b.txt", "a_b.jpg"})[0], "a_b.txt");
+TEST(RawNames, WhatIsPlainStaysAndWhatIsNotIsMarked) {
+  for (const std::string& plain :
+       {std::string("a.tar"), std::string("p1.v2.jpg"), std::string("a..b."), std::string("a_b-0_1"),
+        std::string(160, 'a') + ".caption.json", "a." + std::string(160, 'b') + ".jpg"})
+    EXPECT_EQ(raw_name(plain), plain);
+  EXPECT_EQ(raw_name("\xe7\x8c\xab.jpg"), "xe78cab-" + mark("\xe7\x8c\xab") + ".jpg");
+  EXPECT_EQ(raw_name("v1.0/p 0.v2.jpg"), "v1_0-" + mark("v1.0/") + "_p_0-" + mark("p 0") + ".v2.jpg");
+  EXPECT_EQ(raw_name("a.x y.jpg"), "a.x_y-" + mark(".x y") + ".jpg");
+  EXPECT_EQ(raw_name("a.jp g"), "a.jp_g-" + mark(".jp g"));
+  // Records and failures lie side by side: "x.failed.json".
+  EXPECT_EQ(raw_name("x.failed"), "x.failed_-" + mark(".failed"));
+  EXPECT_EQ(raw_name("x.part"), "x.part_-" + mark(".part"));
 }
 
-TEST(RawNames, LongOnesFitIntoAFolder) {
-  const std::string stem(240, 'a');
-  const Strings names = raw_names({stem + "1.jpg", stem + "2.jpg", stem + "1.txt"});
-  EXPECT_LE(names[0].size(), 190U);
-  EXPECT_NE(names[0], names[1]);
-  EXPECT_EQ(names[0].substr(0, names[0].find('.')), names[2].substr(0, names[2].find('.')));
+TEST(RawNames, DistinctNamesStayDistinct) {
+  const Strings paths = {"a/b.jpg",   "a_b.jpg",  "a b.jpg", "a.b.jpg",   "a/b/c.jpg", "a/b_c.jpg",
+                         "a_b/c.jpg", ".a.jpg",   "_a.jpg",  "a.x y.jpg", "a.x_y.jpg", "a.jp g",
+                         "a.jp_g",    "\xff.jpg", "xff.jpg", "x.part",    "x.part_"};
+  std::set<std::string> names;
+  for (const std::string& path : paths) names.insert(raw_name(path));
+  EXPECT_EQ(names.size(), paths.size());
+}
+
+TEST(RawNames, ACaptionGoesWhereItsPictureGoes) {
+  const auto stem = [](const std::string& path, char dot_from_end) {
+    const std::string name = raw_name(path);
+    return name.substr(0, dot_from_end == '<' ? name.find('.') : name.rfind('.'));
+  };
+  const std::string long_one(240, 'a'), foreign = "1 " + std::string(90, '\xe8');
+  for (const std::string& one : {std::string("a b"), std::string("a/b"), std::string(".a"), long_one, foreign,
+                                 long_one + "/" + long_one}) {
+    EXPECT_EQ(stem(one + ".jpg", '<'), stem(one + ".caption.json", '<'));
+    EXPECT_EQ(stem(one + "." + foreign + ".jpg", '>'), stem(one + "." + foreign + ".txt", '>'));
+  }
+}
+
+TEST(RawNames, AllFitIntoAFolder) {
+  std::set<std::string> names;
+  const std::string much(240, 'a'), foreign(85, '\xe8');
+  for (const std::string& folder : {std::string(), much + "/", foreign + "/"})
+    for (const std::string& stem : {much, much + "1", foreign, std::string("1")})
+      for (const std::string& middle : {std::string(), "." + much, "." + foreign})
+        for (const std::string& suffix : {std::string(".jpg"), "." + much, "." + foreign}) {
+          const std::string name = raw_name(folder + stem + middle + suffix);
+          EXPECT_LE(name.size(), 180U) << name;
+          EXPECT_TRUE(store::is_plain_name(name)) << name;
+          names.insert(name);
+        }
+  EXPECT_EQ(names.size(), 3U * 4 * 3 * 3);
 }
 
 TEST(ListFiles, KnownDigestsBelongToFiles) {
@@ -107,7 +141,7 @@ TEST(ListFiles, Hub) {
     return std::vector<HubFile>{{.path = "data/a b-1.tar", .commit = commit, .bytes = 7, .sha256 = "s"}};
   });
   EXPECT_EQ(files.at(0).url, "https://hub.example/datasets/org/name/resolve/" + commit + "/data/a%20b-1.tar");
-  EXPECT_EQ(files.at(0).name, "data_a_b-1.tar");
+  EXPECT_EQ(files.at(0).name, "data-" + mark("data/") + "_a_b-1-" + mark("a b-1") + ".tar");
   EXPECT_EQ(files.at(0).bytes, 7);
   EXPECT_EQ(files.at(0).inputs.dump(),
             R"({"file":"data/a b-1.tar","hub":"org/name","commit":")" + commit + "\"}");
@@ -125,6 +159,11 @@ TEST_F(ListFile, TabSeparatedAfterAHeader) {
       write("list.tsv", "file_name\tcdn_link\na.tar\thttp://h/x?a=1\r\n\nb.tar\thttp://h/y\n");
   EXPECT_EQ(names_of(entry), (Strings{"a.tar", "b.tar"}));
   EXPECT_EQ(list_files(entry, kNoHub).at(0).inputs.dump(), R"({"file":"a.tar"})");
+  // A name is no other because of what else is listed.
+  entry.source.list_file = write("one.tsv", "a b.tar\thttp://h/x\n");
+  const Strings alone = names_of(entry);
+  entry.source.list_file = write("two.tsv", "a_b.tar\thttp://h/y\na b.tar\thttp://h/x\n");
+  EXPECT_EQ(names_of(entry), (Strings{"a_b.tar", alone.at(0)}));
   entry.source.list_file = write("bare.tsv", "a.tar\thttp://h/x\nb.tar\thttp://h/y\n");  // no header line
   EXPECT_EQ(names_of(entry), (Strings{"a.tar", "b.tar"}));
   entry.source.list_file = write("bad.tsv", "h\tl\na.tar http://h/x\n");
@@ -148,7 +187,7 @@ TEST_F(ListFile, AFoldersFilesAreUsedWhereTheyLie) {
   entry.source.pattern = {"*.tar"};
   EXPECT_EQ(names_of(entry), (Strings{"a.tar", "b.tar"}));
   entry.source.pattern = {"**/*.tar"};
-  EXPECT_EQ(names_of(entry), (Strings{"a.tar", "b.tar", "deep_er_c.tar"}));
+  EXPECT_EQ(names_of(entry), (Strings{"a.tar", "b.tar", "deep_er-" + mark("deep/er/") + "_c.tar"}));
   const RawFile file = list_files(entry, kNoHub).at(2);
   EXPECT_EQ(file.lies, folder_ / "in/deep/er/c.tar");
   EXPECT_EQ(file.inputs.at("file"), "deep/er/c.tar");

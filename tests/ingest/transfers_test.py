@@ -6,12 +6,13 @@ import json
 import os
 import random
 import signal
+import socket
 import sys
 import tarfile
 import threading
 import time
 
-from hostile_server import Download, Server, check, wait_until
+from hostile_server import Download, Server, check, mark, wait_until
 from programs import BIN
 
 FAULTS = BIN.parent / "tests"  # shared libraries to preload
@@ -129,6 +130,38 @@ def dead_host(_):
     sound.shutdown()
 
 
+def unreached_host(_):
+    """A host that no connection reaches and that never served: its files are given up together after max_attempts, others are fetched
+    meanwhile; the next life, which finds files of the other host, does the same."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        sound = Server({"/z.bin": lambda h, _: h.ranged(CONTENT)})
+        case = Download([f"{nobody}/{{00..19}}.bin", f"{sound.url}/z.bin"], "parallel: 1\nmax_attempts: 3")
+        for life in (1, 2):
+            log = case.run(expected=2)
+            rounds = 2 if life == 1 else 1
+            check(log.count("; set aside for") == 2 * rounds, log)  # the third failure is the end
+            check(log.count("not asked for, as its host is not reached") >= 19 * rounds and "20 of 21 items failed" in log, log)
+            check(case.left() == ["z.bin"], case.left())
+        case.remove()
+        sound.shutdown()
+
+
+def quota_wait(_):
+    """A hub's quota that is used up keeps no thread: files of other hosts are fetched meanwhile."""
+    hub, sound = Server({"/resolve/a.bin": lambda h, _: h.ranged(CONTENT)}), Server({"/z.bin": lambda h, _: h.ranged(CONTENT)})
+    case = Download([f"{hub.url}/resolve/a.bin", f"{sound.url}/z.bin"], "parallel: 1")
+    case.raw.parent.mkdir(parents=True)
+    (case.raw.parent / ".quota_127.0.0.1.json").write_text(json.dumps({"resolvers": {"window_ends": time.time() + 600, "remaining": 0}}))
+    process = case.start(MICRODIT_HUB=hub.url)
+    wait_until(lambda: (case.raw / "records/z.bin.json").exists(), "the file of the other host")
+    check("quota is used up" in stops_within(process, 10) and not hub.seen, hub.seen)
+    case.remove()
+    hub.shutdown()
+    sound.shutdown()
+
+
 def set_aside(_):
     """What was set aside is taken up again when its time has come, and its attempts are counted on."""
     def busy(times):
@@ -144,6 +177,46 @@ def set_aside(_):
     case = Download([f"{server.url}/a.bin"], "max_attempts: 2")
     log = case.run(expected=2)
     check("gave up after 2 attempts" in log and len(server.requests("/a.bin")) == 4, log)  # tried once more at the end
+    case.remove()
+    server.shutdown()
+
+
+def bytes_read(process):
+    lines = open(f"/proc/{process.pid}/io", encoding="ascii").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("rchar"))
+
+
+def old_bytes(_):
+    """While a host says to wait, nobody reads what has come already; when the file is whole, it is read once at most."""
+    content, busy = random.Random(4).randbytes(40 << 20), threading.Event()
+    asked = []  # from which byte
+
+    def answer(handler, count):
+        if handler.command == "GET":
+            asked.append(handler.offset())
+        if count == 1:
+            handler.ranged(content, send=30 << 20)
+        elif busy.is_set():
+            handler.whole(b"", "Retry-After: 6", status="503 Busy")
+        else:
+            handler.ranged(content)
+    busy.set()
+    server = Server({"/a.bin": answer})
+    case = Download([f"{server.url}/a.bin"], "parallel: 1\nmax_attempts: 50")
+    process = case.start()
+    wait_until(lambda: len(asked) == 2, "it is set aside", 60)
+    begin = bytes_read(process)
+    wait_until(lambda: len(asked) == 4, "it was taken up twice", 60)
+    check(bytes_read(process) - begin < 5 << 20, f"{bytes_read(process) - begin} bytes read in two waits")
+    process.send_signal(signal.SIGTERM)
+    check(process.wait(timeout=30) == 75, process.communicate()[0])
+    process = case.start()  # the next life asks first, too
+    wait_until(lambda: len(asked) == 6, "the next life has waited", 60)
+    check(bytes_read(process) < 20 << 20, f"{bytes_read(process)} bytes read in the next life")
+    busy.clear()
+    log, _ = process.communicate(timeout=60)
+    check(process.returncode == 0 and (case.raw / "a.bin").read_bytes() == content, log)
+    check(asked == [0] + [30 << 20] * 6, asked)
     case.remove()
     server.shutdown()
 
@@ -251,9 +324,37 @@ def odd_addresses(_):
     (case.data / "c d/e.bin").write_bytes(b"6")
     case.config.write_text(case.config.read_text().replace("b.bin'", f"b.bin', 'file://{case.data}/c%20d/e.bin'"))
     case.run()
-    check(case.left() == ["a_b.bin", "e.bin"], case.left())
+    check(case.left() == [f"a_b-{mark('a b')}.bin", "e.bin"], case.left())
     case.remove()
     server.shutdown()
+
+
+def names(_):
+    """Names of any length and script are fetched and stay apart; no other file of the source changes one."""
+    case = Download("folder: IN\n  pattern: ['*.jpg']")
+    lies = case.data / "pictures"
+    lies.mkdir()
+    odd = ["g0.jpg", "1." + "\u82f9" * 45 + ".jpg", "\u0420\u0438\u0441. 12 \u2014 " + "\u0412\u0438\u0434 " * 20 + ".jpg", "a.x y.jpg", "a.x_y.jpg",
+           "p.part", "p.failed"]
+    for name in odd:
+        (lies / name).write_bytes(name.encode())
+    case.config.write_text(case.config.read_text().replace("IN", str(lies)).replace("'*.jpg'", "'*'"))
+    case.run()
+    check({(case.raw / name).read_text() for name in case.left()} == set(odd) and "g0.jpg" in case.left(), case.left())
+    case.remove()
+    case = Download("list_file: LIST")
+    for name in ("one", "two"):
+        (case.data / name).write_text(name)
+    table = case.data / "list.tsv"
+    case.config.write_text(case.config.read_text().replace("LIST", str(table)))
+    table.write_text(f"a b.bin\tfile://{case.data}/one\n")
+    case.run()
+    before = case.left()
+    table.write_text(f"a_b.bin\tfile://{case.data}/two\na b.bin\tfile://{case.data}/one\n")
+    case.run()
+    check(case.left() == sorted([*before, "a_b.bin"]), case.left())
+    check([(case.raw / name).read_text() for name in (before[0], "a_b.bin")] == ["one", "two"], case.left())
+    case.remove()
 
 
 def dry_run(_):
@@ -269,7 +370,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, set_aside, unreadable, broken_output, secrets, locked, in_place, odd_addresses, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, unreached_host, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
