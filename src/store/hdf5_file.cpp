@@ -1,96 +1,23 @@
-// HDF5 1.10 serial C API, kept inside this file.
+// HDF5 1.10 serial C API: writing and scanning.
 #include "store/hdf5_file.h"
-
-#include <hdf5.h>
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <mutex>
-#include <string_view>
 #include <utility>
 
 #include "core/disk.h"
 #include "core/error.h"
+#include "store/hdf5_handle.h"
 
 namespace microdit::store {
 namespace {
 
+using namespace hdf5;
+
 constexpr hsize_t kAlignment = 64;  // bytes; a row of a column then starts on a cache line
 constexpr int kMaxRank = 8;
 constexpr std::size_t kMaxColumns = 1024;
-
-// The library may be built without its own lock; every call here goes through this one.
-std::mutex& library_lock() {
-  static std::mutex lock;
-  // A damaged file can leave ids behind inside the library, and its exit handler then complains. Every file
-  // of ours is closed where it was opened, so the handler has nothing to do.
-  [[maybe_unused]] static const herr_t no_exit_handler = H5dont_atexit();
-  return lock;
-}
-
-// The library's last failure: its innermost words or, where the system failed it, errno alone. Its words then hold times and
-// addresses, which no manifest may.
-struct Failure {
-  std::string message;
-  int error_number = 0;
-};
-
-Failure last_failure() {
-  Failure failure{"unknown HDF5 error"};
-  const auto take = [](unsigned depth, const H5E_error2_t* error, void* out) -> herr_t {
-    auto& found = *static_cast<Failure*>(out);
-    const std::string_view words = error->desc ? error->desc : "";
-    if (depth == 0 && !words.empty()) found.message = words;
-    constexpr std::string_view kErrno = "errno = ";
-    if (const std::size_t at = words.find(kErrno); at != std::string_view::npos && found.error_number == 0)
-      found.error_number = std::atoi(words.data() + at + kErrno.size());
-    return 0;
-  };
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take, &failure);
-  return failure;
-}
-
-// The library prints its error stack by default; we report it ourselves.
-class QuietErrors {
- public:
-  QuietErrors() {
-    H5Eget_auto2(H5E_DEFAULT, &print_, &data_);
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  }
-  ~QuietErrors() { H5Eset_auto2(H5E_DEFAULT, print_, data_); }
-  QuietErrors(const QuietErrors&) = delete;
-
- private:
-  H5E_auto2_t print_ = nullptr;
-  void* data_ = nullptr;
-};
-
-template <class Status>
-Status ok(Status status, const char* what) {
-  if (status >= 0) return status;
-  Failure failure = last_failure();
-  failure.message = fmt::format("{}: {}", what, failure.message);
-  throw failure;
-}
-
-// An id and how to close it.
-class Handle {
- public:
-  Handle(hid_t id, herr_t (*close)(hid_t), const char* what) : id_(ok(id, what)), close_(close) {}
-  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
-  Handle(const Handle&) = delete;
-  ~Handle() {
-    if (id_ >= 0) close_(id_);
-  }
-  operator hid_t() const { return id_; }
-  /// Closing is where a file's last bytes are written, so it may fail.
-  void close(const char* what) { ok(close_(std::exchange(id_, -1)), what); }
-
- private:
-  hid_t id_;
-  herr_t (*close_)(hid_t);
-};
 
 // A little-endian floating-point type that numpy knows (f16), or nearly (bf16), from the parts of IEEE
 // single.
