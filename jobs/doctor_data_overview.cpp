@@ -54,9 +54,10 @@ void add_latents(const DataSummary& summary, Lines& lines) {
     also(sizes, fmt::format("{} ({}) of size {}", rows, share_text(rows, summary.counts.rows), size));
   lines.emplace_back("latents", sizes.empty() ? "none" : sizes);
   if (!summary.failed_pictures.empty())
-    lines.emplace_back("undecoded", fmt::format("{} pictures have no latents, although clean accepted them: {}",
-                                                summary.failed_pictures.total(),
-                                                printable(summary.failed_pictures.text(), 1000)));
+    lines.emplace_back(
+        "undecoded",
+        fmt::format("{} pictures have no latents, although clean accepted them: {}",
+                    summary.failed_pictures.total(), printable(summary.failed_pictures.text(), 1000)));
 }
 
 void add_skips(const DataSummary& summary, Lines& lines) {

@@ -31,8 +31,7 @@ TEST(Hash, Sha256OfAFile) {
   ScratchFolder folder;
   const std::string text = counting(3'000'001);
   EXPECT_EQ(sha256_file(folder.write("a", text)), sha256(bytes_of(text)));
-  EXPECT_THAT(message_of<UserError>([&] { sha256_file(folder / "missing"); }),
-              testing::HasSubstr("missing"));
+  EXPECT_THAT(message_of<UserError>([&] { sha256_file(folder / "missing"); }), testing::HasSubstr("missing"));
   EXPECT_THAT(message_of<UserError>([&] { sha256_file(folder.path()); }),
               testing::HasSubstr("Is a directory"));
 }

@@ -224,7 +224,7 @@ class Hostile(Case):
                 if i == 5:
                     picture = picture[:-20]
                 extra = [("npy", b"n")] if i == 0 else []
-            for ending, data in [("png", picture), ("txt", f"{HOSTILE} number {i}".encode())] + extra:
+                for ending, data in [("png", picture), ("txt", f"{HOSTILE} number {i}".encode())] + extra:
                     member = tarfile.TarInfo(f"{i:07d}.{ending}")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
