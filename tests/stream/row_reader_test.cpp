@@ -103,8 +103,8 @@ TEST_F(RowReaderTest, NothingBetweenTheRowsIsCopiedFromMemory) {
     all.read(requests);
     const std::uint64_t read = bytes_read() - before;
     EXPECT_GE(read, kWanted);
-    // A fast disk may have some rows in memory at the second look.
-    EXPECT_LE(read, kCounting + (cached ? kWanted : kWanted + kGaps));
+    // A fast disk may have some rows in memory at the second look, or parts of them at the first.
+    EXPECT_LE(read, kCounting + (cached ? kWanted : 2 * kWanted + kGaps));
     expect_right(values);
   }
 }
