@@ -12,14 +12,7 @@
 namespace microdit::image {
 namespace {
 
-constexpr std::size_t kSignatureBytes = 8;
 constexpr std::size_t kHeaderBytes = 33;  // signature and the whole IHDR chunk
-// Deflate never shrinks more than about 1032 times: fewer bytes cannot fill the picture.
-constexpr std::int64_t kMaxDeflateRatio = 1100;
-
-std::int64_t read_big_endian(const std::uint8_t* p) {
-  return std::int64_t{p[0]} << 24 | std::int64_t{p[1]} << 16 | std::int64_t{p[2]} << 8 | p[3];
-}
 
 struct PngLayout {
   std::int64_t width = 0;
@@ -98,7 +91,7 @@ void ignore_ancillary_chunks(png_structp png) {
 }  // namespace
 
 bool is_png(Bytes bytes) {
-  return bytes.size() >= kSignatureBytes && png_sig_cmp(data_of(bytes), 0, kSignatureBytes) == 0;
+  return bytes.size() >= kPngSignatureBytes && png_sig_cmp(data_of(bytes), 0, kPngSignatureBytes) == 0;
 }
 
 ImageInfo probe_png(Bytes bytes) {
@@ -106,7 +99,7 @@ ImageInfo probe_png(Bytes bytes) {
   if (bytes.size() < kHeaderBytes || !std::equal(data + 12, data + 16, "IHDR")) {
     throw BadImage("PNG: no header", BadImage::Why::no_header);
   }
-  const ImageInfo info{Format::png, read_big_endian(data + 16), read_big_endian(data + 20)};
+  const ImageInfo info{Format::png, big_endian(&bytes[16]), big_endian(&bytes[20])};
   if (info.width < 1 || info.height < 1)
     throw BadImage("PNG: the picture is empty", BadImage::Why::no_header);
   return info;

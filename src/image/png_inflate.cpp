@@ -13,19 +13,11 @@
 namespace microdit::image {
 namespace {
 
-constexpr std::size_t kSignatureBytes = 8, kHeaderData = 13,
-                      kAroundData = 12;             // length, type and CRC of a chunk
+constexpr std::size_t kHeaderData = 13, kAroundData = 12;  // the latter: length, type and CRC of a chunk
 constexpr std::uint64_t kMaxFiltered = 64U << 20U;  // more is unpacked row by row, so that it is never held
 constexpr std::size_t kMaxStored = 65535;           // bytes of one stored block
 constexpr std::size_t kChecksumBytes = 8;           // of the zlib stream and of the chunk
 constexpr std::array<std::byte, kChecksumBytes> kNoChecksum{};
-// Deflate never shrinks more than about 1032 times.
-constexpr std::uint64_t kMaxDeflateRatio = 1100;
-
-std::uint32_t big_endian(const std::byte* p) {
-  const auto at = [&](int i) { return static_cast<std::uint32_t>(p[i]); };
-  return at(0) << 24 | at(1) << 16 | at(2) << 8 | at(3);
-}
 
 void put_big_endian(std::uint32_t value, std::byte* out) {
   for (int i = 0; i < 4; ++i) out[i] = static_cast<std::byte>(value >> (24 - 8 * i));
@@ -68,7 +60,7 @@ std::uint64_t filtered_bytes(Bytes header, const DecodeRules& rules) {
 
 StoredPng unpack_png(Bytes bytes, const DecodeRules& rules) {
   StoredPng out{};
-  const auto header = chunk_at(bytes, kSignatureBytes);
+  const auto header = chunk_at(bytes, kPngSignatureBytes);
   if (!header || !header->is("IHDR") || header->data().size() != kHeaderData) return out;
   const std::uint64_t filtered = filtered_bytes(header->data(), rules);
   if (filtered == 0 || filtered > kMaxFiltered || filtered / kMaxDeflateRatio > bytes.size()) return out;

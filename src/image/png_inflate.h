@@ -11,6 +11,15 @@
 
 namespace microdit::image {
 
+constexpr std::size_t kPngSignatureBytes = 8;
+/// Deflate never shrinks more than about 1032 times: fewer bytes cannot fill the picture.
+constexpr std::int64_t kMaxDeflateRatio = 1100;
+
+inline std::uint32_t big_endian(const std::byte* p) {
+  const auto at = [&](int i) { return static_cast<std::uint32_t>(p[i]); };
+  return at(0) << 24 | at(1) << 16 | at(2) << 8 | at(3);
+}
+
 /// A PNG whose pixel data are one IDAT chunk of stored blocks (RFC 1951, 3.2.4), which libpng unpacks at the speed of a copy.
 /// Without CRCs and checksum of its own: unpack() has checked those of the file.
 struct StoredPng {

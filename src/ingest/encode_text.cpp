@@ -68,12 +68,12 @@ CaptionEncoder::CaptionEncoder(const TextRecipe& recipe, torch::Device device, c
   encoder_->set_precision(recipe.precision);
 }
 
-std::optional<store::Column> CaptionEncoder::states(std::size_t captions) const {
-  if (!encoder_) return std::nullopt;
-  return store::Column{"text",
-                       recipe_.int8 ? core::DType::i8 : core::DType::f16,
-                       {static_cast<std::int64_t>(captions), recipe_.length, encoder_->width()},
-                       {}};
+std::vector<store::Column> CaptionEncoder::states(std::size_t captions) const {
+  if (!encoder_) return {};
+  return {{"text",
+           recipe_.int8 ? core::DType::i8 : core::DType::f16,
+           {static_cast<std::int64_t>(captions), recipe_.length, encoder_->width()},
+           {}}};
 }
 
 std::optional<TextColumns> CaptionEncoder::encode(const std::vector<std::string>& captions,

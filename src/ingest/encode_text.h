@@ -32,7 +32,7 @@ class CaptionEncoder {
   /// Loads the encoder to `device`, or only its tokenizer (tokens_only). UserError: a folder that is no encoder.
   CaptionEncoder(const TextRecipe& recipe, torch::Device device, const std::string& sha256);
   /// The shape of the column `text`, f16 or i8 [u, L, D], which is too large to be held; none where there are tokens only.
-  std::optional<store::Column> states(std::size_t captions) const;
+  std::vector<store::Column> states(std::size_t captions) const;
   /// Captions in batches of fixed size from the first one on; `take` gets the rows of `text` as they come. Nothing when
   /// `stop` was seen.
   std::optional<TextColumns> encode(const std::vector<std::string>& captions, const TakeRows& take,

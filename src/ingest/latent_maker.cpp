@@ -174,9 +174,8 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
         SamplesShard(plan_.samples.folder, item.samples, SamplesUse::captions, item.fingerprint),
         plan_.caption_sources());
   }();
-  const std::optional<store::Column> states = text_->states(captions.unique.size());
-  store::ShardWriter shard(plan_.folder / item.file(),
-                           std::span(states ? &*states : nullptr, states ? 1 : 0));
+  const std::vector<store::Column> states = text_->states(captions.unique.size());
+  store::ShardWriter shard(plan_.folder / item.file(), states);
   std::optional<TextColumns> text = [&] {
     const auto lock = take_encoders();
     const TimeShares::Scope scope(times_, Spent::encode);
@@ -190,7 +189,7 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
   store::SampleLayout layout;
   layout.via_offsets = "caption_offsets";
   layout.via_index = "caption_rows";
-  if (states) text->columns.insert(text->columns.begin(), shard.written("text"));
+  if (!states.empty()) text->columns.insert(text->columns.begin(), shard.written("text"));
   for (store::Column& column : text->columns) {
     if (column.name != "text_length") layout.shared.push_back(column.name);
     contents.columns.push_back(std::move(column));

@@ -81,7 +81,7 @@ void try_captions(const PrecomputePlan& plan, const SamplesShard& shard, torch::
         const auto begin = captions.unique.begin() + first;
         const auto add = [&](std::span<const std::byte> rows) { bytes += static_cast<double>(rows.size()); };
         bytes += rows_bytes(encoder.encode({begin, begin + count}, add, never)->columns);
-        if (encoder.states(0)) bytes += 8 * static_cast<double>(count);  // each row's hash
+        if (!encoder.states(0).empty()) bytes += 8 * static_cast<double>(count);  // each row's hash
         tried += static_cast<double>(count);
       });
   for (const std::string& caption : captions.unique) texts += static_cast<double>(caption.size()) + 8;

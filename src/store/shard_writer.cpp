@@ -149,27 +149,24 @@ struct ShardWriter::Rows {
   }
 };
 
+ShardWriter::ShardWriter(std::filesystem::path path)
+    : path_(std::move(path)), aside_(core::temporary_path(path_)) {}
+
 ShardWriter::ShardWriter(std::filesystem::path path, std::span<const Column> large)
-    : path_(std::move(path)), aside_(core::temporary_path(path_)) {
+    : ShardWriter(std::move(path)) {  // from here on an error destroys what is begun
   if (large.empty()) return;
-  try {
-    std::vector<const Column*> columns;
-    for (const Column& column : large) columns.push_back(&column);
-    create_hdf5(aside_, columns, {});
-    const Hdf5Scan scan = core::read_back([&] { return scan_hdf5(aside_); });
-    for (const Column& column : large) {
-      auto rows = std::make_unique<Rows>();
-      rows->column = column;
-      rows->info = scan.columns.at(column.name);
-      rows->fd = ::open(aside_.c_str(), O_WRONLY | O_CLOEXEC);
-      if (rows->fd < 0 || ::lseek(rows->fd, static_cast<off_t>(rows->info.offset), SEEK_SET) < 0)
-        core::errno_error(errno, "{}: cannot be written", aside_.string());
-      large_[column.name] = std::move(rows);
-    }
-  } catch (...) {
-    std::error_code ignored;
-    std::filesystem::remove(aside_, ignored);
-    throw;
+  std::vector<const Column*> columns;
+  for (const Column& column : large) columns.push_back(&column);
+  create_hdf5(aside_, columns, {});
+  const Hdf5Scan scan = core::read_back([&] { return scan_hdf5(aside_); });
+  for (const Column& column : large) {
+    auto rows = std::make_unique<Rows>();
+    rows->column = column;
+    rows->info = scan.columns.at(column.name);
+    rows->fd = ::open(aside_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (rows->fd < 0 || ::lseek(rows->fd, static_cast<off_t>(rows->info.offset), SEEK_SET) < 0)
+      core::errno_error(errno, "{}: cannot be written", aside_.string());
+    large_[column.name] = std::move(rows);
   }
 }
 

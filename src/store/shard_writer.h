@@ -16,8 +16,9 @@ namespace microdit::store {
 /// shard that is not finished nothing stays.
 class ShardWriter {
  public:
+  explicit ShardWriter(std::filesystem::path path);
   /// `large`: name, dtype and whole shape, no bytes. Room for all of them is laid out in a file aside.
-  explicit ShardWriter(std::filesystem::path path, std::span<const Column> large = {});
+  ShardWriter(std::filesystem::path path, std::span<const Column> large);
   ~ShardWriter();
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;

@@ -39,8 +39,9 @@ std::size_t together(std::span<const RowRequest> requests, std::uint64_t gap) {
 
 }  // namespace
 
-// What lies between two rows goes into memory that nobody looks at. Returns whether anything is settled.
-bool RowReader::read_together(std::span<RowRequest> requests, bool cached_only) const {
+// What lies between two rows goes into memory that nobody looks at. With `cached_only` nothing is settled where the page
+// cache lacks a byte.
+void RowReader::read_together(std::span<RowRequest> requests, bool cached_only) const {
   thread_local std::vector<std::byte> between;
   between.resize(rules_.gap_bytes);
   std::vector<iovec> parts;
@@ -54,14 +55,14 @@ bool RowReader::read_together(std::span<RowRequest> requests, bool cached_only) 
   try {
     const auto file = files_->open(*requests[0].file);
     if (cached_only) {
-      if (!file->read_cached(requests[0].offset, parts)) return false;
+      if (!file->read_cached(requests[0].offset, parts)) return;
     } else {
       file->read(requests[0].offset, parts);
     }
     read = true;
     if (!rules_.keep_pages) file->done_with(requests[0].offset, end_of(requests.back()) - requests[0].offset);
   } catch (const std::runtime_error&) {
-    if (cached_only) return false;
+    if (cached_only) return;
     std::this_thread::sleep_for(kBeforeSecondTry);
   }
   for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -71,7 +72,6 @@ bool RowReader::read_together(std::span<RowRequest> requests, bool cached_only) 
       std::memcpy(request.out, requests[i - 1].out, request.bytes);
     if (!read || !is_good(request)) read_again(request);
   }
-  return true;
 }
 
 void RowReader::read_again(RowRequest& request) const {

@@ -46,7 +46,7 @@ class RowReader {
   void read(std::vector<RowRequest>& requests) const;
 
  private:
-  bool read_together(std::span<RowRequest> requests, bool cached_only) const;
+  void read_together(std::span<RowRequest> requests, bool cached_only) const;
   void read_again(RowRequest& request) const;
 
   std::shared_ptr<OpenFiles> files_;
