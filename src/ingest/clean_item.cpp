@@ -54,7 +54,7 @@ class ItemCleaner {
   void add(RawRecord&& raw) {
     if (stop_.requested()) throw Stopped();
     const std::int64_t index = total_++;
-    const bool fresh = seen_.insert(raw.key).second;
+    const bool fresh = seen_.insert(core::xxh3_64(std::as_bytes(std::span(raw.key)))).second;
     if (index < state_.next) return;
     progress_.add(1);
     Pending& pending = pending_.emplace_back();
@@ -152,7 +152,7 @@ class ItemCleaner {
   std::deque<Pending> pending_;
   std::int64_t first_ = 0;  ///< where the open shard begins
   std::int64_t total_ = 0;
-  std::unordered_set<std::string> seen_;
+  std::unordered_set<std::uint64_t> seen_;  ///< hashes of keys: foreign names may be long and many
 };
 
 std::vector<std::byte> read_bytes(const fs::path& path, std::uint64_t size) {

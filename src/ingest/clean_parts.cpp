@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/progress.h"
 
 namespace microdit::ingest {
 
@@ -67,6 +68,7 @@ void CleanParts::write(const CleanState& state) const {
                              {"sha256", last.sha256},
                              {"fingerprint", state.fingerprints.back()}}}};
   core::atomic_write(part(state.shards.size() - 1), json.dump() + "\n");
+  core::report_progress(last.file);  // an archive may take longer than a life
 }
 
 void CleanParts::remove(std::size_t shards) const {

@@ -56,6 +56,7 @@ void CleanRows::add(KeptRecord&& record) {
     record.record.image = {};
   }
   payload_ += record.record.image.size();
+  for (const auto& caption : record.record.captions) payload_ += caption.size();
   rows_.push_back(std::move(record));
 }
 

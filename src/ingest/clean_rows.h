@@ -27,7 +27,7 @@ class CleanRows {
       : entry_(entry), files_(std::move(files)) {}
   void add(KeptRecord&& record);
   std::int64_t count() const { return static_cast<std::int64_t>(rows_.size()); }
-  std::uint64_t payload() const { return payload_; }  ///< bytes of pictures held
+  std::uint64_t payload() const { return payload_; }  ///< bytes of pictures and captions held
   /// Writes and publishes the shard, its rows in an order that its name alone decides, and forgets them. Every picture
   /// is held once. `attributes` are added to the shard's own.
   store::ShardEntry write(const std::filesystem::path& path, const core::Json& attributes);

@@ -25,12 +25,6 @@ ImageEncoder::ImageEncoder(const ImageRecipe& recipe, const encoders::ImageCodec
   }
 }
 
-void ImageEncoder::expect(std::int64_t size, std::int64_t pictures) {
-  store::Column& column = columns_.at(size);
-  const auto row_bytes = store::ColumnInfo{column.dtype, column.shape, 0}.row_bytes();
-  column.bytes.reserve(static_cast<std::size_t>(pictures) * row_bytes);
-}
-
 std::int32_t ImageEncoder::add(const image::Image& square, const std::string& name, std::uint64_t content) {
   const std::int64_t size = square.width;
   torch::Tensor pixels = torch::empty({size, size, 3}, torch::kUInt8);

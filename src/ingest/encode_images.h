@@ -23,8 +23,6 @@ namespace microdit::ingest {
 class ImageEncoder {
  public:
   ImageEncoder(const ImageRecipe& recipe, const encoders::ImageCodec& codec, torch::Device device);
-  /// How many pictures of `size` will come at most: reserves their bytes.
-  void expect(std::int64_t size, std::int64_t pictures);
   /// `square` is size x size. `name` is for messages, `content` (a hash of the picture's bytes) keys its noise
   /// (latent: sample). Returns its row in latents_<size>.
   std::int32_t add(const image::Image& square, const std::string& name, std::uint64_t content);

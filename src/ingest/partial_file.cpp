@@ -15,6 +15,7 @@
 #include "core/atomic_file.h"
 #include "core/disk.h"
 #include "core/error.h"
+#include "core/progress.h"
 #include "ingest/limits.h"
 
 namespace microdit::ingest {
@@ -136,6 +137,9 @@ void PartialFile::append(std::span<const std::byte> bytes) {
   ::sync_file_range(fd_, static_cast<off_t>(synced_), static_cast<off_t>(bytes_ - synced_),
                     SYNC_FILE_RANGE_WRITE);
   synced_ = bytes_;
+  // A file may take longer than a life, which the next one goes on with where the version is known.
+  if (std::error_code missing; fs::exists(tag_path(), missing))
+    core::report_progress(path_.filename().string());
   require_free_space(path_.parent_path(), 0);
 }
 

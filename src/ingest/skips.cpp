@@ -79,6 +79,9 @@ std::string Skips::advice() const {
            "-C x "
            "&& tar --sort=name -cf FILE -C x .";
   }
+  if (const std::int64_t links = count("unsupported.link"); links > 0 && 2 * links >= total())
+    return "members are links to others: pack the files themselves, e.g. tar --dereference "
+           "--hard-dereference";
   if (no_image > 0 && 2 * no_image >= total()) {
     return "check record.image: the extensions of the pictures (beside a.txt, a.b.jpg has the extension "
            "b.jpg)";

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <clocale>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -63,7 +64,13 @@ void limit_all() {
   limit(RLIMIT_AS, limits::kWorkerMemory);
   limit(RLIMIT_NOFILE, limits::kWorkerFiles);
   limit(RLIMIT_FSIZE, 0);
-  std::setlocale(LC_ALL, "C.UTF-8");  // names in archives; libarchive converts them through the locale
+  // Names in archives; libarchive converts them through the locale.
+  for (const char* locale : {"C.UTF-8", "C.utf8", "en_US.UTF-8"})
+    if (std::setlocale(LC_ALL, locale)) return;
+  std::fputs(
+      "ingest_worker: this system has no UTF-8 locale (C.UTF-8, en_US.UTF-8): names in zips that are not "
+      "plain ASCII are damaged.name\n",
+      stderr);
 }
 
 bool read_all(void* to, std::size_t size) {

@@ -13,6 +13,7 @@
 #include "eval/painter.h"
 #include "image/grid.h"
 #include "image/resize.h"
+#include "train/run_folder.h"
 
 namespace microdit::train {
 namespace {
@@ -68,6 +69,15 @@ std::vector<std::int64_t> first_numbers(std::int64_t count) {
   return out;
 }
 
+/// The dataset's samples as the run began with them, however much they have grown since; of a new run the newest.
+store::Manifest samples_of(const CodecConfig& config, const std::string& dataset) {
+  std::int64_t generation = 0;
+  if (const auto begun = run_folder(config.loop).facts(); std::filesystem::exists(begun))
+    for (const core::Json& samples : core::read_json(begun).value("samples", core::Json::array()))
+      if (samples.value("dataset", "") == dataset) generation = samples.value("generation", std::int64_t{0});
+  return store::Manifest::read(core::dataset_folder("samples", dataset), generation);
+}
+
 }  // namespace
 
 void CodecConfig::fields(core::Fields& f) {
@@ -93,17 +103,19 @@ void CodecConfig::fields(core::Fields& f) {
 CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
     : config_(config),
       device_(device),
-      held_out_(core::dataset_folder("samples", config.data.front().dataset), config.size, 1,
+      held_out_(samples_of(config, config.data.front().dataset), config.size, 1,
                 static_cast<std::uint64_t>(config.loop.seed)),
       mixture_({1.0}),
       net_(std::make_shared<encoders::Autoencoder>(config.codec)) {
   std::vector<double> proportions;
   std::vector<double> sizes;
   for (const DataSource& source : config.data) {
-    const auto folder = core::dataset_folder("samples", source.dataset);
+    const store::Manifest samples = samples_of(config, source.dataset);
+    samples_.push_back(
+        {{"dataset", source.dataset}, {"generation", samples.generation}, {"sha256", samples.sha256}});
     const auto seed = static_cast<std::uint64_t>(config.loop.seed);
-    sources_.push_back({{folder, config.size, 0, seed}, std::nullopt});
-    if (config.augment > 0) sources_.back().large.emplace(folder, 2 * config.size, 0, seed);
+    sources_.push_back({{samples, config.size, 0, seed}, std::nullopt});
+    if (config.augment > 0) sources_.back().large.emplace(samples, 2 * config.size, 0, seed);
     proportions.push_back(source.proportion);
     sizes.push_back(static_cast<double>(sources_.back().pictures.num_pictures()));
   }
@@ -118,10 +130,8 @@ CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
 }
 
 core::Json CodecTask::facts() const {
-  std::vector<std::string> datasets;
-  for (const DataSource& source : config_.data) datasets.push_back(source.dataset);
   return {{"stage", "codec"},
-          {"datasets", datasets},
+          {"samples", samples_},
           {"size", config_.size},
           {"codec", core::to_json(config_.codec)}};
 }

@@ -66,8 +66,9 @@ class CodecTask : public TrainTask {
     PictureSource pictures;
     std::optional<PictureSource> large;  ///< the same pictures at twice the size, to zoom into (augment > 0)
   };
-  std::vector<Source> sources_;  ///< of config_.data
-  PictureSource held_out_;       ///< of the first
+  std::vector<Source> sources_;      ///< of config_.data
+  std::vector<core::Json> samples_;  ///< likewise: dataset, generation and SHA-256 of its manifest
+  PictureSource held_out_;           ///< of the first
   stream::Mixture mixture_;
   std::shared_ptr<encoders::Autoencoder> net_;
   std::int64_t next_position_ = 0;

@@ -8,7 +8,6 @@
 #include "core/seed.h"
 #include "image/decode.h"
 #include "image/resize.h"
-#include "store/manifest.h"
 
 namespace microdit::train {
 namespace {
@@ -24,20 +23,19 @@ image::DecodeRules rules_of(const core::Json& facts) {
 
 }  // namespace
 
-PictureSource::PictureSource(const std::filesystem::path& folder, std::int64_t size, int split,
-                             std::uint64_t seed, std::size_t cache_bytes)
-    : size_(size), seed_(seed), room_(cache_bytes) {
-  const store::Manifest samples = store::Manifest::read(folder);
-  rules_ = rules_of(samples.facts);
+PictureSource::PictureSource(const store::Manifest& samples, std::int64_t size, int split, std::uint64_t seed,
+                             std::size_t cache_bytes)
+    : size_(size), rules_(rules_of(samples.facts)), seed_(seed), room_(cache_bytes) {
   for (const store::ShardEntry& entry : samples.shards()) {
-    shards_.push_back(folder / entry.file);
+    shards_.push_back(samples.folder / entry.file);
     const auto splits = store::ShardReader(shards_.back()).read_as<std::uint8_t>("split");
     for (std::size_t row = 0; row < splits.size(); ++row) {
       if (splits[row] == split) places_.push_back({shards_.size() - 1, static_cast<std::int64_t>(row)});
     }
   }
   if (places_.empty())
-    core::user_error("{}: no pictures in split {}", folder.string(), split == 0 ? "train" : "held_out");
+    core::user_error("{}: no pictures in split {}", samples.folder.string(),
+                     split == 0 ? "train" : "held_out");
   cache_.resize(places_.size());
 }
 

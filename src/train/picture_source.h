@@ -9,6 +9,7 @@
 
 #include "image/decode.h"
 #include "store/byte_rows.h"
+#include "store/manifest.h"
 #include "store/sample_hash.h"
 #include "store/shard.h"
 
@@ -17,8 +18,8 @@ namespace microdit::train {
 class PictureSource {
  public:
   /// `split`: 0 train, 1 held out. Pictures are kept decoded up to `cache_bytes`; beyond that they are
-  /// decoded anew each time. UserError: incomplete folder, no pictures in the split.
-  PictureSource(const std::filesystem::path& folder, std::int64_t size, int split, std::uint64_t seed,
+  /// decoded anew each time. UserError: no pictures in the split.
+  PictureSource(const store::Manifest& samples, std::int64_t size, int split, std::uint64_t seed,
                 std::size_t cache_bytes = std::size_t{2} << 30);
 
   std::int64_t num_pictures() const { return static_cast<std::int64_t>(places_.size()); }

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <chrono>
+#include <limits>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -47,6 +48,25 @@ TEST(Json, NamesOriginAndLine) {
 TEST(Json, RefusesDepthThatWouldExhaustTheStack) {
   EXPECT_EQ(parse_error_of(std::string(200, '[') + std::string(200, ']')), "");
   EXPECT_THAT(parse_error_of(std::string(1'000'000, '[')), HasSubstr("nested deeper"));
+}
+
+// The library itself casts: whatever a file of unknown origin says would be undefined behaviour, or another number.
+TEST(Json, IntegersAreInTheirRange) {
+  const auto number = [](const char* text) { return parse_json(text, "x"); };
+  EXPECT_EQ(number("-9223372036854775808").get<std::int64_t>(), std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(number("18446744073709551615").get<std::uint64_t>(), std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(number("5.0").get<std::int32_t>(), 5);
+  EXPECT_EQ(number("[1, 2e3]").get<std::vector<std::int64_t>>(), (std::vector<std::int64_t>{1, 2000}));
+  for (const char* text : {"7e65", "77777777777777777777777777777777", "9223372036854775808", "-1e19", "2.7"})
+    EXPECT_THROW(number(text).get<std::int64_t>(), Json::type_error) << text;
+  for (const char* text : {"-1", "-1.0", "18446744073709551616", "1e20"})
+    EXPECT_THROW(number(text).get<std::uint64_t>(), Json::type_error) << text;
+  for (const char* text : {"2147483648", "\"3\"", "true", "null"})
+    EXPECT_THROW(number(text).get<std::int32_t>(), Json::type_error) << text;
+  EXPECT_THROW(number("[1, 1e65]").get<std::vector<std::int64_t>>(), Json::type_error);
+  EXPECT_THROW(number("{\"a\": 1e65}").value("a", std::int64_t{3}), Json::type_error);
+  EXPECT_EQ(number("{}").value("a", std::int64_t{3}), 3);
+  EXPECT_EQ(number("1e65").get<double>(), 1e65);
 }
 
 TEST(Json, ManyKeysAreNoProblem) {

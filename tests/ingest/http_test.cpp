@@ -105,6 +105,20 @@ TEST_F(Http, ALongWaitIsHandedBackAndItsAttemptsAreCountedOn) {
   EXPECT_EQ(server.requests(), 3);
 }
 
+// A file may take longer than a life.
+TEST_F(Http, BytesOnDiskAreProgress) {
+  std::optional<PartialFile> partial =
+      PartialFile::open(folder_ / ".a.part", [](std::span<const std::byte>) { return std::string(); });
+  ASSERT_TRUE(partial.has_value());
+  const std::filesystem::path progress = folder_ / "progress";
+  ::setenv("MICRODIT_PROGRESS", progress.c_str(), 1);
+  partial->begin("\"v1\"", -1);
+  const std::vector<std::byte> block(1 << 20);
+  for (int i = 0; i < 256 && !std::filesystem::exists(progress); ++i) partial->append(block);
+  ::unsetenv("MICRODIT_PROGRESS");
+  EXPECT_TRUE(std::filesystem::exists(progress));
+}
+
 TEST_F(Http, OnePartialFileHasOneWriter) {
   const HeadCheck any = [](std::span<const std::byte>) { return std::string(); };
   std::optional<PartialFile> first = PartialFile::open(folder_ / ".a.part", any);

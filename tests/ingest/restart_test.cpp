@@ -23,6 +23,18 @@ TEST_F(Clean, AnyDivisionOfTheWorkGivesTheSameBytes) {
   EXPECT_EQ(hashes(), whole);
 }
 
+// An archive may take longer than a life: what the life leaves behind counts, whole archive or not.
+TEST_F(Clean, APublishedShardIsProgress) {
+  std::string cut = tar_of(0, 8).finished();
+  cut.resize(cut.size() * 4 / 5);
+  use("a.tar", cut);
+  run_download();
+  ::setenv("MICRODIT_PROGRESS", (folder_ / "progress").c_str(), 1);
+  EXPECT_THROW(run_clean(), core::UserError);
+  ::unsetenv("MICRODIT_PROGRESS");
+  EXPECT_EQ(core::read_text(folder_ / "progress"), "a-00000.h5\n");
+}
+
 TEST_F(Clean, LeftoversOfAKilledLifeDisappear) {
   use("a.tar", tar_of(0, 6).finished());
   use("b.tar", tar_of(10, 6).finished());

@@ -10,8 +10,9 @@ import sys
 import tempfile
 
 SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(SOURCE / "tests"))
+sys.path[:0] = [str(SOURCE / "tests"), str(SOURCE / "tests/ingest")]
 import programs  # noqa: E402
+import small_archives  # noqa: E402
 from programs import check  # noqa: E402
 
 SIZE, STEPS = 64, 8
@@ -98,6 +99,35 @@ def check_damage(runs):
     check(path.name in log and f"sample {sample}" in log and "damaged" in log, log)
 
 
+def check_growth(runs):
+    """Samples that grow or change between two lives: the run goes on with those that it began with, or is refused."""
+    for name, first in (("a", 0), ("b", 100), ("c", 200)):
+        (runs / f"{name}.tar").write_bytes(small_archives.tar_bytes(first, 30, side=24))
+
+    def samples(*names):
+        data = small_archives.Data(runs / "growing", [f"file://{runs}/{name}.tar" for name in names], splits="{held_out: 0.3}")
+        data.run("download")
+        data.run("clean")
+        return data
+
+    def train(data, name, steps, **options):
+        return programs.run("train_codec", *words(runs, name, "data=[{dataset: t}]", f"steps={steps}"), env=data.env, **options)
+
+    data = samples("a")
+    train(data, "at_once", 4)
+    train(data, "grown", 2)
+    data = samples("a", "b")
+    train(data, "grown", 4)
+    a, b = (programs.read_checkpoint(programs.checkpoint(runs / name, 4)) for name in ("at_once", "grown"))
+    check(a == b, "a run whose samples grew meanwhile ends elsewhere")
+    train(data, "newer", 1)
+    check(json.loads((runs / "newer/facts.json").read_text())["samples"][0]["generation"] == 2, "a new run begins with the newest samples")
+    for kind in ("raw", "samples"):
+        shutil.rmtree(data.folder(kind))
+    log = train(samples("c"), "grown", 6, expect=2)
+    check("samples" in log and "sha256" in log, log)
+
+
 def main():
     programs.need_data()
     programs.need_mpi()
@@ -116,6 +146,7 @@ def main():
         check(programs.greatest_difference(runs / "whole", runs / "one_dataset", 1, STEPS) > 1e-3, "the second dataset is not seen")
         check_knee(runs)
         check_damage(runs)
+        check_growth(runs)
         check(len(list((runs / "whole/samples").glob("*.png"))) == 2 and (runs / "whole/report.html").exists(), "pictures and report")
         print(f"passed: 1 and 2 ranks differ by {difference:.1e}")
     finally:
