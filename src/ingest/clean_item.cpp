@@ -132,8 +132,9 @@ class ItemCleaner {
     if (rows_.count() > 0) {
       const core::Json attributes = {{"item", item_.item.name}, {"first_record", first_}};
       state_.shards.push_back(rows_.write(parts_.shard(state_.shards.size()), attributes));
-      const store::ShardReader made(entry_.samples_folder() / state_.shards.back().file);
-      state_.fingerprints.push_back(core::hex(made.fingerprint()));
+      state_.fingerprints.push_back(core::hex(core::read_back([&] {
+        return store::ShardReader(entry_.samples_folder() / state_.shards.back().file).fingerprint();
+      })));
       state_.kept += state_.shards.back().rows;
       state_.next = next;
       parts_.write(state_);

@@ -24,6 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::uint64_t kProbeBytes = 64 * limits::kMiB;  ///< of one file, to measure the rate
 constexpr double kProbe_s = 5;
+constexpr std::size_t kManyLoose = 100'000;  ///< files; more of them cost more than they hold
 
 bool is_remote(const RawFile& file) {
   return file.lies.empty() && !file.url.starts_with("file://");
@@ -81,6 +82,16 @@ core::Json inputs_of(const RawFile& file, const fs::path& folder) {
       .details.value("inputs", file.inputs);
 }
 
+/// Every loose file is an inode or two, a record, and a look by each process at each start.
+void advise(const CatalogueEntry& entry, const std::vector<RawFile>& files) {
+  if (entry.archive == "none" && files.size() > kManyLoose)
+    core::log_warn(
+        "download: {} loose files: every process looks at each of them at every start, and each gets a "
+        "record; few "
+        "large archives cost next to nothing (tar -cf 000.tar …, archive: tar)",
+        files.size());
+}
+
 /// Bytes of a file as far as can be told without fetching it; -1 = not known.
 std::int64_t bytes_of(const RawFile& file) {
   if (file.bytes >= 0 || !file.url.starts_with("file://")) return file.bytes;
@@ -128,6 +139,7 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
     return core::kRequeueMe;
   }
   const std::vector<RawFile> files = list_files(entry, [&](const SourceSection&) { return *hub; });
+  if (comm.rank() == 0) advise(entry, files);
   note_known_hosts(files, entry.raw_folder(), fetcher.client());
   std::map<std::string, const RawFile*> by_name;
   StagePlan stage;
@@ -161,6 +173,7 @@ void describe_download(const CatalogueEntry& entry) {
   Fetcher fetcher(entry, token_for(entry));
   const std::vector<RawFile> files = list_files(
       entry, [&](const SourceSection& source) { return hub_files(source, fetcher.client(), never).value(); });
+  advise(entry, files);
   const std::vector<RawFile> missing = missing_files(entry, files);
   fmt::print("download {}: {} files -> {}, {} of them are there already\n", entry.name, files.size(),
              entry.raw_folder().string(), files.size() - missing.size());

@@ -217,7 +217,7 @@ store::Record LatentMaker::publish(const LatentItem& item, store::ShardWriter& s
   return {item.item.name,
           {{item.file(), item.samples.rows, fs::file_size(path), sha256}},
           std::move(details),
-          store::index_notes(path, plan_.facts)};
+          core::read_back([&] { return store::index_notes(path, plan_.facts); })};
 }
 
 void LatentMaker::report(double wall_s) const {

@@ -137,6 +137,26 @@ class InputFaults(unittest.TestCase):
                 self.assertEqual((recorded(folder), failures(folder)), (["a"], {}), log)  # it ended at once
                 self.assertNotRegex(log, r"time = |descriptor")
 
+    def test_what_was_just_made_is_no_input(self):
+        data = self.with_recipe()
+        data.run("download")
+        clean, pictures = ("clean", "samples/t"), ("precompute", "latents/t/r")
+        for stage, kind, made in ((*clean, "b-00000"), (*pictures, "b-00000.images")):
+            for operation in ("open", "read", "stat"):
+                for after in MOMENTS:
+                    shutil.rmtree(data.root / "data" / kind, ignore_errors=True)
+                    code, log = self.faulty(data, stage, f"{operation}:{kind}/{made}.h5", *(["part=images"] if stage == "precompute" else []),
+                                            after=after)
+                    if code == DONE:
+                        break
+                    where = f"{stage}, {operation} after {after}: exit {code}\n{log}"
+                    self.assertEqual(code, FAULT, where)
+                    self.assertEqual(failures(data.root / "data" / kind), {}, where)
+                else:
+                    self.fail(f"{stage} never ends with {operation}")
+                self.assertGreaterEqual(after, 1, f"{stage}: {operation} of {made} was never met")
+            data.run(stage)
+
     def do_as_printed(self, data, log):
         """Every "rm … - then run A and B again"."""
         ways = sorted(set(re.findall(r"(rm -f /.*) - then run ([a-z]+(?: and [a-z]+)?) again", log)))

@@ -365,6 +365,9 @@ def dry_run(_):
     check("4 files" in log and "12.0 MB to read, 12.0 MB to store, 12 inodes" in log and "at the" in log and "SECRET" not in log, log)
     check(not case.raw.exists(), "a dry run left something")
     case.remove()
+    case = Download([f"{server.url}/{{0..100000}}.bin"])
+    check("100001 loose files" in case.run("--dry-run"), "a hundred thousand loose files, and no word")
+    case.remove()
     server.shutdown()
 
 
