@@ -13,6 +13,7 @@ constexpr std::uint64_t kGiB = 1u << 30;
 // Archives.
 constexpr std::uint64_t kRecordBytes = 96 * kMiB;    ///< of all wanted members of one record, holes included
 constexpr int kRecordMembers = 16;                   ///< wanted members of one record
+constexpr std::ptrdiff_t kStemHalves = 16'384;       ///< halves of one stem whose names are held
 constexpr std::uint64_t kExpansion = 100;            ///< unpacked : packed, beyond kFreeExpansion
 constexpr std::uint64_t kFreeExpansion = 64 * kMiB;  ///< unpacked bytes that any archive may hold
 constexpr std::uint64_t kMemberNameBytes = 4096;     ///< of a member's path

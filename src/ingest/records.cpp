@@ -193,18 +193,24 @@ void RecordGrouper::release(RawRecord& record) {
   if (done.skip.empty()) done.skip = image ? CaptionReader::kNoCaption : kNoImage;
   drop_bytes(done);
   halves_.push_back(std::move(done));
+  if (std::ssize(halves_) >= limits::kStemHalves) settle_halves();
 }
 
 void RecordGrouper::end_stem() {
   release(dotted_);
   release(plain_);
+  settle_halves();
+  has_plain_ = false;
+}
+
+/// What they are is told by the members of their stem so far.
+void RecordGrouper::settle_halves() {
   std::map<std::string, int> times;
   for (const RawRecord& half : halves_) ++times[half.key];
   for (RawRecord& half : std::exchange(halves_, {})) {
     if (has_plain_ && times[half.key] == 1 && half.skip != kBadName) half.skip = "filtered.dotted_key";
     on_record_(std::move(half));
   }
-  has_plain_ = false;
 }
 
 void RecordGrouper::finish() {

@@ -54,7 +54,7 @@ struct RawRecord {
 /// there are: a dotted key with a picture and a caption is a record. One that has only half of that is a field where a
 /// member is named like the stem: a record with the skip filtered.dotted_key, no damage. Else, or when it comes twice (the
 /// halves lie apart), it is a damaged record. So each wanted member is a record's that is kept or counted by reason.
-/// Held are the stem's record, a dotted one, and of the stem's halves their names.
+/// Held are the stem's record, a dotted one, and of the stem's halves their names, limits::kStemHalves at most.
 class RecordGrouper {
  public:
   RecordGrouper(RecordEndings endings, std::function<void(RawRecord&&)> on_record)
@@ -69,6 +69,7 @@ class RecordGrouper {
   void put(RawRecord& record, Member&& member, const NameParts& parts);
   void release(RawRecord& record);
   void end_stem();
+  void settle_halves();
   RecordEndings endings_;
   std::function<void(RawRecord&&)> on_record_;
   std::string stem_;

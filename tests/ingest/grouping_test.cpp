@@ -67,6 +67,16 @@ TEST(RecordGrouper, AFieldOfARecordIsLeftOutByReasonAndTheRecordStaysWhole) {
   EXPECT_EQ(grouper.passed_over().example, "1.npy");
 }
 
+TEST(RecordGrouper, AStemMayHaveAnyNumberOfHalves) {
+  const int count = limits::kStemHalves + 10;
+  int found = 0;
+  RecordGrouper grouper(kEndings, [&](RawRecord&&) { ++found; });
+  for (int i = 0; i < count; ++i) grouper.add(member(fmt::format("1.{:06}.jpg", i)));
+  EXPECT_GE(found, limits::kStemHalves) << "held";
+  grouper.finish();
+  EXPECT_EQ(found, count);
+}
+
 TEST(RecordGrouper, DottedRecordsAreKeptBesideAMemberNamedLikeTheirStemHoweverManyThereAre) {
   for (const int count : {1, 7, 8, 100}) {
     for (const bool first : {false, true}) {
