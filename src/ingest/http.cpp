@@ -33,6 +33,7 @@ std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile
     const std::string validator = partial.validator();
     if (!validator.empty()) {
       hop.asked.offset = partial.bytes();
+      hop.asked.version = validator;
       hop.header_lines.push_back(fmt::format("Range: bytes={}-", hop.asked.offset));
       hop.header_lines.push_back("If-Range: " + validator);
     }
