@@ -54,6 +54,13 @@ def hdf5_files():
             file.attrs["microdit"] = np.bytes_(text)
         return with_file(write)
 
+    def long_attribute(path):
+        """Its type says 4 GiB, the most that the format can say; 12,345 bytes are there."""
+        with_file(lambda f: f.attrs.__setitem__("microdit", np.bytes_(b"q" * 12345)))(path)
+        whole, size = path.read_bytes(), struct.pack("<I", 12345)
+        assert whole.count(size) == 1
+        path.write_bytes(whole.replace(size, b"\xf0\xff\xff\xff"))
+
     def spoilt(seed):
         def make(path):
             with_file(lambda f: f.create_dataset("x", data=np.arange(100, dtype="i4")))(path)
@@ -81,6 +88,7 @@ def hdf5_files():
     yield "offsets beyond the column", with_file(short_offsets), "leaves its column"
     yield "attribute that is no JSON", attribute("{" * 5000), "JSON"
     yield "layout of another kind", attribute('{"layout": [1, 2]}'), "layout"
+    yield "attribute of 4 GiB", long_attribute, "not a readable shard"
     for seed in range(4):
         yield f"20 bytes changed ({seed})", spoilt(seed), "SHA-256 differs"
 
