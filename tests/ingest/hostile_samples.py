@@ -4,10 +4,16 @@ import json
 import pathlib
 import tempfile
 
-from hostile_others import h5py, np, outcome
+from hostile_others import outcome
 from programs import BIN, SOURCE, write_recipe
 from small_archives import Data, tar_bytes
 from tiny_bert import make_bert
+
+try:
+    import h5py
+    import numpy as np
+except ImportError:
+    h5py = None
 
 ROWS = 10
 
