@@ -77,7 +77,11 @@ void Fetch::redirect_to(std::string url) {
 HopResult Fetch::request(const std::string& url) {
   const HttpOptions& options = client_.options_;
   const std::string host = host_name_of(url);
-  Hop hop{.stop = &stop_, .url = url, .proxy = proxy_of(url), .slow_window_s = options.slow_window_s};
+  Hop hop;
+  hop.stop = &stop_;
+  hop.url = url;
+  hop.proxy = proxy_of(url);
+  hop.slow_window_s = options.slow_window_s;
   hop.private_allowed = PrivateHosts(options.allow_hosts, url_).allow(host);
   hop.asked.max_bytes = options.max_file_bytes;
   if (!hop.proxy.empty()) {
@@ -196,7 +200,7 @@ bool Fetch::wait(const HopResult& result, const std::string& why) {
           fmt::format("gave up after {} attempts without progress: {}{}; run the same command to continue",
                       attempt, whose, why);
       if (silences >= kLeastSilences) client_.give_up(origin, url_, end);
-      core::user_error("{}: {}", name_, end);
+      core::user_error("{}: {}{}", name_, silences > 0 ? origin + " does not answer: " : "", end);
     }
     pause_s = backoff_s(client_.options_.backoff_s, attempt, result.headers.retry_after_s);
     core::log_warn("{}: {}{}; {} for {}, then continuing at byte {}", name_, whose, why,

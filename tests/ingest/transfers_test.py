@@ -152,6 +152,24 @@ def silent_hosts(_):
         sound.shutdown()
 
 
+def silent_hosts_in_manifests(_):
+    """Which files of a silent host were asked for is chance; what the manifest says of them is none."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        sound = Server({"/z.bin": lambda h, _: h.ranged(CONTENT)})
+        manifests = set()
+        for parallel, tasks in ((1, [""]), (4, [""]), (1, ["task=1/2", "task=0/2", "task=1/2"])):
+            case = Download([f"{nobody}/{{00..05}}.bin", f"{sound.url}/z.bin"], f"parallel: {parallel}\nmax_attempts: 3", top="max_failed_items: 6\n")
+            for task in tasks:
+                case.start(*filter(None, [task])).communicate(timeout=60)
+            manifests.add((case.raw / "manifest.jsonl").read_text())
+            case.remove()
+        check(len(manifests) == 1, "\n".join(manifests))
+        check(f"{nobody} does not answer" in manifests.pop(), "why is not said")
+        sound.shutdown()
+
+
 def one_attempt(_):
     """Where one attempt is all that a file has, the silence of one says nothing of its host; in the next life neither."""
     server = Server({"/a.bin": lambda h, _: None} | {f"/{name}.bin": lambda h, _: h.ranged(CONTENT) for name in "bc"})
@@ -441,7 +459,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, one_attempt, dead_target, outage_of_target, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, outage_of_target, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
