@@ -72,4 +72,5 @@ def main():
     print(f"JPEG: {min(ratios):.2f} to {max(ratios):.2f} times Pillow, median {statistics.median(ratios):.2f}")
 
 
-main()
+if __name__ == "__main__":
+    main()
