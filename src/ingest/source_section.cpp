@@ -25,7 +25,8 @@ void SourceSection::fields(core::Fields& f) {
   f.field("pattern", pattern,
           {.help = "files of hub or folder: names, ranges {0000..0007}, * ? [..] within a folder, **/ for "
                    "any depth"});
-  f.field("small", small, {.help = "file names of subset small (default: the first 1 %)"});
+  f.field("small", small,
+          {.help = "files of subset small, by path or name under raw/ (default: the first 1 %)"});
   f.field("sha256", sha256, {.help = "file name -> known SHA-256"});
   f.field("parallel", parallel, {.min = 1, .max = 64, .help = "files at once, per rank"});
   f.field("max_attempts", max_attempts, {.min = 1, .max = 1000, .help = "in a row without a new MiB"});

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "ingest/file_pattern.h"
+#include "ingest/raw_name.h"
 #include "store/manifest_text.h"
 #include "tar_writer.h"
 
