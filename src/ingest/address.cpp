@@ -26,13 +26,14 @@ struct Parts {
   std::string_view scheme, authority, path;  ///< authority without a user name
 };
 
+/// As libcurl parts them: an authority ends at '/', '?' or '#', and its host begins behind the last '@'.
 Parts parts_of(std::string_view url) {
   Parts parts;
   const std::size_t colon = url.find("://");
   if (colon == std::string_view::npos) return {{}, {}, url};
   parts.scheme = url.substr(0, colon);
   const std::string_view rest = url.substr(colon + 3);
-  const std::size_t end = std::min(rest.find_first_of("/?#\\"), rest.size());
+  const std::size_t end = std::min(rest.find_first_of("/?#"), rest.size());
   parts.authority = rest.substr(0, end);
   parts.path = rest.substr(end);
   const std::size_t at = parts.authority.rfind('@');
@@ -96,6 +97,11 @@ std::string host_name_of(std::string_view url) {
   const std::string authority = lower(parts_of(url).authority);
   if (authority.starts_with('[')) return authority.substr(1, authority.find(']') - 1);
   return authority.substr(0, authority.find(':'));
+}
+
+bool has_user_name(std::string_view url) {
+  const std::size_t begin = url.find("://") + 3;
+  return url.substr(begin, url.find_first_of("/?#", begin) - begin).find('@') != std::string_view::npos;
 }
 
 std::string escaped_url(std::string_view url, std::string_view origin) {
@@ -183,6 +189,7 @@ std::string proxy_of(std::string_view url) {
   if (proxy.empty()) proxy = either("all_proxy", "ALL_PROXY");
   if (proxy.empty()) return "";
   const std::string host = host_name_of(url);
+  if (is_loopback_literal(host)) return "";  // another machine's loopback is not what is meant
   std::string_view exceptions_left;
   const std::string exceptions = lower(either("no_proxy", "NO_PROXY"));
   exceptions_left = exceptions;

@@ -19,6 +19,9 @@ std::string origin_of(std::string_view url);
 /// The host alone, in lower case, an IPv6 one without its brackets.
 std::string host_name_of(std::string_view url);
 
+/// "http://USER:WORD@host": of such an address readers differ in what its host is.
+bool has_user_name(std::string_view url);
+
 /// As libcurl wants it: spaces, quotes and other bytes that no address may hold become %XX, what is escaped stays.
 /// UserError (naming `origin`) on control characters.
 std::string escaped_url(std::string_view url, std::string_view origin);
@@ -45,7 +48,7 @@ class PrivateHosts {
   std::set<std::string> hosts_;
 };
 
-/// The proxy that http_proxy, https_proxy, all_proxy and no_proxy name for this address; "" for none.
+/// The proxy that http_proxy, https_proxy, all_proxy and no_proxy name for this address; "" for none, and for loopback numbers.
 std::string proxy_of(std::string_view url);
 
 }  // namespace microdit::ingest

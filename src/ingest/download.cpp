@@ -22,6 +22,7 @@ namespace microdit::ingest {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr const char* kHostsFile = "records/hosts.txt";   ///< in the raw folder; no record
 constexpr std::uint64_t kProbeBytes = 64 * limits::kMiB;  ///< of one file, to measure the rate
 constexpr double kProbe_s = 5;
 constexpr std::size_t kManyLoose = 100'000;  ///< files; more of them cost more than they hold
@@ -30,14 +31,14 @@ bool is_remote(const RawFile& file) {
   return file.lies.empty() && !file.url.starts_with("file://");
 }
 
-/// The hosts of files that earlier lives finished: if one of them is silent, that is an outage, no wrong address.
-void note_known_hosts(const std::vector<RawFile>& files, const fs::path& folder, HttpClient& client) {
+/// Files that earlier lives finished: asked for again, they tell whether a host is silent, or one file of it.
+void note_fetched_files(const std::vector<RawFile>& files, const fs::path& folder, HttpClient& client) {
   std::unordered_set<std::string> records;
   std::error_code missing;
   for (const auto& entry : fs::directory_iterator(folder / "records", missing))
     records.insert(entry.path().filename().string());
   for (const RawFile& file : files)
-    if (is_remote(file) && records.contains(file.name + ".json")) client.note_known(file.url);
+    if (is_remote(file) && records.contains(file.name + ".json")) client.note_fetched(file.url);
 }
 
 /// The token, where some address of the entry is the hub's.
@@ -145,6 +146,7 @@ void describe_speed(const std::vector<RawFile>& files, double bytes, HttpClient&
 
 int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
   Fetcher fetcher(entry, token_for(entry));
+  fetcher.client().keep_hosts(entry.raw_folder() / kHostsFile);
   const auto hub = agreed_hub_files(entry, fetcher.client(), comm, stop);
   if (!hub) {
     core::log_info("download: stopped as asked; the same command continues");
@@ -152,7 +154,7 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
   }
   const std::vector<RawFile> files = list_files(entry, [&](const SourceSection&) { return *hub; });
   if (comm.rank() == 0) advise(entry, files);
-  note_known_hosts(files, entry.raw_folder(), fetcher.client());
+  note_fetched_files(files, entry.raw_folder(), fetcher.client());
   std::map<std::string, const RawFile*> by_name;
   StagePlan stage;
   for (const RawFile& file : files) {

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "core/error.h"
 #include "ingest/http_fetch.h"
 
 namespace microdit::ingest {
@@ -18,7 +19,8 @@ bool HttpClient::still_serves(const std::string& origin, const core::StopFlag& s
   if (url.empty()) return false;
   Sink sink;
   sink.prepare = [](Hop& hop) { hop.head_only = true; };
-  return Fetch(*this, url, sink, stop).follow().headers.status == 200;
+  Fetch fetch(*this, url, sink, stop);
+  return fetch.follow().headers.status == 200 || fetch.was_passed_on_by(origin);
 }
 
 std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile& partial,
@@ -33,6 +35,7 @@ std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile
     const std::string validator = partial.validator();
     if (!validator.empty()) {
       hop.asked.offset = partial.bytes();
+      hop.asked.version = validator;
       hop.header_lines.push_back(fmt::format("Range: bytes={}-", hop.asked.offset));
       hop.header_lines.push_back("If-Range: " + validator);
     }

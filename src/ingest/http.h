@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <map>
@@ -64,10 +65,14 @@ class HttpClient {
   /// Nothing when stopped: the partial file stays for the next start. NotBefore when it, or its whole host, is to be left
   /// alone for longer than longest_wait_s; the next call for the same address goes on counting its attempts.
   std::optional<Fetched> fetch(const FileRequest& request, PartialFile& partial, const core::StopFlag& stop);
-  /// The host of `url` served files in an earlier life: its silence is an outage, no wrong address.
-  void note_known(const std::string& url);
-  /// NotBefore while the host of `url` is to be left alone, as the request for another file found, or while another asks
-  /// whether it is back. UserError when it was given up, once for each address; who comes again asks anew.
+  /// Keeps in `file`, a line each, which hosts have begun to send a file. One of them, of an earlier life too, is waited for when it is
+  /// silent; any other may be a wrong address. Before the first request.
+  void keep_hosts(const std::filesystem::path& file);
+  /// An earlier life fetched `url`.
+  void note_fetched(const std::string& url);
+  /// NotBefore while the host that `url` is to wait for (its own; or one that it was redirected to) is to be left alone, as the request
+  /// for another file found, or while another asks whether it is back. UserError when it was given up, once for each address; who comes
+  /// again asks anew.
   void check_turn(const std::string& url);
   /// A short text (at most kListingBytes). Nothing when stopped.
   std::optional<TextAnswer> text(const std::string& url, const core::StopFlag& stop);
@@ -83,17 +88,16 @@ class HttpClient {
   struct Host {
     std::optional<Clock::time_point> served{}, spoken{}, not_before{};
     std::string served_url{};
-    bool known = false;                    ///< it has served in this life or an earlier one
-    bool answered = false;                 ///< in this life, whatever
     Clock::time_point asked_until{};       ///< somebody is asking whether it is back
-    Clock::time_point unreached_at{};      ///< when it was last found unreachable
-    std::int64_t unreached = 0;            ///< how often in a row
+    Clock::time_point silent_at{};         ///< when a request last ended without an answer
+    std::int64_t silences = 0;             ///< how often in a row
     std::string given_up{};                ///< why, while it is; "" = it is not
     std::set<std::string> given_up_for{};  ///< addresses that were told so
   };
   /// How far the waiting for one address has come.
   struct Waiting {
     Attempts attempts;
+    std::string host;  ///< that it waits for
     std::optional<Clock::time_point> silent_since{};
     std::uint64_t silent_at = 0;  ///< bytes that were here when the silence began
     std::int64_t silences = 0;
@@ -101,13 +105,15 @@ class HttpClient {
   void leave_alone(const std::string& origin, Clock::time_point until);
   void set_aside(const std::string& url, const Waiting& waiting);
   std::optional<Waiting> take_up(const std::string& url);
-  void note_served(const std::string& url);
-  void note_answer(const std::string& url, bool is_back);  ///< `is_back`: need not be left alone
-  /// A request that began at `began` did not reach the host. Returns how often that was so in a row (those that were under way
-  /// together are one); 0 where the host was ever reached.
-  std::int64_t note_unreached(const std::string& url, Clock::time_point began);
-  void give_up(const std::string& url, const std::string& why);
-  bool is_known(const std::string& url);
+  /// All of `hops` had their part in what comes, or came, of `url`.
+  void note_begun(const std::vector<std::string>& hops, const std::string& url);
+  void note_served(const std::vector<std::string>& hops, const std::string& url);
+  void note_answer(const std::string& hop, bool is_back);  ///< `is_back`: need not be left alone
+  /// A request that began at `began` got no byte of an answer. Returns how often that was so in a row (those that were under way
+  /// together are one); 0 of a host that is known.
+  std::int64_t note_silence(const std::string& origin, Clock::time_point began);
+  void give_up(const std::string& origin, const std::string& url, const std::string& why);
+  bool is_known(const std::string& origin);
   /// Whether it serves at this moment what it has served before.
   bool still_serves(const std::string& origin, const core::StopFlag& stop);
   std::optional<Clock::time_point> served(const std::string& origin);
@@ -117,7 +123,9 @@ class HttpClient {
   HttpOptions options_;
   TransferLoop loop_;
   std::mutex mutex_;
-  std::map<std::string, Host> hosts_;
+  std::map<std::string, Host> hosts_;         ///< by origin, as all that follows
+  std::set<std::string> known_;               ///< have begun to send a file, in this life or an earlier one
+  std::filesystem::path hosts_file_;          ///< what keeps them ("" = nothing)
   std::map<std::string, Waiting> set_aside_;  ///< by address
   bool proxy_said_ = false;
 };

@@ -1,6 +1,8 @@
 // What the transfers of a process know of their hosts together.
+#include <fstream>
 #include <utility>
 
+#include "core/append_file.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "ingest/address.h"
@@ -10,48 +12,69 @@
 namespace microdit::ingest {
 namespace {
 
-constexpr auto kAnswerTime = std::chrono::seconds(30);  ///< for the one that asks whether a host is back
-constexpr auto kAskedAgain = std::chrono::seconds(5);   ///< when the others look at what became of it
+/// For the one that asks whether a host is back.
+constexpr auto kAnswerTime = std::chrono::seconds(static_cast<int>(limits::kSlowSeconds) + 5);
+constexpr auto kAskedAgain = std::chrono::seconds(5);  ///< when the others look at what became of it
 
 }  // namespace
 
-void HttpClient::note_served(const std::string& url) {
-  const std::lock_guard lock(mutex_);
-  hosts_[origin_of(url)] = {.served = Clock::now(), .served_url = url, .known = true, .answered = true};
+void HttpClient::keep_hosts(const std::filesystem::path& file) {
+  hosts_file_ = file;
+  std::ifstream in(file);
+  for (std::string origin; std::getline(in, origin);) known_.insert(origin);
 }
 
-void HttpClient::note_known(const std::string& url) {
+void HttpClient::note_fetched(const std::string& url) {
   const std::lock_guard lock(mutex_);
-  hosts_[origin_of(url)].known = true;
+  hosts_[origin_of(url)].served_url = url;
 }
 
-bool HttpClient::is_known(const std::string& url) {
+void HttpClient::note_begun(const std::vector<std::string>& hops, const std::string& url) {
   const std::lock_guard lock(mutex_);
-  return hosts_[origin_of(url)].known;
+  for (const std::string& hop : hops) {
+    const std::string origin = origin_of(hop);
+    Host& host = hosts_[origin];
+    host.not_before.reset();
+    if (host.served_url.empty()) host.served_url = url;
+    if (!known_.insert(origin).second || hosts_file_.empty()) continue;
+    std::filesystem::create_directories(hosts_file_.parent_path());
+    core::AppendFile(hosts_file_).append(origin + "\n");
+  }
 }
 
-void HttpClient::note_answer(const std::string& url, bool is_back) {
+void HttpClient::note_served(const std::vector<std::string>& hops, const std::string& url) {
   const std::lock_guard lock(mutex_);
-  Host& host = hosts_[origin_of(url)];
-  host.answered = true;
+  for (const std::string& hop : hops) hosts_[origin_of(hop)] = {.served = Clock::now(), .served_url = url};
+}
+
+bool HttpClient::is_known(const std::string& origin) {
+  const std::lock_guard lock(mutex_);
+  return known_.contains(origin);
+}
+
+void HttpClient::note_answer(const std::string& hop, bool is_back) {
+  const std::lock_guard lock(mutex_);
+  Host& host = hosts_[origin_of(hop)];
+  host.silences = 0;
+  host.asked_until = {};
   host.given_up.clear();
   if (is_back) host.not_before.reset();
 }
 
-std::int64_t HttpClient::note_unreached(const std::string& url, Clock::time_point began) {
+std::int64_t HttpClient::note_silence(const std::string& origin, Clock::time_point began) {
   const std::lock_guard lock(mutex_);
-  Host& host = hosts_[origin_of(url)];
-  if (host.known || host.answered) return 0;
-  if (began >= host.unreached_at) {
-    ++host.unreached;
-    host.unreached_at = Clock::now();
+  if (known_.contains(origin)) return 0;
+  Host& host = hosts_[origin];
+  if (began >= host.silent_at) {
+    ++host.silences;
+    host.silent_at = Clock::now();
   }
-  return host.unreached;
+  return host.silences;
 }
 
-void HttpClient::give_up(const std::string& url, const std::string& why) {
+void HttpClient::give_up(const std::string& origin, const std::string& url, const std::string& why) {
   const std::lock_guard lock(mutex_);
-  Host& host = hosts_[origin_of(url)];
+  Host& host = hosts_[origin];
   host.given_up = why;
   host.given_up_for.insert(url);
 }
@@ -69,12 +92,14 @@ void HttpClient::leave_alone(const std::string& origin, Clock::time_point until)
 
 void HttpClient::check_turn(const std::string& url) {
   const std::lock_guard lock(mutex_);
-  Host& host = hosts_[origin_of(url)];
+  const std::string address = escaped_url(url, "source");
+  const auto aside = set_aside_.find(address);
+  const std::string origin = aside == set_aside_.end() ? origin_of(address) : aside->second.host;
+  Host& host = hosts_[origin];
   if (!host.given_up.empty()) {
-    const std::string address = escaped_url(url, "source");
-    set_aside_.erase(address);
+    if (aside != set_aside_.end()) set_aside_.erase(aside);
     if (host.given_up_for.insert(address).second)
-      core::user_error("{}: not asked for, as its host is not reached: {}", shown(url), host.given_up);
+      core::user_error("{}: not asked for, as {} does not answer: {}", shown(url), origin, host.given_up);
     host = {};  // it had its turn before the others: now once more
   }
   if (!host.not_before) return;

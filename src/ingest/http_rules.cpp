@@ -39,7 +39,7 @@ void parse_content_range(std::string_view value, ResponseHeaders& headers) {
   ResponseHeaders read;
   const std::size_t slash = value.find('/'), dash = value.find('-');
   if (!lower(value.substr(0, 6)).starts_with("bytes ") || slash == std::string_view::npos) {
-    headers.contradiction = fmt::format("Content-Range: {}", value);
+    headers.contradiction = fmt::format("Content-Range: {:.80}", value);
     return;
   }
   read.range_total = parse_int(value.substr(slash + 1));
@@ -48,12 +48,12 @@ void parse_content_range(std::string_view value, ResponseHeaders& headers) {
     read.range_end = parse_int(value.substr(dash + 1, slash - dash - 1));
     const bool ordered = read.range_begin >= 0 && read.range_end >= read.range_begin &&
                          (read.range_total < 0 || read.range_end < read.range_total);
-    if (!ordered) headers.contradiction = fmt::format("Content-Range: {}", value);
+    if (!ordered) headers.contradiction = fmt::format("Content-Range: {:.80}", value);
   }
   const bool again = headers.range_begin >= 0 || headers.range_total >= 0;
   if (again && (headers.range_begin != read.range_begin || headers.range_end != read.range_end ||
                 headers.range_total != read.range_total)) {
-    headers.contradiction = fmt::format("two Content-Range lines, the second {}", value);
+    headers.contradiction = fmt::format("two Content-Range lines, the second {:.80}", value);
   }
   headers.range_begin = read.range_begin;
   headers.range_end = read.range_end;
@@ -63,7 +63,7 @@ void parse_content_range(std::string_view value, ResponseHeaders& headers) {
 void parse_content_length(std::string_view value, ResponseHeaders& headers) {
   const std::int64_t length = parse_int(value);
   if (length < 0 || (headers.content_length >= 0 && headers.content_length != length)) {
-    headers.contradiction = fmt::format("Content-Length: {}", value);
+    headers.contradiction = fmt::format("Content-Length: {:.80}", value);
   }
   headers.content_length = length;
 }
@@ -131,6 +131,12 @@ Answer not_asked_for(const Asked& asked, std::string why) {
   return {asked.offset > 0 ? Body::restart : Body::refused, std::move(why)};
 }
 
+/// Whether the rest is of another version than the part that is here. Of a date and a tag only what was asked by tells.
+bool is_of_another_version(const ResponseHeaders& headers, const Asked& asked) {
+  const std::string& now = asked.version.starts_with('"') ? headers.etag : headers.last_modified;
+  return !asked.version.empty() && !now.empty() && now != asked.version;
+}
+
 Answer judge_range(const ResponseHeaders& headers, const Asked& asked) {
   const std::string range = fmt::format("bytes {}-{}/{} under status {}", headers.range_begin,
                                         headers.range_end, headers.range_total, headers.status);
@@ -146,6 +152,8 @@ Answer judge_range(const ResponseHeaders& headers, const Asked& asked) {
   const bool lies =
       headers.content_length >= 0 && headers.content_length != headers.range_end - headers.range_begin + 1;
   if (lies) return not_asked_for(asked, fmt::format("{} with {} bytes", range, headers.content_length));
+  if (is_of_another_version(headers, asked))
+    return not_asked_for(asked, "the server sends the rest of another version, although If-Range was asked");
   return {asked.offset > 0 ? Body::continues : Body::from_start, ""};
 }
 
@@ -184,13 +192,13 @@ Answer judge_headers(const ResponseHeaders& headers, const Asked& asked) {
     return not_asked_for(asked, fmt::format("the server contradicts itself ({})", headers.contradiction));
   if (!headers.content_encoding.empty() && headers.content_encoding != "identity") {
     return refused(
-        fmt::format("the server sends Content-Encoding: {}, which was not asked for: the file is stored "
+        fmt::format("the server sends Content-Encoding: {:.80}, which was not asked for: the file is stored "
                     "encoded there; name another address, or decode a copy and name its file:// address",
                     headers.content_encoding));
   }
   if (!headers.transfer_encoding.empty() && headers.transfer_encoding != "chunked" &&
       headers.transfer_encoding != "identity") {
-    return refused(fmt::format("the server sends Transfer-Encoding: {}, which was not asked for",
+    return refused(fmt::format("the server sends Transfer-Encoding: {:.80}, which was not asked for",
                                headers.transfer_encoding));
   }
   Answer answer{Body::from_start, ""};
@@ -235,12 +243,15 @@ double parse_retry_after(std::string_view value, std::int64_t now) {
   return date < 0 ? -1 : static_cast<double>(std::max<std::int64_t>(0, date - now));
 }
 
-std::string checked_redirect(std::string_view from, const std::string& to) {
+std::string checked_redirect(std::string_view from, const std::string& target) {
+  const std::string to = escaped_url(target, "a redirect");
   const bool secure = to.starts_with("https://");
   if (!secure && !to.starts_with("http://"))
-    core::user_error("{}: redirects to '{}': only http and https are followed", shown(from), shown(to));
+    core::user_error("{}: redirects to '{:.200}': only http and https are followed", shown(from), shown(to));
   if (from.starts_with("https://") && !secure)
-    core::user_error("{}: redirects from https to {}: refused", shown(from), shown(to));
+    core::user_error("{}: redirects from https to {:.200}: refused", shown(from), shown(to));
+  if (has_user_name(to))
+    core::user_error("{}: redirects to {:.200} with a user name: refused", shown(from), shown(to));
   return to;
 }
 

@@ -47,6 +47,7 @@ void read_header(std::string_view line, ResponseHeaders& headers);
 /// What was asked of the server.
 struct Asked {
   std::uint64_t offset = 0;          ///< 0: the whole file
+  std::string version{};             ///< of what lies before `offset`: an ETag or a date
   std::int64_t expected_bytes = -1;  ///< of the whole file, from a listing; -1 = not known
   std::uint64_t max_bytes = limits::kGiB;
 };
@@ -97,8 +98,8 @@ class Attempts {
 /// neither.
 double parse_retry_after(std::string_view value, std::int64_t now);
 
-/// The redirect's target; UserError when it leaves http(s) or goes from https to http.
-std::string checked_redirect(std::string_view from, const std::string& to);
+/// The redirect's target, escaped; UserError when it leaves http(s), goes from https to http, or has a user name.
+std::string checked_redirect(std::string_view from, const std::string& target);
 
 /// 408, 429 and 5xx: the same request may succeed later.
 bool is_temporary(long status);

@@ -49,13 +49,11 @@ class Transfer {
     r.whole = code == CURLE_OK;
     pass_on();
     if (!r.whole) r.error = error_[0] ? error_ : curl_easy_strerror(code);
-    r.unconnected =
-        r.headers.status == 0 && (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
-                                  code == CURLE_OPERATION_TIMEDOUT);
     r.unreachable =
-        r.unconnected || (r.headers.status == 0 &&
-                          (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR ||
-                           code == CURLE_SEND_ERROR || code == CURLE_SSL_CONNECT_ERROR || r.too_slow));
+        r.headers.status == 0 &&
+        (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
+         code == CURLE_OPERATION_TIMEDOUT || code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR ||
+         code == CURLE_SEND_ERROR || code == CURLE_SSL_CONNECT_ERROR || r.too_slow);
     r.hopeless = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
                  code == CURLE_UNSUPPORTED_PROTOCOL;
     r.refused_address = r.refused_address && !r.whole && r.headers.status == 0;

@@ -31,8 +31,7 @@ struct Hop {
 
 struct HopResult {
   bool whole = false;        ///< the answer came to its end
-  bool unreachable = false;  ///< no answer at all: name, connection, time
-  bool unconnected = false;  ///< not even a connection
+  bool unreachable = false;  ///< no byte of an answer: name, connection, time
   bool hopeless = false;     ///< the certificate or the address itself is wrong
   bool refused_address = false;
   bool too_slow = false;

@@ -85,7 +85,7 @@ std::optional<std::vector<HubFile>> tree(const HubPlace& hub, const FilePatterns
       api_url(hub, fmt::format("tree/{}{}{}?recursive={}&expand=false", *commit, folder.empty() ? "" : "/",
                                escaped_path(folder), patterns.goes_deeper() ? "true" : "false"));
   std::vector<HubFile> files;
-  while (!url.empty()) {
+  for (int pages = 1; !url.empty(); ++pages) {
     std::string next;
     const std::optional<core::Json> page = ask(client, url, next, stop);
     if (!page) return std::nullopt;
@@ -94,7 +94,8 @@ std::optional<std::vector<HubFile>> tree(const HubPlace& hub, const FilePatterns
       if (!entry.is_object() || entry.value("type", "") != "file") continue;
       files.push_back(listed_file(entry, *commit, url));
     }
-    const bool endless = page->empty() || files.size() > limits::kSourceFiles;
+    const bool endless =
+        page->empty() || files.size() > limits::kSourceFiles || pages >= limits::kListingPages;
     if (!next.empty() && endless) core::user_error("{}: the hub's listing has no end", shown(url));
     if (next.starts_with('/')) next = origin_of(url) + next;
     if (!next.empty() && origin_of(next) != origin_of(url))

@@ -43,6 +43,7 @@ constexpr int kHeaderLines = 200;                  ///< likewise
 constexpr int kRedirects = 5;                      ///< hops of one request
 constexpr std::uint64_t kErrorPageBytes = kMiB;  ///< of an error's or a redirect's body; then the line is cut
 constexpr std::uint64_t kListingBytes = 16 * kMiB;  ///< of one page of the hub's listing
+constexpr int kListingPages = 10'000;               ///< of 1,000 entries, folders among them
 constexpr std::uint64_t kProgressBytes = kMiB;      ///< new bytes after which the attempts count anew
 constexpr double kSlowBytesPerSecond = 16 * 1024;   ///< slower than this over kSlowSeconds: the line is cut
 constexpr double kSlowSeconds = 60;

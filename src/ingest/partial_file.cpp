@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -25,6 +26,19 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kSyncBytes =
     64 * limits::kMiB;  // written out now and then: the end has less to wait for
 constexpr std::size_t kBlockBytes = 1 << 20;
+constexpr int kOpenings = 8;  ///< while others publish or remove what was just opened
+
+/// Whether `path` still names the open file.
+bool is_named(const fs::path& path, int fd) {
+  struct stat open {
+  }, named{};
+  if (::fstat(fd, &open) != 0) core::errno_error(errno, "{}: cannot be read", path.string());
+  if (::stat(path.c_str(), &named) != 0) {
+    if (errno == ENOENT) return false;
+    core::errno_error(errno, "{}: cannot be read", path.string());
+  }
+  return open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+}
 
 }  // namespace
 
@@ -45,14 +59,17 @@ void require_free_space(const fs::path& folder, std::uint64_t more) {
 }
 
 std::optional<PartialFile> PartialFile::open(const fs::path& path, HeadCheck check_head) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (fd < 0) core::errno_error(errno, "{}: cannot be created", path.string());
-  const bool locked = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
-  if (!locked && errno == EWOULDBLOCK) {
-    ::close(fd);
-    return std::nullopt;
+  for (int opening = 0; opening < kOpenings; ++opening) {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) core::errno_error(errno, "{}: cannot be created", path.string());
+    const bool locked = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+    const bool held = !locked && errno == EWOULDBLOCK;
+    PartialFile file(path, fd, locked, check_head);
+    if (held) break;
+    // Who held it until now may have published it: then this is the finished file.
+    if (is_named(path, fd)) return file;
   }
-  return PartialFile(path, fd, locked, std::move(check_head));
+  return std::nullopt;
 }
 
 PartialFile::PartialFile(fs::path path, int fd, bool locked, HeadCheck check_head)

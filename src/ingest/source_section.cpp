@@ -17,9 +17,12 @@ bool is_sha256(std::string_view text) {
 void SourceSection::fields(core::Fields& f) {
   f.field("hub", hub,
           {.help = "dataset repository org/name[@revision] of the hub (MICRODIT_HUB, HF_ENDPOINT)"});
-  f.field("urls", urls, {.help = "http(s):// or file:// addresses; {0000..0007} expands"});
+  f.field("urls", urls,
+          {.help = "http(s):// or file:// addresses; {0000..0007} expands; known by address without query, "
+                   "file:// ones by name alone"});
   f.field("list_file", list_file,
-          {.help = "tab-separated file name and address per line; a header line may come first"});
+          {.help = "tab-separated file name and address per line, known by name alone; a header line may "
+                   "come first"});
   f.field("folder", folder,
           {.help = "folder of files that are used where they lie, never copied or removed"});
   f.field("pattern", pattern,
@@ -27,7 +30,8 @@ void SourceSection::fields(core::Fields& f) {
                    "any depth"});
   f.field("small", small,
           {.help = "files of subset small, by path or name under raw/ (default: the first 1 %)"});
-  f.field("sha256", sha256, {.help = "file name -> known SHA-256"});
+  f.field("sha256", sha256,
+          {.help = "file, by path or name under raw/ -> known SHA-256: what pins a file's bytes"});
   f.field("parallel", parallel, {.min = 1, .max = 64, .help = "files at once, per rank"});
   f.field("max_attempts", max_attempts, {.min = 1, .max = 1000, .help = "in a row without a new MiB"});
   f.field("backoff_s", backoff_s,

@@ -10,7 +10,8 @@
 
 namespace microdit::ingest {
 
-/// Exactly one of hub, urls, list_file, folder. "{0000..0007}" in urls and pattern expands.
+/// Exactly one of hub, urls, list_file, folder. "{0000..0007}" in urls and pattern expands. A file:// source and a list's
+/// lines are identified by their name alone, an http(s):// one by its address without query: sha256 is what pins bytes.
 struct SourceSection {
   std::string hub{};                ///< "org/name[@revision]" of the hub (see hub.h)
   std::vector<std::string> urls{};  ///< http(s):// or file://

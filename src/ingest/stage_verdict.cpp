@@ -33,11 +33,12 @@ void remove_leftovers(const fs::path& folder, const std::vector<store::FailedIte
 }
 
 /// A reason as it becomes part of the manifest, and so of its SHA-256: of a file in the data root it says where in there, of any
-/// other the name alone; of a connection not how long it took and how far it came.
+/// other the name alone; of a connection not how long it took and how far it came; of a silent host not who found it so.
 std::string lasting(const std::string& said) {
   static const std::regex chance(
       R"( (with timeout )?after \d+ ?(ms|milliseconds)\b| with \d+( out of \d+)? bytes (received|remaining to read))");
-  std::string reason = std::regex_replace(said, chance, "");
+  static const std::regex silence(R"((not asked for, as )?(\S+ does not answer): .*)");
+  std::string reason = std::regex_replace(std::regex_replace(said, chance, ""), silence, "$2");
   for (const std::string& prefix : {core::data_root().string() + "/", std::string("file://")})
     for (std::size_t at = 0; (at = reason.find(prefix, at)) != std::string::npos;)
       reason.erase(at, prefix.size());

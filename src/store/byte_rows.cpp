@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <limits>
 
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "store/manifest_text.h"
@@ -18,26 +19,38 @@ namespace fs = std::filesystem;
 
 class ByteRows::OpenFile {
  public:
-  explicit OpenFile(const fs::path& path) : path(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  explicit OpenFile(const fs::path& path)
+      : path(path),
+        bytes_(core::input_bytes(path).value_or(0)),
+        fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     if (fd_ < 0 && errno == ENOENT)
       core::user_error("{}: is gone, and samples refer to it: run download again", path.string());
     if (fd_ < 0) core::input_error(errno, "{}: cannot be opened", path.string());
   }
   ~OpenFile() { ::close(fd_); }
   OpenFile(const OpenFile&) = delete;
-  void read(std::uint64_t offset, std::span<std::byte> out) const {
-    while (!out.empty()) {
+  /// Takes memory only for bytes that the file has. `shard`: who says that they are there.
+  std::vector<std::byte> read(std::uint64_t offset, std::uint64_t count, const fs::path& shard) const {
+    if (offset > bytes_ || count > bytes_ - offset) too_short(shard);
+    std::vector<std::byte> bytes(count);
+    for (std::span<std::byte> out(bytes); !out.empty();) {
       const ssize_t got = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) core::input_error(errno, "{}: cannot be read", path.string());
-      if (got == 0) core::user_error("{}: is shorter than the samples made from it say", path.string());
+      if (got == 0) too_short(shard);
       out = out.subspan(static_cast<std::size_t>(got));
       offset += static_cast<std::uint64_t>(got);
     }
+    return bytes;
   }
   const fs::path path;
 
  private:
+  [[noreturn]] void too_short(const fs::path& shard) const {
+    core::user_error("{}: is shorter than {}, made from it, says: run download and clean again",
+                     path.string(), shard.string());
+  }
+  std::uint64_t bytes_;
   int fd_;
 };
 
@@ -94,14 +107,14 @@ std::vector<std::byte> ByteRows::read(std::int64_t row) const {
   const auto at = static_cast<std::size_t>(row);
   const std::int64_t bytes = length(row);
   if (bytes < 0 || bytes > std::numeric_limits<std::int32_t>::max())
-    broken(fmt::format("row {} of `{}` has {} bytes", row, name_, bytes));
-  std::vector<std::byte> out(static_cast<std::size_t>(bytes));
+    broken(fmt::format("row {} of `{}` has {} bytes", row, name_, static_cast<std::uint64_t>(bytes)));
   if (files_.empty()) {
+    std::vector<std::byte> out(static_cast<std::size_t>(bytes));
     shard_.copy_rows(name_, offsets_[at], bytes, out);
     return out;
   }
   const std::shared_ptr<OpenFile> file = open(file_[at]);
-  file->read(offset_[at], out);
+  std::vector<std::byte> out = file->read(offset_[at], length_[at], shard_.path());
   if (core::xxh3_64(out) != hash_[at])
     core::user_error("{}: has changed since {} was made from it (bytes {} to {})", file->path.string(),
                      shard_.path().string(), offset_[at], offset_[at] + length_[at]);

@@ -81,8 +81,9 @@ void check_facts(const fs::path& folder, const core::Json& facts) {
   check_format(folder, there);
   const std::string difference = first_difference(there, facts, "");
   if (difference.empty()) return;
-  core::user_error("{} was made with other settings: {}; choose another folder, or remove this one",
-                   folder.string(), difference);
+  const char* or_rules = difference.starts_with("`algorithms.") ? " or another microdit's rules" : "";
+  core::user_error("{} was made with other settings{}: {}; choose another folder, or remove this one",
+                   folder.string(), or_rules, difference);
 }
 
 fs::path in_records(const fs::path& folder, const std::string& item, std::string_view ending) {

@@ -1,6 +1,6 @@
-// LD_PRELOAD: a file system that fails on demand. MICRODIT_FAULT="OPERATION:PART_OF_PATH:ERRNO" (open, stat, link, read,
-// write, fsync or any), while the file that MICRODIT_FAULT_WHILE names exists (always, when it is not set), after the first
-// MICRODIT_FAULT_AFTER times (0, when it is not set).
+// LD_PRELOAD: a file system that fails on demand. MICRODIT_FAULT="OPERATION:PART_OF_PATH:ERRNO" (open, stat, link, flock,
+// read, write, fsync or any), while the file that MICRODIT_FAULT_WHILE names exists (always, when it is not set), after the
+// first MICRODIT_FAULT_AFTER times (0, when it is not set).
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -81,3 +82,4 @@ ssize_t pwrite64(int fd, const void* from, size_t count, off64_t at) {
   return fails_on("write", fd) ? -1 : REAL(pwrite64)(fd, from, count, at);
 }
 int fsync(int fd) { return fails_on("fsync", fd) ? -1 : REAL(fsync)(fd); }
+int flock(int fd, int operation) { return fails_on("flock", fd) ? -1 : REAL(flock)(fd, operation); }

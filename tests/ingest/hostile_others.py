@@ -1,4 +1,5 @@
 """Shards, weights, vocabularies and configurations that are hostile: each through the program that reads it."""
+import hashlib
 import json
 import pathlib
 import random
@@ -6,6 +7,7 @@ import struct
 import tempfile
 
 from programs import BIN
+from small_archives import png, tar_bytes
 
 try:
     import h5py
@@ -54,6 +56,13 @@ def hdf5_files():
             file.attrs["microdit"] = np.bytes_(text)
         return with_file(write)
 
+    def long_attribute(path):
+        """Its type says 4 GiB, the most that the format can say; 12,345 bytes are there."""
+        with_file(lambda f: f.attrs.__setitem__("microdit", np.bytes_(b"q" * 12345)))(path)
+        whole, size = path.read_bytes(), struct.pack("<I", 12345)
+        assert whole.count(size) == 1
+        path.write_bytes(whole.replace(size, b"\xf0\xff\xff\xff"))
+
     def spoilt(seed):
         def make(path):
             with_file(lambda f: f.create_dataset("x", data=np.arange(100, dtype="i4")))(path)
@@ -81,6 +90,7 @@ def hdf5_files():
     yield "offsets beyond the column", with_file(short_offsets), "leaves its column"
     yield "attribute that is no JSON", attribute("{" * 5000), "JSON"
     yield "layout of another kind", attribute('{"layout": [1, 2]}'), "layout"
+    yield "attribute of 4 GiB", long_attribute, "not a readable shard"
     for seed in range(4):
         yield f"20 bytes changed ({seed})", spoilt(seed), "SHA-256 differs"
 
@@ -178,6 +188,57 @@ def yaml_cases(run):
         yield f"yaml: {name}", None, lambda t=text, s=says: read(t, s)
 
 
+def raw_manifest(folder, names, there):
+    """What download leaves of so many files; of those in `there` (name -> bytes) the files, too."""
+    folder.mkdir(parents=True)
+    lines = [{"facts": {"stage": "raw", "format": 2, "dataset": "h", "subset": "all"}, "generation": 1, "failed": {}}]
+    for name in sorted(names):
+        data = there.get(name, b"x")
+        shard = {"file": name, "rows": 0, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        lines.append({"item": name, "shards": [shard], "details": {"inputs": {}}})
+    for name, data in there.items():
+        (folder / name).write_bytes(data)
+    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+    text += json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest()}, separators=(",", ":")) + "\n"
+    for manifest in ("manifest.jsonl", "manifest.1.jsonl"):
+        (folder / manifest).write_text(text)
+
+
+def list_cases(run):
+    """100,000 files, one item of them this task's: what is done for each of the others must not grow with their number."""
+    count = 100_000
+
+    def run_stage(root, stage, items, source, archive="none", **keys):
+        (root / "h.yaml").write_text(json.dumps({"name": "h", "archive": archive, "source": source, **keys}))
+        result = run([BIN / stage, "--config", root / "h.yaml", f"task={items - 1}/{items}"], data=root)
+        return outcome(result, (0,), f"waits for {items - 1} more items")
+
+    def download(kind):
+        with tempfile.TemporaryDirectory() as place:
+            root = pathlib.Path(place)
+            (root / f"{count - 1:05}").write_bytes(b"x")
+            urls = [f"file://{root}/{i:05}" for i in range(count)]
+            (root / "list.tsv").write_text("".join(f"{i:05}\t{url}\n" for i, url in enumerate(urls)))
+            return run_stage(root, "download", count, {"urls": urls} if kind == "urls" else {"list_file": str(root / "list.tsv")})
+
+    def clean(archive):
+        with tempfile.TemporaryDirectory() as place:
+            root = pathlib.Path(place)
+            source = {"urls": ["file:///nowhere"]}
+            if archive == "tar":
+                raw_manifest(root / "raw/h", [f"{i:05}.tar" for i in range(count)], {f"{count - 1:05}.tar": tar_bytes(0, 2)})
+                return run_stage(root, "clean", count, source, archive)
+            last = f"{count // 2 - 1:05}"
+            raw_manifest(root / "raw/h", [f"{i:05}.{ending}" for i in range(count // 2) for ending in ("png", "txt")],
+                         {f"{last}.png": png(8, 1), f"{last}.txt": b"a caption"})
+            return run_stage(root, "clean", count // 2, source, shard_records=1)
+
+    for kind in ("urls", "list_file"):
+        yield f"list: {count} files ({kind})", None, lambda k=kind: download(k)
+    for archive in ("tar", "none"):
+        yield f"list: {count} raw files ({archive})", None, lambda a=archive: clean(a)
+
+
 def cases(run):
-    for source in (shard_cases, weights_cases, token_cases, yaml_cases):
+    for source in (shard_cases, weights_cases, token_cases, yaml_cases, list_cases):
         yield from source(run)

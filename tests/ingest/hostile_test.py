@@ -17,6 +17,7 @@ except ImportError:
 import hostile_archives  # noqa: E402
 import hostile_others  # noqa: E402
 import hostile_pictures  # noqa: E402
+import hostile_samples  # noqa: E402
 import hostile_texts  # noqa: E402
 from hostile_case import GOOD_PICTURE  # noqa: E402
 
@@ -120,7 +121,8 @@ def main():
                 wrong.append(name)
                 print(f"WRONG {name}: {problem}\n    " + text.strip().replace("\n", "\n    ")[-1500:], flush=True)
 
-    table = [row for row in [*all_cases(), *hostile_others.cases(run_measured)] if only in row[0]]
+    table = [row for row in [*all_cases(), *hostile_others.cases(run_measured), *hostile_samples.cases(run_measured)]
+             if only in row[0]]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(one, table))
     print(f"{len(table)} hostile inputs, {len(wrong)} wrong; most memory above idle {most['KiB'][0] >> 10} MiB ({most['KiB'][1]}), "

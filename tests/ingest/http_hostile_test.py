@@ -81,6 +81,10 @@ CASES = {
                              ["the rest from byte 100000 was asked for"]),
     "rest_of_another_total": (lambda h, c: cut(h, c) if c == 1 else part(100_000, N, N + 2)(h, c) if h.offset() else honest(h, c), 0,
                               ["a part only"]),
+    "rest_of_another_version": (lambda h, c: cut(h, c) if c == 1 else h.raw(f"Content-Length: {N - 100_000}", 'ETag: "v2"',
+                                                                            f"Content-Range: bytes 100000-{N - 1}/{N}", body=bytes(N - 100_000),
+                                                                            status="206 Partial Content") if h.offset() else honest(h, c), 0,
+                                ["another version"]),
     "rest_encoded": (lambda h, c: cut(h, c) if c == 1 else h.whole(gzip.compress(CONTENT), "Content-Encoding: gzip"), 2,
                      ["Content-Encoding: gzip"]),
     "gone_meanwhile": (lambda h, c: cut(h, c) if c == 1 else h.whole(b"", status="404 Not Found"), 2, ["answered 404"]),
@@ -104,6 +108,9 @@ CASES = {
     "header_lines": (lambda h, _: headers(h, [f"X-{i}: y" for i in range(300)]), 2, ["of headers"]),
     "header_bytes": (lambda h, _: headers(h, [f"X-{i}: {'y' * 9000}" for i in range(10)]), 2, ["of headers"]),
     "one_long_header": (lambda h, _: headers(h, [f"X: {'y' * 2_000_000}"]), 2, []),
+    "long_values": (lambda h, _: h.whole(CONTENT, f"Content-Range: {'y' * 60_000}"), 2, ["contradicts itself"]),
+    "long_encoding": (lambda h, _: h.whole(CONTENT, f"Content-Encoding: {'y' * 60_000}"), 2, ["Content-Encoding: y"]),
+    "long_redirect": (redirect("ftp://a/" + "y" * 60_000), 2, ["only http and https"]),
     "informational_flood": (informational_flood, 2, ["of headers"]),
     "trailer_flood": (lambda h, _: h.raw("Transfer-Encoding: chunked", body=CHUNKED + b"X: y\r\n" * 3000 + b"\r\n"), 2, ["of headers"]),
     "trailer_lies": (lambda h, _: h.raw("Transfer-Encoding: chunked", body=CHUNKED + b"Content-Length: 5\r\nETag: W/\"x\"\r\n\r\n"), 0, []),
@@ -121,6 +128,7 @@ CASES = {
     "redirect_nowhere": (redirect(""), 2, ["gave up"]),
     "redirect_to_file": (redirect("file:///etc/passwd"), 2, ["only http and https", "/etc/passwd"]),
     "redirect_to_gopher": (redirect("gopher://127.0.0.1/"), 2, ["only http and https"]),
+    "redirect_with_user": (redirect("http://127.0.0.1\\@127.0.0.2/x"), 2, ["with a user name"]),
     "redirect_with_secret": (redirect(f"/missing?{SECRET}"), 2, ["answered 404"]),
     "missing": (lambda h, _: h.whole(b"", status="404 Not Found"), 2, ["answered 404"]),
 }
@@ -141,6 +149,7 @@ def every_answer(server):
     failed = sum(code == 2 for _, code, _ in CASES.values())
     check(f"{failed} of {len(CASES)} items failed" in log, log[-3000:])
     check("SECRET" not in log, f"a query string was logged:\n{log}")
+    check(max(map(len, log.splitlines())) < 2000, "a server fills the log")
     for path in case.data.rglob("*.json*"):
         check("SECRET" not in path.read_text(), f"a query string is in {path.name}")
     stays = {f".{name}.part{end}" for name in CASES for end in ("", ".etag") if name in ("gone_meanwhile", "one_byte_each", "rest_encoded")}
@@ -194,6 +203,9 @@ def proxy(server):
     case = Download([f"{server.url}/honest"])
     case.run(http_proxy="http://127.0.0.1:1", no_proxy="127.0.0.1")
     case.remove()
+    case = Download([f"{server.url}/honest"])  # nor of its own loopback: a hub behind a tunnel, and its token
+    case.run(http_proxy="http://127.0.0.1:1", MICRODIT_HUB=server.url, HF_TOKEN="hf_secret1")
+    case.remove()
 
 
 def first_bytes(server):
@@ -233,6 +245,12 @@ def tokens(server):
     case = Download([f"{other.url}/honest"])
     case.run(MICRODIT_HUB=server.url, HF_TOKEN="hf_secret1")
     check("authorization" not in other.requests("/honest")[-1], "the token went to another host")
+    case.remove()
+    server.answers["/to_other"] = redirect(f"http://{server.host}\\@{other.host}/honest")  # whose is it?
+    asked = len(other.requests("/honest"))
+    case = Download([f"{server.url}/to_other"])
+    log = case.run(MICRODIT_HUB=server.url, HF_TOKEN="hf_secret1", expected=2)
+    check("with a user name" in log and len(other.requests("/honest")) == asked, log)
     case.remove()
     case = Download(["http://hub.example.org/x"], "gated: true\nmax_attempts: 1")
     log = case.run(MICRODIT_HUB="http://hub.example.org", HF_TOKEN="hf_secret1", expected=2)

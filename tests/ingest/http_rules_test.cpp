@@ -111,6 +111,9 @@ TEST(HttpRules, Redirects) {
     EXPECT_THROW(checked_redirect("http://a/x", to), core::UserError) << to;
   }
   EXPECT_THROW(checked_redirect("https://a/x", "http://a/x"), core::UserError);
+  for (const char* to : {"http://hub\\@evil/x", "http://user@evil/x", "http://u:p@evil", "http://a@b@evil?x"})
+    EXPECT_THROW(checked_redirect("http://a/x", to), core::UserError) << to;
+  EXPECT_EQ(checked_redirect("http://a/x", "http://b/y z?to=u@c"), "http://b/y%20z?to=u@c");
 }
 
 TEST(HttpRules, TrailersAndEarlierAnswersAreCountedNotRead) {
@@ -168,10 +171,32 @@ TEST(HttpRules, OnlyWhatWasAskedForIsTaken) {
   for (const AnswerCase& one : cases) {
     ResponseHeaders headers;
     for (const std::string& line : one.lines) read_header(line + "\r\n", headers);
-    const Answer answer = judge_headers(headers, {one.offset, one.expected_bytes, 1'000'000'000});
+    const Answer answer = judge_headers(
+        headers, {.offset = one.offset, .expected_bytes = one.expected_bytes, .max_bytes = 1'000'000'000});
     EXPECT_EQ(answer.body, one.body) << one.lines.front() << " | " << one.lines.back() << " | " << one.offset
                                      << ": " << answer.why;
     EXPECT_EQ(answer.why.empty(), one.body != Body::restart && one.body != Body::refused);
+  }
+}
+
+TEST(HttpRules, TheRestIsOfTheVersionThatIsHere) {
+  const std::string date = "Sun, 06 Nov 1994 08:49:37 GMT";
+  for (const auto& [version, etag, modified, body] :
+       std::vector<std::tuple<std::string, std::string, std::string, Body>>{
+           {"\"v1\"", "\"v1\"", "", Body::continues},
+           {"\"v1\"", "\"v2\"", "", Body::restart},
+           {"\"v1\"", "W/\"v1\"", "", Body::restart},
+           {"\"v1\"", "", date, Body::continues},  // nothing is said of the tag
+           {date, "", date, Body::continues},
+           {date, "\"v2\"", date, Body::continues},
+           {date, "", "Mon, 07 Nov 1994 08:49:37 GMT", Body::restart}}) {
+    ResponseHeaders headers;
+    for (const std::string& line :
+         {std::string("HTTP/1.1 206 Partial Content"), std::string("Content-Range: bytes 5-9/10"),
+          "ETag: " + etag, "Last-Modified: " + modified})
+      read_header(line + "\r\n", headers);
+    EXPECT_EQ(judge_headers(headers, {.offset = 5, .version = version}).body, body)
+        << version << " " << etag << " " << modified;
   }
 }
 
@@ -224,7 +249,7 @@ TEST(Addresses, WhatIsShownHoldsNoSecret) {
   EXPECT_EQ(origin_of("HTTPS://User@Host:443/p?q"), "https://host");
   EXPECT_EQ(origin_of("http://h:81"), "http://h:81");
   EXPECT_EQ(host_name_of("http://[FD00::1]:80/x"), "fd00::1");
-  EXPECT_EQ(host_name_of("http://good.example\\@evil.example/"), "good.example");
+  EXPECT_EQ(host_name_of("http://good.example\\@evil.example/"), "evil.example");  // as libcurl reads it
   EXPECT_EQ(escaped_url("http://h/a b%20c?x=\"|\"", ""), "http://h/a%20b%20c?x=%22%7C%22");
   EXPECT_THROW(escaped_url("http://h/a\r\nX: y", "o"), core::UserError);
   EXPECT_EQ(escaped_path("a b/c?#%.tar"), "a%20b/c%3F%23%25.tar");

@@ -105,6 +105,34 @@ TEST_F(Http, ALongWaitIsHandedBackAndItsAttemptsAreCountedOn) {
   EXPECT_EQ(server.requests(), 3);
 }
 
+TEST_F(Http, AHostThatTakesConnectionsAndSaysNothingIsGivenUpAsAWhole) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);  // nobody accepts
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(listener, 8), 0);
+  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const std::string host = fmt::format("http://127.0.0.1:{}", ntohs(address.sin_port));
+  HttpClient client({.max_attempts = 2, .backoff_s = 0.01, .slow_window_s = 0.3});
+  const core::StopFlag stop;
+  const auto fetch = [&](const std::string& name) {
+    client.check_turn(host + "/" + name);
+    std::optional<PartialFile> partial =
+        PartialFile::open(folder_ / name, [](std::span<const std::byte>) { return std::string(); });
+    client.fetch({.url = host + "/" + name}, *partial, stop);
+  };
+  EXPECT_THROW(fetch("a"), NotBefore);
+  EXPECT_TRUE(sleep_unless_stopped(0.1, stop));
+  expect_error<core::UserError>([&] { fetch("b"); }, {"/b", "gave up after 2 attempts"});
+  expect_error<core::UserError>([&] { fetch("c"); },
+                                {"/c: not asked for, as", host.c_str(), "does not answer"});
+  expect_error<core::UserError>([&] { fetch("a"); }, {"/a", "not asked for"});
+  EXPECT_THROW(fetch("a"), NotBefore);  // who comes again asks anew
+  ::close(listener);
+}
+
 // A file may take longer than a life.
 TEST_F(Http, BytesOnDiskAreProgress) {
   std::optional<PartialFile> partial =

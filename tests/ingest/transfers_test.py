@@ -130,22 +130,108 @@ def dead_host(_):
     sound.shutdown()
 
 
-def unreached_host(_):
-    """A host that no connection reaches and that never served: its files are given up together after max_attempts, others are fetched
-    meanwhile; the next life, which finds files of the other host, does the same."""
+def silent_hosts(_):
+    """A host that never gave a byte of an answer, be it that no connection reaches it or that it hangs up: its files are given up together
+    after max_attempts, others are fetched meanwhile; the next life, which finds files of the other host, does the same."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens
+        dumb = Server({f"/{i:02d}.bin": lambda h, _: None for i in range(20)})
+        sound = Server({"/z.bin": lambda h, _: h.ranged(CONTENT)})
+        for nobody in (f"http://127.0.0.1:{taken.getsockname()[1]}", dumb.url):
+            case = Download([f"{nobody}/{{00..19}}.bin", f"{sound.url}/z.bin"], "parallel: 1\nmax_attempts: 3")
+            for life in (1, 2):
+                dumb.seen.clear()
+                log = case.run(expected=2)
+                rounds = 2 if life == 1 else 1
+                check(log.count("; set aside for") == 2 * rounds, log)  # the third failure is the end
+                check(log.count(f"not asked for, as {nobody} does not answer") >= 19 * rounds and "20 of 21 items failed" in log, log)
+                check(len(dumb.seen) in (0, 3 * rounds), dumb.seen)
+                check(case.left() == ["z.bin"], case.left())
+            case.remove()
+        dumb.shutdown()
+        sound.shutdown()
+
+
+def silent_hosts_in_manifests(_):
+    """Which files of a silent host were asked for is chance; what the manifest says of them is none."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
         sound = Server({"/z.bin": lambda h, _: h.ranged(CONTENT)})
-        case = Download([f"{nobody}/{{00..19}}.bin", f"{sound.url}/z.bin"], "parallel: 1\nmax_attempts: 3")
+        manifests = set()
+        for parallel, tasks in ((1, [""]), (4, [""]), (1, ["task=1/2", "task=0/2", "task=1/2"])):
+            case = Download([f"{nobody}/{{00..05}}.bin", f"{sound.url}/z.bin"], f"parallel: {parallel}\nmax_attempts: 3", top="max_failed_items: 6\n")
+            for task in tasks:
+                case.start(*filter(None, [task])).communicate(timeout=60)
+            manifests.add((case.raw / "manifest.jsonl").read_text())
+            case.remove()
+        check(len(manifests) == 1, "\n".join(manifests))
+        check(f"{nobody} does not answer" in manifests.pop(), "why is not said")
+        sound.shutdown()
+
+
+def one_attempt(_):
+    """Where one attempt is all that a file has, the silence of one says nothing of its host; in the next life neither."""
+    server = Server({"/a.bin": lambda h, _: None} | {f"/{name}.bin": lambda h, _: h.ranged(CONTENT) for name in "bc"})
+    case = Download([f"{server.url}/{name}.bin" for name in "abc"], "parallel: 1\nmax_attempts: 1")
+    for _ in (1, 2):
+        log = case.run(expected=2)
+        check(case.left() == ["b.bin", "c.bin"] and "1 of 3 items failed" in log, log)
+    case.remove()
+    server.shutdown()
+
+
+def dead_target(_):
+    """A host that another redirects to and that never answers is given up itself, once for all of its files; those of the other host are
+    fetched. The next life does the same."""
+    dead = Server({f"/{i:02d}.bin": lambda h, _: None for i in range(20)})
+    to = {path: lambda h, _: h.whole(b"", f"Location: {dead.url}{h.path}", status="302 Found") for path in dead.answers}
+    good = Server(to | {f"/z{i}.bin": lambda h, _: h.ranged(CONTENT) for i in range(3)})
+    for parallel in (1, 4):
+        case = Download([f"{good.url}/{{00..19}}.bin", f"{good.url}/z{{0..2}}.bin"], f"parallel: {parallel}\nmax_attempts: 3")
         for life in (1, 2):
+            dead.seen.clear()
+            good.seen.clear()
             log = case.run(expected=2)
             rounds = 2 if life == 1 else 1
-            check(log.count("; set aside for") == 2 * rounds, log)  # the third failure is the end
-            check(log.count("not asked for, as its host is not reached") >= 19 * rounds and "20 of 21 items failed" in log, log)
-            check(case.left() == ["z.bin"], case.left())
+            check(len(dead.seen) <= (2 + parallel) * rounds and len(good.seen) <= 3 + 24 * rounds, f"{dead.seen}\n{good.seen}\n{log}")
+            check(f"as {dead.url} does not answer" in log and f"as {good.url}" not in log and "20 of 23 items failed" in log, log)
+            check(case.left() == ["z0.bin", "z1.bin", "z2.bin"], case.left())
         case.remove()
-        sound.shutdown()
+    dead.shutdown()
+    good.shutdown()
+
+
+def outage_of_target(_):
+    """A host that another redirects to, that has served and is gone: waited for, in the next life, too, without a question to the other;
+    files of the other host are fetched meanwhile."""
+    gone = threading.Event()
+
+    def once_then_gone(handler, _):
+        if not gone.is_set():
+            handler.ranged(CONTENT)
+            gone.set()
+    store = Server({f"/{name}.bin": once_then_gone for name in "abc"})
+    to = {path: lambda h, _: h.whole(b"", f"Location: {store.url}{h.path}", status="302 Found") for path in store.answers}
+    good = Server(to | {f"/z{i}.bin": lambda h, _: h.ranged(CONTENT) for i in range(3)})
+    case = Download([*(good.url + path for path in good.answers)], "parallel: 1\nmax_attempts: 2")
+    for life in (1, 2):
+        process = case.start()
+        store.seen.clear()
+        wait_until(lambda: len(store.seen) > 6, "more requests than max_attempts", 60)
+        check(case.left()[-4:] == ["a.bin", "z0.bin", "z1.bin", "z2.bin"], case.left())
+        log = stops_within(process, 10)
+        check(f"{store.url}: no service for" in log and f"{good.url}: no service" not in log, log)
+    asked = len(good.seen), len(store.seen)
+    process = case.start()
+    wait_until(lambda: len(store.seen) > asked[1] + 6, "the next life waits", 60)
+    check(len(good.seen) - asked[0] <= 2 + len(store.seen) - asked[1], "the other host was asked more often than the silent one")
+    store.answers = {path: lambda h, _: h.ranged(CONTENT) for path in store.answers}
+    log, _ = process.communicate(timeout=60)
+    check(process.returncode == 0 and len(case.left()) == 6, log)
+    case.remove()
+    store.shutdown()
+    good.shutdown()
 
 
 def quota_wait(_):
@@ -373,7 +459,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, unreached_host, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, outage_of_target, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
