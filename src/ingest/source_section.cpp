@@ -27,7 +27,7 @@ void SourceSection::fields(core::Fields& f) {
           {.help = "folder of files that are used where they lie, never copied or removed"});
   f.field("pattern", pattern,
           {.help = "files of hub or folder: names, ranges {0000..0007}, * ? [..] within a folder, **/ for "
-                   "any depth"});
+                   "any depth; hidden ones where the dot is written out"});
   f.field("small", small,
           {.help = "files of subset small, by path or name under raw/ (default: the first 1 %)"});
   f.field("sha256", sha256,
