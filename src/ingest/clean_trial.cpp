@@ -37,13 +37,7 @@ class Measurement {
 
   void add(RawRecord&& raw) {
     ++trial_.records;
-    for (const auto& [extension, member] : raw.members) {
-      if (entry_.archive == "none") break;
-      trial_.raw_bytes += static_cast<double>(member.bytes.size()) + kMemberOverhead;
-      if (member.offset >= 0)  // a plain tar tells what passed by, wanted or not
-        passed_ =
-            std::max(passed_, static_cast<double>(member.offset) + static_cast<double>(member.bytes.size()));
-    }
+    if (entry_.archive != "none") note_members(raw);
     ReadRecord record;
     if (read_record(std::move(raw), entry_, record).empty()) {
       Checked& one = pending_.emplace_back(std::move(record));
@@ -63,6 +57,15 @@ class Measurement {
   }
 
  private:
+  void note_members(const RawRecord& raw) {
+    for (const auto& [extension, member] : raw.members) {
+      const auto bytes = static_cast<double>(member.bytes.size());
+      trial_.raw_bytes += bytes + kMemberOverhead;
+      if (member.offset >= 0)  // a plain tar tells what passed by, wanted or not
+        passed_ = std::max(passed_, static_cast<double>(member.offset) + bytes);
+    }
+  }
+
   void take() {
     if (pending_.front().result.get().reason.empty()) {
       const ReadRecord& record = pending_.front().record;

@@ -20,14 +20,16 @@ std::string_view after_first_part(std::string_view path) {
   return slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
 }
 
-/// Hidden files and folders, and what file managers of a Mac add: as in archives they are passed over.
+constexpr std::string_view kMacFolder =
+    "__MACOSX";  ///< what file managers of a Mac add; full of hidden files
+
 bool is_passed_over(std::string_view name) {
-  return name.starts_with('.') || name == "__MACOSX";
+  return name.starts_with('.') || name == kMacFolder;
 }
 
-/// One folder's or file's name. A name that is passed over is meant only where the pattern writes its dot, or all of it, out.
+/// One folder's or file's name: a hidden one is meant only where the pattern writes its dot out.
 bool part_matches(std::string_view pattern, std::string_view name) {
-  if (is_passed_over(name) && !name.starts_with('.') && pattern != name) return false;
+  if (name == kMacFolder) return pattern == name;
   return ::fnmatch(std::string(pattern).c_str(), std::string(name).c_str(), FNM_NOESCAPE | FNM_PERIOD) == 0;
 }
 
