@@ -3,22 +3,26 @@
 
 #include <string>
 
+#include "core/log.h"
 #include "ingest/stages.h"
 #include "job.h"
 
 namespace microdit::jobs {
 
-/// `run` is the stage, `describe` prints what it would do (--dry-run; rank 0), `more` what --print-config says beside the entry.
+/// `run` is the stage, `describe` prints what it would do (--dry-run; rank 0; false: stopped), `more` what --print-config says beside the entry.
 inline int data_job(int argc, char** argv, const JobInfo& info,
                     int (*run)(const ingest::CatalogueEntry&, comm::Communicator&, const core::StopFlag&),
-                    void (*describe)(const ingest::CatalogueEntry&),
+                    bool (*describe)(const ingest::CatalogueEntry&, const core::StopFlag&),
                     std::string (*more)(const ingest::CatalogueEntry&) = nullptr) {
   return run_config_job<ingest::CatalogueEntry>(
       argc, argv, info,
       [&](Job& job, const ingest::CatalogueEntry& entry) -> int {
         if (!job.line.dry_run) return run(entry, job.comm, job.stop);
-        job.comm.on_root([&] { describe(entry); });
-        return core::kDone;
+        bool whole = true;
+        job.comm.on_root([&] { whole = describe(entry, job.stop); });
+        if (!job.comm.any(!whole)) return core::kDone;
+        core::log_info("{}: the dry run was stopped as asked", info.name);
+        return core::kRequeueMe;
       },
       more);
 }

@@ -135,9 +135,9 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
   return run_stage(stage, comm, stop);
 }
 
-void describe_clean(const CatalogueEntry& entry) {
+bool describe_clean(const CatalogueEntry& entry, const core::StopFlag& stop) {
   describe_space(entry.samples_folder());
-  if (!is_complete(entry.raw_folder(), "download")) return;
+  if (!is_complete(entry.raw_folder(), "download")) return true;
   const store::Manifest raw = store::Manifest::read(entry.raw_folder());
   const std::vector<CleanItem> items = list_clean_items(entry, raw);
   std::vector<const CleanItem*> left;
@@ -149,9 +149,11 @@ void describe_clean(const CatalogueEntry& entry) {
   }
   fmt::print("clean {}: {} of {} items left, {} -> {}\n", entry.name, left.size(), items.size(),
              readable(bytes, "B"), entry.samples_folder().string());
-  if (left.empty()) return;
-  const CleanTrial trial = try_records(entry, *left.front());
-  if (trial.records == 0 || trial.raw_bytes <= 0) return;
+  if (left.empty()) return true;
+  const std::optional<CleanTrial> tried = try_records(entry, *left.front(), stop);
+  if (!tried) return false;
+  const CleanTrial& trial = *tried;
+  if (trial.records == 0 || trial.raw_bytes <= 0) return true;
   const double share = bytes / trial.raw_bytes, out = share * trial.samples_bytes;
   const double shards =
       std::max(share * static_cast<double>(trial.records) / static_cast<double>(entry.shard_records),
@@ -164,6 +166,7 @@ void describe_clean(const CatalogueEntry& entry) {
       100 * static_cast<double>(trial.kept) / static_cast<double>(trial.records), readable(out, "B"),
       std::max(shards, static_cast<double>(left.size())) + static_cast<double>(left.size()) + 3,
       core::duration_text(share * trial.seconds), static_cast<double>(trial.records) / trial.seconds);
+  return true;
 }
 
 }  // namespace microdit::ingest

@@ -215,11 +215,8 @@ void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t i
   const fs::path path = entry.raw_folder() / file.file;
   check_raw(entry, file, stop);
   if (entry.archive == "none") {
-    Member member{.name = file.file, .bytes = {}, .skip = {}, .offset = 0, .file = number};
-    if (file.bytes > limits::kRecordBytes)
-      member.skip = "unsupported.oversize";
-    else
-      member.bytes = read_bytes(path, file.bytes);
+    Member member = loose_member(path, file);
+    member.file = number;
     return grouper.add(std::move(member));
   }
   try {
@@ -236,6 +233,12 @@ void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t i
 }
 
 }  // namespace
+
+Member loose_member(const fs::path& path, const store::ShardEntry& file) {
+  if (file.bytes > limits::kRecordBytes)
+    return {.name = file.file, .bytes = {}, .skip = "unsupported.oversize", .offset = 0};
+  return {.name = file.file, .bytes = read_bytes(path, file.bytes), .skip = {}, .offset = 0};
+}
 
 std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool,
                                         Progress& progress, const core::StopFlag& stop) {

@@ -1,11 +1,13 @@
 // One archive (or a range of loose files) -> samples shards, from where an earlier life left it.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/stop_flag.h"
+#include "ingest/archives.h"
 #include "ingest/catalogue.h"
 #include "ingest/picture_worker.h"
 #include "ingest/progress.h"
@@ -25,5 +27,9 @@ struct CleanItem {
 /// some columns knows a shard without its SHA-256). Nothing when stopped. UserError when a raw file is not what was downloaded, or is no whole archive.
 std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool,
                                         Progress& progress, const core::StopFlag& stop);
+
+/// A loose file as a record's member: without its bytes, as unsupported.oversize, where it is larger than any record may be.
+/// InputFault, SystemError where it cannot be read.
+Member loose_member(const std::filesystem::path& path, const store::ShardEntry& file);
 
 }  // namespace microdit::ingest

@@ -27,7 +27,9 @@ std::vector<CleanItem> archives(const store::Manifest& raw) {
   std::set<std::string> names;
   for (const store::ShardEntry& file : raw.shards()) {
     const std::string stem = stem_of(file.file);
-    const std::string name = names.insert(stem).second ? stem : file.file;  // a.tar beside a.zip
+    // a.tar beside a.zip; "a.part.json" and "a.failed.json" are no records of "a.part" and "a.failed".
+    const bool is_taken = stem.ends_with(".part") || stem.ends_with(".failed") || !names.insert(stem).second;
+    const std::string name = is_taken ? file.file : stem;
     items.push_back({{name, {{file.file, file.sha256}}}, {file}});
   }
   return items;

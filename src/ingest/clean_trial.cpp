@@ -5,7 +5,6 @@
 #include <chrono>
 #include <deque>
 
-#include "core/atomic_file.h"
 #include "ingest/archives.h"
 #include "ingest/records.h"
 
@@ -23,6 +22,9 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+/// Ends the reading of an archive from inside.
+struct Enough {};
+
 /// A record whose picture is being checked.
 struct Checked {
   ReadRecord record;
@@ -34,23 +36,18 @@ class Measurement {
   Measurement(const CatalogueEntry& entry, PicturePool& pool) : entry_(entry), pool_(pool) {}
 
   void add(RawRecord&& raw) {
-    if (enough_.requested()) return;
     ++trial_.records;
-    for (const auto& [extension, member] : raw.members) {
-      trial_.raw_bytes += static_cast<double>(member.bytes.size()) + kMemberOverhead;
-      if (member.offset >= 0)  // a plain tar tells what passed by, wanted or not
-        passed_ =
-            std::max(passed_, static_cast<double>(member.offset) + static_cast<double>(member.bytes.size()));
-    }
+    if (entry_.archive != "none") note_members(raw);
     ReadRecord record;
     if (read_record(std::move(raw), entry_, record).empty()) {
       Checked& one = pending_.emplace_back(std::move(record));
       one.result = pool_.check(one.record.image, entry_.filters.min_side);
       if (std::ssize(pending_) >= pool_.most_pending()) take();
     }
-    if (trial_.records >= kEnoughRecords || seconds_since(start_) > kEnough_s) enough_.request();
+    if (trial_.records >= kEnoughRecords || seconds_since(start_) > kEnough_s) throw Enough();
   }
-  const core::StopFlag& enough() const { return enough_; }
+  /// A loose file's bytes, read or passed over as too many.
+  void pass(std::uint64_t bytes) { passed_ += static_cast<double>(bytes); }
 
   CleanTrial finish() {
     while (!pending_.empty()) take();
@@ -60,6 +57,15 @@ class Measurement {
   }
 
  private:
+  void note_members(const RawRecord& raw) {
+    for (const auto& [extension, member] : raw.members) {
+      const auto bytes = static_cast<double>(member.bytes.size());
+      trial_.raw_bytes += bytes + kMemberOverhead;
+      if (member.offset >= 0)  // a plain tar tells what passed by, wanted or not
+        passed_ = std::max(passed_, static_cast<double>(member.offset) + bytes);
+    }
+  }
+
   void take() {
     if (pending_.front().result.get().reason.empty()) {
       const ReadRecord& record = pending_.front().record;
@@ -74,7 +80,6 @@ class Measurement {
 
   const CatalogueEntry& entry_;
   PicturePool& pool_;
-  core::StopFlag enough_;
   std::deque<Checked> pending_;
   Clock::time_point start_ = Clock::now();
   double passed_ = 0;
@@ -83,26 +88,31 @@ class Measurement {
 
 }  // namespace
 
-CleanTrial try_records(const CatalogueEntry& entry, const CleanItem& item) {
-  PicturePool pool(entry.pictures, 1);
+std::optional<CleanTrial> try_records(const CatalogueEntry& entry, const CleanItem& item,
+                                      const core::StopFlag& stop) {
+  PicturePool pool(entry.pictures, 1, limits::kPictureSeconds, &stop);
   Measurement measurement(entry, pool);
   RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) { measurement.add(std::move(raw)); });
-  for (const store::ShardEntry& file : item.files) {
-    const std::filesystem::path path = entry.raw_folder() / file.file;
-    if (entry.archive == "none") {
-      const std::string text = core::read_text(path);
-      const auto bytes = std::as_bytes(std::span(text));
-      grouper.add({.name = file.file, .bytes = {bytes.begin(), bytes.end()}, .skip = ""});
-    } else {
-      for_each_member(
-          path,
-          {.kind = entry.archive, .wanted = wanted_extensions(entry), .offsets = entry.archive == "tar"},
-          [&](Member&& member) { grouper.add(std::move(member)); }, &measurement.enough());
+  try {
+    for (const store::ShardEntry& file : item.files) {
+      if (stop.requested()) return std::nullopt;
+      const std::filesystem::path path = entry.raw_folder() / file.file;
+      if (entry.archive == "none") {
+        measurement.pass(file.bytes);
+        grouper.add(loose_member(path, file));
+      } else {
+        for_each_member(
+            path,
+            {.kind = entry.archive, .wanted = wanted_extensions(entry), .offsets = entry.archive == "tar"},
+            [&](Member&& member) { grouper.add(std::move(member)); }, &stop);
+      }
     }
-    if (measurement.enough().requested()) break;
+    if (!stop.requested()) grouper.finish();
+  } catch (const Enough&) {
   }
-  if (!measurement.enough().requested()) grouper.finish();
-  return measurement.finish();
+  const CleanTrial trial = measurement.finish();
+  if (stop.requested()) return std::nullopt;  // what a stopped worker says of a picture is no verdict
+  return trial;
 }
 
 }  // namespace microdit::ingest

@@ -12,7 +12,9 @@ struct CleanTrial {
   double seconds = 0;
 };
 
-/// Reads and checks records of the item's first file for a few seconds; writes nothing. UserError as clean would say.
-CleanTrial try_records(const CatalogueEntry& entry, const CleanItem& item);
+/// Reads and checks records of the item's first files for a few seconds; writes nothing. Nothing when `stop` was seen.
+/// UserError as clean would say.
+std::optional<CleanTrial> try_records(const CatalogueEntry& entry, const CleanItem& item,
+                                      const core::StopFlag& stop);
 
 }  // namespace microdit::ingest

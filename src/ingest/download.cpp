@@ -65,11 +65,23 @@ std::optional<std::vector<HubFile>> agreed_hub_files(const CatalogueEntry& entry
   return pinned_files(entry.source, pin);
 }
 
+/// The same for a dry run: asks only where nothing is pinned, and pins nothing.
+std::optional<std::vector<HubFile>> known_hub_files(const CatalogueEntry& entry, HttpClient& client,
+                                                    const core::StopFlag& stop) {
+  if (entry.source.hub.empty()) return std::vector<HubFile>();
+  if (const auto pin = present_pin(entry.source, entry.raw_folder() / kPinFile))
+    return pinned_files(entry.source, *pin);
+  return hub_files(entry.source, client, stop);
+}
+
+/// What a run would fetch: all but what is recorded and there, or was removed when its samples were made.
 std::vector<RawFile> missing_files(const CatalogueEntry& entry, const std::vector<RawFile>& files) {
+  const fs::path folder = entry.raw_folder();
   std::vector<RawFile> missing;
   std::error_code error;
   std::ranges::copy_if(files, std::back_inserter(missing), [&](const RawFile& file) {
-    return !fs::exists(entry.raw_folder() / file.name, error);
+    return !fs::exists(folder / "records" / (file.name + ".json"), error) ||
+           (!fs::exists(folder / file.name, error) && store::removed_on_purpose(folder, file.name).empty());
   });
   return missing;
 }
@@ -103,13 +115,13 @@ std::int64_t bytes_of(const RawFile& file) {
 }
 
 /// Bytes per second at which a local file is read and hashed.
-double local_speed(const RawFile& file, std::uint64_t bytes) {
+double local_speed(const RawFile& file, std::uint64_t bytes, const core::StopFlag& stop) {
   std::ifstream in(file.lies.empty() ? path_of_file_url(file.url) : file.lies, std::ios::binary);
   std::vector<char> block(1 << 20);
   core::Sha256 hash;
   std::uint64_t done = 0;
   const auto start = std::chrono::steady_clock::now();
-  while (in && done < bytes) {
+  while (in && done < bytes && !stop.requested()) {
     in.read(block.data(), static_cast<std::streamsize>(block.size()));
     hash.update(std::as_bytes(std::span(block).first(static_cast<std::size_t>(in.gcount()))));
     done += static_cast<std::uint64_t>(in.gcount());
@@ -124,8 +136,8 @@ void describe_speed(const std::vector<RawFile>& files, double bytes, HttpClient&
   const auto remote = std::ranges::find_if(files, is_remote);
   const RawFile& probe = remote != files.end() ? *remote : files[0];
   const double speed = remote != files.end() ? client.speed(remote->url, kProbeBytes, kProbe_s, stop)
-                                             : local_speed(probe, kProbeBytes);
-  if (speed <= 0 || bytes <= 0) return;
+                                             : local_speed(probe, kProbeBytes, stop);
+  if (speed <= 0 || bytes <= 0 || stop.requested()) return;
   fmt::print("  about {} at the {}/s that {} gave just now to one reader\n",
              core::duration_text(bytes / speed), readable(speed, "B"), probe.name);
 }
@@ -169,17 +181,17 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
   return run_stage(stage, comm, stop);
 }
 
-void describe_download(const CatalogueEntry& entry) {
+bool describe_download(const CatalogueEntry& entry, const core::StopFlag& stop) {
   describe_space(entry.raw_folder());
-  const core::StopFlag never;
   Fetcher fetcher(entry, token_for(entry));
-  const std::vector<RawFile> files = list_files(
-      entry, [&](const SourceSection& source) { return hub_files(source, fetcher.client(), never).value(); });
+  const auto hub = known_hub_files(entry, fetcher.client(), stop);
+  if (!hub) return false;
+  const std::vector<RawFile> files = list_files(entry, [&](const SourceSection&) { return *hub; });
   advise(entry, files);
   const std::vector<RawFile> missing = missing_files(entry, files);
   fmt::print("download {}: {} files -> {}, {} of them are there already\n", entry.name, files.size(),
              entry.raw_folder().string(), files.size() - missing.size());
-  if (missing.empty()) return;
+  if (missing.empty()) return true;
   double bytes = 0, to_store = 0;
   std::int64_t unknown = 0;
   for (const RawFile& file : missing) {
@@ -190,7 +202,8 @@ void describe_download(const CatalogueEntry& entry) {
   }
   const auto first = std::ranges::find_if(missing, is_remote);
   if (unknown > 0 && first != missing.end()) {
-    const std::int64_t size = fetcher.client().size(first->url, never);
+    const std::int64_t size = fetcher.client().size(first->url, stop);
+    if (stop.requested()) return false;
     if (size < 0) fmt::print("  {} does not tell its size\n", shown(first->url));
     bytes += static_cast<double>(std::max<std::int64_t>(size, 0)) * static_cast<double>(unknown);
     to_store = bytes;
@@ -198,7 +211,8 @@ void describe_download(const CatalogueEntry& entry) {
   // One record each, and the file or a link to it; facts, a listing, two manifests.
   fmt::print("  {} to read, {} to store, {} inodes\n", readable(bytes, "B"), readable(to_store, "B"),
              2 * missing.size() + 4);
-  describe_speed(missing, bytes, fetcher.client(), never);
+  describe_speed(missing, bytes, fetcher.client(), stop);
+  return !stop.requested();
 }
 
 }  // namespace microdit::ingest

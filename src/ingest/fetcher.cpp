@@ -266,7 +266,7 @@ void Fetcher::check(const RawFile& file, const store::ShardEntry& shard,
   const std::string from = file.lies.empty() ? shown(file.url) : file.lies.string();
   const std::string& expected = file.sha256.empty() ? linked_sha256 : file.sha256;
   if (!expected.empty() && shard.sha256 != expected) {
-    const bool own = entry_.source.sha256.contains(file.name);
+    const bool own = entry_.source.sha256.contains(file.name) || entry_.source.sha256.contains(file.path);
     core::user_error(
         "{} ({}): SHA-256 is {}, but {} says {}: the file at the source is damaged or another one", file.name,
         from, shard.sha256, own ? "source.sha256" : "the hub", expected);

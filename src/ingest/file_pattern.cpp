@@ -20,6 +20,19 @@ std::string_view after_first_part(std::string_view path) {
   return slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
 }
 
+constexpr std::string_view kMacFolder =
+    "__MACOSX";  ///< what file managers of a Mac add; full of hidden files
+
+bool is_passed_over(std::string_view name) {
+  return name.starts_with('.') || name == kMacFolder;
+}
+
+/// One folder's or file's name: a hidden one is meant only where the pattern writes its dot out.
+bool part_matches(std::string_view pattern, std::string_view name) {
+  if (name == kMacFolder) return pattern == name;
+  return ::fnmatch(std::string(pattern).c_str(), std::string(name).c_str(), FNM_NOESCAPE | FNM_PERIOD) == 0;
+}
+
 /// The part before the last '/' in front of the first special character.
 std::string fixed_folder(const std::string& pattern) {
   const std::size_t special = std::min(pattern.find_first_of("*?["), pattern.size());
@@ -38,13 +51,13 @@ bool matches(std::string_view pattern, std::string_view path) {
     const std::string_view part = first_part(pattern);
     const std::string_view rest = after_first_part(pattern);
     if (part == "**" && !rest.empty()) {
-      for (std::string_view deeper = path; !deeper.empty(); deeper = after_first_part(deeper))
+      for (std::string_view deeper = path; !deeper.empty(); deeper = after_first_part(deeper)) {
         if (matches(rest, deeper)) return true;
+        if (is_passed_over(first_part(deeper))) return false;
+      }
       return false;
     }
-    if (path.empty() ||
-        ::fnmatch(std::string(part).c_str(), std::string(first_part(path)).c_str(), FNM_NOESCAPE) != 0)
-      return false;
+    if (path.empty() || !part_matches(part, first_part(path))) return false;
     pattern = rest;
     path = after_first_part(path);
     if (pattern.empty() != path.empty()) return false;

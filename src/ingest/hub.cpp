@@ -253,17 +253,21 @@ std::optional<std::vector<HubFile>> hub_files(const SourceSection& source, HttpC
   return files;
 }
 
+std::optional<std::string> present_pin(const SourceSection& source, const fs::path& pin) {
+  if (!fs::exists(pin)) return std::nullopt;
+  const core::Json present = core::read_json(pin);
+  files_of(present);
+  const bool same = present.value("hub", "") == source.hub &&
+                    present.value("pattern", std::vector<std::string>{}) == source.pattern;
+  return same ? std::optional(present.dump()) : std::nullopt;
+}
+
 std::optional<std::string> pin_hub_files(const SourceSection& source, const fs::path& pin, HttpClient& client,
                                          const core::StopFlag& stop) {
+  if (std::optional<std::string> present = present_pin(source, pin)) return present;
   std::vector<HubFile> before;
   const bool there = fs::exists(pin);
-  if (there) {
-    const core::Json present = core::read_json(pin);
-    before = files_of(present);
-    const bool same = present.value("hub", "") == source.hub &&
-                      present.value("pattern", std::vector<std::string>{}) == source.pattern;
-    if (same) return present.dump();
-  }
+  if (there) before = files_of(core::read_json(pin));
   std::optional<std::vector<HubFile>> files = hub_files(source, client, stop);
   if (!files) return std::nullopt;
   keep_commits(*files, before);

@@ -40,6 +40,8 @@ std::optional<std::vector<HubFile>> hub_files(const SourceSection& source, HttpC
 /// source.hub or source.pattern change; then files that are still the same keep their commit. Returns the file's text.
 std::optional<std::string> pin_hub_files(const SourceSection& source, const std::filesystem::path& pin,
                                          HttpClient& client, const core::StopFlag& stop);
+/// The text of `pin` where it is there and lists what `source` asks for.
+std::optional<std::string> present_pin(const SourceSection& source, const std::filesystem::path& pin);
 std::vector<HubFile> pinned_files(const SourceSection& source, const std::string& pin_text);
 
 }  // namespace microdit::ingest

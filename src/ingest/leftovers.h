@@ -17,4 +17,8 @@ bool belongs_to(std::string_view file, const IsOwn& is_own);
 /// writing theirs right now.
 void remove_temporaries(const std::filesystem::path& folder, const IsOwn& is_own);
 
+/// Removes partial downloads in a folder that is closed: of files that it was closed without, or that its entry does not name
+/// any more. What another process has open stays.
+void remove_partial_files(const std::filesystem::path& folder);
+
 }  // namespace microdit::ingest

@@ -34,12 +34,12 @@ Left left_of(const CatalogueEntry& entry, const PrecomputePlan& plan, LatentPart
 
 }  // namespace
 
-void describe_precompute(const CatalogueEntry& entry) {
+bool describe_precompute(const CatalogueEntry& entry, const core::StopFlag& stop) {
   PrecomputePlan plan = plan_encoders(entry);  // before the data: that may take days to come
   describe_space(plan.folder);
   fmt::print("recipe {}: codec {}, text encoder {}\n", plan.recipe.name, plan.recipe.images.codec,
              plan.recipe.text.encoder);
-  if (!is_complete(entry.samples_folder(), "clean")) return;
+  if (!is_complete(entry.samples_folder(), "clean")) return true;
   plan_items(entry, plan);
   const Left images = left_of(entry, plan, LatentPart::images), text = left_of(entry, plan, LatentPart::text);
   fmt::print(
@@ -47,8 +47,10 @@ void describe_precompute(const CatalogueEntry& entry) {
       "-> {}\n",
       entry.name, images.samples, images.shards, images.done, text.samples, text.shards, text.done,
       plan.folder.string());
-  if (images.shards + text.shards == 0) return;
-  const Trial trial = try_first_shard(entry, plan);
+  if (images.shards + text.shards == 0) return true;
+  const std::optional<Trial> tried = try_first_shard(entry, plan, stop);
+  if (!tried) return false;
+  const Trial& trial = *tried;
   const double captions = trial.captions_per_sample * static_cast<double>(text.samples);
   const double bytes = trial.image_bytes * static_cast<double>(images.samples) +
                        trial.text_bytes * static_cast<double>(text.samples);
@@ -62,6 +64,7 @@ void describe_precompute(const CatalogueEntry& entry) {
       core::bytes_text(static_cast<std::uint64_t>(bytes)), 2 * (images.shards + text.shards) + 5,
       core::duration_text(seconds), trial.device, entry.threads_per_rank, trial.pictures_per_s,
       trial.captions_per_s);
+  return true;
 }
 
 }  // namespace microdit::ingest

@@ -19,6 +19,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// Ends a trial from inside.
+struct Stopped {};
+
 /// Calls step(first, count) for at most two batches; returns what a second does, of the later batch where there are two.
 template <class Step>
 double rate_of(std::int64_t available, std::int64_t batch, Step step) {
@@ -42,12 +45,12 @@ double rows_bytes(const std::vector<store::Column>& columns) {
 }
 
 void try_pictures(const CatalogueEntry& entry, const PrecomputePlan& plan, const SamplesShard& shard,
-                  torch::Device device, Trial& trial) {
+                  torch::Device device, const core::StopFlag& stop, Trial& trial) {
   const ImageRecipe& recipe = plan.recipe.images;
   const auto codec = encoders::load_image_codec(recipe.codec, plan.codec.sha256);
   codec->to(device);
   codec->set_precision(recipe.precision);
-  PicturePool pool(entry.pictures, entry.decode_workers, limits::kSquaresSeconds);
+  PicturePool pool(entry.pictures, entry.decode_workers, limits::kSquaresSeconds, &stop);
   PictureFeed feed(shard, recipe, pool);
   double bytes = 0;
   std::int64_t tried = 0;
@@ -56,6 +59,7 @@ void try_pictures(const CatalogueEntry& entry, const PrecomputePlan& plan, const
         ImageEncoder encoder(recipe, *codec, device);
         for (std::int64_t row = first; row < first + count; ++row) {
           const PictureFeed::Picture picture = feed.next();
+          if (stop.requested()) throw Stopped();
           for (const image::Image& square : picture.prepared.squares)
             if (!square.pixels.empty())
               encoder.add(square, shard.keys()[static_cast<std::size_t>(row)], picture.content);
@@ -70,17 +74,19 @@ void try_pictures(const CatalogueEntry& entry, const PrecomputePlan& plan, const
   trial.image_bytes = bytes / static_cast<double>(tried) + small + names / static_cast<double>(shard.rows());
 }
 
-void try_captions(const PrecomputePlan& plan, const SamplesShard& shard, torch::Device device, Trial& trial) {
+void try_captions(const PrecomputePlan& plan, const SamplesShard& shard, torch::Device device,
+                  const core::StopFlag& stop, Trial& trial) {
   const CaptionTable captions = tabulate_captions(shard, plan.caption_sources());
   const CaptionEncoder encoder(plan.recipe.text, device, plan.text.sha256);
-  const core::StopFlag never;
   double bytes = 0, tried = 0, texts = 0;
   trial.captions_per_s = rate_of(
       static_cast<std::int64_t>(captions.unique.size()), plan.recipe.text.batch_size,
       [&](std::int64_t first, std::int64_t count) {
         const auto begin = captions.unique.begin() + first;
         const auto add = [&](std::span<const std::byte> rows) { bytes += static_cast<double>(rows.size()); };
-        bytes += rows_bytes(encoder.encode({begin, begin + count}, add, never)->columns);
+        const std::optional<TextColumns> text = encoder.encode({begin, begin + count}, add, stop);
+        if (!text) throw Stopped();
+        bytes += rows_bytes(text->columns);
         if (!encoder.states(0).empty()) bytes += 8 * static_cast<double>(count);  // each row's hash
         tried += static_cast<double>(count);
       });
@@ -94,7 +100,8 @@ void try_captions(const PrecomputePlan& plan, const SamplesShard& shard, torch::
 
 }  // namespace
 
-Trial try_first_shard(const CatalogueEntry& entry, const PrecomputePlan& plan) {
+std::optional<Trial> try_first_shard(const CatalogueEntry& entry, const PrecomputePlan& plan,
+                                     const core::StopFlag& stop) try {
   const auto alone = comm::make_local_communicator();
   const torch::Device device(comm::choose_device(*alone, entry.device).name());
   at::set_num_threads(static_cast<int>(entry.threads_per_rank));
@@ -104,9 +111,11 @@ Trial try_first_shard(const CatalogueEntry& entry, const PrecomputePlan& plan) {
                            first.fingerprint);
   Trial trial;
   trial.device = device.str();
-  if (is_wanted(entry, LatentPart::images)) try_pictures(entry, plan, shard, device, trial);
-  if (is_wanted(entry, LatentPart::text)) try_captions(plan, shard, device, trial);
-  return trial;
+  if (is_wanted(entry, LatentPart::images)) try_pictures(entry, plan, shard, device, stop, trial);
+  if (is_wanted(entry, LatentPart::text)) try_captions(plan, shard, device, stop, trial);
+  return stop.requested() ? std::nullopt : std::optional(trial);
+} catch (const Stopped&) {
+  return std::nullopt;
 }
 
 }  // namespace microdit::ingest

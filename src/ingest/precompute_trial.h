@@ -1,8 +1,10 @@
 // What a sample costs: measured on a few pictures and captions of the first shard, for dry runs.
 #pragma once
 
+#include <optional>
 #include <string>
 
+#include "core/stop_flag.h"
 #include "ingest/precompute_plan.h"
 
 namespace microdit::ingest {
@@ -16,7 +18,9 @@ struct Trial {
   double text_bytes = 0;           ///< of a text shard, per sample
 };
 
-/// Loads the encoders and encodes two batches of either kind; writes nothing.
-Trial try_first_shard(const CatalogueEntry& entry, const PrecomputePlan& plan);
+/// Loads the encoders and encodes two batches of either kind; writes nothing. Nothing when `stop` was seen, which is looked
+/// at before each picture and each batch.
+std::optional<Trial> try_first_shard(const CatalogueEntry& entry, const PrecomputePlan& plan,
+                                     const core::StopFlag& stop);
 
 }  // namespace microdit::ingest

@@ -27,9 +27,11 @@ void SourceSection::fields(core::Fields& f) {
           {.help = "folder of files that are used where they lie, never copied or removed"});
   f.field("pattern", pattern,
           {.help = "files of hub or folder: names, ranges {0000..0007}, * ? [..] within a folder, **/ for "
-                   "any depth"});
-  f.field("small", small, {.help = "file names of subset small (default: the first 1 %)"});
-  f.field("sha256", sha256, {.help = "file name -> known SHA-256: what pins a file's bytes"});
+                   "any depth; hidden ones where the dot is written out"});
+  f.field("small", small,
+          {.help = "files of subset small, by path or name under raw/ (default: the first 1 %)"});
+  f.field("sha256", sha256,
+          {.help = "file, by path or name under raw/ -> known SHA-256: what pins a file's bytes"});
   f.field("parallel", parallel, {.min = 1, .max = 64, .help = "files at once, per rank"});
   f.field("max_attempts", max_attempts, {.min = 1, .max = 1000, .help = "in a row without a new MiB"});
   f.field("backoff_s", backoff_s,

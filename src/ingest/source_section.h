@@ -18,9 +18,10 @@ struct SourceSection {
   std::string list_file{};          ///< tab-separated: file name, address; a header line is skipped
   std::string folder{};             ///< files are used where they lie
   std::vector<std::string>
-      pattern{};                     ///< files of hub or folder: names, ranges, * ? [..] within a folder, **/
-  std::vector<std::string> small{};  ///< file names of `subset: small`; empty = the first 1 %, at least one
-  std::map<std::string, std::string> sha256{};  ///< file name -> known SHA-256
+      pattern{};  ///< files of hub or folder: names, ranges, * ? [..] within a folder, **/
+  std::vector<std::string>
+      small{};  ///< files of `subset: small` (see list_files); empty = the first 1 %, at least one
+  std::map<std::string, std::string> sha256{};  ///< file -> known SHA-256
   std::int64_t parallel = 4;                    ///< files at once, per rank
   std::int64_t max_attempts = 8;                ///< in a row without a new MiB
   double backoff_s = 1;  ///< mean of the first wait is half of this; it doubles up to 60 s

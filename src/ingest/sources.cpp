@@ -11,12 +11,12 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
-#include "core/hash.h"
 #include "core/utf8.h"
 #include "ingest/address.h"
 #include "ingest/file_pattern.h"
 #include "ingest/hub.h"
 #include "ingest/limits.h"
+#include "ingest/raw_name.h"
 
 namespace microdit::ingest {
 namespace {
@@ -26,41 +26,6 @@ namespace fs = std::filesystem;
 bool is_number(std::string_view text) {
   return !text.empty() && text.size() <= 9 &&
          std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-}
-
-// Bytes: of a name under raw/, records' and temporaries' names are longer by up to 72; a folder allows 255.
-constexpr std::size_t kLongestName = 180, kLongestFolders = 60, kLongestStem = 160, kShortestEnd = 10;
-constexpr std::size_t kHashDigits = 8, kHashDigitsOfCut = 16;
-
-/// ASCII letters, digits, '-', '_' and '.' as they are.
-std::string plain_text(std::string_view text) {
-  std::string plain;
-  bool in_run = false;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    const bool foreign = byte >= 0x80;
-    if (foreign && !in_run) plain += 'x';
-    in_run = foreign;
-    if (foreign)
-      plain += fmt::format("{:02x}", byte);
-    else
-      plain += std::isalnum(byte) || c == '-' || c == '_' || c == '.' ? c : '_';
-  }
-  return plain;
-}
-
-/// `plain` where it is `text` itself and at most `longest` bytes (10 at least); else cut, and marked by the text's hash.
-std::string kept_apart(std::string_view text, std::string plain, std::size_t longest) {
-  if (plain == text && plain.size() <= longest) return plain;
-  const std::size_t roomy = longest >= 2 * (kHashDigitsOfCut + 1) ? kHashDigitsOfCut : kHashDigits;
-  const std::size_t digits = plain.size() + kHashDigits + 1 > longest ? roomy : kHashDigits;
-  plain.resize(std::min(plain.size(), longest - digits - 1));
-  return plain + "-" + core::sha256(std::as_bytes(std::span(text))).substr(0, digits);
-}
-
-std::string without_dots(std::string plain) {
-  std::ranges::replace(plain, '.', '_');
-  return plain;
 }
 
 /// The last path component of an address, without query and fragment.
@@ -91,7 +56,8 @@ std::vector<RawFile> from_urls(const SourceSection& source) {
   for (const std::string& pattern : source.urls) {
     for (const std::string& url : expand_ranges(pattern)) {
       check_scheme(url, "source.urls");
-      files.push_back({.name = raw_name(name_of_url(url)), .url = url});
+      std::string name = name_of_url(url);
+      files.push_back({.name = raw_name(name), .url = url, .path = std::move(name)});
     }
   }
   for (RawFile& file : files) file.inputs = inputs_of_url(file.name, file.url);
@@ -107,6 +73,7 @@ std::vector<RawFile> from_hub(const SourceSection& source, const HubListing& lis
                      .lies = file.lies,
                      .sha256 = file.sha256,
                      .bytes = file.bytes,
+                     .path = file.path,
                      .inputs = {{"file", file.path}, {"hub", hub.repository}, {"commit", file.commit}}});
   }
   return files;
@@ -129,9 +96,9 @@ std::vector<RawFile> from_list(const SourceSection& source) {
     const std::size_t tab = line.find('\t');
     if (tab == std::string::npos || tab == 0)
       core::user_error("{}: expected: file name, a tab, an address", origin);
-    const std::string url = line.substr(tab + 1);
+    const std::string name = line.substr(0, tab), url = line.substr(tab + 1);
     check_scheme(url, origin);
-    files.push_back({.name = raw_name(line.substr(0, tab)), .url = url});
+    files.push_back({.name = raw_name(name), .url = url, .path = name});
   }
   // Signed addresses are renewed with other hosts and paths: the name is the identity.
   for (RawFile& file : files) file.inputs = {{"file", file.name}};
@@ -165,7 +132,7 @@ std::vector<RawFile> from_folder(const SourceSection& source) {
   for (std::string& path : paths) path = (fs::path(patterns.folder()) / path).string();
   std::vector<RawFile> files;
   for (const std::string& path : patterns.choose(paths, top.string())) {
-    RawFile& file = files.emplace_back(RawFile{.name = raw_name(path), .lies = top / path});
+    RawFile& file = files.emplace_back(RawFile{.name = raw_name(path), .lies = top / path, .path = path});
     file.inputs = {{"file", core::with_valid_utf8(path)}};
     struct stat about {};
     if (::stat(file.lies.c_str(), &about) == 0) {
@@ -197,48 +164,55 @@ void check_names(const CatalogueEntry& entry, const std::vector<RawFile>& files)
         "name, a tab, the address)",
         entry.name, file.name, origin_of_file(*there->second), origin_of_file(file));
   }
-  for (const auto& [name, digest] : entry.source.sha256) {
-    if (!names.contains(name)) core::user_error("source.sha256: no file is named {}", name);
-  }
 }
+
+/// Files by what an entry may call them: the path, and the name under raw/ (no file's path is another's name).
+class FilesByName {
+ public:
+  explicit FilesByName(const std::vector<RawFile>& files) {
+    for (const RawFile& file : files) {
+      by_name_.emplace(file.name, &file);
+      by_name_.emplace(file.path, &file);
+    }
+  }
+  /// UserError where it is none's.
+  const RawFile& find(std::string_view name, std::string_view key) const {
+    const auto found = by_name_.find(name);
+    if (found != by_name_.end()) return *found->second;
+    const RawFile& nearest = *std::ranges::max_element(by_name_, {}, [&](const auto& known) {
+                                return alike(name, known.first);
+                              })->second;
+    core::user_error("{}: no file is named {}; the one most like it is {}{}", key, name,
+                     core::with_valid_utf8(nearest.path),
+                     nearest.path == nearest.name ? "" : ", under raw/ " + nearest.name);
+  }
+
+ private:
+  /// Bytes that two names begin and end with together.
+  static std::size_t alike(std::string_view one, std::string_view other) {
+    const auto begin = std::ranges::mismatch(one, other).in1 - one.begin();
+    one.remove_prefix(static_cast<std::size_t>(begin));
+    other.remove_prefix(static_cast<std::size_t>(begin));
+    const auto end =
+        std::mismatch(one.rbegin(), one.rend(), other.rbegin(), other.rend()).first - one.rbegin();
+    return static_cast<std::size_t>(begin + end);
+  }
+
+  std::map<std::string_view, const RawFile*> by_name_;
+};
 
 std::vector<RawFile> small_subset(const std::vector<RawFile>& files, const SourceSection& source) {
   if (source.small.empty())
     return {files.begin(), files.begin() + static_cast<std::ptrdiff_t>((files.size() + 99) / 100)};
-  std::map<std::string_view, const RawFile*> names;
-  for (const RawFile& file : files) names.emplace(file.name, &file);
+  const FilesByName names(files);
   std::vector<RawFile> chosen;
   for (const std::string& pattern : source.small) {
-    for (const std::string& name : expand_ranges(pattern)) {
-      const auto found = names.find(name);
-      if (found == names.end()) core::user_error("source.small: no file is named {}", name);
-      chosen.push_back(*found->second);
-    }
+    for (const std::string& name : expand_ranges(pattern)) chosen.push_back(names.find(name, "source.small"));
   }
   return chosen;
 }
 
 }  // namespace
-
-std::string raw_name(std::string_view path) {
-  const std::size_t last = path.rfind('/') + 1;  // npos + 1 is 0
-  const std::size_t stem_end = std::min(path.find('.', last + 1), path.size());
-  const std::size_t suffix_at =
-      std::max(path.rfind('.') + 1, stem_end + 1) - 1;  // the last dot behind the stem
-  const std::string_view folders = path.substr(0, last), stem = path.substr(last, stem_end - last);
-  const std::string_view middle = path.substr(stem_end, suffix_at - stem_end),
-                         suffix = path.substr(suffix_at);
-  std::string name;
-  if (!folders.empty()) {
-    const std::string plain = without_dots(plain_text(folders.substr(0, last - 1)));
-    name = kept_apart(folders, plain, kLongestFolders) + "_";
-  }
-  name += kept_apart(stem, without_dots(plain_text(stem)), kLongestStem - name.size());
-  name += kept_apart(middle, plain_text(middle), kLongestName - kShortestEnd - name.size());
-  // "x.failed.json" and "x.part.json" are no records of "x.failed" and "x.part".
-  const bool is_taken = suffix == ".failed" || suffix == ".part";
-  return name + kept_apart(suffix, plain_text(suffix) + (is_taken ? "_" : ""), kLongestName - name.size());
-}
 
 std::vector<std::string> expand_ranges(std::string_view pattern) {
   const std::size_t open = pattern.find('{');
@@ -274,10 +248,13 @@ std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& h
                                                         : from_list(source);
   if (files.empty()) core::user_error("dataset {}: its source names no file", entry.name);
   check_names(entry, files);
-  for (RawFile& file : files) {
-    const auto known = source.sha256.find(file.name);
-    if (known != source.sha256.end()) file.sha256 = known->second;
+  std::map<const RawFile*, std::string> digests;
+  if (!source.sha256.empty()) {
+    const FilesByName names(files);
+    for (const auto& [name, digest] : source.sha256) digests[&names.find(name, "source.sha256")] = digest;
   }
+  for (RawFile& file : files)
+    if (const auto known = digests.find(&file); known != digests.end()) file.sha256 = known->second;
   return entry.subset == "small" ? small_subset(files, source) : files;
 }
 

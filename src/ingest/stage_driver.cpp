@@ -236,6 +236,7 @@ std::vector<const store::Item*> own_items(const StagePlan& plan, const comm::Sha
 int run_stage(const StagePlan& plan, comm::Communicator& comm, const core::StopFlag& stop) {
   core::check(!plan.items.empty(), "{}: no work items", plan.name);
   store::StageFolder folder(plan.folder, plan.facts);
+  comm.on_root([&] { refuse_unknown(plan); });
   Share share(plan, folder, comm::share_of(comm, plan.task), stop);
   share.run();
 

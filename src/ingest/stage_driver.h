@@ -52,7 +52,8 @@ std::vector<const store::Item*> own_items(const StagePlan& plan, const comm::Sha
 
 /// Runs this process's share of the stage and, when it was the last, closes the folder. Returns the exit code, agreed by
 /// all ranks: kDone; kRequeueMe when stopped; kUserMistake when an item of this job stays failed and the folder could
-/// not be closed without it (each is named). FaultError where one of them, or what is done of it, stays unreadable: another
+/// not be closed without it (each is named). UserError, before any work, where the folder holds items that are none of the
+/// plan's. FaultError where one of them, or what is done of it, stays unreadable: another
 /// node may read it.
 int run_stage(const StagePlan& plan, comm::Communicator& comm, const core::StopFlag& stop);
 

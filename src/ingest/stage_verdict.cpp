@@ -23,6 +23,7 @@ constexpr std::size_t kMaxNamed = 20;  // failing items that are named one by on
 /// What earlier lives left in a folder whose items are all finished, or failed for good.
 void remove_leftovers(const fs::path& folder, const std::vector<store::FailedItem>& failed) {
   remove_temporaries(folder, [](std::string_view) { return true; });
+  remove_partial_files(folder);
   const store::RecordNames names = store::record_names(folder);
   std::error_code ignored;
   for (const std::string& part : names.parts) fs::remove(folder / "records" / part, ignored);
@@ -86,16 +87,23 @@ std::string named(const std::vector<store::FailedItem>& failed) {
       ways.empty() ? "" : "; one of ours:", first_names(ways));
 }
 
-void refuse_foreign(const StagePlan& plan, const store::Standing& standing) {
-  if (!standing.refused.empty()) core::user_error("{}:{}", plan.name, first_names(standing.refused));
-  if (standing.unknown.empty()) return;
+void refuse(const StagePlan& plan, const std::vector<std::string>& unknown) {
+  if (unknown.empty()) return;
   core::user_error(
-      "{}: {} holds {} items that the entry does not name (any more): {}; name their source again, or choose "
-      "another folder, or remove this one",
-      plan.name, plan.folder.string(), standing.unknown.size(), first_names(standing.unknown));
+      "{}: {} holds {} items that the entry does not name (any more, or as this version of microdit names "
+      "them): {}\nname their source again, or choose another folder (name), or remove this one",
+      plan.name, plan.folder.string(), unknown.size(), first_names(unknown));
 }
 
 }  // namespace
+
+void refuse_unknown(const StagePlan& plan) {
+  std::vector<std::string> expected, unknown;
+  for (const store::Item& item : plan.items) expected.push_back(item.name);
+  std::ranges::sort(expected);
+  std::ranges::set_difference(store::record_names(plan.folder).items, expected, std::back_inserter(unknown));
+  refuse(plan, unknown);
+}
 
 std::string way_out(const StagePlan& plan, const std::string& reason) {
   const std::size_t end = reason.rfind(": cannot be ");
@@ -125,7 +133,8 @@ std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, cons
                          const core::StopFlag& stop) {
   std::optional<store::Standing> standing = folder.survey(plan.items, stop, plan.sum);
   if (!standing) return "stopped";
-  refuse_foreign(plan, *standing);
+  if (!standing->refused.empty()) core::user_error("{}:{}", plan.name, first_names(standing->refused));
+  refuse(plan, standing->unknown);
   const auto failed = static_cast<std::int64_t>(standing->failed.size());
   if (!standing->pending.empty()) {
     if (failed > 0) core::log_warn("{}: {} items failed:{}", plan.name, failed, named(standing->failed));

@@ -15,6 +15,9 @@ struct OwnItems {
   bool unreadable = false;  ///< one stays so by a fault
 };
 
+/// On rank 0, before any work that the verdict would refuse: UserError when items are recorded that are not the plan's.
+void refuse_unknown(const StagePlan& plan);
+
 /// On rank 0. Compares the names of items and records, names what failed; looks at every record, and closes the folder, when
 /// all are accounted for.
 /// "complete"; "waiting" (for other tasks); "failed" (an own item failed and may not); "stopped".

@@ -16,9 +16,9 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
 /// samples/NAME -> latents/NAME/RECIPE: <shard>.images.h5 and <shard>.text.h5 (columns: see README.md), as entry.part says.
 int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop);
 
-/// Print what a stage would do: files, bytes, items (--dry-run).
-void describe_download(const CatalogueEntry& entry);
-void describe_clean(const CatalogueEntry& entry);
-void describe_precompute(const CatalogueEntry& entry);
+/// Print what a stage would do: files, bytes, items (--dry-run); nothing is written. False when `stop` was seen, within 10 s.
+bool describe_download(const CatalogueEntry& entry, const core::StopFlag& stop);
+bool describe_clean(const CatalogueEntry& entry, const core::StopFlag& stop);
+bool describe_precompute(const CatalogueEntry& entry, const core::StopFlag& stop);
 
 }  // namespace microdit::ingest

@@ -1,6 +1,7 @@
 // The texts of a stage folder: facts.json, records/*.json, manifest.jsonl. Written and read here only.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -14,6 +15,8 @@ namespace microdit::store {
 inline constexpr const char* kFactsFile = "facts.json";
 inline constexpr const char* kRecordsFolder = "records";
 inline constexpr const char* kManifestFile = "manifest.jsonl";
+/// What the names of a stage folder's own files are up to their first dot: a file of an item that lies beside them has another.
+inline constexpr std::array<std::string_view, 3> kOwnStems = {"facts", "records", "manifest"};
 inline constexpr std::string_view kFailedEnding = ".failed.json";
 inline constexpr std::string_view kPartEnding =
     ".part.json";  ///< of an item that is half done; the stage's own

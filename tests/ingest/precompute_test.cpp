@@ -265,5 +265,16 @@ TEST_F(Precompute, StopIsSeenWithinAShard) {
   EXPECT_FALSE(fs::exists(latents_folder() / "manifest.jsonl"));
 }
 
+TEST_F(Precompute, DryRunsSeeAStop) {
+  entry_.recipe = write(recipe_.name + ".yaml", core::to_yaml(recipe_));
+  core::StopFlag stopped;
+  stopped.request();
+  EXPECT_TRUE(describe_precompute(entry_, stop_));
+  EXPECT_FALSE(describe_precompute(entry_, stopped));
+  fs::remove_all(entry_.samples_folder());
+  EXPECT_TRUE(describe_clean(entry_, stop_));
+  EXPECT_FALSE(describe_clean(entry_, stopped));
+}
+
 }  // namespace
 }  // namespace microdit::ingest

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "ingest/file_pattern.h"
+#include "ingest/raw_name.h"
 #include "store/manifest_text.h"
 #include "tar_writer.h"
 
@@ -76,6 +77,16 @@ TEST(RawNames, WhatIsPlainStaysAndWhatIsNotIsMarked) {
   EXPECT_EQ(raw_name("x.part"), "x.part_-" + mark(".part"));
 }
 
+// A raw folder holds files of its own beside those of its source.
+TEST(RawNames, TheFoldersOwnFilesKeepTheirNames) {
+  for (const std::string& stem :
+       {std::string("facts"), std::string("manifest"), std::string("records"), std::string("hub")})
+    for (const char* rest : {"", ".json", ".jsonl", ".1.jsonl", ".png"})
+      EXPECT_EQ(raw_name(stem + rest), stem + "_-" + mark(stem) + rest);
+  EXPECT_EQ(raw_name("a/facts.json"), "a-" + mark("a/") + "_facts.json");
+  EXPECT_EQ(raw_name("facts2.json"), "facts2.json");
+}
+
 TEST(RawNames, DistinctNamesStayDistinct) {
   const Strings paths = {"a/b.jpg",   "a_b.jpg",  "a b.jpg", "a.b.jpg",   "a/b/c.jpg", "a/b_c.jpg",
                          "a_b/c.jpg", ".a.jpg",   "_a.jpg",  "a.x y.jpg", "a.x_y.jpg", "a.jp g",
@@ -118,7 +129,7 @@ TEST(ListFiles, KnownDigestsBelongToFiles) {
   entry.source.sha256["a.tar"] = std::string(64, 'a');
   EXPECT_EQ(list_files(entry, kNoHub)[0].sha256, std::string(64, 'a'));
   entry.source.sha256["b.tar"] = std::string(64, 'b');
-  expect_error<core::UserError>([&] { list_files(entry, kNoHub); }, {"b.tar"});
+  expect_error<core::UserError>([&] { list_files(entry, kNoHub); }, {"source.sha256", "b.tar", "a.tar"});
 }
 
 TEST(ListFiles, SmallSubset) {
@@ -129,6 +140,9 @@ TEST(ListFiles, SmallSubset) {
   EXPECT_EQ(names_of(entry), (Strings{"010.tar", "011.tar"}));
   entry.source.small = {"nope.tar"};
   expect_error<core::UserError>([&] { names_of(entry); }, {"source.small", "nope.tar"});
+  entry.source.small = {"10.tar"};
+  expect_error<core::UserError>([&] { names_of(entry); },
+                                {"no file is named 10.tar", "most like it is 010.tar"});
 }
 
 TEST(ListFiles, Hub) {
@@ -143,6 +157,23 @@ TEST(ListFiles, Hub) {
   EXPECT_EQ(files.at(0).url, "https://hub.example/datasets/org/name/resolve/" + commit + "/data/a%20b-1.tar");
   EXPECT_EQ(files.at(0).name, "data-" + mark("data/") + "_a_b-1-" + mark("a b-1") + ".tar");
   EXPECT_EQ(files.at(0).bytes, 7);
+  // Named by its path, or by its name under raw/.
+  const HubListing two = [&](const SourceSection&) {
+    return std::vector<HubFile>{{.path = "data/a.tar", .commit = commit},
+                                {.path = "data/b.tar", .commit = commit}};
+  };
+  CatalogueEntry small = entry;
+  small.subset = "small";
+  const std::string raw = "data-" + mark("data/") + "_b.tar";
+  for (const std::string& name : {std::string("data/b.tar"), raw}) {
+    small.source.small = {name};
+    small.source.sha256 = {{name, std::string(64, 'b')}};
+    EXPECT_EQ(list_files(small, two).at(0).name, raw) << name;
+    EXPECT_EQ(list_files(small, two).at(0).sha256, std::string(64, 'b')) << name;
+  }
+  small.source.sha256 = {{"b.tar", std::string(64, 'b')}};
+  expect_error<core::UserError>([&] { list_files(small, two); }, {"source.sha256: no file is named b.tar",
+                                                                  "data/b.tar, under raw/ ", raw.c_str()});
   EXPECT_EQ(files.at(0).inputs.dump(),
             R"({"file":"data/a b-1.tar","hub":"org/name","commit":")" + commit + "\"}");
   for (const char* bad : {"name", "a/b/c", "../b", "org/name@", "org/name@../x"}) {
@@ -209,16 +240,29 @@ TEST(FilePattern, GlobsKnowFolders) {
                                                         {"**/*.tar", "x/y/a.tar"},
                                                         {"d/**/a", "d/a"},
                                                         {"d/**/a", "d/e/f/a"},
+                                                        {".*", ".a"},
+                                                        {"**/.a/*", "x/.a/b"},
+                                                        {"__MACOSX/*", "__MACOSX/a"},
+                                                        {".a/**/b", ".a/c/b"},
                                                         {"d?/[a-c].x", "d1/b.x"}}) {
     EXPECT_TRUE(matches(pattern, path)) << pattern << " " << path;
   }
-  for (const auto& [pattern, path] : std::vector<std::pair<const char*, const char*>>{{"*.tar", "x/a.tar"},
-                                                                                      {"*", "a/b"},
-                                                                                      {"d/*", "d"},
-                                                                                      {"a", "a/b"},
-                                                                                      {"a/b", "a"},
-                                                                                      {"**/a", "x/b"},
-                                                                                      {"[a-c].x", "d.x"}}) {
+  for (const auto& [pattern, path] :
+       std::vector<std::pair<const char*, const char*>>{{"*.tar", "x/a.tar"},
+                                                        {"*", "a/b"},
+                                                        {"d/*", "d"},
+                                                        {"a", "a/b"},
+                                                        {"a/b", "a"},
+                                                        {"**/a", "x/b"},
+                                                        {"*", ".a"},
+                                                        {"?a", ".a"},
+                                                        {"[.]a", ".a"},
+                                                        {"**/*", "x/.a"},
+                                                        {"**/*", ".x/a"},
+                                                        {"*/a", ".x/a"},
+                                                        {"**/*", "x/__MACOSX/a"},
+                                                        {"*/a", "__MACOSX/a"},
+                                                        {"[a-c].x", "d.x"}}) {
     EXPECT_FALSE(matches(pattern, path)) << pattern << " " << path;
   }
   const FilePatterns patterns({"data/train/{00..01}.tar", "data/train/x*.tar"}, "k");
