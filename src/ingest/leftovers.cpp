@@ -55,12 +55,12 @@ void remove_temporaries(const fs::path& folder, const IsOwn& is_own) {
   }
 }
 
-void remove_partial_files(const fs::path& folder) {
+void remove_partial_files(const fs::path& folder, const IsOwn& is_kept) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string file = entry.path().filename().string();
     const std::string_view name = partial_name(file);
-    if (name.empty()) continue;
+    if (name.empty() || is_kept(name.substr(1, name.rfind('.') - 1))) continue;
     const fs::path partial = folder / name;
     const int fd = ::open(partial.c_str(), O_RDWR | O_CLOEXEC);  // whoever writes it holds its lock
     const bool is_free = fd < 0 ? errno == ENOENT : ::flock(fd, LOCK_EX | LOCK_NB) == 0;

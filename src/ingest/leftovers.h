@@ -17,8 +17,7 @@ bool belongs_to(std::string_view file, const IsOwn& is_own);
 /// writing theirs right now.
 void remove_temporaries(const std::filesystem::path& folder, const IsOwn& is_own);
 
-/// Removes partial downloads in a folder that is closed: of files that it was closed without, or that its entry does not name
-/// any more. What another process has open stays.
-void remove_partial_files(const std::filesystem::path& folder);
+/// Removes ".NAME.part" and ".NAME.part.etag" unless `is_kept(NAME)`. What another process has open stays.
+void remove_partial_files(const std::filesystem::path& folder, const IsOwn& is_kept);
 
 }  // namespace microdit::ingest

@@ -23,13 +23,15 @@ constexpr std::size_t kMaxNamed = 20;  // failing items that are named one by on
 /// What earlier lives left in a folder whose items are all finished, or failed for good.
 void remove_leftovers(const fs::path& folder, const std::vector<store::FailedItem>& failed) {
   remove_temporaries(folder, [](std::string_view) { return true; });
-  remove_partial_files(folder);
+  const auto is_failed = [&](std::string_view item) {
+    return std::ranges::binary_search(failed, item, {}, &store::FailedItem::item);
+  };
+  remove_partial_files(folder, is_failed);  // whoever tries these again goes on
   const store::RecordNames names = store::record_names(folder);
   std::error_code ignored;
   for (const std::string& part : names.parts) fs::remove(folder / "records" / part, ignored);
   for (const std::string& item : names.failed)  // of items that the entry does not name any more
-    if (!std::ranges::binary_search(failed, item, {}, &store::FailedItem::item))
-      fs::remove(folder / "records" / (item + ".failed.json"), ignored);
+    if (!is_failed(item)) fs::remove(folder / "records" / (item + ".failed.json"), ignored);
 }
 
 /// A reason as it becomes part of the manifest, and so of its SHA-256: of a file in the data root it says where in there, of any

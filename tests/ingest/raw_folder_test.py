@@ -192,7 +192,7 @@ def dry_run_knows_what_is_done():
 
 
 def partial_files():
-    """A folder that is closed keeps no partial file: of a file that it is closed without, or that nobody names."""
+    """A folder that is closed keeps no partial file that nobody names; that of a file it is closed without, whoever tries it again goes on with."""
     body = bytes(range(256)) * 8000
 
     def breaks(handler, _):
@@ -206,7 +206,7 @@ def partial_files():
     for name in (".other.bin.part", ".other.bin.part.etag", ".gone.bin.part.etag"):
         (case.raw / name).write_text("1")
     case.run("max_failed_items=1")
-    check(case.left() == ["z.bin"], case.left())
+    check(case.left() == [".a.bin.part", ".a.bin.part.etag", "z.bin"], case.left())
     case.remove()
     server.shutdown()
 
