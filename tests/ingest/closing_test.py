@@ -17,6 +17,7 @@ import unittest
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1])]
 from programs import BIN, REQUEUE, SOURCE, environment, write_recipe  # noqa: E402
 from small_archives import Data  # noqa: E402
+from tiny_bert import make_bert  # noqa: E402
 
 SLOW_DISK = pathlib.Path(os.environ.get("MICRODIT_FAULTY_DISK", BIN.parent / "tests/libfaulty_disk.so")).parent / "libslow_disk.so"
 PICTURES, SIDE = 48, 600
@@ -98,7 +99,9 @@ class Closing(unittest.TestCase):
 
     def test_a_stop_while_precompute_checks_it(self):
         self.data.run("clean")
-        recipe = write_recipe(self.root / "r.yaml", name="r", images={"codec": f"{SOURCE}/assets/emoji_codec", "sizes": [16]})
+        make_bert(self.root / "bert", 16, 8)  # must be there, although it is not used
+        recipe = write_recipe(self.root / "r.yaml", name="r", images={"codec": f"{SOURCE}/assets/emoji_codec", "sizes": [16]},
+                              text={"encoder": self.root / "bert", "length": 8})
         begun = []
 
         def is_being_read():

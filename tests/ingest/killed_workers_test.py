@@ -18,6 +18,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).p
 from hostile_case import png  # noqa: E402
 from programs import DONE, SOURCE, write_recipe  # noqa: E402
 from small_archives import Data, tar_bytes  # noqa: E402
+from tiny_bert import make_bert  # noqa: E402
 
 FAULT = 76
 MEMORY = 150e6  # bytes of a worker; the large picture's takes twice that, the others' a few per cent
@@ -87,7 +88,7 @@ class KilledWorkers(unittest.TestCase):
                         os.kill(child, signal.SIGKILL)
             except (OSError, IndexError):  # one that has ended meanwhile
                 continue
-        return stage.returncode, stage.stdout.read()
+        return stage.returncode, stage.communicate()[0]
 
     def check_fault(self, folder, code, log, lost, done, *words):
         self.assertEqual(code, FAULT, log)
@@ -105,7 +106,9 @@ class KilledWorkers(unittest.TestCase):
             self.check_fault(folder, *self.killing(data, "clean", takes_much), "a", ["b", "c"], "a.tar", "'large'")
         data.run("clean", expect=DONE)
         self.assertEqual(recorded(folder), ["a", "b", "c"])
-        recipe = write_recipe(self.root / "r.yaml", name="r", images={"codec": f"{SOURCE}/assets/emoji_codec", "sizes": [16]})
+        make_bert(self.root / "bert", 16, 8)  # must be there, although it is not used
+        recipe = write_recipe(self.root / "r.yaml", name="r", images={"codec": f"{SOURCE}/assets/emoji_codec", "sizes": [16]},
+                              text={"encoder": self.root / "bert", "length": 8})
         words = (f"recipe={recipe}", "part=images")
         latents = data.folder("latents") / "r"
         self.check_fault(latents, *self.killing(data, "precompute", takes_much, *words), "a-00000.images",
