@@ -128,7 +128,8 @@ TEST(ShardWriter, ComparesAcrossBlocks) {
   for (const char fill : {1, 2})
     writer.append("large", std::vector<std::byte>(static_cast<std::size_t>(row), std::byte(fill)));
   contents.columns.push_back(writer.written("large"));
-  EXPECT_EQ(writer.finish(contents), core::sha256_file(folder / "a.h5"));
+  const std::string sha256 = writer.finish(contents);
+  EXPECT_EQ(sha256, core::sha256_file(folder / "a.h5"));
   ShardWriter spoilt(folder / "b.h5", std::span(&large, 1));
   for (const char fill : {1, 2})
     spoilt.append("large", std::vector<std::byte>(static_cast<std::size_t>(row), std::byte(fill)));
