@@ -63,7 +63,8 @@ void draw_samples(DataSummary& summary, Cells& cells) {
   constexpr std::array<std::int64_t, 1> kSizes = {kCell};
   std::vector<ingest::DataDamage> damage;
   ingest::draw_rows(summary, kPictures, [&](DrawnRow&& row) {
-    ingest::PictureResult result = worker.squares(row.payload, kSizes, true);
+    ingest::PictureResult result =
+        ingest::naming(row.file, row.key, [&] { return worker.squares(row.payload, kSizes, true); });
     if (result.reason.empty()) return cells.add(std::move(result.squares.at(0)), std::move(row));
     damage.push_back(
         {row.file,

@@ -85,12 +85,16 @@ std::string sha256(std::span<const std::byte> bytes) {
 }
 
 std::string sha256_file(const std::filesystem::path& path) {
+  return *sha256_file(path, StopFlag());
+}
+
+std::optional<std::string> sha256_file(const std::filesystem::path& path, const StopFlag& stop) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) input_error(errno, "{}: cannot be opened", path.string());
   Sha256 sum;
   std::vector<std::byte> buffer(1u << 20);
   ssize_t got = 0;
-  while ((got = ::read(fd, buffer.data(), buffer.size())) != 0) {
+  while (!stop.requested() && (got = ::read(fd, buffer.data(), buffer.size())) != 0) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
       const int error = errno;
@@ -100,6 +104,7 @@ std::string sha256_file(const std::filesystem::path& path) {
     sum.update(std::span(buffer).first(static_cast<std::size_t>(got)));
   }
   ::close(fd);
+  if (stop.requested()) return std::nullopt;
   return sum.hex_digest();
 }
 

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/stop_flag.h"
+
 namespace microdit::core {
 
 std::uint64_t xxh3_64(std::span<const std::byte> bytes);
@@ -48,5 +50,7 @@ class Sha256 {
 std::string sha256(std::span<const std::byte> bytes);
 /// Of an input file: errors are input_error's (InputFault where a device failed).
 std::string sha256_file(const std::filesystem::path& path);
+/// The same; nothing when `stop` was seen.
+std::optional<std::string> sha256_file(const std::filesystem::path& path, const StopFlag& stop);
 
 }  // namespace microdit::core

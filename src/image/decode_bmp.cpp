@@ -140,42 +140,66 @@ void read_row(const Header& header, const std::uint8_t* line, std::uint8_t* row,
   }
 }
 
-/// Run lengths of 8 or 4 bits; pixels that are passed over have index 0.
-void read_runs(const Header& header, const Words& in, Image& image) {
-  for (std::int64_t y = 0; y < header.height; ++y)
-    for (std::int64_t x = 0; x < header.width; ++x) put_index(header, out_row(header, image, y), x, 0);
-  const int bits = header.bits;
-  std::size_t at = header.pixels;
-  std::int64_t x = 0, y = 0;
-  const auto put = [&](unsigned index) {
-    if (x < header.width && y < header.height) put_index(header, out_row(header, image, y), x, index);
-    ++x;
-  };
-  const auto half = [&](unsigned pair, int i) {
-    return bits == 8 ? pair : (i % 2 == 0 ? pair >> 4 : pair & 15U);
-  };
-  while (y < header.height) {
-    const int count = in.u8(at);
-    const int value = in.u8(at + 1);
-    at += 2;
-    if (count > 0) {
-      for (int i = 0; i < count; ++i) put(half(static_cast<unsigned>(value), i));
-    } else if (value == 0) {
-      x = 0;
-      ++y;
-    } else if (value == 1) {
-      return;
-    } else if (value == 2) {
-      x += in.u8(at);
-      y += in.u8(at + 1);
-      at += 2;
-    } else {
-      for (int i = 0; i < value; ++i) put(half(in.u8(at + static_cast<std::size_t>(i * bits / 8)), i));
-      const std::size_t used = static_cast<std::size_t>((value * bits + 7) / 8);
-      at += used + used % 2;
+/// Run lengths of 8 or 4 bits, as Pillow reads them: pixels come one behind the other, a run ends with its row, literal ones go
+/// on in the next; what is passed over has index 0. Whoever does not fill the picture has too few.
+class RunReader {
+ public:
+  RunReader(const Header& header, const Words& in, Image& image)
+      : header_(header), in_(in), image_(image), total_(header.width * header.height), at_(header.pixels) {}
+
+  void read() {
+    while (done_ < total_) {
+      const int count = in_.u8(at_);
+      const int value = in_.u8(at_ + 1);
+      at_ += 2;
+      if (count > 0) {
+        const auto fits = std::clamp<std::int64_t>(header_.width - x_, 0, count);
+        for (int i = 0; i < fits; ++i) put(half(static_cast<unsigned>(value), i));
+        x_ += fits;
+      } else if (value == 0) {
+        skip((header_.width - done_ % header_.width) % header_.width);
+        x_ = 0;
+      } else if (value == 1) {
+        throw BadImage("BMP: its run lengths end before the picture does");
+      } else if (value == 2) {
+        skip(in_.u8(at_) + in_.u8(at_ + 1) * header_.width);
+        at_ += 2;
+        x_ = done_ % header_.width;
+      } else {
+        read_literal(value);
+      }
     }
   }
-}
+
+ private:
+  void read_literal(int count) {
+    const int bits = header_.bits;
+    for (int i = 0; i < count && done_ < total_; ++i)
+      put(half(in_.u8(at_ + static_cast<std::size_t>(i * bits / 8)), i));
+    at_ += static_cast<std::size_t>((count * bits + 7) / 8);
+    at_ += at_ % 2;
+    x_ += count;
+  }
+  unsigned half(unsigned pair, int i) const {
+    return header_.bits == 8 ? pair : (i % 2 == 0 ? pair >> 4 : pair & 15U);
+  }
+  void put(unsigned index) {
+    if (done_ == total_) return;
+    put_index(header_, out_row(header_, image_, done_ / header_.width), done_ % header_.width, index);
+    ++done_;
+  }
+  void skip(std::int64_t pixels) {
+    for (; pixels > 0 && done_ < total_; --pixels) put(0);
+  }
+
+  const Header& header_;
+  const Words& in_;
+  Image& image_;
+  const std::int64_t total_;
+  std::size_t at_;
+  std::int64_t done_ = 0;  ///< pixels of the picture, in the file's order of rows
+  std::int64_t x_ = 0;     ///< where a run goes on in its row
+};
 
 }  // namespace
 
@@ -202,7 +226,7 @@ Image decode_bmp(Bytes bytes, const DecodeRules& rules) {
     throw BadImage("BMP: the file is truncated");
   Image image(header.height, header.width);
   if (runs) {
-    read_runs(header, in, image);
+    RunReader(header, in, image).read();
     return image;
   }
   for (std::int64_t y = 0; y < header.height; ++y) {

@@ -21,6 +21,9 @@ constexpr int kEndOfImage = 0xd9;
 constexpr int kRestartFirst = 0xd0;
 constexpr int kStartOfImage = 0xd8;
 constexpr int kTemporary = 0x01;
+/// Huffman codes give every block of 8 x 8 pixels its DC coefficient, in one bit at least: fewer bytes cannot fill the picture,
+/// whatever the number of components and scans (a grey progressive one of one colour comes near to it). Arithmetic codes may.
+constexpr std::int64_t kMaxPixelsPerByte = 8 * 64;
 
 bool has_segment(int marker) {
   return !(marker >= kRestartFirst && marker <= kEndOfImage) && marker != kTemporary;
@@ -205,6 +208,10 @@ Image decode_jpeg(Bytes bytes, const DecodeRules& rules, bool* damaged_inside) {
   }
   if (stray && jpeg_has_multiple_scans(&session.jpeg))
     truncated();  // as Pillow: the later scans are not found
+  if (!session.jpeg.arith_code && info.width * info.height / kMaxPixelsPerByte > std::ssize(bytes)) {
+    throw BadImage(
+        fmt::format("JPEG: {} bytes cannot hold {} x {} pixels", bytes.size(), info.width, info.height));
+  }
   const int components = session.jpeg.num_components;
   if (components != 1 && components != 3 && components != 4)
     throw BadImage(fmt::format("JPEG: {} components", components), BadImage::Why::unsupported);

@@ -48,9 +48,11 @@ std::vector<std::string> arguments(const std::string& name, const ArchiveRules& 
 }
 
 [[noreturn]] void died(const std::string& name, const WorkerEnd& end) {
-  if (end.kind == WorkerEnd::Kind::killed)
-    core::system_error("{}: the process that read it was killed ({}); is the machine out of memory?", name,
-                       end.words);
+  if (end.kind == WorkerEnd::Kind::killed)  // from outside: no verdict on the archive
+    throw core::InputFault(fmt::format(
+        "{}: the process that read it was killed ({}); is the machine, or the job's memory limit, out of "
+        "memory?",
+        name, end.words));
   if (end.kind == WorkerEnd::Kind::out_of_time) {
     core::user_error(
         "{}: reading it takes more than {} s of CPU per GiB: refused as hostile; take it from another source",

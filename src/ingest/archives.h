@@ -29,7 +29,7 @@ struct Member {
   std::string skip;  ///< why there are no bytes: damaged.* or unsupported.*; "" = they are whole
   std::int64_t offset =
       -1;  ///< where the bytes lie in the archive file as they are; -1 = compressed, or not asked for
-  std::uint16_t file = 0;  ///< for whoever reads several files: the index of this one
+  std::uint32_t file = 0;  ///< for whoever reads several files: the index of this one
 };
 
 /// How far a reading came.
@@ -45,7 +45,8 @@ struct ArchiveSummary {
 /// used comes with a reason and without bytes: damaged.crc, damaged.member, damaged.name (absolute, "..", no name),
 /// unsupported.link, unsupported.special, unsupported.oversize, unsupported.encrypted, unsupported.compression.
 /// Looks at `stop` (may be null) several times a second. UserError (file, remedy): truncated or damaged archive, another
-/// format than `kind` (which one, when it can be told), a decompression bomb, or a reader that died of it.
+/// format than `kind` (which one, when it can be told), a decompression bomb, or a reader that died of it. InputFault: it cannot be read, or its
+/// reader was killed from outside.
 ArchiveSummary for_each_member(const std::filesystem::path& archive, const ArchiveRules& rules,
                                const std::function<void(Member&&)>& on_member,
                                const core::StopFlag* stop = nullptr);

@@ -21,12 +21,15 @@ namespace fs = std::filesystem;
 
 // Versions of the rules that make samples of records: a folder never mixes two of them.
 constexpr int kRecordRules = 4, kCaptionRules = 2, kRowOrder = 1;
+constexpr int kPlaces =
+    2;  // how samples say where a picture lies, if it is not among them; 1: in file i mod 65536
 
 core::Json make_facts(const CatalogueEntry& entry) {
   core::Json filters = core::to_json(entry.filters);
   filters.erase("max_damaged_fraction");  // a threshold, which changes no byte
   core::Json algorithms = {{"records", kRecordRules}, {"captions", kCaptionRules}, {"row_order", kRowOrder}};
   algorithms.update(entry.pictures.algorithms());
+  if (entry.images == "reference") algorithms["places"] = kPlaces;
   return {{"stage", "samples"},
           {"format", store::kFormat},
           {"dataset", entry.name},
@@ -49,10 +52,10 @@ core::Json make_facts(const CatalogueEntry& entry) {
 class Sums {
  public:
   void add(const store::Record& record) {
-    records_ += record.details.value("records", std::int64_t{0});
-    kept_ += record.details.value("kept", std::int64_t{0});
+    records_ += count_of(record.details, "records");
+    kept_ += count_of(record.details, "kept");
     const auto merge = [&](Skips& sum, const char* name) {
-      if (record.details.contains(name)) sum.merge(Skips::from_json(record.details[name], record.item));
+      if (record.details.contains(name)) sum.merge(Skips::from_json(record.details[name]));
     };
     merge(skipped_, "skipped");
     merge(lost_captions_, "lost_captions");

@@ -102,7 +102,9 @@ class ItemCleaner {
     if (first.picture.valid()) {
       while (first.picture.wait_for(kLookAtStop) != std::future_status::ready)
         if (stop_.requested()) throw Stopped();
-      const PictureResult picture = first.picture.get();
+      const fs::path file = entry_.raw_folder() / item_.files.at(first.kept.record.image_file).file;
+      const PictureResult picture =
+          naming(file.string(), first.kept.record.key, [&] { return first.picture.get(); });
       first.reason = picture.reason;
       first.kept.width = picture.width;
       first.kept.height = picture.height;
@@ -131,7 +133,10 @@ class ItemCleaner {
   void close(std::int64_t next) {
     if (rows_.count() > 0) {
       const core::Json attributes = {{"item", item_.item.name}, {"first_record", first_}};
-      state_.shards.push_back(rows_.write(parts_.shard(state_.shards.size()), attributes));
+      std::optional<store::ShardEntry> made =
+          rows_.write(parts_.shard(state_.shards.size()), attributes, stop_);
+      if (!made) throw Stopped();
+      state_.shards.push_back(std::move(*made));
       state_.fingerprints.push_back(core::hex(core::read_back([&] {
         return store::ShardReader(entry_.samples_folder() / state_.shards.back().file).fingerprint();
       })));
@@ -168,22 +173,6 @@ std::vector<std::byte> read_bytes(const fs::path& path, std::uint64_t size) {
   return bytes;
 }
 
-/// "" when stopped.
-std::string sha256_unless(const fs::path& path, const core::StopFlag& stop) {
-  constexpr std::size_t kBlock = 4 << 20;
-  std::FILE* in = std::fopen(path.c_str(), "rb");
-  if (!in) core::input_error(errno, "{}: cannot be opened", path.string());
-  core::Sha256 hash;
-  std::vector<std::byte> block(kBlock);
-  std::size_t got = 0;
-  while (!stop.requested() && (got = std::fread(block.data(), 1, kBlock, in)) > 0)
-    hash.update(std::span(block).first(got));
-  const int failed = std::ferror(in) ? errno : 0;
-  std::fclose(in);
-  if (failed) core::input_error(failed, "{}: cannot be read", path.string());
-  return stop.requested() ? "" : hash.hex_digest();
-}
-
 /// The one command after which download fetches a raw file anew and clean takes what it gets.
 std::string fetch_anew(const CatalogueEntry& entry, const std::string& file) {
   return fmt::format("when its source is mended: rm {} - then run download and clean again",
@@ -199,11 +188,12 @@ void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const
         "{}: was removed when its samples were made (keep_raw: false); rm {} - then run download again",
         path.string(), removed);
   if (!bytes) core::user_error("{}: is in the manifest but missing: run download again", path.string());
-  const std::string sha256 = *bytes == file.bytes ? sha256_unless(path, stop) : "of another length";
-  if (stop.requested()) throw Stopped();
-  if (sha256 != file.sha256)
+  const std::optional<std::string> sha256 =
+      *bytes == file.bytes ? core::sha256_file(path, stop) : "of another length";
+  if (!sha256) throw Stopped();
+  if (*sha256 != file.sha256)
     core::user_error("{}: is not what was downloaded ({} bytes, SHA-256 {}; now {} bytes, SHA-256 {}); {}",
-                     path.string(), file.bytes, file.sha256, *bytes, sha256, fetch_anew(entry, file.file));
+                     path.string(), file.bytes, file.sha256, *bytes, *sha256, fetch_anew(entry, file.file));
 }
 
 /// The raw file `index` of the item; `passed_over`: members that did not even reach the grouper.
@@ -211,7 +201,7 @@ void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t i
                const ArchiveRules& rules, RecordGrouper& grouper, PassedOver& passed_over,
                const core::StopFlag& stop) {
   const store::ShardEntry& file = item.files[index];
-  const auto number = static_cast<std::uint16_t>(index);
+  const auto number = static_cast<std::uint32_t>(index);
   const fs::path path = entry.raw_folder() / file.file;
   check_raw(entry, file, stop);
   if (entry.archive == "none") {

@@ -29,8 +29,8 @@ std::optional<CleanState> CleanParts::read_one(std::size_t number) const {
     const core::Json& entry = json.at("shard");
     CleanState state{json.at("next").get<std::int64_t>(),
                      json.at("kept").get<std::int64_t>(),
-                     Skips::from_json(json.at("skipped"), file.string()),
-                     Skips::from_json(json.at("lost_captions"), file.string()),
+                     Skips::from_json(json.at("skipped")),
+                     Skips::from_json(json.at("lost_captions")),
                      {{shard(number).filename().string(), entry.at("rows").get<std::int64_t>(),
                        entry.at("bytes").get<std::uint64_t>(), entry.at("sha256").get<std::string>()}},
                      {entry.at("fingerprint").get<std::string>()}};

@@ -65,7 +65,7 @@ void CleanRows::add_pictures(store::ShardContents& contents, store::SampleLayout
   if (entry_.images != "reference")
     return add_texts(contents, layout, "image", rows_,
                      [](const KeptRecord& row) { return std::span(row.record.image); });
-  contents.columns.push_back(column_of<std::uint16_t>("image_file", DType::u16, rows_,
+  contents.columns.push_back(column_of<std::uint32_t>("image_file", DType::u32, rows_,
                                                       [](const auto& row) { return row.record.image_file; }));
   contents.columns.push_back(column_of<std::uint64_t>(
       "image_offset", DType::u64, rows_, [](const auto& row) { return row.record.image_offset; }));
@@ -79,7 +79,8 @@ void CleanRows::add_pictures(store::ShardContents& contents, store::SampleLayout
   contents.attributes["image_files"] = files_;
 }
 
-store::ShardEntry CleanRows::write(const std::filesystem::path& path, const core::Json& attributes) {
+std::optional<store::ShardEntry> CleanRows::write(const std::filesystem::path& path,
+                                                  const core::Json& attributes, const core::StopFlag& stop) {
   using core::DType;
   shuffle(rows_, path.filename().string());
   store::ShardContents contents;
@@ -106,11 +107,12 @@ store::ShardEntry CleanRows::write(const std::filesystem::path& path, const core
                               {"caption_sources", sources},
                               {"layout", store::to_json(layout)}});
   contents.attributes.update(attributes);
-  const std::string sha256 = store::write_shard(path, contents);
+  const std::optional<std::string> sha256 = store::ShardWriter(path).finish(contents, stop);
+  if (!sha256) return std::nullopt;
   const std::int64_t rows = count();
   rows_ = {};
   payload_ = 0;
-  return {path.filename().string(), rows, std::filesystem::file_size(path), sha256};
+  return store::ShardEntry{path.filename().string(), rows, std::filesystem::file_size(path), *sha256};
 }
 
 }  // namespace microdit::ingest

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/stop_flag.h"
 #include "ingest/catalogue.h"
 #include "ingest/records.h"
 #include "store/manifest.h"
@@ -30,7 +32,9 @@ class CleanRows {
   std::uint64_t payload() const { return payload_; }  ///< bytes of pictures and captions held
   /// Writes and publishes the shard, its rows in an order that its name alone decides, and forgets them. Every picture
   /// is held once. `attributes` are added to the shard's own.
-  store::ShardEntry write(const std::filesystem::path& path, const core::Json& attributes);
+  /// Nothing when `stop` was seen.
+  std::optional<store::ShardEntry> write(const std::filesystem::path& path, const core::Json& attributes,
+                                         const core::StopFlag& stop);
 
  private:
   void add_pictures(store::ShardContents& contents, store::SampleLayout& layout) const;

@@ -67,8 +67,9 @@ class Measurement {
   }
 
   void take() {
-    if (pending_.front().result.get().reason.empty()) {
-      const ReadRecord& record = pending_.front().record;
+    const ReadRecord& record = pending_.front().record;
+    const auto decoded = [&] { return pending_.front().result.get(); };
+    if (naming(entry_.name, record.key, decoded).reason.empty()) {
       ++trial_.kept;
       trial_.samples_bytes += kRowOverhead + static_cast<double>(record.key.size());
       if (entry_.images == "copy") trial_.samples_bytes += static_cast<double>(record.image.size());

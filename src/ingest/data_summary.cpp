@@ -25,18 +25,18 @@ void add_record(const store::Record& record, DataSummary& summary) {
   }
   try {
     const core::Json& details = record.details;
-    summary.records += details.value("records", std::int64_t{0});
+    summary.records += count_of(details, "records");
     const auto merge = [&](Skips& sum, const char* name) {
-      if (details.contains(name)) sum.merge(Skips::from_json(details[name], record.item));
+      if (details.contains(name)) sum.merge(Skips::from_json(details[name]));
     };
     merge(summary.skipped, "skipped");
     merge(summary.lost_captions, "lost_captions");
     merge(summary.failed_pictures, "failed_pictures");
     summary.passed_over.add(details);
     if (!is_text(record, summary)) return;
-    summary.texts += details.value("captions", std::int64_t{0});
-    summary.cut += details.value("cut", std::int64_t{0});
-    summary.longest = std::max(summary.longest, details.value("longest", std::int64_t{0}));
+    summary.texts += count_of(details, "captions");
+    summary.cut += count_of(details, "cut");
+    summary.longest = std::max(summary.longest, count_of(details, "longest"));
   } catch (const core::Json::exception& wrong) {
     core::user_error("{}: the record of {} in its manifest is none of ours ({})", summary.folder.string(),
                      record.item, wrong.what());

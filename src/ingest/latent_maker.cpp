@@ -120,8 +120,12 @@ LatentMaker::LatentMaker(const CatalogueEntry& entry, const PrecomputePlan& plan
 std::optional<store::Record> LatentMaker::make(const LatentItem& item, Progress& progress,
                                                const core::StopFlag& stop) {
   const c10::OptionalDeviceGuard guard(device_);  // a thread's own current GPU
-  return item.part == LatentPart::images ? make_images(item, progress, stop)
-                                         : make_text(item, progress, stop);
+  try {
+    return item.part == LatentPart::images ? make_images(item, progress, stop)
+                                           : make_text(item, progress, stop);
+  } catch (const SamplesShard::Stopped&) {
+    return std::nullopt;
+  }
 }
 
 std::unique_lock<std::mutex> LatentMaker::take_encoders() {
@@ -135,7 +139,7 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
   const ImageRecipe& recipe = plan_.recipe.images;
   const SamplesShard shard = [&] {
     const TimeShares::Scope scope(times_, Spent::read);
-    return SamplesShard(plan_.samples.folder, item.samples, SamplesUse::pictures);
+    return SamplesShard(plan_.samples.folder, item.samples, SamplesUse::pictures, "", stop);
   }();
   PictureFeed feed(shard, recipe, *pool_);
   LatentRows rows(recipe, shard, item.item.name, entry_.filters.max_damaged_fraction);
@@ -163,7 +167,7 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
   core::Json details = rows.finish(contents);
   add_picture_columns(shard, contents);
   store::ShardWriter file(plan_.folder / item.file());
-  return publish(item, file, contents, images_layout(recipe), std::move(details));
+  return publish(item, file, contents, images_layout(recipe), std::move(details), stop);
 }
 
 std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Progress& progress,
@@ -171,7 +175,7 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
   const CaptionTable captions = [&] {
     const TimeShares::Scope scope(times_, Spent::read);
     return tabulate_captions(
-        SamplesShard(plan_.samples.folder, item.samples, SamplesUse::captions, item.fingerprint),
+        SamplesShard(plan_.samples.folder, item.samples, SamplesUse::captions, item.fingerprint, stop),
         plan_.caption_sources());
   }();
   const std::vector<store::Column> states = text_->states(captions.unique.size());
@@ -198,12 +202,13 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
   contents.columns.push_back(store::make_column("caption_rows", core::DType::i32, captions.rows));
   contents.columns.push_back(store::make_column("caption_source", core::DType::u8, captions.sources));
   store::add_strings(contents, "text_caption", captions.unique);
-  return publish(item, shard, contents, layout, std::move(text->details));
+  return publish(item, shard, contents, layout, std::move(text->details), stop);
 }
 
-store::Record LatentMaker::publish(const LatentItem& item, store::ShardWriter& shard,
-                                   store::ShardContents& contents, const store::SampleLayout& layout,
-                                   core::Json details) {
+std::optional<store::Record> LatentMaker::publish(const LatentItem& item, store::ShardWriter& shard,
+                                                  store::ShardContents& contents,
+                                                  const store::SampleLayout& layout, core::Json details,
+                                                  const core::StopFlag& stop) {
   const TimeShares::Scope scope(times_, Spent::write);
   contents.sample_hashes = store::hash_samples(contents, layout);
   contents.attributes = {{"stage", "latents"},
@@ -213,11 +218,12 @@ store::Record LatentMaker::publish(const LatentItem& item, store::ShardWriter& s
                          {"layout", store::to_json(layout)}};
   if (item.part == LatentPart::text) contents.attributes["caption_sources"] = plan_.caption_sources();
   const fs::path path = plan_.folder / item.file();
-  const std::string sha256 = shard.finish(contents);
-  return {item.item.name,
-          {{item.file(), item.samples.rows, fs::file_size(path), sha256}},
-          std::move(details),
-          core::read_back([&] { return store::index_notes(path, plan_.facts); })};
+  const std::optional<std::string> sha256 = shard.finish(contents, stop);
+  if (!sha256) return std::nullopt;
+  return store::Record{item.item.name,
+                       {{item.file(), item.samples.rows, fs::file_size(path), *sha256}},
+                       std::move(details),
+                       core::read_back([&] { return store::index_notes(path, plan_.facts); })};
 }
 
 void LatentMaker::report(double wall_s) const {

@@ -38,8 +38,9 @@ class LatentMaker {
                                            const core::StopFlag& stop);
   std::optional<store::Record> make_text(const LatentItem& item, Progress& progress,
                                          const core::StopFlag& stop);
-  store::Record publish(const LatentItem& item, store::ShardWriter& shard, store::ShardContents& contents,
-                        const store::SampleLayout& layout, core::Json details);
+  std::optional<store::Record> publish(const LatentItem& item, store::ShardWriter& shard,
+                                       store::ShardContents& contents, const store::SampleLayout& layout,
+                                       core::Json details, const core::StopFlag& stop);
   std::unique_lock<std::mutex> take_encoders();
 
   const CatalogueEntry& entry_;

@@ -31,9 +31,13 @@ void PictureFeed::fill() {
 PictureFeed::Picture PictureFeed::next() {
   fill();
   Pending& first = pending_.front();
-  Picture picture{first.row, core::xxh3_64(first.bytes), first.result.get()};
-  if (gave_out(picture.prepared) && picture.prepared.reason != "stopped")
-    picture.prepared = pool_.squares_alone(first.bytes, recipe_.sizes, recipe_.enlarge);
+  Picture picture{first.row, core::xxh3_64(first.bytes), {}};
+  const std::string& key = shard_.keys()[static_cast<std::size_t>(first.row)];
+  picture.prepared = naming(shard_.reader().path().string(), key, [&] {
+    PictureResult result = first.result.get();
+    if (!gave_out(result) || result.reason == "stopped") return result;
+    return pool_.squares_alone(first.bytes, recipe_.sizes, recipe_.enlarge);
+  });
   pending_.pop_front();
   const PictureResult& found = picture.prepared;
   if (gave_out(found)) return picture;

@@ -118,11 +118,10 @@ struct PictureWorker::Process {
         core::system_error("{}: ended by itself ({})", worker_program().string(), end.words);
       if (end.kind == WorkerEnd::Kind::killed) {  // from outside: that says nothing about the picture
         if (!again) continue;
-        core::system_error(
-            "the process that decodes pictures was killed twice ({}); is the machine, or the job's memory "
-            "limit, "
+        throw core::InputFault(fmt::format(
+            "the process that decodes it was killed twice ({}); is the machine, or the job's memory limit, "
             "out of memory? (each of the decode_workers may take up to {} MiB)",
-            end.words, limits::kWorkerMemory / limits::kMiB);
+            end.words, limits::kWorkerMemory / limits::kMiB));
       }
       if (end.kind == WorkerEnd::Kind::out_of_time)
         return skipped("damaged.time", fmt::format("decoding it takes more than {} s", cpu_seconds));

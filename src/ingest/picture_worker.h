@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "core/stop_flag.h"
 #include "image/image.h"
 #include "ingest/limits.h"
@@ -27,10 +28,21 @@ struct PictureResult {
   std::vector<image::Image> squares;  ///< as asked for, in the order of the sizes
 };
 
+/// What `decode()` returns; an InputFault of it says whose picture it was.
+template <class Decode>
+auto naming(const std::string& file, const std::string& key, Decode&& decode) {
+  try {
+    return decode();
+  } catch (const core::InputFault& fault) {
+    throw core::InputFault(fmt::format("{}: the picture of '{}': {}", file, key, fault.what()));
+  }
+}
+
 /// One worker process, started at the first use and again after its death. For one thread at a time.
 /// Reasons: filtered.too_small, damaged.header, damaged.picture, damaged.inside, damaged.crashed (the process died),
 /// damaged.time (over its seconds of CPU), unsupported.format, unsupported.too_large (pixels), unsupported.memory.
-/// SystemError when no worker can be started, or one is killed from outside twice over the same picture.
+/// SystemError when no worker can be started. InputFault when one is killed from outside twice over the same picture: that is
+/// no verdict on it, and another machine may have the memory. It does not know the picture's name: callers add it (naming).
 class PictureWorker {
  public:
   /// A picture in hand when `stop` comes is given up: reason "stopped". Null: never.

@@ -25,15 +25,16 @@ constexpr double kLongestWait_s =
 class Sums {
  public:
   void add(const store::Record& record) {
-    captions_ += record.details.value("captions", std::int64_t{0});
-    cut_ += record.details.value("cut", std::int64_t{0});
-    longest_ = std::max(longest_, record.details.value("longest", std::int64_t{0}));
+    captions_ += count_of(record.details, "captions");
+    cut_ += count_of(record.details, "cut");
+    longest_ = std::max(longest_, count_of(record.details, "longest"));
     if (!record.details.contains("latents")) return;
     for (const auto& shard : record.shards) pictures_ += shard.rows;
     if (record.details.contains("failed_pictures"))
-      failed_.merge(Skips::from_json(record.details["failed_pictures"], record.item));
-    for (const auto& [size, count] : record.details["latents"].items())
-      latents_[size] += count.get<std::int64_t>();
+      failed_.merge(Skips::from_json(record.details["failed_pictures"]));
+    const core::Json& latents = record.details["latents"];
+    for (const auto& [size, count] : latents.get_ref<const core::Json::object_t&>())
+      latents_[size] += count_of(latents, size.c_str());
   }
   void say(const Recipe& recipe) const {
     if (cut_ > 0)

@@ -10,6 +10,7 @@
 #include "core/json.h"
 #include "core/utf8.h"
 #include "ingest/captions.h"
+#include "ingest/skips.h"
 
 namespace microdit::ingest {
 namespace {
@@ -120,8 +121,7 @@ void drop_bytes(RawRecord& record) {
 
 void PassedOver::add(const core::Json& details) {
   const auto found = details.find("passed_over");
-  if (found != details.end())
-    add(found->value("count", std::int64_t{0}), found->value("example", std::string()));
+  if (found != details.end()) add(count_of(*found, "count"), found->at("example").get<std::string>());
 }
 
 std::string PassedOver::text() const {

@@ -23,7 +23,7 @@ struct PassedOver {
   }
   bool empty() const { return count == 0; }
   core::Json to_json() const { return {{"count", count}, {"example", example}}; }
-  /// What a record of clean says under `passed_over`, if anything.
+  /// What a record of clean says under `passed_over`, if anything. Json::exception where it says it in another form.
   void add(const core::Json& details);
   std::string text() const;  ///< "3 members that `record` does not ask for (e.g. 1.npy)"
 };
@@ -85,7 +85,7 @@ struct ReadRecord {
   std::string group;  ///< records of one group fall on one side of the split
   std::vector<std::byte> image;
   std::int64_t image_offset = -1;  ///< Member::offset and Member::file of the picture
-  std::uint16_t image_file = 0;
+  std::uint32_t image_file = 0;
   std::vector<std::string> captions;
   std::vector<std::string>
       lost;  ///< of each: why there is none although its source is there, as read_record says; or ""

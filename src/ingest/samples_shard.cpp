@@ -26,9 +26,12 @@ store::ShardReader open(const fs::path& folder, const store::ShardEntry& shard) 
   return store::ShardReader(path);  // names the file when its structure is hit
 }
 
-void check_whole(const store::ShardReader& reader, const store::ShardEntry& shard) {
+void check_whole(const store::ShardReader& reader, const store::ShardEntry& shard,
+                 const core::StopFlag& stop) {
   const fs::path& path = reader.path();
-  if (core::sha256_file(path) == shard.sha256) return;
+  const std::optional<std::string> sha256 = core::sha256_file(path, stop);
+  if (!sha256) throw SamplesShard::Stopped();
+  if (*sha256 == shard.sha256) return;
   const std::vector<std::int64_t> damaged = store::damaged_samples(reader);
   if (!damaged.empty())
     core::user_error(
@@ -51,10 +54,10 @@ std::vector<T> SamplesShard::column(const std::string& name) const {
 }
 
 SamplesShard::SamplesShard(const fs::path& folder, const store::ShardEntry& entry, SamplesUse use,
-                           const std::string& fingerprint)
+                           const std::string& fingerprint, const core::StopFlag& stop)
     : reader_(open(folder, entry)) {
   if (use == SamplesUse::pictures || core::hex(reader_.fingerprint()) != fingerprint)
-    check_whole(reader_, entry);
+    check_whole(reader_, entry, stop);
   keys_ = store::read_strings(reader_, "key");
   if (rows() != entry.rows)
     core::user_error("{}: has {} samples, its manifest says {}: {}", reader_.path().string(), rows(),

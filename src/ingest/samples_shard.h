@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/stop_flag.h"
 #include "store/byte_rows.h"
 #include "store/manifest.h"
 #include "store/shard.h"
@@ -22,10 +23,11 @@ enum class SamplesUse {
 class SamplesShard {
  public:
   /// UserError when the file is not what the manifest says; names the samples that are hit. `fingerprint`: what its record
-  /// says (see clean_item); where that is "" or another, the SHA-256 decides.
+  /// says (see clean_item); where that is "" or another, the SHA-256 decides. Stopped when `stop` is seen before it is known.
   SamplesShard(const std::filesystem::path& folder, const store::ShardEntry& entry, SamplesUse use,
-               const std::string& fingerprint = "");
+               const std::string& fingerprint = "", const core::StopFlag& stop = {});
   SamplesShard(const SamplesShard&) = delete;
+  struct Stopped {};
 
   std::int64_t rows() const { return static_cast<std::int64_t>(keys_.size()); }
   const store::ShardReader& reader() const { return reader_; }

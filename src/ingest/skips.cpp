@@ -7,6 +7,15 @@
 
 namespace microdit::ingest {
 
+std::int64_t count_of(const core::Json& json, const char* name) {
+  if (!json.contains(name)) return 0;
+  const core::Json& value = json.at(name);
+  if (!value.is_number_integer() || value < 0)
+    throw core::Json::other_error::create(501, fmt::format("`{}` is {}, no count", name, value.dump()),
+                                          &json);
+  return value.get<std::int64_t>();
+}
+
 void Skips::add(const std::string& reason, std::string_view key) {
   Reason& entry = reasons_[reason];
   if (entry.count++ == 0) entry.example = key;
@@ -42,15 +51,11 @@ core::Json Skips::to_json() const {
   return json;
 }
 
-Skips Skips::from_json(const core::Json& json, std::string_view origin) {
+Skips Skips::from_json(const core::Json& json) {
   Skips skips;
-  try {
-    for (const auto& [reason, entry] : json.items()) {
-      skips.reasons_[reason] = {entry.at("count").get<std::int64_t>(),
-                                entry.at("example").get<std::string>()};
-    }
-  } catch (const core::Json::exception& wrong) {
-    core::user_error("{}: `skipped` is not {{reason: {{count, example}}}} ({})", origin, wrong.what());
+  for (const auto& [reason, entry] : json.items()) {
+    entry.at("count");  // must be there
+    skips.reasons_[reason] = {count_of(entry, "count"), entry.at("example").get<std::string>()};
   }
   return skips;
 }

@@ -10,6 +10,9 @@
 
 namespace microdit::ingest {
 
+/// json[name]; 0 where there is none. Json::exception when it is no whole number of 0 or more.
+std::int64_t count_of(const core::Json& json, const char* name);
+
 /// A reason is "filtered.*" (the entry did not want the record), "damaged.*" or "unsupported.*"; only the last two
 /// count against filters.max_damaged_fraction.
 class Skips {
@@ -19,9 +22,9 @@ class Skips {
   std::int64_t total() const;
   std::int64_t damaged() const;  ///< of damaged.* and unsupported.*
   bool empty() const { return reasons_.empty(); }
-  /// {reason: {"count": n, "example": key}}, sorted by reason; and back (UserError naming `origin`).
+  /// {reason: {"count": n, "example": key}}, sorted by reason; and back (Json::exception when it is something else).
   core::Json to_json() const;
-  static Skips from_json(const core::Json& json, std::string_view origin);
+  static Skips from_json(const core::Json& json);
   /// "damaged.json 3 (e.g. a/7), filtered.too_small 12 (e.g. a/1)"
   std::string text() const;
   /// What to try, from the pattern of the reasons; "" when there is nothing special to say.

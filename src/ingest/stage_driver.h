@@ -41,6 +41,7 @@ struct StagePlan {
   std::function<void(const store::FailedItem&)> discard = [](const store::FailedItem&) {};
   /// Rank 0, when every item is accounted for: every finished record in item order; then, before the folder is closed, check() may refuse
   /// (UserError) or say what the sum is.
+  /// A Json::exception of sum is a damaged record's.
   std::function<void(const store::Record&)> sum = [](const store::Record&) {};
   std::function<void()> check = [] {};
   /// Rank 0, before a new manifest becomes visible: what must be there with it. False: a stop was seen.

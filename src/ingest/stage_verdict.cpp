@@ -133,7 +133,17 @@ std::string way_out(const StagePlan& plan, const std::string& reason) {
 
 std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, const OwnItems& own,
                          const core::StopFlag& stop) {
-  std::optional<store::Standing> standing = folder.survey(plan.items, stop, plan.sum);
+  const auto sum = [&](const store::Record& record) {
+    try {
+      plan.sum(record);
+    } catch (const core::Json::exception& wrong) {
+      const std::string file = (plan.folder / "records" / (record.item + ".json")).string();
+      core::user_error(
+          "{}: its details are none of {}'s ({}); to make the item again: {} - then run {} again", file,
+          plan.name, wrong.what(), core::shell_line({"rm", "-f", file}), plan.name);
+    }
+  };
+  std::optional<store::Standing> standing = folder.survey(plan.items, stop, sum);
   if (!standing) return "stopped";
   if (!standing->refused.empty()) core::user_error("{}:{}", plan.name, first_names(standing->refused));
   refuse(plan, standing->unknown);

@@ -67,7 +67,12 @@ ByteRows::ByteRows(const ShardReader& shard, const std::string& name) : shard_(s
     size_ = std::ssize(offsets_) - 1;
     return;
   }
-  file_ = shard.read_as<std::uint16_t>(name + "_file");
+  if (shard.column(name + "_file").dtype == core::DType::u16) {  // of a folder made before they were wider
+    const auto narrow = shard.read_as<std::uint16_t>(name + "_file");
+    file_.assign(narrow.begin(), narrow.end());
+  } else {
+    file_ = shard.read_as<std::uint32_t>(name + "_file");
+  }
   offset_ = shard.read_as<std::uint64_t>(name + "_offset");
   length_ = shard.read_as<std::uint64_t>(name + "_length");
   hash_ = shard.read_as<std::uint64_t>(row_hash_name(name));
@@ -87,7 +92,7 @@ ByteRows::ByteRows(const ShardReader& shard, const std::string& name) : shard_(s
   }
   const auto fits = [&](const auto& column) { return std::ssize(column) == size_; };
   if (!fits(offset_) || !fits(length_) || !fits(hash_) ||
-      std::ranges::any_of(file_, [&](std::uint16_t file) { return file >= files_.size(); }))
+      std::ranges::any_of(file_, [&](std::uint32_t file) { return file >= files_.size(); }))
     broken(fmt::format("the columns that say where `{}` lies do not fit one another", name));
 }
 
@@ -97,7 +102,7 @@ std::int64_t ByteRows::length(std::int64_t row) const {
   return offsets_.at(at + 1) - offsets_.at(at);
 }
 
-std::shared_ptr<ByteRows::OpenFile> ByteRows::open(std::uint16_t file) const {
+std::shared_ptr<ByteRows::OpenFile> ByteRows::open(std::uint32_t file) const {
   const std::scoped_lock lock(lock_);
   if (!last_ || last_->path != files_[file]) last_ = std::make_shared<OpenFile>(files_[file]);
   return last_;

@@ -12,7 +12,7 @@
 
 namespace microdit::store {
 
-/// Column "<name>" with "<name>_offsets"; or, without it: "<name>_file" u16, "<name>_offset" u64, "<name>_length" u64,
+/// Column "<name>" with "<name>_offsets"; or, without it: "<name>_file" u32 (or u16), "<name>_offset" u64, "<name>_length" u64,
 /// "<name>_xxh3" u64, and the attributes "<name>_files" (names) and "<name>_folder" ("../../raw/NAME", from the shard's
 /// folder). Any thread may read.
 class ByteRows {
@@ -26,14 +26,14 @@ class ByteRows {
 
  private:
   class OpenFile;
-  std::shared_ptr<OpenFile> open(std::uint16_t file) const;
+  std::shared_ptr<OpenFile> open(std::uint32_t file) const;
   [[noreturn]] void broken(const std::string& what) const;
 
   const ShardReader& shard_;
   std::string name_;
   std::int64_t size_ = 0;
   std::vector<std::int64_t> offsets_;  ///< of rows in the shard
-  std::vector<std::uint16_t> file_;    ///< else: of each row
+  std::vector<std::uint32_t> file_;    ///< else: of each row
   std::vector<std::uint64_t> offset_, length_, hash_;
   std::vector<std::filesystem::path> files_;
   mutable std::mutex lock_;

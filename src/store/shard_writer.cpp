@@ -19,8 +19,8 @@
 namespace microdit::store {
 namespace {
 
-constexpr std::uint64_t kCompareBytes = 8 << 20;
-constexpr std::uint64_t kMinHashedRow = 64;  // bytes; shorter rows are read whole and so checked by column
+constexpr std::uint64_t kBlockBytes = 8 << 20;  // between two looks at a stop
+constexpr std::uint64_t kMinHashedRow = 64;     // bytes; shorter rows are read whole and so checked by column
 
 std::uint64_t bytes_of(const Column& column) {
   std::uint64_t bytes = core::size_of(column.dtype);
@@ -70,39 +70,6 @@ void check_columns(const std::vector<const Column*>& columns) {
   }
 }
 
-// Rows from `begin` on hold just these bytes.
-bool reads_back(const ShardReader& reader, const Column& column, std::int64_t begin,
-                std::span<const std::byte> bytes) {
-  const std::uint64_t row_bytes = std::max<std::uint64_t>(reader.column(column.name).row_bytes(), 1);
-  const std::uint64_t step = std::max<std::uint64_t>(kCompareBytes / row_bytes, 1);
-  std::vector<std::byte> block;
-  while (!bytes.empty()) {
-    const std::uint64_t rows = std::min(step, bytes.size() / row_bytes);
-    block.resize(rows * row_bytes);
-    reader.copy_rows(column.name, begin, static_cast<std::int64_t>(rows), block);
-    if (std::memcmp(block.data(), bytes.data(), block.size()) != 0) return false;
-    bytes = bytes.subspan(block.size());
-    begin += static_cast<std::int64_t>(rows);
-  }
-  return true;
-}
-
-// The same of rows that nobody holds any more.
-bool reads_back(const ShardReader& reader, const std::string& column, const WrittenRows& rows) {
-  const std::uint64_t row_bytes = std::max<std::uint64_t>(reader.column(column).row_bytes(), 1);
-  const std::uint64_t step = std::max<std::uint64_t>(kCompareBytes / row_bytes, 1);
-  std::vector<std::byte> block;
-  for (std::uint64_t begin = 0; begin < rows.row_hashes.size(); begin += step) {
-    const std::uint64_t count = std::min(step, rows.row_hashes.size() - begin);
-    block.resize(count * row_bytes);
-    reader.copy_rows(column, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(count), block);
-    for (std::uint64_t row = 0; row < count; ++row)
-      if (core::xxh3_64(std::span(block).subspan(row * row_bytes, row_bytes)) != rows.row_hashes[begin + row])
-        return false;
-  }
-  return true;
-}
-
 std::uint64_t hash_of(const Column& column) {
   if (column.written) return column.written->hash;
   if (column.pieces.empty()) return core::xxh3_64(column.bytes);
@@ -111,28 +78,112 @@ std::uint64_t hash_of(const Column& column) {
   return hash.digest();
 }
 
-// What was written is what was meant: every byte of every column, and the sample hashes from the file itself.
-void compare(const std::filesystem::path& path, const std::vector<const Column*>& columns,
-             const ShardContents& contents) {
+struct Stopped {};
+
+// A file from its first byte to its last, read once; its SHA-256 comes of it.
+class FilePass {
+ public:
+  FilePass(const std::filesystem::path& path, const core::StopFlag& stop)
+      : path_(path), stop_(stop), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (fd_ < 0) core::input_error(errno, "{}: cannot be opened", path.string());
+  }
+  ~FilePass() { ::close(fd_); }
+  FilePass(const FilePass&) = delete;
+
+  std::uint64_t at() const { return at_; }
+  // The next bytes, `most` or fewer; none at the end of the file. They stay until the next call.
+  std::span<const std::byte> next(std::uint64_t most) {
+    if (left_.empty()) fill();
+    const auto taken = left_.first(std::min<std::uint64_t>(most, left_.size()));
+    left_ = left_.subspan(taken.size());
+    at_ += taken.size();
+    return taken;
+  }
+  void skip_to(std::uint64_t offset) {
+    while (at_ < offset && !next(offset - at_).empty()) continue;
+  }
+  std::string sha256() {
+    while (!next(kBlockBytes).empty()) continue;
+    return hash_.hex_digest();
+  }
+
+ private:
+  void fill() {
+    if (stop_.requested()) throw Stopped();
+    ssize_t got = 0;
+    while ((got = ::read(fd_, block_.data(), block_.size())) < 0)
+      if (errno != EINTR) core::input_error(errno, "{}: cannot be read", path_.string());
+    left_ = std::span<const std::byte>(block_).first(static_cast<std::size_t>(got));
+    hash_.update(left_);
+  }
+
+  const std::filesystem::path& path_;
+  const core::StopFlag& stop_;
+  int fd_;
+  std::uint64_t at_ = 0;
+  std::vector<std::byte> block_ = std::vector<std::byte>(kBlockBytes);
+  std::span<const std::byte> left_;
+  core::Sha256 hash_;
+};
+
+bool comes_next(FilePass& pass, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const auto got = pass.next(bytes.size());
+    if (got.empty() || std::memcmp(got.data(), bytes.data(), got.size()) != 0) return false;
+    bytes = bytes.subspan(got.size());
+  }
+  return true;
+}
+
+// The same of rows that nobody holds any more.
+bool comes_next(FilePass& pass, const WrittenRows& rows, std::uint64_t row_bytes) {
+  for (const std::uint64_t expected : rows.row_hashes) {
+    core::Xxh3 row;
+    for (std::uint64_t left = row_bytes; left > 0;) {
+      const auto got = pass.next(left);
+      if (got.empty()) return false;
+      row.update(got);
+      left -= got.size();
+    }
+    if (row.digest() != expected) return false;
+  }
+  return true;
+}
+
+bool comes_next(FilePass& pass, const Column& column) {
+  if (column.written)
+    return comes_next(pass, *column.written, ColumnInfo{column.dtype, column.shape, 0}.row_bytes());
+  return comes_next(pass, column.bytes) &&
+         std::ranges::all_of(column.pieces, [&](const auto& piece) { return comes_next(pass, piece); });
+}
+
+// What was written is what was meant, every byte of every column: the SHA-256 of the file.
+std::string compare(const std::filesystem::path& path, const std::vector<const Column*>& columns,
+                    const core::StopFlag& stop) {
   const ShardReader reader(path);
+  std::vector<std::pair<std::uint64_t, const Column*>> by_offset;
+  const auto differs = [&](const Column& column) {
+    core::system_error("{}: column `{}` reads back differently", path.string(), column.name);
+  };
   for (const Column* column : columns) {
     const ColumnInfo& info = reader.column(column->name);
-    bool same = info.dtype == column->dtype && info.shape == column->shape;
-    if (column->written)
-      same = same && reads_back(reader, column->name, *column->written);
-    else if (column->pieces.empty())
-      same = same && reads_back(reader, *column, 0, column->bytes);
-    std::int64_t begin = 0;
-    for (const std::span<const std::byte> piece : column->pieces) {
-      same = same && reads_back(reader, *column, begin, piece);
-      begin += static_cast<std::int64_t>(piece.size());
-    }
-    if (!same) core::system_error("{}: column `{}` reads back differently", path.string(), column->name);
+    if (info.dtype != column->dtype || info.shape != column->shape) differs(*column);
+    if (bytes_of(*column) > 0) by_offset.emplace_back(info.offset, column);
   }
+  std::ranges::sort(by_offset);
+  FilePass pass(path, stop);
+  for (const auto& [offset, column] : by_offset) {
+    pass.skip_to(offset);
+    if (pass.at() != offset || !comes_next(pass, *column)) differs(*column);
+  }
+  return pass.sha256();
+}
+
+// The sample hashes are of what was compared.
+void check_sample_hashes(const std::filesystem::path& path, const ShardContents& contents) {
   if (!contents.sample_hashes.empty() && contents.attributes.contains("layout") &&
-      hash_samples(reader, layout_from_json(contents.attributes["layout"])) != contents.sample_hashes)
-    core::system_error("{}: its samples read back with other checksums than they had in memory",
-                       path.string());
+      hash_samples(contents, layout_from_json(contents.attributes["layout"])) != contents.sample_hashes)
+    core::system_error("{}: its samples have other checksums now than they were given", path.string());
 }
 
 }  // namespace
@@ -199,7 +250,7 @@ Column ShardWriter::written(const std::string& column) const {
   return out;
 }
 
-std::string ShardWriter::finish(const ShardContents& contents) {
+std::optional<std::string> ShardWriter::finish(const ShardContents& contents, const core::StopFlag& stop) {
   std::vector<Column> added = row_hash_columns(contents);
   if (!contents.sample_hashes.empty())
     added.push_back(make_column("xxh3", core::DType::u64, contents.sample_hashes));
@@ -218,16 +269,24 @@ std::string ShardWriter::finish(const ShardContents& contents) {
               path_.string());
   const std::map<std::string, std::string> attributes = {{kShardAttributes, contents.attributes.dump()},
                                                          {kShardColumnHashes, hashes.dump()}};
+  check_sample_hashes(path_, contents);
+  if (stop.requested()) return std::nullopt;
   if (large_.empty())
     create_hdf5(aside_, held, attributes);
   else
     extend_hdf5(aside_, held, attributes);
-  std::string sha256 = core::read_back([&] {
-    compare(aside_, columns, contents);
-    return core::sha256_file(aside_);
-  });
-  core::publish(aside_, path_);
-  return sha256;
+  try {
+    std::string sha256 = core::read_back([&] { return compare(aside_, columns, stop); });
+    if (stop.requested()) return std::nullopt;
+    core::publish(aside_, path_);
+    return sha256;
+  } catch (const Stopped&) {
+    return std::nullopt;
+  }
+}
+
+std::string ShardWriter::finish(const ShardContents& contents) {
+  return *finish(contents, core::StopFlag());
 }
 
 std::string write_shard(const std::filesystem::path& path, const ShardContents& contents) {

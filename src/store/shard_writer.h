@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "core/stop_flag.h"
 #include "store/shard.h"
 
 namespace microdit::store {
@@ -28,8 +30,11 @@ class ShardWriter {
   /// A large column whose rows have all come, for the contents.
   Column written(const std::string& column) const;
   /// Adds what `contents` holds beside the written columns, compares every byte with what it was to be, publishes. The
-  /// file's bytes depend on the rows, `large` and `contents` alone. Returns its SHA-256.
+  /// file's bytes depend on the rows, `large` and `contents` alone. Returns its SHA-256. It is read
+  /// back once.
   std::string finish(const ShardContents& contents);
+  /// The same; nothing when `stop` was seen, and nothing is published then.
+  std::optional<std::string> finish(const ShardContents& contents, const core::StopFlag& stop);
 
  private:
   struct Rows;

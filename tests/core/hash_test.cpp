@@ -34,6 +34,10 @@ TEST(Hash, Sha256OfAFile) {
   EXPECT_THAT(message_of<UserError>([&] { sha256_file(folder / "missing"); }), testing::HasSubstr("missing"));
   EXPECT_THAT(message_of<UserError>([&] { sha256_file(folder.path()); }),
               testing::HasSubstr("Is a directory"));
+  StopFlag stop;
+  EXPECT_EQ(sha256_file(folder / "a", stop), sha256(bytes_of(text)));
+  stop.request();
+  EXPECT_FALSE(sha256_file(folder / "a", stop));
 }
 
 TEST(Hash, Xxh3KnownAnswers) {

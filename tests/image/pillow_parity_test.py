@@ -141,6 +141,13 @@ def gifs():
     yield "small_frame", data[:6] + struct.pack("<HH", 40, 30) + data[10:]  # a canvas larger than its frame
 
 
+def run_lengths(bits, data, palette, colours=None):
+    """A BMP of 10 x 8."""
+    start = 54 + len(palette)
+    return struct.pack("<2sIHHIIiiHHIIiiII", b"BM", start + len(data), 0, 0, start, 40, 10, 8, 1, bits, 1 if bits == 8 else 2, len(data), 0, 0,
+                       colours or len(palette) // 4, 0) + palette + data
+
+
 def bmps():
     rgb = Image.fromarray(photo(21, 33))
     for mode in ("1", "L", "P", "RGB", "RGBA"):
@@ -154,7 +161,17 @@ def bmps():
     yield "565", struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 66 + len(pixels), 0, 0, 66, 40, 34, 21, 1, 16, 3, len(pixels), 0, 0, 0, 0) + fields + pixels
     palette = bytes(RANDOM.randint(0, 256, 1024).tolist())
     runs = b"".join(bytes((5, y, 0, 3, 1, 2, 3, 0, 2, y, 0, 0)) for y in range(8)) + b"\0\1"
-    yield "rle8", struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 1078 + len(runs), 0, 0, 1078, 40, 10, 8, 1, 8, 1, len(runs), 0, 0, 256, 0) + palette + runs
+    yield "rle8", run_lengths(8, runs, palette)
+    yield "rle8_after_an_odd_palette", run_lengths(8, runs, palette[:1020] + b"x", 255)
+    full = b"\x0a\1\0\0" * 8
+    for name, data in {"empty_row": b"\0\0" + full, "long_run": b"\xff\2" + b"\xff\3\0\0" * 8, "end": full[:-2] + b"\0\1",
+                       "literal_over_rows": b"\0\x0d" + bytes(range(13)) + b"\0" + b"\3\7" + b"\0\0" + full,
+                       "skip": b"\3\1\0\2\2\1\4\5\0\0" + full, "skip_over_the_end": b"\0\2\xff\xff", "ends_early": full[:-4] + b"\0\1",
+                       "skips_and_ends": b"\0\2\5\5\0\1", "cut": full[:-5]}.items():
+        yield f"rle8_{name}", run_lengths(8, data, palette)
+    nibbles = b"".join(bytes((5, 0x12 + y, 0, 5, 0x34, 0x56, 0x70 + y, 0, 0, 0)) for y in range(8))
+    yield "rle4", run_lengths(4, nibbles, palette[:64])
+    yield "rle4_ends_early", run_lengths(4, nibbles[:-10] + b"\0\1", palette[:64])
 
 
 def tiffs():
@@ -214,13 +231,21 @@ def crop_like_torchvision(image, size):
     return image.crop((left, top, left + size, top + size))
 
 
+def opened(data, convert):
+    """What Pillow makes of it, which may be nothing."""
+    try:
+        return np.asarray(convert(Image.open(io.BytesIO(data))))
+    except (OSError, ValueError):
+        return "bad"
+
+
 def add_decoding(jobs):
     kinds = (("jpeg", jpegs()), ("png", pngs()), ("webp", webps()), ("gif", gifs()), ("bmp", bmps()), ("tiff", tiffs()))
     for kind, pictures in kinds:
         for name, data in pictures:
             jobs.source(f"{kind}_{name}", data)
-            jobs.add(f"{kind}_{name}.raw", f"{kind}_{name}", "decode", np.asarray(on_white(Image.open(io.BytesIO(data)))))
-            jobs.add(f"{kind}_{name}.pillow", f"{kind}_{name}", "as_pillow", np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+            jobs.add(f"{kind}_{name}.raw", f"{kind}_{name}", "decode", opened(data, on_white))
+            jobs.add(f"{kind}_{name}.pillow", f"{kind}_{name}", "as_pillow", opened(data, lambda image: image.convert("RGB")))
     # Pillow clips 16-bit grey; the high byte is the promise here.
     gray16 = RANDOM.randint(0, 65536, (15, 19)).astype(np.uint16)
     jobs.source("gray16", encoded(Image.fromarray(gray16), "png"))

@@ -150,7 +150,7 @@ TEST(Skips, OnlyDamageCountsAndOneExampleIsKept) {
   EXPECT_EQ(skips.damaged(), 2);
   EXPECT_EQ(skips.text(),
             "damaged.json 1 (e.g. b/1), filtered.too_small 2 (e.g. a/1), unsupported.format 1 (e.g. b/2)");
-  EXPECT_EQ(Skips::from_json(skips.to_json(), "x").text(), skips.text());
+  EXPECT_EQ(Skips::from_json(skips.to_json()).text(), skips.text());
 }
 
 TEST(Skips, UnsortedArchivesAreSaidToBe) {

@@ -117,7 +117,7 @@ TEST(PictureWorker, KilledAgainAndAgainIsNoVerdict) {
   try {
     worker.check(bytes, 0);
     ADD_FAILURE() << "a verdict";
-  } catch (const core::SystemError& error) {
+  } catch (const core::InputFault& error) {
     EXPECT_NE(std::string(error.what()).find("memory"), std::string::npos) << error.what();
   }
   over = true;

@@ -102,5 +102,41 @@ TEST(ShardWriter, FindsRowsThatAreNotWhatWasWritten) {
   EXPECT_FALSE(std::filesystem::exists(folder / "a.h5"));
 }
 
+TEST(ShardWriter, AStopPublishesNothing) {
+  const TemporaryFolder folder;
+  core::StopFlag stop;
+  stop.request();
+  {
+    ShardWriter writer(folder / "a.h5", rooms());
+    EXPECT_FALSE(writer.finish(stream_rows(writer, example()), stop));
+  }
+  EXPECT_EQ(files_in(folder.path()), 0);
+  ShardWriter again(folder / "a.h5");
+  const std::optional<std::string> sha256 = again.finish(example(), core::StopFlag());
+  EXPECT_EQ(sha256, core::sha256_file(folder / "a.h5"));
+}
+
+// Rows that are longer than what is read at once, and blocks that hold many columns.
+TEST(ShardWriter, ComparesAcrossBlocks) {
+  const TemporaryFolder folder;
+  const std::int64_t row = 9 << 20;
+  ShardContents contents;
+  contents.columns.push_back(
+      make_column("before", DType::u8, std::vector<std::uint8_t>(static_cast<std::size_t>(5 << 20), 7)));
+  const Column large{"large", DType::u8, {2, row}, {}};
+  ShardWriter writer(folder / "a.h5", std::span(&large, 1));
+  for (const char fill : {1, 2})
+    writer.append("large", std::vector<std::byte>(static_cast<std::size_t>(row), std::byte(fill)));
+  contents.columns.push_back(writer.written("large"));
+  const std::string sha256 = writer.finish(contents);
+  EXPECT_EQ(sha256, core::sha256_file(folder / "a.h5"));
+  ShardWriter spoilt(folder / "b.h5", std::span(&large, 1));
+  for (const char fill : {1, 2})
+    spoilt.append("large", std::vector<std::byte>(static_cast<std::size_t>(row), std::byte(fill)));
+  contents.columns.back() = spoilt.written("large");
+  contents.columns.back().written->row_hashes[1] ^= 1;
+  EXPECT_THROW(spoilt.finish(contents), core::SystemError);
+}
+
 }  // namespace
 }  // namespace microdit::store
