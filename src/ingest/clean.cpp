@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Versions of the rules that make samples of records: a folder never mixes two of them.
-constexpr int kRecordRules = 4, kCaptionRules = 2, kRowOrder = 1;
+constexpr int kRecordRules = 5, kCaptionRules = 2, kRowOrder = 1;
 constexpr int kPlaces =
     2;  // how samples say where a picture lies, if it is not among them; 1: in file i mod 65536
 
@@ -29,7 +29,7 @@ core::Json make_facts(const CatalogueEntry& entry) {
   filters.erase("max_damaged_fraction");  // a threshold, which changes no byte
   core::Json algorithms = {{"records", kRecordRules}, {"captions", kCaptionRules}, {"row_order", kRowOrder}};
   algorithms.update(entry.pictures.algorithms());
-  if (entry.images == "reference") algorithms["places"] = kPlaces;
+  if (entry.images == "reference" && entry.archive == "none") algorithms["places"] = kPlaces;
   return {{"stage", "samples"},
           {"format", store::kFormat},
           {"dataset", entry.name},

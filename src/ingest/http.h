@@ -102,6 +102,9 @@ class HttpClient {
     std::uint64_t silent_at = 0;  ///< bytes that were here when the silence began
     std::int64_t silences = 0;
   };
+  /// As check_turn, of a host that `url` (escaped) was redirected to.
+  void wait_for(const std::string& origin, const std::string& url, const Waiting& waiting);
+  void take_turn(const std::string& origin, const std::string& address);  ///< under mutex_
   void leave_alone(const std::string& origin, Clock::time_point until);
   void set_aside(const std::string& url, const Waiting& waiting);
   std::optional<Waiting> take_up(const std::string& url);
@@ -113,6 +116,9 @@ class HttpClient {
   /// together are one); 0 of a host that is known.
   std::int64_t note_silence(const std::string& origin, Clock::time_point began);
   void give_up(const std::string& origin, const std::string& url, const std::string& why);
+  bool is_given_up(const std::string& origin);
+  /// Who had its turn to ask whether `origin` is back was sent elsewhere: the next may ask.
+  void leave_turn(const std::string& origin);
   bool is_known(const std::string& origin);
   /// Whether it serves at this moment what it has served before.
   bool still_serves(const std::string& origin, const core::StopFlag& stop);

@@ -13,7 +13,9 @@
 namespace microdit::ingest {
 namespace {
 
-constexpr double kSpeakAbove_s = 10;        ///< of a wait for the hub's quota
+constexpr double kSpeakAbove_s = 10;  ///< of a wait for the hub's quota
+constexpr int kOtherTargets =
+    3;  ///< how often a host is asked again that redirects to one given up: to others, too?
 constexpr std::int64_t kLeastSilences = 2;  ///< in a row until a host is given up: one may be a single file's
 
 }  // namespace
@@ -37,7 +39,10 @@ std::optional<HopResult> Fetch::run() {
     if (result.failure) std::rethrow_exception(result.failure);
     const std::string why = reason(result);
     if (why.empty() || result.received >= limits::kProgressBytes) client_.note_served(hops_, url_);
-    if (why.empty()) return result;
+    if (why.empty()) {
+      if (waiting_.host != origin_of(hops_.back())) client_.leave_turn(waiting_.host);
+      return result;
+    }
     if (!wait(result, why)) return std::nullopt;
   }
 }
@@ -54,7 +59,13 @@ HopResult Fetch::follow() {
     if (stop_.requested() || !result.is_redirect()) return result;
     if (hops_.size() > limits::kRedirects)
       core::user_error("{}: more than {} redirects", name_, limits::kRedirects);
-    redirect_to(checked_redirect(hops_.back(), result.redirect));
+    std::string target = checked_redirect(hops_.back(), result.redirect);
+    if (sink_.may_be_set_aside && asked_again_ < kOtherTargets && client_.is_given_up(origin_of(target))) {
+      ++asked_again_;
+      hops_ = {url_};
+    } else {
+      redirect_to(std::move(target));
+    }
   }
 }
 
@@ -68,10 +79,9 @@ void Fetch::redirect_to(std::string url) {
   hops_.push_back(std::move(url));
   const std::string origin = origin_of(hops_.back());
   if (!sink_.may_be_set_aside || !turns_.insert(origin).second) return;
+  if (waiting_.host != origin) client_.leave_turn(waiting_.host);
   waiting_.host = origin;
-  client_.set_aside(url_, waiting_);
-  client_.check_turn(url_);
-  client_.take_up(url_);
+  client_.wait_for(origin, url_, waiting_);
 }
 
 HopResult Fetch::request(const std::string& url) {

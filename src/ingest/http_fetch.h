@@ -55,6 +55,7 @@ class Fetch {
   std::vector<std::string>
       hops_;  ///< of the last request; the last of them answers for what comes, or does not come
   std::set<std::string> turns_;  ///< hosts whose turn was asked for
+  int asked_again_ = 0;          ///< the first host, as it redirected to one that was given up
 };
 
 }  // namespace microdit::ingest

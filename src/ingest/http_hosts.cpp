@@ -79,6 +79,16 @@ void HttpClient::give_up(const std::string& origin, const std::string& url, cons
   host.given_up_for.insert(url);
 }
 
+bool HttpClient::is_given_up(const std::string& origin) {
+  const std::lock_guard lock(mutex_);
+  return !hosts_[origin].given_up.empty();
+}
+
+void HttpClient::leave_turn(const std::string& origin) {
+  const std::lock_guard lock(mutex_);
+  hosts_[origin].asked_until = {};
+}
+
 std::optional<HttpClient::Clock::time_point> HttpClient::served(const std::string& origin) {
   const std::lock_guard lock(mutex_);
   return hosts_[origin].served;
@@ -92,14 +102,29 @@ void HttpClient::leave_alone(const std::string& origin, Clock::time_point until)
 
 void HttpClient::check_turn(const std::string& url) {
   const std::lock_guard lock(mutex_);
-  const std::string address = escaped_url(url, "source");
+  const std::string address = escaped_url(url, "source"), own = origin_of(address);
   const auto aside = set_aside_.find(address);
-  const std::string origin = aside == set_aside_.end() ? origin_of(address) : aside->second.host;
+  std::string origin = aside == set_aside_.end() ? own : aside->second.host;
+  if (origin != own && !hosts_[origin].given_up.empty()) {  // whoever redirected to it may name another now
+    set_aside_.erase(aside);
+    origin = own;
+  }
+  take_turn(origin, address);
+}
+
+void HttpClient::wait_for(const std::string& origin, const std::string& url, const Waiting& waiting) {
+  const std::lock_guard lock(mutex_);
+  set_aside_.insert_or_assign(url, waiting);
+  take_turn(origin, url);
+  set_aside_.erase(url);
+}
+
+void HttpClient::take_turn(const std::string& origin, const std::string& address) {
   Host& host = hosts_[origin];
   if (!host.given_up.empty()) {
-    if (aside != set_aside_.end()) set_aside_.erase(aside);
+    set_aside_.erase(address);
     if (host.given_up_for.insert(address).second)
-      core::user_error("{}: not asked for, as {} does not answer: {}", shown(url), origin, host.given_up);
+      core::user_error("{}: not asked for, as {} does not answer: {}", shown(address), origin, host.given_up);
     host = {};  // it had its turn before the others: now once more
   }
   if (!host.not_before) return;

@@ -131,9 +131,10 @@ Answer not_asked_for(const Asked& asked, std::string why) {
   return {asked.offset > 0 ? Body::restart : Body::refused, std::move(why)};
 }
 
-/// Whether the rest is of another version than the part that is here. Of a date and a tag only what was asked by tells.
+/// Whether the rest is of another version than the part that is here. Of a date and a tag only what was asked by tells;
+/// not every tag is quoted as it should be.
 bool is_of_another_version(const ResponseHeaders& headers, const Asked& asked) {
-  const std::string& now = asked.version.starts_with('"') ? headers.etag : headers.last_modified;
+  const std::string& now = asked.version.ends_with(" GMT") ? headers.last_modified : headers.etag;
   return !asked.version.empty() && !now.empty() && now != asked.version;
 }
 

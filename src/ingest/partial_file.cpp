@@ -84,6 +84,7 @@ PartialFile::PartialFile(PartialFile&& other) noexcept
       fd_(std::exchange(other.fd_, -1)),
       locked_(other.locked_),
       head_is_good_(other.head_is_good_),
+      replaces_(other.replaces_),
       bytes_(other.bytes_),
       hashed_(other.hashed_),
       synced_(other.synced_),
@@ -130,6 +131,7 @@ void PartialFile::begin(const std::string& validator, std::int64_t announced) {
   const bool same =
       !validator.empty() && fs::exists(tag_path(), missing) && core::read_text(tag_path()) == validator;
   if (!same) forget_version();
+  replaces_ |= bytes_ > 0;
   if (::ftruncate(fd_, 0) != 0) core::errno_error(errno, "{}: cannot be emptied", path_.string());
   bytes_ = hashed_ = synced_ = 0;
   head_is_good_ = false;
@@ -154,8 +156,9 @@ void PartialFile::append(std::span<const std::byte> bytes) {
   ::sync_file_range(fd_, static_cast<off_t>(synced_), static_cast<off_t>(bytes_ - synced_),
                     SYNC_FILE_RANGE_WRITE);
   synced_ = bytes_;
-  // A file may take longer than a life, which the next one goes on with where the version is known.
-  if (std::error_code missing; fs::exists(tag_path(), missing))
+  // A file may take longer than a life, which the next one goes on with where the version is known. Where it began anew that
+  // was no progress.
+  if (std::error_code missing; !replaces_ && fs::exists(tag_path(), missing))
     core::report_progress(path_.filename().string());
   require_free_space(path_.parent_path(), 0);
 }

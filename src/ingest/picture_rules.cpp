@@ -15,7 +15,7 @@ void PictureSection::fields(core::Fields& f) {
 }
 
 core::Json PictureSection::algorithms() const {
-  return {{"decode", 3}, {"alpha", alpha}, {"grey16", grey16}};
+  return {{"decode", 4}, {"alpha", alpha}, {"grey16", grey16}};
 }
 
 image::DecodeRules PictureSection::decode_rules() const {

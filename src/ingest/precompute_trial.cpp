@@ -108,13 +108,15 @@ std::optional<Trial> try_first_shard(const CatalogueEntry& entry, const Precompu
   const LatentItem& first = plan.items.front();
   const SamplesShard shard(plan.samples.folder, first.samples,
                            is_wanted(entry, LatentPart::images) ? SamplesUse::pictures : SamplesUse::captions,
-                           first.fingerprint);
+                           first.fingerprint, stop);
   Trial trial;
   trial.device = device.str();
   if (is_wanted(entry, LatentPart::images)) try_pictures(entry, plan, shard, device, stop, trial);
   if (is_wanted(entry, LatentPart::text)) try_captions(plan, shard, device, stop, trial);
   return stop.requested() ? std::nullopt : std::optional(trial);
 } catch (const Stopped&) {
+  return std::nullopt;
+} catch (const SamplesShard::Stopped&) {
   return std::nullopt;
 }
 

@@ -2,6 +2,7 @@
 #include "ingest/raw_name.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <span>
 
@@ -43,8 +44,11 @@ std::string kept_apart(std::string_view text, std::string plain, std::size_t lon
   return plain + "-" + core::sha256(std::as_bytes(std::span(text))).substr(0, digits);
 }
 
-/// Whether files of this stem could take the name of one of the raw folder's own.
-bool is_own_stem(std::string_view stem) {
+/// Whether a loose file of this stem could have the name of one of the raw folder's own. All of the stem get another then, as
+/// they may be one record; archives are none, and none of the folder's files ends as they do.
+bool is_taken_stem(std::string_view stem, std::string_view suffix) {
+  constexpr std::array<std::string_view, 4> kArchives = {".tar", ".tgz", ".gz", ".zip"};
+  if (std::ranges::find(kArchives, suffix) != kArchives.end()) return false;
   return std::ranges::find(store::kOwnStems, stem) != store::kOwnStems.end() ||
          std::string_view(kPinFile) == fmt::format("{}.json", stem);
 }
@@ -69,12 +73,14 @@ std::string raw_name(std::string_view path) {
     const std::string plain = without_dots(plain_text(folders.substr(0, last - 1)));
     name = kept_apart(folders, plain, kLongestFolders) + "_";
   }
-  name += kept_apart(stem, without_dots(plain_text(stem)) + (folders.empty() && is_own_stem(stem) ? "_" : ""),
-                     kLongestStem - name.size());
+  const bool is_taken = folders.empty() && is_taken_stem(stem, suffix);
+  name +=
+      kept_apart(stem, without_dots(plain_text(stem)) + (is_taken ? "_" : ""), kLongestStem - name.size());
   name += kept_apart(middle, plain_text(middle), kLongestName - kShortestEnd - name.size());
   // "x.failed.json" and "x.part.json" are no records of "x.failed" and "x.part".
-  const bool is_taken = suffix == ".failed" || suffix == ".part";
-  return name + kept_apart(suffix, plain_text(suffix) + (is_taken ? "_" : ""), kLongestName - name.size());
+  const bool has_taken_end = suffix == ".failed" || suffix == ".part";
+  return name +
+         kept_apart(suffix, plain_text(suffix) + (has_taken_end ? "_" : ""), kLongestName - name.size());
 }
 
 }  // namespace microdit::ingest

@@ -11,7 +11,7 @@ namespace microdit::ingest {
 /// not plain '_', also dots of folders and a leading one. The folders together, the stem, the last suffix and what stands
 /// before it each get "-" and 8 digits of their own hash where they became another text (16 where they had to be cut): what
 /// is plain keeps its name, two names never become one, and files of one stem keep one. The stem of one of the folder's own
-/// files (facts.json, records, manifest.jsonl, hub.json) is not plain.
+/// files (facts.json, records, manifest.jsonl, hub.json) is not plain, but for archives.
 std::string raw_name(std::string_view path);
 
 }  // namespace microdit::ingest

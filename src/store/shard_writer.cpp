@@ -277,7 +277,6 @@ std::optional<std::string> ShardWriter::finish(const ShardContents& contents, co
     extend_hdf5(aside_, held, attributes);
   try {
     std::string sha256 = core::read_back([&] { return compare(aside_, columns, stop); });
-    if (stop.requested()) return std::nullopt;
     core::publish(aside_, path_);
     return sha256;
   } catch (const Stopped&) {

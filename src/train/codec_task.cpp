@@ -72,9 +72,16 @@ std::vector<std::int64_t> first_numbers(std::int64_t count) {
 /// The dataset's samples as the run began with them, however much they have grown since; of a new run the newest.
 store::Manifest samples_of(const CodecConfig& config, const std::string& dataset) {
   std::int64_t generation = 0;
-  if (const auto begun = run_folder(config.loop).facts(); std::filesystem::exists(begun))
-    for (const core::Json& samples : core::read_json(begun).value("samples", core::Json::array()))
+  if (const auto begun = run_folder(config.loop).facts(); std::filesystem::exists(begun)) {
+    const core::Json facts = core::read_json(begun);
+    if (!facts.contains("samples"))
+      core::user_error(
+          "{}: was started by an older microdit, which did not note the samples it began with; "
+          "give this run another name (name=...)",
+          begun.string());
+    for (const core::Json& samples : facts["samples"])
       if (samples.value("dataset", "") == dataset) generation = samples.value("generation", std::int64_t{0});
+  }
   return store::Manifest::read(core::dataset_folder("samples", dataset), generation);
 }
 

@@ -186,7 +186,9 @@ TEST(HttpRules, TheRestIsOfTheVersionThatIsHere) {
            {"\"v1\"", "\"v1\"", "", Body::continues},
            {"\"v1\"", "\"v2\"", "", Body::restart},
            {"\"v1\"", "W/\"v1\"", "", Body::restart},
-           {"\"v1\"", "", date, Body::continues},  // nothing is said of the tag
+           {"\"v1\"", "", date, Body::continues},    // nothing is said of the tag
+           {"0x8D", "0x8D", date, Body::continues},  // as some send it
+           {"0x8D", "0x8E", date, Body::restart},
            {date, "", date, Body::continues},
            {date, "\"v2\"", date, Body::continues},
            {date, "", "Mon, 07 Nov 1994 08:49:37 GMT", Body::restart}}) {

@@ -52,6 +52,9 @@ TEST(ExpandRanges, NumbersKeepTheirWidth) {
 TEST(ListFiles, NamesAreSafeAndUnique) {
   EXPECT_EQ(names_of(entry_of({"https://h/x/a.tar?sig=1#f", "file:///d/.hidden", "http://h/%2e%2e"})),
             (Strings{"a.tar", "_hidden-" + mark(".hidden"), "_2e_2e-" + mark("%2e%2e")}));
+  EXPECT_EQ(
+      names_of(entry_of({"https://h/records.tar", "https://h/facts.png", "https://h/x/manifest.tar.gz"})),
+      (Strings{"records.tar", "facts_-" + mark("facts") + ".png", "manifest.tar.gz"}));
   expect_error<core::UserError>(
       [] {
         names_of(entry_of({"http://h/x/a.tar", "http://h/y/a.tar"}));

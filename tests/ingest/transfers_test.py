@@ -194,12 +194,28 @@ def dead_target(_):
             good.seen.clear()
             log = case.run(expected=2)
             rounds = 2 if life == 1 else 1
-            check(len(dead.seen) <= (2 + parallel) * rounds and len(good.seen) <= 3 + 24 * rounds, f"{dead.seen}\n{good.seen}\n{log}")
+            check(len(dead.seen) <= (2 + parallel) * rounds and len(good.seen) <= 3 + 124 * rounds, f"{dead.seen}\n{good.seen}\n{log}")
             check(f"as {dead.url} does not answer" in log and f"as {good.url}" not in log and "20 of 23 items failed" in log, log)
             check(case.left() == ["z0.bin", "z1.bin", "z2.bin"], case.left())
         case.remove()
     dead.shutdown()
     good.shutdown()
+
+
+def balanced_target(_):
+    """One host sends some requests to a host that never answers and others to one that serves: every file is fetched."""
+    names = [f"/{i:02d}.bin" for i in range(30)]
+    dead, mirror = Server({name: lambda h, _: None for name in names}), Server({name: lambda h, _: h.ranged(CONTENT[:1000]) for name in names})
+    for parallel in (1, 4):
+        turn = random.Random(5)
+        good = Server({name: lambda h, _: h.whole(b"", f"Location: {turn.choice((dead, mirror)).url}{h.path}", status="302 Found") for name in names})
+        case = Download([good.url + name for name in names], f"parallel: {parallel}\nmax_attempts: 3")
+        case.run()
+        check(len(case.left()) == 30, case.left())
+        case.remove()
+        good.shutdown()
+    dead.shutdown()
+    mirror.shutdown()
 
 
 def outage_of_target(_):
@@ -459,7 +475,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, outage_of_target, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")

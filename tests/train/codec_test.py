@@ -122,6 +122,10 @@ def check_growth(runs):
     check(a == b, "a run whose samples grew meanwhile ends elsewhere")
     train(data, "newer", 1)
     check(json.loads((runs / "newer/facts.json").read_text())["samples"][0]["generation"] == 2, "a new run begins with the newest samples")
+    facts = runs / "newer/facts.json"  # as runs were that noted names alone
+    facts.write_text(facts.read_text().replace('"samples"', '"datasets"'))
+    log = train(data, "newer", 2, expect=2)
+    check("older microdit" in log and "name=" in log, log)
     for kind in ("raw", "samples"):
         shutil.rmtree(data.folder(kind))
     log = train(samples("c"), "grown", 6, expect=2)
