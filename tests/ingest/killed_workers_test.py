@@ -43,7 +43,8 @@ def resident(pid):
 
 
 def takes_much(pid):
-    return resident(pid) > MEMORY
+    """Of a worker: until it is one, it has its parent's memory."""
+    return os.readlink(f"/proc/{pid}/exe").endswith("ingest_worker") and resident(pid) > MEMORY
 
 
 def reads_a(pid):
