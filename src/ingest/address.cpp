@@ -24,6 +24,7 @@ std::string lower(std::string_view text) {
 
 struct Parts {
   std::string_view scheme, authority, path;  ///< authority without a user name
+  bool has_user = false;
 };
 
 /// As libcurl parts them: an authority ends at '/', '?' or '#', and its host begins behind the last '@'.
@@ -37,7 +38,8 @@ Parts parts_of(std::string_view url) {
   parts.authority = rest.substr(0, end);
   parts.path = rest.substr(end);
   const std::size_t at = parts.authority.rfind('@');
-  if (at != std::string_view::npos) parts.authority.remove_prefix(at + 1);
+  parts.has_user = at != std::string_view::npos;
+  if (parts.has_user) parts.authority.remove_prefix(at + 1);
   return parts;
 }
 
@@ -100,8 +102,7 @@ std::string host_name_of(std::string_view url) {
 }
 
 bool has_user_name(std::string_view url) {
-  const std::size_t begin = url.find("://") + 3;
-  return url.substr(begin, url.find_first_of("/?#", begin) - begin).find('@') != std::string_view::npos;
+  return parts_of(url).has_user;
 }
 
 std::string escaped_url(std::string_view url, std::string_view origin) {

@@ -19,8 +19,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Ends a trial from inside.
-struct Stopped {};
+using Stopped = SamplesShard::Stopped;  ///< ends a trial from inside
 
 /// Calls step(first, count) for at most two batches; returns what a second does, of the later batch where there are two.
 template <class Step>
@@ -115,8 +114,6 @@ std::optional<Trial> try_first_shard(const CatalogueEntry& entry, const Precompu
   if (is_wanted(entry, LatentPart::text)) try_captions(plan, shard, device, stop, trial);
   return stop.requested() ? std::nullopt : std::optional(trial);
 } catch (const Stopped&) {
-  return std::nullopt;
-} catch (const SamplesShard::Stopped&) {
   return std::nullopt;
 }
 

@@ -18,19 +18,24 @@
 namespace microdit::ingest {
 namespace {
 
+/// Lets `listener` take connections on loopback; returns its port.
+int listen_on_loopback(int listener) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  EXPECT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(::listen(listener, 8), 0);
+  EXPECT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  return ntohs(address.sin_port);
+}
+
 /// Answers every request with a file of `bytes`, `piece` bytes every 20 ms.
 class PieceServer {
  public:
   PieceServer(std::size_t bytes, std::size_t piece)
       : bytes_(bytes), piece_(piece, 'x'), listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(::listen(listener_, 8), 0);
-    EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), 0);
-    port_ = ntohs(address.sin_port);
+    port_ = listen_on_loopback(listener_);
     thread_ = std::thread([this] { serve(); });
   }
   ~PieceServer() {
@@ -107,14 +112,7 @@ TEST_F(Http, ALongWaitIsHandedBackAndItsAttemptsAreCountedOn) {
 
 TEST_F(Http, AHostThatTakesConnectionsAndSaysNothingIsGivenUpAsAWhole) {
   const int listener = ::socket(AF_INET, SOCK_STREAM, 0);  // nobody accepts
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(::listen(listener, 8), 0);
-  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  const std::string host = fmt::format("http://127.0.0.1:{}", ntohs(address.sin_port));
+  const std::string host = fmt::format("http://127.0.0.1:{}", listen_on_loopback(listener));
   HttpClient client({.max_attempts = 2, .backoff_s = 0.01, .slow_window_s = 0.3});
   const core::StopFlag stop;
   const auto fetch = [&](const std::string& name) {
