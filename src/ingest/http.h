@@ -89,6 +89,7 @@ class HttpClient {
     std::optional<Clock::time_point> served{}, spoken{}, not_before{};
     std::string served_url{};
     Clock::time_point asked_until{};       ///< somebody is asking whether it is back
+    Clock::time_point passed_by{};         ///< when one that waited for it was last sent elsewhere
     Clock::time_point silent_at{};         ///< when a request last ended without an answer
     std::int64_t silences = 0;             ///< how often in a row
     std::string given_up{};                ///< why, while it is; "" = it is not
@@ -97,7 +98,8 @@ class HttpClient {
   /// How far the waiting for one address has come.
   struct Waiting {
     Attempts attempts;
-    std::string host;  ///< that it waits for
+    std::string host;           ///< that it waits for
+    Clock::time_point since{};  ///< when it was set aside
     std::optional<Clock::time_point> silent_since{};
     std::uint64_t silent_at = 0;  ///< bytes that were here when the silence began
     std::int64_t silences = 0;
@@ -117,7 +119,8 @@ class HttpClient {
   std::int64_t note_silence(const std::string& origin, Clock::time_point began);
   void give_up(const std::string& origin, const std::string& url, const std::string& why);
   bool is_given_up(const std::string& origin);
-  /// Who had its turn to ask whether `origin` is back was sent elsewhere: the next may ask.
+  /// Who had its turn to ask whether `origin` is back was sent elsewhere: the next may ask, and all that wait for it may be sent elsewhere,
+  /// too, once.
   void leave_turn(const std::string& origin);
   bool is_known(const std::string& origin);
   /// Whether it serves at this moment what it has served before.

@@ -87,6 +87,7 @@ bool HttpClient::is_given_up(const std::string& origin) {
 void HttpClient::leave_turn(const std::string& origin) {
   const std::lock_guard lock(mutex_);
   hosts_[origin].asked_until = {};
+  hosts_[origin].passed_by = Clock::now();
 }
 
 std::optional<HttpClient::Clock::time_point> HttpClient::served(const std::string& origin) {
@@ -108,13 +109,15 @@ void HttpClient::check_turn(const std::string& url) {
   if (origin != own && !hosts_[origin].given_up.empty()) {  // whoever redirected to it may name another now
     set_aside_.erase(aside);
     origin = own;
+  } else if (origin != own && hosts_[origin].passed_by > aside->second.since) {
+    origin = aside->second.host = own;
   }
   take_turn(origin, address);
 }
 
 void HttpClient::wait_for(const std::string& origin, const std::string& url, const Waiting& waiting) {
   const std::lock_guard lock(mutex_);
-  set_aside_.insert_or_assign(url, waiting);
+  set_aside_.insert_or_assign(url, waiting).first->second.since = Clock::now();
   take_turn(origin, url);
   set_aside_.erase(url);
 }
@@ -136,7 +139,7 @@ void HttpClient::take_turn(const std::string& origin, const std::string& address
 
 void HttpClient::set_aside(const std::string& url, const Waiting& waiting) {
   const std::lock_guard lock(mutex_);
-  set_aside_.insert_or_assign(url, waiting);
+  set_aside_.insert_or_assign(url, waiting).first->second.since = Clock::now();
 }
 
 std::optional<HttpClient::Waiting> HttpClient::take_up(const std::string& url) {

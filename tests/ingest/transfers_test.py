@@ -203,17 +203,19 @@ def dead_target(_):
 
 
 def balanced_target(_):
-    """One host sends every other request for a file to a host that never answers, the next to one that serves: every file is fetched.
-    One at a time: several may still have to wait for the silent one's turns."""
+    """One host sends every other request for a file to a host that never answers, the next to one that serves: every file is fetched,
+    by several at once as well: as soon as one that waits is sent elsewhere, the others that wait may be, too."""
     names = [f"/{i:02d}.bin" for i in range(30)]
-    dead, mirror = Server({name: lambda h, _: None for name in names}), Server({name: lambda h, _: h.ranged(CONTENT[:1000]) for name in names})
-    good = Server({name: lambda h, count: h.whole(b"", f"Location: {(mirror, dead)[count % 2].url}{h.path}", status="302 Found") for name in names})
-    case = Download([good.url + name for name in names], "parallel: 1\nmax_attempts: 3")
-    case.run()
-    check(len(case.left()) == 30, case.left())
-    case.remove()
-    for server in (good, dead, mirror):
-        server.shutdown()
+    for parallel in (1, 4):
+        dead, mirror = Server({name: lambda h, _: None for name in names}), Server({name: lambda h, _: h.ranged(CONTENT[:1000]) for name in names})
+        to = (mirror, dead)
+        good = Server({name: lambda h, count, to=to: h.whole(b"", f"Location: {to[count % 2].url}{h.path}", status="302 Found") for name in names})
+        case = Download([good.url + name for name in names], f"parallel: {parallel}\nmax_attempts: 3")
+        case.run()
+        check(len(case.left()) == 30, case.left())
+        case.remove()
+        for server in (good, dead, mirror):
+            server.shutdown()
 
 
 def outage_of_target(_):
