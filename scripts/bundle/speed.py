@@ -53,7 +53,8 @@ def measure(programs, configs, folder, data, name, microbatch, limit_s=100):
                     raise kind(f"train: {why_it_ended(process.returncode, text)}")
                 if time.monotonic() > limit:
                     if len(lines) < WARM_STEPS + 10:
-                        raise Failure(f"timeout: {len(lines)} steps in {time.monotonic() - begun:.0f} s")
+                        said = path.read_text(errors="replace").strip().splitlines()[-1:]
+                        raise Failure(f"timeout: {len(lines)} steps in {time.monotonic() - begun:.0f} s; its log ends with: {''.join(said)[-200:]}")
                     break
                 time.sleep(0.2)
                 lines = read_metrics(folder / name)

@@ -20,7 +20,8 @@ bool HttpClient::still_serves(const std::string& origin, const core::StopFlag& s
   Sink sink;
   sink.prepare = [](Hop& hop) { hop.head_only = true; };
   Fetch fetch(*this, url, sink, stop);
-  return fetch.follow().headers.status == 200 || fetch.was_passed_on_by(origin);
+  const bool serves = fetch.follow().headers.status == 200 && fetch.was_answered_by(origin);
+  return serves || fetch.was_passed_on_by(origin);
 }
 
 std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile& partial,

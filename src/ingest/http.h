@@ -70,9 +70,9 @@ class HttpClient {
   void keep_hosts(const std::filesystem::path& file);
   /// An earlier life fetched `url`.
   void note_fetched(const std::string& url);
-  /// NotBefore while the host that `url` is to wait for (its own; or one that it was redirected to) is to be left alone, as the request
-  /// for another file found, or while another asks whether it is back. UserError when it was given up, once for each address; who comes
-  /// again asks anew.
+  /// What fetch() throws without a request while `url` waits for a host: NotBefore while that (its own; or one that it was redirected to)
+  /// is to be left alone, as the request for another file found, or while another asks whether it is back; UserError when it was given
+  /// up, once for each address: who comes again asks anew.
   void check_turn(const std::string& url);
   /// A short text (at most kListingBytes). Nothing when stopped.
   std::optional<TextAnswer> text(const std::string& url, const core::StopFlag& stop);
@@ -88,11 +88,12 @@ class HttpClient {
   struct Host {
     std::optional<Clock::time_point> served{}, spoken{}, not_before{};
     std::string served_url{};
-    Clock::time_point asked_until{};       ///< somebody is asking whether it is back
-    Clock::time_point passed_by{};         ///< when one that waited for it was last sent elsewhere
-    Clock::time_point silent_at{};         ///< when a request last ended without an answer
-    std::int64_t silences = 0;             ///< how often in a row
-    std::string given_up{};                ///< why, while it is; "" = it is not
+    Clock::time_point asked_until{};  ///< somebody is asking whether it is back
+    const void* asker = nullptr;      ///< who that is
+    Clock::time_point passed_by{};    ///< when one that was to wait for it last had its answer from another
+    Clock::time_point silent_at{};    ///< when a request last ended without an answer
+    std::int64_t silences = 0;        ///< how often in a row
+    std::string given_up{};           ///< why, while it is; "" = it is not
     std::set<std::string> given_up_for{};  ///< addresses that were told so
   };
   /// How far the waiting for one address has come.
@@ -104,9 +105,17 @@ class HttpClient {
     std::uint64_t silent_at = 0;  ///< bytes that were here when the silence began
     std::int64_t silences = 0;
   };
-  /// As check_turn, of a host that `url` (escaped) was redirected to.
-  void wait_for(const std::string& origin, const std::string& url, const Waiting& waiting);
-  void take_turn(const std::string& origin, const std::string& address);  ///< under mutex_
+  /// Before `asker` asks `origin` for `url` (escaped): as check_turn, and until end_turn nobody else asks whether it is back.
+  void take_turn(const std::string& origin, const std::string& url, const Waiting& waiting,
+                 const void* asker);
+  void end_turn(const std::string& origin, const void* asker);
+  /// Whether a turn is to be taken; NotBefore or UserError otherwise. Under mutex_.
+  bool look(const std::string& origin, const std::string& address);
+  /// Whether nobody asks `origin` at present.
+  bool is_away(const std::string& origin);
+  /// Whether a host that has redirected to one that is away may be asked at once for another target: not where that was in vain for many.
+  bool may_name_another(const std::string& origin);
+  void note_another(const std::string& origin, bool in_vain);
   void leave_alone(const std::string& origin, Clock::time_point until);
   void set_aside(const std::string& url, const Waiting& waiting);
   std::optional<Waiting> take_up(const std::string& url);
@@ -118,10 +127,8 @@ class HttpClient {
   /// together are one); 0 of a host that is known.
   std::int64_t note_silence(const std::string& origin, Clock::time_point began);
   void give_up(const std::string& origin, const std::string& url, const std::string& why);
-  bool is_given_up(const std::string& origin);
-  /// Who had its turn to ask whether `origin` is back was sent elsewhere: the next may ask, and all that wait for it may be sent elsewhere,
-  /// too, once.
-  void leave_turn(const std::string& origin);
+  /// Who was to wait for `origin` had its answer from another: all that wait for it may have theirs, too, once (every few seconds at most).
+  void pass_by(const std::string& origin);
   bool is_known(const std::string& origin);
   /// Whether it serves at this moment what it has served before.
   bool still_serves(const std::string& origin, const core::StopFlag& stop);
@@ -136,6 +143,7 @@ class HttpClient {
   std::set<std::string> known_;               ///< have begun to send a file, in this life or an earlier one
   std::filesystem::path hosts_file_;          ///< what keeps them ("" = nothing)
   std::map<std::string, Waiting> set_aside_;  ///< by address
+  std::map<std::string, int> in_vain_;  ///< files in a row that a host named only hosts for that are away
   bool proxy_said_ = false;
 };
 

@@ -14,8 +14,7 @@ namespace microdit::ingest {
 namespace {
 
 constexpr double kSpeakAbove_s = 10;  ///< of a wait for the hub's quota
-constexpr int kOtherTargets =
-    3;  ///< how often a host is asked again that redirects to one given up: to others, too?
+constexpr int kOtherTargets = 3;      ///< how often a host is asked again that redirects to one that is away
 constexpr std::int64_t kLeastSilences = 2;  ///< in a row until a host is given up: one may be a single file's
 
 }  // namespace
@@ -29,20 +28,21 @@ Fetch::Fetch(HttpClient& client, const std::string& url, Sink sink, const core::
       waiting_{Attempts(sink_.bytes()), origin_of(url_)} {
   if (!sink_.may_be_set_aside) return;
   if (const auto earlier = client_.take_up(url_)) waiting_ = *earlier;
-  turns_.insert(waiting_.host);
+}
+
+Fetch::~Fetch() {
+  for (const std::string& origin : turns_) client_.end_turn(origin, this);
 }
 
 std::optional<HopResult> Fetch::run() {
+  take_turn(std::string(waiting_.host));
   for (;;) {
     HopResult result = follow();
     if (stop_.requested()) return std::nullopt;
     if (result.failure) std::rethrow_exception(result.failure);
     const std::string why = reason(result);
     if (why.empty() || result.received >= limits::kProgressBytes) client_.note_served(hops_, url_);
-    if (why.empty()) {
-      if (waiting_.host != origin_of(hops_.back())) client_.leave_turn(waiting_.host);
-      return result;
-    }
+    if (why.empty()) return result;
     if (!wait(result, why)) return std::nullopt;
   }
 }
@@ -51,6 +51,7 @@ HopResult Fetch::follow() {
   std::string linked_sha256;
   hops_ = {url_};
   for (;;) {
+    take_turn(origin_of(hops_.back()));
     began_ = Clock::now();
     HopResult result = request(hops_.back());
     if (result.headers.status != 0) client_.note_answer(hops_.back(), !is_outage(result.headers.status));
@@ -59,14 +60,21 @@ HopResult Fetch::follow() {
     if (stop_.requested() || !result.is_redirect()) return result;
     if (hops_.size() > limits::kRedirects)
       core::user_error("{}: more than {} redirects", name_, limits::kRedirects);
-    std::string target = checked_redirect(hops_.back(), result.redirect);
-    if (sink_.may_be_set_aside && asked_again_ < kOtherTargets && client_.is_given_up(origin_of(target))) {
-      ++asked_again_;
+    const std::string target = checked_redirect(hops_.back(), result.redirect);
+    if (is_to_name_another(origin_of(target)))
       hops_ = {url_};
-    } else {
-      redirect_to(std::move(target));
-    }
+    else
+      hops_.push_back(target);
   }
+}
+
+/// Whether the first host is asked once more, as it redirects to one that is away: it may have others.
+bool Fetch::is_to_name_another(const std::string& origin) {
+  if (!sink_.may_be_set_aside || turns_.contains(origin) || !client_.is_away(origin)) return false;
+  away_.insert(origin);
+  const std::string own = origin_of(url_);
+  if (asked_again_ == kOtherTargets) client_.note_another(own, /*in_vain=*/true);
+  return client_.may_name_another(own) && asked_again_++ < kOtherTargets;
 }
 
 bool Fetch::was_passed_on_by(const std::string& origin) const {
@@ -74,14 +82,25 @@ bool Fetch::was_passed_on_by(const std::string& origin) const {
                      [&](const std::string& hop) { return origin_of(hop) == origin; });
 }
 
-/// Another host is asked in its turn, too: NotBefore or UserError as HttpClient::check_turn.
-void Fetch::redirect_to(std::string url) {
-  hops_.push_back(std::move(url));
-  const std::string origin = origin_of(hops_.back());
-  if (!sink_.may_be_set_aside || !turns_.insert(origin).second) return;
-  if (waiting_.host != origin) client_.leave_turn(waiting_.host);
+bool Fetch::was_answered_by(const std::string& origin) const {
+  return origin_of(hops_.back()) == origin;
+}
+
+/// NotBefore or UserError as HttpClient::check_turn.
+void Fetch::take_turn(const std::string& origin) {
+  if (!sink_.may_be_set_aside) return;
   waiting_.host = origin;
-  client_.wait_for(origin, url_, waiting_);
+  if (turns_.contains(origin)) return;
+  client_.take_turn(origin, url_, waiting_, this);
+  turns_.insert(origin);
+}
+
+/// The file comes, or never will. Who waits for a host that had no part in that need not wait, either.
+void Fetch::pass_by_others() {
+  away_.merge(std::set<std::string>(turns_));
+  for (const std::string& hop : hops_) away_.erase(origin_of(hop));
+  for (const std::string& origin : away_) client_.pass_by(origin);
+  if (!away_.empty()) client_.note_another(origin_of(url_), /*in_vain=*/false);
 }
 
 HopResult Fetch::request(const std::string& url) {
@@ -108,6 +127,7 @@ HopResult Fetch::request(const std::string& url) {
   if (to_hub && !await_turn(url)) return {};
   hop.on_begin = [this, begin = std::move(hop.on_begin)](const ResponseHeaders& headers, Body body) {
     client_.note_begun(hops_, url_);
+    pass_by_others();
     begin(headers, body);
   };
   HopResult result = client_.loop_.perform(hop);
@@ -152,7 +172,10 @@ std::string Fetch::reason(const HopResult& result) {
   }
   if (status == 416) return unsatisfiable(result);
   if (is_temporary(status)) return fmt::format("the server answered {}", status);
-  if (status >= 400) core::user_error("{}: the server answered {}{}", name_, status, remedy_for(status));
+  if (status >= 400) {
+    pass_by_others();
+    core::user_error("{}: the server answered {}{}", name_, status, remedy_for(status));
+  }
   if (result.hopeless) core::user_error("{}: {}", name_, result.error);
   if (!result.whole) return result.error;
   if (status != 200 && status != 206) return fmt::format("the server answered {}", status);

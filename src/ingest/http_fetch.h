@@ -22,6 +22,8 @@ struct Sink {
 class Fetch {
  public:
   Fetch(HttpClient& client, const std::string& url, Sink sink, const core::StopFlag& stop);
+  ~Fetch();
+  Fetch(const Fetch&) = delete;
 
   /// The answer that served it; nothing when stopped.
   std::optional<HopResult> run();
@@ -29,12 +31,16 @@ class Fetch {
   HopResult follow();
   /// Whether `origin` answered the last request by naming another address.
   bool was_passed_on_by(const std::string& origin) const;
+  /// Whether it was `origin` that answered it in the end.
+  bool was_answered_by(const std::string& origin) const;
 
  private:
   using Clock = HttpClient::Clock;
 
   HopResult request(const std::string& url);
-  void redirect_to(std::string url);
+  void take_turn(const std::string& origin);
+  bool is_to_name_another(const std::string& origin);
+  void pass_by_others();
   bool await_turn(const std::string& url);
   [[noreturn]] void refuse_private(const std::string& host) const;
   std::string reason(const HopResult& result);
@@ -54,8 +60,9 @@ class Fetch {
   HttpClient::Waiting waiting_;
   std::vector<std::string>
       hops_;  ///< of the last request; the last of them answers for what comes, or does not come
-  std::set<std::string> turns_;  ///< hosts whose turn was asked for
-  int asked_again_ = 0;          ///< the first host, as it redirected to one that was given up
+  std::set<std::string> turns_;  ///< hosts whose turn was taken
+  std::set<std::string> away_;   ///< hosts that it was redirected to, and that nobody asks at present
+  int asked_again_ = 0;          ///< the first host, as it redirected to one of those
 };
 
 }  // namespace microdit::ingest

@@ -1,4 +1,5 @@
 // What the transfers of a process know of their hosts together.
+#include <algorithm>
 #include <fstream>
 #include <utility>
 
@@ -15,6 +16,9 @@ namespace {
 /// For the one that asks whether a host is back.
 constexpr auto kAnswerTime = std::chrono::seconds(static_cast<int>(limits::kSlowSeconds) + 5);
 constexpr auto kAskedAgain = std::chrono::seconds(5);  ///< when the others look at what became of it
+constexpr auto kSentElsewhere =
+    std::chrono::seconds(30);  ///< when who waits for another's host looks whether others were
+constexpr int kInVain = 10;
 
 }  // namespace
 
@@ -79,15 +83,28 @@ void HttpClient::give_up(const std::string& origin, const std::string& url, cons
   host.given_up_for.insert(url);
 }
 
-bool HttpClient::is_given_up(const std::string& origin) {
+bool HttpClient::is_away(const std::string& origin) {
   const std::lock_guard lock(mutex_);
-  return !hosts_[origin].given_up.empty();
+  const Host& host = hosts_[origin];
+  const auto now = Clock::now();
+  return !host.given_up.empty() || (host.not_before && (now < *host.not_before || now < host.asked_until));
 }
 
-void HttpClient::leave_turn(const std::string& origin) {
+bool HttpClient::may_name_another(const std::string& origin) {
   const std::lock_guard lock(mutex_);
-  hosts_[origin].asked_until = {};
-  hosts_[origin].passed_by = Clock::now();
+  return in_vain_[origin] < kInVain;
+}
+
+void HttpClient::note_another(const std::string& origin, bool in_vain) {
+  const std::lock_guard lock(mutex_);
+  in_vain_[origin] = in_vain ? in_vain_[origin] + 1 : 0;
+}
+
+void HttpClient::pass_by(const std::string& origin) {
+  const std::lock_guard lock(mutex_);
+  const auto now = Clock::now();
+  Host& host = hosts_[origin];
+  if (now - host.passed_by > kAskedAgain) host.passed_by = now;
 }
 
 std::optional<HttpClient::Clock::time_point> HttpClient::served(const std::string& origin) {
@@ -112,17 +129,29 @@ void HttpClient::check_turn(const std::string& url) {
   } else if (origin != own && hosts_[origin].passed_by > aside->second.since) {
     origin = aside->second.host = own;
   }
-  take_turn(origin, address);
+  look(origin, address);
 }
 
-void HttpClient::wait_for(const std::string& origin, const std::string& url, const Waiting& waiting) {
+void HttpClient::take_turn(const std::string& origin, const std::string& url, const Waiting& waiting,
+                           const void* asker) {
   const std::lock_guard lock(mutex_);
   set_aside_.insert_or_assign(url, waiting).first->second.since = Clock::now();
-  take_turn(origin, url);
+  if (look(origin, url)) {
+    hosts_[origin].asked_until = Clock::now() + kAnswerTime;
+    hosts_[origin].asker = asker;
+  }
   set_aside_.erase(url);
 }
 
-void HttpClient::take_turn(const std::string& origin, const std::string& address) {
+void HttpClient::end_turn(const std::string& origin, const void* asker) {
+  const std::lock_guard lock(mutex_);
+  Host& host = hosts_[origin];
+  if (host.asker != asker) return;
+  host.asker = nullptr;
+  host.asked_until = {};
+}
+
+bool HttpClient::look(const std::string& origin, const std::string& address) {
   Host& host = hosts_[origin];
   if (!host.given_up.empty()) {
     set_aside_.erase(address);
@@ -130,11 +159,13 @@ void HttpClient::take_turn(const std::string& origin, const std::string& address
       core::user_error("{}: not asked for, as {} does not answer: {}", shown(address), origin, host.given_up);
     host = {};  // it had its turn before the others: now once more
   }
-  if (!host.not_before) return;
+  if (!host.not_before) return false;
   const auto now = Clock::now();
-  if (now < *host.not_before) throw NotBefore{*host.not_before, true};
+  const bool may_move = origin != origin_of(address);
+  if (now < *host.not_before)
+    throw NotBefore{may_move ? std::min(*host.not_before, now + kSentElsewhere) : *host.not_before, true};
   if (now < host.asked_until) throw NotBefore{now + kAskedAgain, true};
-  host.asked_until = now + kAnswerTime;
+  return true;
 }
 
 void HttpClient::set_aside(const std::string& url, const Waiting& waiting) {

@@ -131,11 +131,13 @@ Answer not_asked_for(const Asked& asked, std::string why) {
   return {asked.offset > 0 ? Body::restart : Body::refused, std::move(why)};
 }
 
-/// Whether the rest is of another version than the part that is here. Of a date and a tag only what was asked by tells;
-/// not every tag is quoted as it should be.
+/// Whether the rest is of another version than the part that is here. Of a date and a tag only what was asked by tells (never a weak tag);
+/// not every tag is quoted, nor every date written, as it should be.
 bool is_of_another_version(const ResponseHeaders& headers, const Asked& asked) {
-  const std::string& now = asked.version.ends_with(" GMT") ? headers.last_modified : headers.etag;
-  return !asked.version.empty() && !now.empty() && now != asked.version;
+  if (asked.version.empty() || asked.version == headers.last_modified) return false;
+  const bool by_date = asked.version.ends_with(" GMT") || headers.etag.starts_with("W/");
+  const std::string& now = by_date ? headers.last_modified : headers.etag;
+  return !now.empty() && now != asked.version;
 }
 
 Answer judge_range(const ResponseHeaders& headers, const Asked& asked) {

@@ -84,7 +84,7 @@ PartialFile::PartialFile(PartialFile&& other) noexcept
       fd_(std::exchange(other.fd_, -1)),
       locked_(other.locked_),
       head_is_good_(other.head_is_good_),
-      replaces_(other.replaces_),
+      replaced_(other.replaced_),
       bytes_(other.bytes_),
       hashed_(other.hashed_),
       synced_(other.synced_),
@@ -131,7 +131,7 @@ void PartialFile::begin(const std::string& validator, std::int64_t announced) {
   const bool same =
       !validator.empty() && fs::exists(tag_path(), missing) && core::read_text(tag_path()) == validator;
   if (!same) forget_version();
-  replaces_ |= bytes_ > 0;
+  replaced_ = std::max(replaced_, bytes_);
   if (::ftruncate(fd_, 0) != 0) core::errno_error(errno, "{}: cannot be emptied", path_.string());
   bytes_ = hashed_ = synced_ = 0;
   head_is_good_ = false;
@@ -157,8 +157,8 @@ void PartialFile::append(std::span<const std::byte> bytes) {
                     SYNC_FILE_RANGE_WRITE);
   synced_ = bytes_;
   // A file may take longer than a life, which the next one goes on with where the version is known. Where it began anew that
-  // was no progress.
-  if (std::error_code missing; !replaces_ && fs::exists(tag_path(), missing))
+  // is none before there is more than was.
+  if (std::error_code missing; bytes_ > replaced_ && fs::exists(tag_path(), missing))
     core::report_progress(path_.filename().string());
   require_free_space(path_.parent_path(), 0);
 }

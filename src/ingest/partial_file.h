@@ -60,7 +60,7 @@ class PartialFile {
   std::filesystem::path path_;
   int fd_;
   bool locked_, head_is_good_ = false;
-  bool replaces_ = false;  ///< bytes of this life come where others were
+  std::uint64_t replaced_ = 0;  ///< most bytes in whose place this life began anew
   std::uint64_t bytes_ = 0, hashed_ = 0, synced_ = 0;
   std::unique_ptr<core::Sha256> hash_ = std::make_unique<core::Sha256>();
   HeadCheck check_head_;

@@ -93,11 +93,11 @@ void refuse(const StagePlan& plan, const std::vector<std::string>& unknown) {
   if (unknown.empty()) return;
   core::user_error(
       "{}: {} holds {} items that the entry does not name (any more, or as this version of microdit names "
-      "them): {}\nname their source again; or leave them out: remove each one's {}/ITEM.json and its files; "
-      "or "
-      "choose another folder (name)",
+      "them): {}\nname their source again; or leave them out: remove each one's {}/ITEM.json and its files "
+      "(named after it{}); or choose another folder (name)",
       plan.name, plan.folder.string(), unknown.size(), first_names(unknown),
-      (plan.folder / store::kRecordsFolder).string());
+      (plan.folder / store::kRecordsFolder).string(),
+      unknown.size() > kMaxNamed ? "; then the same command names the next" : "");
 }
 
 }  // namespace

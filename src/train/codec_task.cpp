@@ -76,7 +76,7 @@ store::Manifest samples_of(const CodecConfig& config, const std::string& dataset
     const core::Json facts = core::read_json(begun);
     if (!facts.contains("samples"))
       core::user_error(
-          "{}: was started by an older microdit, which did not note the samples it began with; "
+          "{}: does not say which samples the run began with (an older microdit did not note them); "
           "give this run another name (name=...)",
           begun.string());
     for (const core::Json& samples : facts["samples"])

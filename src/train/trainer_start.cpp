@@ -1,9 +1,12 @@
 // How a training begins: settings compared, weights found or drawn, the run folder taken hold of.
 #include <fmt/core.h>
 
+#include <chrono>
+
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "nn/kernels/proof.h"
 #include "nn/state_dict.h"
 #include "train/advice.h"
@@ -83,7 +86,12 @@ void Trainer::load_or_initialize() {
   std::optional<checkpoint::Reader> initial;
   if (!latest && !from.empty() && !is_weights_file(from)) initial = open_initial(config_.init, comm_);
   if (initial) demand_steps_of_start(config_, initial->step());
-  if (!latest && !initial) task_.initialize();
+  if (!latest && !initial) {
+    const auto begin = std::chrono::steady_clock::now();
+    task_.initialize();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    core::log_info("weights drawn by seed {} in {}", config_.seed, core::duration_text(seconds));
+  }
   if (!latest && is_weights_file(from))
     nn::load_state_dict(task_.module(), nn::load_tensors(from), from, {"pos_embed", "mask_token"});
   flat_.emplace(task_.module(), comm_.size(), config_.bucket_mb << 20, device_);

@@ -194,7 +194,7 @@ def dead_target(_):
             good.seen.clear()
             log = case.run(expected=2)
             rounds = 2 if life == 1 else 1
-            check(len(dead.seen) <= (2 + parallel) * rounds and len(good.seen) <= 3 + 124 * rounds, f"{dead.seen}\n{good.seen}\n{log}")
+            check(len(dead.seen) <= (2 + parallel) * rounds and len(good.seen) <= 3 + 24 * rounds + 30 + 3 * parallel, f"{dead.seen}\n{good.seen}\n{log}")
             check(f"as {dead.url} does not answer" in log and f"as {good.url}" not in log and "20 of 23 items failed" in log, log)
             check(case.left() == ["z0.bin", "z1.bin", "z2.bin"], case.left())
         case.remove()
@@ -248,6 +248,86 @@ def outage_of_target(_):
     case.remove()
     store.shutdown()
     good.shutdown()
+
+
+def waiting_asks_nobody_else(_):
+    """Files that wait for a host that has served and is gone ask the hosts that redirect to it, near or through another hop, only in its turns;
+    where several are gone, too."""
+    def once(handler, _):
+        if len(handler.server.seen) == 1:
+            handler.ranged(CONTENT[:1000])
+    names = [f"/{i:03d}.bin" for i in range(100)]
+    for hops, num_stores in ((0, 1), (1, 1), (0, 2)):
+        stores = [Server({name: once for name in names}) for _ in range(num_stores)]
+        answers = {}
+        for i, name in enumerate(names):
+            store = stores[i % num_stores]
+            answers["/x" * hops + name] = lambda h, _, to=store.url + name: h.whole(b"", f"Location: {to}", status="302 Found")
+            if hops:
+                answers[name] = lambda h, _, to="/x" + name: h.whole(b"", f"Location: {to}", status="302 Found")
+        good = Server(answers)
+        case = Download([good.url + name for name in names], "parallel: 4\nmax_attempts: 3")
+        case.config.write_text(case.config.read_text().replace("backoff_s: 0.02", "backoff_s: 1"))
+        process = case.start()
+        wait_until(lambda: len(good.seen) >= (1 + hops) * len(names), "every file was sent to the store", 60)
+        time.sleep(2)
+        good.seen.clear()
+        time.sleep(8)
+        check(len(good.seen) <= 60, f"{hops} hops, {num_stores} stores: {len(good.seen)} requests in 8 s")  # 400 to 1,400 were
+        log = stops_within(process, 10)
+        check("no service for" in log, log)
+        case.remove()
+        for server in (good, *stores):
+            server.shutdown()
+
+
+def settled_by_redirector(_):
+    """While files wait for a host that is gone, the one that redirected to it begins to answer itself: 404 settles each at once; a wish to be
+    left alone is heard by all."""
+    for status in ("404 Not Found", "503 Busy"):
+        store = Server({f"/{i}.bin": (lambda h, _: h.ranged(CONTENT)) if i == 0 else (lambda h, _: None) for i in range(8)})
+        settles = threading.Event()
+
+        def answer(handler, _, store=store, settles=settles, status=status):
+            if settles.is_set():
+                handler.whole(b"", "Retry-After: 3600", status=status)
+            else:
+                handler.whole(b"", f"Location: {store.url}{handler.path}", status="302 Found")
+        good = Server({path: answer for path in store.answers})
+        case = Download([good.url + path for path in store.answers], "parallel: 2\nmax_attempts: 3")
+        process = case.start()
+        wait_until(lambda: (case.raw / "0.bin").exists() and len(store.seen) > 2, "the store is waited for", 60)
+        settles.set()
+        if status.startswith("404"):
+            log, _ = process.communicate(timeout=60)  # 65 s each before
+            check(process.returncode == 2 and "7 of 8 items failed" in log, log)
+        else:
+            time.sleep(3)
+            good.seen.clear()
+            time.sleep(12)
+            check(len(good.seen) <= 2, good.seen)
+            stops_within(process, 10)
+        case.remove()
+        good.shutdown()
+        store.shutdown()
+
+
+def odd_dates(_):
+    """A part is continued where the server's date is not written as it should be and its tag is weak."""
+    for date in ("2026-01-05T10:00:00Z", "Mon, 05 Jan 2026 10:00:00 +0000"):
+        def cut(handler, count, date=date):
+            asked = handler.headers.get("Range")
+            begin = int(asked.split("=")[1].rstrip("-")) if asked else 0
+            head = f'ETag: W/"v1"\r\nLast-Modified: {date}\r\nContent-Length: {len(CONTENT) - begin}'
+            if asked:
+                head += f"\r\nContent-Range: bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}"
+            handler.raw(head, status="206 Partial Content" if asked else "200 OK", body=CONTENT[begin:begin + 1_100_000])
+        server = Server({"/a.bin": cut})
+        case = Download([f"{server.url}/a.bin"], "max_attempts: 3")
+        case.run()
+        check((case.raw / "a.bin").read_bytes() == CONTENT and len(server.seen) == 3, server.seen)
+        case.remove()
+        server.shutdown()
 
 
 def quota_wait(_):
@@ -475,7 +555,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, waiting_asks_nobody_else, settled_by_redirector, odd_dates, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
