@@ -194,7 +194,7 @@ def dead_target(_):
             good.seen.clear()
             log = case.run(expected=2)
             rounds = 2 if life == 1 else 1
-            check(len(dead.seen) <= (2 + parallel) * rounds and len(good.seen) <= 3 + 24 * rounds + 30 + 3 * parallel, f"{dead.seen}\n{good.seen}\n{log}")
+            check(len(dead.seen) <= (2 + parallel) * rounds and len(good.seen) <= 3 + 40 * rounds + 30 + 3 * parallel, f"{dead.seen}\n{good.seen}\n{log}")
             check(f"as {dead.url} does not answer" in log and f"as {good.url}" not in log and "20 of 23 items failed" in log, log)
             check(case.left() == ["z0.bin", "z1.bin", "z2.bin"], case.left())
         case.remove()
