@@ -135,7 +135,8 @@ Answer not_asked_for(const Asked& asked, std::string why) {
 /// not every tag is quoted, nor every date written, as it should be.
 bool is_of_another_version(const ResponseHeaders& headers, const Asked& asked) {
   if (asked.version.empty() || asked.version == headers.last_modified) return false;
-  const bool by_date = asked.version.ends_with(" GMT") || headers.etag.starts_with("W/");
+  const bool by_date =
+      !asked.version.starts_with('"') && (asked.version.ends_with(" GMT") || headers.etag.starts_with("W/"));
   const std::string& now = by_date ? headers.last_modified : headers.etag;
   return !now.empty() && now != asked.version;
 }

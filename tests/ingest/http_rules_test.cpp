@@ -191,6 +191,8 @@ TEST(HttpRules, TheRestIsOfTheVersionThatIsHere) {
            {"0x8D", "0x8E", date, Body::restart},
            {date, "", date, Body::continues},
            {date, "\"v2\"", date, Body::continues},
+           {"2026-01-05T10:00:00Z", "W/\"v1\"", "2026-01-05T10:00:00Z", Body::continues},
+           {"2026-01-05T10:00:00Z", "W/\"v1\"", "2026-01-06T10:00:00Z", Body::restart},
            {date, "", "Mon, 07 Nov 1994 08:49:37 GMT", Body::restart}}) {
     ResponseHeaders headers;
     for (const std::string& line :
