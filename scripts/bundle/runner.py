@@ -16,10 +16,14 @@ from verdict import Failure
 OUT_OF_MEMORY = re.compile(r"out of memory|CUDA_ERROR_OUT_OF_MEMORY|std::bad_alloc|can't allocate memory", re.IGNORECASE)
 
 
+def last_words(log):
+    lines = [line for line in log.strip().splitlines() if line.strip()]
+    return " / ".join(lines[-2:])[-300:]
+
+
 def why_it_ended(code, log):
     """One line about an exit that is not 0."""
-    lines = [line for line in log.strip().splitlines() if line.strip()]
-    said = " / ".join(lines[-2:])[-300:]
+    said = last_words(log)
     if OUT_OF_MEMORY.search(log):
         return f"out of memory (exit {code}): {said}"
     if code < 0 or code > 128:

@@ -4,7 +4,7 @@ import statistics
 import time
 
 from machine import Watch
-from runner import OUT_OF_MEMORY, end, why_it_ended
+from runner import OUT_OF_MEMORY, end, last_words, why_it_ended
 from verdict import Bar, Failure
 
 BATCH = 256
@@ -53,8 +53,8 @@ def measure(programs, configs, folder, data, name, microbatch, limit_s=100):
                     raise kind(f"train: {why_it_ended(process.returncode, text)}")
                 if time.monotonic() > limit:
                     if len(lines) < WARM_STEPS + 10:
-                        said = path.read_text(errors="replace").strip().splitlines()[-1:]
-                        raise Failure(f"timeout: {len(lines)} steps in {time.monotonic() - begun:.0f} s; its log ends with: {''.join(said)[-200:]}")
+                        raise Failure(f"timeout: {len(lines)} steps in {time.monotonic() - begun:.0f} s; its log ends with: "
+                                      f"{last_words(path.read_text(errors='replace'))}")
                     break
                 time.sleep(0.2)
                 lines = read_metrics(folder / name)

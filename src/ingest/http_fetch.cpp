@@ -61,15 +61,15 @@ HopResult Fetch::follow() {
     if (hops_.size() > limits::kRedirects)
       core::user_error("{}: more than {} redirects", name_, limits::kRedirects);
     const std::string target = checked_redirect(hops_.back(), result.redirect);
-    if (is_to_name_another(origin_of(target)))
+    if (ask_for_another(origin_of(target)))
       hops_ = {url_};
     else
       hops_.push_back(target);
   }
 }
 
-/// Whether the first host is asked once more, as it redirects to one that is away: it may have others.
-bool Fetch::is_to_name_another(const std::string& origin) {
+/// Whether the first host is to be asked once more, as it redirects to one that is away: it may have others. Counts how often.
+bool Fetch::ask_for_another(const std::string& origin) {
   if (!sink_.may_be_set_aside || turns_.contains(origin) || !client_.is_away(origin)) return false;
   away_.insert(origin);
   const std::string own = origin_of(url_);

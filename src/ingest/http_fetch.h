@@ -39,7 +39,7 @@ class Fetch {
 
   HopResult request(const std::string& url);
   void take_turn(const std::string& origin);
-  bool is_to_name_another(const std::string& origin);
+  bool ask_for_another(const std::string& origin);
   void pass_by_others();
   bool await_turn(const std::string& url);
   [[noreturn]] void refuse_private(const std::string& host) const;
