@@ -36,4 +36,9 @@ std::string unseen_end(const Tokenizer& tokenizer, std::string_view text, std::i
 /// rules).
 std::unique_ptr<Tokenizer> load_wordpiece(const std::filesystem::path& folder);
 
+/// CLIP's byte-pair tokenizer.
+std::unique_ptr<Tokenizer> load_clip_bpe(const std::filesystem::path& folder);
+/// T5's unigram tokenizer.
+std::unique_ptr<Tokenizer> load_unigram(const std::filesystem::path& folder);
+
 }  // namespace microdit::encoders

@@ -68,12 +68,15 @@ core::DType from_torch(torch::ScalarType type) {
 StateDict load_tensors(const std::filesystem::path& path) {
   const core::SafetensorsFile file(path);
   StateDict tensors;
-  for (const auto& [name, info] : file.tensors()) {
-    torch::Tensor tensor = torch::empty(info.shape, torch::TensorOptions().dtype(to_torch(info.dtype)));
-    file.read(name, {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()});
-    tensors.emplace(name, std::move(tensor));
-  }
+  for (const auto& [name, info] : file.tensors()) tensors.emplace(name, load_tensor(file, name));
   return tensors;
+}
+
+torch::Tensor load_tensor(const core::SafetensorsFile& file, const std::string& name) {
+  const core::TensorInfo& info = file.tensors().at(name);
+  torch::Tensor tensor = torch::empty(info.shape, torch::TensorOptions().dtype(to_torch(info.dtype)));
+  file.read(name, {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()});
+  return tensor;
 }
 
 void save_tensors(const std::filesystem::path& path, const StateDict& tensors,
@@ -99,34 +102,40 @@ StateDict state_dict(const torch::nn::Module& module) {
   return state;
 }
 
+void Differences::misshapen(const std::string& name, at::IntArrayRef is, at::IntArrayRef must_be) {
+  misshapen_.push_back(fmt::format("{} is {} and must be {}", name, shape_text(is), shape_text(must_be)));
+}
+
+void Differences::throw_if_any(const std::string& origin) const {
+  if (missing_.empty() && extra_.empty() && misshapen_.empty()) return;
+  std::string message = fmt::format("{}: these weights are not of this network", origin);
+  if (!missing_.empty()) message += fmt::format("; missing ({}): {}", missing_.size(), joined(missing_));
+  if (!extra_.empty()) message += fmt::format("; unexpected ({}): {}", extra_.size(), joined(extra_));
+  if (!misshapen_.empty())
+    message += fmt::format("; other shape ({}): {}", misshapen_.size(), joined(misshapen_));
+  core::user_error("{}. Give the config the weights were made with.", message);
+}
+
 void load_state_dict(torch::nn::Module& module, const StateDict& state, const std::string& origin,
                      const std::vector<std::string>& ignore) {
   const auto ignored = [&](const std::string& name) {
     return std::find(ignore.begin(), ignore.end(), name) != ignore.end();
   };
   const StateDict own = named_tensors(module);
-  std::vector<std::string> missing, extra, misshapen;
+  Differences differences;
   for (const auto& [name, tensor] : own) {
     if (ignored(name)) continue;
     const auto found = state.find(name);
     if (found == state.end()) {
-      missing.push_back(name);
+      differences.missing(name);
     } else if (found->second.sizes() != tensor.sizes()) {
-      misshapen.push_back(fmt::format("{} is {} and must be {}", name, shape_text(found->second.sizes()),
-                                      shape_text(tensor.sizes())));
+      differences.misshapen(name, found->second.sizes(), tensor.sizes());
     }
   }
   for (const auto& [name, tensor] : state) {
-    if (!own.contains(name) && !ignored(name)) extra.push_back(name);
+    if (!own.contains(name) && !ignored(name)) differences.extra(name);
   }
-  if (!missing.empty() || !extra.empty() || !misshapen.empty()) {
-    std::string message = fmt::format("{}: these weights are not of this network", origin);
-    if (!missing.empty()) message += fmt::format("; missing ({}): {}", missing.size(), joined(missing));
-    if (!extra.empty()) message += fmt::format("; unexpected ({}): {}", extra.size(), joined(extra));
-    if (!misshapen.empty())
-      message += fmt::format("; other shape ({}): {}", misshapen.size(), joined(misshapen));
-    core::user_error("{}. Give the config the weights were made with.", message);
-  }
+  differences.throw_if_any(origin);
   const torch::NoGradGuard no_grad;
   for (const auto& [name, tensor] : own) {
     if (!ignored(name)) torch::Tensor(tensor).copy_(state.at(name));

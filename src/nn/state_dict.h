@@ -20,12 +20,26 @@ core::DType from_torch(torch::ScalarType type);
 
 /// All tensors of a file (CPU).
 StateDict load_tensors(const std::filesystem::path& path);
+/// One of them.
+torch::Tensor load_tensor(const core::SafetensorsFile& file, const std::string& name);
 /// Written aside and renamed; tensors are made contiguous CPU copies if they are not.
 void save_tensors(const std::filesystem::path& path, const StateDict& tensors,
                   const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
 /// Parameters and persistent buffers of a module, by name.
 StateDict state_dict(const torch::nn::Module& module);
+/// How the tensors of a file differ from those of a network, by name.
+class Differences {
+ public:
+  void missing(const std::string& name) { missing_.push_back(name); }
+  void extra(const std::string& name) { extra_.push_back(name); }
+  void misshapen(const std::string& name, at::IntArrayRef is, at::IntArrayRef must_be);
+  /// One UserError that lists them all with `origin`.
+  void throw_if_any(const std::string& origin) const;
+
+ private:
+  std::vector<std::string> missing_, extra_, misshapen_;
+};
 /// Copies `state` into the module (converted to each tensor's dtype). Missing, extra and misshapen names are
 /// one UserError that lists them all with `origin`. `ignore`: names that may be missing or extra, and are not
 /// loaded.
