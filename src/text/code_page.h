@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 
 namespace microdit::text {
 
@@ -17,8 +16,9 @@ class CodePage {
               kLatin2, kMacRoman, kIbm437, kCount };
 
   bool is_sloppy() const { return sloppy_; }
-  /// Nothing when a character has no byte.
-  std::optional<std::string> encode(std::u32string_view text) const;
+  /// The bytes of a text; nothing when a character has none, or when they can be no UTF-8, not even with lost or altered
+  /// bytes (utf8_variants.h), because what follows a first byte does not belong to it.
+  std::optional<std::string> encode_sequences(std::u32string_view text) const;
   char32_t decode(unsigned char byte) const { return characters_[byte]; }
 
   /// In the order in which ftfy 6.3.1 tries them.
@@ -27,9 +27,13 @@ class CodePage {
  private:
   explicit CodePage(Name name);
 
+  /// The byte of a character beyond ASCII; 0 when there is none.
+  unsigned char byte_of(char32_t c) const;
+
+  static constexpr char32_t kTableEnd = 0x2600;  // all but a few of the characters lie below
   bool sloppy_;
   std::array<char32_t, 256> characters_{};
-  std::unordered_map<char32_t, unsigned char> bytes_;  ///< beyond ASCII
+  std::array<unsigned char, kTableEnd> bytes_{};
 };
 
 }  // namespace microdit::text

@@ -20,7 +20,7 @@ bool is_c1(char32_t c) { return c >= 0x80 && c <= 0x9F; }
 /// UTF-8 that was decoded with this code page, as it was meant; nothing when it was not.
 std::optional<std::u32string> decode_again(std::u32string_view text, CodePage::Name name) {
   const CodePage& page = CodePage::get(name);
-  std::optional<std::string> bytes = page.encode(text);
+  std::optional<std::string> bytes = page.encode_sequences(text);
   if (!bytes) return std::nullopt;
   // In MacRoman an en dash and a space look like an altered sequence.
   if (name != CodePage::kMacRoman && has_altered_sequence(*bytes)) bytes = restore_byte_a0(*bytes);

@@ -56,7 +56,7 @@ constexpr Category kCategories[] = {
     {kUpperCommon, U"\u00de\u00de\u0386\u0386\u0388\u038a\u038c\u038c\u038e\u038f\u0391\u03ab\u0401\u042f"},
     {kLowerCommon, U"\u03ac\u03ac\u03ad\u03ae\u03af\u03af\u03b0\u03c9\u0430\u045f"},
     {kBox,
-     U"\u2502\u2502\u250c\u250c\u2510\u2510\u2514\u2514\u2518\u2518\u251c\u251c\u2524\u2524\u252c\u252c\u2534\u2534"
+     U"\u2502\u2502\u250c\u250c\u2510\u2510\u2518\u2518\u251c\u251c\u2524\u2524\u252c\u252c"
      U"\u253c\u253c\u2550\u256c\u2580\u2580\u2584\u2584\u2588\u2588\u258c\u258c\u2590\u2593"},
 };
 
@@ -212,18 +212,24 @@ bool is_bad(std::u32string_view text) {
 }
 
 Suspect find_suspect(std::u32string_view text, std::size_t from) {
-  const auto is = [&](std::size_t i, std::uint32_t place) { return i < text.size() && (bits_of(text[i]) & place); };
-  const auto length = [&](std::size_t i) -> std::size_t {
-    if (is(i, kLead2) && is(i + 1, kTrail)) return 2;
-    if (is(i, kLead3) && is(i + 1, kTrail) && is(i + 2, kTrail)) return 3;
-    if (is(i, kLead4) && is(i + 1, kTrail) && is(i + 2, kTrail) && is(i + 3, kTrail)) return 4;
-    return 0;
+  const auto trails = [&](std::size_t i) { return i < text.size() && (bits_of(text[i]) & kTrail); };
+  const auto length = [&](std::size_t i, std::uint32_t bits) -> std::size_t {
+    if (!(bits & (kLead2 | kLead3 | kLead4)) || !trails(i + 1)) return 0;
+    if (bits & kLead2) return 2;
+    if (!trails(i + 2)) return 0;
+    if (bits & kLead3) return 3;
+    return trails(i + 3) ? 4 : 0;
   };
+  std::uint32_t before = from > 0 ? bits_of(text[from - 1]) : 0;
   for (std::size_t i = from; i < text.size(); ++i) {
-    if (i > 0 && is(i - 1, kStrictTrail)) continue;
+    const std::uint32_t bits = bits_of(text[i]);
     std::size_t end = i;
-    while (const std::size_t bytes = length(end)) end += bytes;
-    if (end > i) return {i, end};
+    if (!(before & kStrictTrail)) end += length(i, bits);
+    if (end > i) {
+      while (const std::size_t more = end < text.size() ? length(end, bits_of(text[end])) : 0) end += more;
+      return {i, end};
+    }
+    before = bits;
   }
   return {text.size(), text.size()};
 }
