@@ -10,20 +10,26 @@ namespace {
 
 constexpr std::size_t kNone = std::string_view::npos;
 
-char byte_at(std::string_view text, std::size_t at) { return at < text.size() ? text[at] : '\0'; }
+char byte_at(std::string_view text, std::size_t at) {
+  return at < text.size() ? text[at] : '\0';
+}
 
-bool is_cjk(char32_t c) { return c >= 0x31C0 && c <= 0x9FFF; }
+bool is_cjk(char32_t c) {
+  return c >= 0x31C0 && c <= 0x9FFF;
+}
 
 bool is_dash(char32_t c) {
   if (c < 0x80) return c == '-';
   if (c >= 0x2010 && c <= 0x2015) return true;
   constexpr std::u32string_view kOthers =
-      U"\u058A\u05BE\u1400\u1806\u2E17\u2E1A\u2E3A\u2E3B\u2E40\u301C\u3030\u30A0\uFE31\uFE32\uFE58\uFE63\uFF0D";
+      U"\u058A\u05BE\u1400\u1806\u2E17\u2E1A\u2E3A\u2E3B\u2E40\u301C\u3030\u30A0\uFE31\uFE32\uFE58\uFE63"
+      U"\uFF0D";
   return kOthers.find(c) != std::u32string_view::npos;
 }
 
 bool is_stray_mark(char32_t c) {
-  constexpr std::u32string_view kMarks = U"#&@~)(][}{|\\/*\u00AE\u2022\u00A9\u2122\u00B7\u00BA\u00BD\u00BE\u00BF\u00A1\u00A7";
+  constexpr std::u32string_view kMarks =
+      U"#&@~)(][}{|\\/*\u00AE\u2022\u00A9\u2122\u00B7\u00BA\u00BD\u00BE\u00BF\u00A1\u00A7";
   return kMarks.find(c) != std::u32string_view::npos;
 }
 
@@ -44,9 +50,15 @@ void replace_runs(std::string& caption, std::string_view with, std::size_t least
   }
 }
 
-bool is_quote(char c) { return c == '"' || c == '\''; }
-bool is_quote_point(char32_t c) { return c == '"' || c == '\''; }
-bool is_dot_point(char32_t c) { return c == '.'; }
+bool is_quote(char c) {
+  return c == '"' || c == '\'';
+}
+bool is_quote_point(char32_t c) {
+  return c == '"' || c == '\'';
+}
+bool is_dot_point(char32_t c) {
+  return c == '.';
+}
 
 void delete_literal(std::string& caption, std::string_view literal, char optional_end) {
   Rewrite rewrite(caption);
@@ -71,8 +83,12 @@ void delete_handles(std::string& caption) {
   }
 }
 
-void delete_cjk(std::string& text) { replace_runs<is_cjk>(text, ""); }
-void unify_dashes(std::string& text) { replace_runs<is_dash>(text, "-"); }
+void delete_cjk(std::string& text) {
+  replace_runs<is_cjk>(text, "");
+}
+void unify_dashes(std::string& text) {
+  replace_runs<is_dash>(text, "-");
+}
 
 void unify_quotes(std::string& caption) {
   Rewrite rewrite(caption);
@@ -100,10 +116,18 @@ void blank_escaped_newlines(std::string& caption) {
   for (std::size_t at = 0; (at = text.find("\\n", at)) != kNone; at += 2) rewrite.replace(at, at + 2, " ");
 }
 
-void collapse_quotes(std::string& text) { replace_runs<is_quote_point>(text, "\"", 2); }
-void collapse_dots(std::string& text) { replace_runs<is_dot_point>(text, " ", 2); }
-void blank_punctuation(std::string& text) { replace_runs<is_stray_mark>(text, " "); }
-void collapse_spaces(std::string& text) { replace_runs<is_space>(text, " "); }
+void collapse_quotes(std::string& text) {
+  replace_runs<is_quote_point>(text, "\"", 2);
+}
+void collapse_dots(std::string& text) {
+  replace_runs<is_dot_point>(text, " ", 2);
+}
+void blank_punctuation(std::string& text) {
+  replace_runs<is_stray_mark>(text, " ");
+}
+void collapse_spaces(std::string& text) {
+  replace_runs<is_space>(text, " ");
+}
 
 void blank_lone_dots(std::string& caption) {
   Rewrite rewrite(caption);
@@ -152,7 +176,8 @@ void space_after_punctuation(std::string& caption) {
 }
 
 void trim_ends(std::string& text) {
-  if (text.size() > 2 && is_quote(text.front()) && is_quote(text.back())) text = text.substr(1, text.size() - 2);
+  if (text.size() > 2 && is_quote(text.front()) && is_quote(text.back()))
+    text = text.substr(1, text.size() - 2);
   constexpr std::string_view kFirst = "'_,-:;", kLast = "'_,-:+";
   if (!text.empty() && kFirst.find(text.front()) != kNone) text.erase(0, 1);
   if (!text.empty() && kLast.find(text.back()) != kNone) text.pop_back();

@@ -4,13 +4,16 @@
 #include "text/caption_rules.h"
 #include "text/character_classes.h"
 #include "text/rewrite.h"
+#include "text/strip.h"
 
 namespace microdit::text {
 namespace {
 
 constexpr std::size_t kNone = std::string_view::npos;
 
-char byte_at(std::string_view text, std::size_t at) { return at < text.size() ? text[at] : '\0'; }
+char byte_at(std::string_view text, std::size_t at) {
+  return at < text.size() ? text[at] : '\0';
+}
 
 /// A run of digits: its end, and how many they are.
 struct Digits {
@@ -149,7 +152,8 @@ void delete_final_time(std::string& text) {
     return wanted(c.value);
   };
   constexpr auto is_colon = [](char32_t c) { return c == ':'; };
-  if (step_back(is_digit) && step_back(is_digit) && step_back(is_colon) && step_back(is_digit)) text.erase(at);
+  if (step_back(is_digit) && step_back(is_digit) && step_back(is_colon) && step_back(is_digit))
+    text.erase(at);
 }
 
 void delete_numbered_tags(std::string& caption) {
@@ -185,8 +189,12 @@ void delete_long_numbers(std::string& caption) {
   }
 }
 
-void delete_codes(std::string& text) { replace_words<is_code>(text, ""); }
-void blank_mixed_codes(std::string& text) { replace_words<is_mixed_code>(text, " "); }
+void delete_codes(std::string& text) {
+  replace_words<is_code>(text, "");
+}
+void blank_mixed_codes(std::string& text) {
+  replace_words<is_mixed_code>(text, " ");
+}
 
 void delete_sizes(std::string& caption) {
   Rewrite rewrite(caption);

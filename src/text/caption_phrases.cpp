@@ -9,9 +9,12 @@ namespace microdit::text {
 namespace {
 
 constexpr std::size_t kNone = std::string_view::npos;
-constexpr std::array<std::string_view, 9> kExtensions = {"png", "jpg", "jpeg", "bmp", "webp", "eps", "pdf", "apk", "mp4"};
+constexpr std::array<std::string_view, 9> kExtensions = {"png", "jpg", "jpeg", "bmp", "webp",
+                                                         "eps", "pdf", "apk",  "mp4"};
 
-char byte_at(std::string_view text, std::size_t at) { return at < text.size() ? text[at] : '\0'; }
+char byte_at(std::string_view text, std::size_t at) {
+  return at < text.size() ? text[at] : '\0';
+}
 
 /// Bytes of the file extension at `at`; 0 when there is none.
 std::size_t extension_at(std::string_view text, std::size_t at) {
@@ -23,14 +26,17 @@ std::size_t extension_at(std::string_view text, std::size_t at) {
 }
 
 /// Where `word` and white space before `at` begin, not before `from`; `at` when they are not there.
-std::size_t begin_of_word_before(std::string_view text, std::size_t at, std::string_view word, std::size_t from) {
+std::size_t begin_of_word_before(std::string_view text, std::size_t at, std::string_view word,
+                                 std::size_t from) {
   std::size_t blank = at;
   while (blank > from) {
     const CodePoint c = code_point_before(text, blank);
     if (!is_space(c.value)) break;
     blank -= c.bytes;
   }
-  return blank < at && blank >= from + word.size() && text.substr(0, blank).ends_with(word) ? blank - word.size() : at;
+  return blank < at && blank >= from + word.size() && text.substr(0, blank).ends_with(word)
+             ? blank - word.size()
+             : at;
 }
 
 /// Behind `word` at `at`; kNone when it is not there.
@@ -44,7 +50,7 @@ void delete_file_names(std::string& caption) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
   std::size_t begin = 0, end = kNone;  // of the run without white space, and behind its last extension
-  for (std::size_t at = 0;; ) {
+  for (std::size_t at = 0;;) {
     const std::size_t blank = at < text.size() ? length_at<is_space>(text, at) : 1;
     if (blank > 0) {
       if (end != kNone) rewrite.replace(begin, end, "");
@@ -78,7 +84,8 @@ void delete_download(std::string& caption) {
   for (std::size_t at = 0; (at = text.find(kDownload, at)) != kNone;) {
     std::size_t begin = at, end = at + kDownload.size();
     if (begin > rewrite.done()) {
-      const std::size_t bytes = is_space(code_point_before(text, at).value) ? code_point_before(text, at).bytes : 0;
+      const std::size_t bytes =
+          is_space(code_point_before(text, at).value) ? code_point_before(text, at).bytes : 0;
       const std::size_t free = at - bytes;
       if (bytes > 0 && free >= rewrite.done() + kFree.size() && text.substr(0, free).ends_with(kFree))
         begin = free - kFree.size();

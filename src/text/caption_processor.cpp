@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "core/utf8.h"
 #include "text/caption_rules.h"
 #include "text/character_classes.h"
 #include "text/fix_text.h"
@@ -10,6 +11,7 @@
 #include "text/html_text.h"
 #include "text/percent.h"
 #include "text/rewrite.h"
+#include "text/strip.h"
 #include "text/unicode_forms.h"
 
 namespace microdit::text {
@@ -23,7 +25,7 @@ class Present {
     for (std::size_t byte = 0x80; byte < seen_.size(); ++byte) beyond_ascii_ |= seen_[byte];
     for (std::size_t digit = '0'; digit <= '9'; ++digit) digits_ |= seen_[digit];
     digits_ |= beyond_ascii_;
-    seen_['-'] = seen_['-'] || beyond_ascii_;   // the dashes and quotes that become these
+    seen_['-'] = seen_['-'] || beyond_ascii_;  // the dashes and quotes that become these
     seen_['"'] = seen_['"'] || seen_['`'] || beyond_ascii_;
     seen_['\''] = seen_['\''] || beyond_ascii_;
   }
@@ -118,10 +120,12 @@ std::string clean_once(std::string_view caption) {
 
 }  // namespace
 
-std::string clean_caption(std::string_view text) { return clean_once(clean_once(text)); }
+std::string clean_caption(std::string_view text) {
+  return clean_once(clean_once(core::with_valid_utf8(text)));
+}
 
 std::string gentle_caption(std::string_view caption) {
-  std::string text = fix_text(caption);
+  std::string text = fix_text(core::with_valid_utf8(caption));
   collapse_spaces(text);
   return std::string(strip(text));
 }

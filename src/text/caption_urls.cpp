@@ -11,10 +11,16 @@ namespace {
 constexpr std::size_t kNone = std::string_view::npos;
 constexpr std::string_view kDomains[] = {"com", "co", "ru", "net", "org", "edu", "gov", "it"};
 
-char byte_at(std::string_view text, std::size_t at) { return at < text.size() ? text[at] : '\0'; }
-bool is_alnum(char c) { return ascii::is(static_cast<unsigned char>(c), ascii::kLetter | ascii::kDigit); }
+char byte_at(std::string_view text, std::size_t at) {
+  return at < text.size() ? text[at] : '\0';
+}
+bool is_alnum(char c) {
+  return ascii::is(static_cast<unsigned char>(c), ascii::kLetter | ascii::kDigit);
+}
 /// [a-zA-Z0-9.\-]
-bool is_host(char c) { return is_alnum(c) || c == '.' || c == '-'; }
+bool is_host(char c) {
+  return is_alnum(c) || c == '.' || c == '-';
+}
 
 /// [\w/-]*\b\/?(?!@) from `at` on: its end, or kNone.
 std::size_t end_of_path(std::string_view text, std::size_t at) {
@@ -100,7 +106,11 @@ void delete_addresses(std::string& caption, std::string_view scheme, bool option
 
 }  // namespace
 
-void delete_urls(std::string& text) { delete_addresses(text, "http", true); }
-void delete_www_urls(std::string& text) { delete_addresses(text, "www", false); }
+void delete_urls(std::string& text) {
+  delete_addresses(text, "http", true);
+}
+void delete_www_urls(std::string& text) {
+  delete_addresses(text, "www", false);
+}
 
 }  // namespace microdit::text

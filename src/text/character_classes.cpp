@@ -6,6 +6,8 @@
 #include <memory>
 #include <span>
 
+#include "text/strip.h"
+
 namespace microdit::text {
 namespace {
 
@@ -42,8 +44,8 @@ bool is_digit_beyond_ascii(char32_t c) {
 }
 
 bool is_space_beyond_ascii(char32_t c) {
-  return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-         c == 0x202F || c == 0x205F || c == 0x3000;
+  return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
+         c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 std::string_view strip(std::string_view text) {

@@ -23,17 +23,27 @@ inline constexpr auto kClasses = [] {
   for (const int c : {9, 10, 11, 12, 13, 28, 29, 30, 31, 32}) classes[static_cast<std::size_t>(c)] = kSpace;
   return classes;
 }();
-inline bool is(char32_t c, unsigned char which) { return c < 128 && (kClasses[c] & which) != 0; }
+inline bool is(char32_t c, unsigned char which) {
+  return c < 128 && (kClasses[c] & which) != 0;
+}
 }  // namespace ascii
 
 /// \w
-inline bool is_word(char32_t c) { return c < 128 ? ascii::is(c, ascii::kWord) : is_word_beyond_ascii(c); }
+inline bool is_word(char32_t c) {
+  return c < 128 ? ascii::is(c, ascii::kWord) : is_word_beyond_ascii(c);
+}
 /// \d
-inline bool is_digit(char32_t c) { return c < 128 ? ascii::is(c, ascii::kDigit) : is_digit_beyond_ascii(c); }
+inline bool is_digit(char32_t c) {
+  return c < 128 ? ascii::is(c, ascii::kDigit) : is_digit_beyond_ascii(c);
+}
 /// \s and str.isspace
-inline bool is_space(char32_t c) { return c < 128 ? ascii::is(c, ascii::kSpace) : is_space_beyond_ascii(c); }
+inline bool is_space(char32_t c) {
+  return c < 128 ? ascii::is(c, ascii::kSpace) : is_space_beyond_ascii(c);
+}
 /// [a-zA-Z]
-inline bool is_letter(char32_t c) { return ascii::is(c, ascii::kLetter); }
+inline bool is_letter(char32_t c) {
+  return ascii::is(c, ascii::kLetter);
+}
 
 /// Bytes of the character at byte `at`; 0 at the end, or when it is not of the class.
 template <bool (*IsOfClass)(char32_t)>
@@ -49,7 +59,9 @@ std::size_t end_of(std::string_view text, std::size_t at) {
   return at;
 }
 
-inline bool word_at(std::string_view text, std::size_t at) { return length_at<is_word>(text, at) > 0; }
+inline bool word_at(std::string_view text, std::size_t at) {
+  return length_at<is_word>(text, at) > 0;
+}
 inline bool word_before(std::string_view text, std::size_t at) {
   return at > 0 && is_word(code_point_before(text, at).value);
 }
@@ -57,8 +69,5 @@ inline bool word_before(std::string_view text, std::size_t at) {
 inline bool is_boundary(std::string_view text, std::size_t at) {
   return word_before(text, at) != word_at(text, at);
 }
-
-/// str.strip()
-std::string_view strip(std::string_view text);
 
 }  // namespace microdit::text

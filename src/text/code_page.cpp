@@ -26,7 +26,8 @@ CodePage::CodePage(Name name) : sloppy_(name >= kWindows1252 && name <= kWindows
     characters_[byte] = byte < 128 || name == kLatin1 ? byte : kHighHalves[name - 1][byte - 128];
   if (sloppy_) characters_[kSubstitute] = kReplacement;
   for (char32_t byte = 0; byte < 256; ++byte)
-    if (const char32_t c = characters_[byte]; c >= 128 && c < kTableEnd) bytes_[c] = static_cast<unsigned char>(byte);
+    if (const char32_t c = characters_[byte]; c >= 128 && c < kTableEnd)
+      bytes_[c] = static_cast<unsigned char>(byte);
 }
 
 unsigned char CodePage::byte_of(char32_t c) const {

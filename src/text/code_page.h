@@ -12,8 +12,19 @@ namespace microdit::text {
 /// character that an earlier program lost).
 class CodePage {
  public:
-  enum Name { kLatin1, kWindows1252, kWindows1251, kWindows1250, kWindows1253, kWindows1254, kWindows1257,
-              kLatin2, kMacRoman, kIbm437, kCount };
+  enum Name {
+    kLatin1,
+    kWindows1252,
+    kWindows1251,
+    kWindows1250,
+    kWindows1253,
+    kWindows1254,
+    kWindows1257,
+    kLatin2,
+    kMacRoman,
+    kIbm437,
+    kCount
+  };
 
   bool is_sloppy() const { return sloppy_; }
   /// The bytes of a text; nothing when a character has none, or when they can be no UTF-8, not even with lost or altered

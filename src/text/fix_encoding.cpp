@@ -15,7 +15,9 @@ namespace {
 bool is_plain(std::u32string_view text) {
   return std::ranges::all_of(text, [](char32_t c) { return c < 0x80; });
 }
-bool is_c1(char32_t c) { return c >= 0x80 && c <= 0x9F; }
+bool is_c1(char32_t c) {
+  return c >= 0x80 && c <= 0x9F;
+}
 
 /// UTF-8 that was decoded with this code page, as it was meant; nothing when it was not.
 std::optional<std::u32string> decode_again(std::u32string_view text, CodePage::Name name) {

@@ -16,29 +16,52 @@ constexpr std::size_t kLongestSegment = 1'000'000;  // code points
 /// The letters of a Latin ligature or digraph; empty when it is none.
 std::u32string_view ligature_of(char32_t c) {
   switch (c) {
-    case 0x132: return U"IJ";
-    case 0x133: return U"ij";
-    case 0x149: return U"\u02BCn";
-    case 0x1C4: return U"D\u017D";
-    case 0x1C5: return U"D\u017E";
-    case 0x1C6: return U"d\u017E";
-    case 0x1C7: return U"LJ";
-    case 0x1C8: return U"Lj";
-    case 0x1C9: return U"lj";
-    case 0x1CA: return U"NJ";
-    case 0x1CB: return U"Nj";
-    case 0x1CC: return U"nj";
-    case 0x1F1: return U"DZ";
-    case 0x1F2: return U"Dz";
-    case 0x1F3: return U"dz";
-    case 0xFB00: return U"ff";
-    case 0xFB01: return U"fi";
-    case 0xFB02: return U"fl";
-    case 0xFB03: return U"ffi";
-    case 0xFB04: return U"ffl";
-    case 0xFB05: return U"\u017Ft";
-    case 0xFB06: return U"st";
-    default: return {};
+    case 0x132:
+      return U"IJ";
+    case 0x133:
+      return U"ij";
+    case 0x149:
+      return U"\u02BCn";
+    case 0x1C4:
+      return U"D\u017D";
+    case 0x1C5:
+      return U"D\u017E";
+    case 0x1C6:
+      return U"d\u017E";
+    case 0x1C7:
+      return U"LJ";
+    case 0x1C8:
+      return U"Lj";
+    case 0x1C9:
+      return U"lj";
+    case 0x1CA:
+      return U"NJ";
+    case 0x1CB:
+      return U"Nj";
+    case 0x1CC:
+      return U"nj";
+    case 0x1F1:
+      return U"DZ";
+    case 0x1F2:
+      return U"Dz";
+    case 0x1F3:
+      return U"dz";
+    case 0xFB00:
+      return U"ff";
+    case 0xFB01:
+      return U"fi";
+    case 0xFB02:
+      return U"fl";
+    case 0xFB03:
+      return U"ffi";
+    case 0xFB04:
+      return U"ffl";
+    case 0xFB05:
+      return U"\u017Ft";
+    case 0xFB06:
+      return U"st";
+    default:
+      return {};
   }
 }
 
@@ -69,10 +92,12 @@ std::u32string with_plain_characters(const std::u32string& text) {
 }
 
 bool is_removed_control(char32_t c) {
-  return c < 0x09 || c == 0x0B || (c >= 0x0E && c < 0x20) || c == 0x7F || (c >= 0x206A && c <= 0x206F) || c == 0xFEFF ||
-         (c >= 0xFFF9 && c <= 0xFFFC);
+  return c < 0x09 || c == 0x0B || (c >= 0x0E && c < 0x20) || c == 0x7F || (c >= 0x206A && c <= 0x206F) ||
+         c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFC);
 }
-bool is_line_break(char32_t c) { return c == '\r' || c == 0x2028 || c == 0x2029 || c == 0x85; }
+bool is_line_break(char32_t c) {
+  return c == '\r' || c == 0x2028 || c == 0x2029 || c == 0x85;
+}
 
 /// Line breaks, and surrogates in pairs or alone.
 std::u32string with_plain_breaks(std::u32string_view text) {
@@ -114,7 +139,8 @@ std::u32string without_controls(std::u32string_view text) {
 }
 
 std::u32string fix_once(std::u32string text, bool unescape, RepairBudget& budget) {
-  if (unescape && text.find(U'&') != std::u32string::npos) text = to_utf32(unescape_clear_entities(to_utf8(text)));
+  if (unescape && text.find(U'&') != std::u32string::npos)
+    text = to_utf32(unescape_clear_entities(to_utf8(text)));
   text = fix_encoding(std::move(text), budget);
   fix_c1_controls(text);
   text = with_plain_characters(text);
@@ -151,7 +177,8 @@ std::size_t end_of_segment(std::string_view text, std::size_t from) {
   const std::size_t end = line_break == std::string_view::npos ? text.size() : line_break + 1;
   if (end - from <= kLongestSegment) return end;
   std::size_t at = from;
-  for (std::size_t count = 0; count < kLongestSegment && at < end; ++count) at += code_point_at(text, at).bytes;
+  for (std::size_t count = 0; count < kLongestSegment && at < end; ++count)
+    at += code_point_at(text, at).bytes;
   return at;
 }
 

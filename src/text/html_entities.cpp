@@ -16,21 +16,24 @@ constexpr Entity kEntities[] = {
 };
 static_assert(std::ranges::is_sorted(kEntities, {}, &Entity::name));
 
-constexpr std::size_t kLongestName = 32;      // code points of a name that html.unescape looks at
-constexpr std::size_t kLongestOptional = 6;   // of the names that need no semicolon
-constexpr std::size_t kLongestClear = 24;     // letters and digits between & and ; for ftfy
+constexpr std::size_t kLongestName = 32;     // code points of a name that html.unescape looks at
+constexpr std::size_t kLongestOptional = 6;  // of the names that need no semicolon
+constexpr std::size_t kLongestClear = 24;    // letters and digits between & and ; for ftfy
 constexpr char32_t kBeyondUnicode = 0x110000;
 
 // What a browser makes of the numbers 80 to 9F: Windows-1252; 0 stands for the number itself.
 constexpr std::array<char16_t, 32> kWindows1252 = {
-    0x20AC, 0, 0x201A, 0x192,  0x201E, 0x2026, 0x2020, 0x2021, 0x2C6, 0x2030, 0x160, 0x2039, 0x152, 0, 0x17D, 0,
-    0,      0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014, 0x2DC, 0x2122, 0x161, 0x203A, 0x153, 0, 0x17E, 0x178};
+    0x20AC, 0,      0x201A, 0x192,  0x201E, 0x2026, 0x2020, 0x2021, 0x2C6,  0x2030, 0x160,
+    0x2039, 0x152,  0,      0x17D,  0,      0,      0x2018, 0x2019, 0x201C, 0x201D, 0x2022,
+    0x2013, 0x2014, 0x2DC,  0x2122, 0x161,  0x203A, 0x153,  0,      0x17E,  0x178};
 
-bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+bool is_hex(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
 
 bool is_nothing(char32_t c) {
-  return (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || (c >= 0xFDD0 && c <= 0xFDEF) ||
-         (c & 0xFFFE) == 0xFFFE;
+  return (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F ||
+         (c >= 0xFDD0 && c <= 0xFDEF) || (c & 0xFFFE) == 0xFFFE;
 }
 
 void append_number(std::string& out, char32_t number) {

@@ -6,6 +6,7 @@
 
 #include "text/character_classes.h"
 #include "text/html_entities.h"
+#include "text/html_search.h"
 #include "text/html_tree.h"
 #include "text/start_tag.h"
 
@@ -14,57 +15,20 @@ namespace {
 
 constexpr std::size_t kNone = std::string_view::npos;
 
-bool is_alnum(unsigned char c) { return ascii::is(c, ascii::kLetter | ascii::kDigit); }
+bool is_alnum(unsigned char c) {
+  return ascii::is(c, ascii::kLetter | ascii::kDigit);
+}
 char32_t byte_at(std::string_view text, std::size_t at) {
   return at < text.size() ? static_cast<unsigned char>(text[at]) : U'\0';
 }
-bool is_hex(char32_t c) { return ascii::is(c, ascii::kDigit) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+bool is_hex(char32_t c) {
+  return ascii::is(c, ascii::kDigit) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
 std::string ascii_lower(std::string_view text) {
   std::string out(text);
   for (char& c : out)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
   return out;
-}
-
-/// A place, and the byte after it.
-struct Found {
-  std::size_t begin = kNone, end = kNone;
-};
-
-/// The first match at or after a position that only grows; what was found is kept until it is passed.
-template <Found (*Search)(std::string_view, std::size_t)>
-class Next {
- public:
-  Found at(std::string_view text, std::size_t from) {
-    if (!known_ || (found_.begin != kNone && found_.begin < from)) found_ = Search(text, from);
-    known_ = true;
-    return found_;
-  }
-
- private:
-  bool known_ = false;
-  Found found_;
-};
-
-/// `mark`, white space, '>'; with `twice` the mark, white space and the mark again before it.
-Found search_close(std::string_view text, std::size_t from, std::string_view mark, bool twice) {
-  for (std::size_t i = from; (i = text.find(mark, i)) != kNone; ++i) {
-    std::size_t end = end_of<is_space>(text, i + mark.size());
-    if (twice) {
-      if (text.substr(end, mark.size()) != mark) continue;
-      end = end_of<is_space>(text, end + mark.size());
-    }
-    if (byte_at(text, end) == '>') return {i, end + 1};
-  }
-  return {};
-}
-Found search_comment_close(std::string_view text, std::size_t from) { return search_close(text, from, "--", false); }
-Found search_section_close(std::string_view text, std::size_t from) { return search_close(text, from, "]", true); }
-Found search_office_close(std::string_view text, std::size_t from) { return search_close(text, from, "]", false); }
-template <char C>
-Found search_byte(std::string_view text, std::size_t from) {
-  const std::size_t at = text.find(C, from);
-  return at == kNone ? Found{} : Found{at, at + 1};
 }
 
 class HtmlParser {
@@ -167,9 +131,11 @@ bool HtmlParser::number_reference() {
   if (hex) ++i;
   const std::size_t first = i;
   std::uint32_t number = 0;
-  for (; i < text_.size() && (hex ? is_hex(byte_at(text_, i)) : ascii::is(byte_at(text_, i), ascii::kDigit)); ++i) {
+  for (; i < text_.size() && (hex ? is_hex(byte_at(text_, i)) : ascii::is(byte_at(text_, i), ascii::kDigit));
+       ++i) {
     const std::uint32_t c = byte_at(text_, i);
-    number = std::min<std::uint32_t>(number * (hex ? 16 : 10) + (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10), 0x110000);
+    number = std::min<std::uint32_t>(number * (hex ? 16 : 10) + (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10),
+                                     0x110000);
   }
   if (i == first || i == text_.size() || is_hex(byte_at(text_, i))) {
     if (text_.find(';', at_) != kNone) {
@@ -198,7 +164,9 @@ bool HtmlParser::named_reference(bool end) {
     return true;
   }
   std::size_t i = first + 1;
-  while (i < text_.size() && (is_alnum(static_cast<unsigned char>(text_[i])) || text_[i] == '-' || text_[i] == '.')) ++i;
+  while (i < text_.size() &&
+         (is_alnum(static_cast<unsigned char>(text_[i])) || text_[i] == '-' || text_[i] == '.'))
+    ++i;
   // A name is followed by something that is no letter or digit; at the end of the text it gives back '-' or '.'.
   if (i == text_.size()) {
     while (i > first && is_alnum(static_cast<unsigned char>(text_[i - 1]))) --i;
@@ -250,7 +218,8 @@ std::size_t HtmlParser::end_tag(std::size_t at) {
       return greater.end;
     }
   }
-  if (!is_letter(byte_at(text_, at + 2))) return text_.substr(at, 3) == "</>" ? at + 3 : up_to_greater(at + 2, true);
+  if (!is_letter(byte_at(text_, at + 2)))
+    return text_.substr(at, 3) == "</>" ? at + 3 : up_to_greater(at + 2, true);
   const std::size_t name_end =
       std::min(text_.find_first_of(std::string_view("\t\n\r\f />\0", 8), at + 2), text_.size());
   std::size_t rest = name_end;
@@ -313,6 +282,8 @@ std::size_t HtmlParser::marked_section(std::size_t at) {
 
 }  // namespace
 
-std::string html_text(std::string_view text) { return HtmlParser(text).run(); }
+std::string html_text(std::string_view text) {
+  return HtmlParser(text).run();
+}
 
 }  // namespace microdit::text

@@ -12,12 +12,15 @@ namespace microdit::text {
 namespace {
 
 constexpr std::array<std::string_view, 24> kEmptyElements = {
-    "area", "base",  "basefont", "bgsound", "br",     "col",  "command",  "embed", "frame",  "hr",     "image", "img",
-    "input", "isindex", "keygen", "link",   "menuitem", "meta", "nextid", "param", "source", "spacer", "track", "wbr"};
+    "area",     "base", "basefont", "bgsound", "br",     "col",     "command", "embed",
+    "frame",    "hr",   "image",    "img",     "input",  "isindex", "keygen",  "link",
+    "menuitem", "meta", "nextid",   "param",   "source", "spacer",  "track",   "wbr"};
 constexpr std::array<std::string_view, 5> kNoText = {"script", "style", "template", "rt", "rp"};
 constexpr std::array<std::string_view, 2> kPreserving = {"pre", "textarea"};
 
-bool is_one_of(std::string_view name, const auto& names) { return std::ranges::find(names, name) != names.end(); }
+bool is_one_of(std::string_view name, const auto& names) {
+  return std::ranges::find(names, name) != names.end();
+}
 
 }  // namespace
 
@@ -46,7 +49,9 @@ void HtmlTree::append_string(bool hidden) {
   has_string_ = false;
 }
 
-void HtmlTree::end_string() { append_string(hiding_ > 0); }
+void HtmlTree::end_string() {
+  append_string(hiding_ > 0);
+}
 
 void HtmlTree::cdata(std::string_view content) {
   end_string();

@@ -34,7 +34,8 @@ class HtmlTree {
   bool has_string_ = false;  ///< an empty string is one too
   std::vector<Open> open_;
   std::unordered_map<std::string, std::size_t> num_open_;
-  std::unordered_map<std::string, std::size_t> closed_already_;  ///< <br> and its like, whose </br> is still to come
+  std::unordered_map<std::string, std::size_t>
+      closed_already_;  ///< <br> and its like, whose </br> is still to come
   std::size_t hiding_ = 0, preserving_ = 0;
 };
 

@@ -36,10 +36,15 @@ struct Sequence {
   bool whole;
 };
 Sequence sequence_at(std::string_view bytes, std::size_t i) {
-  const auto at = [&](std::size_t k) { return i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u; };
+  const auto at = [&](std::size_t k) {
+    return i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u;
+  };
   const unsigned lead = at(0);
   if (lead < 0x80) return {1, true};
-  const std::size_t length = lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+  const std::size_t length = lead >= 0xc2 && lead < 0xe0   ? 2
+                             : lead >= 0xe0 && lead < 0xf0 ? 3
+                             : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                           : 0;
   if (length == 0) return {1, false};
   const unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
   const unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;

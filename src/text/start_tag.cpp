@@ -2,6 +2,7 @@
 #include "text/start_tag.h"
 
 #include "text/character_classes.h"
+#include "text/strip.h"
 
 namespace microdit::text {
 namespace {

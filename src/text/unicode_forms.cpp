@@ -76,8 +76,8 @@ std::string lower(std::string_view text) {
   }
   UErrorCode status = U_ZERO_ERROR;
   icu::StringByteSink<std::string> sink(&out, static_cast<std::int32_t>(text.size()));
-  icu::CaseMap::utf8ToLower("", 0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())), sink,
-                            nullptr, status);
+  icu::CaseMap::utf8ToLower("", 0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())),
+                            sink, nullptr, status);
   check_icu(status, "lower case");
   return out;
 }
@@ -86,8 +86,8 @@ std::string upper(std::string_view text) {
   std::string out;
   UErrorCode status = U_ZERO_ERROR;
   icu::StringByteSink<std::string> sink(&out);
-  icu::CaseMap::utf8ToUpper("", 0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())), sink,
-                            nullptr, status);
+  icu::CaseMap::utf8ToUpper("", 0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())),
+                            sink, nullptr, status);
   check_icu(status, "upper case");
   return out;
 }
@@ -107,8 +107,8 @@ std::u32string nfc(std::u32string text) {
   order_marks(text, composed);
   UErrorCode status = U_ZERO_ERROR;
   static_assert(sizeof(UChar32) == sizeof(char32_t));
-  const icu::UnicodeString given = icu::UnicodeString::fromUTF32(reinterpret_cast<const UChar32*>(text.data()),
-                                                                 static_cast<std::int32_t>(text.size()));
+  const icu::UnicodeString given = icu::UnicodeString::fromUTF32(
+      reinterpret_cast<const UChar32*>(text.data()), static_cast<std::int32_t>(text.size()));
   if (composed.isNormalized(given, status) && U_SUCCESS(status)) return text;
   const icu::UnicodeString out = composed.normalize(given, status);
   check_icu(status, "NFC");

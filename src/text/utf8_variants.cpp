@@ -61,11 +61,15 @@ std::size_t sequence_length(const Bytes& b, std::size_t i) {
   if (b.is(i, 0, 0x7f)) return 1;
   if (b.is(i, 0xc2, 0xdf)) return b.trails(i + 1) ? 2 : 0;
   if (b.is(i, 0xe0, 0xef)) {
-    const bool second = b.is(i, "\xe0") ? b.is(i + 1, 0xa0, 0xbf) : b.is(i, "\xed") ? b.is(i + 1, 0x80, 0x9f) : b.trails(i + 1);
+    const bool second = b.is(i, "\xe0")   ? b.is(i + 1, 0xa0, 0xbf)
+                        : b.is(i, "\xed") ? b.is(i + 1, 0x80, 0x9f)
+                                          : b.trails(i + 1);
     return second && b.trails(i + 2) ? 3 : 0;
   }
   if (!b.is(i, 0xf0, 0xf4)) return 0;
-  const bool second = b.is(i, "\xf0") ? b.is(i + 1, 0x90, 0xbf) : b.is(i, "\xf4") ? b.is(i + 1, 0x80, 0x8f) : b.trails(i + 1);
+  const bool second = b.is(i, "\xf0")   ? b.is(i + 1, 0x90, 0xbf)
+                      : b.is(i, "\xf4") ? b.is(i + 1, 0x80, 0x8f)
+                                        : b.trails(i + 1);
   return second && b.trails(i + 2) && b.trails(i + 3) ? 4 : 0;
 }
 
@@ -99,8 +103,8 @@ std::string restore_byte_a0(std::string_view bytes) {
   std::string out = grave;
   for (std::size_t i = 0; i < grave.size();) {
     const std::size_t length = altered_length(b, i);
-    std::replace(out.begin() + static_cast<std::ptrdiff_t>(i), out.begin() + static_cast<std::ptrdiff_t>(i + length), ' ',
-                 '\xa0');
+    std::replace(out.begin() + static_cast<std::ptrdiff_t>(i),
+                 out.begin() + static_cast<std::ptrdiff_t>(i + length), ' ', '\xa0');
     i += std::max<std::size_t>(length, 1);
   }
   return out;
