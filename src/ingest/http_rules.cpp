@@ -12,7 +12,7 @@
 
 #include "core/error.h"
 #include "ingest/address.h"
-#include "ingest/captions.h"
+#include "text/strip.h"
 
 namespace microdit::ingest {
 namespace {
@@ -183,10 +183,10 @@ void read_header(std::string_view line, ResponseHeaders& headers) {
   }
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) {
-    headers.over = headers.status >= 200 && strip(line).empty();
+    headers.over = headers.status >= 200 && text::strip(line).empty();
     return;
   }
-  read_field(lower(line.substr(0, colon)), strip(line.substr(colon + 1)), headers);
+  read_field(lower(line.substr(0, colon)), std::string(text::strip(line.substr(colon + 1))), headers);
 }
 
 Answer judge_headers(const ResponseHeaders& headers, const Asked& asked) {
