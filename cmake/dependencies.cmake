@@ -49,6 +49,9 @@ target_include_directories(microdit_torch SYSTEM INTERFACE
   ${MICRODIT_TORCH_ROOT}/include ${MICRODIT_TORCH_ROOT}/include/torch/csrc/api/include)
 target_link_directories(microdit_torch INTERFACE ${MICRODIT_TORCH_ROOT}/lib)
 target_link_options(microdit_torch INTERFACE -Wl,-rpath,${MICRODIT_TORCH_ROOT}/lib)
+if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  message(FATAL_ERROR "GCC is needed: torch's threads are libgomp's, which other compilers' OpenMP does not call.")
+endif()
 # at::parallel_for is a template: without OpenMP in *our* files it is a plain loop. The threads are torch's own: one runtime in a process.
 target_compile_options(microdit_torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
 file(GLOB _gomp ${MICRODIT_TORCH_ROOT}/lib/libgomp*.so* ${MICRODIT_TORCH_ROOT}/../torch.libs/libgomp*.so*)

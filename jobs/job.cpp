@@ -133,6 +133,16 @@ void report_faulty_node() {
   }
 }
 
+/// OpenMP binds the first thread when the program is loaded; threads and processes that it starts stay on that core.
+void warn_of_binding() {
+  for (const char* name : {"OMP_PROC_BIND", "GOMP_CPU_AFFINITY"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr && std::string_view(value) != "false")
+      core::log_warn("{}={} keeps all threads of this program on one core: unset {} (the job scripts do)",
+                     name, core::with_valid_utf8(value), name);
+  }
+}
+
 /// What the failing rank leaves: a message, and an exit code that reaches the launcher.
 int report(comm::Communicator* comm, const core::Verdict& verdict, bool own_device) {
   if (verdict.exit_code == core::kHardwareFault) {
@@ -167,6 +177,7 @@ int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(
     core::start_log(comm->rank());
     if (!line.print_config && !line.check_settings)
       core::log_info("{}: {}, on {}", info.name, build_text(), hosts_text(*comm));
+    if (comm->rank() == 0) warn_of_binding();
     Job job{line, *comm, stop};
     return body(job);
   } catch (const c10::Error& error) {

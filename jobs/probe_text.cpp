@@ -6,9 +6,9 @@
 #include "core/atomic_file.h"
 #include "core/json.h"
 #include "encoders/text_encoder.h"
-#include "ingest/captions.h"
 #include "nn/state_dict.h"
 #include "probe.h"
+#include "text/caption_processor.h"
 
 namespace microdit::jobs {
 
@@ -30,8 +30,11 @@ struct EncodeTextConfig {
   }
 };
 
-struct NoKeys {
-  void fields(core::Fields&) {}
+struct CleanConfig {
+  std::string clean = "reference";
+  void fields(core::Fields& f) {
+    f.field("clean", clean, {.choices = {"reference", "gentle"}, .help = "as captions.clean of an entry"});
+  }
 };
 
 std::vector<std::string> read_lines(const std::filesystem::path& path) {
@@ -85,10 +88,11 @@ int probe_encode_text(Job& job) {
 }
 
 int probe_clean_captions(Job& job) {
-  load_words<NoKeys>(job);
+  const auto config = load_words<CleanConfig>(job);
   std::vector<core::Json> cleaned;
-  for (const std::string& text : read_lines(needed_path(job, "input")))
-    cleaned.emplace_back(ingest::clean_caption(text));
+  for (const std::string& caption : read_lines(needed_path(job, "input")))
+    cleaned.emplace_back(config.clean == "gentle" ? text::gentle_caption(caption)
+                                                  : text::clean_caption(caption));
   write_lines(needed_path(job, "output"), cleaned);
   return core::kDone;
 }

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include "comm/device.h"
+#include "eval/compute.h"
 #include "job.h"
 #include "provenance.h"
 #include "train/advice.h"
@@ -19,6 +20,7 @@ int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
               const std::function<void(Config&, comm::Communicator&)>& describe) {
   info.makes_run = true;
   return run_config_job<Config>(argc, argv, info, [&](Job& job, Config config) {
+    if (config.loop.threads_per_rank == 0) config.loop.threads_per_rank = eval::own_threads(job.comm);
     at::set_num_threads(static_cast<int>(config.loop.threads_per_rank));
     train::resolve_decay_steps(config.loop, job.comm);
     const train::RunSettings settings{core::to_json(config), core::to_yaml(config),

@@ -30,6 +30,8 @@ source "$site_file"
 export MICRODIT_ARGS=${MICRODIT_ARGS:-} MICRODIT_CONTINUE=${MICRODIT_CONTINUE:-requeue}
 
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-${OMP_NUM_THREADS:-1}}
+export OMP_PROC_BIND=false  # a site's "true" binds the first thread to a core, and all that it starts with it
+unset OMP_PLACES GOMP_CPU_AFFINITY
 export OMPI_MCA_btl_base_warn_component_unused=0
 [ "$(id -u)" != 0 ] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1  # a container's only user
 # A job submitted from inside another job's step must not take that step's variables for its own.

@@ -36,7 +36,7 @@ class Watch:
     """Peak memory, and median clock and power, of the first GPU between entering and leaving."""
 
     def __enter__(self):
-        self.samples = []
+        self.samples, self._peak_mib = [], None
         self._process = subprocess.Popen(
             ["nvidia-smi", "-i", "0", "--query-gpu=memory.used,clocks.sm,power.draw", "--format=csv,noheader,nounits", "-lms", "250"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -50,6 +50,11 @@ class Watch:
                 self.samples.append([float(part) for part in line.split(",")])
             except ValueError:
                 continue  # "[N/A]": the card does not say
+            self._peak_mib = max(self._peak_mib or 0, self.samples[-1][0])
+
+    def begin_again(self):
+        """Clock and power are of what follows; the peak stays."""
+        self.samples = []
 
     def __exit__(self, *_):
         self._process.terminate()
@@ -58,7 +63,7 @@ class Watch:
 
     def peak_gib(self):
         """None when nvidia-smi said nothing."""
-        return max((sample[0] for sample in self.samples), default=None) and max(s[0] for s in self.samples) / 1024
+        return self._peak_mib and self._peak_mib / 1024
 
     def text(self):
         if not self.samples:

@@ -57,6 +57,8 @@ def measure(programs, configs, folder, data, name, microbatch, limit_s=100):
                                       f"{last_words(path.read_text(errors='replace'))}")
                     break
                 time.sleep(0.2)
+                if len(lines) < WARM_STEPS:
+                    watch.begin_again()  # power and clocks of steps, not of the start
                 lines = read_metrics(folder / name)
         finally:
             end(process)

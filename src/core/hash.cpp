@@ -16,11 +16,14 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/upper_vectors.h"
 
 namespace microdit::core {
 
 std::uint64_t xxh3_64(std::span<const std::byte> bytes) {
-  return XXH3_64bits(bytes.data(), bytes.size());
+  const std::uint64_t sum = XXH3_64bits(bytes.data(), bytes.size());
+  release_upper_vectors();
+  return sum;
 }
 
 std::string hex(std::uint64_t value) {
@@ -46,11 +49,15 @@ Xxh3::~Xxh3() = default;
 
 void Xxh3::update(std::span<const std::byte> bytes) {
   if (bytes.empty()) return;  // some releases refuse a null pointer
-  check(XXH3_64bits_update(state_->handle, bytes.data(), bytes.size()) == XXH_OK, "xxhash update failed");
+  const auto result = XXH3_64bits_update(state_->handle, bytes.data(), bytes.size());
+  release_upper_vectors();
+  check(result == XXH_OK, "xxhash update failed");
 }
 
 std::uint64_t Xxh3::digest() const {
-  return XXH3_64bits_digest(state_->handle);
+  const std::uint64_t sum = XXH3_64bits_digest(state_->handle);
+  release_upper_vectors();
+  return sum;
 }
 
 struct Sha256::State {

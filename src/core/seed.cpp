@@ -11,6 +11,7 @@
 #include <numbers>
 
 #include "core/error.h"
+#include "core/upper_vectors.h"
 
 namespace microdit::core {
 namespace {
@@ -114,6 +115,7 @@ void CounterRng::fill_uniform(std::span<float> out) {
 }
 
 void CounterRng::fill_normal(std::span<float> out) {
+  release_upper_vectors();  // the logarithm and the sine are AVX code, this is not; any library may have left them so
   std::size_t i = 0;
   if (has_spare_ && !out.empty()) out[i++] = normal();
   for (; i + 2 <= out.size(); i += 2) {

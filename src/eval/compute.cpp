@@ -32,7 +32,8 @@ double quota() {
   return file >> share >> period && period > 0 ? share / period : INFINITY;
 }
 
-/// This rank's share of the host's cores.
+}  // namespace
+
 std::int64_t own_threads(comm::Communicator& comm) {
   const std::vector<std::string> all = comm.all_gather(core::host_name() + " " + affinity());
   const auto sharers = std::ranges::count(all, all[static_cast<std::size_t>(comm.rank())]);
@@ -40,8 +41,6 @@ std::int64_t own_threads(comm::Communicator& comm) {
     return std::atoll(said);
   return std::max<std::int64_t>(1, usable_cores() / sharers);
 }
-
-}  // namespace
 
 void ComputeOptions::fields(core::Fields& f) {
   f.field("device", device,

@@ -34,6 +34,9 @@ struct Compute {
 Compute choose_compute(const ComputeOptions& options, const std::string& trained_precision,
                        comm::Communicator& comm);
 
+/// Threads for this rank: OMP_NUM_THREADS (job scripts set it), else its share of the host's cores. Collective.
+std::int64_t own_threads(comm::Communicator& comm);
+
 /// Cores that this process may use: its affinity, limited by the control group's quota.
 std::int64_t usable_cores();
 

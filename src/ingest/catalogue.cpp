@@ -37,7 +37,11 @@ void FilterSection::fields(core::Fields& f) {
 }
 
 void CaptionSection::fields(core::Fields& f) {
-  f.field("clean", clean, {.help = "run the caption cleaner"});
+  f.field(
+      "clean", clean,
+      {.choices = {"none", "reference", "gentle"},
+       .help = "none: as it is, without white space at the ends; reference: the original's cleaner; gentle: "
+               "Unicode repair (ftfy) and white space alone"});
   f.field("empty", empty,
           {.choices = {"skip", "keep"},
            .help = "a record whose captions clean to nothing: leave it out, or keep it so"});

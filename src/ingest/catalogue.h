@@ -29,7 +29,8 @@ struct FilterSection {
   void fields(core::Fields& f);
 };
 struct CaptionSection {
-  bool clean = false;                ///< the original's caption cleaner
+  /// none: no white space at the ends; reference: the original's caption cleaner; gentle: Unicode repair and white space.
+  std::string clean = "none";
   std::vector<std::string> which{};  ///< caption sources to keep, in this order; empty = all
   std::string empty =
       "skip";  ///< a record whose captions clean to nothing: skip, or keep it with the empty caption

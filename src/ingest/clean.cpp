@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Versions of the rules that make samples of records: a folder never mixes two of them.
-constexpr int kRecordRules = 5, kCaptionRules = 2, kRowOrder = 1;
+constexpr int kRecordRules = 5, kCaptionRules = 3, kRowOrder = 1;
 constexpr int kPlaces =
     2;  // how samples say where a picture lies, if it is not among them; 1: in file i mod 65536
 

@@ -17,11 +17,21 @@ bool HttpClient::still_serves(const std::string& origin, const core::StopFlag& s
     url = hosts_[origin].served_url;
   }
   if (url.empty()) return false;
+  struct Enough {};
   Sink sink;
-  sink.prepare = [](Hop& hop) { hop.head_only = true; };
+  sink.prepare = [](Hop& hop) {  // no HEAD: an address may be signed for GET alone
+    hop.header_lines.emplace_back("Range: bytes=0-0");
+    hop.on_begin = [](const ResponseHeaders&, Body) { throw Enough{}; };
+  };
   Fetch fetch(*this, url, sink, stop);
-  const bool serves = fetch.follow().headers.status == 200 && fetch.was_answered_by(origin);
-  return serves || fetch.was_passed_on_by(origin);
+  try {
+    const long status = fetch.follow().headers.status;
+    return fetch.was_passed_on_by(origin) ||
+           (fetch.was_answered_by(origin) && status != 0 && !is_outage(status));
+  } catch (
+      const core::UserError&) {  // where it redirects to is refused: that settles nothing for another file
+    return false;
+  }
 }
 
 std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile& partial,

@@ -84,26 +84,26 @@ class HttpClient {
  private:
   friend class Fetch;
   using Clock = std::chrono::steady_clock;
+  /// Requests in a row without service: since when, how often (those that were under way together are one).
+  struct Silence {
+    std::optional<Clock::time_point> since{};
+    Clock::time_point last{};
+    std::int64_t count = 0;
+  };
   /// When a host last served something, what that was, when its silence was last spoken of, and until when nobody asks.
   struct Host {
     std::optional<Clock::time_point> served{}, spoken{}, not_before{};
     std::string served_url{};
     Clock::time_point asked_until{};  ///< somebody is asking whether it is back
     const void* asker = nullptr;      ///< who that is
-    Clock::time_point passed_by{};    ///< when one that was to wait for it last had its answer from another
-    Clock::time_point silent_at{};    ///< when a request last ended without an answer
-    std::int64_t silences = 0;        ///< how often in a row
-    std::string given_up{};           ///< why, while it is; "" = it is not
+    Silence silence{};
+    std::string given_up{};                ///< why, while it is; "" = it is not
     std::set<std::string> given_up_for{};  ///< addresses that were told so
   };
   /// How far the waiting for one address has come.
   struct Waiting {
     Attempts attempts;
-    std::string host;           ///< that it waits for
-    Clock::time_point since{};  ///< when it was set aside
-    std::optional<Clock::time_point> silent_since{};
-    std::uint64_t silent_at = 0;  ///< bytes that were here when the silence began
-    std::int64_t silences = 0;
+    std::string host;  ///< that it waits for
   };
   /// Before `asker` asks `origin` for `url` (escaped): as check_turn, and until end_turn nobody else asks whether it is back.
   void take_turn(const std::string& origin, const std::string& url, const Waiting& waiting,
@@ -113,7 +113,8 @@ class HttpClient {
   bool look(const std::string& origin, const std::string& address);
   /// Whether nobody asks `origin` at present.
   bool is_away(const std::string& origin);
-  /// Whether a host that has redirected to one that is away may be asked at once for another target: not where that was in vain for many.
+  /// Whether a host that has redirected to one that is away may be asked at once for another target, by this file or another: not where
+  /// that was in vain several times in a row.
   bool may_name_another(const std::string& origin);
   void note_another(const std::string& origin, bool in_vain);
   void leave_alone(const std::string& origin, Clock::time_point until);
@@ -123,12 +124,9 @@ class HttpClient {
   void note_begun(const std::vector<std::string>& hops, const std::string& url);
   void note_served(const std::vector<std::string>& hops, const std::string& url);
   void note_answer(const std::string& hop, bool is_back);  ///< `is_back`: need not be left alone
-  /// A request that began at `began` got no byte of an answer. Returns how often that was so in a row (those that were under way
-  /// together are one); 0 of a host that is known.
-  std::int64_t note_silence(const std::string& origin, Clock::time_point began);
+  /// A request that began at `began` was no service.
+  Silence note_silence(const std::string& origin, Clock::time_point began);
   void give_up(const std::string& origin, const std::string& url, const std::string& why);
-  /// Who was to wait for `origin` had its answer from another: all that wait for it may have theirs, too, once (every few seconds at most).
-  void pass_by(const std::string& origin);
   bool is_known(const std::string& origin);
   /// Whether it serves at this moment what it has served before.
   bool still_serves(const std::string& origin, const core::StopFlag& stop);
@@ -143,7 +141,7 @@ class HttpClient {
   std::set<std::string> known_;               ///< have begun to send a file, in this life or an earlier one
   std::filesystem::path hosts_file_;          ///< what keeps them ("" = nothing)
   std::map<std::string, Waiting> set_aside_;  ///< by address
-  std::map<std::string, int> in_vain_;  ///< files in a row that a host named only hosts for that are away
+  std::map<std::string, int> in_vain_;        ///< redirects in a row of a host to hosts that are away
   bool proxy_said_ = false;
 };
 

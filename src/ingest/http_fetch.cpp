@@ -14,8 +14,14 @@ namespace microdit::ingest {
 namespace {
 
 constexpr double kSpeakAbove_s = 10;  ///< of a wait for the hub's quota
-constexpr int kOtherTargets = 3;      ///< how often a host is asked again that redirects to one that is away
+constexpr std::int64_t kHangUps =
+    8;  ///< count as one silence of a host: it is there, and may refuse some files so
 constexpr std::int64_t kLeastSilences = 2;  ///< in a row until a host is given up: one may be a single file's
+
+/// Too many requests, with a time: that is not of one file.
+bool is_of_the_host(const HopResult& result) {
+  return result.headers.status == 429 && result.headers.retry_after_s > 0;
+}
 
 }  // namespace
 
@@ -68,13 +74,12 @@ HopResult Fetch::follow() {
   }
 }
 
-/// Whether the first host is to be asked once more, as it redirects to one that is away: it may have others. Counts how often.
+/// Whether the first host is to be asked once more, as it redirects to one that is away: it may have others.
 bool Fetch::ask_for_another(const std::string& origin) {
   if (!sink_.may_be_set_aside || turns_.contains(origin) || !client_.is_away(origin)) return false;
-  away_.insert(origin);
   const std::string own = origin_of(url_);
-  if (asked_again_ == kOtherTargets) client_.note_another(own, /*in_vain=*/true);
-  return client_.may_name_another(own) && asked_again_++ < kOtherTargets;
+  client_.note_another(own, /*in_vain=*/true);
+  return client_.may_name_another(own);
 }
 
 bool Fetch::was_passed_on_by(const std::string& origin) const {
@@ -93,14 +98,6 @@ void Fetch::take_turn(const std::string& origin) {
   if (turns_.contains(origin)) return;
   client_.take_turn(origin, url_, waiting_, this);
   turns_.insert(origin);
-}
-
-/// The file comes, or never will. Who waits for a host that had no part in that need not wait, either.
-void Fetch::pass_by_others() {
-  away_.merge(std::set<std::string>(turns_));
-  for (const std::string& hop : hops_) away_.erase(origin_of(hop));
-  for (const std::string& origin : away_) client_.pass_by(origin);
-  if (!away_.empty()) client_.note_another(origin_of(url_), /*in_vain=*/false);
 }
 
 HopResult Fetch::request(const std::string& url) {
@@ -127,7 +124,7 @@ HopResult Fetch::request(const std::string& url) {
   if (to_hub && !await_turn(url)) return {};
   hop.on_begin = [this, begin = std::move(hop.on_begin)](const ResponseHeaders& headers, Body body) {
     client_.note_begun(hops_, url_);
-    pass_by_others();
+    client_.note_another(origin_of(url_), /*in_vain=*/false);
     begin(headers, body);
   };
   HopResult result = client_.loop_.perform(hop);
@@ -173,7 +170,7 @@ std::string Fetch::reason(const HopResult& result) {
   if (status == 416) return unsatisfiable(result);
   if (is_temporary(status)) return fmt::format("the server answered {}", status);
   if (status >= 400) {
-    pass_by_others();
+    client_.note_another(origin_of(url_), /*in_vain=*/false);
     core::user_error("{}: the server answered {}{}", name_, status, remedy_for(status));
   }
   if (result.hopeless) core::user_error("{}: {}", name_, result.error);
@@ -207,21 +204,18 @@ std::string Fetch::unsatisfiable(const HopResult& result) {
 bool Fetch::wait(const HopResult& result, const std::string& why) {
   const std::string origin = origin_of(hops_.back());
   const std::string whose = origin == origin_of(url_) ? "" : origin + ": ";
-  const std::int64_t silences = result.unreachable ? client_.note_silence(origin, began_) : 0;
+  const HttpClient::Silence silence =
+      result.is_silence() ? client_.note_silence(origin, began_) : HttpClient::Silence();
+  // Of a host that may be a wrong address.
+  const std::int64_t silences =
+      !result.unreachable || client_.is_known(origin) ? 0 : silence.count / (result.hung_up ? kHangUps : 1);
   const std::int64_t attempt = std::max(waiting_.attempts.failed(sink_.bytes()), silences);
-  std::optional<Clock::time_point>& since = waiting_.silent_since;
-  if (!result.is_silence() || sink_.bytes() >= waiting_.silent_at + limits::kProgressBytes) since.reset();
-  if (result.is_silence() && !since) {
-    since = Clock::now();
-    waiting_.silent_at = sink_.bytes();
-    waiting_.silences = 0;
-  }
   double pause_s = 0;
-  const bool outage = is_outage_of(origin, result);
+  const bool outage = silence.since && is_outage_of(origin, result, *silence.since);
   if (outage) {
     waiting_.attempts.forgive();
-    pause_s = backoff_s(client_.options_.backoff_s, ++waiting_.silences, result.headers.retry_after_s);
-    const double silent_s = std::chrono::duration<double>(Clock::now() - *since).count();
+    pause_s = backoff_s(client_.options_.backoff_s, silence.count, result.headers.retry_after_s);
+    const double silent_s = std::chrono::duration<double>(Clock::now() - *silence.since).count();
     if (client_.may_speak(origin)) {
       core::log_warn(
           "{}: no service for {} ({}); waiting, and asking again until it serves or the job is stopped",
@@ -243,8 +237,8 @@ bool Fetch::wait(const HopResult& result, const std::string& why) {
   const bool host_is_away = silences > 0 || (outage && result.unreachable);
   if (!sink_.may_be_set_aside || (may_sleep(pause_s) && !host_is_away))
     return sleep_unless_stopped(pause_s, stop_);
-  const bool host_said_so =
-      is_outage(result.headers.status) && result.headers.retry_after_s > 0 && !client_.served(origin);
+  const bool host_said_so = is_outage(result.headers.status) && result.headers.retry_after_s > 0 &&
+                            (is_of_the_host(result) || !client_.served(origin));
   set_aside(pause_s, outage || silences > 0 || host_said_so);
 }
 
@@ -262,15 +256,12 @@ void Fetch::set_aside(double pause_s, bool host) {
   throw NotBefore{until + std::chrono::milliseconds(host ? 500 : 0), host};
 }
 
-/// Whether the host as a whole is silent: it has served before, and nobody was served since this file was not.
-bool Fetch::is_outage_of(const std::string& origin, const HopResult& result) {
-  if (!waiting_.silent_since) return false;
-  const auto served = client_.served(origin);
+/// Whether the host as a whole is silent: it has served before, and serves nobody now.
+bool Fetch::is_outage_of(const std::string& origin, const HopResult& result, Clock::time_point silent_since) {
   if (!client_.is_known(origin)) return false;
-  if (served && *served > *waiting_.silent_since) return false;
-  const double silent_s = std::chrono::duration<double>(Clock::now() - *waiting_.silent_since).count();
+  const double silent_s = std::chrono::duration<double>(Clock::now() - silent_since).count();
   const double patience_s = result.unreachable ? limits::kOutageSeconds : limits::kBusySeconds;
-  return silent_s < patience_s && !client_.still_serves(origin, stop_);
+  return silent_s < patience_s && (is_of_the_host(result) || !client_.still_serves(origin, stop_));
 }
 
 }  // namespace microdit::ingest

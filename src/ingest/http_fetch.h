@@ -40,7 +40,6 @@ class Fetch {
   HopResult request(const std::string& url);
   void take_turn(const std::string& origin);
   bool ask_for_another(const std::string& origin);
-  void pass_by_others();
   bool await_turn(const std::string& url);
   [[noreturn]] void refuse_private(const std::string& host) const;
   std::string reason(const HopResult& result);
@@ -50,7 +49,7 @@ class Fetch {
   bool wait(const HopResult& result, const std::string& why);
   bool may_sleep(double pause_s) const;
   [[noreturn]] void set_aside(double pause_s, bool host);
-  bool is_outage_of(const std::string& origin, const HopResult& result);
+  bool is_outage_of(const std::string& origin, const HopResult& result, Clock::time_point silent_since);
 
   HttpClient& client_;
   Clock::time_point began_{};  ///< the last hop
@@ -61,8 +60,6 @@ class Fetch {
   std::vector<std::string>
       hops_;  ///< of the last request; the last of them answers for what comes, or does not come
   std::set<std::string> turns_;  ///< hosts whose turn was taken
-  std::set<std::string> away_;   ///< hosts that it was redirected to, and that nobody asks at present
-  int asked_again_ = 0;          ///< the first host, as it redirected to one of those
 };
 
 }  // namespace microdit::ingest

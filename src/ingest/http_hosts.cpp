@@ -18,7 +18,7 @@ constexpr auto kAnswerTime = std::chrono::seconds(static_cast<int>(limits::kSlow
 constexpr auto kAskedAgain = std::chrono::seconds(5);  ///< when the others look at what became of it
 constexpr auto kSentElsewhere =
     std::chrono::seconds(30);  ///< when who waits for another's host looks whether others were
-constexpr int kInVain = 10;
+constexpr int kInVain = 3;     ///< redirects in a row until a host is not asked for another target
 
 }  // namespace
 
@@ -39,6 +39,7 @@ void HttpClient::note_begun(const std::vector<std::string>& hops, const std::str
     const std::string origin = origin_of(hop);
     Host& host = hosts_[origin];
     host.not_before.reset();
+    host.silence = {};
     if (host.served_url.empty()) host.served_url = url;
     if (!known_.insert(origin).second || hosts_file_.empty()) continue;
     std::filesystem::create_directories(hosts_file_.parent_path());
@@ -48,7 +49,14 @@ void HttpClient::note_begun(const std::vector<std::string>& hops, const std::str
 
 void HttpClient::note_served(const std::vector<std::string>& hops, const std::string& url) {
   const std::lock_guard lock(mutex_);
-  for (const std::string& hop : hops) hosts_[origin_of(hop)] = {.served = Clock::now(), .served_url = url};
+  for (const std::string& hop : hops) {
+    Host& host = hosts_[origin_of(hop)];
+    host.served = Clock::now();
+    host.served_url = url;
+    host.not_before.reset();
+    host.silence = {};
+    host.given_up_for.clear();
+  }
 }
 
 bool HttpClient::is_known(const std::string& origin) {
@@ -58,22 +66,24 @@ bool HttpClient::is_known(const std::string& origin) {
 
 void HttpClient::note_answer(const std::string& hop, bool is_back) {
   const std::lock_guard lock(mutex_);
-  Host& host = hosts_[origin_of(hop)];
-  host.silences = 0;
+  const std::string origin = origin_of(hop);
+  Host& host = hosts_[origin];
   host.asked_until = {};
   host.given_up.clear();
   if (is_back) host.not_before.reset();
+  if (is_back || !known_.contains(origin)) host.silence = {};
 }
 
-std::int64_t HttpClient::note_silence(const std::string& origin, Clock::time_point began) {
+HttpClient::Silence HttpClient::note_silence(const std::string& origin, Clock::time_point began) {
   const std::lock_guard lock(mutex_);
-  if (known_.contains(origin)) return 0;
-  Host& host = hosts_[origin];
-  if (began >= host.silent_at) {
-    ++host.silences;
-    host.silent_at = Clock::now();
+  Silence& silence = hosts_[origin].silence;
+  const auto now = Clock::now();
+  if (!silence.since) silence.since = now;
+  if (began >= silence.last) {
+    ++silence.count;
+    silence.last = now;
   }
-  return host.silences;
+  return silence;
 }
 
 void HttpClient::give_up(const std::string& origin, const std::string& url, const std::string& why) {
@@ -100,13 +110,6 @@ void HttpClient::note_another(const std::string& origin, bool in_vain) {
   in_vain_[origin] = in_vain ? in_vain_[origin] + 1 : 0;
 }
 
-void HttpClient::pass_by(const std::string& origin) {
-  const std::lock_guard lock(mutex_);
-  const auto now = Clock::now();
-  Host& host = hosts_[origin];
-  if (now - host.passed_by > kAskedAgain) host.passed_by = now;
-}
-
 std::optional<HttpClient::Clock::time_point> HttpClient::served(const std::string& origin) {
   const std::lock_guard lock(mutex_);
   return hosts_[origin].served;
@@ -126,7 +129,7 @@ void HttpClient::check_turn(const std::string& url) {
   if (origin != own && !hosts_[origin].given_up.empty()) {  // whoever redirected to it may name another now
     set_aside_.erase(aside);
     origin = own;
-  } else if (origin != own && hosts_[origin].passed_by > aside->second.since) {
+  } else if (origin != own && in_vain_[own] < kInVain) {
     origin = aside->second.host = own;
   }
   look(origin, address);
@@ -135,7 +138,7 @@ void HttpClient::check_turn(const std::string& url) {
 void HttpClient::take_turn(const std::string& origin, const std::string& url, const Waiting& waiting,
                            const void* asker) {
   const std::lock_guard lock(mutex_);
-  set_aside_.insert_or_assign(url, waiting).first->second.since = Clock::now();
+  set_aside_.insert_or_assign(url, waiting);
   if (look(origin, url)) {
     hosts_[origin].asked_until = Clock::now() + kAnswerTime;
     hosts_[origin].asker = asker;
@@ -170,7 +173,7 @@ bool HttpClient::look(const std::string& origin, const std::string& address) {
 
 void HttpClient::set_aside(const std::string& url, const Waiting& waiting) {
   const std::lock_guard lock(mutex_);
-  set_aside_.insert_or_assign(url, waiting).first->second.since = Clock::now();
+  set_aside_.insert_or_assign(url, waiting);
 }
 
 std::optional<HttpClient::Waiting> HttpClient::take_up(const std::string& url) {

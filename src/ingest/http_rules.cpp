@@ -12,7 +12,7 @@
 
 #include "core/error.h"
 #include "ingest/address.h"
-#include "ingest/captions.h"
+#include "text/strip.h"
 
 namespace microdit::ingest {
 namespace {
@@ -131,14 +131,13 @@ Answer not_asked_for(const Asked& asked, std::string why) {
   return {asked.offset > 0 ? Body::restart : Body::refused, std::move(why)};
 }
 
-/// Whether the rest is of another version than the part that is here. Of a date and a tag only what was asked by tells (never a weak tag);
-/// not every tag is quoted, nor every date written, as it should be.
+/// Whether the rest is of another version than the part that is here. What was asked by comes back with the rest, letter by letter: a
+/// tag must (RFC 9110, 15.3.7), a date may be left out. Not every tag is quoted, nor every date written, as it should be.
 bool is_of_another_version(const ResponseHeaders& headers, const Asked& asked) {
-  if (asked.version.empty() || asked.version == headers.last_modified) return false;
-  const bool by_date =
-      !asked.version.starts_with('"') && (asked.version.ends_with(" GMT") || headers.etag.starts_with("W/"));
-  const std::string& now = by_date ? headers.last_modified : headers.etag;
-  return !now.empty() && now != asked.version;
+  const std::string& was = asked.version;
+  if (was.empty() || was == headers.etag || was == headers.last_modified) return false;
+  const bool is_date = !was.starts_with('"') && curl_getdate(was.c_str(), nullptr) >= 0;
+  return !is_date || !headers.last_modified.empty();
 }
 
 Answer judge_range(const ResponseHeaders& headers, const Asked& asked) {
@@ -184,10 +183,10 @@ void read_header(std::string_view line, ResponseHeaders& headers) {
   }
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) {
-    headers.over = headers.status >= 200 && strip(line).empty();
+    headers.over = headers.status >= 200 && text::strip(line).empty();
     return;
   }
-  read_field(lower(line.substr(0, colon)), strip(line.substr(colon + 1)), headers);
+  read_field(lower(line.substr(0, colon)), std::string(text::strip(line.substr(colon + 1))), headers);
 }
 
 Answer judge_headers(const ResponseHeaders& headers, const Asked& asked) {

@@ -54,6 +54,8 @@ class Transfer {
         (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
          code == CURLE_OPERATION_TIMEDOUT || code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR ||
          code == CURLE_SEND_ERROR || code == CURLE_SSL_CONNECT_ERROR || r.too_slow);
+    r.hung_up =
+        r.unreachable && (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR);
     r.hopeless = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
                  code == CURLE_UNSUPPORTED_PROTOCOL;
     r.refused_address = r.refused_address && !r.whole && r.headers.status == 0;

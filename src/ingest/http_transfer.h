@@ -32,6 +32,7 @@ struct Hop {
 struct HopResult {
   bool whole = false;        ///< the answer came to its end
   bool unreachable = false;  ///< no byte of an answer: name, connection, time
+  bool hung_up = false;      ///< so, after it had taken the connection
   bool hopeless = false;     ///< the certificate or the address itself is wrong
   bool refused_address = false;
   bool too_slow = false;

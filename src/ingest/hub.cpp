@@ -13,9 +13,9 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "ingest/address.h"
-#include "ingest/captions.h"
 #include "ingest/file_pattern.h"
 #include "ingest/hub_cache.h"
+#include "text/strip.h"
 
 namespace microdit::ingest {
 namespace {
@@ -224,7 +224,7 @@ std::string take_hub_token(const CatalogueEntry& entry) {
   const fs::path home = core::variable("HF_HOME", core::variable("HOME", "/") + "/.cache/huggingface");
   std::error_code missing;
   if (token.empty() && fs::is_regular_file(home / "token", missing)) token = core::read_text(home / "token");
-  token = strip(token);
+  token = std::string(text::strip(token));
   if (std::ranges::any_of(token, [](unsigned char c) { return c <= ' ' || c >= 0x7f; }))
     core::user_error("the hub's token (HF_TOKEN_FILE, HF_TOKEN or HF_HOME/token) is more than one word");
   if (entry.source.gated && token.empty()) {

@@ -6,8 +6,8 @@
 #include "core/atomic_file.h"
 #include "core/environment.h"
 #include "core/error.h"
-#include "ingest/captions.h"
 #include "ingest/limits.h"
+#include "text/strip.h"
 
 namespace microdit::ingest {
 namespace {
@@ -54,7 +54,8 @@ std::optional<std::string> HubCache::commit_of(const std::string& revision) cons
   const fs::path file = folder_ / "refs" / revision;
   std::error_code missing;
   if (!is_safe_path(revision) || !fs::is_regular_file(file, missing)) return std::nullopt;
-  const std::string commit = strip(core::read_text(file));
+  const std::string text = core::read_text(file);
+  const std::string commit(text::strip(text));
   if (!is_commit(commit)) core::user_error("{}: '{}' is no commit", file.string(), commit.substr(0, 80));
   return commit;
 }

@@ -9,8 +9,9 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/utf8.h"
-#include "ingest/captions.h"
 #include "ingest/skips.h"
+#include "text/caption_processor.h"
+#include "text/strip.h"
 
 namespace microdit::ingest {
 namespace {
@@ -64,6 +65,12 @@ class Sidecar {
   std::string why_;
 };
 
+std::string cleaned(std::string_view caption, std::string_view how) {
+  if (how == "reference") return text::clean_caption(caption);
+  if (how == "gentle") return text::gentle_caption(caption);
+  return std::string(text::strip(caption));
+}
+
 class CaptionReader {
  public:
   CaptionReader(const RawRecord& raw, Sidecar& sidecar, const CatalogueEntry& entry)
@@ -75,7 +82,7 @@ class CaptionReader {
     if (!found) return is_json(where) && !sidecar_.why().empty() ? sidecar_.why() : kNoCaption;
     if (found->size() > limits::kCaptionBytes) return "unsupported.caption_size";
     if (core::first_invalid_utf8(*found)) return "damaged.utf8";
-    text = entry_.captions.clean ? clean_caption(*found) : strip(*found);
+    text = cleaned(*found, entry_.captions.clean);
     return text.empty() ? "filtered.empty_caption" : "";
   }
   static constexpr const char* kNoCaption = "damaged.no_caption";

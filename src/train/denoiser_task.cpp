@@ -109,6 +109,7 @@ diffusion::NoiseDraw DenoiserTask::draw(const Slice& slice) const {
 }
 
 torch::Tensor DenoiserTask::loss(const Slice& slice) {
+  const diffusion::NoiseDraw noise = draw(slice);  // before the copies, which may wait for the device
   const torch::Tensor x0 =
       eval::half_rows(batch_.latents, slice.first,
                       {slice.count, shape_.channels, shape_.latent_size, shape_.latent_size})
@@ -120,7 +121,7 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
           : eval::half_rows(batch_.text, slice.first, {slice.count, shape_.text_length, shape_.text_width})
                 .to(device_)
                 .to(torch::kFloat32);
-  return objective_.loss(eval::denoise_fn(*model_), x0, text, draw(slice), config_.mask_ratio,
+  return objective_.loss(eval::denoise_fn(*model_), x0, text, noise, config_.mask_ratio,
                          model_->patch_size());
 }
 

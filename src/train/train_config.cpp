@@ -72,9 +72,9 @@ void LoopConfig::fields(core::Fields& f) {
       "device", device,
       {.choices = {"cpu", "cuda"}, .help = "where the network lives", .at_resume = core::AtResume::rounding});
   f.field("threads_per_rank", threads_per_rank,
-          {.min = 1,
+          {.min = 0,
            .max = 1024,
-           .help = "intra-op threads (bits depend on it)",
+           .help = "intra-op threads (bits depend on it); 0 = the cores it may use, OMP_NUM_THREADS if set",
            .at_resume = core::AtResume::rounding});
   f.field("sharding", sharding,
           {.choices = {"none", "grad_op"},

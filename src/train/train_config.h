@@ -71,11 +71,11 @@ struct LoopConfig {
   std::int64_t batch_size = 2048;    ///< over all ranks
   std::int64_t microbatch_size = 0;  ///< per rank and backward pass; 0 = the rank's whole share
   std::int64_t seed = 18;
-  std::string precision = "fp32";  ///< fp32 | bf16 (autocast; fp32 master weights)
-  std::string device = "cpu";      ///< cpu | cuda
-  std::int64_t threads_per_rank = 1;
-  std::string sharding = "grad_op";  ///< none | grad_op
-  std::string kernels = "auto";      ///< auto | fused | reference (nn/kernels/proof.h)
+  std::string precision = "fp32";     ///< fp32 | bf16 (autocast; fp32 master weights)
+  std::string device = "cpu";         ///< cpu | cuda
+  std::int64_t threads_per_rank = 0;  ///< 0 = the cores this rank may use (eval::own_threads); recorded
+  std::string sharding = "grad_op";   ///< none | grad_op
+  std::string kernels = "auto";       ///< auto | fused | reference (nn/kernels/proof.h)
   std::int64_t bucket_mb = 160;
   std::int64_t log_every_steps = 10;
   std::int64_t max_skipped_steps = 10;    ///< consecutive non-finite steps before the run fails

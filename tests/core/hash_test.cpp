@@ -2,6 +2,9 @@
 #include "core/hash.h"
 
 #include <gmock/gmock.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
 #include "core/error.h"
 #include "core/scratch_folder.h"
@@ -49,6 +52,28 @@ TEST(Hash, Xxh3KnownAnswers) {
        {"", "1f", "000000000000001F", "000000000000001g", "0x0000000000001f", "0000000000000001f"})
     EXPECT_FALSE(from_hex(other)) << other;
 }
+
+#ifdef __x86_64__
+__attribute__((target("xsave"))) std::uint64_t registers_in_use() {
+  return __builtin_ia32_xgetbv(1);
+}
+
+TEST(Hash, Xxh3LeavesNoUpperVectorsInUse) {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!__builtin_cpu_supports("avx2") || __get_cpuid_count(0xd, 1, &eax, &ebx, &ecx, &edx) == 0 ||
+      (eax & 4) == 0)
+    GTEST_SKIP() << "this processor does not tell";
+  constexpr std::uint64_t kUpper = 4;  // halves of the 256-bit registers
+  const std::string text = counting(4096);
+  xxh3_64(bytes_of(text));
+  EXPECT_EQ(registers_in_use() & kUpper, 0U);
+  Xxh3 sum;
+  sum.update(bytes_of(text));
+  EXPECT_EQ(registers_in_use() & kUpper, 0U);
+  sum.digest();
+  EXPECT_EQ(registers_in_use() & kUpper, 0U);
+}
+#endif
 
 TEST(Hash, Xxh3StreamsInAnyPieces) {
   const std::string text = counting(100'000);

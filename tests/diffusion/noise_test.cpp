@@ -1,6 +1,7 @@
 // Noise is a function of its keys alone, and one purpose never sees another's numbers.
 #include "diffusion/noise.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 
@@ -16,6 +17,19 @@ TEST(Noise, RowsDependOnTheirOwnKeyAlone) {
   for (int i = 0; i < 4; ++i)
     for (int k = 0; k < i; ++k) EXPECT_FALSE(torch::equal(rows[i], rows[k]));
   EXPECT_FALSE(torch::equal(normal_rows(keys, core::Purpose::churn, {3, 5}), rows));
+}
+
+TEST(Noise, IsTheSameForAnyThreadCount) {
+  std::vector<NoiseKey> keys;
+  for (std::uint64_t i = 0; i < 7; ++i) keys.push_back({3, i, 1});
+  const int before = at::get_num_threads();
+  const auto drawn = [&](int threads) {
+    at::set_num_threads(threads);
+    return normal_rows(keys, core::Purpose::noise, {4, 111, 111});
+  };
+  const torch::Tensor alone = drawn(1);
+  for (const int threads : {2, 3}) EXPECT_TRUE(torch::equal(drawn(threads), alone)) << threads;
+  at::set_num_threads(before);
 }
 
 TEST(Noise, IsTheCountersOwn) {

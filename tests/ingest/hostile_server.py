@@ -57,7 +57,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def offset(self):
         wanted = self.headers.get("Range")
-        return int(wanted.split("=")[1].rstrip("-")) if wanted else 0
+        return int(wanted.split("=")[1].split("-")[0]) if wanted else 0
 
     def ranged(self, body, *lines, send=None):
         """What an honest server does; `send`: hang up after so many bytes."""

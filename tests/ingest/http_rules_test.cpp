@@ -186,11 +186,14 @@ TEST(HttpRules, TheRestIsOfTheVersionThatIsHere) {
            {"\"v1\"", "\"v1\"", "", Body::continues},
            {"\"v1\"", "\"v2\"", "", Body::restart},
            {"\"v1\"", "W/\"v1\"", "", Body::restart},
-           {"\"v1\"", "", date, Body::continues},    // nothing is said of the tag
+           {"\"v1\"", "", date, Body::restart},      // it has to come back
            {"0x8D", "0x8D", date, Body::continues},  // as some send it
            {"0x8D", "0x8E", date, Body::restart},
            {date, "", date, Body::continues},
            {date, "\"v2\"", date, Body::continues},
+           {date, "\"v2\"", "", Body::continues},  // a date need not
+           {"Mon, 05 Jan 2026 10:00:00 +0000", "", "Tue, 06 Jan 2026 10:00:00 +0000", Body::restart},
+           {"Mon, 05 Jan 2026 10:00:00 UTC", "W/\"1\"", "Tue, 06 Jan 2026 10:00:00 UTC", Body::restart},
            {"2026-01-05T10:00:00Z", "W/\"v1\"", "2026-01-05T10:00:00Z", Body::continues},
            {"2026-01-05T10:00:00Z", "W/\"v1\"", "2026-01-06T10:00:00Z", Body::restart},
            {date, "", "Mon, 07 Nov 1994 08:49:37 GMT", Body::restart}}) {

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "ingest/captions.h"
 #include "ingest/skips.h"
 #include "raw_records.h"
 
@@ -38,9 +37,23 @@ TEST(ReadRecord, TheCleanerRunsWhenAsked) {
   auto records = group({member("1.png"), member("1.txt", "A  <PERSON>")});
   ASSERT_EQ(read_record(RawRecord(records[0]), entry, out), "");
   EXPECT_EQ(out.captions[0], "A  <PERSON>");
-  entry.captions.clean = true;
+  entry.captions.clean = "reference";
   ASSERT_EQ(read_record(RawRecord(records[0]), entry, out), "");
   EXPECT_EQ(out.captions[0], "a person");
+  entry.captions.clean = "gentle";
+  ASSERT_EQ(read_record(RawRecord(records[0]), entry, out), "");
+  EXPECT_EQ(out.captions[0], "A <PERSON>");
+}
+
+TEST(ReadRecord, ACaptionThatCleansToNothing) {
+  CatalogueEntry entry = two_captions();
+  entry.captions.clean = "reference";
+  ReadRecord out;
+  const auto records = group({member("1.png"), member("1.txt", "AB1234")});
+  EXPECT_EQ(read_record(RawRecord(records[0]), entry, out), "filtered.empty_caption");
+  entry.captions.empty = "keep";
+  EXPECT_EQ(read_record(RawRecord(records[0]), entry, out), "");
+  EXPECT_EQ(out.lost[0], "filtered.empty_caption");  // counted all the same
 }
 
 TEST(ReadRecord, EveryReasonToSkip) {
@@ -160,26 +173,6 @@ TEST(Skips, UnsortedArchivesAreSaidToBe) {
   Skips wrong;
   for (int i = 0; i < 8; ++i) wrong.add("damaged.no_image", "a");
   EXPECT_NE(wrong.advice().find("record.image"), std::string::npos);
-}
-
-TEST(Captions, Clean) {
-  EXPECT_EQ(clean_caption("  A\tRed\n\n CAR \x01!"), "a red car !");
-  EXPECT_EQ(clean_caption("Photo of a <PERSON>"), "photo of a person");
-  EXPECT_EQ(clean_caption("\xc3\x89t\xc3\xa9"), "\xc3\x89t\xc3\xa9");  // beyond ASCII untouched
-  EXPECT_EQ(clean_caption(" \n"), "");
-  EXPECT_EQ(strip(" \xe3\x80\x80"
-                  "a\xc2\x85\x1f"),
-            "a");
-  EXPECT_EQ(strip("\xef\xbb\xbf"
-                  "a"),
-            "\xef\xbb\xbf"
-            "a");
-}
-
-TEST(Captions, CleaningIsLinear) {
-  std::string many;
-  for (int i = 0; i < 100'000; ++i) many += "<person>";
-  EXPECT_EQ(clean_caption(many).size(), 600'000u);
 }
 
 }  // namespace

@@ -132,7 +132,7 @@ def dead_host(_):
 
 def silent_hosts(_):
     """A host that never gave a byte of an answer, be it that no connection reaches it or that it hangs up: its files are given up together
-    after max_attempts, others are fetched meanwhile; the next life, which finds files of the other host, does the same."""
+    after max_attempts (of hang-ups, 8 times as many: some may be single files'), others are fetched meanwhile; the next life, which finds files of the other host, does the same."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens
         dumb = Server({f"/{i:02d}.bin": lambda h, _: None for i in range(20)})
@@ -143,9 +143,12 @@ def silent_hosts(_):
                 dumb.seen.clear()
                 log = case.run(expected=2)
                 rounds = 2 if life == 1 else 1
-                check(log.count("; set aside for") == 2 * rounds, log)  # the third failure is the end
-                check(log.count(f"not asked for, as {nobody} does not answer") >= 19 * rounds and "20 of 21 items failed" in log, log)
-                check(len(dumb.seen) in (0, 3 * rounds), dumb.seen)
+                hangs_up = nobody == dumb.url
+                if not hangs_up:
+                    check(log.count("; set aside for") == 2 * rounds, log)  # the third failure is the end
+                check(log.count(f"not asked for, as {nobody} does not answer") >= (10 if hangs_up else 19) * rounds, log)
+                check("20 of 21 items failed" in log, log)
+                check(len(dumb.seen) <= (24 * rounds if hangs_up else 0), dumb.seen)
                 check(case.left() == ["z.bin"], case.left())
             case.remove()
         dumb.shutdown()
@@ -194,7 +197,7 @@ def dead_target(_):
             good.seen.clear()
             log = case.run(expected=2)
             rounds = 2 if life == 1 else 1
-            check(len(dead.seen) <= (2 + parallel) * rounds and len(good.seen) <= 3 + 40 * rounds + 30 + 3 * parallel, f"{dead.seen}\n{good.seen}\n{log}")
+            check(len(dead.seen) <= (24 + parallel) * rounds and len(good.seen) <= 3 + 60 * rounds + 30 + 3 * parallel, f"{dead.seen}\n{good.seen}\n{log}")
             check(f"as {dead.url} does not answer" in log and f"as {good.url}" not in log and "20 of 23 items failed" in log, log)
             check(case.left() == ["z0.bin", "z1.bin", "z2.bin"], case.left())
         case.remove()
@@ -274,7 +277,7 @@ def waiting_asks_nobody_else(_):
         time.sleep(2)
         good.seen.clear()
         time.sleep(8)
-        check(len(good.seen) <= 60, f"{hops} hops, {num_stores} stores: {len(good.seen)} requests in 8 s")  # 400 to 1,400 were
+        check(len(good.seen) <= 30, f"{hops} hops, {num_stores} stores: {len(good.seen)} requests in 8 s")  # 400 to 1,400 were
         log = stops_within(process, 10)
         check("no service for" in log, log)
         case.remove()
@@ -314,20 +317,23 @@ def settled_by_redirector(_):
 
 
 def odd_dates(_):
-    """A part is continued where the server's date is not written as it should be and its tag is weak."""
-    for date in ("2026-01-05T10:00:00Z", "Mon, 05 Jan 2026 10:00:00 +0000"):
-        def cut(handler, count, date=date):
-            begin = handler.offset()
-            head = f'ETag: W/"v1"\r\nLast-Modified: {date}\r\nContent-Length: {len(CONTENT) - begin}'
-            if begin:
-                head += f"\r\nContent-Range: bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}"
-            handler.raw(head, status="206 Partial Content" if begin else "200 OK", body=CONTENT[begin:begin + 1_100_000])
-        server = Server({"/a.bin": cut})
-        case = Download([f"{server.url}/a.bin"], "max_attempts: 3")
-        case.run()
-        check((case.raw / "a.bin").read_bytes() == CONTENT and len(server.seen) == 3, server.seen)
-        case.remove()
-        server.shutdown()
+    """A part is continued where the server's date is not written as it should be and its tag is weak; not, where the file has changed."""
+    for begin_date, date in ((d, d2) for d, d2 in (("2026-01-05T10:00:00Z", "2026-01-06T10:00:00Z"), ("Mon, 05 Jan 2026 10:00:00 +0000", "Tue, 06 Jan 2026 10:00:00 +0000"))):
+        for changes in (False, True):
+            def cut(handler, count, dates=(begin_date, date if changes else begin_date), changes=changes):
+                begin = handler.offset()
+                content = bytes(3_000_000) if changes and count > 1 else CONTENT
+                head = f'ETag: W/"v1"\r\nLast-Modified: {dates[count > 1]}\r\nContent-Length: {len(content) - begin}'
+                if begin:
+                    head += f"\r\nContent-Range: bytes {begin}-{len(content) - 1}/{len(content)}"
+                handler.raw(head, status="206 Partial Content" if begin else "200 OK", body=content[begin:begin + 1_100_000])
+            server = Server({"/a.bin": cut})
+            case = Download([f"{server.url}/a.bin"], "max_attempts: 5")
+            case.run()
+            check((case.raw / "a.bin").read_bytes() == (bytes(3_000_000) if changes else CONTENT), server.seen)
+            check(len(server.seen) == (5 if changes else 3), server.seen)
+            case.remove()
+            server.shutdown()
 
 
 def quota_wait(_):
@@ -374,7 +380,7 @@ def old_bytes(_):
     asked = []  # from which byte
 
     def answer(handler, count):
-        if handler.command == "GET":
+        if handler.headers.get("Range") != "bytes=0-0":  # whether the host serves at all
             asked.append(handler.offset())
         if count == 1:
             handler.ranged(content, send=30 << 20)

@@ -53,4 +53,5 @@ wait_job "$job"; wait_job "$by_mpirun"; wait_job "$array"
 ended "batch script" "$job" COMPLETED 0:0 0
 ended "batch script, by mpirun" "$by_mpirun" COMPLETED 0:0 0
 equal "shares of an array" "$(grep -h '^share' array-0.out array-2.out array-4.out | paste -sd,)" "share 0 of 3,share 1 of 3,share 2 of 3"
+equal "OpenMP's binding by a site" "$(cd "$MICRODIT_SOURCE" && OMP_PROC_BIND=true OMP_PLACES=cores bash -c 'source slurm/env.sh; echo $OMP_PROC_BIND ${OMP_PLACES-unset}')" "false unset"
 report

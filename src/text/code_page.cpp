@@ -1,0 +1,61 @@
+// Code pages from Python's codecs.
+#include "text/code_page.h"
+
+#include <algorithm>
+
+#include "text/code_points.h"
+
+namespace microdit::text {
+namespace {
+
+constexpr char32_t kHighHalves[][128] = {
+#include "text/code_pages.inc"
+};
+static_assert(std::size(kHighHalves) == CodePage::kCount - 1);  // Latin-1 needs none
+constexpr unsigned char kSubstitute = 0x1A;
+
+/// What may stand behind the first byte of a UTF-8 sequence, or in place of what did.
+bool may_trail(unsigned char byte) {
+  return (byte >= 0x80 && byte < 0xC0) || byte == ' ' || byte == '?' || byte == '\n' || byte == kSubstitute;
+}
+
+}  // namespace
+
+CodePage::CodePage(Name name) : sloppy_(name >= kWindows1252 && name <= kWindows1257) {
+  for (char32_t byte = 0; byte < 256; ++byte)
+    characters_[byte] = byte < 128 || name == kLatin1 ? byte : kHighHalves[name - 1][byte - 128];
+  if (sloppy_) characters_[kSubstitute] = kReplacement;
+  for (char32_t byte = 0; byte < 256; ++byte)
+    if (const char32_t c = characters_[byte]; c >= 128 && c < kTableEnd)
+      bytes_[c] = static_cast<unsigned char>(byte);
+}
+
+unsigned char CodePage::byte_of(char32_t c) const {
+  if (c < kTableEnd) return bytes_[c];
+  const auto found = std::ranges::find(characters_, c);
+  return static_cast<unsigned char>(found == characters_.end() ? 0 : found - characters_.begin());
+}
+
+const CodePage& CodePage::get(Name name) {
+  static const std::array<CodePage, kCount> kPages = {
+      CodePage(kLatin1),      CodePage(kWindows1252), CodePage(kWindows1251), CodePage(kWindows1250),
+      CodePage(kWindows1253), CodePage(kWindows1254), CodePage(kWindows1257), CodePage(kLatin2),
+      CodePage(kMacRoman),    CodePage(kIbm437)};
+  return kPages[name];
+}
+
+std::optional<std::string> CodePage::encode_sequences(std::u32string_view text) const {
+  std::string bytes;
+  bytes.reserve(text.size());
+  bool after_lead = false;
+  for (const char32_t c : text) {
+    const unsigned char byte = c < 128 ? static_cast<unsigned char>(c) : byte_of(c);
+    if ((c < 128 && characters_[c] != c) || (c >= 128 && byte == 0)) return std::nullopt;
+    if (after_lead && !may_trail(byte)) return std::nullopt;
+    after_lead = byte >= 0xC0;
+    bytes += static_cast<char>(byte);
+  }
+  return after_lead ? std::nullopt : std::optional(std::move(bytes));
+}
+
+}  // namespace microdit::text

@@ -1,0 +1,79 @@
+// The steps of ftfy's fix_encoding.
+#include "text/fix_encoding.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "text/code_page.h"
+#include "text/code_points.h"
+#include "text/mojibake.h"
+#include "text/utf8_variants.h"
+
+namespace microdit::text {
+namespace {
+
+bool is_plain(std::u32string_view text) {
+  return std::ranges::all_of(text, [](char32_t c) { return c < 0x80; });
+}
+bool is_c1(char32_t c) {
+  return c >= 0x80 && c <= 0x9F;
+}
+
+/// UTF-8 that was decoded with this code page, as it was meant; nothing when it was not.
+std::optional<std::u32string> decode_again(std::u32string_view text, CodePage::Name name) {
+  const CodePage& page = CodePage::get(name);
+  std::optional<std::string> bytes = page.encode_sequences(text);
+  if (!bytes) return std::nullopt;
+  // In MacRoman an en dash and a space look like an altered sequence.
+  if (name != CodePage::kMacRoman && has_altered_sequence(*bytes)) bytes = restore_byte_a0(*bytes);
+  if (page.is_sloppy()) bytes = replace_lossy_sequences(*bytes);
+  return decode_utf8(*bytes);
+}
+
+/// Repairs every suspect run by itself.
+std::u32string fix_suspects(std::u32string_view text, RepairBudget& budget) {
+  std::u32string out;
+  std::size_t done = 0;
+  for (Suspect run = find_suspect(text, 0); run.begin < run.end; run = find_suspect(text, run.end)) {
+    out += text.substr(done, run.begin - done);
+    const std::u32string_view part = text.substr(run.begin, run.end - run.begin);
+    if (part.size() < text.size() && is_bad(part)) {
+      out += fix_encoding(std::u32string(part), budget);
+    } else {
+      out += part;
+    }
+    done = run.end;
+  }
+  out += text.substr(done);
+  return out;
+}
+
+std::u32string fix_once(const std::u32string& text, RepairBudget& budget) {
+  if (is_plain(text) || !is_bad(text)) return text;
+  for (int name = 0; name < CodePage::kCount; ++name)
+    if (auto fixed = decode_again(text, static_cast<CodePage::Name>(name))) return *std::move(fixed);
+  if (std::u32string fixed = fix_suspects(text, budget); fixed != text) return fixed;
+  std::u32string fixed = text;
+  // ftfy decodes such Latin-1 with Windows-1252 and, where that fails, its C1 controls one by one: the same characters.
+  fix_c1_controls(fixed);
+  return fixed;
+}
+
+}  // namespace
+
+void fix_c1_controls(std::u32string& text) {
+  const CodePage& page = CodePage::get(CodePage::kWindows1252);
+  for (char32_t& c : text)
+    if (is_c1(c)) c = page.decode(static_cast<unsigned char>(c));
+}
+
+std::u32string fix_encoding(std::u32string text, RepairBudget& budget) {
+  while (budget.take(text.size())) {
+    std::u32string fixed = fix_once(text, budget);
+    if (fixed == text) break;
+    text = std::move(fixed);
+  }
+  return text;
+}
+
+}  // namespace microdit::text

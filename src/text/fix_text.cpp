@@ -1,0 +1,201 @@
+// Line by line, each until nothing changes.
+#include "text/fix_text.h"
+
+#include <algorithm>
+
+#include "text/character_classes.h"
+#include "text/fix_encoding.h"
+#include "text/html_entities.h"
+#include "text/unicode_forms.h"
+
+namespace microdit::text {
+namespace {
+
+constexpr std::size_t kLongestSegment = 1'000'000;  // code points
+
+/// The letters of a Latin ligature or digraph; empty when it is none.
+std::u32string_view ligature_of(char32_t c) {
+  switch (c) {
+    case 0x132:
+      return U"IJ";
+    case 0x133:
+      return U"ij";
+    case 0x149:
+      return U"\u02BCn";
+    case 0x1C4:
+      return U"D\u017D";
+    case 0x1C5:
+      return U"D\u017E";
+    case 0x1C6:
+      return U"d\u017E";
+    case 0x1C7:
+      return U"LJ";
+    case 0x1C8:
+      return U"Lj";
+    case 0x1C9:
+      return U"lj";
+    case 0x1CA:
+      return U"NJ";
+    case 0x1CB:
+      return U"Nj";
+    case 0x1CC:
+      return U"nj";
+    case 0x1F1:
+      return U"DZ";
+    case 0x1F2:
+      return U"Dz";
+    case 0x1F3:
+      return U"dz";
+    case 0xFB00:
+      return U"ff";
+    case 0xFB01:
+      return U"fi";
+    case 0xFB02:
+      return U"fl";
+    case 0xFB03:
+      return U"ffi";
+    case 0xFB04:
+      return U"ffl";
+    case 0xFB05:
+      return U"\u017Ft";
+    case 0xFB06:
+      return U"st";
+    default:
+      return {};
+  }
+}
+
+/// Curly quotes straight.
+char32_t straight(char32_t c) {
+  if (c >= 0x201C && c <= 0x201F) return '"';
+  return c == 0x2BC || (c >= 0x2018 && c <= 0x201B) ? U'\'' : c;
+}
+
+/// Ligatures, halfwidth and fullwidth forms, quotes.
+std::u32string with_plain_characters(const std::u32string& text) {
+  std::u32string out;
+  out.reserve(text.size());
+  for (const char32_t c : text) {
+    if (c < 0x132) {
+      out += c;
+    } else if (const std::u32string_view letters = ligature_of(c); !letters.empty()) {
+      for (const char32_t letter : letters) out += straight(letter);
+    } else if (c == 0x3000) {
+      out += U' ';
+    } else if (c >= 0xFF01 && c <= 0xFFEF) {
+      out += nfkc(c);
+    } else {
+      out += straight(c);
+    }
+  }
+  return out;
+}
+
+bool is_removed_control(char32_t c) {
+  return c < 0x09 || c == 0x0B || (c >= 0x0E && c < 0x20) || c == 0x7F || (c >= 0x206A && c <= 0x206F) ||
+         c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFC);
+}
+bool is_line_break(char32_t c) {
+  return c == '\r' || c == 0x2028 || c == 0x2029 || c == 0x85;
+}
+
+/// Line breaks, and surrogates in pairs or alone.
+std::u32string with_plain_breaks(std::u32string_view text) {
+  std::u32string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char32_t c = text[i], next = i + 1 < text.size() ? text[i + 1] : U'\0';
+    if (c == '\r' && next == '\n') continue;
+    if (is_line_break(c)) {
+      out += U'\n';
+    } else if (!is_surrogate(c)) {
+      out += c;
+    } else if (c < 0xDC00 && next >= 0xDC00 && next <= 0xDFFF) {
+      out += 0x10000 + ((c - 0xD800) << 10) + (next - 0xDC00);
+      ++i;
+    } else {
+      out += kReplacement;
+    }
+  }
+  return out;
+}
+
+/// Without a terminal's escape sequences (ESC [ numbers letter) and without control characters.
+std::u32string without_controls(std::u32string_view text) {
+  std::u32string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == 0x1B && i + 1 < text.size() && text[i + 1] == '[') {
+      std::size_t end = i + 2;
+      while (end < text.size() && (text[end] == ';' || is_digit(text[end]))) ++end;
+      if (end < text.size() && is_letter(text[end])) {
+        i = end;
+        continue;
+      }
+    }
+    if (!is_removed_control(text[i])) out += text[i];
+  }
+  return out;
+}
+
+std::u32string fix_once(std::u32string text, bool unescape, RepairBudget& budget) {
+  if (unescape && text.find(U'&') != std::u32string::npos)
+    text = to_utf32(unescape_clear_entities(to_utf8(text)));
+  text = fix_encoding(std::move(text), budget);
+  fix_c1_controls(text);
+  text = with_plain_characters(text);
+  if (std::ranges::any_of(text, [](char32_t c) { return is_line_break(c) || is_surrogate(c); }))
+    text = with_plain_breaks(text);
+  if (std::ranges::any_of(text, is_removed_control)) text = without_controls(text);
+  return nfc(std::move(text));
+}
+
+/// ASCII in which nothing is to be done.
+bool is_fine(std::string_view segment, bool unescape) {
+  return std::ranges::all_of(segment, [&](char byte) {
+    const auto c = static_cast<unsigned char>(byte);
+    return c < 0x7F && (c >= 0x20 || c == '\t' || c == '\n' || c == '\f') && !(unescape && c == '&');
+  });
+}
+
+std::string fix_segment(std::string_view segment, bool unescape) {
+  if (is_fine(segment, unescape)) return std::string(segment);
+  RepairBudget budget;
+  std::u32string text = to_utf32(segment);
+  while (budget.take(text.size())) {
+    std::u32string fixed = fix_once(text, unescape, budget);
+    const bool same = fixed == text;
+    text = std::move(fixed);
+    if (same) break;
+  }
+  return to_utf8(text);
+}
+
+/// The end of the segment that begins at `from`: behind its line break, or where it is too long.
+std::size_t end_of_segment(std::string_view text, std::size_t from) {
+  const std::size_t line_break = text.find('\n', from);
+  const std::size_t end = line_break == std::string_view::npos ? text.size() : line_break + 1;
+  if (end - from <= kLongestSegment) return end;
+  std::size_t at = from;
+  for (std::size_t count = 0; count < kLongestSegment && at < end; ++count)
+    at += code_point_at(text, at).bytes;
+  return at;
+}
+
+}  // namespace
+
+std::string fix_text(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  bool unescape = true;  // until what looks like markup is met
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = end_of_segment(text, at);
+    const std::string_view segment = text.substr(at, end - at);
+    unescape = unescape && segment.find('<') == std::string_view::npos;
+    out += fix_segment(segment, unescape);
+    at = end;
+  }
+  return out;
+}
+
+}  // namespace microdit::text

@@ -1,0 +1,118 @@
+// Letter case and NFC by ICU.
+#include "text/unicode_forms.h"
+
+#include <unicode/bytestream.h>
+#include <unicode/casemap.h>
+#include <unicode/normalizer2.h>
+#include <unicode/uniset.h>
+#include <unicode/unistr.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "text/code_points.h"
+
+namespace microdit::text {
+namespace {
+
+constexpr char32_t kFirstComposable = 0x300;  // no text below it is changed by NFC
+constexpr std::size_t kLongMarks = 32;        // combining marks in a row that are put in order here
+
+void check_icu(UErrorCode status, const char* what) {
+  core::check(U_SUCCESS(status), "ICU: {}: {}", what, u_errorName(status));
+}
+
+/// NFC of Unicode 14.0.0, for all that later versions assigned.
+const icu::Normalizer2& composer() {
+  static const icu::UnicodeSet kKnown = [] {
+    UErrorCode status = U_ZERO_ERROR;
+    icu::UnicodeSet set(UNICODE_STRING_SIMPLE("[:age=14.0:]"), status);
+    check_icu(status, "the characters of Unicode 14");
+    set.freeze();
+    return set;
+  }();
+  static const icu::FilteredNormalizer2 kComposer = [] {
+    UErrorCode status = U_ZERO_ERROR;
+    const icu::Normalizer2* nfc = icu::Normalizer2::getNFCInstance(status);
+    check_icu(status, "NFC");
+    return icu::FilteredNormalizer2(*nfc, kKnown);
+  }();
+  return kComposer;
+}
+
+/// ICU and Python insert each mark into the run before it, which is quadratic: a long run is put into its canonical
+/// order first, which changes no NFC.
+void order_marks(std::u32string& text, const icu::Normalizer2& nfc) {
+  const auto rank = [&](char32_t c) { return nfc.getCombiningClass(static_cast<UChar32>(c)); };
+  for (std::size_t i = 0; i < text.size();) {
+    std::size_t end = i;
+    while (end < text.size() && text[end] >= kFirstComposable && rank(text[end]) > 0) ++end;
+    if (end - i > kLongMarks) {
+      std::stable_sort(text.begin() + static_cast<std::ptrdiff_t>(i),
+                       text.begin() + static_cast<std::ptrdiff_t>(end),
+                       [&](char32_t a, char32_t b) { return rank(a) < rank(b); });
+    }
+    i = std::max(end, i + 1);
+  }
+}
+
+std::u32string to_utf32(const icu::UnicodeString& text) {
+  UErrorCode status = U_ZERO_ERROR;
+  std::u32string out(static_cast<std::size_t>(text.countChar32()), U'\0');
+  text.toUTF32(reinterpret_cast<UChar32*>(out.data()), static_cast<std::int32_t>(out.size()), status);
+  check_icu(status, "UTF-32");
+  return out;
+}
+
+}  // namespace
+
+std::string lower(std::string_view text) {
+  std::string out;
+  if (is_ascii(text)) {
+    out = text;
+    for (char& c : out)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+    return out;
+  }
+  UErrorCode status = U_ZERO_ERROR;
+  icu::StringByteSink<std::string> sink(&out, static_cast<std::int32_t>(text.size()));
+  icu::CaseMap::utf8ToLower("", 0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())),
+                            sink, nullptr, status);
+  check_icu(status, "lower case");
+  return out;
+}
+
+std::string upper(std::string_view text) {
+  std::string out;
+  UErrorCode status = U_ZERO_ERROR;
+  icu::StringByteSink<std::string> sink(&out);
+  icu::CaseMap::utf8ToUpper("", 0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())),
+                            sink, nullptr, status);
+  check_icu(status, "upper case");
+  return out;
+}
+
+std::u32string nfkc(char32_t c) {
+  UErrorCode status = U_ZERO_ERROR;
+  const icu::Normalizer2* composer = icu::Normalizer2::getNFKCInstance(status);
+  check_icu(status, "NFKC");
+  const icu::UnicodeString out = composer->normalize(icu::UnicodeString(static_cast<UChar32>(c)), status);
+  check_icu(status, "NFKC");
+  return to_utf32(out);
+}
+
+std::u32string nfc(std::u32string text) {
+  if (std::ranges::all_of(text, [](char32_t c) { return c < kFirstComposable; })) return text;
+  const icu::Normalizer2& composed = composer();
+  order_marks(text, composed);
+  UErrorCode status = U_ZERO_ERROR;
+  static_assert(sizeof(UChar32) == sizeof(char32_t));
+  const icu::UnicodeString given = icu::UnicodeString::fromUTF32(
+      reinterpret_cast<const UChar32*>(text.data()), static_cast<std::int32_t>(text.size()));
+  if (composed.isNormalized(given, status) && U_SUCCESS(status)) return text;
+  const icu::UnicodeString out = composed.normalize(given, status);
+  check_icu(status, "NFC");
+  return to_utf32(out);
+}
+
+}  // namespace microdit::text
