@@ -39,6 +39,8 @@ CharacterClass newer_class(UChar32 c, ClipRules rules) {
 
 CharacterClass class_beyond_ascii(UChar32 c, ClipRules rules) {
   if (u_isUWhiteSpace(c)) return CharacterClass::kSpace;
+  // Case folds U+0345 to a letter: without regard to case it is in neither class of the pattern.
+  if (c == 0x345 && rules == ClipRules::kOpenClip) return CharacterClass::kSpace;
   const auto mask = U_GET_GC_MASK(c);
   UVersionInfo age;
   u_charAge(c, age);
