@@ -45,7 +45,8 @@ BpeVocabulary read_open_clip_vocabulary(const fs::path& folder) {
   const fs::path path = folder / "tokenizer.json";
   if (fs::exists(path)) return bpe_of_tokenizer_json(read_tokenizer_json(path, kLargestTokenizerFile), path);
   core::user_error(
-      "{}: holds open_clip_config.json, but no vocabulary; put {} (of open_clip's package), or vocab.json and "
+      "{}: holds open_clip_config.json, but no vocabulary; put {} (of open_clip's package), or vocab.json "
+      "and "
       "merges.txt there",
       folder.string(), kMergesGz);
 }
@@ -118,7 +119,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder) {
   if (!other.empty() && fs::is_directory(other))
     if (auto found = try_folder(other)) return found;
   core::user_error(
-      "{}: no tokenizer in it: put vocab.txt (BERT), {} or vocab.json with merges.txt (CLIP), spiece.model (T5) "
+      "{}: no tokenizer in it: put vocab.txt (BERT), {} or vocab.json with merges.txt (CLIP), spiece.model "
+      "(T5) "
       "or tokenizer.json there",
       folder.string(), kMergesGz);
 }
