@@ -1,4 +1,4 @@
-// Limits on tokenizer files, all foreign bytes. Real ones: 0.5 to 17 MiB, up to 256,000 pieces of at most 64 bytes.
+// Limits on tokenizer files, all foreign bytes. Real ones: 0.5 to 17 MiB, up to 256,000 pieces of at most 68 bytes.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@ constexpr std::size_t kMostPieces = 1'000'000;
 constexpr std::size_t kLongestPiece = 128;  ///< bytes of a unigram's piece: bounds the work per character
 constexpr std::size_t kLongestReplacement = 256;  ///< bytes that one character normalises to
 constexpr std::size_t kMostAddedTokens = 10'000;
-constexpr std::size_t kLongestAddedToken = 256;  ///< bytes
+constexpr std::size_t kLongestAddedToken = 100;  ///< bytes, bounds the work per character too
 constexpr std::int32_t kMostExtraIds = 1'000;    ///< T5's sentinels
 
 }  // namespace microdit::encoders
