@@ -61,11 +61,12 @@ void add(const AddedToken& token, std::vector<AddedToken>& all) {
   all.push_back(token);
 }
 
-/// added_tokens_decoder: id -> token, in order of id.
-void add_decoder(const Json& decoder, const fs::path& path, std::vector<AddedToken>& all) {
+using TokensById = std::map<std::int64_t, AddedToken>;
+
+/// added_tokens_decoder: id -> token.
+void add_decoder(const Json& decoder, const fs::path& path, TokensById& tokens) {
   const std::string where = path.string() + ": added_tokens_decoder";
   if (!decoder.is_object()) core::user_error("{}: must be an object id -> token", where);
-  std::map<std::int32_t, AddedToken> tokens;
   for (const auto& [key, token] : decoder.items()) {
     std::int32_t id = 0;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
@@ -73,22 +74,31 @@ void add_decoder(const Json& decoder, const fs::path& path, std::vector<AddedTok
       core::user_error("{}: \"{}\" is no id", where, core::shortened(key, 40));
     tokens[id] = parse_token(token, !flag(token, "special", false, where), where + "." + key);
   }
-  for (const auto& [id, token] : tokens) add(token, all);
+}
+
+std::int64_t checked_id(const Json& id, const std::string& where) {
+  if (!id.is_number_integer() || id < 0 || id >= kMostPieces + kMostAddedTokens)
+    core::user_error("{}: {} is no id of a token", where, core::shortened(id.dump(), 40));
+  return id.get<std::int64_t>();
+}
+
+/// added_tokens.json: token -> id; those that no setting names are looked for in normalised text.
+void add_legacy(const fs::path& path, const std::set<std::string>& specials, TokensById& tokens) {
+  const Json settings = read_settings(path);
+  for (const auto& [content, id] : settings.items())
+    tokens[checked_id(id, path.string())] = parse_token(
+        Json{{"content", content}, {"normalized", !specials.contains(content)}}, true, path.string());
 }
 
 /// added_tokens of tokenizer.json: a list of tokens with ids.
-void add_list(const Json& list, std::vector<AddedToken>& all) {
-  const std::string where = "tokenizer.json: added_tokens";
+void add_list(const Json& list, const fs::path& path, TokensById& tokens) {
+  const std::string where = path.string() + ": added_tokens";
   if (!list.is_array()) core::user_error("{}: must be a list", where);
-  std::multimap<std::int32_t, AddedToken> tokens;
   for (const Json& token : list) {
-    if (!token.is_object() || !token.contains("id") || !token["id"].is_number_unsigned() ||
-        token["id"].get<std::uint64_t>() >= kMostPieces + kMostAddedTokens)
-      core::user_error("{}: an entry has no \"id\", or one beyond {}", where, kMostPieces);
-    tokens.emplace(token["id"].get<std::int32_t>(),
-                   parse_token(token, !flag(token, "special", false, where), where));
+    if (!token.is_object()) core::user_error("{}: must be a list of objects", where);
+    tokens[checked_id(token.value("id", Json()), where)] =
+        parse_token(token, !flag(token, "special", false, where), where);
   }
-  for (const auto& [id, token] : tokens) add(token, all);
 }
 
 std::vector<AddedToken> read_list(const Json& settings, const char* key, const fs::path& path) {
@@ -108,24 +118,42 @@ AddedTokens read_added_tokens(const fs::path& folder, std::map<std::string, Adde
   const fs::path config_path = folder / "tokenizer_config.json",
                  map_path = folder / "special_tokens_map.json";
   AddedTokens out{std::move(named), {}, read_settings(config_path)};
+  if (flag(out.config, "split_special_tokens", false, config_path.string()))
+    core::user_error("{}: split_special_tokens is true, which is not supported", config_path.string());
   set_names(out.config, true, config_path, out.named);
-  if (const auto decoder = out.config.find("added_tokens_decoder"); decoder != out.config.end()) {
-    add_decoder(*decoder, config_path, out.all);
-  } else {
-    set_names(read_settings(map_path), false, map_path, out.named);
-    if (tokenizer_json.is_object() && tokenizer_json.contains("added_tokens"))
-      add_list(tokenizer_json["added_tokens"], out.all);
+  const auto decoder = out.config.find("added_tokens_decoder");
+  const bool legacy = decoder == out.config.end();
+  const Json map = legacy ? read_settings(map_path) : Json::object();
+  set_names(map, false, map_path, out.named);
+  std::vector<AddedToken> extra;
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
+    const bool in_map = map.contains(key);
+    const auto list = read_list(in_map ? map : out.config, key, in_map ? map_path : config_path);
+    extra.insert(extra.end(), list.begin(), list.end());
   }
-  std::set<std::string, std::less<>> known;
-  for (const AddedToken& token : out.all) known.insert(token.content);
+  std::set<std::string> specials;
+  for (const auto& [name, token] : out.named) specials.insert(token.content);
+  for (const AddedToken& token : extra) specials.insert(token.content);
+  TokensById by_id;
+  if (legacy) {
+    add_legacy(folder / "added_tokens.json", specials, by_id);
+    if (tokenizer_json.is_object() && tokenizer_json.contains("added_tokens"))
+      add_list(tokenizer_json["added_tokens"], folder / "tokenizer.json", by_id);
+  } else {
+    add_decoder(*decoder, config_path, by_id);
+  }
+  std::set<std::string> known;
+  for (const auto& [id, token] : by_id) {
+    add(token, out.all);
+    known.insert(token.content);
+  }
   for (const char* name : kNames)
     if (const auto found = out.named.find(name);
         found != out.named.end() && !known.contains(found->second.content))
       add(found->second, out.all);
   for (const auto& [name, token] : out.named) known.insert(token.content);
-  for (const char* key : {"additional_special_tokens", "extra_special_tokens"})
-    for (const AddedToken& token : read_list(out.config, key, config_path))
-      if (known.insert(token.content).second) add(token, out.all);
+  for (const AddedToken& token : extra)
+    if (known.insert(token.content).second) add(token, out.all);
   return out;
 }
 

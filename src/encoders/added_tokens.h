@@ -53,9 +53,9 @@ class AddedTokenSplit {
   bool empty_ = true;
 };
 
-/// What transformers 5.23 adds for a folder. Names (bos_token, eos_token, unk_token, pad_token) come from
-/// tokenizer_config.json, over it special_tokens_map.json where the former has no added_tokens_decoder; then the
-/// added_tokens of tokenizer.json; names that are not among these come last.
+/// What transformers 5.23 adds for a folder. Names (bos_token, eos_token, unk_token, pad_token ...) come from
+/// tokenizer_config.json; where that has no added_tokens_decoder, over it special_tokens_map.json, and tokens come from
+/// added_tokens.json and tokenizer.json. Then follow names and extra specials that are not among these.
 struct AddedTokens {
   std::map<std::string, AddedToken> named;  ///< e.g. "pad_token"
   std::vector<AddedToken> all;              ///< a later one of the same content counts
