@@ -61,7 +61,7 @@ void write_lines(const std::filesystem::path& path, const std::vector<core::Json
 
 int probe_tokenize(Job& job) {
   const auto config = load_words<TokenizeConfig>(job);
-  const auto tokenizer = encoders::load_wordpiece(needed_path(job, "encoder"));
+  const auto tokenizer = encoders::load_tokenizer(needed_path(job, "encoder"));
   std::vector<core::Json> ids;
   for (const std::string& text : read_lines(needed_path(job, "input"))) {
     ids.emplace_back(tokenizer->encode(text, config.max_length));

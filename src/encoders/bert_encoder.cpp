@@ -292,10 +292,4 @@ TextEncoderFacts describe_text_encoder(const fs::path& folder) {
                   folder_weights_sha256(folder, kStem));
 }
 
-std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder, std::int64_t length) {
-  check_type(folder);
-  check_length(parse_config(read_folder_config(folder), folder), length, folder);
-  return load_wordpiece(folder);
-}
-
 }  // namespace microdit::encoders

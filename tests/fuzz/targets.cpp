@@ -16,7 +16,10 @@
 #include "core/json.h"
 #include "core/safetensors_header.h"
 #include "core/utf8.h"
+#include "encoders/charsmap.h"
+#include "encoders/sentencepiece_file.h"
 #include "encoders/tokenizer.h"
+#include "encoders/unigram_model.h"
 #include "image/decode.h"
 #include "ingest/archive_reader.h"
 #include "ingest/catalogue.h"
@@ -133,6 +136,18 @@ void wordpiece(std::string_view bytes) {
   for (std::size_t i = 0; i + 1 < some.size(); ++i) must(some[i] == all[i]);
 }
 
+void sentencepiece(std::string_view bytes) {
+  refused_or_done([&] {
+    const encoders::UnigramVocabulary vocabulary = encoders::parse_sentencepiece(bytes, "x");
+    const encoders::UnigramModel model(vocabulary);
+    const encoders::Charsmap charsmap(vocabulary.charsmap, "x");
+    std::vector<std::int32_t> ids;
+    model.append(charsmap.normalize("ab \u00e9\ufb01e\u0301\r\n\u65e5"), ids);
+    for (const std::int32_t id : ids)
+      must(id >= 0 && static_cast<std::size_t>(id) < vocabulary.pieces.size());
+  });
+}
+
 void http(std::string_view bytes) {
   ingest::ResponseHeaders headers;
   for (std::size_t begin = 0; begin < bytes.size();) {
@@ -198,6 +213,7 @@ const std::map<std::string, Target>& targets() {
                                                     {"json", json},
                                                     {"http", http},
                                                     {"wordpiece", wordpiece},
+                                                    {"sentencepiece", sentencepiece},
                                                     {"yaml", yaml},
                                                     {"gif", gif},
                                                     {"bmp", bmp},
