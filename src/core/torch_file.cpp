@@ -25,9 +25,16 @@ constexpr std::uint64_t kFirstLegacyRead = 1 << 20;
 
 // --- zip ---------------------------------------------------------------------------------------
 
+void check_stored(const std::string& name, const ZipRecord& record) {
+  if (record.compressed)
+    user_error("its record {} is compressed; PyTorch stores: save it again with torch.save",
+               shortened(name, 100));
+}
+
 std::string read_record(const InputFile& file, const std::string& name, const ZipRecord& record,
                         std::uint64_t limit) {
   if (record.bytes > limit) user_error("its record {} has {} bytes (at most {})", name, record.bytes, limit);
+  check_stored(name, record);
   std::string bytes = file.read_string(record.offset, record.bytes);
   if (record.crc != 0 && crc32(std::as_bytes(std::span(bytes))) != record.crc)
     user_error("its record {} is damaged (checksum); download or copy the file again", name);
@@ -90,6 +97,7 @@ TorchContents read_zip(const InputFile& file) {
     const std::string shown = shortened(with_valid_utf8(key), 100);
     if (record == records.end())
       user_error("the storage '{}' that its pickle names is not in the zip", shown);
+    check_stored(record->first, record->second);
     if (record->second.bytes != storage.bytes)
       user_error("the storage '{}' has {} bytes, by its pickle {}", shown, record->second.bytes,
                  storage.bytes);
@@ -110,21 +118,26 @@ class LegacyPickles {
   /// `work(pickle)`; texts of the pickle are valid inside it only.
   template <class Work>
   auto next(Work work) {
+    std::string bytes;
+    const Pickle pickle = read(bytes);
+    at_ += pickle.bytes;
+    return work(pickle);
+  }
+  std::uint64_t at() const { return at_; }
+
+ private:
+  Pickle read(std::string& bytes) const {
+    const std::uint64_t most = std::min(TorchLimits::pickle_bytes, file_.size() - at_);
     for (std::uint64_t want = kFirstLegacyRead;; want *= 8) {
-      const std::uint64_t most = std::min(TorchLimits::pickle_bytes, file_.size() - at_);
-      const std::string bytes = file_.read_string(at_, std::min(want, most));
+      bytes = file_.read_string(at_, std::min(want, most));
       try {
-        const Pickle pickle = read_pickle(bytes);
-        at_ += pickle.bytes;
-        return work(pickle);
+        return read_pickle(bytes);
       } catch (const PickleCut&) {
         if (want >= most) throw;
       }
     }
   }
-  std::uint64_t at() const { return at_; }
 
- private:
   const InputFile& file_;
   std::uint64_t at_ = 0;
 };

@@ -4,6 +4,7 @@
 
 #include "core/input_file.h"
 #include "core/torch_tensors.h"
+#include "core/weights_file.h"
 
 namespace microdit::core::detail {
 
@@ -12,13 +13,10 @@ enum class TorchContainer { none, zip, legacy };
 /// By the first bytes of a file (8 or more).
 TorchContainer torch_container(std::string_view begin);
 
-struct Checksum {
-  std::uint64_t bytes = 0;
-  std::uint32_t crc = 0;
-};
 struct TorchContents {
   StoredTensors stored;
-  std::map<std::uint64_t, Checksum> checksums;  ///< of the storage at an offset, where its writer took one
+  std::map<std::uint64_t, RecordChecksum>
+      checksums;  ///< of the storage at an offset, where its writer took one
 };
 
 /// UserError says what is wrong, without the file's name.

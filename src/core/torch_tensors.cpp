@@ -98,6 +98,9 @@ class Walk {
     } else if (called == "torch._tensor _rebuild_from_type_v2" && is_typed_tensor(args)) {
       // (function, class, arguments, state): a tensor with attributes, or a Buffer.
       add_tensor(pickle_.global_name(args[0]), pickle_[args[2]].items, name.empty() ? "tensor" : name);
+    } else if (called.starts_with("torch._utils _rebuild_")) {
+      note_unreadable(name, fmt::format("it is made by {}: sparse, quantized, or without values",
+                                        shortened(called, 200)));
     } else if (holds_storage(id)) {
       note_unreadable(name, fmt::format("it is inside an object of {}, which is never made",
                                         shortened(called.empty() ? "a computed class" : called, 200)));

@@ -124,9 +124,9 @@ Entry take_entry(std::string_view& rest) {
   rest.remove_prefix(bytes);
   check_name(entry.name);
   if ((entry.flags & kEncrypted) != 0) user_error("record '{}' is encrypted", shortened(entry.name, 100));
-  if (entry.method != 0 || entry.stored != entry.bytes)
-    user_error("record '{}' is compressed (method {}); PyTorch stores: save it again with torch.save",
-               shortened(entry.name, 100), entry.method);
+  if (entry.method == 0 && entry.stored != entry.bytes)
+    user_error("record '{}' has {} bytes, of which {} are stored", shortened(entry.name, 100), entry.bytes,
+               entry.stored);
   return entry;
 }
 
@@ -146,9 +146,9 @@ void check_local_header(const InputFile& file, Entry& entry, std::uint64_t direc
     user_error("record '{}' is another at its place, byte {}, than in the zip's directory", shown,
                entry.begin);
   entry.data = entry.begin + local.size() + extra_bytes;
-  if (!fits(entry.begin + local.size(), extra_bytes) || !fits(entry.data, entry.bytes))
-    user_error("record '{}' of {} bytes reaches beyond the records' end", shown, entry.bytes);
-  entry.end = entry.data + entry.bytes;
+  if (!fits(entry.begin + local.size(), extra_bytes) || !fits(entry.data, entry.stored))
+    user_error("record '{}' of {} bytes reaches beyond the records' end", shown, entry.stored);
+  entry.end = entry.data + entry.stored;
   const bool may_follow = (entry.flags & kSizesFollow) != 0;
   std::uint64_t bytes = number(local, 22, 4), stored = number(local, 18, 4);
   if (bytes == kIn64 || stored == kIn64) {
@@ -157,10 +157,12 @@ void check_local_header(const InputFile& file, Entry& entry, std::uint64_t direc
     bytes = widened(bytes, field, entry.name);
     stored = widened(stored, field, entry.name);
   }
-  for (const std::uint64_t here : {bytes, stored})
-    if (here != entry.bytes && !(may_follow && here == 0))
-      user_error("record '{}' has {} bytes by its own header and {} by the zip's directory", shown, here,
-                 entry.bytes);
+  const auto differ = [&](std::uint64_t here, std::uint64_t there) {
+    return here != there && !(may_follow && here == 0);
+  };
+  if (differ(bytes, entry.bytes) || differ(stored, entry.stored))
+    user_error("record '{}' has {} bytes by its own header and {} by the zip's directory", shown, bytes,
+               entry.bytes);
 }
 
 }  // namespace
@@ -175,7 +177,8 @@ ZipRecords read_zip_directory(const InputFile& file) {
     Entry entry = take_entry(rest);
     check_local_header(file, entry, directory.offset);
     extents.emplace_back(entry.begin, entry.end);
-    const ZipRecord record{entry.data, entry.bytes, static_cast<std::uint32_t>(entry.crc)};
+    const ZipRecord record{entry.data, entry.stored, entry.method != 0,
+                           static_cast<std::uint32_t>(entry.crc)};
     if (!records.emplace(entry.name, record).second)
       user_error("the zip holds two records '{}'", shortened(entry.name, 100));
   }

@@ -1,5 +1,5 @@
 // Private to core: where the records of a zip file lie. Format: APPNOTE.TXT 6.3 (PKWARE), with ZIP64. Only what PyTorch writes
-// is read: stored (uncompressed) records in one file without anything before it.
+// is read: one file without anything before it, whose records are stored, or compressed and of no use here.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,9 @@ namespace microdit::core::detail {
 
 struct ZipRecord {
   std::uint64_t offset = 0;  ///< of its data in the file
-  std::uint64_t bytes = 0;
-  std::uint32_t crc = 0;  ///< 0 also where the writer took none
+  std::uint64_t bytes = 0;   ///< as stored
+  bool compressed = false;   ///< then nobody reads it here
+  std::uint32_t crc = 0;     ///< 0 also where the writer took none
 };
 
 using ZipRecords = std::map<std::string, ZipRecord, std::less<>>;
