@@ -11,7 +11,6 @@ namespace microdit::core::detail {
 
 std::string foreign_format(std::string_view begin) {
   const auto is = [&](std::string_view mark) { return begin.starts_with(mark); };
-  if (begin.empty()) return "it is empty: a download or copy never came to its end; fetch it again";
   if (is("version https://git-lfs"))
     return "it is a Git LFS pointer, not the weights: run `git lfs pull` in the folder it was cloned to, or "
            "download the file itself";

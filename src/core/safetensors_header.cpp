@@ -177,6 +177,8 @@ void check_entry(const Entry& entry, std::uint64_t previous_end) {
 }  // namespace
 
 std::uint64_t checked_header_size(std::string_view prefix, std::uint64_t file_size) {
+  if (file_size == 0)
+    user_error("HeaderTooSmall: it is empty: a download or copy never came to its end; fetch it again");
   if (file_size < 8 || prefix.size() < 8)
     user_error("HeaderTooSmall: {} bytes are no safetensors file", file_size);
   std::uint64_t size = 0;
