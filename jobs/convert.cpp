@@ -68,6 +68,7 @@ checkpoint::Reader open_checkpoint(const fs::path& input, std::int64_t step) {
   }
   auto newest = checkpoint::open_latest(folder);
   if (!newest) {
+    if (fs::exists(input / "model_index.json")) core::WeightsFile{input};  // says what the folder is
     core::user_error(
         "convert: --input {}: no checkpoint in it; give a run, its checkpoints folder or one step_N folder",
         input.string());
