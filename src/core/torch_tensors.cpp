@@ -178,8 +178,9 @@ class Walk {
   }
 
   static std::string joined(const std::string& name, std::string_view key) {
-    if (name.size() + key.size() >= TorchLimits::name_bytes || first_invalid_utf8(key))
-      user_error("a key below '{}' is no name: too long, or not UTF-8", shown(name));
+    if (name.size() + key.size() >= TorchLimits::name_bytes || first_invalid_utf8(key) ||
+        key.find('\0') != key.npos)
+      user_error("a key below '{}' is no name: too long, not UTF-8, or with a zero byte", shown(name));
     return name.empty() ? std::string(key) : fmt::format("{}.{}", name, key);
   }
   static std::string shown(const std::string& name) {

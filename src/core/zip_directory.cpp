@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/shown_text.h"
 #include "core/torch_limits.h"
 #include "core/utf8.h"
 
@@ -96,7 +97,7 @@ void check_name(std::string_view name) {
       name.find_first_of({"\\\0", 2}) != name.npos || padded.find("/../") != padded.npos ||
       padded.find("/./") != padded.npos || name.find("//") != name.npos)
     user_error("the zip holds a record of the name '{}', which no writer gives",
-               shortened(with_valid_utf8(name), 100));
+               shortened(without_controls(with_valid_utf8(name)), 100));
 }
 
 struct Entry {
