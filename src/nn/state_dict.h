@@ -1,4 +1,4 @@
-// Between torch modules and safetensors files. One of the few headers that bring torch.
+// Between torch modules and files of weights. One of the few headers that bring torch.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -18,8 +18,11 @@ using StateDict = std::map<std::string, torch::Tensor>;
 torch::ScalarType to_torch(core::DType dtype);
 core::DType from_torch(torch::ScalarType type);
 
-/// All tensors of a file (CPU).
+/// All tensors of a file (CPU), safetensors or PyTorch's (core/weights_file.h); shared ones are one tensor under two names.
 StateDict load_tensors(const std::filesystem::path& path);
+/// The tensors of one network in a file that may hold more, by its own names (core/weights_names.h). UserError when one of them
+/// cannot be read.
+StateDict load_network(const std::filesystem::path& path);
 /// Written aside and renamed; tensors are made contiguous CPU copies if they are not.
 void save_tensors(const std::filesystem::path& path, const StateDict& tensors,
                   const std::map<std::string, std::string>& metadata = {{"format", "pt"}});

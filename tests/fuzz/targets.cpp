@@ -12,10 +12,15 @@
 #include <memory>
 
 #include "core/error.h"
+#include "core/file_kind.h"
 #include "core/hash.h"
 #include "core/json.h"
+#include "core/pickle.h"
 #include "core/safetensors_header.h"
+#include "core/torch_limits.h"
+#include "core/torch_tensors.h"
 #include "core/utf8.h"
+#include "core/weights_file.h"
 #include "encoders/charsmap.h"
 #include "encoders/sentencepiece_file.h"
 #include "encoders/tokenizer.h"
@@ -55,6 +60,31 @@ void safetensors(std::string_view bytes) {
       must(tensor.offset <= size && tensor.bytes <= size - tensor.offset);
   });
   core::detail::foreign_format(bytes);
+}
+
+void pickle(std::string_view bytes) {
+  refused_or_done([&] {
+    const core::detail::Pickle read = core::detail::read_pickle(bytes);
+    must(read.bytes <= bytes.size() && read.root < read.values.size());
+    core::detail::Storages storages = core::detail::named_storages(read);
+    const auto found = core::detail::find_tensors(read, storages, 1 << 20);
+    for (const auto& [name, tensor] : found.tensors)
+      must(tensor.info.bytes <= core::detail::TorchLimits::cost_bytes + (4 << 20));
+  });
+}
+
+/// The whole container, from a file in memory; what it says is there is read.
+void torch(std::string_view bytes) {
+  const int file = ::memfd_create("input", 0);
+  must(::write(file, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+  refused_or_done([&] {
+    const core::WeightsFile weights(fmt::format("/proc/self/fd/{}", file));
+    for (const auto& [name, info] : weights.tensors()) {
+      std::vector<std::byte> out(info.bytes);
+      weights.read(name, out);
+    }
+  });
+  ::close(file);
 }
 
 void manifest(std::string_view bytes) {
@@ -206,6 +236,8 @@ void captions(std::string_view bytes) {
 
 const std::map<std::string, Target>& targets() {
   static const std::map<std::string, Target> all = {{"safetensors", safetensors},
+                                                    {"pickle", pickle},
+                                                    {"torch", torch},
                                                     {"manifest", manifest},
                                                     {"index", index},
                                                     {"tar", tar},
