@@ -1,4 +1,4 @@
-// convert: a checkpoint <-> one safetensors file with the original's names; samples or latents -> WebDataset.
+// convert: a checkpoint <-> one file of weights with the original's names; .pt <-> safetensors; samples or latents -> WebDataset.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,8 +7,9 @@
 #include <filesystem>
 
 #include "checkpoint/checkpoint.h"
+#include "convert_weights.h"
 #include "core/hash.h"
-#include "core/safetensors.h"
+#include "core/weights_file.h"
 #include "ingest/webdataset.h"
 #include "job.h"
 #include "output_path.h"
@@ -21,12 +22,22 @@ using namespace microdit;
 struct ConvertConfig {
   std::string weights = "auto";
   std::int64_t step = -1;
+  std::string names = "auto";
+  std::string target;
   std::vector<std::string> buffers = {"pos_embed", "mask_token"};
 
   void fields(core::Fields& f) {
     f.field("weights", weights,
             {.choices = {"auto", "raw", "ema"}, .help = "which of a checkpoint's; auto = ema if present"});
     f.field("step", step, {.min = -1, .help = "which checkpoint of a run; -1 = the newest that verifies"});
+    f.field("names", names,
+            {.choices = {"auto", "stored", "network"},
+             .help = "of a file's tensors: as stored, or one network's alone by its own names (without "
+                     "state.model., dit., "
+                     "module.; no optimizer, no vae); auto = network for a checkpoint, stored for a file"});
+    f.field("target", target,
+            {.help = "a run, a checkpoint or a file of weights whose names and shapes the input must have; "
+                     "empty = any"});
     f.field("buffers", buffers, {.help = "file -> checkpoint: names that are buffers, not parameters"});
   }
 };
@@ -57,6 +68,7 @@ checkpoint::Reader open_checkpoint(const fs::path& input, std::int64_t step) {
   }
   auto newest = checkpoint::open_latest(folder);
   if (!newest) {
+    if (fs::exists(input / "model_index.json")) core::WeightsFile{input};  // says what the folder is
     core::user_error(
         "convert: --input {}: no checkpoint in it; give a run, its checkpoints folder or one step_N folder",
         input.string());
@@ -92,19 +104,26 @@ void checkpoint_to_file(const fs::path& input, const fs::path& output, const Con
                      reader.folder().string(), config.weights == "raw" ? "ema" : "raw");
   }
   const std::vector<Tensor> tensors = read_tensors(reader, group);
-  std::vector<core::TensorView> views;
+  std::map<std::string, core::TensorInfo> infos;
+  std::map<std::string, std::span<const std::byte>> bytes;
+  core::Shapes shapes;
   std::string buffers;
   for (const Tensor& tensor : tensors) {
-    views.push_back({tensor.name, core::DType::f32, tensor.shape, std::as_bytes(std::span(tensor.values))});
+    bytes[tensor.name] = std::as_bytes(std::span(tensor.values));
+    infos[tensor.name] = {core::DType::f32, tensor.shape, 0, bytes[tensor.name].size()};
+    shapes[tensor.name] = tensor.shape;
     if (reader.has("buffers/" + tensor.name)) buffers += (buffers.empty() ? "" : ",") + tensor.name;
   }
-  core::write_safetensors(output, views,
-                          {{"format", "pt"},
-                           {"weights", group == "ema/" ? "ema" : "raw"},
-                           {"step", std::to_string(reader.step())},
-                           {"buffers", buffers}});
+  jobs::check_target(shapes, reader.folder(), config.target, "network");
+  jobs::write_weights(output, infos,
+                      [&](const std::string& name, std::span<std::byte> out) {
+                        std::copy(bytes.at(name).begin(), bytes.at(name).end(), out.begin());
+                      },
+                      {{"weights", group == "ema/" ? "ema" : "raw"},
+                       {"step", std::to_string(reader.step())},
+                       {"buffers", buffers}});
   core::log_info("{} ({}, step {}) -> {}: {} tensors", reader.folder().string(),
-                 group == "ema/" ? "ema" : "raw", reader.step(), output.string(), views.size());
+                 group == "ema/" ? "ema" : "raw", reader.step(), output.string(), infos.size());
 }
 
 // --- file -> checkpoint ------------------------------------------------------------------------
@@ -145,7 +164,7 @@ std::pair<fs::path, std::int64_t> destination(fs::path output) {
   return {output.filename() == "checkpoints" ? output : output / "checkpoints", 0};
 }
 
-std::vector<std::string> buffer_names(const core::SafetensorsFile& file, const ConvertConfig& config) {
+std::vector<std::string> buffer_names(const core::WeightsFile& file, const ConvertConfig& config) {
   const auto noted = file.metadata().find("buffers");  // by convert itself
   if (noted == file.metadata().end()) return config.buffers;
   std::vector<std::string> names;
@@ -164,12 +183,17 @@ void file_to_checkpoint(const fs::path& input, const fs::path& output, const Con
   if (fs::exists(target))
     core::user_error("convert: --output {}: {} is there already; remove it first", output.string(),
                      target.string());
-  const core::SafetensorsFile file(input);
+  const core::WeightsFile file(input);
   const std::vector<std::string> buffers = buffer_names(file, config);
+  const auto names = jobs::chosen_names(file, config.names == "auto" ? "network" : config.names);
+  core::Shapes shapes;
+  for (const auto& [name, stored] : names) shapes.emplace(name, file.info(stored).shape);
+  jobs::check_target(shapes, input, config.target, "network");
   std::vector<checkpoint::Part> parts;
-  for (const auto& [name, info] : file.tensors()) {
+  for (const auto& [name, stored] : names) {
+    const core::TensorInfo& info = file.info(stored);
     std::vector<std::byte> bytes(info.bytes);
-    file.read(name, bytes);
+    file.read(stored, bytes);
     std::vector<float> values =
         to_floats(bytes, info.dtype, fmt::format("{}: tensor {}", input.string(), name));
     if (std::find(buffers.begin(), buffers.end(), name) != buffers.end()) {
@@ -183,14 +207,13 @@ void file_to_checkpoint(const fs::path& input, const fs::path& output, const Con
       parts.push_back({fmt::format("weights/{}", name), info.shape, 0, std::move(values)});
     }
   }
-  if (parts.empty()) core::user_error("convert: --input {}: no tensor in it", input.string());
   checkpoint::Writer writer(folder, comm);
   // The optimizer's moments are zero, as before its first update.
   writer.start(
       step, std::move(parts),
       {{"updates", 0}, {"skipped_in_a_row", 0}, {"converted_from_sha256", core::sha256_file(input)}});
   writer.finish(0, 0);
-  core::log_info("{} -> {}: {} tensors", input.string(), target.string(), file.tensors().size());
+  core::log_info("{} -> {}: {} tensors", input.string(), target.string(), names.size());
 }
 
 bool is_stage_folder(const fs::path& input) {
@@ -223,6 +246,9 @@ int convert(jobs::Job& job) {
       core::user_error("convert: --output {} is a folder; name a file", output.string());
     jobs::check_output(output);
     checkpoint_to_file(input, output, config);
+  } else if (jobs::is_weights_name(output)) {
+    jobs::check_output(output);
+    jobs::convert_weights(input, output, config.names == "auto" ? "stored" : config.names, config.target);
   } else {
     file_to_checkpoint(input, output, config, job.comm);
   }
@@ -235,9 +261,11 @@ int main(int argc, char** argv) {
   const jobs::JobInfo info{
       .name = "convert",
       .summary =
-          "A checkpoint (RUN, RUN/checkpoints or one step_N folder) -> one safetensors "
-          "file, or such a file -> "
-          "RUN/checkpoints/step_0000000; or samples/NAME or latents/NAME/RECIPE -> a folder of "
+          "A checkpoint (RUN, RUN/checkpoints or one step_N folder) -> one file of weights (.safetensors or "
+          ".pt, by its name), "
+          "or such a file -> RUN/checkpoints/step_0000000; a file .pt, .bin, .ckpt or .safetensors -> a file "
+          "of the other kind "
+          "(nothing in it is executed); or samples/NAME or latents/NAME/RECIPE -> a folder of "
           "WebDataset tars.",
       .takes_config = false,
       .obeys_stop = false,

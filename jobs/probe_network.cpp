@@ -105,7 +105,7 @@ Setup set_up(const Job& job) {
   const torch::Device device = device_of(config.device);
   needed_path(job, "output");
   const auto net = models::make_uninitialized_denoiser(config.model);
-  nn::load_state_dict(*net, nn::load_tensors(weights), weights.string());
+  nn::load_state_dict(*net, nn::load_network(weights), weights.string());
   net->to(device);
   return {config, net, Input(input, device)};
 }

@@ -23,9 +23,10 @@ struct TokenizeConfig {
 
 struct EncodeTextConfig {
   std::int64_t length = 0;
-  std::string device = "cpu";
+  std::string device = "cpu", precision = "fp32";
   void fields(core::Fields& f) {
     f.field("device", device, {.choices = {"cpu", "cuda"}});
+    f.field("precision", precision, {.choices = {"fp32", "bf16"}});
     f.field("length", length, {.min = 0, .help = "rows; 0 = the longest caption's"});
   }
 };
@@ -61,7 +62,7 @@ void write_lines(const std::filesystem::path& path, const std::vector<core::Json
 
 int probe_tokenize(Job& job) {
   const auto config = load_words<TokenizeConfig>(job);
-  const auto tokenizer = encoders::load_wordpiece(needed_path(job, "encoder"));
+  const auto tokenizer = encoders::load_tokenizer(needed_path(job, "encoder"));
   std::vector<core::Json> ids;
   for (const std::string& text : read_lines(needed_path(job, "input"))) {
     ids.emplace_back(tokenizer->encode(text, config.max_length));
@@ -72,7 +73,7 @@ int probe_tokenize(Job& job) {
 
 int probe_encode_text(Job& job) {
   const auto config = load_words<EncodeTextConfig>(job);
-  const auto encoder = encoders::load_text_encoder(needed_path(job, "encoder"));
+  const auto encoder = encoders::load_text_encoder(needed_path(job, "encoder"), {}, config.precision);
   const std::vector<std::string> texts = read_lines(needed_path(job, "input"));
   if (texts.empty()) core::user_error("{}: holds no line", needed_path(job, "input").string());
   std::int64_t length = config.length;

@@ -14,7 +14,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ ${#targets[@]} -gt 0 ] || targets=(safetensors manifest index tar zip json wordpiece http yaml gif bmp png captions)
+[ ${#targets[@]} -gt 0 ] || targets=(safetensors pickle torch manifest index tar zip json wordpiece sentencepiece http yaml gif bmp png captions)
 command -v clang++ >/dev/null || { echo "fuzz.sh: clang++ is not installed: apt-get install clang" >&2; exit 2; }
 
 out=build/fuzz

@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/input_file.h"
 
 namespace microdit::core {
 
@@ -35,21 +37,17 @@ class SafetensorsFile {
  public:
   /// UserError (file, what is wrong) when the file is missing or breaks the format.
   explicit SafetensorsFile(const std::filesystem::path& path);
-  ~SafetensorsFile();
-  SafetensorsFile(SafetensorsFile&&) noexcept;
-  SafetensorsFile(const SafetensorsFile&) = delete;
 
   const std::map<std::string, TensorInfo>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const { return file_.path(); }
   /// Copies the whole tensor into `out` (exactly info.bytes long). UserError when `name` is not in the file.
   void read(const std::string& name, std::span<std::byte> out) const;
   /// Copies bytes [begin, begin + out.size()) of the tensor's data.
   void read_range(const std::string& name, std::uint64_t begin, std::span<std::byte> out) const;
 
  private:
-  std::filesystem::path path_;
-  int fd_ = -1;
+  InputFile file_;
   std::map<std::string, TensorInfo> tensors_;
   std::map<std::string, std::string> metadata_;
 };
@@ -65,5 +63,12 @@ SafetensorsLayout safetensors_layout(std::span<const TensorView> tensors,
 /// Writes aside, syncs, renames. Names must be unique.
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,
                        const std::map<std::string, std::string>& metadata = {});
+
+/// Fills the bytes of the tensor of a name.
+using TensorSource = std::function<void(const std::string& name, std::span<std::byte> out)>;
+
+/// The same, with one tensor in memory at a time: `read` gives each in turn; offsets in `tensors` are ignored.
+void write_safetensors(const std::filesystem::path& path, const std::map<std::string, TensorInfo>& tensors,
+                       const TensorSource& read, const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace microdit::core

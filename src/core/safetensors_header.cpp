@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "core/error.h"
+#include "core/file_kind.h"
 #include "core/utf8.h"
 
 namespace microdit::core::detail {
@@ -175,26 +176,9 @@ void check_entry(const Entry& entry, std::uint64_t previous_end) {
 
 }  // namespace
 
-std::string foreign_format(std::string_view begin) {
-  const auto is = [&](std::string_view mark) { return begin.starts_with(mark); };
-  if (is("version https://git-lfs"))
-    return "it is a Git LFS pointer, not the weights: run `git lfs pull` in the folder it was cloned to, or "
-           "download the file itself";
-  if (is("PK\x03\x04") || is("\x80\x02") || is("\x80\x04"))
-    return "it is a PyTorch file (.pt, .bin, .ckpt), not safetensors: save it with "
-           "safetensors.torch.save_file";
-  if (is("<!DOCTYPE") || is("<!doctype") || is("<html") || is("<HTML") || is("<?xml"))
-    return "it is a web page, not the weights: a download went wrong; download it again, signed in if the "
-           "site asks";
-  if (is("GGUF")) return "it is a GGUF file: take the model's safetensors file";
-  if (is("\x89HDF")) return "it is an HDF5 file: take the model's safetensors file";
-  if (is("\x1f\x8b")) return "it is compressed by gzip: unpack it first";
-  if (is("ustar") || (begin.size() > 262 && begin.substr(257, 5) == "ustar"))
-    return "it is a tar archive: unpack it first";
-  return "";
-}
-
 std::uint64_t checked_header_size(std::string_view prefix, std::uint64_t file_size) {
+  if (file_size == 0)
+    user_error("HeaderTooSmall: it is empty: a download or copy never came to its end; fetch it again");
   if (file_size < 8 || prefix.size() < 8)
     user_error("HeaderTooSmall: {} bytes are no safetensors file", file_size);
   std::uint64_t size = 0;
@@ -239,6 +223,16 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t 
     header.tensors.emplace(std::move(entry.name), std::move(info));
   }
   return header;
+}
+
+SafetensorsHeader read_safetensors_header(const InputFile& file) {
+  const std::string begin = file.read_string(0, std::min<std::uint64_t>(kKindBytes, file.size()));
+  // A header's size may begin with any bytes; what follows it is an object.
+  const bool has_object = begin.size() > 8 && begin[8] == '{';
+  if (const std::string foreign = foreign_format(begin); !has_object && !foreign.empty())
+    user_error("{}", foreign);
+  const std::uint64_t size = checked_header_size(begin.substr(0, 8), file.size());
+  return parse_safetensors_header(file.read_string(8, size), file.size());
 }
 
 }  // namespace microdit::core::detail

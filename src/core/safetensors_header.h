@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/input_file.h"
 #include "core/safetensors.h"
 
 namespace microdit::core::detail {
@@ -17,12 +18,12 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
-/// What a file is that begins so and is no safetensors file, and what to do; "" when its beginning says nothing.
-std::string foreign_format(std::string_view begin);
-
 /// The first eight bytes' number, checked against the limits (checks 1 to 3); `prefix` has at most eight
 /// bytes.
 std::uint64_t checked_header_size(std::string_view prefix, std::uint64_t file_size);
+
+/// The checked header of an open file. UserError: "<error name>: details", or what the file is instead (foreign_format).
+SafetensorsHeader read_safetensors_header(const InputFile& file);
 
 /// Checks 4 to 10 on the JSON of a file of `file_size` bytes. UserError: "<error name>: details".
 SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t file_size);

@@ -102,8 +102,7 @@ TextModel bert_model(const fs::path& folder) {
           .max_length = c.positions,
           .pads = "zero",
           .make = [c](torch::ScalarType matrices) { return std::make_shared<Bert>(c, matrices); },
-          .slot_of = slot_of,
-          .tokenizer = [folder] { return load_wordpiece(folder); }};
+          .slot_of = slot_of};
 }
 
 }  // namespace microdit::encoders

@@ -179,8 +179,7 @@ TextModel described(const ClipConfig& c, const char* kind, const char* stem,
           .max_length = c.positions,
           .pads = "encoder",
           .make = [c](torch::ScalarType matrices) { return std::make_shared<Net>(c, matrices); },
-          .slot_of = slot_of,
-          .tokenizer = [folder] { return load_clip_bpe(folder); }};
+          .slot_of = slot_of};
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <torch/utils.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "core/error.h"
@@ -20,7 +21,7 @@ struct T5Config {
   bool gated;  ///< gelu(wi_0 x) * wi_1 x, else relu(wi x)
 };
 
-constexpr std::int64_t kMaxLength = 512;  // tokens it was trained with
+constexpr std::int64_t kMaxLength = std::numeric_limits<std::int64_t>::max();  // it counts distances
 
 T5Config parse_config(const core::Json& json, const fs::path& file) {
   const std::string feed_forward = config_text(json, "feed_forward_proj", "relu", file);
@@ -149,8 +150,7 @@ TextModel t5_model(const fs::path& folder) {
           .max_length = kMaxLength,
           .pads = "encoder",
           .make = [c](torch::ScalarType matrices) { return std::make_shared<T5Encoder>(c, matrices); },
-          .slot_of = slot_of,
-          .tokenizer = [folder] { return load_unigram(folder); }};
+          .slot_of = slot_of};
 }
 
 }  // namespace microdit::encoders

@@ -48,7 +48,7 @@ class FrozenTextEncoder final : public TextEncoder {
       : folder_(folder.lexically_normal()),
         model_(read_model(folder_)),
         facts_(facts_of(model_, folder_, sha256)),
-        tokenizer_(model_.tokenizer()),
+        tokenizer_(load_tokenizer(folder_)),
         net_(model_.make(bf16 ? torch::kBFloat16 : torch::kFloat)),
         bf16_(bf16) {
     load_folder_weights(folder_, model_.stem, net_->slots(), model_.slot_of);
@@ -148,12 +148,6 @@ std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder, const std
 TextEncoderFacts describe_text_encoder(const fs::path& folder) {
   const fs::path normal = folder.lexically_normal();
   return facts_of(read_model(normal), normal, "");
-}
-
-std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder, std::int64_t length) {
-  const TextModel model = read_model(folder);
-  check_length(model, length, folder);
-  return model.tokenizer();
 }
 
 }  // namespace microdit::encoders

@@ -47,8 +47,6 @@ std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& fold
                                                const std::string& precision = "fp32");
 /// What load_text_encoder(folder)->facts() says, from config.json and the weights' SHA-256 alone.
 TextEncoderFacts describe_text_encoder(const std::filesystem::path& folder);
-/// The encoder's tokenizer without its weights; UserError when the encoder takes no `length` tokens.
-std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder, std::int64_t length);
 /// The text encoder that `facts` name, wherever it lies now (find_folder). UserError when it is not found.
 std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts,
                                                const std::filesystem::path& run_folder = {});

@@ -11,7 +11,6 @@
 #include <string_view>
 
 #include "encoders/text_layers.h"
-#include "encoders/tokenizer.h"
 #include "encoders/weights_folder.h"
 
 namespace microdit::encoders {
@@ -52,7 +51,6 @@ struct TextModel {
   std::function<std::shared_ptr<TextNet>(torch::ScalarType matrices)> make{};
   /// A slot's name for a name in the files; empty: of another part of the model, never read.
   std::function<std::string(std::string_view)> slot_of{};
-  std::function<std::unique_ptr<Tokenizer>()> tokenizer{};
 };
 
 /// UserError when the heads do not divide the width.

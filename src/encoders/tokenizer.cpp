@@ -44,7 +44,7 @@ TokenRows tokenize(const Tokenizer& tokenizer, const std::vector<std::string>& c
 
 std::string unseen_end(const Tokenizer& tokenizer, std::string_view text, std::int64_t length) {
   const auto fits = [&](std::size_t end) {
-    return static_cast<std::int64_t>(tokenizer.encode(text.substr(0, end)).size()) <= length;
+    return static_cast<std::int64_t>(tokenizer.encode(text.substr(0, end), length + 1).size()) <= length;
   };
   if (fits(text.size())) return "";
   const std::vector<std::size_t> ends = beginnings(text);

@@ -32,13 +32,16 @@ TokenRows tokenize(const Tokenizer& tokenizer, const std::vector<std::string>& c
 /// The end of `text`, from a word's beginning on, that does not fit into `length` ids; empty when all fits.
 std::string unseen_end(const Tokenizer& tokenizer, std::string_view text, std::int64_t length);
 
+/// The tokenizer of a folder, chosen by the files in it, first match: open_clip_config.json or bpe_simple_vocab_16e6.txt.gz (CLIP
+/// as open_clip has it), vocab.txt (BERT), tokenizer.json (CLIP or T5 by its model), spiece.model (T5), vocab.json with
+/// merges.txt (CLIP as transformers has it). Of a pipeline's text_encoder the folder tokenizer beside it. Ids equal those of
+/// open_clip 3.3 and transformers 5.23. UserError: none of them, a damaged or unsupported one.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
+/// The same for rows of `length` tokens; UserError when the encoder (config.json, open_clip_config.json) takes no such length.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder, std::int64_t length);
+
 /// BERT WordPiece from a folder's vocab.txt (lower-case, accents stripped; see references for the exact
 /// rules).
 std::unique_ptr<Tokenizer> load_wordpiece(const std::filesystem::path& folder);
-
-/// CLIP's byte-pair tokenizer.
-std::unique_ptr<Tokenizer> load_clip_bpe(const std::filesystem::path& folder);
-/// T5's unigram tokenizer.
-std::unique_ptr<Tokenizer> load_unigram(const std::filesystem::path& folder);
 
 }  // namespace microdit::encoders

@@ -1,12 +1,16 @@
-// Finding and reading config.json and safetensors files of a model folder.
+// Finding and reading config.json and the weights of a model folder.
 #include "encoders/weights_folder.h"
 
+#include <algorithm>
+#include <optional>
 #include <set>
 #include <span>
 #include <vector>
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/key_report.h"
+#include "core/weights_file.h"
 #include "encoders/weights_hash.h"
 
 namespace microdit::encoders {
@@ -22,7 +26,7 @@ struct WeightFiles {
 WeightFiles read_index(const fs::path& folder, const fs::path& index) {
   const core::Json json = core::read_json(index);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
-    core::user_error("{}: no \"weight_map\" object; the file is not a safetensors index", index.string());
+    core::user_error("{}: no \"weight_map\" object; the file is no index of weights", index.string());
   std::set<std::string> names;
   for (const auto& [name, file] : json["weight_map"].items()) {
     if (!file.is_string() || fs::path(file.get<std::string>()).has_parent_path())
@@ -34,26 +38,57 @@ WeightFiles read_index(const fs::path& folder, const fs::path& index) {
   return found;
 }
 
-WeightFiles find_files(const fs::path& folder, std::string_view stem) {
+/// transformers and open_clip call PyTorch's file of `model` pytorch_model.
+std::string torch_stem(std::string_view stem) {
+  std::string name(stem);
+  const std::size_t at = name.find("model");
+  if (at != name.npos && name.find("pytorch_model") == name.npos) name.insert(at, "pytorch_");
+  return name;
+}
+
+/// `<stem><variant><kind>` or its index.
+std::optional<WeightFiles> find_kind(const fs::path& folder, const std::string& stem, std::string_view kind) {
   for (const char* variant : {"", ".fp16"}) {
-    const fs::path one = folder / fmt::format("{}{}.safetensors", stem, variant);
-    if (fs::exists(one)) return {{one}, nullptr};
-    const fs::path index = folder / fmt::format("{}.safetensors.index{}.json", stem, variant);
+    const fs::path one = folder / fmt::format("{}{}{}", stem, variant, kind);
+    if (fs::exists(one)) return WeightFiles{{one}, nullptr};
+    const fs::path index = folder / fmt::format("{}{}.index{}.json", stem, kind, variant);
     if (fs::exists(index)) return read_index(folder, index);
   }
-  for (const char* pickled : {"diffusion_pytorch_model.bin", "pytorch_model.bin", "model.pt", "model.ckpt"}) {
-    if (fs::exists(folder / pickled)) {
-      core::user_error(
-          "{}: holds only {}, a PyTorch file; it must hold {}.safetensors: take the repository's safetensors "
-          "file, or save "
-          "its tensors with safetensors.torch.save_file",
-          folder.string(), pickled, stem);
-    }
-  }
+  return std::nullopt;
+}
+
+WeightFiles find_files(const fs::path& folder, std::string_view stem) {
+  const std::string name(stem), torch_name = torch_stem(stem);
+  if (auto found = find_kind(folder, name, ".safetensors")) return std::move(*found);
+  for (const char* kind : {".bin", ".pt", ".pth", ".ckpt"})
+    for (const std::string& file : {torch_name, name})
+      if (auto found = find_kind(folder, file, kind)) return std::move(*found);
   core::user_error(
-      "{}: no {}.safetensors (nor .fp16.safetensors, nor .safetensors.index.json) in it; put the model's "
-      "safetensors file there",
-      folder.string(), stem);
+      "{}: no {}.safetensors in it (nor .fp16.safetensors, .safetensors.index.json, {}.bin, "
+      "{}.bin.index.json, .pt, .ckpt); put "
+      "the model's weights there",
+      folder.string(), stem, torch_name, torch_name);
+}
+
+/// The name without a checkpoint's `state_dict.` and DataParallel's `module.`.
+std::string_view without_wrapper(std::string_view name) {
+  for (const std::string_view prefix : {"state_dict.", "module."})
+    if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+  return name;
+}
+
+/// The same where all names begin so.
+nn::StateDict without_wrappers(nn::StateDict state) {
+  for (const std::string_view prefix : {"state_dict.", "module."}) {
+    const bool all = !state.empty() && std::all_of(state.begin(), state.end(), [&](const auto& tensor) {
+      return tensor.first.starts_with(prefix);
+    });
+    if (!all) continue;
+    nn::StateDict plain;
+    for (auto& [name, tensor] : state) plain.emplace(name.substr(prefix.size()), std::move(tensor));
+    state = std::move(plain);
+  }
+  return state;
 }
 
 /// The value of `key`, or null when it is absent or null; `fits` tells whether the type is right.
@@ -70,8 +105,7 @@ const core::Json* find(const core::Json& config, std::string_view key, const fs:
 
 core::Json read_folder_config(const fs::path& folder) {
   if (!fs::is_directory(folder))
-    core::user_error("{}: no such folder; it must hold config.json and the model's safetensors file",
-                     folder.string());
+    core::user_error("{}: no such folder; it must hold config.json and the model's weights", folder.string());
   if (!fs::exists(folder / "config.json") && fs::exists(folder / "model_index.json")) {
     core::user_error(
         "{}: is the folder of a whole pipeline; name the model's own folder in it (a codec: {}, a text "
@@ -81,6 +115,10 @@ core::Json read_folder_config(const fs::path& folder) {
   core::Json config = core::read_json(folder / "config.json");
   if (!config.is_object()) core::user_error("{}: not a JSON object", (folder / "config.json").string());
   return config;
+}
+
+std::vector<fs::path> folder_weight_files(const fs::path& folder, std::string_view stem) {
+  return find_files(folder, stem).files;
 }
 
 nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem) {
@@ -96,29 +134,26 @@ nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem)
       if (!all.contains(name))
         core::user_error("{}: tensor {} that the index names is not in it",
                          (folder / file.get<std::string>()).string(), name);
-  return all;
+  return without_wrappers(std::move(all));
 }
 
 void load_folder_weights(const fs::path& folder, std::string_view stem, const Slots& slots,
                          const std::function<std::string(std::string_view)>& slot_of) {
   const std::vector<fs::path> paths = find_files(folder, stem).files;
-  const std::vector<core::SafetensorsFile> files(paths.begin(), paths.end());
-  nn::Differences differences;
-  std::map<std::string, std::pair<const core::SafetensorsFile*, std::string>>
-      found;  // slot -> file, stored name
-  for (const core::SafetensorsFile& file : files)
+  const std::vector<core::WeightsFile> files(paths.begin(), paths.end());
+  core::Shapes have, wanted;
+  std::map<std::string, std::pair<const core::WeightsFile*, std::string>> found;  // slot -> file, stored name
+  for (const core::WeightsFile& file : files)
     for (const auto& [stored, info] : file.tensors()) {
-      const std::string slot = slot_of(stored);
-      if (slot.empty()) continue;
-      if (const auto place = slots.find(slot); place == slots.end())
-        differences.extra(stored);
-      else if (place->second.sizes() != at::IntArrayRef(info.shape))
-        differences.misshapen(stored, info.shape, place->second.sizes());
-      found.emplace(slot, std::pair(&file, stored));
+      const std::string slot = slot_of(without_wrapper(stored));
+      if (slot.empty() || !found.emplace(slot, std::pair(&file, stored)).second) continue;
+      have.emplace(slot, info.shape);
     }
-  for (const auto& [slot, place] : slots)
-    if (!found.contains(slot)) differences.missing(slot);
-  differences.throw_if_any(folder.string());
+  for (const auto& [slot, place] : slots) wanted.emplace(slot, place.sizes().vec());
+  if (const std::string report = core::key_report(have, wanted); !report.empty())
+    core::user_error(
+        "{}: these weights are not of this network; {}. Give the config the weights were made with.",
+        folder.string(), report);
   const torch::NoGradGuard no_grad;
   for (const auto& [slot, place] : slots) {
     const auto& [file, stored] = found.at(slot);

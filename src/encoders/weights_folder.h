@@ -1,4 +1,4 @@
-// A folder of the Python ecosystem: config.json beside one safetensors file, its .fp16 variant or a sharded set.
+// A folder of the Python ecosystem: config.json beside its weights: safetensors or PyTorch's, whole or sharded.
 #pragma once
 
 #include <filesystem>
@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/json.h"
 #include "nn/state_dict.h"
@@ -15,8 +16,14 @@ namespace microdit::encoders {
 /// folder/config.json. UserError when folder or file is missing.
 core::Json read_folder_config(const std::filesystem::path& folder);
 
-/// All tensors of <stem>.safetensors, else <stem>.fp16.safetensors, else <stem>.safetensors.index.json and
-/// its files. UserError when none is there or an index and its files disagree.
+/// The files with the weights: <stem>.safetensors, else the files of <stem>.safetensors.index.json, else the same of the
+/// variant .fp16; else what PyTorch wrote: <stem>.bin (`model` is then called pytorch_model), .pt, .pth, .ckpt and
+/// <stem>.bin.index.json. UserError when none is there.
+std::vector<std::filesystem::path> folder_weight_files(const std::filesystem::path& folder,
+                                                       std::string_view stem);
+
+/// All tensors of them, without `state_dict.` and `module.` where all names begin so. UserError when an index and its files
+/// disagree.
 nn::StateDict read_folder_weights(const std::filesystem::path& folder, std::string_view stem);
 
 /// A tensor's name -> where it goes.

@@ -1,14 +1,17 @@
-// Tensors between modules and safetensors files, and counter-keyed random tensors.
+// Tensors between modules and files of weights, and counter-keyed random tensors.
 #include "nn/state_dict.h"
 
-#include <fmt/ranges.h>
 #include <torch/utils.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "core/error.h"
+#include "core/key_report.h"
+#include "core/log.h"
 #include "core/seed.h"
+#include "core/weights_file.h"
+#include "core/weights_names.h"
 
 namespace microdit::nn {
 
@@ -23,24 +26,24 @@ constexpr std::pair<core::DType, torch::ScalarType> kTypes[] = {
     {core::DType::f64, torch::kDouble},    {core::DType::i64, torch::kLong},
     {core::DType::u64, torch::kUInt64}};
 
-std::string shape_text(at::IntArrayRef shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  constexpr std::size_t kShown = 20;
-  std::vector<std::string> shown(names.begin(),
-                                 names.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, names.size())));
-  std::string text = fmt::format("{}", fmt::join(shown, ", "));
-  if (names.size() > kShown) text += fmt::format(", and {} more", names.size() - kShown);
-  return text;
-}
-
 /// The module's own tensors (not copies), by name.
 StateDict named_tensors(const torch::nn::Module& module) {
   StateDict tensors;
   for (const auto& item : module.named_parameters()) tensors.emplace(item.key(), item.value());
   for (const auto& item : module.named_buffers()) tensors.emplace(item.key(), item.value());
+  return tensors;
+}
+
+/// `names`: the name to give -> the name in the file.
+StateDict read_named(const core::WeightsFile& file, const std::map<std::string, std::string>& names) {
+  StateDict tensors;
+  std::map<std::string, torch::Tensor> read;  // by the name in the file that holds the elements
+  for (const auto& [name, stored] : names) {
+    const auto alias = file.aliases().find(stored);
+    const auto [tensor, is_new] = read.try_emplace(alias == file.aliases().end() ? stored : alias->second);
+    if (is_new) tensor->second = load_tensor(file, stored);
+    tensors.emplace(name, tensor->second);
+  }
   return tensors;
 }
 
@@ -66,14 +69,28 @@ core::DType from_torch(torch::ScalarType type) {
 }
 
 StateDict load_tensors(const std::filesystem::path& path) {
-  const core::SafetensorsFile file(path);
-  StateDict tensors;
-  for (const auto& [name, info] : file.tensors()) tensors.emplace(name, load_tensor(file, name));
-  return tensors;
+  const core::WeightsFile file(path);
+  for (const auto& [name, why] : file.unreadable())
+    core::log_warn("{}: '{}' is left out: {}", path.string(), name, why);
+  std::map<std::string, std::string> all;
+  for (const auto& [name, info] : file.tensors()) all.emplace(name, name);
+  return read_named(file, all);
 }
 
-torch::Tensor load_tensor(const core::SafetensorsFile& file, const std::string& name) {
-  const core::TensorInfo& info = file.tensors().at(name);
+StateDict load_network(const std::filesystem::path& path) {
+  const core::WeightsFile file(path);
+  std::vector<std::string> names;
+  for (const auto& [name, info] : file.tensors()) names.push_back(name);
+  for (const auto& [name, why] : file.unreadable()) names.push_back(name);
+  const core::NetworkNames network = core::network_names(names);
+  if (!network.others.empty())
+    core::log_info("{}: {} of its {} tensors are no part of the network and stay unread ({}, ...)",
+                   path.string(), network.others.size(), names.size(), network.others.front());
+  return read_named(file, network.stored);
+}
+
+torch::Tensor load_tensor(const core::WeightsFile& file, const std::string& name) {
+  const core::TensorInfo& info = file.info(name);
   torch::Tensor tensor = torch::empty(info.shape, torch::TensorOptions().dtype(to_torch(info.dtype)));
   file.read(name, {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()});
   return tensor;
@@ -102,40 +119,21 @@ StateDict state_dict(const torch::nn::Module& module) {
   return state;
 }
 
-void Differences::misshapen(const std::string& name, at::IntArrayRef is, at::IntArrayRef must_be) {
-  misshapen_.push_back(fmt::format("{} is {} and must be {}", name, shape_text(is), shape_text(must_be)));
-}
-
-void Differences::throw_if_any(const std::string& origin) const {
-  if (missing_.empty() && extra_.empty() && misshapen_.empty()) return;
-  std::string message = fmt::format("{}: these weights are not of this network", origin);
-  if (!missing_.empty()) message += fmt::format("; missing ({}): {}", missing_.size(), joined(missing_));
-  if (!extra_.empty()) message += fmt::format("; unexpected ({}): {}", extra_.size(), joined(extra_));
-  if (!misshapen_.empty())
-    message += fmt::format("; other shape ({}): {}", misshapen_.size(), joined(misshapen_));
-  core::user_error("{}. Give the config the weights were made with.", message);
-}
-
 void load_state_dict(torch::nn::Module& module, const StateDict& state, const std::string& origin,
                      const std::vector<std::string>& ignore) {
   const auto ignored = [&](const std::string& name) {
     return std::find(ignore.begin(), ignore.end(), name) != ignore.end();
   };
   const StateDict own = named_tensors(module);
-  Differences differences;
-  for (const auto& [name, tensor] : own) {
-    if (ignored(name)) continue;
-    const auto found = state.find(name);
-    if (found == state.end()) {
-      differences.missing(name);
-    } else if (found->second.sizes() != tensor.sizes()) {
-      differences.misshapen(name, found->second.sizes(), tensor.sizes());
-    }
-  }
-  for (const auto& [name, tensor] : state) {
-    if (!own.contains(name) && !ignored(name)) differences.extra(name);
-  }
-  differences.throw_if_any(origin);
+  core::Shapes have, wanted;
+  for (const auto& [name, tensor] : own)
+    if (!ignored(name)) wanted.emplace(name, tensor.sizes().vec());
+  for (const auto& [name, tensor] : state)
+    if (!ignored(name)) have.emplace(name, tensor.sizes().vec());
+  if (const std::string report = core::key_report(have, wanted); !report.empty())
+    core::user_error(
+        "{}: these weights are not of this network; {}. Give the config the weights were made with.", origin,
+        report);
   const torch::NoGradGuard no_grad;
   for (const auto& [name, tensor] : own) {
     if (!ignored(name)) torch::Tensor(tensor).copy_(state.at(name));

@@ -1,4 +1,4 @@
-// Between torch modules and safetensors files. One of the few headers that bring torch.
+// Between torch modules and files of weights. One of the few headers that bring torch.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/dtype.h"
-#include "core/safetensors.h"
+#include "core/weights_file.h"
 
 namespace microdit::nn {
 
@@ -18,28 +18,19 @@ using StateDict = std::map<std::string, torch::Tensor>;
 torch::ScalarType to_torch(core::DType dtype);
 core::DType from_torch(torch::ScalarType type);
 
-/// All tensors of a file (CPU).
+/// All tensors of a file (CPU), safetensors or PyTorch's (core/weights_file.h); shared ones are one tensor under two names.
 StateDict load_tensors(const std::filesystem::path& path);
 /// One of them.
-torch::Tensor load_tensor(const core::SafetensorsFile& file, const std::string& name);
+torch::Tensor load_tensor(const core::WeightsFile& file, const std::string& name);
+/// The tensors of one network in a file that may hold more, by its own names (core/weights_names.h). UserError when one of them
+/// cannot be read.
+StateDict load_network(const std::filesystem::path& path);
 /// Written aside and renamed; tensors are made contiguous CPU copies if they are not.
 void save_tensors(const std::filesystem::path& path, const StateDict& tensors,
                   const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
 /// Parameters and persistent buffers of a module, by name.
 StateDict state_dict(const torch::nn::Module& module);
-/// How the tensors of a file differ from those of a network, by name.
-class Differences {
- public:
-  void missing(const std::string& name) { missing_.push_back(name); }
-  void extra(const std::string& name) { extra_.push_back(name); }
-  void misshapen(const std::string& name, at::IntArrayRef is, at::IntArrayRef must_be);
-  /// One UserError that lists them all with `origin`.
-  void throw_if_any(const std::string& origin) const;
-
- private:
-  std::vector<std::string> missing_, extra_, misshapen_;
-};
 /// Copies `state` into the module (converted to each tensor's dtype). Missing, extra and misshapen names are
 /// one UserError that lists them all with `origin`. `ignore`: names that may be missing or extra, and are not
 /// loaded.

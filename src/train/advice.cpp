@@ -154,8 +154,9 @@ void refuse_start(const std::string& from) {
                      (checkpoints / checkpoint::step_name(steps.back())).string());
   }
   core::user_error(
-      "init.from={}: {}neither a run with checkpoints, nor a checkpoint, nor a .safetensors file", from,
-      fs::exists(from) ? "" : "not there: ");
+      "init.from={}: {}neither a run with checkpoints, nor a checkpoint, nor a file of weights "
+      "(.safetensors, .pt)",
+      from, fs::exists(from) ? "" : "not there: ");
 }
 
 void check_start(const LoopConfig& config, const core::Json& life, bool with_init, comm::Communicator& comm) {
@@ -166,9 +167,15 @@ void check_start(const LoopConfig& config, const core::Json& life, bool with_ini
       demand_steps_of_run(config, life, reached.back());
     } else if (!from.empty()) {
       const std::int64_t first = first_step_of(from);
-      const bool is_there = first >= 0 || fs::exists(fs::path(from) / "manifest.json") ||
-                            (from.ends_with(".safetensors") && fs::exists(from));
+      const bool is_there =
+          first >= 0 || fs::exists(fs::path(from) / "manifest.json") || fs::is_regular_file(from);
       if (with_init && !is_there) refuse_start(from);
+      if (fs::is_regular_file(from) && config.init.load != "weights")
+        core::user_error(
+            "init.load={}: {} is a file of weights and holds no optimizer and no step; say "
+            "init.load=weights, or name a "
+            "run",
+            config.init.load, from);
       demand_steps_of_start(config, first);
     }
   });

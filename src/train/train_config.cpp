@@ -45,7 +45,8 @@ void SamplingConfig::fields(core::Fields& f) {
 
 void InitConfig::fields(core::Fields& f) {
   f.field("from", from,
-          {.help = "run folder, checkpoint folder or safetensors file; empty = drawn from the seed"});
+          {.help = "run folder, checkpoint folder or file of weights (.safetensors, .pt); empty = drawn from "
+                   "the seed"});
   f.field("weights", weights, {.choices = {"raw", "ema"}, .help = "which of its weights"});
   f.field("load", load,
           {.choices = {"weights", "weights+optimizer", "all"}, .help = "all: also EMA and step count"});

@@ -56,7 +56,7 @@ struct SamplingConfig {
 
 /// Where the first weights come from.
 struct InitConfig {
-  std::string from;  ///< run folder, checkpoint folder or safetensors file; empty = drawn from the seed
+  std::string from;  ///< run folder, checkpoint folder or file of weights; empty = drawn from the seed
   std::string weights = "raw";   ///< raw | ema
   std::string load = "weights";  ///< weights | weights+optimizer | all (also EMA and step count)
   bool unfinished = false;       ///< a run that has not reached its steps will do

@@ -17,8 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Of whatever format: its content tells (core/weights_file.h).
 bool is_weights_file(const std::string& from) {
-  return from.ends_with(".safetensors");
+  return fs::is_regular_file(from);
 }
 
 /// A run folder, a checkpoint folder: the checkpoint to start from.
@@ -93,7 +94,7 @@ void Trainer::load_or_initialize() {
     core::log_info("weights drawn by seed {} in {}", config_.seed, core::duration_text(seconds));
   }
   if (!latest && is_weights_file(from))
-    nn::load_state_dict(task_.module(), nn::load_tensors(from), from, {"pos_embed", "mask_token"});
+    nn::load_state_dict(task_.module(), nn::load_network(from), from, {"pos_embed", "mask_token"});
   flat_.emplace(task_.module(), comm_.size(), config_.bucket_mb << 20, device_);
   // All alike: replicas that are updated in two ways would drift apart.
   const bool fused = !comm_.any(!nn::use_fused_kernels(config_.kernels, device_));

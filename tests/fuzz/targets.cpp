@@ -12,11 +12,19 @@
 #include <memory>
 
 #include "core/error.h"
+#include "core/file_kind.h"
 #include "core/hash.h"
 #include "core/json.h"
+#include "core/pickle.h"
 #include "core/safetensors_header.h"
+#include "core/torch_limits.h"
+#include "core/torch_tensors.h"
 #include "core/utf8.h"
+#include "core/weights_file.h"
+#include "encoders/charsmap.h"
+#include "encoders/sentencepiece_file.h"
 #include "encoders/tokenizer.h"
+#include "encoders/unigram_model.h"
 #include "image/decode.h"
 #include "ingest/archive_reader.h"
 #include "ingest/catalogue.h"
@@ -52,6 +60,31 @@ void safetensors(std::string_view bytes) {
       must(tensor.offset <= size && tensor.bytes <= size - tensor.offset);
   });
   core::detail::foreign_format(bytes);
+}
+
+void pickle(std::string_view bytes) {
+  refused_or_done([&] {
+    const core::detail::Pickle read = core::detail::read_pickle(bytes);
+    must(read.bytes <= bytes.size() && read.root < read.values.size());
+    core::detail::Storages storages = core::detail::named_storages(read);
+    const auto found = core::detail::find_tensors(read, storages, 1 << 20);
+    for (const auto& [name, tensor] : found.tensors)
+      must(tensor.info.bytes <= core::detail::TorchLimits::cost_bytes + (4 << 20));
+  });
+}
+
+/// The whole container, from a file in memory; what it says is there is read.
+void torch(std::string_view bytes) {
+  const int file = ::memfd_create("input", 0);
+  must(::write(file, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+  refused_or_done([&] {
+    const core::WeightsFile weights(fmt::format("/proc/self/fd/{}", file));
+    for (const auto& [name, info] : weights.tensors()) {
+      std::vector<std::byte> out(info.bytes);
+      weights.read(name, out);
+    }
+  });
+  ::close(file);
 }
 
 void manifest(std::string_view bytes) {
@@ -133,6 +166,18 @@ void wordpiece(std::string_view bytes) {
   for (std::size_t i = 0; i + 1 < some.size(); ++i) must(some[i] == all[i]);
 }
 
+void sentencepiece(std::string_view bytes) {
+  refused_or_done([&] {
+    const encoders::UnigramVocabulary vocabulary = encoders::parse_sentencepiece(bytes, "x");
+    const encoders::UnigramModel model(vocabulary);
+    const encoders::Charsmap charsmap(vocabulary.charsmap, "x");
+    std::vector<std::int32_t> ids;
+    model.append(charsmap.normalize("ab \u00e9\ufb01e\u0301\r\n\u65e5"), ids);
+    for (const std::int32_t id : ids)
+      must(id >= 0 && static_cast<std::size_t>(id) < vocabulary.pieces.size());
+  });
+}
+
 void http(std::string_view bytes) {
   ingest::ResponseHeaders headers;
   for (std::size_t begin = 0; begin < bytes.size();) {
@@ -191,6 +236,8 @@ void captions(std::string_view bytes) {
 
 const std::map<std::string, Target>& targets() {
   static const std::map<std::string, Target> all = {{"safetensors", safetensors},
+                                                    {"pickle", pickle},
+                                                    {"torch", torch},
                                                     {"manifest", manifest},
                                                     {"index", index},
                                                     {"tar", tar},
@@ -198,6 +245,7 @@ const std::map<std::string, Target>& targets() {
                                                     {"json", json},
                                                     {"http", http},
                                                     {"wordpiece", wordpiece},
+                                                    {"sentencepiece", sentencepiece},
                                                     {"yaml", yaml},
                                                     {"gif", gif},
                                                     {"bmp", bmp},

@@ -8,7 +8,7 @@
 namespace microdit::fuzz {
 
 using Target = void (*)(std::string_view bytes);
-/// By name: safetensors, manifest, index, tar, zip, json, wordpiece, http, yaml, gif, bmp, captions.
+/// By name: safetensors, pickle, torch, manifest, index, tar, zip, json, wordpiece, sentencepiece, http, yaml, gif, bmp, captions.
 const std::map<std::string, Target>& targets();
 
 }  // namespace microdit::fuzz
