@@ -35,7 +35,7 @@ loss           the same options, objective.sigma_data=; IN: x0, text, sigma [B],
                OUT: loss, grad.<parameter>
 sample         the same options, steps= guidance= objective.sigma_data=; IN: x (unit), text; OUT: sample
 tokenize       --encoder DIR (CLIP, T5 or BERT) --input LINES --output LINES [max_length=]: a JSON string per line -> ids per line
-encode_text    --encoder DIR --input LINES --output OUT [length=]: OUT: states [N,L,D], ids [N,L]
+encode_text    --encoder DIR --input LINES --output OUT [length= precision=]: OUT: states [N,L,D], ids [N,L]
 clean_captions --input LINES --output LINES [clean=reference|gentle]: a JSON string per line -> a JSON string per line
 encode         --codec DIR; IN: pixels uint8 [B,H,W,3] or image [B,3,H,W] in [-1,1]; OUT: moments, mean, latents (scaled)
 decode         --codec DIR; IN: latents (scaled); OUT: image [B,3,H,W], as the network gives it

@@ -23,9 +23,10 @@ struct TokenizeConfig {
 
 struct EncodeTextConfig {
   std::int64_t length = 0;
-  std::string device = "cpu";
+  std::string device = "cpu", precision = "fp32";
   void fields(core::Fields& f) {
     f.field("device", device, {.choices = {"cpu", "cuda"}});
+    f.field("precision", precision, {.choices = {"fp32", "bf16"}});
     f.field("length", length, {.min = 0, .help = "rows; 0 = the longest caption's"});
   }
 };
@@ -72,7 +73,7 @@ int probe_tokenize(Job& job) {
 
 int probe_encode_text(Job& job) {
   const auto config = load_words<EncodeTextConfig>(job);
-  const auto encoder = encoders::load_text_encoder(needed_path(job, "encoder"));
+  const auto encoder = encoders::load_text_encoder(needed_path(job, "encoder"), {}, config.precision);
   const std::vector<std::string> texts = read_lines(needed_path(job, "input"));
   if (texts.empty()) core::user_error("{}: holds no line", needed_path(job, "input").string());
   std::int64_t length = config.length;

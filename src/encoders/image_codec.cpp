@@ -67,7 +67,7 @@ void check_range(const AutoencoderConfig& c, const std::string& file) {
 
 AutoencoderConfig parse_config(const core::Json& json, const fs::path& folder) {
   const std::string file = (folder / "config.json").string();
-  const std::string kind = config_text(json, "_class_name", "", folder);
+  const std::string kind = config_text(json, "_class_name", "", folder / "config.json");
   if (kind != "AutoencoderKL")
     core::user_error("{}: _class_name is \"{}\"; only \"AutoencoderKL\" is supported", file, kind);
   check_unsupported(json, file);
@@ -81,17 +81,17 @@ AutoencoderConfig parse_config(const core::Json& json, const fs::path& folder) {
       !std::all_of(widths->begin(), widths->end(), [](const core::Json& w) { return w.is_number_integer(); }))
     core::user_error("{}: block_out_channels must be a list of integers", file);
   c.block_out_channels = widths->get<std::vector<std::int64_t>>();
-  c.in_channels = config_integer(json, "in_channels", 3, folder);
-  c.out_channels = config_integer(json, "out_channels", 3, folder);
-  c.layers_per_block = config_integer(json, "layers_per_block", 1, folder);
-  c.latent_channels = config_integer(json, "latent_channels", 4, folder);
-  c.norm_num_groups = config_integer(json, "norm_num_groups", 32, folder);
-  c.sample_size = config_integer(json, "sample_size", 32, folder);
-  c.scaling_factor = config_number(json, "scaling_factor", 0, folder);
-  c.shift_factor = config_number(json, "shift_factor", 0, folder);
-  c.use_quant_conv = config_flag(json, "use_quant_conv", true, folder);
-  c.use_post_quant_conv = config_flag(json, "use_post_quant_conv", true, folder);
-  c.mid_block_add_attention = config_flag(json, "mid_block_add_attention", true, folder);
+  c.in_channels = config_integer(json, "in_channels", 3, folder / "config.json");
+  c.out_channels = config_integer(json, "out_channels", 3, folder / "config.json");
+  c.layers_per_block = config_integer(json, "layers_per_block", 1, folder / "config.json");
+  c.latent_channels = config_integer(json, "latent_channels", 4, folder / "config.json");
+  c.norm_num_groups = config_integer(json, "norm_num_groups", 32, folder / "config.json");
+  c.sample_size = config_integer(json, "sample_size", 32, folder / "config.json");
+  c.scaling_factor = config_number(json, "scaling_factor", 0, folder / "config.json");
+  c.shift_factor = config_number(json, "shift_factor", 0, folder / "config.json");
+  c.use_quant_conv = config_flag(json, "use_quant_conv", true, folder / "config.json");
+  c.use_post_quant_conv = config_flag(json, "use_post_quant_conv", true, folder / "config.json");
+  c.mid_block_add_attention = config_flag(json, "mid_block_add_attention", true, folder / "config.json");
   check_blocks(json, "down_block_types", "DownEncoderBlock2D", c.block_out_channels.size(), file);
   check_blocks(json, "up_block_types", "UpDecoderBlock2D", c.block_out_channels.size(), file);
   check_range(c, file);

@@ -34,17 +34,17 @@ class TextEncoder {
                                    const std::vector<std::int64_t>& num_tokens) const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
   virtual void to(torch::Device device) = 0;
-  /// bf16: the layers that gain from it compute in bf16; fp32 is the default.
-  virtual void set_precision(const std::string& precision) = 0;
   /// What a manifest says of it.
   virtual TextEncoderFacts facts() const = 0;
   core::Json describe() const { return core::to_json(facts()); }
 };
 
-/// Chooses by the folder's config.json (model_type bert). UserError: missing file, unsupported type, missing
-/// keys.
+/// Chooses by the folder's files: open_clip_config.json, or config.json with model_type bert, clip_text_model, clip or t5.
+/// precision bf16: matrices are held and products made in bf16; fp32: everything. Weights are read tensor by tensor, so that
+/// little more than the network is in memory. UserError: missing file, unsupported type, missing keys.
 std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& folder,
-                                               const std::string& sha256 = {});
+                                               const std::string& sha256 = {},
+                                               const std::string& precision = "fp32");
 /// What load_text_encoder(folder)->facts() says, from config.json and the weights' SHA-256 alone.
 TextEncoderFacts describe_text_encoder(const std::filesystem::path& folder);
 /// The text encoder that `facts` name, wherever it lies now (find_folder). UserError when it is not found.

@@ -9,6 +9,8 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/key_report.h"
+#include "core/weights_file.h"
 #include "encoders/weights_hash.h"
 
 namespace microdit::encoders {
@@ -68,7 +70,14 @@ WeightFiles find_files(const fs::path& folder, std::string_view stem) {
       folder.string(), stem, torch_name, torch_name);
 }
 
-/// A checkpoint's `state_dict.` and DataParallel's `module.`, where all names begin so.
+/// The name without a checkpoint's `state_dict.` and DataParallel's `module.`.
+std::string_view without_wrapper(std::string_view name) {
+  for (const std::string_view prefix : {"state_dict.", "module."})
+    if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+  return name;
+}
+
+/// The same where all names begin so.
 nn::StateDict without_wrappers(nn::StateDict state) {
   for (const std::string_view prefix : {"state_dict.", "module."}) {
     const bool all = !state.empty() && std::all_of(state.begin(), state.end(), [&](const auto& tensor) {
@@ -84,13 +93,11 @@ nn::StateDict without_wrappers(nn::StateDict state) {
 
 /// The value of `key`, or null when it is absent or null; `fits` tells whether the type is right.
 template <class Fits>
-const core::Json* find(const core::Json& config, std::string_view key, const fs::path& folder,
-                       const char* kind, Fits fits) {
+const core::Json* find(const core::Json& config, std::string_view key, const fs::path& file, const char* kind,
+                       Fits fits) {
   const auto found = config.find(key);
   if (found == config.end() || found->is_null()) return nullptr;
-  if (!fits(*found))
-    core::user_error("{}: {} is {}, expected {}", (folder / "config.json").string(), key, found->dump(),
-                     kind);
+  if (!fits(*found)) core::user_error("{}: {} is {}, expected {}", file.string(), key, found->dump(), kind);
   return &*found;
 }
 
@@ -130,6 +137,30 @@ nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem)
   return without_wrappers(std::move(all));
 }
 
+void load_folder_weights(const fs::path& folder, std::string_view stem, const Slots& slots,
+                         const std::function<std::string(std::string_view)>& slot_of) {
+  const std::vector<fs::path> paths = find_files(folder, stem).files;
+  const std::vector<core::WeightsFile> files(paths.begin(), paths.end());
+  core::Shapes have, wanted;
+  std::map<std::string, std::pair<const core::WeightsFile*, std::string>> found;  // slot -> file, stored name
+  for (const core::WeightsFile& file : files)
+    for (const auto& [stored, info] : file.tensors()) {
+      const std::string slot = slot_of(without_wrapper(stored));
+      if (slot.empty() || !found.emplace(slot, std::pair(&file, stored)).second) continue;
+      have.emplace(slot, info.shape);
+    }
+  for (const auto& [slot, place] : slots) wanted.emplace(slot, place.sizes().vec());
+  if (const std::string report = core::key_report(have, wanted); !report.empty())
+    core::user_error(
+        "{}: these weights are not of this network; {}. Give the config the weights were made with.",
+        folder.string(), report);
+  const torch::NoGradGuard no_grad;
+  for (const auto& [slot, place] : slots) {
+    const auto& [file, stored] = found.at(slot);
+    torch::Tensor(place).copy_(nn::load_tensor(*file, stored));
+  }
+}
+
 std::string folder_weights_sha256(const fs::path& folder, std::string_view stem) {
   const WeightFiles found = find_files(folder, stem);
   if (found.files.size() == 1) return weights_sha256(found.files.front());
@@ -140,30 +171,44 @@ std::string folder_weights_sha256(const fs::path& folder, std::string_view stem)
 }
 
 std::int64_t config_integer(const core::Json& config, std::string_view key, std::int64_t fallback,
-                            const fs::path& folder) {
+                            const fs::path& file) {
   const auto* value =
-      find(config, key, folder, "an integer", [](const core::Json& v) { return v.is_number_integer(); });
+      find(config, key, file, "an integer", [](const core::Json& v) { return v.is_number_integer(); });
   return value ? value->get<std::int64_t>() : fallback;
 }
 
-double config_number(const core::Json& config, std::string_view key, double fallback,
-                     const fs::path& folder) {
-  const auto* value =
-      find(config, key, folder, "a number", [](const core::Json& v) { return v.is_number(); });
+double config_number(const core::Json& config, std::string_view key, double fallback, const fs::path& file) {
+  const auto* value = find(config, key, file, "a number", [](const core::Json& v) { return v.is_number(); });
   return value ? value->get<double>() : fallback;
 }
 
-bool config_flag(const core::Json& config, std::string_view key, bool fallback, const fs::path& folder) {
+bool config_flag(const core::Json& config, std::string_view key, bool fallback, const fs::path& file) {
   const auto* value =
-      find(config, key, folder, "true or false", [](const core::Json& v) { return v.is_boolean(); });
+      find(config, key, file, "true or false", [](const core::Json& v) { return v.is_boolean(); });
   return value ? value->get<bool>() : fallback;
 }
 
 std::string config_text(const core::Json& config, std::string_view key, std::string_view fallback,
-                        const fs::path& folder) {
-  const auto* value =
-      find(config, key, folder, "a string", [](const core::Json& v) { return v.is_string(); });
+                        const fs::path& file) {
+  const auto* value = find(config, key, file, "a string", [](const core::Json& v) { return v.is_string(); });
   return value ? value->get<std::string>() : std::string(fallback);
+}
+
+std::int64_t config_count(const core::Json& config, std::string_view key, const fs::path& file,
+                          std::int64_t fallback) {
+  constexpr std::int64_t kMax = std::int64_t{1} << 20;
+  const std::int64_t value = config_integer(config, key, fallback, file);
+  if (value < 1 || value > kMax)
+    core::user_error("{}: {} is {}; it must be from 1 to {}", file.string(), key,
+                     config.contains(key) ? config[std::string(key)].dump() : "missing", kMax);
+  return value;
+}
+
+void config_only(const core::Json& config, std::string_view key, std::string_view only,
+                 const fs::path& file) {
+  const std::string value = config_text(config, key, only, file);
+  if (value != only)
+    core::user_error("{}: {} is \"{}\"; only \"{}\" is supported", file.string(), key, value, only);
 }
 
 }  // namespace microdit::encoders

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,17 +26,30 @@ std::vector<std::filesystem::path> folder_weight_files(const std::filesystem::pa
 /// disagree.
 nn::StateDict read_folder_weights(const std::filesystem::path& folder, std::string_view stem);
 
+/// A tensor's name -> where it goes.
+using Slots = std::map<std::string, torch::Tensor>;
+/// Copies the folder's tensors to `slots`, one at a time, each converted to its slot's dtype. `slot_of` gives the slot of a
+/// name in the files, or "": never read. UserError lists slots that nothing fills, names without a slot and other shapes.
+void load_folder_weights(const std::filesystem::path& folder, std::string_view stem, const Slots& slots,
+                         const std::function<std::string(std::string_view)>& slot_of);
+
 /// SHA-256 of the one file, or of the list of its files' SHA-256 lines in name order when sharded.
 std::string folder_weights_sha256(const std::filesystem::path& folder, std::string_view stem);
 
-/// config[key], or `fallback` when absent or null. UserError names the folder when the type is wrong.
+/// config[key], or `fallback` when absent or null. UserError names the file when the type is wrong.
 std::int64_t config_integer(const core::Json& config, std::string_view key, std::int64_t fallback,
-                            const std::filesystem::path& folder);
+                            const std::filesystem::path& file);
 double config_number(const core::Json& config, std::string_view key, double fallback,
-                     const std::filesystem::path& folder);
+                     const std::filesystem::path& file);
 bool config_flag(const core::Json& config, std::string_view key, bool fallback,
-                 const std::filesystem::path& folder);
+                 const std::filesystem::path& file);
 std::string config_text(const core::Json& config, std::string_view key, std::string_view fallback,
-                        const std::filesystem::path& folder);
+                        const std::filesystem::path& file);
+/// A size of a network: 1 to 2^20. UserError: another value, or absent (without a positive fallback).
+std::int64_t config_count(const core::Json& config, std::string_view key, const std::filesystem::path& file,
+                          std::int64_t fallback = 0);
+/// UserError when config[key] is there and is not `only`.
+void config_only(const core::Json& config, std::string_view key, std::string_view only,
+                 const std::filesystem::path& file);
 
 }  // namespace microdit::encoders

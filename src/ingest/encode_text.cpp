@@ -63,9 +63,8 @@ CaptionEncoder::CaptionEncoder(const TextRecipe& recipe, torch::Device device, c
     tokenizer_ = encoders::load_tokenizer(recipe.encoder, recipe.length);
     return;
   }
-  encoder_ = encoders::load_text_encoder(recipe.encoder, sha256);
+  encoder_ = encoders::load_text_encoder(recipe.encoder, sha256, recipe.precision);
   encoder_->to(device);
-  encoder_->set_precision(recipe.precision);
 }
 
 std::vector<store::Column> CaptionEncoder::states(std::size_t captions) const {

@@ -39,13 +39,9 @@ StateDict read_named(const core::WeightsFile& file, const std::map<std::string, 
   StateDict tensors;
   std::map<std::string, torch::Tensor> read;  // by the name in the file that holds the elements
   for (const auto& [name, stored] : names) {
-    const core::TensorInfo& info = file.info(stored);
     const auto alias = file.aliases().find(stored);
     const auto [tensor, is_new] = read.try_emplace(alias == file.aliases().end() ? stored : alias->second);
-    if (is_new) {
-      tensor->second = torch::empty(info.shape, torch::TensorOptions().dtype(to_torch(info.dtype)));
-      file.read(stored, {static_cast<std::byte*>(tensor->second.data_ptr()), tensor->second.nbytes()});
-    }
+    if (is_new) tensor->second = load_tensor(file, stored);
     tensors.emplace(name, tensor->second);
   }
   return tensors;
@@ -91,6 +87,13 @@ StateDict load_network(const std::filesystem::path& path) {
     core::log_info("{}: {} of its {} tensors are no part of the network and stay unread ({}, ...)",
                    path.string(), network.others.size(), names.size(), network.others.front());
   return read_named(file, network.stored);
+}
+
+torch::Tensor load_tensor(const core::WeightsFile& file, const std::string& name) {
+  const core::TensorInfo& info = file.info(name);
+  torch::Tensor tensor = torch::empty(info.shape, torch::TensorOptions().dtype(to_torch(info.dtype)));
+  file.read(name, {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()});
+  return tensor;
 }
 
 void save_tensors(const std::filesystem::path& path, const StateDict& tensors,

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/dtype.h"
-#include "core/safetensors.h"
+#include "core/weights_file.h"
 
 namespace microdit::nn {
 
@@ -20,6 +20,8 @@ core::DType from_torch(torch::ScalarType type);
 
 /// All tensors of a file (CPU), safetensors or PyTorch's (core/weights_file.h); shared ones are one tensor under two names.
 StateDict load_tensors(const std::filesystem::path& path);
+/// One of them.
+torch::Tensor load_tensor(const core::WeightsFile& file, const std::string& name);
 /// The tensors of one network in a file that may hold more, by its own names (core/weights_names.h). UserError when one of them
 /// cannot be read.
 StateDict load_network(const std::filesystem::path& path);

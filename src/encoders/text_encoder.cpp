@@ -1,0 +1,153 @@
+// The frozen text encoder: the network that a folder holds, its tokenizer, passes of bounded size.
+#include "encoders/text_encoder.h"
+
+#include <torch/utils.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "encoders/text_net.h"
+#include "nn/autocast.h"
+
+namespace microdit::encoders {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kCaptionsPerPass = 128;  // bounds memory
+
+TextModel read_model(const fs::path& folder) {
+  if (fs::exists(folder / "open_clip_config.json")) return open_clip_model(folder);
+  const std::string type = config_text(read_folder_config(folder), "model_type", "", folder / "config.json");
+  if (type == "bert") return bert_model(folder);
+  if (type == "clip" || type == "clip_text_model") return clip_model(folder);
+  if (type == "t5") return t5_model(folder);
+  core::user_error(
+      "{}: model_type is \"{}\"; text encoders are bert, clip_text_model, clip, t5, and folders with an "
+      "open_clip_config.json",
+      (folder / "config.json").string(), type);
+}
+
+TextEncoderFacts facts_of(const TextModel& model, const fs::path& folder, const std::string& sha256) {
+  return {.kind = model.kind,
+          .folder = folder_hint(folder),
+          .sha256 = sha256.empty() ? folder_weights_sha256(folder, model.stem) : sha256,
+          .width = model.width,
+          .pads = model.pads};
+}
+
+void check_length(const TextModel& model, std::int64_t length, const fs::path& folder) {
+  if (length < 2 || length > model.max_length)
+    core::user_error("{}: text length {} is not within 2 and {}, the most that this encoder takes",
+                     folder.string(), length, model.max_length);
+}
+
+class FrozenTextEncoder final : public TextEncoder {
+ public:
+  FrozenTextEncoder(const fs::path& folder, const std::string& sha256, bool bf16)
+      : folder_(folder.lexically_normal()),
+        model_(read_model(folder_)),
+        facts_(facts_of(model_, folder_, sha256)),
+        tokenizer_(load_tokenizer(folder_)),
+        net_(model_.make(bf16 ? torch::kBFloat16 : torch::kFloat)),
+        bf16_(bf16) {
+    load_folder_weights(folder_, model_.stem, net_->slots(), model_.slot_of);
+    net_->eval();
+  }
+
+  std::int64_t width() const override { return model_.width; }
+  const Tokenizer& tokenizer() const override { return *tokenizer_; }
+  void to(torch::Device device) override {
+    net_->to(device);
+    device_ = device;
+  }
+  TextEncoderFacts facts() const override { return facts_; }
+
+  EncodedText encode(const std::vector<std::string>& captions, std::int64_t length) const override {
+    const torch::NoGradGuard no_grad;
+    check_length(model_, length, folder_);
+    const auto count = static_cast<std::int64_t>(captions.size());
+    TokenRows rows = tokenize(*tokenizer_, captions, length);
+    EncodedText out{torch::zeros({count, length, width()}),
+                    torch::from_blob(rows.ids.data(), {count, length}, torch::kInt32).clone(),
+                    std::move(rows.num_tokens)};
+    check_ids(out.ids_BL);
+    const torch::Tensor lengths_B =
+        torch::from_blob(out.num_tokens.data(), {count}, torch::kInt64).clamp_max(length);
+    const torch::Tensor order = has_zero_pads() ? std::get<1>(lengths_B.sort(/*stable=*/true, 0))
+                                                : torch::arange(count);  // equal lengths share a pass
+    for (std::int64_t begin = 0; begin < count; begin += kCaptionsPerPass) {
+      const torch::Tensor mine = order.narrow(0, begin, std::min(kCaptionsPerPass, count - begin));
+      const torch::Tensor lengths = lengths_B.index_select(0, mine);
+      // Rows behind the longest caption are zero, or what the network makes of pads.
+      const auto computed = has_zero_pads() ? lengths.max().item<std::int64_t>() : length;
+      const torch::Tensor ids = out.ids_BL.index_select(0, mine).narrow(1, 0, computed);
+      out.states_BLD.narrow(1, 0, computed)
+          .index_copy_(0, mine, states(ids, lengths).to(torch::kCPU, torch::kFloat));
+    }
+    return out;
+  }
+
+  torch::Tensor encode_ids(const torch::Tensor& ids_BL,
+                           const std::vector<std::int64_t>& num_tokens) const override {
+    const torch::NoGradGuard no_grad;
+    check_length(model_, ids_BL.size(1), folder_);
+    check_ids(ids_BL);
+    return states(ids_BL, torch::tensor(num_tokens, torch::kInt64).clamp(1, ids_BL.size(1)))
+        .to(torch::kFloat32);
+  }
+
+ private:
+  bool has_zero_pads() const { return model_.pads == "zero"; }
+
+  void check_ids(const torch::Tensor& ids_BL) const {
+    if (ids_BL.numel() > 0 &&
+        (ids_BL.max().item<std::int64_t>() >= model_.vocabulary || ids_BL.min().item<std::int64_t>() < 0))
+      core::user_error("{}: token ids of another tokenizer: the network's vocabulary has {} tokens",
+                       folder_.string(), model_.vocabulary);
+  }
+
+  torch::Tensor states(const torch::Tensor& ids_BL, const torch::Tensor& lengths_B) const {
+    const torch::Tensor keep_BL =
+        (torch::arange(ids_BL.size(1)).unsqueeze(0) < lengths_B.unsqueeze(1)).to(device_);
+    const nn::Autocast autocast(bf16_, device_);
+    const torch::Tensor states_BLD = net_->forward(ids_BL.to(device_, torch::kInt64), keep_BL);
+    return has_zero_pads() ? states_BLD.masked_fill(keep_BL.logical_not().unsqueeze(2), 0) : states_BLD;
+  }
+
+  fs::path folder_;
+  TextModel model_;
+  TextEncoderFacts facts_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::shared_ptr<TextNet> net_;
+  torch::Device device_ = torch::kCPU;
+  bool bf16_;
+};
+
+}  // namespace
+
+std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts, const fs::path& run_folder) {
+  const auto sha256_of = [](const fs::path& folder) {
+    return folder_weights_sha256(folder, read_model(folder).stem);
+  };
+  const fs::path folder = find_folder({"text encoder", facts.folder, facts.sha256, sha256_of}, run_folder);
+  auto encoder = load_text_encoder(folder, facts.sha256);
+  if (encoder->width() != facts.width || encoder->facts().kind != facts.kind) {
+    core::user_error(
+        "{}: its config says {} of width {}, the run was trained with {} of width {}: restore it",
+        folder.string(), encoder->facts().kind, encoder->width(), facts.kind, facts.width);
+  }
+  return encoder;
+}
+
+std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder, const std::string& sha256,
+                                               const std::string& precision) {
+  return std::make_unique<FrozenTextEncoder>(folder, sha256, precision == "bf16");
+}
+
+TextEncoderFacts describe_text_encoder(const fs::path& folder) {
+  const fs::path normal = folder.lexically_normal();
+  return facts_of(read_model(normal), normal, "");
+}
+
+}  // namespace microdit::encoders
