@@ -40,7 +40,7 @@ clean_captions --input LINES --output LINES [clean=reference|gentle]: a JSON str
 encode         --codec DIR; IN: pixels uint8 [B,H,W,3] or image [B,3,H,W] in [-1,1]; OUT: moments, mean, latents (scaled)
 decode         --codec DIR; IN: latents (scaled); OUT: image [B,3,H,W], as the network gives it
 resize         --input PICTURE --output PNG size=N: shorter edge to N, centre crop
-Tensor files are safetensors.)";
+Tensor files are safetensors; weights may be .pt, too.)";
 
 int run_command(Job& job) {
   const auto& words = job.line.positional;

@@ -12,7 +12,7 @@ PACKAGES=(build-essential pkg-config git ca-certificates python3 python3-venv cc
   libgtest-dev libgmock-dev libcurl4-openssl-dev libarchive-dev libturbojpeg0-dev libjpeg-dev libpng-dev libdeflate-dev libwebp-dev libtiff-dev
   libpcre2-dev libicu-dev libxxhash-dev libzstd-dev zlib1g-dev libssl-dev fonts-noto-color-emoji unicode-cldr-core
   slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge procps iproute2)
-TEST_PACKAGES=(nginx-light hdf5-tools)
+TEST_PACKAGES=(nginx-light hdf5-tools strace)
 TORCH=torch==2.11.0
 # What libtorch_cpu.so of that wheel is linked with; the rest of its 4.7 GB serves GPUs.
 TORCH_CPU_ONLY=("$TORCH" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)

@@ -171,7 +171,7 @@ std::string open_clip_slot(std::string_view stored) {
 
 template <class Net>
 TextModel described(const ClipConfig& c, const char* kind, const char* stem,
-                    std::string (*slot_of)(std::string_view), const fs::path& folder) {
+                    std::string (*slot_of)(std::string_view)) {
   return {.kind = kind,
           .stem = stem,
           .width = c.width,
@@ -185,14 +185,13 @@ TextModel described(const ClipConfig& c, const char* kind, const char* stem,
 }  // namespace
 
 TextModel open_clip_model(const fs::path& folder) {
-  return described<OpenClipText>(parse_open_clip(folder), "open_clip", "open_clip_model", open_clip_slot,
-                                 folder);
+  return described<OpenClipText>(parse_open_clip(folder), "open_clip", "open_clip_model", open_clip_slot);
 }
 
 TextModel clip_model(const fs::path& folder) {
   return described<TransformersClipText>(
       parse_transformers(read_folder_config(folder), folder / "config.json"), "clip", "model",
-      transformers_slot, folder);
+      transformers_slot);
 }
 
 }  // namespace microdit::encoders

@@ -173,8 +173,8 @@ void check_start(const LoopConfig& config, const core::Json& life, bool with_ini
       if (fs::is_regular_file(from) && config.init.load != "weights")
         core::user_error(
             "init.load={}: {} is a file of weights and holds no optimizer and no step; say "
-            "init.load=weights, or name a "
-            "run",
+            "init.load=weights, or "
+            "name a run",
             config.init.load, from);
       demand_steps_of_start(config, first);
     }

@@ -7,6 +7,8 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/torch_writer.h"
+#include "core/weights_file.h"
 #include "encoders/temporary_folder.h"
 #include "nn/state_dict.h"
 
@@ -186,6 +188,32 @@ TEST_F(CodecFolder, AcceptsTheHalfVariantAndShards) {
   EXPECT_TRUE(torch::equal(load_image_codec(folder())->encode(pixels_), expected));
   std::filesystem::remove(folder() / "b.safetensors");
   EXPECT_THAT(refusal(), HasSubstr("b.safetensors"));
+}
+
+TEST_F(CodecFolder, AcceptsPyTorchFiles) {
+  const auto expected = load_image_codec(folder())->encode(pixels_);
+  const core::WeightsFile whole(folder() / kWeights);
+  std::filesystem::remove(folder() / kWeights);  // it stays open
+  const auto write = [&](const std::string& file, bool encoder, bool decoder) {
+    std::map<std::string, core::TensorInfo> tensors;
+    for (const auto& [name, info] : whole.tensors())
+      if (name.starts_with("encoder") ? encoder : decoder) tensors[name] = info;
+    core::write_torch_file(folder() / file, tensors,
+                           [&](const std::string& name, std::span<std::byte> out) { whole.read(name, out); });
+  };
+  const std::filesystem::path one = folder() / "diffusion_pytorch_model.bin";
+  write(one.filename(), true, true);
+  EXPECT_TRUE(torch::equal(load_image_codec(folder())->encode(pixels_), expected));
+  EXPECT_EQ(load_image_codec(folder())->describe().at("sha256"), core::sha256_file(one));
+  std::filesystem::remove(one);
+
+  write("a.bin", true, false);
+  write("b.bin", false, true);
+  core::Json index;
+  for (const auto& [name, info] : whole.tensors())
+    index["weight_map"][name] = name.starts_with("encoder") ? "a.bin" : "b.bin";
+  core::write_json(folder() / "diffusion_pytorch_model.bin.index.json", index);
+  EXPECT_TRUE(torch::equal(load_image_codec(folder())->encode(pixels_), expected));
 }
 
 TEST_F(CodecFolder, RefusesAMissingScalingFactor) {

@@ -140,5 +140,5 @@ def flat(value, name=""):
 
 def raw(tensor):
     """Its bytes, row-major."""
-    tensor = tensor.detach().contiguous()
+    tensor = tensor.detach().clone(memory_format=torch.contiguous_format)
     return bytes(tensor.reshape(-1).view(torch.uint8).numpy()) if tensor.numel() else b""

@@ -116,6 +116,7 @@ class Start(Folder):
                 ([f"init.from={self.folder}/nowhere"], ["nowhere"]),
                 ([f"init.from={self.folder}/nowhere.safetensors"], ["nowhere.safetensors"]),
                 ([f"init.from={cut}"], ["cut.safetensors"]),
+                ([f"init.from={other}", "init.load=all"], ["other.safetensors", "init.load=weights"]),
                 ([f"init.from={other}", wider], ["other.safetensors", "shape"]),
                 ([f"init.from={self.good_root / NAME}", wider], ["step_0000004", "shape"])):
             with self.subTest(overrides=overrides):

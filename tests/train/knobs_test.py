@@ -100,6 +100,16 @@ class Knobs(unittest.TestCase):
         updates = [programs.manifest(programs.checkpoint(r, 3))["state"]["updates"] for r in (weights, both)]
         self.assertEqual(updates, [3, STEPS + 3])
 
+    def test_init_from_files_of_either_format(self):
+        runs = {}
+        for kind in ("safetensors", "pt"):
+            file = self.folder / f"weights.{kind}"
+            programs.run("convert", "--input", programs.checkpoint(self.plain, STEPS), "--output", file, "weights=raw")
+            runs[kind] = self.train(f"init_{kind}", f"init.from={file}", "init.load=weights", steps=3)
+        self.assertEqual(programs.greatest_difference(runs["safetensors"], runs["pt"], 1, 3), 0)
+        from_checkpoint = self.train("init_step", f"init.from={programs.checkpoint(self.plain, STEPS)}", "init.load=weights", steps=3)
+        self.assertEqual(programs.greatest_difference(from_checkpoint, runs["pt"], 1, 1), 0)
+
     def test_an_unfinished_run_is_no_start(self):
         self.train("unfinished", steps=3)
         settings = self.folder / "unfinished/settings.json"
