@@ -122,6 +122,11 @@ void delete_extensions(std::string& caption) {
   const std::string_view text = rewrite.text();
   bool after_word = false;
   for (std::size_t at = 0; at < text.size();) {
+    if (is_ascii_byte(text[at]) && ascii::is(static_cast<unsigned char>(text[at]), ascii::kWord) &&
+        after_word) {
+      ++at;  // within a word
+      continue;
+    }
     const std::size_t bytes = after_word ? 0 : extension_at(text, at);
     if (bytes == 0) {
       const CodePoint c = code_point_at(text, at);

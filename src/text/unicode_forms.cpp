@@ -66,12 +66,19 @@ std::u32string to_utf32(const icu::UnicodeString& text) {
 
 }  // namespace
 
+void make_lower(std::string& text) {
+  if (!is_ascii(text)) {
+    text = lower(text);
+    return;
+  }
+  for (char& c : text) c = static_cast<char>(c + (c >= 'A' && c <= 'Z' ? 'a' - 'A' : 0));
+}
+
 std::string lower(std::string_view text) {
   std::string out;
   if (is_ascii(text)) {
     out = text;
-    for (char& c : out)
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+    make_lower(out);
     return out;
   }
   UErrorCode status = U_ZERO_ERROR;
