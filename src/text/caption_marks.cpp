@@ -15,6 +15,14 @@ char byte_at(std::string_view text, std::size_t at) {
   return at < text.size() ? text[at] : '\0';
 }
 
+constexpr auto kAsciiMarks = [] {
+  std::array<bool, 128> marks{};
+  for (const char c : std::string_view("#&@~)(][}{|\\/*")) marks[static_cast<std::size_t>(c)] = true;
+  return marks;
+}();
+
+}  // namespace
+
 bool is_cjk(char32_t c) {
   return c >= 0x31C0 && c <= 0x9FFF;
 }
@@ -28,7 +36,6 @@ bool is_dash(char32_t c) {
   return kOthers.find(c) != std::u32string_view::npos;
 }
 
-/// What is '"' or "'" written otherwise; 0 for all else.
 char quote_of(char32_t c) {
   switch (c) {
     case U'`':
@@ -47,18 +54,14 @@ char quote_of(char32_t c) {
   }
 }
 
-constexpr auto kAsciiMarks = [] {
-  std::array<bool, 128> marks{};
-  for (const char c : std::string_view("#&@~)(][}{|\\/*")) marks[static_cast<std::size_t>(c)] = true;
-  return marks;
-}();
-
 bool is_stray_mark(char32_t c) {
   if (c < 0x80) return kAsciiMarks[c];
   constexpr std::u32string_view kOthers =
       U"\u00AE\u2022\u00A9\u2122\u00B7\u00BA\u00BD\u00BE\u00BF\u00A1\u00A7";
   return (c < 0xC0 || c >= 0x2022) && kOthers.find(c) != std::u32string_view::npos;
 }
+
+namespace {
 
 /// Every run of the class -> `with`; runs of less than `least` characters stay.
 template <bool (*IsOfClass)(char32_t)>

@@ -35,15 +35,6 @@ constexpr AsciiSet kControls = [] {
   return set;
 }();
 
-bool has_digit(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    const CodePoint c = code_point_at(text, at);
-    if (is_digit(c.value)) return true;
-    at += c.bytes;
-  }
-  return false;
-}
-
 /// Which characters may occur in a text. The passes delete, or add spaces, quotes, '-' and ':' for others of their kind only.
 class Present {
  public:
@@ -56,15 +47,39 @@ class Present {
     low_ = seen[0];
     high_ = seen[1];
     beyond_ascii_ = (seen[2] | seen[3]) != 0;
-    digits_ = any(kDigits) || (beyond_ascii_ && has_digit(text));
+    digits_ = any(kDigits);
+    dashes_ = any("-");
+    quotes_ = any("`");
+    marks_ = any(kMarks);
+    if (beyond_ascii_) look_beyond_ascii(text);
   }
   bool any(AsciiSet set) const { return ((set.low & low_) | (set.high & high_)) != 0; }
   bool beyond_ascii() const { return beyond_ascii_; }
+  bool cjk() const { return cjk_; }
   bool digits() const { return digits_; }
+  bool dashes() const { return dashes_; }
+  bool other_quotes() const { return quotes_; }
+  bool marks() const { return marks_; }
 
  private:
+  void look_beyond_ascii(std::string_view text) {
+    for (std::size_t at = 0; at < text.size();) {
+      if (is_ascii_byte(text[at])) {
+        ++at;
+        continue;
+      }
+      const CodePoint c = code_point_at(text, at);
+      at += c.bytes;
+      cjk_ |= is_cjk(c.value);
+      digits_ |= is_digit(c.value);
+      dashes_ |= is_dash(c.value);
+      quotes_ |= quote_of(c.value) != '\0';
+      marks_ |= is_stray_mark(c.value);
+    }
+  }
+
   std::uint64_t low_ = 0, high_ = 0;
-  bool beyond_ascii_ = false, digits_ = false;
+  bool beyond_ascii_ = false, cjk_ = false, digits_ = false, dashes_ = false, quotes_ = false, marks_ = false;
 };
 
 void strip_in_place(std::string& text) {
@@ -101,11 +116,10 @@ void read_markup(std::string& text, Present& present) {
 
 /// Everything up to the original's repair of Unicode.
 void blank_marks(std::string& text, const Present& present) {
-  const bool more = present.beyond_ascii();  // dashes, quotes and marks that are no ASCII
   if (present.any("@")) delete_handles(text);
-  if (more) delete_cjk(text);
-  if (more || present.any("-")) unify_dashes(text);
-  if (more || present.any("`")) unify_quotes(text);
+  if (present.cjk()) delete_cjk(text);
+  if (present.dashes()) unify_dashes(text);
+  if (present.other_quotes()) unify_quotes(text);
   if (present.any("&")) delete_quot_and_amp(text);
   if (present.any(".") && present.digits()) blank_ip_addresses(text);
   if (present.any(":")) delete_final_time(text);
@@ -113,11 +127,11 @@ void blank_marks(std::string& text, const Present& present) {
   if (present.any("#")) delete_numbered_tags(text);
   if (present.digits()) delete_long_numbers(text);
   if (present.any(".")) delete_file_names(text);
-  if (more || present.any("\"'`")) collapse_quotes(text);
+  if (present.other_quotes() || present.any("\"'")) collapse_quotes(text);
   if (present.any(".")) collapse_dots(text);
-  if (more || present.any(kMarks)) blank_punctuation(text);
+  if (present.marks()) blank_punctuation(text);
   if (present.any(".")) blank_lone_dots(text);
-  if (more || present.any("-_")) blank_joined_words(text);
+  if (present.dashes() || present.any("_")) blank_joined_words(text);
 }
 
 /// The original's basic_clean.

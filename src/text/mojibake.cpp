@@ -245,6 +245,7 @@ bool is_bad(std::u32string_view text) {
     a = b;
     b = i + 1 < text.size() ? bits_of(text[i + 1]) : 0;
     if (a & kC1) return true;
+    if ((a | b) == 0) continue;  // every rule needs a character of a category among the first two
     const bool plain = text[i] < 0x80;
     if (i + 2 < text.size() && (b || !plain) && is_bad_triple(text.substr(i, 3), a, b, bits_of(text[i + 2])))
       return true;
