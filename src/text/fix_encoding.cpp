@@ -51,7 +51,9 @@ std::u32string fix_suspects(std::u32string_view text, RepairBudget& budget) {
 /// One step; false when there is nothing to do.
 bool fix_once(std::u32string& text, RepairBudget& budget) {
   if (is_plain(text) || !is_bad(text)) return false;
+  const unsigned pages = CodePage::pages_of(text);
   for (int name = 0; name < CodePage::kCount; ++name) {
+    if (!(pages >> name & 1)) continue;
     if (auto fixed = decode_again(text, static_cast<CodePage::Name>(name))) {
       const bool changed = *fixed != text;
       text = *std::move(fixed);
