@@ -12,6 +12,8 @@
 namespace microdit::text {
 namespace {
 
+constexpr std::size_t kPrefix = 256;  // of a text: most code pages that cannot be show here
+
 bool is_plain(std::u32string_view text) {
   return std::ranges::all_of(text, [](char32_t c) { return c < 0x80; });
 }
@@ -33,6 +35,7 @@ std::optional<std::u32string> decode_again(std::u32string_view text, CodePage::N
 /// Repairs every suspect run by itself.
 std::u32string fix_suspects(std::u32string_view text, RepairBudget& budget) {
   std::u32string out;
+  out.reserve(text.size());
   std::size_t done = 0;
   for (Suspect run = find_suspect(text, 0); run.begin < run.end; run = find_suspect(text, run.end)) {
     out += text.substr(done, run.begin - done);
@@ -51,7 +54,7 @@ std::u32string fix_suspects(std::u32string_view text, RepairBudget& budget) {
 /// One step; false when there is nothing to do.
 bool fix_once(std::u32string& text, RepairBudget& budget) {
   if (is_plain(text) || !is_bad(text)) return false;
-  const unsigned pages = CodePage::pages_of(text);
+  const unsigned pages = CodePage::pages_of(std::u32string_view(text).substr(0, kPrefix));
   for (int name = 0; name < CodePage::kCount; ++name) {
     if (!(pages >> name & 1)) continue;
     if (auto fixed = decode_again(text, static_cast<CodePage::Name>(name))) {

@@ -7,6 +7,7 @@
 
 #include "core/utf8.h"
 #include "text/goldens.h"
+#include "text/strip.h"
 
 namespace microdit::text {
 namespace {
@@ -57,6 +58,14 @@ TEST(CaptionProcessor, TakesAnyBytes) {
     EXPECT_FALSE(core::first_invalid_utf8(gentle_caption(bytes))) << bytes;
   }
   EXPECT_EQ(gentle_caption("caf\xe9"), "caf\xef\xbf\xbd");
+}
+
+TEST(Strip, AsPythonAndWithoutHarmToOtherBytes) {
+  EXPECT_EQ(strip(" \u3000a b\u0085\x1f\u2028"), "a b");
+  EXPECT_EQ(strip("\ufeffa "), "\ufeffa");  // no white space to Python
+  EXPECT_EQ(strip(" \n\u00a0"), "");
+  for (const char* bytes : {"\xe2\x80", "caf\xe9", "\xc2 x", "x\xe2\x80", "\x80", "\xff"})
+    EXPECT_EQ(strip(std::string(" ") + bytes + "\t"), bytes);
 }
 
 }  // namespace
