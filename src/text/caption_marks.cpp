@@ -1,5 +1,6 @@
 // Punctuation, quotes, dashes and white space of captions.
 #include <algorithm>
+#include <array>
 
 #include "text/caption_rules.h"
 #include "text/character_classes.h"
@@ -14,12 +15,20 @@ char byte_at(std::string_view text, std::size_t at) {
   return at < text.size() ? text[at] : '\0';
 }
 
+constexpr auto kAsciiMarks = [] {
+  std::array<bool, 128> marks{};
+  for (const char c : std::string_view("#&@~)(][}{|\\/*")) marks[static_cast<std::size_t>(c)] = true;
+  return marks;
+}();
+
+}  // namespace
+
 bool is_cjk(char32_t c) {
   return c >= 0x31C0 && c <= 0x9FFF;
 }
 
 bool is_dash(char32_t c) {
-  if (c < 0x80) return c == '-';
+  if (c < 0x58A) return c == '-';
   if (c >= 0x2010 && c <= 0x2015) return true;
   constexpr std::u32string_view kOthers =
       U"\u058A\u05BE\u1400\u1806\u2E17\u2E1A\u2E3A\u2E3B\u2E40\u301C\u3030\u30A0\uFE31\uFE32\uFE58\uFE63"
@@ -27,11 +36,32 @@ bool is_dash(char32_t c) {
   return kOthers.find(c) != std::u32string_view::npos;
 }
 
-bool is_stray_mark(char32_t c) {
-  constexpr std::u32string_view kMarks =
-      U"#&@~)(][}{|\\/*\u00AE\u2022\u00A9\u2122\u00B7\u00BA\u00BD\u00BE\u00BF\u00A1\u00A7";
-  return kMarks.find(c) != std::u32string_view::npos;
+char quote_of(char32_t c) {
+  switch (c) {
+    case U'`':
+    case 0xB4:
+    case 0xAB:
+    case 0xBB:
+    case 0x201C:
+    case 0x201D:
+    case 0xA8:
+      return '"';
+    case 0x2018:
+    case 0x2019:
+      return '\'';
+    default:
+      return '\0';
+  }
 }
+
+bool is_stray_mark(char32_t c) {
+  if (c < 0x80) return kAsciiMarks[c];
+  constexpr std::u32string_view kOthers =
+      U"\u00AE\u2022\u00A9\u2122\u00B7\u00BA\u00BD\u00BE\u00BF\u00A1\u00A7";
+  return (c < 0xC0 || c >= 0x2022) && kOthers.find(c) != std::u32string_view::npos;
+}
+
+namespace {
 
 /// Every run of the class -> `with`; runs of less than `least` characters stay.
 template <bool (*IsOfClass)(char32_t)>
@@ -95,12 +125,7 @@ void unify_quotes(std::string& caption) {
   const std::string_view text = rewrite.text();
   for (std::size_t at = 0; at < text.size();) {
     const CodePoint c = code_point_at(text, at);
-    constexpr std::u32string_view kDouble = U"`\u00B4\u00AB\u00BB\u201C\u201D\u00A8";
-    if (c.value == 0x2018 || c.value == 0x2019) {
-      rewrite.replace(at, at + c.bytes, "'");
-    } else if (kDouble.find(c.value) != std::u32string_view::npos) {
-      rewrite.replace(at, at + c.bytes, "\"");
-    }
+    if (const char quote = quote_of(c.value)) rewrite.replace(at, at + c.bytes, {&quote, 1});
     at += c.bytes;
   }
 }

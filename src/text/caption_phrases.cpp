@@ -49,20 +49,27 @@ std::size_t end_of_word(std::string_view text, std::size_t at, std::string_view 
 void delete_file_names(std::string& caption) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
-  std::size_t begin = 0, end = kNone;  // of the run without white space, and behind its last extension
-  for (std::size_t at = 0;;) {
-    const std::size_t blank = at < text.size() ? length_at<is_space>(text, at) : 1;
-    if (blank > 0) {
-      if (end != kNone) rewrite.replace(begin, end, "");
-      if (at >= text.size()) break;
-      at += blank;
-      begin = at;
-      end = kNone;
+  // The last extension of every run without white space, and all before it. The end of the run before is looked for from the dot
+  // backwards, but never beyond the last run that was seen.
+  std::size_t seen = 0;
+  for (std::size_t dot = 0; (dot = text.find('.', dot)) != kNone;) {
+    if (extension_at(text, dot + 1) == 0) {
+      ++dot;
       continue;
     }
-    if (text[at] == '.' && at > begin)
-      if (const std::size_t bytes = extension_at(text, at + 1)) end = at + 1 + bytes;
-    at += code_point_at(text, at).bytes;
+    std::size_t begin = dot;
+    while (begin > seen) {
+      const CodePoint c = code_point_before(text, begin);
+      if (is_space(c.value)) break;
+      begin -= c.bytes;
+    }
+    std::size_t end = kNone, at = dot;  // behind the run's last extension, and the run's end
+    for (; at < text.size() && length_at<is_space>(text, at) == 0; at += code_point_at(text, at).bytes) {
+      const std::size_t bytes = text[at] == '.' && at > begin ? extension_at(text, at + 1) : 0;
+      if (bytes > 0) end = at + 1 + bytes;
+    }
+    if (end != kNone) rewrite.replace(begin, end, "");
+    dot = seen = at;
   }
 }
 
@@ -122,6 +129,11 @@ void delete_extensions(std::string& caption) {
   const std::string_view text = rewrite.text();
   bool after_word = false;
   for (std::size_t at = 0; at < text.size();) {
+    if (is_ascii_byte(text[at]) && ascii::is(static_cast<unsigned char>(text[at]), ascii::kWord) &&
+        after_word) {
+      ++at;  // within a word
+      continue;
+    }
     const std::size_t bytes = after_word ? 0 : extension_at(text, at);
     if (bytes == 0) {
       const CodePoint c = code_point_at(text, at);

@@ -2,6 +2,7 @@
 #include "text/caption_processor.h"
 
 #include <array>
+#include <cstdint>
 
 #include "core/utf8.h"
 #include "text/caption_rules.h"
@@ -17,30 +18,74 @@
 namespace microdit::text {
 namespace {
 
-/// Which ASCII characters may occur in a text. The passes delete, or add space, quotes, '-' and ':' of their kind only.
+/// A set of ASCII characters.
+struct AsciiSet {
+  std::uint64_t low = 0, high = 0;
+  template <std::size_t N>
+  constexpr AsciiSet(const char (&characters)[N]) {
+    for (std::size_t i = 0; i + 1 < N; ++i) add(static_cast<unsigned char>(characters[i]));
+  }
+  constexpr void add(unsigned char c) { (c < 64 ? low : high) |= std::uint64_t{1} << (c & 63); }
+};
+constexpr AsciiSet kDigits = "0123456789", kMarks = "#&@~)(][}{|\\/*";
+/// What fix_text may change of ASCII; the blanks but for the space.
+constexpr AsciiSet kControls = [] {
+  AsciiSet set = "\x7f";
+  for (unsigned char c = 0; c < ' '; ++c) set.add(c);
+  return set;
+}();
+
+/// Which characters may occur in a text. The passes delete, or add spaces, quotes, '-' and ':' for others of their kind only.
 class Present {
  public:
   explicit Present(std::string_view text) {
-    for (const char byte : text) seen_[static_cast<unsigned char>(byte)] = true;
-    for (std::size_t byte = 0x80; byte < seen_.size(); ++byte) beyond_ascii_ |= seen_[byte];
-    for (std::size_t digit = '0'; digit <= '9'; ++digit) digits_ |= seen_[digit];
-    digits_ |= beyond_ascii_;
-    seen_['-'] = seen_['-'] || beyond_ascii_;  // the dashes and quotes that become these
-    seen_['"'] = seen_['"'] || seen_['`'] || beyond_ascii_;
-    seen_['\''] = seen_['\''] || beyond_ascii_;
+    std::array<std::uint64_t, 4> seen{};
+    for (const char byte : text) {
+      const auto c = static_cast<unsigned char>(byte);
+      seen[c >> 6] |= std::uint64_t{1} << (c & 63);
+    }
+    low_ = seen[0];
+    high_ = seen[1];
+    beyond_ascii_ = (seen[2] | seen[3]) != 0;
+    digits_ = any(kDigits);
+    dashes_ = any("-");
+    quotes_ = any("`");
+    marks_ = any(kMarks);
+    if (beyond_ascii_) look_beyond_ascii(text);
   }
-  bool any(std::string_view characters) const {
-    for (const char c : characters)
-      if (seen_[static_cast<unsigned char>(c)]) return true;
-    return false;
-  }
+  bool any(AsciiSet set) const { return ((set.low & low_) | (set.high & high_)) != 0; }
   bool beyond_ascii() const { return beyond_ascii_; }
+  bool cjk() const { return cjk_; }
   bool digits() const { return digits_; }
+  bool dashes() const { return dashes_; }
+  bool other_quotes() const { return quotes_; }
+  bool marks() const { return marks_; }
 
  private:
-  std::array<bool, 256> seen_{};
-  bool beyond_ascii_ = false, digits_ = false;
+  void look_beyond_ascii(std::string_view text) {
+    for (std::size_t at = 0; at < text.size();) {
+      if (is_ascii_byte(text[at])) {
+        ++at;
+        continue;
+      }
+      const CodePoint c = code_point_at(text, at);
+      at += c.bytes;
+      cjk_ |= is_cjk(c.value);
+      digits_ |= is_digit(c.value);
+      dashes_ |= is_dash(c.value);
+      quotes_ |= quote_of(c.value) != '\0';
+      marks_ |= is_stray_mark(c.value);
+    }
+  }
+
+  std::uint64_t low_ = 0, high_ = 0;
+  bool beyond_ascii_ = false, cjk_ = false, digits_ = false, dashes_ = false, quotes_ = false, marks_ = false;
 };
+
+void strip_in_place(std::string& text) {
+  const std::string_view kept = strip(text);
+  if (kept.size() < text.size()) text = std::string(kept);
+}
 
 void unmark_persons(std::string& caption) {
   constexpr std::string_view kPerson = "<person>";
@@ -50,54 +95,62 @@ void unmark_persons(std::string& caption) {
     rewrite.replace(at, at + kPerson.size(), "person");
 }
 
-/// Addresses and markup.
-void read_markup(std::string& text) {
-  const Present present(text);
+/// Percent and plus decoding, lower case, addresses and markup.
+void read_markup(std::string& text, Present& present) {
+  if (present.any("+%")) {
+    text = unquote_plus(text);
+    present = Present(text);
+  }
+  strip_in_place(text);
+  make_lower(text);
   if (present.any("<")) unmark_persons(text);
   if (present.any(".:")) {
     delete_urls(text);
     delete_www_urls(text);
   }
   // Without markup html_text changes nothing but a text of white space alone.
-  if (present.any("<&") || strip(text).empty()) text = html_text(text);
+  if (!present.any("<&") && !strip(text).empty()) return;
+  text = html_text(text);
+  present = Present(text);
 }
 
 /// Everything up to the original's repair of Unicode.
-void blank_marks(std::string& text) {
-  const Present present(text);
+void blank_marks(std::string& text, const Present& present) {
   if (present.any("@")) delete_handles(text);
-  if (present.beyond_ascii()) delete_cjk(text);
-  if (present.any("-")) unify_dashes(text);
-  if (present.any("`") || present.beyond_ascii()) unify_quotes(text);
+  if (present.cjk()) delete_cjk(text);
+  if (present.dashes()) unify_dashes(text);
+  if (present.other_quotes()) unify_quotes(text);
   if (present.any("&")) delete_quot_and_amp(text);
-  if (present.digits() && present.any(".")) blank_ip_addresses(text);
+  if (present.any(".") && present.digits()) blank_ip_addresses(text);
   if (present.any(":")) delete_final_time(text);
   if (present.any("\\")) blank_escaped_newlines(text);
   if (present.any("#")) delete_numbered_tags(text);
   if (present.digits()) delete_long_numbers(text);
   if (present.any(".")) delete_file_names(text);
-  if (present.any("\"'")) collapse_quotes(text);
+  if (present.other_quotes() || present.any("\"'")) collapse_quotes(text);
   if (present.any(".")) collapse_dots(text);
-  if (present.any("#&@~)(][}{|\\/*") || present.beyond_ascii()) blank_punctuation(text);
+  if (present.marks()) blank_punctuation(text);
   if (present.any(".")) blank_lone_dots(text);
-  if (present.any("-_")) blank_joined_words(text);
+  if (present.dashes() || present.any("_")) blank_joined_words(text);
 }
 
 /// The original's basic_clean.
-void repair(std::string& text) {
-  text = fix_text(text);
-  for (int time = 0; time < 2 && text.find('&') != std::string::npos; ++time) text = html_unescape(text);
-  text = std::string(strip(text));
+void repair(std::string& text, Present& present) {
+  if (present.beyond_ascii() || present.any("&") || present.any(kControls)) {
+    text = fix_text(text);
+    for (int time = 0; time < 2 && text.find('&') != std::string::npos; ++time) text = html_unescape(text);
+    present = Present(text);
+  }
+  strip_in_place(text);
 }
 
 /// Codes, phrases and what is left of punctuation.
-void tidy(std::string& text) {
-  const Present present(text);
+void tidy(std::string& text, const Present& present) {
   if (present.digits()) delete_codes(text);
   delete_shipping(text);
   delete_download(text);
   delete_click(text);
-  delete_extensions(text);
+  if (present.any("pP")) delete_extensions(text);  // each has a p
   if (present.digits()) {
     delete_page_numbers(text);
     blank_mixed_codes(text);
@@ -105,23 +158,27 @@ void tidy(std::string& text) {
   }
   if (present.any(":")) tidy_colons(text);
   if (present.any(",./")) space_after_punctuation(text);
-  collapse_spaces(text);
+  if (present.beyond_ascii() || present.any(kControls) || text.find("  ") != std::string::npos)
+    collapse_spaces(text);
   trim_ends(text);
+  strip_in_place(text);
 }
 
-std::string clean_once(std::string_view caption) {
-  std::string text = lower(strip(unquote_plus(caption)));
-  read_markup(text);
-  blank_marks(text);
-  repair(text);
-  tidy(text);
-  return std::string(strip(text));
+void clean_once(std::string& text) {
+  Present present(text);
+  read_markup(text, present);
+  blank_marks(text, present);
+  repair(text, present);
+  tidy(text, present);
 }
 
 }  // namespace
 
-std::string clean_caption(std::string_view text) {
-  return clean_once(clean_once(core::with_valid_utf8(text)));
+std::string clean_caption(std::string_view caption) {
+  std::string text =
+      core::first_invalid_utf8(caption) ? core::with_valid_utf8(caption) : std::string(caption);
+  for (int time = 0; time < 2; ++time) clean_once(text);
+  return text;
 }
 
 std::string gentle_caption(std::string_view caption) {

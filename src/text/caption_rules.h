@@ -16,6 +16,10 @@ void delete_urls(std::string& text);
 void delete_www_urls(std::string& text);
 
 // caption_marks.cpp
+bool is_cjk(char32_t c);         ///< what delete_cjk deletes
+bool is_dash(char32_t c);        ///< what unify_dashes makes '-'
+char quote_of(char32_t c);       ///< what unify_quotes makes of it; 0: it stays
+bool is_stray_mark(char32_t c);  ///< what blank_punctuation blanks
 /// @[\w\d]+\b -> ""
 void delete_handles(std::string& text);
 /// [\u31c0-\u9fff] -> "", in seven adjacent ranges.

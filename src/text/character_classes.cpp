@@ -48,11 +48,27 @@ bool is_space_beyond_ascii(char32_t c) {
          c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
+namespace {
+
+/// White space that is really written so: of other bytes than UTF-8 none is.
+bool is_written_space(const CodePoint& c, std::string_view bytes) {
+  if (!is_space(c.value)) return false;
+  std::string written;
+  append(written, c.value);
+  return written == bytes;
+}
+
+}  // namespace
+
 std::string_view strip(std::string_view text) {
-  text.remove_prefix(end_of<is_space>(text, 0));
+  while (!text.empty()) {
+    const CodePoint first = code_point_at(text, 0);
+    if (!is_written_space(first, text.substr(0, first.bytes))) break;
+    text.remove_prefix(first.bytes);
+  }
   while (!text.empty()) {
     const CodePoint last = code_point_before(text, text.size());
-    if (!is_space(last.value)) break;
+    if (!is_written_space(last, text.substr(text.size() - last.bytes))) break;
     text.remove_suffix(last.bytes);
   }
   return text;

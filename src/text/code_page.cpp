@@ -2,6 +2,7 @@
 #include "text/code_page.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "text/code_points.h"
 
@@ -32,6 +33,7 @@ CodePage::CodePage(Name name) : sloppy_(name >= kWindows1252 && name <= kWindows
 
 unsigned char CodePage::byte_of(char32_t c) const {
   if (c < kTableEnd) return bytes_[c];
+  if (c == kReplacement) return sloppy_ ? kSubstitute : 0;
   const auto found = std::ranges::find(characters_, c);
   return static_cast<unsigned char>(found == characters_.end() ? 0 : found - characters_.begin());
 }
@@ -56,6 +58,27 @@ std::optional<std::string> CodePage::encode_sequences(std::u32string_view text) 
     bytes += static_cast<char>(byte);
   }
   return after_lead ? std::nullopt : std::optional(std::move(bytes));
+}
+
+unsigned CodePage::pages_of(std::u32string_view text) {
+  static const auto kPagesOf = [] {
+    std::array<std::uint16_t, kTableEnd> pages{};
+    for (unsigned name = 0; name < kCount; ++name)
+      for (const char32_t c : get(static_cast<Name>(name)).characters_)
+        if (c < kTableEnd) pages[c] = static_cast<std::uint16_t>(pages[c] | 1u << name);
+    return pages;
+  }();
+  unsigned common = (1u << kCount) - 1;
+  for (const char32_t c : text) {
+    if (c < kTableEnd) {
+      common &= kPagesOf[c];
+    } else {
+      for (unsigned name = 0; name < kCount; ++name)
+        if (common >> name & 1 && get(static_cast<Name>(name)).byte_of(c) == 0) common &= ~(1u << name);
+    }
+    if (common == 0) break;
+  }
+  return common;
 }
 
 }  // namespace microdit::text

@@ -32,6 +32,9 @@ class CodePage {
   std::optional<std::string> encode_sequences(std::u32string_view text) const;
   char32_t decode(unsigned char byte) const { return characters_[byte]; }
 
+  /// Of which pages every character of a text has a byte: bit i is page i.
+  static unsigned pages_of(std::u32string_view text);
+
   /// In the order in which ftfy 6.3.1 tries them.
   static const CodePage& get(Name name);
 

@@ -37,13 +37,14 @@ void append(std::string& text, char32_t c) {
 }
 
 std::u32string to_utf32(std::string_view text) {
-  std::u32string out;
-  out.reserve(text.size());
+  std::u32string out(text.size(), U'\0');
+  std::size_t size = 0;
   for (std::size_t i = 0; i < text.size();) {
     const CodePoint c = code_point_at(text, i);
-    out += c.value;
+    out[size++] = c.value;
     i += c.bytes;
   }
+  out.resize(size);
   return out;
 }
 

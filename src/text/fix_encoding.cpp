@@ -12,6 +12,8 @@
 namespace microdit::text {
 namespace {
 
+constexpr std::size_t kPrefix = 256;  // of a text: most code pages that cannot be show here
+
 bool is_plain(std::u32string_view text) {
   return std::ranges::all_of(text, [](char32_t c) { return c < 0x80; });
 }
@@ -33,6 +35,7 @@ std::optional<std::u32string> decode_again(std::u32string_view text, CodePage::N
 /// Repairs every suspect run by itself.
 std::u32string fix_suspects(std::u32string_view text, RepairBudget& budget) {
   std::u32string out;
+  out.reserve(text.size());
   std::size_t done = 0;
   for (Suspect run = find_suspect(text, 0); run.begin < run.end; run = find_suspect(text, run.end)) {
     out += text.substr(done, run.begin - done);
@@ -48,30 +51,42 @@ std::u32string fix_suspects(std::u32string_view text, RepairBudget& budget) {
   return out;
 }
 
-std::u32string fix_once(const std::u32string& text, RepairBudget& budget) {
-  if (is_plain(text) || !is_bad(text)) return text;
-  for (int name = 0; name < CodePage::kCount; ++name)
-    if (auto fixed = decode_again(text, static_cast<CodePage::Name>(name))) return *std::move(fixed);
-  if (std::u32string fixed = fix_suspects(text, budget); fixed != text) return fixed;
-  std::u32string fixed = text;
-  // ftfy decodes such Latin-1 with Windows-1252 and, where that fails, its C1 controls one by one: the same characters.
-  fix_c1_controls(fixed);
-  return fixed;
+/// One step; false when there is nothing to do.
+bool fix_once(std::u32string& text, RepairBudget& budget) {
+  if (is_plain(text) || !is_bad(text)) return false;
+  const unsigned pages = CodePage::pages_of(std::u32string_view(text).substr(0, kPrefix));
+  for (int name = 0; name < CodePage::kCount; ++name) {
+    if (!(pages >> name & 1)) continue;
+    if (auto fixed = decode_again(text, static_cast<CodePage::Name>(name))) {
+      const bool changed = *fixed != text;
+      text = *std::move(fixed);
+      return changed;
+    }
+  }
+  if (std::u32string fixed = fix_suspects(text, budget); fixed != text) {
+    text = std::move(fixed);
+    return true;
+  }
+  // ftfy decodes Latin-1 with Windows-1252 and, where that fails, C1 controls one by one: the same characters.
+  return fix_c1_controls(text);
 }
 
 }  // namespace
 
-void fix_c1_controls(std::u32string& text) {
+bool fix_c1_controls(std::u32string& text) {
   const CodePage& page = CodePage::get(CodePage::kWindows1252);
-  for (char32_t& c : text)
-    if (is_c1(c)) c = page.decode(static_cast<unsigned char>(c));
+  bool changed = false;
+  for (char32_t& c : text) {
+    if (!is_c1(c)) continue;
+    const char32_t meant = page.decode(static_cast<unsigned char>(c));
+    changed |= meant != c;
+    c = meant;
+  }
+  return changed;
 }
 
 std::u32string fix_encoding(std::u32string text, RepairBudget& budget) {
-  while (budget.take(text.size())) {
-    std::u32string fixed = fix_once(text, budget);
-    if (fixed == text) break;
-    text = std::move(fixed);
+  while (budget.take(text.size()) && fix_once(text, budget)) {
   }
   return text;
 }

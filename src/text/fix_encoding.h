@@ -27,7 +27,7 @@ class RepairBudget {
 /// it as UTF-8, whole or in pieces, until nothing changes.
 std::u32string fix_encoding(std::u32string text, RepairBudget& budget);
 
-/// C1 control characters (80 to 9F) as the Windows-1252 characters of their numbers.
-void fix_c1_controls(std::u32string& text);
+/// C1 control characters (80 to 9F) as the Windows-1252 characters of their numbers; whether any changed.
+bool fix_c1_controls(std::u32string& text);
 
 }  // namespace microdit::text

@@ -11,6 +11,7 @@
 namespace microdit::text {
 namespace {
 
+constexpr char32_t kFirstPlain = 0x132;             // the first character that stands for plain ones
 constexpr std::size_t kLongestSegment = 1'000'000;  // code points
 
 /// The letters of a Latin ligature or digraph; empty when it is none.
@@ -76,7 +77,7 @@ std::u32string with_plain_characters(const std::u32string& text) {
   std::u32string out;
   out.reserve(text.size());
   for (const char32_t c : text) {
-    if (c < 0x132) {
+    if (c < kFirstPlain) {
       out += c;
     } else if (const std::u32string_view letters = ligature_of(c); !letters.empty()) {
       for (const char32_t letter : letters) out += straight(letter);
@@ -143,7 +144,8 @@ std::u32string fix_once(std::u32string text, bool unescape, RepairBudget& budget
     text = to_utf32(unescape_clear_entities(to_utf8(text)));
   text = fix_encoding(std::move(text), budget);
   fix_c1_controls(text);
-  text = with_plain_characters(text);
+  if (std::ranges::any_of(text, [](char32_t c) { return c >= kFirstPlain; }))
+    text = with_plain_characters(text);
   if (std::ranges::any_of(text, [](char32_t c) { return is_line_break(c) || is_surrogate(c); }))
     text = with_plain_breaks(text);
   if (std::ranges::any_of(text, is_removed_control)) text = without_controls(text);

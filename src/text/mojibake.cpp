@@ -126,9 +126,17 @@ std::unique_ptr<const Table> make_table() {
   return table;
 }
 
-std::uint32_t bits_of(char32_t c) {
+const Table& table() {
   static const std::unique_ptr<const Table> kTable = make_table();
-  return c == kReplacement ? std::uint32_t{kBad} : (*kTable)[place_of(c)];
+  return *kTable;
+}
+
+std::uint32_t bits_in(const Table& table, char32_t c) {
+  if (c < kTableEnd) return table[c];
+  return c == kReplacement ? std::uint32_t{kBad} : table[place_of(c)];
+}
+std::uint32_t bits_of(char32_t c) {
+  return bits_in(table(), c);
 }
 
 bool is_in(char32_t c, std::u32string_view set) {
@@ -155,8 +163,8 @@ bool is_bad_pair(std::uint32_t a, std::uint32_t b) {
 /// Triples of categories, the first or last perhaps plain.
 bool is_bad_triple(std::u32string_view text, std::uint32_t a, std::uint32_t b, std::uint32_t c) {
   const char32_t first = text[0], third = text[2];
-  return (is_letter(first) && (b & (kLowerCommon | kUpperCommon)) && (c & kBad)) ||
-         (is_space(first) && (b & kUpper) && (c & kCurrency)) ||
+  return ((b & (kLowerCommon | kUpperCommon)) && (c & kBad) && is_letter(first)) ||
+         ((b & kUpper) && (c & kCurrency) && is_space(first)) ||
          ((a & (kAccented | kBox | kCurrency | kEnd)) && (b & kStart) && (c & kNumeric)) ||
          ((a & (kAccented | kCurrency | kNumeric | kBox | kLaw)) && (b & kEnd) && (c & kStart)) ||
          (is_lower_ascii(first) && (b & kUpper) && (c & (kStart | kCurrency))) ||
@@ -227,26 +235,30 @@ bool is_a(char32_t c) {
 bool is_lone_a(std::u32string_view text, std::size_t i) {
   if (i + 1 >= text.size()) return false;
   const char32_t next = text[i + 1];
+  const bool before_mark = next == U' ' || (text[i] == U'Â' && (bits_of(next) & (kStart | kEnd)));
+  if (!before_mark) return false;
   if (next == U' ') {
     if (i == 0 || is_lower_ascii(text[i - 1])) return true;
     if (i > 1 && is_space(text[i - 1]) && is_lower_ascii(text[i - 2])) return true;
   }
   if (text[i] != U'Â' || i == 0) return false;
   const char32_t before = text[i - 1];
-  return (is_lower_ascii(before) || is_in(before, U".,?!") || (bits_of(before) & kEnd)) &&
-         (next == U' ' || (bits_of(next) & (kStart | kEnd)));
+  return is_lower_ascii(before) || is_in(before, U".,?!") || (bits_of(before) & kEnd);
 }
 
 }  // namespace
 
 bool is_bad(std::u32string_view text) {
-  std::uint32_t a = 0, b = text.empty() ? 0 : bits_of(text[0]);
+  const Table& all = table();
+  std::uint32_t a = 0, b = text.empty() ? 0 : bits_in(all, text[0]);
   for (std::size_t i = 0; i < text.size(); ++i) {
     a = b;
-    b = i + 1 < text.size() ? bits_of(text[i + 1]) : 0;
+    b = i + 1 < text.size() ? bits_in(all, text[i + 1]) : 0;
     if (a & kC1) return true;
+    if ((a | b) == 0) continue;  // every rule needs a character of a category among the first two
     const bool plain = text[i] < 0x80;
-    if (i + 2 < text.size() && (b || !plain) && is_bad_triple(text.substr(i, 3), a, b, bits_of(text[i + 2])))
+    if (i + 2 < text.size() && (b || !plain) &&
+        is_bad_triple(text.substr(i, 3), a, b, bits_in(all, text[i + 2])))
       return true;
     if (plain) continue;
     if (is_a(text[i]) && is_lone_a(text, i)) return true;
@@ -258,7 +270,8 @@ bool is_bad(std::u32string_view text) {
 }
 
 Suspect find_suspect(std::u32string_view text, std::size_t from) {
-  const auto trails = [&](std::size_t i) { return i < text.size() && (bits_of(text[i]) & kTrail); };
+  const Table& all = table();
+  const auto trails = [&](std::size_t i) { return i < text.size() && (bits_in(all, text[i]) & kTrail); };
   const auto length = [&](std::size_t i, std::uint32_t bits) -> std::size_t {
     if (!(bits & (kLead2 | kLead3 | kLead4)) || !trails(i + 1)) return 0;
     if (bits & kLead2) return 2;
@@ -266,13 +279,14 @@ Suspect find_suspect(std::u32string_view text, std::size_t from) {
     if (bits & kLead3) return 3;
     return trails(i + 3) ? 4 : 0;
   };
-  std::uint32_t before = from > 0 ? bits_of(text[from - 1]) : 0;
+  std::uint32_t before = from > 0 ? bits_in(all, text[from - 1]) : 0;
   for (std::size_t i = from; i < text.size(); ++i) {
-    const std::uint32_t bits = bits_of(text[i]);
+    const std::uint32_t bits = bits_in(all, text[i]);
     std::size_t end = i;
     if (!(before & kStrictTrail)) end += length(i, bits);
     if (end > i) {
-      while (const std::size_t more = end < text.size() ? length(end, bits_of(text[end])) : 0) end += more;
+      while (const std::size_t more = end < text.size() ? length(end, bits_in(all, text[end])) : 0)
+        end += more;
       return {i, end};
     }
     before = bits;

@@ -16,6 +16,7 @@ namespace microdit::text {
 namespace {
 
 constexpr char32_t kFirstComposable = 0x300;  // no text below it is changed by NFC
+constexpr std::size_t kLongText = 4096;       // shorter ones are put in order by ICU soon enough
 constexpr std::size_t kLongMarks = 32;        // combining marks in a row that are put in order here
 
 void check_icu(UErrorCode status, const char* what) {
@@ -66,12 +67,19 @@ std::u32string to_utf32(const icu::UnicodeString& text) {
 
 }  // namespace
 
+void make_lower(std::string& text) {
+  if (!is_ascii(text)) {
+    text = lower(text);
+    return;
+  }
+  for (char& c : text) c = static_cast<char>(c + (c >= 'A' && c <= 'Z' ? 'a' - 'A' : 0));
+}
+
 std::string lower(std::string_view text) {
   std::string out;
   if (is_ascii(text)) {
     out = text;
-    for (char& c : out)
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+    make_lower(out);
     return out;
   }
   UErrorCode status = U_ZERO_ERROR;
@@ -104,12 +112,13 @@ std::u32string nfkc(char32_t c) {
 std::u32string nfc(std::u32string text) {
   if (std::ranges::all_of(text, [](char32_t c) { return c < kFirstComposable; })) return text;
   const icu::Normalizer2& composed = composer();
-  order_marks(text, composed);
+  if (text.size() > kLongText) order_marks(text, composed);
   UErrorCode status = U_ZERO_ERROR;
   static_assert(sizeof(UChar32) == sizeof(char32_t));
   const icu::UnicodeString given = icu::UnicodeString::fromUTF32(
       reinterpret_cast<const UChar32*>(text.data()), static_cast<std::int32_t>(text.size()));
-  if (composed.isNormalized(given, status) && U_SUCCESS(status)) return text;
+  // Composed by all that ICU knows is composed by what Unicode 14 knows.
+  if (icu::Normalizer2::getNFCInstance(status)->isNormalized(given, status) && U_SUCCESS(status)) return text;
   const icu::UnicodeString out = composed.normalize(given, status);
   check_icu(status, "NFC");
   return to_utf32(out);

@@ -8,6 +8,8 @@ namespace microdit::text {
 
 /// str.lower(): full mappings, the final sigma by its neighbours. `text` is valid UTF-8.
 std::string lower(std::string_view text);
+/// The same, in place.
+void make_lower(std::string& text);
 /// str.upper(). `text` is valid UTF-8.
 std::string upper(std::string_view text);
 

@@ -28,6 +28,9 @@ TEST_F(Catalogue, ShippedEntriesLoad) {
     ++entries;
   }
   EXPECT_GE(entries, 2);
+  const auto cc12m = core::load<CatalogueEntry>(folder / "cc12m.yaml");
+  EXPECT_EQ(cc12m.captions.clean, "reference");  // as the original, which keeps what cleans to nothing
+  EXPECT_EQ(cc12m.captions.empty, "keep");
   const auto emoji = core::load<CatalogueEntry>(folder / "emoji.yaml");
   EXPECT_EQ(emoji.caption_sources(), (std::vector<std::string>{"name", "name_and_keywords"}));
 }
@@ -72,6 +75,8 @@ TEST_F(Catalogue, WrongOnesAreNamed) {
   expect_wrong(good_ + "archive: rar\n", {"entry.yaml:3", "archive", "rar"});
   expect_wrong(good_ + "record: {caption: {name: 'xml:title'}}\n", {"xml:title"});
   expect_wrong(good_ + "captions: {which: [other]}\n", {"other"});
+  expect_wrong(good_ + "captions: {clean: true}\n",  // of older entries
+               {"entry.yaml:3", "captions.clean", "'true'", "none, reference, gentle"});
   expect_wrong(good_ + "splits: {held_out: 1.5}\n", {"held_out", "1.5"});
   expect_wrong(good_ + "splits: {group: base}\n", {"json:<key>"});
   expect_wrong(good_ + "latents: {sizes: [64]}\n", {"entry.yaml:3", "latents"});
