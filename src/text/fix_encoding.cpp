@@ -86,7 +86,7 @@ bool fix_c1_controls(std::u32string& text) {
 }
 
 std::u32string fix_encoding(std::u32string text, RepairBudget& budget) {
-  while (budget.take(text.size()) && fix_once(text, budget)) {
+  while (fix_once(text, budget) && budget.take(text.size())) {
   }
   return text;
 }

@@ -51,10 +51,13 @@ TEST(FixText, SegmentsAreLinesOrAMillionCharacters) {
 TEST(FixText, TheBudgetEndsWhatRepairsItselfWithoutEnd) {
   RepairBudget budget;
   ASSERT_TRUE(budget.take(RepairBudget::kCodePoints));
-  EXPECT_EQ(fix_encoding(U"Ã©", budget), U"Ã©");
-  std::string chain;  // each step turns the last two characters into one
+  EXPECT_EQ(fix_encoding(U"ÂÂ©", budget), U"Â©");  // one step alone
+  std::string chain;                               // each step turns the last two characters into one
   for (int i = 0; i < 2000; ++i) chain += "Â";
   EXPECT_EQ(fix_text(chain + "©"), "©");
+  std::string nested = "é &";
+  for (int i = 0; i < 2500; ++i) nested += "amp;";
+  EXPECT_EQ(fix_text(nested), "é &");
 }
 
 TEST(Lower, AsPython) {
