@@ -74,8 +74,10 @@ class FrozenTextEncoder final : public TextEncoder {
     check_ids(out.ids_BL);
     const torch::Tensor lengths_B =
         torch::from_blob(out.num_tokens.data(), {count}, torch::kInt64).clamp_max(length);
-    const torch::Tensor order = has_zero_pads() ? std::get<1>(lengths_B.sort(/*stable=*/true, 0))
-                                                : torch::arange(count);  // equal lengths share a pass
+    const torch::Tensor order =
+        has_zero_pads()
+            ? std::get<1>(lengths_B.sort(/*stable=*/std::optional<bool>(true), 0, /*descending=*/false))
+            : torch::arange(count);  // equal lengths share a pass
     for (std::int64_t begin = 0; begin < count; begin += kCaptionsPerPass) {
       const torch::Tensor mine = order.narrow(0, begin, std::min(kCaptionsPerPass, count - begin));
       const torch::Tensor lengths = lengths_B.index_select(0, mine);

@@ -170,9 +170,9 @@ TEST_F(TinyBert, RefusesOtherKindsAndBrokenFolders) {
   config["hidden_act"] = "relu";
   core::write_json(folder() / "config.json", config);
   EXPECT_THAT(refusal(), HasSubstr("hidden_act"));
-  config["model_type"] = "t5";
+  config["model_type"] = "albert";
   core::write_json(folder() / "config.json", config);
-  EXPECT_THAT(refusal(), HasSubstr("t5"));
+  EXPECT_THAT(refusal(), HasSubstr("albert"));
 }
 
 }  // namespace
