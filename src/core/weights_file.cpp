@@ -59,9 +59,11 @@ void WeightsFile::open_safetensors() {
   detail::SafetensorsHeader header = detail::read_safetensors_header(file_);
   tensors_ = std::move(header.tensors);
   metadata_ = std::move(header.metadata);
+  const bool is_of_convert =
+      metadata_.contains("buffers");  // it notes names there, and writes no tensor twice
   for (const auto& [name, kept] : metadata_) {
     const auto found = tensors_.find(kept);
-    if (name == "format" || found == tensors_.end() || tensors_.contains(name)) continue;
+    if (is_of_convert || name == "format" || found == tensors_.end() || tensors_.contains(name)) continue;
     aliases_.emplace(name, kept);
   }
   for (const auto& [name, kept] : aliases_) tensors_.emplace(name, tensors_.at(kept));

@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 // Versions of what turns samples into columns. Raise one when the same samples would give other bytes.
 constexpr int kResize = 1;     ///< Pillow's bicubic, shorter edge to the size, centre crop
 constexpr int kPosterior = 2;  ///< noise keyed by (seed, picture's bytes, size)
-constexpr int kText = 2;       ///< batches, pads, lengths
+constexpr int kText = 3;       ///< batches, by length or not, pads, lengths
 constexpr int kRows = 2;       ///< which rows and columns a shard has
 
 void check_sizes(const CatalogueEntry& entry, const PrecomputePlan& plan) {

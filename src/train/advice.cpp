@@ -159,6 +159,14 @@ void refuse_start(const std::string& from) {
       from, fs::exists(from) ? "" : "not there: ");
 }
 
+void demand_load_of_file(const InitConfig& init) {
+  if (fs::is_regular_file(init.from) && init.load != "weights")
+    core::user_error(
+        "init.load={}: {} is a file of weights and holds no optimizer and no step; say init.load=weights, or "
+        "name a run",
+        init.load, init.from);
+}
+
 void check_start(const LoopConfig& config, const core::Json& life, bool with_init, comm::Communicator& comm) {
   comm.on_root([&] {
     const std::vector<std::int64_t> reached = visible_steps(run_folder(config).checkpoints());
@@ -170,12 +178,7 @@ void check_start(const LoopConfig& config, const core::Json& life, bool with_ini
       const bool is_there =
           first >= 0 || fs::exists(fs::path(from) / "manifest.json") || fs::is_regular_file(from);
       if (with_init && !is_there) refuse_start(from);
-      if (fs::is_regular_file(from) && config.init.load != "weights")
-        core::user_error(
-            "init.load={}: {} is a file of weights and holds no optimizer and no step; say "
-            "init.load=weights, or "
-            "name a run",
-            config.init.load, from);
+      demand_load_of_file(config.init);
       demand_steps_of_start(config, first);
     }
   });

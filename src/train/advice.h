@@ -34,6 +34,9 @@ void demand_steps_of_start(const LoopConfig& config, std::int64_t first_step);
 /// UserError: `init.from` is no start; says which checkpoints there are beside it.
 [[noreturn]] void refuse_start(const std::string& from);
 
+/// UserError: more than weights is wanted of a file that holds nothing else.
+void demand_load_of_file(const InitConfig& init);
+
 /// The same before anything is opened: by the names of the checkpoints, for --check-settings and --dry-run (`with_init`:
 /// also whether what the run starts from is there). Collective.
 void check_start(const LoopConfig& config, const core::Json& life, bool with_init, comm::Communicator& comm);

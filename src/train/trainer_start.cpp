@@ -86,6 +86,7 @@ void Trainer::load_or_initialize() {
   const std::string& from = config_.init.from;
   std::optional<checkpoint::Reader> initial;
   if (!latest && !from.empty() && !is_weights_file(from)) initial = open_initial(config_.init, comm_);
+  if (!latest) demand_load_of_file(config_.init);
   if (initial) demand_steps_of_start(config_, initial->step());
   if (!latest && !initial) {
     const auto begin = std::chrono::steady_clock::now();

@@ -13,7 +13,8 @@ import types
 try:
     import torch
     from safetensors.torch import load_file, save_file
-    from transformers import (CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel)
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+    from transformers.utils import logging
     PACKAGE = pathlib.Path(importlib.util.find_spec("open_clip").origin).parent
 except (ImportError, AttributeError) as missing:
     print(f"skipped: {missing}; scripts/setup.sh --oracles")
@@ -124,9 +125,9 @@ CASES = {
 }
 
 
-def encode(folder, place, length, *words):
+def encode(folder, place, length, *words, texts=CAPTIONS):
     lines, out = place / "captions", place / "out.safetensors"
-    lines.write_text("".join(json.dumps(text) + "\n" for text in CAPTIONS))
+    lines.write_text("".join(json.dumps(text) + "\n" for text in texts))
     done = subprocess.run([PROBE, "encode_text", "--encoder", folder, "--input", lines, "--output", out, f"length={length}", *words],
                           stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stderr
@@ -135,6 +136,7 @@ def encode(folder, place, length, *words):
 
 def main():
     torch.set_num_threads(1)
+    logging.disable_progress_bar()
     for name, (make, length) in CASES.items():
         with tempfile.TemporaryDirectory() as place:
             place = pathlib.Path(place)

@@ -123,7 +123,7 @@ class Signals(unittest.TestCase):
             os.mkfifo(pipe)  # whoever reads it waits for ever
             (folder / "step_0000001").mkdir()
             os.mkfifo(folder / "step_0000001/manifest.json")
-            jobs = (["convert", "--input", pipe, "--output", folder / "out"], ["doctor", "verify", folder],
+            jobs = (["convert", "--input", folder / "step_0000001", "--output", folder / "out"], ["doctor", "verify", folder],
                     ["probe", "clean_captions", "--input", pipe, "--output", folder / "out"])
             for sent in (signal.SIGTERM, signal.SIGUSR1):
                 for job in jobs:
