@@ -14,7 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kCaptionsPerPass = 128;  // bounds memory
+/// Bounds memory; on a CPU what is between two layers stays near it.
+constexpr std::int64_t kCaptionsPerPass = 128, kCaptionsPerPassOfACpu = 16;
 
 TextModel read_model(const fs::path& folder) {
   if (fs::exists(folder / "open_clip_config.json")) return open_clip_model(folder);
@@ -78,8 +79,9 @@ class FrozenTextEncoder final : public TextEncoder {
         has_zero_pads()
             ? std::get<1>(lengths_B.sort(/*stable=*/std::optional<bool>(true), 0, /*descending=*/false))
             : torch::arange(count);  // equal lengths share a pass
-    for (std::int64_t begin = 0; begin < count; begin += kCaptionsPerPass) {
-      const torch::Tensor mine = order.narrow(0, begin, std::min(kCaptionsPerPass, count - begin));
+    const std::int64_t pass = device_.is_cpu() ? kCaptionsPerPassOfACpu : kCaptionsPerPass;
+    for (std::int64_t begin = 0; begin < count; begin += pass) {
+      const torch::Tensor mine = order.narrow(0, begin, std::min(pass, count - begin));
       const torch::Tensor lengths = lengths_B.index_select(0, mine);
       // Rows behind the longest caption are zero, or what the network makes of pads.
       const auto computed = has_zero_pads() ? lengths.max().item<std::int64_t>() : length;
