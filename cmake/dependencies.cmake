@@ -21,7 +21,6 @@ pkg_check_modules(deflate REQUIRED IMPORTED_TARGET libdeflate)
 pkg_check_modules(turbojpeg REQUIRED IMPORTED_TARGET libturbojpeg)
 pkg_check_modules(webp REQUIRED IMPORTED_TARGET libwebp libwebpdemux)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
-pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 
 add_library(microdit_hdf5 INTERFACE)
 target_include_directories(microdit_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})

@@ -22,13 +22,13 @@ BertConfig parse_config(const core::Json& json, const fs::path& file) {
   config_only(json, "hidden_act", "gelu", file);
   config_only(json, "position_embedding_type", "absolute", file);
   const BertConfig c{config_count(json, "hidden_size", file),
-                     config_count(json, "num_hidden_layers", file),
+                     config_count(json, "num_hidden_layers", file, 0, kMostLayers),
                      config_count(json, "num_attention_heads", file),
                      config_count(json, "intermediate_size", file),
                      config_count(json, "max_position_embeddings", file),
                      config_count(json, "vocab_size", file),
                      config_count(json, "type_vocab_size", file, 2),
-                     config_number(json, "layer_norm_eps", 1e-12, file)};
+                     config_eps(json, "layer_norm_eps", 1e-12, file)};
   check_heads(c.width, c.heads, file);
   return c;
 }

@@ -99,12 +99,12 @@ ClipConfig parse_transformers(const core::Json& config, const fs::path& file) {
   const core::Json& json =
       config.contains("text_config") && config["text_config"].is_object() ? config["text_config"] : config;
   const ClipConfig c{config_count(json, "hidden_size", file, 512),
-                     config_count(json, "num_hidden_layers", file, 12),
+                     config_count(json, "num_hidden_layers", file, 12, kMostLayers),
                      config_count(json, "num_attention_heads", file, 8),
                      config_count(json, "intermediate_size", file, 2048),
                      config_count(json, "max_position_embeddings", file, 77),
                      config_count(json, "vocab_size", file, 49408),
-                     config_number(json, "layer_norm_eps", 1e-5, file),
+                     config_eps(json, "layer_norm_eps", 1e-5, file),
                      is_quick(json, "quick_gelu", file)};
   check_heads(c.width, c.heads, file);
   return c;
@@ -137,15 +137,18 @@ ClipConfig parse_open_clip(const fs::path& folder) {
   const core::Json model = part(json, "model_cfg"), text = part(model, "text_cfg");
   check_open_clip(text, file);
   const std::int64_t width = config_count(text, "width", file, 512);
-  const ClipConfig c{
-      width,
-      config_count(text, "layers", file, 12),
-      config_count(text, "heads", file, 8),
-      static_cast<std::int64_t>(static_cast<double>(width) * config_number(text, "mlp_ratio", 4, file)),
-      config_count(text, "context_length", file, 77),
-      config_count(text, "vocab_size", file, 49408),
-      1e-5,
-      config_flag(model, "quick_gelu", false, file)};
+  const double ratio = config_number(text, "mlp_ratio", 4, file);
+  if (!(ratio > 0 && ratio <= 64))
+    core::user_error("{}: text_cfg.mlp_ratio is {}; it must be more than 0, and at most 64", file.string(),
+                     ratio);
+  const ClipConfig c{width,
+                     config_count(text, "layers", file, 12, kMostLayers),
+                     config_count(text, "heads", file, 8),
+                     static_cast<std::int64_t>(static_cast<double>(width) * ratio),
+                     config_count(text, "context_length", file, 77),
+                     config_count(text, "vocab_size", file, 49408),
+                     1e-5,
+                     config_flag(model, "quick_gelu", false, file)};
   check_heads(c.width, c.heads, file);
   return c;
 }

@@ -29,14 +29,14 @@ T5Config parse_config(const core::Json& json, const fs::path& file) {
     core::user_error("{}: feed_forward_proj is \"{}\"; \"gated-gelu\" and \"relu\" are supported",
                      file.string(), feed_forward);
   const T5Config c{config_count(json, "d_model", file, 512),
-                   config_count(json, "num_layers", file, 6),
+                   config_count(json, "num_layers", file, 6, kMostLayers),
                    config_count(json, "num_heads", file, 8),
                    config_count(json, "d_kv", file, 64),
                    config_count(json, "d_ff", file, 2048),
                    config_count(json, "vocab_size", file, 32128),
                    config_count(json, "relative_attention_num_buckets", file, 32),
                    config_count(json, "relative_attention_max_distance", file, 128),
-                   config_number(json, "layer_norm_epsilon", 1e-6, file),
+                   config_eps(json, "layer_norm_epsilon", 1e-6, file),
                    feed_forward == "gated-gelu"};
   if (c.buckets % 4 != 0 || c.max_distance <= c.buckets / 4)
     core::user_error(

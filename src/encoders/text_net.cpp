@@ -8,7 +8,7 @@
 namespace microdit::encoders {
 
 torch::Tensor TextNet::hold(at::IntArrayRef shape, torch::ScalarType type) {
-  return register_parameter(fmt::format("{}", parameters().size()), torch::empty(shape, type), false);
+  return register_parameter(fmt::format("{}", num_tensors_++), torch::empty(shape, type), false);
 }
 
 torch::Tensor TextNet::tensor(const std::string& name, at::IntArrayRef shape, torch::ScalarType type) {

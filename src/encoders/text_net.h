@@ -40,6 +40,7 @@ class TextNet : public torch::nn::Module {
 
   torch::ScalarType matrices_;  ///< bf16: they take half the memory, and products are bf16's
   Slots slots_;
+  std::int64_t num_tensors_ = 0;
 };
 
 struct TextModel {

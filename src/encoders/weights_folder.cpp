@@ -195,12 +195,18 @@ std::string config_text(const core::Json& config, std::string_view key, std::str
 }
 
 std::int64_t config_count(const core::Json& config, std::string_view key, const fs::path& file,
-                          std::int64_t fallback) {
-  constexpr std::int64_t kMax = std::int64_t{1} << 20;
+                          std::int64_t fallback, std::int64_t most) {
   const std::int64_t value = config_integer(config, key, fallback, file);
-  if (value < 1 || value > kMax)
+  if (value < 1 || value > most)
     core::user_error("{}: {} is {}; it must be from 1 to {}", file.string(), key,
-                     config.contains(key) ? config[std::string(key)].dump() : "missing", kMax);
+                     config.contains(key) ? config[std::string(key)].dump() : "missing", most);
+  return value;
+}
+
+double config_eps(const core::Json& config, std::string_view key, double fallback, const fs::path& file) {
+  const double value = config_number(config, key, fallback, file);
+  if (!(value > 0 && value <= 1))
+    core::user_error("{}: {} is {}; it must be more than 0, and at most 1", file.string(), key, value);
   return value;
 }
 

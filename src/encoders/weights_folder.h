@@ -45,9 +45,13 @@ bool config_flag(const core::Json& config, std::string_view key, bool fallback,
                  const std::filesystem::path& file);
 std::string config_text(const core::Json& config, std::string_view key, std::string_view fallback,
                         const std::filesystem::path& file);
-/// A size of a network: 1 to 2^20. UserError: another value, or absent (without a positive fallback).
+/// A size of a network: 1 to kLargestCount. UserError: another value, or absent (without a positive fallback).
+inline constexpr std::int64_t kLargestCount = std::int64_t{1} << 20, kMostLayers = 512;
 std::int64_t config_count(const core::Json& config, std::string_view key, const std::filesystem::path& file,
-                          std::int64_t fallback = 0);
+                          std::int64_t fallback = 0, std::int64_t most = kLargestCount);
+/// What a norm adds: more than 0, at most 1.
+double config_eps(const core::Json& config, std::string_view key, double fallback,
+                  const std::filesystem::path& file);
 /// UserError when config[key] is there and is not `only`.
 void config_only(const core::Json& config, std::string_view key, std::string_view only,
                  const std::filesystem::path& file);

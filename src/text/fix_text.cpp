@@ -160,16 +160,15 @@ bool is_fine(std::string_view segment, bool unescape) {
   });
 }
 
-std::string fix_segment(std::string_view segment, bool unescape) {
+std::string fix_segment(std::string_view segment, bool unescape, RepairBudget& budget) {
   if (is_fine(segment, unescape)) return std::string(segment);
-  RepairBudget budget;
   std::u32string text = to_utf32(segment);
-  while (budget.take(text.size())) {
+  bool same = false;
+  do {
     std::u32string fixed = fix_once(text, unescape, budget);
-    const bool same = fixed == text;
+    same = fixed == text;
     text = std::move(fixed);
-    if (same) break;
-  }
+  } while (!same && budget.take(text.size()));
   return to_utf8(text);
 }
 
@@ -189,12 +188,13 @@ std::size_t end_of_segment(std::string_view text, std::size_t from) {
 std::string fix_text(std::string_view text) {
   std::string out;
   out.reserve(text.size());
+  RepairBudget budget;   // of all its lines
   bool unescape = true;  // until what looks like markup is met
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = end_of_segment(text, at);
     const std::string_view segment = text.substr(at, end - at);
     unescape = unescape && segment.find('<') == std::string_view::npos;
-    out += fix_segment(segment, unescape);
+    out += fix_segment(segment, unescape, budget);
     at = end;
   }
   return out;

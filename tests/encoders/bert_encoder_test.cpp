@@ -161,6 +161,20 @@ TEST_F(TinyBert, IsFoundByItsWeights) {
   EXPECT_THAT(message_of<core::UserError>([&] { find_text_encoder(other); }), HasSubstr("width 16"));
 }
 
+TEST_F(TinyBert, RefusesSizesThatNoNetworkHas) {
+  const core::Json plain = core::read_json(folder() / "config.json");
+  for (const auto& [key, value] :
+       std::vector<std::pair<std::string, core::Json>>{{"num_hidden_layers", 1 << 20},
+                                                       {"hidden_size", -4},
+                                                       {"vocab_size", 1 << 30},
+                                                       {"layer_norm_eps", -1}}) {
+    core::Json config = plain;
+    config[key] = value;
+    core::write_json(folder() / "config.json", config);
+    EXPECT_THAT(refusal(), HasSubstr(key)) << key;
+  }
+}
+
 TEST_F(TinyBert, RefusesOtherKindsAndBrokenFolders) {
   auto state = weights();
   state.erase("encoder.layer.1.output.dense.bias");
