@@ -3,8 +3,11 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include "core/error.h"
 
 #include <algorithm>
+
+#include "core/error.h"
 
 namespace microdit::core {
 namespace {
@@ -41,6 +44,12 @@ std::string key_report(const Shapes& have, const Shapes& wanted) {
   add("unexpected", unexpected);
   add("other shape", misshapen);
   return report;
+}
+
+void demand_keys(const Shapes& have, const Shapes& wanted, const std::string& origin) {
+  if (const std::string report = key_report(have, wanted); !report.empty())
+    user_error("{}: these weights are not of this network; {}. Give the config the weights were made with.",
+               origin, report);
 }
 
 }  // namespace microdit::core

@@ -14,4 +14,7 @@ using Shapes = std::map<std::string, std::vector<std::int64_t>>;  ///< by name
 /// the two agree.
 std::string key_report(const Shapes& have, const Shapes& wanted);
 
+/// UserError with `origin` and that report unless the two agree: the weights are of another network.
+void demand_keys(const Shapes& have, const Shapes& wanted, const std::string& origin);
+
 }  // namespace microdit::core

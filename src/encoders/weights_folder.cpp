@@ -117,10 +117,6 @@ core::Json read_folder_config(const fs::path& folder) {
   return config;
 }
 
-std::vector<fs::path> folder_weight_files(const fs::path& folder, std::string_view stem) {
-  return find_files(folder, stem).files;
-}
-
 nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem) {
   const WeightFiles found = find_files(folder, stem);
   nn::StateDict all;
@@ -150,10 +146,7 @@ void load_folder_weights(const fs::path& folder, std::string_view stem, const Sl
       have.emplace(slot, info.shape);
     }
   for (const auto& [slot, place] : slots) wanted.emplace(slot, place.sizes().vec());
-  if (const std::string report = core::key_report(have, wanted); !report.empty())
-    core::user_error(
-        "{}: these weights are not of this network; {}. Give the config the weights were made with.",
-        folder.string(), report);
+  core::demand_keys(have, wanted, folder.string());
   const torch::NoGradGuard no_grad;
   for (const auto& [slot, place] : slots) {
     const auto& [file, stored] = found.at(slot);

@@ -16,14 +16,10 @@ namespace microdit::encoders {
 /// folder/config.json. UserError when folder or file is missing.
 core::Json read_folder_config(const std::filesystem::path& folder);
 
-/// The files with the weights: <stem>.safetensors, else the files of <stem>.safetensors.index.json, else the same of the
+/// All tensors of the folder's weights: <stem>.safetensors, else the files of <stem>.safetensors.index.json, else the same of the
 /// variant .fp16; else what PyTorch wrote: <stem>.bin (`model` is then called pytorch_model), .pt, .pth, .ckpt and
-/// <stem>.bin.index.json. UserError when none is there.
-std::vector<std::filesystem::path> folder_weight_files(const std::filesystem::path& folder,
-                                                       std::string_view stem);
-
-/// All tensors of them, without `state_dict.` and `module.` where all names begin so. UserError when an index and its files
-/// disagree.
+/// <stem>.bin.index.json. Without `state_dict.` and `module.` where all names begin so. UserError when none is there, or an
+/// index and its files disagree.
 nn::StateDict read_folder_weights(const std::filesystem::path& folder, std::string_view stem);
 
 /// A tensor's name -> where it goes.

@@ -130,10 +130,7 @@ void load_state_dict(torch::nn::Module& module, const StateDict& state, const st
     if (!ignored(name)) wanted.emplace(name, tensor.sizes().vec());
   for (const auto& [name, tensor] : state)
     if (!ignored(name)) have.emplace(name, tensor.sizes().vec());
-  if (const std::string report = core::key_report(have, wanted); !report.empty())
-    core::user_error(
-        "{}: these weights are not of this network; {}. Give the config the weights were made with.", origin,
-        report);
+  core::demand_keys(have, wanted, origin);
   const torch::NoGradGuard no_grad;
   for (const auto& [name, tensor] : own) {
     if (!ignored(name)) torch::Tensor(tensor).copy_(state.at(name));

@@ -102,9 +102,9 @@ bool is_mixed_code(const Shape& shape) {
   return shape.only_letters_and_digits && shape.runs - (shape.starts_with_digit ? 1 : 0) >= 4;
 }
 
-/// Every word whose shape is such -> `with`.
-template <bool (*IsSuch)(const Shape&)>
-void replace_words(std::string& caption, std::string_view with) {
+/// Every word that `is_such(word)` -> `with`.
+template <class IsSuch>
+void replace_words(std::string& caption, std::string_view with, const IsSuch& is_such) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
   for (std::size_t at = 0; at < text.size();) {
@@ -113,7 +113,7 @@ void replace_words(std::string& caption, std::string_view with) {
       at += code_point_at(text, at).bytes;
       continue;
     }
-    if (IsSuch(shape_of(text.substr(at, end - at)))) rewrite.replace(at, end, with);
+    if (is_such(text.substr(at, end - at))) rewrite.replace(at, end, with);
     at = end;
   }
 }
@@ -172,28 +172,19 @@ void delete_numbered_tags(std::string& caption) {
 }
 
 void delete_long_numbers(std::string& caption) {
-  Rewrite rewrite(caption);
-  const std::string_view text = rewrite.text();
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = end_of<is_word>(text, at);
-    if (end == at) {
-      at += code_point_at(text, at).bytes;
-      continue;
-    }
+  replace_words(caption, "", [](std::string_view word) {
     constexpr std::size_t kLong = 6;
-    if (end - at >= kLong) {
-      const Digits digits = digits_at(text, at);
-      if (digits.end == end && digits.count >= kLong) rewrite.replace(at, end, "");
-    }
-    at = end;
-  }
+    if (word.size() < kLong) return false;
+    const Digits digits = digits_at(word, 0);
+    return digits.end == word.size() && digits.count >= kLong;
+  });
 }
 
 void delete_codes(std::string& text) {
-  replace_words<is_code>(text, "");
+  replace_words(text, "", [](std::string_view word) { return is_code(shape_of(word)); });
 }
 void blank_mixed_codes(std::string& text) {
-  replace_words<is_mixed_code>(text, " ");
+  replace_words(text, " ", [](std::string_view word) { return is_mixed_code(shape_of(word)); });
 }
 
 void delete_sizes(std::string& caption) {

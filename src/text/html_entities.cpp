@@ -121,6 +121,21 @@ bool append_clear(std::string& out, std::string_view name) {
   return true;
 }
 
+/// `take(text, at, out)`: whether what follows an ampersand is a reference; then its text is appended and `at` lies behind it.
+template <class Take>
+std::string replace_references(std::string_view text, const Take& take) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t ampersand = std::min(text.find('&', i), text.size());
+    out += text.substr(i, ampersand - i);
+    i = ampersand + 1;
+    if (i > text.size()) break;
+    if (!take(text, i, out)) out += '&';
+  }
+  return out;
+}
+
 }  // namespace
 
 const Entity* find_entity(std::string_view name) {
@@ -129,40 +144,24 @@ const Entity* find_entity(std::string_view name) {
 }
 
 std::string html_unescape(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size();) {
-    const std::size_t ampersand = std::min(text.find('&', i), text.size());
-    out += text.substr(i, ampersand - i);
-    i = ampersand + 1;
-    if (i > text.size()) break;
-    const bool number = i < text.size() && text[i] == '#';
-    if (!(number ? take_number(text, i, out) : take_name(text, i, out))) out += '&';
-  }
-  return out;
+  return replace_references(text, [](std::string_view all, std::size_t& at, std::string& out) {
+    const bool number = at < all.size() && all[at] == '#';
+    return number ? take_number(all, at, out) : take_name(all, at, out);
+  });
 }
 
 std::string unescape_clear_entities(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size();) {
-    const std::size_t ampersand = std::min(text.find('&', i), text.size());
-    out += text.substr(i, ampersand - i);
-    i = ampersand + 1;
-    if (i > text.size()) break;
-    const std::size_t letters = i + (i < text.size() && text[i] == '#' ? 1 : 0);
+  return replace_references(text, [](std::string_view all, std::size_t& at, std::string& out) {
+    const std::size_t letters = at + (at < all.size() && all[at] == '#' ? 1 : 0);
     std::size_t end = letters;
-    while (end < text.size() && end - letters < kLongestClear &&
-           ascii::is(static_cast<unsigned char>(text[end]), ascii::kLetter | ascii::kDigit))
+    while (end < all.size() && end - letters < kLongestClear &&
+           ascii::is(static_cast<unsigned char>(all[end]), ascii::kLetter | ascii::kDigit))
       ++end;
-    const bool closed = end > letters && end < text.size() && text[end] == ';';
-    if (closed && append_clear(out, text.substr(i, end - i))) {
-      i = end + 1;
-    } else {
-      out += '&';
-    }
-  }
-  return out;
+    const bool closed = end > letters && end < all.size() && all[end] == ';';
+    if (!closed || !append_clear(out, all.substr(at, end - at))) return false;
+    at = end + 1;
+    return true;
+  });
 }
 
 }  // namespace microdit::text

@@ -1,23 +1,13 @@
 // CPU seconds to decode a picture and make squares of it: picture_bench ROUNDS FILE SIZE... -> one number, per picture.
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <vector>
 
+#include "bench.h"
 #include "image/decode.h"
 #include "image/resize.h"
-
-namespace {
-
-double cpu_s() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-}  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 4) return 2;
@@ -27,10 +17,10 @@ int main(int argc, char** argv) {
   unsigned sum = 0;  // so that nothing is left out
   double begin = 0;
   for (int round = -1; round < rounds; ++round) {
-    if (round == 0) begin = cpu_s();  // the first one warms up
+    if (round == 0) begin = microdit::bench::cpu_s();  // the first one warms up
     const auto picture = microdit::image::decode(std::as_bytes(std::span(bytes)));
     for (int i = 3; i < argc; ++i)
       sum += microdit::image::resize_and_center_crop(picture, std::atoi(argv[i])).pixels[0];
   }
-  std::printf("%.9f %u\n", (cpu_s() - begin) / rounds, sum);
+  std::printf("%.9f %u\n", (microdit::bench::cpu_s() - begin) / rounds, sum);
 }

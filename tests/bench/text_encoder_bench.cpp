@@ -6,21 +6,17 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <string>
 #include <vector>
 
-#include "core/json.h"
+#include "bench.h"
 #include "encoders/text_encoder.h"
 
 int main(int argc, char** argv) {
   if (argc != 5) return 2;
   using Clock = std::chrono::steady_clock;
   const auto encoder = microdit::encoders::load_text_encoder(argv[1]);
-  std::vector<std::string> texts;
-  std::ifstream file(argv[2]);
-  for (std::string line; std::getline(file, line);)
-    texts.push_back(microdit::core::parse_json(line, argv[2]).get<std::string>());
+  const std::vector<std::string> texts = microdit::bench::read_texts(argv[2]);
   std::vector<double> rounds;
   double sum = 0;  // so that nothing is left out
   for (int round = std::atoi(argv[4]); round >= 0; --round) {
