@@ -43,6 +43,14 @@ Parts parts_of(std::string_view url) {
   return parts;
 }
 
+/// Small letters; a name's final dot ("as it stands, in no domain of mine") names the same host.
+std::string plain_authority(std::string_view authority) {
+  std::string out = lower(authority);
+  const std::size_t end = out.starts_with('[') ? 0 : std::min(out.find(':'), out.size());
+  if (end > 1 && out[end - 1] == '.') out.erase(end - 1, 1);
+  return out;
+}
+
 std::string hex_escape(unsigned char byte) {
   return fmt::format("%{:02X}", byte);
 }
@@ -89,14 +97,14 @@ std::string shown(std::string_view url) {
 std::string origin_of(std::string_view url) {
   const Parts parts = parts_of(url);
   const std::string scheme = lower(parts.scheme);
-  std::string authority = lower(parts.authority);
+  std::string authority = plain_authority(parts.authority);
   if (scheme == "http" && authority.ends_with(":80")) authority.resize(authority.size() - 3);
   if (scheme == "https" && authority.ends_with(":443")) authority.resize(authority.size() - 4);
   return scheme + "://" + authority;
 }
 
 std::string host_name_of(std::string_view url) {
-  const std::string authority = lower(parts_of(url).authority);
+  const std::string authority = plain_authority(parts_of(url).authority);
   if (authority.starts_with('[')) return authority.substr(1, authority.find(']') - 1);
   return authority.substr(0, authority.find(':'));
 }
@@ -178,6 +186,14 @@ PrivateHosts::PrivateHosts(const std::vector<std::string>& allowed, std::string_
   for (const std::string& host : allowed) hosts_.insert(lower(host));
   const std::string own = host_name_of(own_url);
   if (is_private_literal(own)) hosts_.insert(own);
+}
+
+std::string shown_proxy(const std::string& proxy) {
+  return host_name_of(proxy.find("://") == std::string::npos ? "http://" + proxy : proxy);
+}
+
+std::string certificate_file() {
+  return core::variable("CURL_CA_BUNDLE", core::variable("SSL_CERT_FILE"));
 }
 
 std::string proxy_of(std::string_view url) {

@@ -50,5 +50,9 @@ class PrivateHosts {
 
 /// The proxy that http_proxy, https_proxy, all_proxy and no_proxy name for this address; "" for none, and for loopback numbers.
 std::string proxy_of(std::string_view url);
+/// Its host, for messages: what surrounds it may be secret.
+std::string shown_proxy(const std::string& proxy);
+/// Certificates of the authorities that are trusted instead of the system's, as CURL_CA_BUNDLE or SSL_CERT_FILE name them; "" for none.
+std::string certificate_file();
 
 }  // namespace microdit::ingest

@@ -182,7 +182,7 @@ std::optional<store::ShardEntry> Fetcher::over_http(const RawFile& file, const f
     if (!fetched) return std::nullopt;
     partial->require_head();
   } catch (...) {
-    if (partial->validator().empty()) partial->discard();  // it cannot be continued
+    if (partial->version().validator().empty()) partial->discard();  // it cannot be continued
     throw;
   }
   const std::optional<std::string> sha256 = partial->sha256(stop);

@@ -10,11 +10,13 @@ namespace microdit::ingest {
 
 HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)) {}
 
-bool HttpClient::still_serves(const std::string& origin, const core::StopFlag& stop) {
+bool HttpClient::still_serves(const std::string& origin, const std::string& first,
+                              const core::StopFlag& stop) {
   std::string url;
   {
     const std::lock_guard lock(mutex_);
     url = hosts_[origin].served_url;
+    if (url.empty()) url = hosts_[first].served_url;  // an earlier life's: who served it then is not kept
   }
   if (url.empty()) return false;
   struct Enough {};
@@ -43,16 +45,16 @@ std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile
   sink.restart = [&] { partial.forget_version(); };
   sink.prepare = [&](Hop& hop) {
     hop.asked.expected_bytes = request.expected_bytes;
-    const std::string validator = partial.validator();
-    if (!validator.empty()) {
+    const FileVersion version = partial.version();
+    if (!version.validator().empty()) {
       hop.asked.offset = partial.bytes();
-      hop.asked.version = validator;
+      hop.asked.version = version;
       hop.header_lines.push_back(fmt::format("Range: bytes={}-", hop.asked.offset));
-      hop.header_lines.push_back("If-Range: " + validator);
+      hop.header_lines.push_back("If-Range: " + version.validator());
     }
     hop.on_begin = [&](const ResponseHeaders& headers, Body body) {
       if (headers.total_bytes() >= 0) announced = headers.total_bytes();
-      if (body == Body::from_start) partial.begin(headers.validator(), announced);
+      if (body == Body::from_start) partial.begin(headers.version(), announced);
     };
     hop.on_bytes = [&](std::span<const std::byte> bytes) {
       partial.append(bytes);

@@ -84,11 +84,15 @@ class HttpClient {
  private:
   friend class Fetch;
   using Clock = std::chrono::steady_clock;
-  /// Requests in a row without service: since when, how often (those that were under way together are one).
+  /// Requests in a row without service: since when, how often (those that were under way together are one), how often of that
+  /// by hanging up.
   struct Silence {
     std::optional<Clock::time_point> since{};
     Clock::time_point last{};
-    std::int64_t count = 0;
+    std::int64_t count = 0, hang_ups = 0;
+    double seconds() const {
+      return since ? std::chrono::duration<double>(Clock::now() - *since).count() : 0;
+    }
   };
   /// When a host last served something, what that was, when its silence was last spoken of, and until when nobody asks.
   struct Host {
@@ -125,11 +129,11 @@ class HttpClient {
   void note_served(const std::vector<std::string>& hops, const std::string& url);
   void note_answer(const std::string& hop, bool is_back);  ///< `is_back`: need not be left alone
   /// A request that began at `began` was no service.
-  Silence note_silence(const std::string& origin, Clock::time_point began);
+  Silence note_silence(const std::string& origin, Clock::time_point began, bool hung_up);
   void give_up(const std::string& origin, const std::string& url, const std::string& why);
   bool is_known(const std::string& origin);
-  /// Whether it serves at this moment what it has served before.
-  bool still_serves(const std::string& origin, const core::StopFlag& stop);
+  /// Whether it serves at this moment what it has served before; what that is, `first`, which redirects to it, may have to say.
+  bool still_serves(const std::string& origin, const std::string& first, const core::StopFlag& stop);
   std::optional<Clock::time_point> served(const std::string& origin);
   bool may_speak(const std::string& origin);  ///< of its silence, now
   void say_proxy(const std::string& proxy);   ///< once

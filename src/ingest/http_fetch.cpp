@@ -18,6 +18,16 @@ constexpr std::int64_t kHangUps =
     8;  ///< count as one silence of a host: it is there, and may refuse some files so
 constexpr std::int64_t kLeastSilences = 2;  ///< in a row until a host is given up: one may be a single file's
 
+std::chrono::steady_clock::duration duration_of(double seconds) {
+  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+      std::chrono::duration<double>(seconds));
+}
+
+/// How long a host that has served before is waited for.
+double patience_s(const HopResult& result) {
+  return result.unreachable ? limits::kOutageSeconds : limits::kBusySeconds;
+}
+
 /// Too many requests, with a time: that is not of one file.
 bool is_of_the_host(const HopResult& result) {
   return result.headers.status == 429 && result.headers.retry_after_s > 0;
@@ -129,6 +139,11 @@ HopResult Fetch::request(const std::string& url) {
   };
   HopResult result = client_.loop_.perform(hop);
   if (result.refused_address) refuse_private(host);
+  if (result.proxy_status >= 400 && !is_temporary(result.proxy_status)) {
+    core::user_error(
+        "{}: the proxy {} answered {} when asked for {}: allow the host there, or name it in no_proxy", name_,
+        shown_proxy(hop.proxy), result.proxy_status, host);
+  }
   if (to_hub) options.after_hub(url, result.headers);
   return result;
 }
@@ -205,21 +220,27 @@ bool Fetch::wait(const HopResult& result, const std::string& why) {
   const std::string origin = origin_of(hops_.back());
   const std::string whose = origin == origin_of(url_) ? "" : origin + ": ";
   const HttpClient::Silence silence =
-      result.is_silence() ? client_.note_silence(origin, began_) : HttpClient::Silence();
+      result.is_silence() ? client_.note_silence(origin, began_, result.hung_up) : HttpClient::Silence();
   // Of a host that may be a wrong address.
-  const std::int64_t silences =
-      !result.unreachable || client_.is_known(origin) ? 0 : silence.count / (result.hung_up ? kHangUps : 1);
+  const std::int64_t silences = !result.unreachable || client_.is_known(origin)
+                                    ? 0
+                                    : silence.count - silence.hang_ups + silence.hang_ups / kHangUps;
   const std::int64_t attempt = std::max(waiting_.attempts.failed(sink_.bytes()), silences);
   double pause_s = 0;
-  const bool outage = silence.since && is_outage_of(origin, result, *silence.since);
+  const bool outage = silence.since && is_outage_of(origin, result);
+  if (outage && silence.seconds() >= patience_s(result)) {
+    const std::string end = fmt::format("no service for {} ({}); run the same command to continue",
+                                        core::duration_text(silence.seconds()), why);
+    client_.give_up(origin, url_, end);
+    core::user_error("{}: {} does not answer: {}", name_, origin, end);
+  }
   if (outage) {
     waiting_.attempts.forgive();
     pause_s = backoff_s(client_.options_.backoff_s, silence.count, result.headers.retry_after_s);
-    const double silent_s = std::chrono::duration<double>(Clock::now() - *silence.since).count();
     if (client_.may_speak(origin)) {
       core::log_warn(
           "{}: no service for {} ({}); waiting, and asking again until it serves or the job is stopped",
-          origin, core::duration_text(silent_s), why);
+          origin, core::duration_text(silence.seconds()), why);
     }
   } else {
     if (attempt >= client_.options_.max_attempts) {
@@ -235,8 +256,10 @@ bool Fetch::wait(const HopResult& result, const std::string& why) {
                    core::duration_text(pause_s), sink_.bytes());
   }
   const bool host_is_away = silences > 0 || (outage && result.unreachable);
-  if (!sink_.may_be_set_aside || (may_sleep(pause_s) && !host_is_away))
+  if (!sink_.may_be_set_aside || (may_sleep(pause_s) && !host_is_away)) {
+    if (is_of_the_host(result)) client_.leave_alone(origin, Clock::now() + duration_of(pause_s));
     return sleep_unless_stopped(pause_s, stop_);
+  }
   const bool host_said_so = is_outage(result.headers.status) && result.headers.retry_after_s > 0 &&
                             (is_of_the_host(result) || !client_.served(origin));
   set_aside(pause_s, outage || silences > 0 || host_said_so);
@@ -248,8 +271,7 @@ bool Fetch::may_sleep(double pause_s) const {
 
 /// With `host`, no other file of it is asked for meanwhile; then those that were not asked for yet go first.
 void Fetch::set_aside(double pause_s, bool host) {
-  const auto until =
-      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(pause_s));
+  const auto until = Clock::now() + duration_of(pause_s);
   waiting_.host = origin_of(hops_.back());
   if (host) client_.leave_alone(waiting_.host, until);
   client_.set_aside(url_, waiting_);
@@ -257,11 +279,9 @@ void Fetch::set_aside(double pause_s, bool host) {
 }
 
 /// Whether the host as a whole is silent: it has served before, and serves nobody now.
-bool Fetch::is_outage_of(const std::string& origin, const HopResult& result, Clock::time_point silent_since) {
-  if (!client_.is_known(origin)) return false;
-  const double silent_s = std::chrono::duration<double>(Clock::now() - silent_since).count();
-  const double patience_s = result.unreachable ? limits::kOutageSeconds : limits::kBusySeconds;
-  return silent_s < patience_s && (is_of_the_host(result) || !client_.still_serves(origin, stop_));
+bool Fetch::is_outage_of(const std::string& origin, const HopResult& result) {
+  return client_.is_known(origin) &&
+         (is_of_the_host(result) || !client_.still_serves(origin, origin_of(url_), stop_));
 }
 
 }  // namespace microdit::ingest

@@ -49,7 +49,7 @@ class Fetch {
   bool wait(const HopResult& result, const std::string& why);
   bool may_sleep(double pause_s) const;
   [[noreturn]] void set_aside(double pause_s, bool host);
-  bool is_outage_of(const std::string& origin, const HopResult& result, Clock::time_point silent_since);
+  bool is_outage_of(const std::string& origin, const HopResult& result);
 
   HttpClient& client_;
   Clock::time_point began_{};  ///< the last hop

@@ -74,13 +74,15 @@ void HttpClient::note_answer(const std::string& hop, bool is_back) {
   if (is_back || !known_.contains(origin)) host.silence = {};
 }
 
-HttpClient::Silence HttpClient::note_silence(const std::string& origin, Clock::time_point began) {
+HttpClient::Silence HttpClient::note_silence(const std::string& origin, Clock::time_point began,
+                                             bool hung_up) {
   const std::lock_guard lock(mutex_);
   Silence& silence = hosts_[origin].silence;
   const auto now = Clock::now();
   if (!silence.since) silence.since = now;
   if (began >= silence.last) {
     ++silence.count;
+    silence.hang_ups += hung_up ? 1 : 0;
     silence.last = now;
   }
   return silence;
@@ -160,7 +162,10 @@ bool HttpClient::look(const std::string& origin, const std::string& address) {
     set_aside_.erase(address);
     if (host.given_up_for.insert(address).second)
       core::user_error("{}: not asked for, as {} does not answer: {}", shown(address), origin, host.given_up);
-    host = {};  // it had its turn before the others: now once more
+    // It had its turn before the others: now once more. One that was waited for is not waited for again from the beginning.
+    const Silence silence = known_.contains(origin) ? host.silence : Silence();
+    host = {};
+    host.silence = silence;
   }
   if (!host.not_before) return false;
   const auto now = Clock::now();
@@ -199,7 +204,7 @@ void HttpClient::say_proxy(const std::string& proxy) {
   const std::lock_guard lock(mutex_);
   if (std::exchange(proxy_said_, true)) return;
   core::log_info("downloads go through the proxy {}: it decides which addresses are reached",
-                 host_name_of(proxy.find("://") == std::string::npos ? "http://" + proxy : proxy));
+                 shown_proxy(proxy));
 }
 
 }  // namespace microdit::ingest

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <random>
 #include <thread>
+#include <vector>
 
 #include "core/error.h"
 #include "ingest/address.h"
@@ -16,9 +17,6 @@
 
 namespace microdit::ingest {
 namespace {
-
-constexpr double kLongestBackoff_s = 60;
-constexpr double kLongestRetryAfter_s = 3600;
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -131,13 +129,14 @@ Answer not_asked_for(const Asked& asked, std::string why) {
   return {asked.offset > 0 ? Body::restart : Body::refused, std::move(why)};
 }
 
-/// Whether the rest is of another version than the part that is here. What was asked by comes back with the rest, letter by letter: a
-/// tag must (RFC 9110, 15.3.7), a date may be left out. Not every tag is quoted, nor every date written, as it should be.
+/// Whether the rest is of another version than the part that is here: what both answers say must agree, letter by letter. A tag that was
+/// asked by comes back (RFC 9110, 15.3.7), a date may be left out.
 bool is_of_another_version(const ResponseHeaders& headers, const Asked& asked) {
-  const std::string& was = asked.version;
-  if (was.empty() || was == headers.etag || was == headers.last_modified) return false;
-  const bool is_date = !was.starts_with('"') && curl_getdate(was.c_str(), nullptr) >= 0;
-  return !is_date || !headers.last_modified.empty();
+  if (asked.offset == 0) return false;
+  const FileVersion &was = asked.version, now = headers.version();
+  if (was.total >= 0 && now.total >= 0 && was.total != now.total) return true;
+  if (!was.etag.empty()) return was.etag != now.etag;
+  return !now.last_modified.empty() && was.last_modified != now.last_modified;
 }
 
 Answer judge_range(const ResponseHeaders& headers, const Asked& asked) {
@@ -162,9 +161,18 @@ Answer judge_range(const ResponseHeaders& headers, const Asked& asked) {
 
 }  // namespace
 
-std::string ResponseHeaders::validator() const {
-  if (!etag.empty() && !etag.starts_with("W/")) return etag;
-  return last_modified;
+std::string to_text(const FileVersion& version) {
+  return fmt::format("{}\n{}\n{}\n", version.etag, version.last_modified, version.total);
+}
+
+FileVersion file_version_of(std::string_view text) {
+  std::vector<std::string> lines;
+  for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+    lines.emplace_back(text.substr(0, end));
+    text.remove_prefix(end + 1);
+  }
+  if (lines.size() != 3 || !text.empty()) return {};
+  return {lines[0], lines[1], parse_int(lines[2])};
 }
 
 void read_header(std::string_view line, ResponseHeaders& headers) {
@@ -276,11 +284,12 @@ std::string remedy_for(long status) {
 }
 
 double backoff_s(double base_s, std::int64_t attempt, double retry_after_s) {
-  const double longest = std::min(
-      base_s * std::exp2(static_cast<double>(std::min<std::int64_t>(attempt - 1, 30))), kLongestBackoff_s);
+  const double longest =
+      std::min(base_s * std::exp2(static_cast<double>(std::min<std::int64_t>(attempt - 1, 30))),
+               limits::kBackoffSeconds);
   std::random_device entropy;
   const double jitter = std::uniform_real_distribution<double>(0, 1)(entropy) * longest;
-  return std::max(jitter, std::min(retry_after_s, kLongestRetryAfter_s));
+  return std::max(jitter, std::min(retry_after_s, limits::kRetryAfterSeconds));
 }
 
 bool sleep_unless_stopped(double seconds, const core::StopFlag& stop) {

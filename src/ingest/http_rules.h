@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/stop_flag.h"
+#include "ingest/file_version.h"
 #include "ingest/limits.h"
 
 namespace microdit::ingest {
@@ -35,8 +36,7 @@ struct ResponseHeaders {
   std::uint64_t bytes = 0;      ///< of all lines, earlier responses included
   int lines = 0;
 
-  /// What If-Range may carry: a strong ETag, else the date, else nothing.
-  std::string validator() const;
+  FileVersion version() const { return {etag, last_modified, total_bytes()}; }
   /// The file's whole size; -1 when not announced.
   std::int64_t total_bytes() const { return has_range() ? range_total : content_length; }
   bool has_range() const { return range_begin >= 0; }
@@ -47,7 +47,7 @@ void read_header(std::string_view line, ResponseHeaders& headers);
 /// What was asked of the server.
 struct Asked {
   std::uint64_t offset = 0;          ///< 0: the whole file
-  std::string version{};             ///< of what lies before `offset`: an ETag or a date
+  FileVersion version{};             ///< of what lies before `offset`
   std::int64_t expected_bytes = -1;  ///< of the whole file, from a listing; -1 = not known
   std::uint64_t max_bytes = limits::kGiB;
 };

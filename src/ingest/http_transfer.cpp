@@ -18,7 +18,6 @@
 namespace microdit::ingest {
 namespace {
 
-constexpr long kConnectTimeout_s = 30;
 constexpr int kPoll_ms = 200;
 constexpr std::size_t kPieceBytes = 512
                                     << 10;  ///< of a file, passed on at once: libcurl itself passes on 16 KiB
@@ -54,8 +53,9 @@ class Transfer {
         (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
          code == CURLE_OPERATION_TIMEDOUT || code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR ||
          code == CURLE_SEND_ERROR || code == CURLE_SSL_CONNECT_ERROR || r.too_slow);
-    r.hung_up =
-        r.unreachable && (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR);
+    curl_easy_getinfo(curl_, CURLINFO_HTTP_CONNECTCODE, &r.proxy_status);
+    r.hung_up = r.unreachable && r.proxy_status < 400 &&
+                (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR);
     r.hopeless = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
                  code == CURLE_UNSUPPORTED_PROTOCOL;
     r.refused_address = r.refused_address && !r.whole && r.headers.status == 0;
@@ -80,8 +80,11 @@ class Transfer {
     set(CURLOPT_PROXY,
         hop_.proxy.c_str());  // "" is none, whatever the environment says: it was asked already
     set(CURLOPT_NOPROXY, "");
+    set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);  // a proxy's consent is not the server's answer
+    if (const std::string authorities = certificate_file(); !authorities.empty())
+      set(CURLOPT_CAINFO, authorities.c_str());
     set(CURLOPT_NOSIGNAL, 1L);
-    set(CURLOPT_CONNECTTIMEOUT, kConnectTimeout_s);
+    set(CURLOPT_CONNECTTIMEOUT, limits::kConnectSeconds);
     set(CURLOPT_BUFFERSIZE, static_cast<long>(kPieceBytes));
 #if LIBCURL_VERSION_NUM >= 0x075700
     // A request that is ended while its name is being looked up leaves the look-up to itself: waiting for it would hold up

@@ -35,6 +35,7 @@ struct HopResult {
   bool hung_up = false;      ///< so, after it had taken the connection
   bool hopeless = false;     ///< the certificate or the address itself is wrong
   bool refused_address = false;
+  long proxy_status = 0;  ///< what a proxy answered to CONNECT; 0 = it was not asked
   bool too_slow = false;
   bool too_many_bytes = false;  ///< more than was announced or allowed
   std::string error{};          ///< libcurl's words where the answer did not come to its end

@@ -99,10 +99,10 @@ fs::path PartialFile::tag_path() const {
   return fs::path(path_) += ".etag";
 }
 
-std::string PartialFile::validator() const {
+FileVersion PartialFile::version() const {
   std::error_code missing;
-  if (bytes_ == 0 || !fs::exists(tag_path(), missing)) return "";
-  return core::read_text(tag_path());
+  if (bytes_ == 0 || !fs::exists(tag_path(), missing)) return {};
+  return file_version_of(core::read_text(tag_path()));
 }
 
 std::optional<std::string> PartialFile::sha256(const core::StopFlag& stop) {
@@ -123,20 +123,21 @@ std::optional<std::string> PartialFile::sha256(const core::StopFlag& stop) {
   return hash_->hex_digest();
 }
 
-void PartialFile::begin(const std::string& validator, std::int64_t announced) {
+void PartialFile::begin(const FileVersion& version, std::int64_t announced) {
   require_free_space(path_.parent_path(), announced > 0 ? static_cast<std::uint64_t>(announced) : 0);
   // In this order, so that a kill in between leaves no bytes under the mark of another version. A mark may lie there without
   // bytes, too.
   std::error_code missing;
+  const bool known = !version.validator().empty();
   const bool same =
-      !validator.empty() && fs::exists(tag_path(), missing) && core::read_text(tag_path()) == validator;
+      known && fs::exists(tag_path(), missing) && core::read_text(tag_path()) == to_text(version);
   if (!same) forget_version();
   replaced_ = std::max(replaced_, bytes_);
   if (::ftruncate(fd_, 0) != 0) core::errno_error(errno, "{}: cannot be emptied", path_.string());
   bytes_ = hashed_ = synced_ = 0;
   head_is_good_ = false;
   hash_ = std::make_unique<core::Sha256>();
-  if (!validator.empty() && !same) core::atomic_write(tag_path(), validator);
+  if (known && !same) core::atomic_write(tag_path(), to_text(version));
 }
 
 void PartialFile::append(std::span<const std::byte> bytes) {

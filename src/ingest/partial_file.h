@@ -12,6 +12,7 @@
 
 #include "core/hash.h"
 #include "core/stop_flag.h"
+#include "ingest/file_version.h"
 
 namespace microdit::ingest {
 
@@ -35,11 +36,11 @@ class PartialFile {
 
   const std::filesystem::path& path() const { return path_; }
   std::uint64_t bytes() const { return bytes_; }
-  /// What says which version of the file these bytes are of (an ETag, a date); "" = they cannot be continued.
-  std::string validator() const;
+  /// Of the file that these bytes are of; without a validator they cannot be continued.
+  FileVersion version() const;
 
   /// From here on another version of the file, of `announced` bytes (-1 = not known).
-  void begin(const std::string& validator, std::int64_t announced);
+  void begin(const FileVersion& version, std::int64_t announced);
   /// SystemError when the disk is full or fails; UserError when the head is not what is wanted (nothing stays then).
   void append(std::span<const std::byte> bytes);
   /// The bytes so far cannot be continued.
