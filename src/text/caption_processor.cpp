@@ -64,7 +64,9 @@ class Present {
  private:
   void look_beyond_ascii(std::string_view text) {
     for (std::size_t at = 0; at < text.size();) {
-      if (is_ascii_byte(text[at])) {
+      const auto first = static_cast<unsigned char>(text[at]);
+      if (first < 0xC2 ||
+          (first >= 0xC3 && first < 0xD6)) {  // 80 to BF follow; U+00C0 to U+057F are nothing of these
         ++at;
         continue;
       }

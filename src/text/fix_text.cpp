@@ -72,12 +72,19 @@ char32_t straight(char32_t c) {
   return c == 0x2BC || (c >= 0x2018 && c <= 0x201B) ? U'\'' : c;
 }
 
+/// Whether with_plain_characters may change it.
+bool may_be_plain(char32_t c) {
+  const auto within = [c](char32_t first, char32_t last) { return c - first <= last - first; };
+  return within(kFirstPlain, 0x1F3) | (c == 0x2BC) | within(0x2018, 0x201F) | (c == 0x3000) |
+         within(0xFB00, 0xFB06) | within(0xFF01, 0xFFEF);
+}
+
 /// Ligatures, halfwidth and fullwidth forms, quotes.
 std::u32string with_plain_characters(const std::u32string& text) {
   std::u32string out;
   out.reserve(text.size());
   for (const char32_t c : text) {
-    if (c < kFirstPlain) {
+    if (!may_be_plain(c)) {
       out += c;
     } else if (const std::u32string_view letters = ligature_of(c); !letters.empty()) {
       for (const char32_t letter : letters) out += straight(letter);
@@ -139,17 +146,48 @@ std::u32string without_controls(std::u32string_view text) {
   return out;
 }
 
-std::u32string fix_once(std::u32string text, bool unescape, RepairBudget& budget) {
-  if (unescape && text.find(U'&') != std::u32string::npos)
-    text = to_utf32(unescape_clear_entities(to_utf8(text)));
-  text = fix_encoding(std::move(text), budget);
-  fix_c1_controls(text);
-  if (std::ranges::any_of(text, [](char32_t c) { return c >= kFirstPlain; }))
-    text = with_plain_characters(text);
-  if (std::ranges::any_of(text, [](char32_t c) { return is_line_break(c) || is_surrogate(c); }))
-    text = with_plain_breaks(text);
-  if (std::ranges::any_of(text, is_removed_control)) text = without_controls(text);
-  return nfc(std::move(text));
+/// What there is to do for a text behind the repair of its encoding.
+struct Work {
+  unsigned c1 = 0, plain = 0, nfc = 0;  // without branches
+  bool breaks = false, controls = false;
+  explicit Work(std::u32string_view text) {
+    unsigned others = 0;
+    for (const char32_t c : text) {
+      c1 |= c - 0x80 < 0x20;
+      plain |= may_be_plain(c);
+      nfc |= c >= kFirstPlain;
+      others |= (c < 0x20) | (c == 0x7F) | (c == 0x85) | (c >= 0x2028);
+    }
+    if (!others) return;
+    breaks = std::ranges::any_of(text, [](char32_t c) { return is_line_break(c) || is_surrogate(c); });
+    controls = std::ranges::any_of(text, is_removed_control);
+  }
+};
+
+bool replace(std::u32string& text, std::u32string with) {
+  const bool changed = text != with;
+  text = std::move(with);
+  return changed;
+}
+
+/// Everything behind the repair of the encoding; whether anything changed.
+bool fix_characters(std::u32string& text) {
+  Work work(text);
+  bool changed = work.c1 != 0 && fix_c1_controls(text);
+  if (changed) work = Work(text);
+  if (work.plain) changed |= replace(text, with_plain_characters(text));
+  if (work.breaks) changed |= replace(text, with_plain_breaks(text));
+  if (work.controls) changed |= replace(text, without_controls(text));
+  if (work.nfc) changed |= replace(text, nfc(text));
+  return changed;
+}
+
+/// One round of all steps; whether another one may change more.
+bool fix_once(std::u32string& text, bool unescape, RepairBudget& budget) {
+  const auto refers = [&] { return unescape && text.find(U'&') != std::u32string::npos; };
+  bool changed = refers() && replace(text, to_utf32(unescape_clear_entities(to_utf8(text))));
+  changed |= fix_encoding(text, budget);
+  return fix_characters(text) || (changed && refers());
 }
 
 /// ASCII in which nothing is to be done.
@@ -163,12 +201,8 @@ bool is_fine(std::string_view segment, bool unescape) {
 std::string fix_segment(std::string_view segment, bool unescape, RepairBudget& budget) {
   if (is_fine(segment, unescape)) return std::string(segment);
   std::u32string text = to_utf32(segment);
-  bool same = false;
-  do {
-    std::u32string fixed = fix_once(text, unescape, budget);
-    same = fixed == text;
-    text = std::move(fixed);
-  } while (!same && budget.take(text.size()));
+  while (fix_once(text, unescape, budget) && budget.take(text.size())) {
+  }
   return to_utf8(text);
 }
 
