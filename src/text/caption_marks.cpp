@@ -85,6 +85,10 @@ void replace_runs(std::string& caption, const FirstBytes& first, std::string_vie
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
   for (std::size_t at = 0; at < text.size();) {
+    if (!first.has(text[at])) {
+      ++at;
+      continue;
+    }
     std::size_t end = at;
     while (end < text.size() && first.has(text[end])) {
       const std::size_t bytes = length_at<IsOfClass>(text, end);

@@ -1,7 +1,6 @@
 // The order of the passes. A pass whose needed character is absent is left out.
 #include "text/caption_processor.h"
 
-#include <array>
 #include <cstdint>
 
 #include "core/utf8.h"
@@ -35,26 +34,34 @@ constexpr AsciiSet kControls = [] {
   return set;
 }();
 
+constexpr std::uint64_t lead(unsigned first) {
+  return std::uint64_t{1} << (first - 0xC0);
+}
+/// First bytes of what is looked for beyond ASCII: not those of U+00C0 to U+057F.
+constexpr std::uint64_t kLeads = lead(0xC2) | ~(lead(0xD6) - 1);
+constexpr std::uint64_t kSpaceLeads = lead(0xC2) | lead(0xE1) | lead(0xE2) | lead(0xE3);
+
 /// Which characters may occur in a text. The passes delete, or add spaces, quotes, '-' and ':' for others of their kind only.
 class Present {
  public:
   explicit Present(std::string_view text) {
-    std::array<std::uint64_t, 4> seen{};
     for (const char byte : text) {
       const auto c = static_cast<unsigned char>(byte);
-      seen[c >> 6] |= std::uint64_t{1} << (c & 63);
+      const std::uint64_t bit = std::uint64_t{1} << (c & 63);
+      low_ |= c < 64 ? bit : 0;
+      high_ |= c >> 6 == 1 ? bit : 0;
+      leads_ |= c >> 6 == 3 ? bit : 0;
     }
-    low_ = seen[0];
-    high_ = seen[1];
-    beyond_ascii_ = (seen[2] | seen[3]) != 0;
     digits_ = any(kDigits);
     dashes_ = any("-");
     quotes_ = any("`");
     marks_ = any(kMarks);
-    if (beyond_ascii_) look_beyond_ascii(text);
+    if (leads_ & kLeads) look_beyond_ascii(text);
   }
   bool any(AsciiSet set) const { return ((set.low & low_) | (set.high & high_)) != 0; }
-  bool beyond_ascii() const { return beyond_ascii_; }
+  bool beyond_ascii() const { return leads_ != 0; }
+  /// What white space beyond ASCII begins with occurs.
+  bool may_have_other_spaces() const { return (leads_ & kSpaceLeads) != 0; }
   bool cjk() const { return cjk_; }
   bool digits() const { return digits_; }
   bool dashes() const { return dashes_; }
@@ -65,8 +72,7 @@ class Present {
   void look_beyond_ascii(std::string_view text) {
     for (std::size_t at = 0; at < text.size();) {
       const auto first = static_cast<unsigned char>(text[at]);
-      if (first < 0xC2 ||
-          (first >= 0xC3 && first < 0xD6)) {  // 80 to BF follow; U+00C0 to U+057F are nothing of these
+      if (first < 0xC0 || !(kLeads >> (first - 0xC0) & 1)) {
         ++at;
         continue;
       }
@@ -80,8 +86,8 @@ class Present {
     }
   }
 
-  std::uint64_t low_ = 0, high_ = 0;
-  bool beyond_ascii_ = false, cjk_ = false, digits_ = false, dashes_ = false, quotes_ = false, marks_ = false;
+  std::uint64_t low_ = 0, high_ = 0, leads_ = 0;  // ASCII, first bytes of longer characters
+  bool cjk_ = false, digits_ = false, dashes_ = false, quotes_ = false, marks_ = false;
 };
 
 void strip_in_place(std::string& text) {
@@ -107,8 +113,10 @@ void read_markup(std::string& text, Present& present) {
   make_lower(text);
   if (present.any("<")) unmark_persons(text);
   if (present.any(".:")) {
+    const std::size_t size = text.size();
     delete_urls(text);
-    delete_www_urls(text);
+    // Where those are none, the second expression could find its own scheme alone.
+    if (text.size() < size || present.any(":")) delete_www_urls(text);
   }
   // Without markup html_text changes nothing but a text of white space alone.
   if (!present.any("<&") && !strip(text).empty()) return;
@@ -160,7 +168,7 @@ void tidy(std::string& text, const Present& present) {
   }
   if (present.any(":")) tidy_colons(text);
   if (present.any(",./")) space_after_punctuation(text);
-  if (present.beyond_ascii() || present.any(kControls) || text.find("  ") != std::string::npos)
+  if (present.may_have_other_spaces() || present.any(kControls) || text.find("  ") != std::string::npos)
     collapse_spaces(text);
   trim_ends(text);
   strip_in_place(text);

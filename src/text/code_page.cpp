@@ -13,6 +13,7 @@ constexpr char32_t kHighHalves[][128] = {
 #include "text/code_pages.inc"
 };
 static_assert(std::size(kHighHalves) == CodePage::kCount - 1);  // Latin-1 needs none
+constexpr char32_t kFirstBeyond = 0xF8FF;  // of the few behind the table: MacRoman's apple and ligatures
 constexpr unsigned char kSubstitute = 0x1A;
 
 /// What may stand behind the first byte of a UTF-8 sequence, or in place of what did.
@@ -32,6 +33,7 @@ CodePage::CodePage(Name name) : sloppy_(name >= kWindows1252 && name <= kWindows
 
 unsigned char CodePage::byte_beyond(char32_t c) const {
   if (c == kReplacement) return sloppy_ ? kSubstitute : 0;
+  if (c < kFirstBeyond) return 0;
   const auto found = std::ranges::find(characters_, c);
   return static_cast<unsigned char>(found == characters_.end() ? 0 : found - characters_.begin());
 }

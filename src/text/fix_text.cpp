@@ -2,6 +2,7 @@
 #include "text/fix_text.h"
 
 #include <algorithm>
+#include <array>
 
 #include "text/character_classes.h"
 #include "text/fix_encoding.h"
@@ -73,10 +74,10 @@ char32_t straight(char32_t c) {
 }
 
 /// Whether with_plain_characters may change it.
-bool may_be_plain(char32_t c) {
+constexpr bool may_be_plain(char32_t c) {
   const auto within = [c](char32_t first, char32_t last) { return c - first <= last - first; };
-  return within(kFirstPlain, 0x1F3) | (c == 0x2BC) | within(0x2018, 0x201F) | (c == 0x3000) |
-         within(0xFB00, 0xFB06) | within(0xFF01, 0xFFEF);
+  return within(kFirstPlain, 0x1F3) || c == 0x2BC || within(0x2018, 0x201F) || c == 0x3000 ||
+         within(0xFB00, 0xFB06) || within(0xFF01, 0xFFEF);
 }
 
 /// Ligatures, halfwidth and fullwidth forms, quotes.
@@ -99,11 +100,11 @@ std::u32string with_plain_characters(const std::u32string& text) {
   return out;
 }
 
-bool is_removed_control(char32_t c) {
+constexpr bool is_removed_control(char32_t c) {
   return c < 0x09 || c == 0x0B || (c >= 0x0E && c < 0x20) || c == 0x7F || (c >= 0x206A && c <= 0x206F) ||
          c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFC);
 }
-bool is_line_break(char32_t c) {
+constexpr bool is_line_break(char32_t c) {
   return c == '\r' || c == 0x2028 || c == 0x2029 || c == 0x85;
 }
 
@@ -146,23 +147,24 @@ std::u32string without_controls(std::u32string_view text) {
   return out;
 }
 
-/// What there is to do for a text behind the repair of its encoding.
-struct Work {
-  unsigned c1 = 0, plain = 0, nfc = 0;  // without branches
-  bool breaks = false, controls = false;
-  explicit Work(std::u32string_view text) {
-    unsigned others = 0;
-    for (const char32_t c : text) {
-      c1 |= c - 0x80 < 0x20;
-      plain |= may_be_plain(c);
-      nfc |= c >= kFirstPlain;
-      others |= (c < 0x20) | (c == 0x7F) | (c == 0x85) | (c >= 0x2028);
-    }
-    if (!others) return;
-    breaks = std::ranges::any_of(text, [](char32_t c) { return is_line_break(c) || is_surrogate(c); });
-    controls = std::ranges::any_of(text, is_removed_control);
-  }
-};
+/// What there is to do for a character behind the repair of the encoding.
+enum : unsigned { kC1 = 1, kMayBePlain = 2, kMayCompose = 4, kBreak = 8, kControl = 16 };
+constexpr unsigned work_of(char32_t c) {
+  return (c >= 0x80 && c < 0xA0 ? kC1 : 0u) | (may_be_plain(c) ? kMayBePlain : 0u) |
+         (c >= kFirstPlain ? kMayCompose : 0u) | (is_line_break(c) || is_surrogate(c) ? kBreak : 0u) |
+         (is_removed_control(c) ? kControl : 0u);
+}
+
+unsigned work_of(std::u32string_view text) {
+  static constexpr auto kWork = [] {
+    std::array<unsigned char, 0x2200> table{};  // most characters of captions
+    for (char32_t c = 0; c < table.size(); ++c) table[c] = static_cast<unsigned char>(work_of(c));
+    return table;
+  }();
+  unsigned work = 0;
+  for (const char32_t c : text) work |= c < kWork.size() ? kWork[c] : work_of(c);
+  return work;
+}
 
 bool replace(std::u32string& text, std::u32string with) {
   const bool changed = text != with;
@@ -172,13 +174,13 @@ bool replace(std::u32string& text, std::u32string with) {
 
 /// Everything behind the repair of the encoding; whether anything changed.
 bool fix_characters(std::u32string& text) {
-  Work work(text);
-  bool changed = work.c1 != 0 && fix_c1_controls(text);
-  if (changed) work = Work(text);
-  if (work.plain) changed |= replace(text, with_plain_characters(text));
-  if (work.breaks) changed |= replace(text, with_plain_breaks(text));
-  if (work.controls) changed |= replace(text, without_controls(text));
-  if (work.nfc) changed |= replace(text, nfc(text));
+  unsigned work = work_of(text);
+  bool changed = (work & kC1) && fix_c1_controls(text);
+  if (changed) work = work_of(text);
+  if (work & kMayBePlain) changed |= replace(text, with_plain_characters(text));
+  if (work & kBreak) changed |= replace(text, with_plain_breaks(text));
+  if (work & kControl) changed |= replace(text, without_controls(text));
+  if (work & kMayCompose) changed |= replace(text, nfc(text));
   return changed;
 }
 
