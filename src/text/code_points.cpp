@@ -60,12 +60,10 @@ std::u32string to_utf32(std::string_view text) {
 }
 
 std::string to_utf8(std::u32string_view text) {
-  std::size_t size = text.size();
-  for (const char32_t c : text)
-    size += (c >= 0x80 ? 1u : 0u) + (c >= 0x800 ? 1u : 0u) + (c >= 0x10000 ? 1u : 0u);
-  std::string out(size, '\0');
+  std::string out(text.size() * 4, '\0');
   char* at = out.data();
   for (const char32_t c : text) at = write(at, c);
+  out.resize(static_cast<std::size_t>(at - out.data()));
   return out;
 }
 

@@ -60,7 +60,7 @@ bool repair_once(std::u32string& text, RepairBudget& budget) {
   for (int name = 0; name < CodePage::kCount; ++name) {
     if (!(pages >> name & 1)) continue;
     if (auto fixed = decode_again(text, static_cast<CodePage::Name>(name))) {
-      const bool changed = *fixed != text;
+      const bool changed = !std::equal(fixed->begin(), fixed->end(), text.begin(), text.end());
       text = *std::move(fixed);
       return changed;
     }

@@ -84,10 +84,13 @@ constexpr bool may_be_plain(char32_t c) {
 std::u32string with_plain_characters(const std::u32string& text) {
   std::u32string out;
   out.reserve(text.size());
-  for (const char32_t c : text) {
-    if (!may_be_plain(c)) {
-      out += c;
-    } else if (const std::u32string_view letters = ligature_of(c); !letters.empty()) {
+  std::size_t done = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char32_t c = text[i];
+    if (!may_be_plain(c)) continue;
+    out.append(text, done, i - done);
+    done = i + 1;
+    if (const std::u32string_view letters = ligature_of(c); !letters.empty()) {
       for (const char32_t letter : letters) out += straight(letter);
     } else if (c == 0x3000) {
       out += U' ';
@@ -97,7 +100,7 @@ std::u32string with_plain_characters(const std::u32string& text) {
       out += straight(c);
     }
   }
-  return out;
+  return out.append(text, done);
 }
 
 constexpr bool is_removed_control(char32_t c) {
@@ -167,7 +170,7 @@ unsigned work_of(std::u32string_view text) {
 }
 
 bool replace(std::u32string& text, std::u32string with) {
-  const bool changed = text != with;
+  const bool changed = !std::equal(text.begin(), text.end(), with.begin(), with.end());
   text = std::move(with);
   return changed;
 }
