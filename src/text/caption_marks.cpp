@@ -63,18 +63,42 @@ bool is_stray_mark(char32_t c) {
 
 namespace {
 
+/// The first bytes of the characters of a class, by which the others are passed over undecoded.
+class FirstBytes {
+ public:
+  constexpr explicit FirstBytes(std::string_view bytes) {
+    for (const char byte : bytes) has_[static_cast<unsigned char>(byte)] = true;
+  }
+  bool has(char byte) const { return has_[static_cast<unsigned char>(byte)]; }
+
+ private:
+  std::array<bool, 256> has_{};
+};
+constexpr FirstBytes kCjk("\xE3\xE4\xE5\xE6\xE7\xE8\xE9"), kDashes("-\xD6\xE1\xE2\xE3\xEF"),
+    kQuotes("`\xC2\xE2"), kStraightQuotes("\"'"), kDot("."), kStrayMarks("#&@~)(][}{|\\/*\xC2\xE2"),
+    kSpaces("\t\n\v\f\r\x1C\x1D\x1E\x1F \xC2\xE1\xE2\xE3");
+
 /// Every run of the class -> `with`; runs of less than `least` characters stay.
 template <bool (*IsOfClass)(char32_t)>
-void replace_runs(std::string& caption, std::string_view with, std::size_t least = 1) {
+void replace_runs(std::string& caption, const FirstBytes& first, std::string_view with,
+                  std::size_t least = 1) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
   for (std::size_t at = 0; at < text.size();) {
-    const CodePoint c = code_point_at(text, at);
-    if (!IsOfClass(c.value)) {
-      at += c.bytes;
+    if (!first.has(text[at])) {
+      ++at;
       continue;
     }
-    const std::size_t end = end_of<IsOfClass>(text, at);
+    std::size_t end = at;
+    while (end < text.size() && first.has(text[end])) {
+      const std::size_t bytes = length_at<IsOfClass>(text, end);
+      if (bytes == 0) break;
+      end += bytes;
+    }
+    if (end == at) {
+      ++at;
+      continue;
+    }
     if (end - at >= least && text.substr(at, end - at) != with) rewrite.replace(at, end, with);
     at = end;
   }
@@ -88,6 +112,16 @@ bool is_quote_point(char32_t c) {
 }
 bool is_dot_point(char32_t c) {
   return c == '.';
+}
+
+/// Where the white space that ends at `at` begins, not before `from`.
+std::size_t begin_of_spaces(std::string_view text, std::size_t at, std::size_t from) {
+  while (at > from) {
+    const CodePoint c = code_point_before(text, at);
+    if (!is_space(c.value)) break;
+    at -= c.bytes;
+  }
+  return at;
 }
 
 void delete_literal(std::string& caption, std::string_view literal, char optional_end) {
@@ -114,16 +148,20 @@ void delete_handles(std::string& caption) {
 }
 
 void delete_cjk(std::string& text) {
-  replace_runs<is_cjk>(text, "");
+  replace_runs<is_cjk>(text, kCjk, "");
 }
 void unify_dashes(std::string& text) {
-  replace_runs<is_dash>(text, "-");
+  replace_runs<is_dash>(text, kDashes, "-");
 }
 
 void unify_quotes(std::string& caption) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
   for (std::size_t at = 0; at < text.size();) {
+    if (!kQuotes.has(text[at])) {
+      ++at;
+      continue;
+    }
     const CodePoint c = code_point_at(text, at);
     if (const char quote = quote_of(c.value)) rewrite.replace(at, at + c.bytes, {&quote, 1});
     at += c.bytes;
@@ -142,30 +180,26 @@ void blank_escaped_newlines(std::string& caption) {
 }
 
 void collapse_quotes(std::string& text) {
-  replace_runs<is_quote_point>(text, "\"", 2);
+  replace_runs<is_quote_point>(text, kStraightQuotes, "\"", 2);
 }
 void collapse_dots(std::string& text) {
-  replace_runs<is_dot_point>(text, " ", 2);
+  replace_runs<is_dot_point>(text, kDot, " ", 2);
 }
 void blank_punctuation(std::string& text) {
-  replace_runs<is_stray_mark>(text, " ");
+  replace_runs<is_stray_mark>(text, kStrayMarks, " ");
 }
 void collapse_spaces(std::string& text) {
-  replace_runs<is_space>(text, " ");
+  replace_runs<is_space>(text, kSpaces, " ");
 }
 
 void blank_lone_dots(std::string& caption) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t dot = end_of<is_space>(text, at);
-    if (dot == at) {
-      at += code_point_at(text, at).bytes;
-      continue;
-    }
-    const std::size_t end = byte_at(text, dot) == '.' ? end_of<is_space>(text, dot + 1) : dot;
-    if (end > dot + 1) rewrite.replace(at, end, " ");
-    at = end > dot + 1 ? end : dot;
+  for (std::size_t dot = 0; (dot = text.find('.', dot)) != kNone;) {
+    const std::size_t begin = begin_of_spaces(text, dot, rewrite.done());
+    const std::size_t end = end_of<is_space>(text, dot + 1);
+    if (begin < dot && end > dot + 1) rewrite.replace(begin, end, " ");
+    dot = end;
   }
 }
 
@@ -178,24 +212,21 @@ void blank_joined_words(std::string& text) {
 void tidy_colons(std::string& caption) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t colon = end_of<is_space>(text, at);
-    if (colon == at) {
-      at += code_point_at(text, at).bytes;
-      continue;
-    }
-    const std::size_t end = byte_at(text, colon) == ':' ? end_of<is_space>(text, colon + 1) : colon;
-    const bool found = end > colon + 1 && word_before(text, at);
-    if (found) rewrite.replace(at, end, ": ");
-    at = found ? end : colon;
+  for (std::size_t colon = 0; (colon = text.find(':', colon)) != kNone;) {
+    const std::size_t begin = begin_of_spaces(text, colon, rewrite.done());
+    const std::size_t end = end_of<is_space>(text, colon + 1);
+    if (begin < colon && end > colon + 1 && word_before(text, begin)) rewrite.replace(begin, end, ": ");
+    colon = end;
   }
 }
 
 void space_after_punctuation(std::string& caption) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
-  for (std::size_t at = 0; (at = text.find_first_of(",./", at)) != kNone; ++at) {
-    if (at == 0 || !word_at(text, at + 1) || is_digit(code_point_before(text, at).value)) continue;
+  for (std::size_t at = 1; at < text.size(); ++at) {
+    if ((text[at] != ',' && text[at] != '.' && text[at] != '/') || !word_at(text, at + 1) ||
+        is_digit(code_point_before(text, at).value))
+      continue;
     rewrite.replace(at + 1, at + 1, " ");
   }
 }

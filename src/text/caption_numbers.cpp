@@ -102,19 +102,28 @@ bool is_mixed_code(const Shape& shape) {
   return shape.only_letters_and_digits && shape.runs - (shape.starts_with_digit ? 1 : 0) >= 4;
 }
 
-/// Every word that `is_such(word)` -> `with`.
+/// Where the next digit is; text.size() when there is none.
+std::size_t find_digit(std::string_view text, std::size_t at) {
+  constexpr unsigned char kFirstBeyondAscii = 0xD9;  // of U+0660
+  for (; at < text.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (ascii::is(byte, ascii::kDigit)) break;
+    if (byte >= kFirstBeyondAscii && length_at<is_digit>(text, at) > 0) break;
+  }
+  return at;
+}
+
+/// Every word with a digit that `is_such(word)` -> `with`.
 template <class IsSuch>
 void replace_words(std::string& caption, std::string_view with, const IsSuch& is_such) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = end_of<is_word>(text, at);
-    if (end == at) {
-      at += code_point_at(text, at).bytes;
-      continue;
-    }
-    if (is_such(text.substr(at, end - at))) rewrite.replace(at, end, with);
-    at = end;
+  std::size_t end = 0;  // of the last word
+  for (std::size_t digit; (digit = find_digit(text, end)) < text.size();) {
+    std::size_t begin = digit;
+    while (begin > end && word_before(text, begin)) begin -= code_point_before(text, begin).bytes;
+    end = end_of<is_word>(text, digit);
+    if (is_such(text.substr(begin, end - begin))) rewrite.replace(begin, end, with);
   }
 }
 
@@ -123,12 +132,8 @@ void replace_words(std::string& caption, std::string_view with, const IsSuch& is
 void blank_ip_addresses(std::string& caption) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
-  for (std::size_t at = 0; at < text.size();) {
+  for (std::size_t at = 0; (at = find_digit(text, at)) < text.size();) {
     const Digits digits = digits_at(text, at);
-    if (digits.count == 0) {
-      at += code_point_at(text, at).bytes;
-      continue;
-    }
     // Of a longer run the last three digits can begin an address.
     std::size_t end = kNone;
     for (std::size_t left = digits.count; left > 0 && end == kNone; --left) {
@@ -190,12 +195,8 @@ void blank_mixed_codes(std::string& text) {
 void delete_sizes(std::string& caption) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
-  for (std::size_t at = 0; at < text.size();) {
+  for (std::size_t at = 0; (at = find_digit(text, at)) < text.size();) {
     const Digits digits = digits_at(text, at);
-    if (digits.count == 0) {
-      at += code_point_at(text, at).bytes;
-      continue;
-    }
     std::size_t end = kNone;
     if (is_boundary(text, at)) {
       const std::size_t sign = end_of_number(text, at);

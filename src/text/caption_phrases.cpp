@@ -18,8 +18,12 @@ char byte_at(std::string_view text, std::size_t at) {
 
 /// Bytes of the file extension at `at`; 0 when there is none.
 std::size_t extension_at(std::string_view text, std::size_t at) {
-  constexpr std::string_view kFirst = "pjbwema";
-  if (kFirst.find(byte_at(text, at)) == kNone) return 0;
+  static constexpr auto kMayBegin = [] {
+    std::array<bool, 256> may{};
+    for (const std::string_view extension : kExtensions) may[static_cast<unsigned char>(extension[0])] = true;
+    return may;
+  }();
+  if (!kMayBegin[static_cast<unsigned char>(byte_at(text, at))]) return 0;
   for (const std::string_view extension : kExtensions)
     if (text.substr(at, extension.size()) == extension) return extension.size();
   return 0;
@@ -127,18 +131,10 @@ void delete_click(std::string& caption) {
 void delete_extensions(std::string& caption) {
   Rewrite rewrite(caption);
   const std::string_view text = rewrite.text();
-  bool after_word = false;
   for (std::size_t at = 0; at < text.size();) {
-    if (is_ascii_byte(text[at]) && ascii::is(static_cast<unsigned char>(text[at]), ascii::kWord) &&
-        after_word) {
-      ++at;  // within a word
-      continue;
-    }
-    const std::size_t bytes = after_word ? 0 : extension_at(text, at);
-    if (bytes == 0) {
-      const CodePoint c = code_point_at(text, at);
-      after_word = is_word(c.value);
-      at += c.bytes;
+    const std::size_t bytes = extension_at(text, at);
+    if (bytes == 0 || word_before(text, at)) {
+      ++at;
       continue;
     }
     std::size_t end = at + bytes;
@@ -147,7 +143,6 @@ void delete_extensions(std::string& caption) {
     if (image != kNone) end = image + (byte_at(text, image) == 's' ? 1 : 0);
     rewrite.replace(at, end, "");
     at = end;
-    after_word = true;
   }
 }
 

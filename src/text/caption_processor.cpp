@@ -35,26 +35,48 @@ constexpr AsciiSet kControls = [] {
   return set;
 }();
 
+constexpr std::uint64_t lead(unsigned first) {
+  return std::uint64_t{1} << (first - 0xC0);
+}
+/// First bytes of what is looked for beyond ASCII: not those of U+00C0 to U+057F.
+constexpr std::uint64_t kLeads = lead(0xC2) | ~(lead(0xD6) - 1);
+
+/// What a byte adds to what is present: a capital letter also its small one, which make_lower makes of it.
+struct ByteBits {
+  std::uint64_t low = 0, high = 0, leads = 0;
+};
+constexpr auto kByteBits = [] {
+  std::array<ByteBits, 256> table{};
+  for (unsigned c = 0; c < 256; ++c) {
+    const std::uint64_t bit = std::uint64_t{1} << (c & 63);
+    if (c < 64) table[c].low = bit;
+    if (c >= 64 && c < 128) table[c].high = c >= 'A' && c <= 'Z' ? bit | bit << 32 : bit;
+    if (c >= 0xC0) table[c].leads = bit;
+  }
+  return table;
+}();
+
 /// Which characters may occur in a text. The passes delete, or add spaces, quotes, '-' and ':' for others of their kind only.
+/// Small letters that only make_lower makes of others beyond ASCII are not seen before the next look.
 class Present {
  public:
   explicit Present(std::string_view text) {
-    std::array<std::uint64_t, 4> seen{};
     for (const char byte : text) {
-      const auto c = static_cast<unsigned char>(byte);
-      seen[c >> 6] |= std::uint64_t{1} << (c & 63);
+      const ByteBits& bits = kByteBits[static_cast<unsigned char>(byte)];
+      low_ |= bits.low;
+      high_ |= bits.high;
+      leads_ |= bits.leads;
     }
-    low_ = seen[0];
-    high_ = seen[1];
-    beyond_ascii_ = (seen[2] | seen[3]) != 0;
     digits_ = any(kDigits);
     dashes_ = any("-");
     quotes_ = any("`");
     marks_ = any(kMarks);
-    if (beyond_ascii_) look_beyond_ascii(text);
+    if (leads_ & kLeads) look_beyond_ascii(text);
   }
   bool any(AsciiSet set) const { return ((set.low & low_) | (set.high & high_)) != 0; }
-  bool beyond_ascii() const { return beyond_ascii_; }
+  bool all(AsciiSet set) const { return ((set.low & ~low_) | (set.high & ~high_)) == 0; }
+  bool beyond_ascii() const { return leads_ != 0; }
+  bool other_spaces() const { return spaces_; }
   bool cjk() const { return cjk_; }
   bool digits() const { return digits_; }
   bool dashes() const { return dashes_; }
@@ -64,13 +86,15 @@ class Present {
  private:
   void look_beyond_ascii(std::string_view text) {
     for (std::size_t at = 0; at < text.size();) {
-      if (is_ascii_byte(text[at])) {
+      const auto first = static_cast<unsigned char>(text[at]);
+      if (first < 0xC0 || !(kLeads >> (first - 0xC0) & 1)) {
         ++at;
         continue;
       }
       const CodePoint c = code_point_at(text, at);
       at += c.bytes;
       cjk_ |= is_cjk(c.value);
+      spaces_ |= is_space(c.value);
       digits_ |= is_digit(c.value);
       dashes_ |= is_dash(c.value);
       quotes_ |= quote_of(c.value) != '\0';
@@ -78,8 +102,8 @@ class Present {
     }
   }
 
-  std::uint64_t low_ = 0, high_ = 0;
-  bool beyond_ascii_ = false, cjk_ = false, digits_ = false, dashes_ = false, quotes_ = false, marks_ = false;
+  std::uint64_t low_ = 0, high_ = 0, leads_ = 0;  // ASCII, first bytes of longer characters
+  bool cjk_ = false, spaces_ = false, digits_ = false, dashes_ = false, quotes_ = false, marks_ = false;
 };
 
 void strip_in_place(std::string& text) {
@@ -105,8 +129,10 @@ void read_markup(std::string& text, Present& present) {
   make_lower(text);
   if (present.any("<")) unmark_persons(text);
   if (present.any(".:")) {
+    const std::size_t size = text.size();
     delete_urls(text);
-    delete_www_urls(text);
+    // Where those are none, the second expression could find its own scheme alone.
+    if (text.size() < size || present.any(":")) delete_www_urls(text);
   }
   // Without markup html_text changes nothing but a text of white space alone.
   if (!present.any("<&") && !strip(text).empty()) return;
@@ -147,10 +173,10 @@ void repair(std::string& text, Present& present) {
 /// Codes, phrases and what is left of punctuation.
 void tidy(std::string& text, const Present& present) {
   if (present.digits()) delete_codes(text);
-  delete_shipping(text);
-  delete_download(text);
-  delete_click(text);
-  if (present.any("pP")) delete_extensions(text);  // each has a p
+  if (present.all("shipng")) delete_shipping(text);
+  if (present.all("downla")) delete_download(text);
+  if (present.all("click")) delete_click(text);
+  if (present.any("p")) delete_extensions(text);  // each has a p
   if (present.digits()) {
     delete_page_numbers(text);
     blank_mixed_codes(text);
@@ -158,7 +184,7 @@ void tidy(std::string& text, const Present& present) {
   }
   if (present.any(":")) tidy_colons(text);
   if (present.any(",./")) space_after_punctuation(text);
-  if (present.beyond_ascii() || present.any(kControls) || text.find("  ") != std::string::npos)
+  if (present.other_spaces() || present.any(kControls) || text.find("  ") != std::string::npos)
     collapse_spaces(text);
   trim_ends(text);
   strip_in_place(text);

@@ -13,6 +13,7 @@ constexpr char32_t kHighHalves[][128] = {
 #include "text/code_pages.inc"
 };
 static_assert(std::size(kHighHalves) == CodePage::kCount - 1);  // Latin-1 needs none
+constexpr char32_t kFirstBeyond = 0xF8FF;  // of the few behind the table: MacRoman's apple and ligatures
 constexpr unsigned char kSubstitute = 0x1A;
 
 /// What may stand behind the first byte of a UTF-8 sequence, or in place of what did.
@@ -27,13 +28,12 @@ CodePage::CodePage(Name name) : sloppy_(name >= kWindows1252 && name <= kWindows
     characters_[byte] = byte < 128 || name == kLatin1 ? byte : kHighHalves[name - 1][byte - 128];
   if (sloppy_) characters_[kSubstitute] = kReplacement;
   for (char32_t byte = 0; byte < 256; ++byte)
-    if (const char32_t c = characters_[byte]; c >= 128 && c < kTableEnd)
-      bytes_[c] = static_cast<unsigned char>(byte);
+    if (const char32_t c = characters_[byte]; c < kTableEnd) bytes_[c] = static_cast<unsigned char>(byte);
 }
 
-unsigned char CodePage::byte_of(char32_t c) const {
-  if (c < kTableEnd) return bytes_[c];
+unsigned char CodePage::byte_beyond(char32_t c) const {
   if (c == kReplacement) return sloppy_ ? kSubstitute : 0;
+  if (c < kFirstBeyond) return 0;
   const auto found = std::ranges::find(characters_, c);
   return static_cast<unsigned char>(found == characters_.end() ? 0 : found - characters_.begin());
 }
@@ -47,15 +47,14 @@ const CodePage& CodePage::get(Name name) {
 }
 
 std::optional<std::string> CodePage::encode_sequences(std::u32string_view text) const {
-  std::string bytes;
-  bytes.reserve(text.size());
+  std::string bytes(text.size(), '\0');
   bool after_lead = false;
-  for (const char32_t c : text) {
-    const unsigned char byte = c < 128 ? static_cast<unsigned char>(c) : byte_of(c);
-    if ((c < 128 && characters_[c] != c) || (c >= 128 && byte == 0)) return std::nullopt;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const unsigned char byte = byte_of(text[i]);
+    if (byte == 0 && text[i] != 0) return std::nullopt;
     if (after_lead && !may_trail(byte)) return std::nullopt;
     after_lead = byte >= 0xC0;
-    bytes += static_cast<char>(byte);
+    bytes[i] = static_cast<char>(byte);
   }
   return after_lead ? std::nullopt : std::optional(std::move(bytes));
 }

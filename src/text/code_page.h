@@ -41,8 +41,9 @@ class CodePage {
  private:
   explicit CodePage(Name name);
 
-  /// The byte of a character beyond ASCII; 0 when there is none.
-  unsigned char byte_of(char32_t c) const;
+  /// The byte of a character; 0 when there is none.
+  unsigned char byte_of(char32_t c) const { return c < kTableEnd ? bytes_[c] : byte_beyond(c); }
+  unsigned char byte_beyond(char32_t c) const;
 
   static constexpr char32_t kTableEnd = 0x2600;  // all but a few of the characters lie below
   bool sloppy_;

@@ -1,24 +1,16 @@
 // UTF-8 and UTF-32, surrogates included.
 #include "text/code_points.h"
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 
 namespace microdit::text {
+namespace {
 
-bool is_ascii(std::string_view text) {
-  std::size_t i = 0;
-  for (std::uint64_t word; i + sizeof word <= text.size(); i += sizeof word) {
-    std::memcpy(&word, text.data() + i, sizeof word);
-    if (word & 0x8080808080808080u) return false;
-  }
-  for (; i < text.size(); ++i)
-    if (!is_ascii_byte(text[i])) return false;
-  return true;
-}
-
-void append(std::string& text, char32_t c) {
-  const auto put = [&](char32_t byte) { text += static_cast<char>(byte); };
+/// Writes a code point's bytes at `at`; behind them.
+char* write(char* at, char32_t c) {
+  const auto put = [&](char32_t byte) { *at++ = static_cast<char>(byte); };
   if (c < 0x80) {
     put(c);
   } else if (c < 0x800) {
@@ -34,6 +26,25 @@ void append(std::string& text, char32_t c) {
     put(0x80 | ((c >> 6) & 0x3f));
     put(0x80 | (c & 0x3f));
   }
+  return at;
+}
+
+}  // namespace
+
+bool is_ascii(std::string_view text) {
+  std::size_t i = 0;
+  for (std::uint64_t word; i + sizeof word <= text.size(); i += sizeof word) {
+    std::memcpy(&word, text.data() + i, sizeof word);
+    if (word & 0x8080808080808080u) return false;
+  }
+  for (; i < text.size(); ++i)
+    if (!is_ascii_byte(text[i])) return false;
+  return true;
+}
+
+void append(std::string& text, char32_t c) {
+  std::array<char, 4> bytes{};
+  text.append(bytes.data(), write(bytes.data(), c));
 }
 
 std::u32string to_utf32(std::string_view text) {
@@ -49,9 +60,10 @@ std::u32string to_utf32(std::string_view text) {
 }
 
 std::string to_utf8(std::u32string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char32_t c : text) append(out, c);
+  std::string out(text.size() * 4, '\0');
+  char* at = out.data();
+  for (const char32_t c : text) at = write(at, c);
+  out.resize(static_cast<std::size_t>(at - out.data()));
   return out;
 }
 

@@ -14,7 +14,7 @@ struct CodePoint {
 };
 
 constexpr char32_t kReplacement = 0xFFFD;
-inline bool is_surrogate(char32_t c) {
+constexpr bool is_surrogate(char32_t c) {
   return c >= 0xD800 && c <= 0xDFFF;
 }
 

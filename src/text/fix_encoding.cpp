@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::size_t kPrefix = 256;  // of a text: most code pages that cannot be show here
 
+/// Steps on a text that is bad, until nothing changes; whether any did.
+bool repair(std::u32string& text, RepairBudget& budget);
+
 bool is_plain(std::u32string_view text) {
   return std::ranges::all_of(text, [](char32_t c) { return c < 0x80; });
 }
@@ -32,43 +35,47 @@ std::optional<std::u32string> decode_again(std::u32string_view text, CodePage::N
   return decode_utf8(*bytes);
 }
 
-/// Repairs every suspect run by itself.
-std::u32string fix_suspects(std::u32string_view text, RepairBudget& budget) {
+/// Repairs every suspect run by itself; whether any changed.
+bool fix_suspects(std::u32string& text, RepairBudget& budget) {
+  const std::u32string_view all = text;
   std::u32string out;
-  out.reserve(text.size());
   std::size_t done = 0;
-  for (Suspect run = find_suspect(text, 0); run.begin < run.end; run = find_suspect(text, run.end)) {
-    out += text.substr(done, run.begin - done);
-    const std::u32string_view part = text.substr(run.begin, run.end - run.begin);
-    if (part.size() < text.size() && is_bad(part)) {
-      out += fix_encoding(std::u32string(part), budget);
-    } else {
-      out += part;
-    }
+  for (Suspect run = find_suspect(all, 0); run.begin < run.end; run = find_suspect(all, run.end)) {
+    const std::u32string_view part = all.substr(run.begin, run.end - run.begin);
+    if (part.size() == all.size() || !is_bad(part)) continue;
+    std::u32string fixed(part);
+    if (!repair(fixed, budget)) continue;
+    out.append(all, done, run.begin - done).append(fixed);
     done = run.end;
   }
-  out += text.substr(done);
-  return out;
+  if (done == 0) return false;
+  out += all.substr(done);
+  text = std::move(out);
+  return true;
 }
 
-/// One step; false when there is nothing to do.
-bool fix_once(std::u32string& text, RepairBudget& budget) {
-  if (is_plain(text) || !is_bad(text)) return false;
+/// One step on a text that is bad; false when there is nothing to do.
+bool repair_once(std::u32string& text, RepairBudget& budget) {
   const unsigned pages = CodePage::pages_of(std::u32string_view(text).substr(0, kPrefix));
   for (int name = 0; name < CodePage::kCount; ++name) {
     if (!(pages >> name & 1)) continue;
     if (auto fixed = decode_again(text, static_cast<CodePage::Name>(name))) {
-      const bool changed = *fixed != text;
+      const bool changed = !std::equal(fixed->begin(), fixed->end(), text.begin(), text.end());
       text = *std::move(fixed);
       return changed;
     }
   }
-  if (std::u32string fixed = fix_suspects(text, budget); fixed != text) {
-    text = std::move(fixed);
-    return true;
-  }
   // ftfy decodes Latin-1 with Windows-1252 and, where that fails, C1 controls one by one: the same characters.
-  return fix_c1_controls(text);
+  return fix_suspects(text, budget) || fix_c1_controls(text);
+}
+
+bool repair(std::u32string& text, RepairBudget& budget) {
+  bool changed = false;
+  while (repair_once(text, budget)) {
+    changed = true;
+    if (!budget.take(text.size()) || is_plain(text) || !is_bad(text)) break;
+  }
+  return changed;
 }
 
 }  // namespace
@@ -85,10 +92,8 @@ bool fix_c1_controls(std::u32string& text) {
   return changed;
 }
 
-std::u32string fix_encoding(std::u32string text, RepairBudget& budget) {
-  while (fix_once(text, budget) && budget.take(text.size())) {
-  }
-  return text;
+bool fix_encoding(std::u32string& text, RepairBudget& budget) {
+  return !is_plain(text) && is_bad(text) && repair(text, budget);
 }
 
 }  // namespace microdit::text

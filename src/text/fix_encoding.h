@@ -24,8 +24,8 @@ class RepairBudget {
 };
 
 /// ftfy 6.3.1's fix_encoding: encodes a text that looks like mojibake back with each code page in turn and decodes it as UTF-8,
-/// whole or in pieces, until nothing changes. Every step after the first costs the budget the text's length.
-std::u32string fix_encoding(std::u32string text, RepairBudget& budget);
+/// whole or in pieces, until nothing changes. Every step after the first costs the budget the text's length. Whether it changed.
+bool fix_encoding(std::u32string& text, RepairBudget& budget);
 
 /// C1 control characters (80 to 9F) as the Windows-1252 characters of their numbers; whether any changed.
 bool fix_c1_controls(std::u32string& text);

@@ -2,6 +2,7 @@
 #include "text/fix_text.h"
 
 #include <algorithm>
+#include <array>
 
 #include "text/character_classes.h"
 #include "text/fix_encoding.h"
@@ -72,14 +73,24 @@ char32_t straight(char32_t c) {
   return c == 0x2BC || (c >= 0x2018 && c <= 0x201B) ? U'\'' : c;
 }
 
+/// Whether with_plain_characters may change it.
+constexpr bool may_be_plain(char32_t c) {
+  const auto within = [c](char32_t first, char32_t last) { return c - first <= last - first; };
+  return within(kFirstPlain, 0x1F3) || c == 0x2BC || within(0x2018, 0x201F) || c == 0x3000 ||
+         within(0xFB00, 0xFB06) || within(0xFF01, 0xFFEF);
+}
+
 /// Ligatures, halfwidth and fullwidth forms, quotes.
 std::u32string with_plain_characters(const std::u32string& text) {
   std::u32string out;
   out.reserve(text.size());
-  for (const char32_t c : text) {
-    if (c < kFirstPlain) {
-      out += c;
-    } else if (const std::u32string_view letters = ligature_of(c); !letters.empty()) {
+  std::size_t done = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char32_t c = text[i];
+    if (!may_be_plain(c)) continue;
+    out.append(text, done, i - done);
+    done = i + 1;
+    if (const std::u32string_view letters = ligature_of(c); !letters.empty()) {
       for (const char32_t letter : letters) out += straight(letter);
     } else if (c == 0x3000) {
       out += U' ';
@@ -89,14 +100,14 @@ std::u32string with_plain_characters(const std::u32string& text) {
       out += straight(c);
     }
   }
-  return out;
+  return out.append(text, done);
 }
 
-bool is_removed_control(char32_t c) {
+constexpr bool is_removed_control(char32_t c) {
   return c < 0x09 || c == 0x0B || (c >= 0x0E && c < 0x20) || c == 0x7F || (c >= 0x206A && c <= 0x206F) ||
          c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFC);
 }
-bool is_line_break(char32_t c) {
+constexpr bool is_line_break(char32_t c) {
   return c == '\r' || c == 0x2028 || c == 0x2029 || c == 0x85;
 }
 
@@ -139,17 +150,49 @@ std::u32string without_controls(std::u32string_view text) {
   return out;
 }
 
-std::u32string fix_once(std::u32string text, bool unescape, RepairBudget& budget) {
-  if (unescape && text.find(U'&') != std::u32string::npos)
-    text = to_utf32(unescape_clear_entities(to_utf8(text)));
-  text = fix_encoding(std::move(text), budget);
-  fix_c1_controls(text);
-  if (std::ranges::any_of(text, [](char32_t c) { return c >= kFirstPlain; }))
-    text = with_plain_characters(text);
-  if (std::ranges::any_of(text, [](char32_t c) { return is_line_break(c) || is_surrogate(c); }))
-    text = with_plain_breaks(text);
-  if (std::ranges::any_of(text, is_removed_control)) text = without_controls(text);
-  return nfc(std::move(text));
+/// What there is to do for a character behind the repair of the encoding.
+enum : unsigned { kC1 = 1, kMayBePlain = 2, kMayCompose = 4, kBreak = 8, kControl = 16 };
+constexpr unsigned work_of(char32_t c) {
+  return (c >= 0x80 && c < 0xA0 ? kC1 : 0u) | (may_be_plain(c) ? kMayBePlain : 0u) |
+         (c >= kFirstPlain ? kMayCompose : 0u) | (is_line_break(c) || is_surrogate(c) ? kBreak : 0u) |
+         (is_removed_control(c) ? kControl : 0u);
+}
+
+unsigned work_of(std::u32string_view text) {
+  static constexpr auto kWork = [] {
+    std::array<unsigned char, 0x2200> table{};  // most characters of captions
+    for (char32_t c = 0; c < table.size(); ++c) table[c] = static_cast<unsigned char>(work_of(c));
+    return table;
+  }();
+  unsigned work = 0;
+  for (const char32_t c : text) work |= c < kWork.size() ? kWork[c] : work_of(c);
+  return work;
+}
+
+bool replace(std::u32string& text, std::u32string with) {
+  const bool changed = !std::equal(text.begin(), text.end(), with.begin(), with.end());
+  text = std::move(with);
+  return changed;
+}
+
+/// Everything behind the repair of the encoding; whether anything changed.
+bool fix_characters(std::u32string& text) {
+  unsigned work = work_of(text);
+  bool changed = (work & kC1) && fix_c1_controls(text);
+  if (changed) work = work_of(text);
+  if (work & kMayBePlain) changed |= replace(text, with_plain_characters(text));
+  if (work & kBreak) changed |= replace(text, with_plain_breaks(text));
+  if (work & kControl) changed |= replace(text, without_controls(text));
+  if (work & kMayCompose) changed |= replace(text, nfc(text));
+  return changed;
+}
+
+/// One round of all steps; whether another one may change more.
+bool fix_once(std::u32string& text, bool unescape, RepairBudget& budget) {
+  const auto refers = [&] { return unescape && text.find(U'&') != std::u32string::npos; };
+  bool changed = refers() && replace(text, to_utf32(unescape_clear_entities(to_utf8(text))));
+  changed |= fix_encoding(text, budget);
+  return fix_characters(text) || (changed && refers());
 }
 
 /// ASCII in which nothing is to be done.
@@ -163,12 +206,8 @@ bool is_fine(std::string_view segment, bool unescape) {
 std::string fix_segment(std::string_view segment, bool unescape, RepairBudget& budget) {
   if (is_fine(segment, unescape)) return std::string(segment);
   std::u32string text = to_utf32(segment);
-  bool same = false;
-  do {
-    std::u32string fixed = fix_once(text, unescape, budget);
-    same = fixed == text;
-    text = std::move(fixed);
-  } while (!same && budget.take(text.size()));
+  while (fix_once(text, unescape, budget) && budget.take(text.size())) {
+  }
   return to_utf8(text);
 }
 

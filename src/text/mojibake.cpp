@@ -33,7 +33,9 @@ enum : std::uint32_t {
   kLead4 = 1 << 16,
   kTrail = 1 << 17,
   kStrictTrail = 1 << 18,
+  kBeginsKnown = 1 << 19,  ///< a known pair, sequence or lone letter
 };
+constexpr std::uint32_t kCategoryBits = kLead2 - 1;
 
 struct Category {
   std::uint32_t bit;
@@ -88,7 +90,11 @@ constexpr Category kCategories[] = {
 };
 
 constexpr char32_t kTableEnd = 0x2600;  // few characters of mojibake lie beyond
-using Table = std::array<std::uint32_t, kTableEnd + 4>;
+struct Traits {
+  std::uint32_t bits = 0;
+  std::uint32_t bad_before = 0;  ///< the categories that make a bad pair behind it
+};
+using Table = std::array<Traits, kTableEnd + 4>;
 std::size_t place_of(char32_t c) {
   if (c < kTableEnd) return c;
   return kTableEnd + (c == 0xF8FF ? 0u : c == 0xFB01 ? 1u : c == 0xFB02 ? 2u : 3u);
@@ -103,47 +109,15 @@ void add_places(Table& table) {
     const CodePage& page = CodePage::get(static_cast<CodePage::Name>(name));
     for (unsigned byte = 0x80; byte < 0x100; ++byte) {
       const char32_t c = page.decode(static_cast<unsigned char>(byte));
-      std::uint32_t& bits = table[place_of(c)];
+      std::uint32_t& bits = table[place_of(c)].bits;
       if (byte < 0xC0) bits |= kTrail | (kForItself.find(c) == std::u32string_view::npos ? kStrictTrail : 0u);
       if (byte >= 0xC2 && byte < 0xE0) bits |= kLead2;
       if (byte >= 0xE0 && byte < 0xF0) bits |= kLead3;
       if (byte == 0xF0 || byte == 0xF3) bits |= kLead4;
     }
   }
-  for (char32_t c = 0x80; c < 0xC0; ++c) table[c] |= kTrail | kStrictTrail;
-  table[U' '] |= kTrail;  // a no-break space that some program made plain
-}
-
-std::unique_ptr<const Table> make_table() {
-  auto table = std::make_unique<Table>();
-  for (const Category& category : kCategories)
-    for (std::size_t i = 0; i < category.characters.size(); i += 2)
-      for (char32_t c = category.characters[i]; c <= category.characters[i + 1]; ++c) {
-        if (c == 0xFFFD) continue;  // looked up below
-        (*table)[place_of(c)] |= category.bit;
-      }
-  add_places(*table);
-  return table;
-}
-
-const Table& table() {
-  static const std::unique_ptr<const Table> kTable = make_table();
-  return *kTable;
-}
-
-std::uint32_t bits_in(const Table& table, char32_t c) {
-  if (c < kTableEnd) return table[c];
-  return c == kReplacement ? std::uint32_t{kBad} : table[place_of(c)];
-}
-std::uint32_t bits_of(char32_t c) {
-  return bits_in(table(), c);
-}
-
-bool is_in(char32_t c, std::u32string_view set) {
-  return set.find(c) != std::u32string_view::npos;
-}
-bool is_lower_ascii(char32_t c) {
-  return c >= 'a' && c <= 'z';
+  for (char32_t c = 0x80; c < 0xC0; ++c) table[c].bits |= kTrail | kStrictTrail;
+  table[U' '].bits |= kTrail;  // a no-break space that some program made plain
 }
 
 constexpr std::uint32_t kAccented = kLower | kUpper;
@@ -158,6 +132,46 @@ bool is_bad_pair(std::uint32_t a, std::uint32_t b) {
          ((a & (kUpper | kBox)) && (b & (kNumeric | kLaw))) ||
          ((a & (kCurrency | kNumeric | kBox)) && (b & kStart)) || ((a & kBox) && (b & (kKaomoji | kEnd))) ||
          ((a & (kAccented | kCurrency | kNumeric | kStart | kEnd | kLaw)) && (b & kBox));
+}
+
+std::unique_ptr<const Table> make_table() {
+  auto table = std::make_unique<Table>();
+  for (const Category& category : kCategories)
+    for (std::size_t i = 0; i < category.characters.size(); i += 2)
+      for (char32_t c = category.characters[i]; c <= category.characters[i + 1]; ++c) {
+        if (c == 0xFFFD) continue;  // looked up below
+        (*table)[place_of(c)].bits |= category.bit;
+      }
+  for (const char32_t c : std::u32string_view(U"ŒœÃÂÎÐ×à√≈вāØÙ‚βВГРСΒΓΞΟ")) (*table)[c].bits |= kBeginsKnown;
+  add_places(*table);
+  for (Traits& traits : *table)
+    for (std::uint32_t bit = 1; bit < kLead2; bit <<= 1)
+      if (is_bad_pair(traits.bits, bit)) traits.bad_before |= bit;
+  return table;
+}
+
+const Table& table() {
+  static const std::unique_ptr<const Table> kTable = make_table();
+  return *kTable;
+}
+
+const Traits& traits_in(const Table& table, char32_t c) {
+  static constexpr Traits kLost{kBad, kBad | kBesideBad};
+  if (c < kTableEnd) return table[c];
+  return c == kReplacement ? kLost : table[place_of(c)];
+}
+std::uint32_t bits_in(const Table& table, char32_t c) {
+  return traits_in(table, c).bits;
+}
+std::uint32_t bits_of(char32_t c) {
+  return bits_in(table(), c);
+}
+
+bool is_in(char32_t c, std::u32string_view set) {
+  return set.find(c) != std::u32string_view::npos;
+}
+bool is_lower_ascii(char32_t c) {
+  return c >= 'a' && c <= 'z';
 }
 
 /// Triples of categories, the first or last perhaps plain.
@@ -249,22 +263,24 @@ bool is_lone_a(std::u32string_view text, std::size_t i) {
 }  // namespace
 
 bool is_bad(std::u32string_view text) {
+  constexpr std::uint32_t kThird = kBad | kCurrency | kNumeric | kStart;
   const Table& all = table();
-  std::uint32_t a = 0, b = text.empty() ? 0 : bits_in(all, text[0]);
+  const auto traits = [&](std::size_t i) { return i < text.size() ? traits_in(all, text[i]) : Traits{}; };
+  Traits a, b = traits(0), c = traits(1);
   for (std::size_t i = 0; i < text.size(); ++i) {
     a = b;
-    b = i + 1 < text.size() ? bits_in(all, text[i + 1]) : 0;
-    if (a & kC1) return true;
-    if ((a | b) == 0) continue;  // every rule needs a character of a category among the first two
-    const bool plain = text[i] < 0x80;
-    if (i + 2 < text.size() && (b || !plain) &&
-        is_bad_triple(text.substr(i, 3), a, b, bits_in(all, text[i + 2])))
+    b = c;
+    c = traits(i + 2);
+    if (((a.bits | b.bits) & kCategoryBits) == 0)
+      continue;  // every rule needs a category among the first two
+    if ((a.bits & kC1) || (a.bad_before & b.bits)) return true;
+    if (((c.bits & kThird) || (b.bits & (kStart | kEnd))) && i + 2 < text.size() &&
+        is_bad_triple(text.substr(i, 3), a.bits, b.bits, c.bits))
       return true;
-    if (plain) continue;
+    if (!(a.bits & (kBeginsKnown | kUpper))) continue;
     if (is_a(text[i]) && is_lone_a(text, i)) return true;
     if (i + 1 == text.size()) break;
-    if (is_bad_pair(a, b) || is_known_pair(text[i], text[i + 1], a, b) || is_known_sequence(text.substr(i)))
-      return true;
+    if (is_known_pair(text[i], text[i + 1], a.bits, b.bits) || is_known_sequence(text.substr(i))) return true;
   }
   return false;
 }

@@ -4,10 +4,14 @@
 #include <unicode/bytestream.h>
 #include <unicode/casemap.h>
 #include <unicode/normalizer2.h>
+#include <unicode/uchar.h>
 #include <unicode/uniset.h>
 #include <unicode/unistr.h>
 
 #include <algorithm>
+#include <array>
+#include <bitset>
+#include <memory>
 
 #include "core/error.h"
 #include "text/code_points.h"
@@ -57,6 +61,18 @@ void order_marks(std::u32string& text, const icu::Normalizer2& nfc) {
   }
 }
 
+/// What composes with nothing before it and stays as it is, of the first plane.
+bool is_composed(char32_t c) {
+  static const auto kComposed = [] {
+    auto set = std::make_unique<std::bitset<0x10000>>();
+    for (UChar32 point = 0; point < 0x10000; ++point)
+      (*set)[static_cast<std::size_t>(point)] =
+          u_getCombiningClass(point) == 0 && u_getIntPropertyValue(point, UCHAR_NFC_QUICK_CHECK) == UNORM_YES;
+    return set;
+  }();
+  return c < kFirstComposable || (c < 0x10000 && (*kComposed)[c]);
+}
+
 std::u32string to_utf32(const icu::UnicodeString& text) {
   UErrorCode status = U_ZERO_ERROR;
   std::u32string out(static_cast<std::size_t>(text.countChar32()), U'\0');
@@ -65,21 +81,52 @@ std::u32string to_utf32(const icu::UnicodeString& text) {
   return out;
 }
 
+void lower_ascii(std::string& text) {
+  for (char& c : text) c = static_cast<char>(c + (c >= 'A' && c <= 'Z' ? 'a' - 'A' : 0));
+}
+
+/// Letters below 800, in two bytes each. False, perhaps after some are done, where another one occurs that ICU has to look at: of more
+/// bytes, of another length in lower case, or a sigma, which depends on its neighbours.
+bool lower_in_place(std::string& text) {
+  static const auto kLower = [] {
+    std::array<char16_t, 0x800> table{};
+    for (UChar32 c = 0; c < 0x800; ++c) {
+      const UChar32 other = u_tolower(c);
+      const bool in_place = c != 0x130 && c != 0x3A3 && other < 0x800 && (c < 0x80) == (other < 0x80);
+      table[static_cast<std::size_t>(c)] = static_cast<char16_t>(in_place ? other : 0);
+    }
+    return table;
+  }();
+  for (std::size_t i = 0; i < text.size();) {
+    const CodePoint c = code_point_at(text, i);
+    if (c.bytes < 3) {
+      const char16_t other = kLower[c.value];
+      if (other == 0 && c.value != 0) return false;
+      text[i] = static_cast<char>(c.bytes == 1 ? other : 0xC0 | (other >> 6));
+      if (c.bytes == 2) text[i + 1] = static_cast<char>(0x80 | (other & 0x3F));
+    } else if (u_tolower(static_cast<UChar32>(c.value)) != static_cast<UChar32>(c.value)) {
+      return false;
+    }
+    i += c.bytes;
+  }
+  return true;
+}
+
 }  // namespace
 
 void make_lower(std::string& text) {
-  if (!is_ascii(text)) {
+  if (is_ascii(text)) {
+    lower_ascii(text);
+  } else if (!lower_in_place(text)) {
     text = lower(text);
-    return;
   }
-  for (char& c : text) c = static_cast<char>(c + (c >= 'A' && c <= 'Z' ? 'a' - 'A' : 0));
 }
 
 std::string lower(std::string_view text) {
   std::string out;
   if (is_ascii(text)) {
     out = text;
-    make_lower(out);
+    lower_ascii(out);
     return out;
   }
   UErrorCode status = U_ZERO_ERROR;
@@ -110,7 +157,7 @@ std::u32string nfkc(char32_t c) {
 }
 
 std::u32string nfc(std::u32string text) {
-  if (std::ranges::all_of(text, [](char32_t c) { return c < kFirstComposable; })) return text;
+  if (std::ranges::all_of(text, is_composed)) return text;
   const icu::Normalizer2& composed = composer();
   if (text.size() > kLongText) order_marks(text, composed);
   UErrorCode status = U_ZERO_ERROR;

@@ -15,8 +15,9 @@ class Bytes {
   bool is(std::size_t i, Byte first, Byte last) const {
     return i < bytes_.size() && static_cast<Byte>(bytes_[i]) >= first && static_cast<Byte>(bytes_[i]) <= last;
   }
-  bool is(std::size_t i, std::string_view set) const {
-    return i < bytes_.size() && set.find(bytes_[i]) != std::string_view::npos;
+  template <std::size_t N>
+  bool is(std::size_t i, const char (&set)[N]) const {
+    return i < bytes_.size() && std::find(set, set + N - 1, bytes_[i]) != set + N - 1;
   }
   bool trails(std::size_t i) const { return is(i, 0x80, 0xbf); }
 
@@ -26,6 +27,7 @@ class Bytes {
 
 /// The bytes of a sequence at `i` that needs a space to be A0; 0 when there is none.
 std::size_t altered_length(const Bytes& b, std::size_t i) {
+  if (!b.is(i, 0xc2, 0xf0)) return 0;
   const auto trails = [&](std::size_t k) { return b.trails(k) && !b.is(k, "\x85\xa0"); };
   if (b.is(i, "\xc2\xc3\xc5\xce\xd0\xd9") && b.is(i + 1, " ")) return 2;
   if (b.is(i, 0xe2, 0xe3) && b.is(i + 1, " ") && trails(i + 2)) return 3;
@@ -38,8 +40,7 @@ std::size_t altered_length(const Bytes& b, std::size_t i) {
 
 /// The bytes of a sequence at `i` with a lost byte; 0 when there is none.
 std::size_t lossy_length(const Bytes& b, std::size_t i) {
-  constexpr std::string_view kLost = "\x1a?";
-  const auto lost = [&](std::size_t k) { return b.is(k, kLost); };
+  const auto lost = [&](std::size_t k) { return b.is(k, "\x1a?"); };
   const auto trails = [&](std::size_t k) { return b.trails(k) || b.is(k, "\x1a"); };
   if (b.is(i, 0xc2, 0xdf) && b.is(i + 1, "\x1a")) return 2;
   if (b.is(i, 0xc2, 0xc3) && b.is(i + 1, "?")) return 2;
@@ -118,6 +119,8 @@ bool has_altered_sequence(std::string_view bytes) {
 }
 
 std::string replace_lossy_sequences(std::string_view bytes) {
+  if (bytes.find('\x1a') == std::string_view::npos && bytes.find('?') == std::string_view::npos)
+    return std::string(bytes);
   const Bytes b(bytes);
   std::string out;
   out.reserve(bytes.size());

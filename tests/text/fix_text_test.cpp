@@ -51,8 +51,10 @@ TEST(FixText, SegmentsAreLinesOrAMillionCharacters) {
 TEST(FixText, TheBudgetEndsWhatRepairsItselfWithoutEnd) {
   RepairBudget budget;
   ASSERT_TRUE(budget.take(RepairBudget::kCodePoints));
-  EXPECT_EQ(fix_encoding(U"ÂÂ©", budget), U"Â©");  // one step alone
-  std::string chain;                               // each step turns the last two characters into one
+  std::u32string text = U"ÂÂ©";
+  EXPECT_TRUE(fix_encoding(text, budget));
+  EXPECT_EQ(text, U"Â©");  // one step alone
+  std::string chain;       // each step turns the last two characters into one
   for (int i = 0; i < 2000; ++i) chain += "Â";
   EXPECT_EQ(fix_text(chain + "©"), "©");
   std::string nested = "é &";
