@@ -55,6 +55,7 @@ class Tiff {
     tiff_.reset(TIFFClientOpen("picture", "rm", &memory_, read, refuse_write, seek, close_nothing, size_of,
                                nullptr, nullptr));
     if (!tiff_) throw BadImage("TIFF: no header", BadImage::Why::no_header);
+    if (const auto directory = read_tiff_directory(bytes)) orientation_ = orientation_of(*directory);
   }
   TIFF* get() const { return tiff_.get(); }
   /// As it is shown: what is stored may lie on its side.
@@ -66,17 +67,20 @@ class Tiff {
     if (turned()) std::swap(width, height);
     return {Format::tiff, width, height};
   }
-  /// 1 to 8, where the first stored row and column are to be shown.
-  std::uint16_t orientation() const {
+  /// 1 to 8, where the first stored row and column are to be shown: of the tag, as Pillow reads it.
+  int orientation() const { return orientation_; }
+  /// Rows are columns.
+  bool turned() const { return orientation() >= ORIENTATION_LEFTTOP; }
+  /// What the library takes for the orientation of the rows: asked for the same, it leaves them as they are stored.
+  std::uint16_t stored() const {
     std::uint16_t orientation = ORIENTATION_TOPLEFT;
     TIFFGetFieldDefaulted(get(), TIFFTAG_ORIENTATION, &orientation);
     return orientation;
   }
-  /// Rows are columns.
-  bool turned() const { return orientation() >= ORIENTATION_LEFTTOP; }
 
  private:
   Memory memory_;
+  int orientation_ = 1;
   std::unique_ptr<TIFF, Close> tiff_;
 };
 
@@ -117,27 +121,21 @@ Image decode_tiff(Bytes bytes, const DecodeRules& rules) {
   const Tiff tiff(bytes);
   const ImageInfo info = tiff.info();
   check_kind(tiff.get(), rules);
-  const int orientation = tiff.orientation();
-  const bool turned = tiff.turned();
-  const std::int64_t width = turned ? info.height : info.width, height = turned ? info.width : info.height;
-  std::vector<std::uint32_t> raster(static_cast<std::size_t>(width * height));
-  // Its own orientation: the library, which turns half of them wrongly, leaves the rows as they are stored.
-  if (TIFFReadRGBAImageOriented(tiff.get(), static_cast<std::uint32_t>(width),
-                                static_cast<std::uint32_t>(height), raster.data(), orientation, 1) == 0)
+  const bool sideways = tiff.turned();
+  Image image(sideways ? info.width : info.height, sideways ? info.height : info.width);
+  std::vector<std::uint32_t> raster(static_cast<std::size_t>(image.width * image.height));
+  if (TIFFReadRGBAImageOriented(tiff.get(), static_cast<std::uint32_t>(image.width),
+                                static_cast<std::uint32_t>(image.height), raster.data(), tiff.stored(),
+                                1) == 0)
     throw BadImage("TIFF: the file is truncated or damaged");
-  const bool from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const bool from_below = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-  Image image(info.height, info.width);
-  for (std::int64_t y = 0; y < info.height; ++y) {
-    std::uint8_t* row = image.row(y);
-    for (std::int64_t x = 0; x < info.width; ++x) {
-      const std::int64_t stored_x = turned ? y : x, stored_y = turned ? x : y;
-      const std::int64_t at = (from_below ? height - 1 - stored_y : stored_y) * width +
-                              (from_right ? width - 1 - stored_x : stored_x);
-      put_on_white(raster[static_cast<std::size_t>(at)], row + 3 * x);
-    }
-  }
-  return image;
+  for (std::size_t i = 0; i < raster.size(); ++i) put_on_white(raster[i], image.pixels.data() + 3 * i);
+  return turned(std::move(image), tiff.orientation());
+}
+
+bool tiff_has_frames(Bytes bytes) {
+  const auto directory = read_tiff_directory(bytes);
+  return directory && directory->next != 0 && directory->next != directory->begin &&
+         directory->next + std::uint64_t{2} <= bytes.size();
 }
 
 }  // namespace microdit::image

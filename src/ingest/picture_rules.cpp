@@ -12,10 +12,26 @@ void PictureSection::fields(core::Fields& f) {
   f.field("damaged_inside", damaged_inside,
           {.choices = {"skip", "keep"},
            .help = "a JPEG with bad data inside: leave it out, or keep what there is"});
+  f.field("exif", exif,
+          {.choices = {"ignore", "apply"},
+           .help = "orientation in EXIF or XMP: ignore it (a TIFF is turned anyway), or turn the picture"});
+  f.field("frames", frames,
+          {.choices = {"first", "skip"},
+           .help = "several frames (GIF, WebP, PNG) or pages (TIFF): take the first, or leave the picture out"});
+}
+
+core::Json PictureSection::facts() const {
+  core::Json all = core::to_json(*this);
+  const PictureSection plain;
+  if (exif == plain.exif) all.erase("exif");
+  if (frames == plain.frames) all.erase("frames");
+  return all;
 }
 
 core::Json PictureSection::algorithms() const {
-  return {{"decode", 4}, {"alpha", alpha}, {"grey16", grey16}};
+  core::Json rules = {{"decode", 4}, {"alpha", alpha}, {"grey16", grey16}};
+  if (exif == "apply") rules["exif"] = exif;
+  return rules;
 }
 
 image::DecodeRules PictureSection::decode_rules() const {
@@ -26,6 +42,7 @@ image::DecodeRules PictureSection::decode_rules() const {
   rules.max_scan_pixels = limits::kJpegScanPixels;
   rules.drop_alpha = this->alpha == "drop";
   rules.clip_grey16 = this->grey16 == "clip";
+  rules.apply_exif = this->exif == "apply";
   return rules;
 }
 
