@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "image/formats.h"
+#include "image/tiff_samples.h"
 
 namespace microdit::image {
 namespace {
@@ -88,27 +89,32 @@ class Tiff {
   throw BadImage("TIFF: " + what, BadImage::Why::unsupported);
 }
 
-void check_kind(TIFF* tiff, const DecodeRules& rules) {
-  std::uint16_t bits = 1, extra = 0, photometric = 0;
-  std::uint16_t* kinds = nullptr;
+/// Y'CbCr, as the library converts it.
+void check_kind(TIFF* tiff) {
+  std::uint16_t bits = 1, photometric = 0, compression = COMPRESSION_NONE;
   TIFFGetFieldDefaulted(tiff, TIFFTAG_BITSPERSAMPLE, &bits);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_COMPRESSION, &compression);
   TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
-  TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &extra, &kinds);
-  if (bits > 16) unsupported(fmt::format("{} bits a sample", bits));
-  if (extra > 0 && rules.drop_alpha)
-    unsupported("alpha, which is not dropped from this format (alpha: white reads it)");
-  if (bits == 16 && photometric <= PHOTOMETRIC_MINISBLACK && rules.clip_grey16)
-    unsupported("16-bit grey, which is not clipped in this format (grey16: high reads it)");
+  if (photometric != PHOTOMETRIC_YCBCR || bits != 8)
+    unsupported(fmt::format("photometric interpretation {} of {} bits", photometric, bits));
+  if (compression == COMPRESSION_NONE) unsupported("Y'CbCr that is not compressed");
   char why[1024] = {};
   if (TIFFRGBAImageOK(tiff, why) == 0) unsupported(why);
 }
 
-/// One pixel, whose colours the library has multiplied by alpha.
-void put_on_white(std::uint32_t rgba, std::uint8_t* rgb) {
-  const std::uint32_t white = 255 - TIFFGetA(rgba);
-  const std::uint32_t colours[3] = {TIFFGetR(rgba), TIFFGetG(rgba), TIFFGetB(rgba)};
-  for (std::size_t c = 0; c < 3; ++c)
-    rgb[c] = static_cast<std::uint8_t>(std::min<std::uint32_t>(colours[c] + white, 255));
+Image read_converted(const Tiff& tiff, std::int64_t width, std::int64_t height) {
+  check_kind(tiff.get());
+  std::vector<std::uint32_t> raster(static_cast<std::size_t>(width * height));
+  if (TIFFReadRGBAImageOriented(tiff.get(), static_cast<std::uint32_t>(width),
+                                static_cast<std::uint32_t>(height), raster.data(), tiff.stored(), 1) == 0)
+    throw BadImage("TIFF: the file is truncated or damaged");
+  Image image(height, width);
+  std::uint8_t* rgb = image.pixels.data();
+  for (const std::uint32_t pixel : raster) {
+    for (const auto value : {TIFFGetR(pixel), TIFFGetG(pixel), TIFFGetB(pixel)})
+      *rgb++ = static_cast<std::uint8_t>(value);
+  }
+  return image;
 }
 
 }  // namespace
@@ -120,15 +126,10 @@ ImageInfo probe_tiff(Bytes bytes) {
 Image decode_tiff(Bytes bytes, const DecodeRules& rules) {
   const Tiff tiff(bytes);
   const ImageInfo info = tiff.info();
-  check_kind(tiff.get(), rules);
-  const bool sideways = tiff.turned();
-  Image image(sideways ? info.width : info.height, sideways ? info.height : info.width);
-  std::vector<std::uint32_t> raster(static_cast<std::size_t>(image.width * image.height));
-  if (TIFFReadRGBAImageOriented(tiff.get(), static_cast<std::uint32_t>(image.width),
-                                static_cast<std::uint32_t>(image.height), raster.data(), tiff.stored(),
-                                1) == 0)
-    throw BadImage("TIFF: the file is truncated or damaged");
-  for (std::size_t i = 0; i < raster.size(); ++i) put_on_white(raster[i], image.pixels.data() + 3 * i);
+  Image image = has_plain_samples(tiff.get())
+                    ? read_plain_samples(tiff.get(), rules)
+                    : read_converted(tiff, tiff.turned() ? info.height : info.width,
+                                     tiff.turned() ? info.width : info.height);
   return turned(std::move(image), tiff.orientation());
 }
 
