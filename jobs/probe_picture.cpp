@@ -109,8 +109,9 @@ int probe_resize(Job& job) {
   try {
     const auto picture = std::as_bytes(std::span(bytes));
     if (config.pictures.frames == "skip" && image::has_several_frames(picture))
-      core::user_error("{}: several frames, and pictures.frames=skip leaves such a picture out (first takes it)",
-                       input.string());
+      core::user_error(
+          "{}: several frames, and pictures.frames=skip leaves such a picture out (first takes it)",
+          input.string());
     bool damaged_inside = false;
     const image::Image source = image::decode(picture, config.pictures.decode_rules(), &damaged_inside);
     if (damaged_inside && config.pictures.damaged_inside == "skip")

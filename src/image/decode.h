@@ -39,7 +39,8 @@ struct DecodeRules {
   std::int64_t max_scan_pixels = 2'000'000'000;  ///< scans x pixels of a JPEG: its cost in time
   bool drop_alpha = false;   ///< ignore alpha (as Pillow does) instead of composing it on white
   bool clip_grey16 = false;  ///< 16-bit grey: min(value, 255) (as Pillow does) instead of the high byte
-  bool apply_exif = false;   ///< turn the picture as Pillow's ImageOps.exif_transpose does; a TIFF is turned anyway
+  bool apply_exif =
+      false;  ///< turn the picture as Pillow's ImageOps.exif_transpose does; a TIFF is turned anyway
 };
 
 /// Format and size from the header alone. BadImage when there is none.

@@ -126,10 +126,9 @@ ImageInfo probe_tiff(Bytes bytes) {
 Image decode_tiff(Bytes bytes, const DecodeRules& rules) {
   const Tiff tiff(bytes);
   const ImageInfo info = tiff.info();
-  Image image = has_plain_samples(tiff.get())
-                    ? read_plain_samples(tiff.get(), rules)
-                    : read_converted(tiff, tiff.turned() ? info.height : info.width,
-                                     tiff.turned() ? info.width : info.height);
+  Image image = has_plain_samples(tiff.get()) ? read_plain_samples(tiff.get(), rules)
+                                              : read_converted(tiff, tiff.turned() ? info.height : info.width,
+                                                               tiff.turned() ? info.width : info.height);
   return turned(std::move(image), tiff.orientation());
 }
 

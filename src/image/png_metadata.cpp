@@ -14,7 +14,7 @@ namespace microdit::image {
 namespace {
 
 using namespace std::string_view_literals;
-constexpr std::size_t kMaxText = 1U << 20U;        // of one unpacked text, as in Pillow
+constexpr std::size_t kMaxText = 1U << 20U;          // of one unpacked text, as in Pillow
 constexpr std::size_t kMaxUnpacked = 16 * kMaxText;  // of all of them
 
 std::string_view text_of(Bytes bytes) {

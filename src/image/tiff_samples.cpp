@@ -55,7 +55,7 @@ Alpha alpha_of(TIFF* tiff, const Kind& kind) {
   if (count == 0 && kind.photometric == PHOTOMETRIC_RGB && kind.samples == 4) return Alpha::straight;
   if (count != kind.samples - kind.colours) unsupported(fmt::format("{} samples a pixel", kind.samples));
   if (kind.photometric == PHOTOMETRIC_SEPARATED) return Alpha::none;
-  return kinds[0] == EXTRASAMPLE_ASSOCALPHA     ? Alpha::multiplied
+  return kinds[0] == EXTRASAMPLE_ASSOCALPHA   ? Alpha::multiplied
          : kinds[0] == EXTRASAMPLE_UNASSALPHA ? Alpha::straight
                                               : Alpha::none;
 }

@@ -41,7 +41,7 @@ core::Json make_facts(const CatalogueEntry& entry) {
           {"caption_sources", entry.caption_sources()},
           {"splits", core::to_json(entry.splits)},
           {"split_names", {"train", "held_out"}},
-          {"pictures", entry.pictures.facts()},
+          {"pictures", core::to_json(entry.pictures)},
           {"images", entry.images},
           {"shard_records", entry.shard_records},
           {"shard_bytes", entry.shard_bytes},

@@ -5,6 +5,9 @@
 
 namespace microdit::ingest {
 
+/// Rises when the same bytes become other pixels, or none: 5 since TIFF of CMYK, alpha and 16 bits are read as Pillow reads them.
+constexpr int kDecode = 5;
+
 void PictureSection::fields(core::Fields& f) {
   f.field("alpha", alpha, {.choices = {"white", "drop"}, .help = "compose on white, or ignore the channel"});
   f.field("grey16", grey16,
@@ -15,23 +18,14 @@ void PictureSection::fields(core::Fields& f) {
   f.field("exif", exif,
           {.choices = {"ignore", "apply"},
            .help = "orientation in EXIF or XMP: ignore it (a TIFF is turned anyway), or turn the picture"});
-  f.field("frames", frames,
-          {.choices = {"first", "skip"},
-           .help = "several frames (GIF, WebP, PNG) or pages (TIFF): take the first, or leave the picture out"});
-}
-
-core::Json PictureSection::facts() const {
-  core::Json all = core::to_json(*this);
-  const PictureSection plain;
-  if (exif == plain.exif) all.erase("exif");
-  if (frames == plain.frames) all.erase("frames");
-  return all;
+  f.field(
+      "frames", frames,
+      {.choices = {"first", "skip"},
+       .help = "several frames (GIF, WebP, PNG) or pages (TIFF): take the first, or leave the picture out"});
 }
 
 core::Json PictureSection::algorithms() const {
-  core::Json rules = {{"decode", 4}, {"alpha", alpha}, {"grey16", grey16}};
-  if (exif == "apply") rules["exif"] = exif;
-  return rules;
+  return {{"decode", kDecode}, {"alpha", alpha}, {"grey16", grey16}, {"exif", exif}};
 }
 
 image::DecodeRules PictureSection::decode_rules() const {

@@ -19,10 +19,7 @@ struct PictureSection {
       "ignore";  ///< ignore: taken as it is stored (TIFF alone as its tag says); apply: turned as EXIF says
   std::string frames = "first";  ///< of several frames or pages: the first; skip: the picture is left out
   void fields(core::Fields& f);
-  /// The section for the facts. `exif` and `frames` are named only where they change something: folders from before there were
-  /// such keys stay valid.
-  core::Json facts() const;
-  /// For the facts' `algorithms`: {"alpha": "white", "grey16": "high"} and the decoder's version; `exif` if it is applied.
+  /// For the facts' `algorithms`: {"alpha": "white", "grey16": "high", "exif": "ignore"} and the decoder's version.
   core::Json algorithms() const;
   /// The section's rules, with the pixel limits of ingest/limits.h.
   image::DecodeRules decode_rules() const;
