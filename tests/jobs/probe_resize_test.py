@@ -6,7 +6,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-from programs import BIN, DONE, USER_MISTAKE, check, run, skip  # noqa: E402
+from programs import DONE, USER_MISTAKE, check, run, skip  # noqa: E402
 
 try:
     import numpy as np
@@ -46,9 +46,7 @@ class Probe:
     def __call__(self, data, *words, expect=DONE):
         self.input.write_bytes(data)
         self.output.unlink(missing_ok=True)
-        done = run([BIN / "probe", "resize", "--input", self.input, "--output", self.output, f"size={SIZE}", *words])
-        code, log = done.returncode, done.stdout + done.stderr
-        check(code == expect, f"exit code {code}: {log}")
+        log = run("probe", "resize", "--input", self.input, "--output", self.output, f"size={SIZE}", *words, expect=expect)
         check(self.output.exists() == (expect == DONE), "a file that should not be there, or none")
         return log if expect != DONE else np.asarray(Image.open(self.output))
 
