@@ -39,7 +39,8 @@ encode_text    --encoder DIR --input LINES --output OUT [length= precision=]: OU
 clean_captions --input LINES --output LINES [clean=reference|gentle]: a JSON string per line -> a JSON string per line
 encode         --codec DIR; IN: pixels uint8 [B,H,W,3] or image [B,3,H,W] in [-1,1]; OUT: moments, mean, latents (scaled)
 decode         --codec DIR; IN: latents (scaled); OUT: image [B,3,H,W], as the network gives it
-resize         --input PICTURE --output PNG size=N: shorter edge to N, centre crop
+resize         --input PICTURE --output PNG size=N: shorter edge to N, centre crop; an entry's keys pictures.alpha=white|drop
+               pictures.grey16=high|clip pictures.exif=ignore|apply pictures.frames=first|skip pictures.damaged_inside=keep|skip
 Tensor files are safetensors; weights may be .pt, too.)";
 
 int run_command(Job& job) {

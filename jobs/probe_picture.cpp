@@ -7,6 +7,7 @@
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/resize.h"
+#include "ingest/picture_rules.h"
 #include "nn/state_dict.h"
 #include "probe.h"
 
@@ -21,8 +22,11 @@ struct CodecConfig {
 
 struct ResizeConfig {
   std::int64_t size = 0;
+  ingest::PictureSection pictures;
+  ResizeConfig() { pictures.damaged_inside = "keep"; }
   void fields(core::Fields& f) {
     f.field("size", size, {.min = 1, .required = true, .help = "side in pixels"});
+    f.section("pictures", pictures);
   }
 };
 
@@ -103,7 +107,16 @@ int probe_resize(Job& job) {
   const std::filesystem::path input = needed_path(job, "input");
   const std::string bytes = core::read_text(input);
   try {
-    const image::Image source = image::decode(std::as_bytes(std::span(bytes)));
+    const auto picture = std::as_bytes(std::span(bytes));
+    if (config.pictures.frames == "skip" && image::has_several_frames(picture))
+      core::user_error(
+          "{}: several frames, and pictures.frames=skip leaves such a picture out (first takes it)",
+          input.string());
+    bool damaged_inside = false;
+    const image::Image source = image::decode(picture, config.pictures.decode_rules(), &damaged_inside);
+    if (damaged_inside && config.pictures.damaged_inside == "skip")
+      core::user_error("{}: a JPEG with bad data inside; pictures.damaged_inside=keep takes what there is",
+                       input.string());
     const std::vector<std::byte> png = image::encode_png(image::resize_and_center_crop(source, config.size));
     core::atomic_write(needed_path(job, "output"), png);
   } catch (const image::BadImage& error) {

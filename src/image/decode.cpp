@@ -58,11 +58,37 @@ ImageInfo probe_image(std::span<const std::byte> bytes) {
   throw BadImage("neither PNG, JPEG, WebP, GIF, BMP nor TIFF", BadImage::Why::unsupported);
 }
 
-Image decode(std::span<const std::byte> bytes, const DecodeRules& rules, bool* damaged_inside) {
-  if (damaged_inside) *damaged_inside = false;
-  const ImageInfo info = probe_image(bytes);
-  check_limits(info, rules);
-  switch (info.format) {
+bool has_several_frames(std::span<const std::byte> bytes) {
+  switch (probe_image(bytes).format) {
+    case Format::png:
+      return png_has_frames(bytes);
+    case Format::webp:
+      return webp_has_frames(bytes);
+    case Format::gif:
+      return gif_has_frames(bytes);
+    case Format::tiff:
+      return tiff_has_frames(bytes);
+    default:
+      return false;
+  }
+}
+
+/// What decode_* has not applied.
+int orientation_left(Bytes bytes, Format format) {
+  switch (format) {
+    case Format::png:
+      return orientation_of(png_metadata(bytes));
+    case Format::jpeg:
+      return orientation_of(jpeg_metadata(bytes));
+    case Format::webp:
+      return orientation_of(webp_metadata(bytes));
+    default:
+      return 1;
+  }
+}
+
+Image decode_stored(Bytes bytes, Format format, const DecodeRules& rules, bool* damaged_inside) {
+  switch (format) {
     case Format::png:
       return decode_png(bytes, rules);
     case Format::jpeg:
@@ -76,6 +102,14 @@ Image decode(std::span<const std::byte> bytes, const DecodeRules& rules, bool* d
     default:
       return decode_webp(bytes, rules);
   }
+}
+
+Image decode(std::span<const std::byte> bytes, const DecodeRules& rules, bool* damaged_inside) {
+  if (damaged_inside) *damaged_inside = false;
+  const ImageInfo info = probe_image(bytes);
+  check_limits(info, rules);
+  Image image = decode_stored(bytes, info.format, rules, damaged_inside);
+  return rules.apply_exif ? turned(std::move(image), orientation_left(bytes, info.format)) : image;
 }
 
 }  // namespace microdit::image

@@ -39,10 +39,16 @@ struct DecodeRules {
   std::int64_t max_scan_pixels = 2'000'000'000;  ///< scans x pixels of a JPEG: its cost in time
   bool drop_alpha = false;   ///< ignore alpha (as Pillow does) instead of composing it on white
   bool clip_grey16 = false;  ///< 16-bit grey: min(value, 255) (as Pillow does) instead of the high byte
+  bool apply_exif =
+      false;  ///< turn the picture as Pillow's ImageOps.exif_transpose does; a TIFF is turned anyway
 };
 
 /// Format and size from the header alone. BadImage when there is none.
 ImageInfo probe_image(std::span<const std::byte> bytes);
+
+/// Whether there are several: frames of GIF, WebP or PNG, pages of a TIFF. False for a file whose second one has not begun.
+/// BadImage as for probe_image.
+bool has_several_frames(std::span<const std::byte> bytes);
 
 /// Decodes PNG, JPEG (libjpeg-turbo's accurate DCT as Pillow uses it; CMYK and grey converted), WebP, GIF, BMP and TIFF
 /// to RGB: of several frames the first. Alpha, a palette's too, and 16-bit grey as the rules say.

@@ -12,6 +12,7 @@ namespace {
 
 using Palette = std::array<std::array<std::uint8_t, 3>, 256>;
 constexpr int kMaxCodes = 4096;
+constexpr std::size_t kPlaceBytes = 9;  // of a frame: left, top, width, height, flags
 
 [[noreturn]] void truncated() {
   throw BadImage("GIF: the file is truncated");
@@ -212,6 +213,29 @@ ImageInfo probe_gif(Bytes bytes) {
   if (frame.columns < 1 || frame.rows < 1)
     throw BadImage("GIF: the picture is empty", BadImage::Why::no_header);
   return {Format::gif, frame.width, frame.height};
+}
+
+bool gif_has_frames(Bytes bytes) {
+  Cursor in(bytes);
+  read_frame(in);
+  try {
+    in.skip(1);  // the code size
+    skip_blocks(in);
+    for (;;) {
+      const int block = in.byte();
+      if (block == 0x3b) return false;
+      if (block == 0x2c) {
+        in.skip(kPlaceBytes);
+        return true;
+      }
+      if (block == 0x21) {
+        in.skip(1);
+        skip_blocks(in);
+      }
+    }
+  } catch (const BadImage&) {
+    return false;  // it ends before a second one
+  }
 }
 
 Image decode_gif(Bytes bytes, const DecodeRules& rules) {

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <new>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "image/formats.h"
@@ -20,6 +21,7 @@ constexpr int kStartOfScan = 0xda;
 constexpr int kEndOfImage = 0xd9;
 constexpr int kRestartFirst = 0xd0;
 constexpr int kStartOfImage = 0xd8;
+constexpr int kFirstApplication = 0xe0;
 constexpr int kTemporary = 0x01;
 /// Huffman codes give every block of 8 x 8 pixels its DC coefficient, in one bit at least: fewer bytes cannot fill the picture,
 /// whatever the number of components and scans (a grey progressive one of one colour comes near to it). Arithmetic codes may.
@@ -192,6 +194,28 @@ ImageInfo probe_jpeg(Bytes bytes) {
     return info;
   }
   throw BadImage("JPEG: no frame header", BadImage::Why::no_header);
+}
+
+Metadata jpeg_metadata(Bytes bytes) {
+  using namespace std::string_view_literals;
+  constexpr std::string_view kExif = "Exif\0\0"sv, kXmp = "http://ns.adobe.com/xap/1.0/\0"sv;
+  Metadata metadata;
+  MarkerWalk walk(bytes);
+  while (const auto marker = walk.next()) {
+    if (*marker == kStartOfScan) break;
+    if (*marker != kFirstApplication + 1) continue;
+    const std::string_view text(reinterpret_cast<const char*>(walk.segment().data()), walk.segment().size());
+    auto rest = std::as_bytes(walk.segment());
+    if (text.starts_with(kExif)) {  // one block may take several segments
+      if (metadata.exif) rest = rest.subspan(kExif.size());
+      std::vector<std::byte>& exif = metadata.exif ? *metadata.exif : metadata.exif.emplace();
+      exif.insert(exif.end(), rest.begin(), rest.end());
+    } else if (text.starts_with(kXmp)) {
+      rest = rest.subspan(kXmp.size());
+      metadata.xmp.assign(rest.begin(), rest.end());
+    }
+  }
+  return metadata;
 }
 
 Image decode_jpeg(Bytes bytes, const DecodeRules& rules, bool* damaged_inside) {

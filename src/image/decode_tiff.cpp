@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "image/formats.h"
+#include "image/tiff_samples.h"
 
 namespace microdit::image {
 namespace {
@@ -55,6 +56,7 @@ class Tiff {
     tiff_.reset(TIFFClientOpen("picture", "rm", &memory_, read, refuse_write, seek, close_nothing, size_of,
                                nullptr, nullptr));
     if (!tiff_) throw BadImage("TIFF: no header", BadImage::Why::no_header);
+    if (const auto directory = read_tiff_directory(bytes)) orientation_ = orientation_of(*directory);
   }
   TIFF* get() const { return tiff_.get(); }
   /// As it is shown: what is stored may lie on its side.
@@ -66,17 +68,20 @@ class Tiff {
     if (turned()) std::swap(width, height);
     return {Format::tiff, width, height};
   }
-  /// 1 to 8, where the first stored row and column are to be shown.
-  std::uint16_t orientation() const {
+  /// 1 to 8, where the first stored row and column are to be shown: of the tag, as Pillow reads it.
+  int orientation() const { return orientation_; }
+  /// Rows are columns.
+  bool turned() const { return orientation() >= ORIENTATION_LEFTTOP; }
+  /// What the library takes for the orientation of the rows: asked for the same, it leaves them as they are stored.
+  std::uint16_t stored() const {
     std::uint16_t orientation = ORIENTATION_TOPLEFT;
     TIFFGetFieldDefaulted(get(), TIFFTAG_ORIENTATION, &orientation);
     return orientation;
   }
-  /// Rows are columns.
-  bool turned() const { return orientation() >= ORIENTATION_LEFTTOP; }
 
  private:
   Memory memory_;
+  int orientation_ = 1;
   std::unique_ptr<TIFF, Close> tiff_;
 };
 
@@ -84,27 +89,32 @@ class Tiff {
   throw BadImage("TIFF: " + what, BadImage::Why::unsupported);
 }
 
-void check_kind(TIFF* tiff, const DecodeRules& rules) {
-  std::uint16_t bits = 1, extra = 0, photometric = 0;
-  std::uint16_t* kinds = nullptr;
+/// Y'CbCr, as the library converts it.
+void check_kind(TIFF* tiff) {
+  std::uint16_t bits = 1, photometric = 0, compression = COMPRESSION_NONE;
   TIFFGetFieldDefaulted(tiff, TIFFTAG_BITSPERSAMPLE, &bits);
+  TIFFGetFieldDefaulted(tiff, TIFFTAG_COMPRESSION, &compression);
   TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
-  TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &extra, &kinds);
-  if (bits > 16) unsupported(fmt::format("{} bits a sample", bits));
-  if (extra > 0 && rules.drop_alpha)
-    unsupported("alpha, which is not dropped from this format (alpha: white reads it)");
-  if (bits == 16 && photometric <= PHOTOMETRIC_MINISBLACK && rules.clip_grey16)
-    unsupported("16-bit grey, which is not clipped in this format (grey16: high reads it)");
+  if (photometric != PHOTOMETRIC_YCBCR || bits != 8)
+    unsupported(fmt::format("photometric interpretation {} of {} bits", photometric, bits));
+  if (compression == COMPRESSION_NONE) unsupported("Y'CbCr that is not compressed");
   char why[1024] = {};
   if (TIFFRGBAImageOK(tiff, why) == 0) unsupported(why);
 }
 
-/// One pixel, whose colours the library has multiplied by alpha.
-void put_on_white(std::uint32_t rgba, std::uint8_t* rgb) {
-  const std::uint32_t white = 255 - TIFFGetA(rgba);
-  const std::uint32_t colours[3] = {TIFFGetR(rgba), TIFFGetG(rgba), TIFFGetB(rgba)};
-  for (std::size_t c = 0; c < 3; ++c)
-    rgb[c] = static_cast<std::uint8_t>(std::min<std::uint32_t>(colours[c] + white, 255));
+Image read_converted(const Tiff& tiff, std::int64_t width, std::int64_t height) {
+  check_kind(tiff.get());
+  std::vector<std::uint32_t> raster(static_cast<std::size_t>(width * height));
+  if (TIFFReadRGBAImageOriented(tiff.get(), static_cast<std::uint32_t>(width),
+                                static_cast<std::uint32_t>(height), raster.data(), tiff.stored(), 1) == 0)
+    throw BadImage("TIFF: the file is truncated or damaged");
+  Image image(height, width);
+  std::uint8_t* rgb = image.pixels.data();
+  for (const std::uint32_t pixel : raster) {
+    for (const auto value : {TIFFGetR(pixel), TIFFGetG(pixel), TIFFGetB(pixel)})
+      *rgb++ = static_cast<std::uint8_t>(value);
+  }
+  return image;
 }
 
 }  // namespace
@@ -116,28 +126,16 @@ ImageInfo probe_tiff(Bytes bytes) {
 Image decode_tiff(Bytes bytes, const DecodeRules& rules) {
   const Tiff tiff(bytes);
   const ImageInfo info = tiff.info();
-  check_kind(tiff.get(), rules);
-  const int orientation = tiff.orientation();
-  const bool turned = tiff.turned();
-  const std::int64_t width = turned ? info.height : info.width, height = turned ? info.width : info.height;
-  std::vector<std::uint32_t> raster(static_cast<std::size_t>(width * height));
-  // Its own orientation: the library, which turns half of them wrongly, leaves the rows as they are stored.
-  if (TIFFReadRGBAImageOriented(tiff.get(), static_cast<std::uint32_t>(width),
-                                static_cast<std::uint32_t>(height), raster.data(), orientation, 1) == 0)
-    throw BadImage("TIFF: the file is truncated or damaged");
-  const bool from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const bool from_below = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-  Image image(info.height, info.width);
-  for (std::int64_t y = 0; y < info.height; ++y) {
-    std::uint8_t* row = image.row(y);
-    for (std::int64_t x = 0; x < info.width; ++x) {
-      const std::int64_t stored_x = turned ? y : x, stored_y = turned ? x : y;
-      const std::int64_t at = (from_below ? height - 1 - stored_y : stored_y) * width +
-                              (from_right ? width - 1 - stored_x : stored_x);
-      put_on_white(raster[static_cast<std::size_t>(at)], row + 3 * x);
-    }
-  }
-  return image;
+  Image image = has_plain_samples(tiff.get()) ? read_plain_samples(tiff.get(), rules)
+                                              : read_converted(tiff, tiff.turned() ? info.height : info.width,
+                                                               tiff.turned() ? info.width : info.height);
+  return turned(std::move(image), tiff.orientation());
+}
+
+bool tiff_has_frames(Bytes bytes) {
+  const auto directory = read_tiff_directory(bytes);
+  return directory && directory->next != 0 && directory->next != directory->begin &&
+         directory->next + std::uint64_t{2} <= bytes.size();
 }
 
 }  // namespace microdit::image

@@ -12,4 +12,8 @@ Image decode_tiff(Bytes bytes, const DecodeRules&) {
   return {};
 }
 
+bool tiff_has_frames(Bytes) {
+  return false;
+}
+
 }  // namespace microdit::image

@@ -44,6 +44,22 @@ class FirstFrame {
   std::uint8_t* rgba_ = nullptr;
 };
 
+/// The file's chunks; null where they are damaged.
+class Demuxer {
+ public:
+  explicit Demuxer(Bytes bytes) {
+    const WebPData data{data_of(bytes), bytes.size()};
+    demuxer_.reset(WebPDemux(&data));
+  }
+  const WebPDemuxer* get() const { return demuxer_.get(); }
+
+ private:
+  struct Delete {
+    void operator()(WebPDemuxer* demuxer) const { WebPDemuxDelete(demuxer); }
+  };
+  std::unique_ptr<WebPDemuxer, Delete> demuxer_;
+};
+
 void put_rgba(const std::uint8_t* rgba, const DecodeRules& rules, Image& image) {
   for (std::int64_t y = 0; y < image.height; ++y, rgba += image.width * 4)
     put_alpha(rules, rgba, image.row(y), image.width);
@@ -59,6 +75,27 @@ bool is_webp(Bytes bytes) {
 ImageInfo probe_webp(Bytes bytes) {
   const WebPBitstreamFeatures features = read_features(bytes);
   return {Format::webp, features.width, features.height};
+}
+
+Metadata webp_metadata(Bytes bytes) {
+  const Demuxer demuxer(bytes);
+  Metadata metadata;
+  if (!demuxer.get()) return metadata;
+  const auto chunk = [&](const char* name, auto&& take) {
+    WebPChunkIterator found;
+    if (WebPDemuxGetChunk(demuxer.get(), name, 1, &found) == 0) return;
+    const auto data = std::as_bytes(std::span(found.chunk.bytes, found.chunk.size));
+    if (!data.empty()) take(data);
+    WebPDemuxReleaseChunkIterator(&found);
+  };
+  chunk("EXIF", [&](Bytes data) { metadata.exif.emplace(data.begin(), data.end()); });
+  chunk("XMP ", [&](Bytes data) { metadata.xmp.assign(data.begin(), data.end()); });
+  return metadata;
+}
+
+bool webp_has_frames(Bytes bytes) {
+  const Demuxer demuxer(bytes);
+  return demuxer.get() && WebPDemuxGetI(demuxer.get(), WEBP_FF_FRAME_COUNT) > 1;
 }
 
 Image decode_webp(Bytes bytes, const DecodeRules& rules) {

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "image/decode.h"
+#include "image/exif.h"
 
 namespace microdit::image {
 
@@ -27,18 +28,24 @@ void put_alpha(const DecodeRules& rules, const std::uint8_t* rgba, std::uint8_t*
 bool is_png(Bytes bytes);
 ImageInfo probe_png(Bytes bytes);
 Image decode_png(Bytes bytes, const DecodeRules& rules);
+Metadata png_metadata(Bytes bytes);
+bool png_has_frames(Bytes bytes);
 
 bool is_jpeg(Bytes bytes);
 ImageInfo probe_jpeg(Bytes bytes);
 Image decode_jpeg(Bytes bytes, const DecodeRules& rules, bool* damaged_inside);
+Metadata jpeg_metadata(Bytes bytes);
 
 bool is_webp(Bytes bytes);
 ImageInfo probe_webp(Bytes bytes);
 Image decode_webp(Bytes bytes, const DecodeRules& rules);
+Metadata webp_metadata(Bytes bytes);
+bool webp_has_frames(Bytes bytes);
 
 bool is_gif(Bytes bytes);
 ImageInfo probe_gif(Bytes bytes);
 Image decode_gif(Bytes bytes, const DecodeRules& rules);
+bool gif_has_frames(Bytes bytes);
 
 bool is_bmp(Bytes bytes);
 ImageInfo probe_bmp(Bytes bytes);
@@ -46,6 +53,8 @@ Image decode_bmp(Bytes bytes, const DecodeRules& rules);
 
 bool is_tiff(Bytes bytes);
 ImageInfo probe_tiff(Bytes bytes);
+/// Turned as it says, as Pillow turns this one format when it opens it.
 Image decode_tiff(Bytes bytes, const DecodeRules& rules);
+bool tiff_has_frames(Bytes bytes);
 
 }  // namespace microdit::image

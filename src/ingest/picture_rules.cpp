@@ -5,6 +5,9 @@
 
 namespace microdit::ingest {
 
+/// Rises when the same bytes become other pixels, or none: 5 since TIFF of CMYK, alpha and 16 bits are read as Pillow reads them.
+constexpr int kDecode = 5;
+
 void PictureSection::fields(core::Fields& f) {
   f.field("alpha", alpha, {.choices = {"white", "drop"}, .help = "compose on white, or ignore the channel"});
   f.field("grey16", grey16,
@@ -12,10 +15,17 @@ void PictureSection::fields(core::Fields& f) {
   f.field("damaged_inside", damaged_inside,
           {.choices = {"skip", "keep"},
            .help = "a JPEG with bad data inside: leave it out, or keep what there is"});
+  f.field("exif", exif,
+          {.choices = {"ignore", "apply"},
+           .help = "orientation in EXIF or XMP: ignore it (a TIFF is turned anyway), or turn the picture"});
+  f.field(
+      "frames", frames,
+      {.choices = {"first", "skip"},
+       .help = "several frames (GIF, WebP, PNG) or pages (TIFF): take the first, or leave the picture out"});
 }
 
 core::Json PictureSection::algorithms() const {
-  return {{"decode", 4}, {"alpha", alpha}, {"grey16", grey16}};
+  return {{"decode", kDecode}, {"alpha", alpha}, {"grey16", grey16}, {"exif", exif}};
 }
 
 image::DecodeRules PictureSection::decode_rules() const {
@@ -26,6 +36,7 @@ image::DecodeRules PictureSection::decode_rules() const {
   rules.max_scan_pixels = limits::kJpegScanPixels;
   rules.drop_alpha = this->alpha == "drop";
   rules.clip_grey16 = this->grey16 == "clip";
+  rules.apply_exif = this->exif == "apply";
   return rules;
 }
 

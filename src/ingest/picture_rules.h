@@ -15,8 +15,11 @@ struct PictureSection {
   std::string grey16 = "high";  ///< 16-bit grey: high: its high byte; clip: min(value, 255), as Pillow does
   std::string damaged_inside =
       "skip";  ///< a JPEG with bad data inside: skip, or keep what was decoded, as Pillow does
+  std::string exif =
+      "ignore";  ///< ignore: taken as it is stored (TIFF alone as its tag says); apply: turned as EXIF says
+  std::string frames = "first";  ///< of several frames or pages: the first; skip: the picture is left out
   void fields(core::Fields& f);
-  /// For the facts' `algorithms`: {"alpha": "white", "grey16": "high"} and the decoder's version.
+  /// For the facts' `algorithms`: {"alpha": "white", "grey16": "high", "exif": "ignore"} and the decoder's version.
   core::Json algorithms() const;
   /// The section's rules, with the pixel limits of ingest/limits.h.
   image::DecodeRules decode_rules() const;

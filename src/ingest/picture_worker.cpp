@@ -94,6 +94,7 @@ struct PictureWorker::Process {
       needed += square_bytes(request.sizes[static_cast<std::size_t>(i)]);
     request.cpu_seconds = cpu_seconds;
     request.drop_damaged_inside = rules.damaged_inside == "skip";
+    request.drop_several_frames = rules.frames == "skip";
     request.rules = rules.decode_rules();
     for (bool again = false;; again = true) {
       std::byte* shared = memory.at_least(needed);

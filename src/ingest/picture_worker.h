@@ -39,7 +39,7 @@ auto naming(const std::string& file, const std::string& key, Decode&& decode) {
 }
 
 /// One worker process, started at the first use and again after its death. For one thread at a time.
-/// Reasons: filtered.too_small, damaged.header, damaged.picture, damaged.inside, damaged.crashed (the process died),
+/// Reasons: filtered.too_small, filtered.several_frames, damaged.header, damaged.picture, damaged.inside, damaged.crashed (the process died),
 /// damaged.time (over its seconds of CPU), unsupported.format, unsupported.too_large (pixels), unsupported.memory.
 /// SystemError when no worker can be started. InputFault when one is killed from outside twice over the same picture: that is
 /// no verdict on it, and another machine may have the memory. It does not know the picture's name: callers add it (naming).

@@ -22,6 +22,7 @@ struct PictureRequest {
   std::array<std::int64_t, limits::kPictureSizes> sizes{};
   bool enlarge = false;
   bool drop_damaged_inside = true;
+  bool drop_several_frames = false;
   int cpu_seconds = limits::kPictureSeconds;
   image::DecodeRules rules;
 };
@@ -49,7 +50,7 @@ struct MemberHeader {
 /// A worker's first argument: programs of different builds find out that they would not understand each other. The number
 /// changes with the meaning of a message.
 inline std::string worker_protocol() {
-  return fmt::format("microdit-messages-1.{}.{}.{}", sizeof(PictureRequest), sizeof(PictureReply),
+  return fmt::format("microdit-messages-2.{}.{}.{}", sizeof(PictureRequest), sizeof(PictureReply),
                      sizeof(MemberHeader));
 }
 constexpr int kOtherProtocol = 5;  ///< exit code of a worker that speaks another

@@ -161,9 +161,13 @@ void serve_picture(const PictureRequest& request, std::byte* shared, PictureRepl
     reply.width = info.width;
     reply.height = info.height;
     if (std::min(info.width, info.height) < request.min_side) return put(reply.reason, "filtered.too_small");
+    if (request.drop_several_frames && image::has_several_frames(bytes))
+      return put(reply.reason, "filtered.several_frames");
     bool damaged_inside = false;
     const image::Image picture = image::decode(bytes, request.rules, &damaged_inside);
     reply.decode_s = seconds_since(start);
+    reply.width = picture.width;  // of a picture that was turned, its sides change over
+    reply.height = picture.height;
     if (damaged_inside && request.drop_damaged_inside) return put(reply.reason, "damaged.inside");
     make_squares(request, picture, shared + request.out, reply);
   } catch (const image::BadImage& bad) {

@@ -12,12 +12,13 @@
 namespace microdit::train {
 namespace {
 
-/// What clean was told of alpha and 16-bit grey holds here, too.
+/// What clean was told of alpha, 16-bit grey and EXIF holds here, too.
 image::DecodeRules rules_of(const core::Json& facts) {
   const core::Json pictures = facts.value("pictures", core::Json::object());
   image::DecodeRules rules;
   rules.drop_alpha = pictures.value("alpha", "white") == "drop";
   rules.clip_grey16 = pictures.value("grey16", "high") == "clip";
+  rules.apply_exif = pictures.value("exif", "ignore") == "apply";
   return rules;
 }
 

@@ -198,7 +198,9 @@ void yaml(std::string_view bytes) {
 }
 
 void picture(const std::string& bytes) {
-  refused_or_done([&] { image::decode(std::as_bytes(std::span(bytes)), {.max_pixels = 1 << 20}); });
+  refused_or_done(
+      [&] { image::decode(std::as_bytes(std::span(bytes)), {.max_pixels = 1 << 20, .apply_exif = true}); });
+  refused_or_done([&] { image::has_several_frames(std::as_bytes(std::span(bytes))); });
 }
 void gif(std::string_view bytes) {
   picture("GIF89a" + std::string(bytes));

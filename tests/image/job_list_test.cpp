@@ -38,7 +38,8 @@ void write_pixels(const fs::path& path, const Image& image) {
   ASSERT_TRUE(file.good()) << path;
 }
 
-/// One line: OUT IN decode | OUT IN as_pillow (alpha dropped, 16-bit grey clipped) | OUT IN resize W H | OUT IN crop SIZE | OUT IN jpeg QUALITY | OUT IN tag.
+/// One line: OUT IN decode | OUT IN as_pillow (alpha dropped, 16-bit grey clipped) | OUT IN exif (that, turned as EXIF says)
+/// | OUT IN frames (1 or several, in words) | OUT IN resize W H | OUT IN crop SIZE | OUT IN crop_as_pillow SIZE | OUT IN jpeg QUALITY | OUT IN tag.
 void run_job(const fs::path& folder, const std::string& line) {
   std::istringstream words(line);
   std::string out, in, verb;
@@ -46,11 +47,16 @@ void run_job(const fs::path& folder, const std::string& line) {
   words >> out >> in >> verb >> first >> second;
   const auto bytes = read_bytes(folder / in);
   try {
-    const bool as_pillow = verb == "as_pillow";
-    const Image image = decode(bytes, {.drop_alpha = as_pillow, .clip_grey16 = as_pillow});
+    const bool turn = verb == "exif", as_pillow = turn || verb == "as_pillow" || verb == "crop_as_pillow";
+    if (verb == "frames") {
+      std::ofstream(folder / out) << (has_several_frames(bytes) ? "several" : "one") << '\n';
+      return;
+    }
+    const Image image =
+        decode(bytes, {.drop_alpha = as_pillow, .clip_grey16 = as_pillow, .apply_exif = turn});
     if (verb == "resize") {
       write_pixels(folder / out, resize_bicubic(image, first, second));
-    } else if (verb == "crop") {
+    } else if (verb == "crop" || verb == "crop_as_pillow") {
       write_pixels(folder / out, resize_and_center_crop(image, first));
     } else if (verb == "jpeg") {
       write_bytes(folder / out, encode_jpeg(image, static_cast<int>(first)));

@@ -197,9 +197,9 @@ def tiff_cases():
     yield "tiff of floats", bad(FORMAT, saved("TIFF", Image.new("F", (8, 8))))
     grey16, alpha = saved("TIFF", Image.new("I;16", (64, 48), 300)), saved("TIFF", Image.new("RGBA", (64, 48), (1, 2, 3, 4)))
     yield "tiff of 16-bit grey", good(grey16)
-    yield "tiff of 16-bit grey, to be clipped", bad(FORMAT, grey16, entry={"pictures.grey16": "clip"})
+    yield "tiff of 16-bit grey, to be clipped", Case(grey16, kept=2, entry={"pictures.grey16": "clip"})
     yield "tiff with alpha", good(alpha)
-    yield "tiff with alpha, to be dropped", bad(FORMAT, alpha, entry={"pictures.alpha": "drop"})
+    yield "tiff with alpha, to be dropped", Case(alpha, kept=2, entry={"pictures.alpha": "drop"})
 
 
 def other_cases():
@@ -213,6 +213,25 @@ def other_cases():
         yield name, bad(FORMAT, data)
 
 
+def frame_cases():
+    several = "filtered.several_frames"
+    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+        moving = saved(kind, picture(), save_all=True, append_images=[picture().rotate(180)])
+        yield f"{kind} of two frames", good(moving)
+        yield f"{kind} of two frames, to be left out", bad(several, moving, entry={"pictures.frames": "skip"})
+        yield f"{kind} of one frame, frames skip", Case(saved(kind), kept=2, entry={"pictures.frames": "skip"})
+
+
+def exif_cases():
+    # A directory of 65,535 tags that is not there, one whose values lie beyond the end, one that begins nowhere.
+    for name, block in (("65,535 tags", b"II*\0\x08\0\0\0\xff\xff"), ("values beyond", b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\x7f\0\0\0\x7f\0\0\0"),
+                        ("no beginning", b"II*\0\xff\xff\xff\xff"), ("no header", b"x" * 60000), ("nothing", b"")):
+        for kind in ("JPEG", "PNG", "WEBP"):
+            yield f"{kind} exif of {name}", Case(saved(kind, exif=b"Exif\0\0" + block), kept=2, entry={"pictures.exif": "apply"})
+    texts = [png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(200 << 20), 9))] * 200
+    yield "png of 200 profiles of 200 MiB", Case(png(before=texts), kept=2, entry={"pictures.exif": "apply"})
+
+
 def cases():
-    for source in (png_cases, jpeg_cases, webp_cases, gif_cases, bmp_cases, tiff_cases, other_cases):
+    for source in (png_cases, jpeg_cases, webp_cases, gif_cases, bmp_cases, tiff_cases, frame_cases, exif_cases, other_cases):
         yield from source()

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -71,6 +72,39 @@ TEST(PictureWorker, HeedsTheEntrysRules) {
   drop.drop_alpha = true;
   EXPECT_EQ(dropped.squares[0].pixels, image::resize_and_center_crop(image::decode(bytes, drop), 8).pixels);
   EXPECT_NE(dropped.squares[0].pixels, composed.squares[0].pixels);
+}
+
+/// As a camera writes it that was held upright: EXIF with Orientation 6.
+std::vector<std::byte> lying_jpeg(const image::Image& picture) {
+  using namespace std::string_view_literals;
+  constexpr std::string_view kExif =
+      "\xff\xe1\0\x22"
+      "Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0"sv;
+  std::vector<std::byte> bytes = image::encode_jpeg(picture, 90);
+  const auto exif = std::as_bytes(std::span(kExif));
+  bytes.insert(bytes.begin() + 2, exif.begin(), exif.end());
+  return bytes;
+}
+
+TEST(PictureWorker, TurnsAPictureWhereExifIsToBeApplied) {
+  const auto bytes = lying_jpeg(gradient(40, 60));
+  const image::Image stored = image::decode(bytes);
+  ASSERT_EQ(stored.width, 60);
+  const std::vector<std::int64_t> sizes = {40};
+  PictureSection rules;
+  const PictureResult ignored = PictureWorker(rules).squares(bytes, sizes, false);
+  rules.exif = "apply";
+  const PictureResult applied = PictureWorker(rules).squares(bytes, sizes, false);
+  EXPECT_EQ(ignored.width, 60);
+  EXPECT_EQ(ignored.squares.at(0).pixels, image::resize_and_center_crop(stored, 40).pixels);
+  EXPECT_EQ(applied.width, 40);
+  EXPECT_EQ(applied.height, 60);
+  // A quarter turn to the right: the left column becomes the upper row.
+  image::Image upright(60, 40);
+  for (std::int64_t y = 0; y < 60; ++y)
+    for (std::int64_t x = 0; x < 40; ++x) std::copy_n(stored.row(39 - x) + 3 * y, 3, upright.row(y) + 3 * x);
+  EXPECT_EQ(applied.squares.at(0).pixels, image::resize_and_center_crop(upright, 40).pixels);
+  EXPECT_NE(PictureSection().algorithms(), rules.algorithms());
 }
 
 TEST(PictureWorker, EveryReason) {
