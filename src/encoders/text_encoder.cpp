@@ -163,15 +163,18 @@ class FrozenTextEncoder final : public TextEncoder {
 
 }  // namespace
 
-std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts, const fs::path& run_folder,
-                                               const core::StopFlag& stop) {
+fs::path find_text_encoder_folder(const TextEncoderFacts& facts, const fs::path& run_folder,
+                                  const core::StopFlag& stop) {
   const auto sha256_of = [&](const fs::path& folder) {
     return folder_weights_sha256(folder, read_model(folder).stem, stop);
   };
   const auto difference = [&](const fs::path& folder) { return difference_to(facts, folder); };
-  return load_text_encoder(
-      find_folder({"text encoder", facts.folder, facts.sha256, sha256_of, difference}, run_folder),
-      facts.sha256, "fp32", stop);
+  return find_folder({"text encoder", facts.folder, facts.sha256, sha256_of, difference}, run_folder);
+}
+
+std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts, const fs::path& run_folder,
+                                               const core::StopFlag& stop) {
+  return load_text_encoder(find_text_encoder_folder(facts, run_folder, stop), facts.sha256, "fp32", stop);
 }
 
 std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder, const std::string& sha256,

@@ -46,7 +46,7 @@ class TextEncoder {
 
 /// Chooses by the folder's files: open_clip_config.json, or config.json with model_type bert, clip_text_model, clip or t5.
 /// precision bf16: matrices are held and products made in bf16; fp32: everything. Weights are read tensor by tensor, so that
-/// little more than the network is in memory. UserError: missing file, unsupported type, missing keys. This and the next two
+/// little more than the network is in memory. UserError: missing file, unsupported type, missing keys. This and the next three
 /// throw core::Stopped when `stop` is seen: hashing and reading large weights takes minutes.
 std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& folder,
                                                const std::string& sha256 = {},
@@ -55,6 +55,10 @@ std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& fold
 /// What load_text_encoder(folder)->facts() says, from its config, its tokenizer and the weights' SHA-256 alone.
 TextEncoderFacts describe_text_encoder(const std::filesystem::path& folder,
                                        const core::StopFlag& stop = core::StopFlag());
+/// Its folder alone: nothing is loaded.
+std::filesystem::path find_text_encoder_folder(const TextEncoderFacts& facts,
+                                               const std::filesystem::path& run_folder = {},
+                                               const core::StopFlag& stop = core::StopFlag());
 /// The text encoder that `facts` name, wherever it lies now (find_folder). UserError when it is not found.
 std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts,
                                                const std::filesystem::path& run_folder = {},
