@@ -183,6 +183,10 @@ int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(
   } catch (const c10::Error& error) {
     const core::TorchVerdict found = core::judge_torch(error.what_without_backtrace());
     return report(comm.get(), found.verdict, found.own_device);
+  } catch (const core::Stopped&) {  // before there was anything to save
+    core::log_info("{}: stopped as asked; the same command begins anew", info.name);
+    if (comm && comm->size() > 1) comm->abort(core::kRequeueMe);
+    return core::kRequeueMe;
   } catch (const std::exception& error) {
     return report(comm.get(), core::judge(error), dynamic_cast<const core::DeviceFault*>(&error) != nullptr);
   }

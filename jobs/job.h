@@ -50,7 +50,8 @@ struct Job {
 };
 
 /// Parses, starts MPI when launched by it, runs `body`, and turns its result or exception into the exit code:
-/// UserError 2, faults (FaultError, CUDA but not out of memory) 76, anything else 1. With several ranks a failing rank
+/// UserError 2, faults (FaultError, CUDA but not out of memory) 76, anything else 1; core::Stopped, while
+/// nothing is in work yet, 75. With several ranks a failing rank
 /// ends all with its code. The watchdog runs from the start (comm::kDeadline_s).
 int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(Job&)>& body);
 

@@ -14,6 +14,9 @@ class StopFlag {
   std::atomic<bool> requested_{false};
 };
 
+/// Thrown by what was given up because a stop was seen, where no result can say so.
+struct Stopped {};
+
 /// Routes SIGUSR1, SIGTERM and the first SIGINT (Ctrl-C) of this process to `flag`, which must outlive the process's
 /// signals; a second SIGINT ends the process at once. Call it before any other thread begins: threads inherit that
 /// they are blocked, so none is ever interrupted by them.

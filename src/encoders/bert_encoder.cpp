@@ -95,14 +95,17 @@ std::string slot_of(std::string_view stored) {
 
 TextModel bert_model(const fs::path& folder) {
   const BertConfig c = parse_config(read_folder_config(folder), folder / "config.json");
-  return {.kind = "bert",
-          .stem = "model",
-          .width = c.width,
-          .vocabulary = c.vocabulary,
-          .max_length = c.positions,
-          .pads = "zero",
-          .make = [c](torch::ScalarType matrices) { return std::make_shared<Bert>(c, matrices); },
-          .slot_of = slot_of};
+  return {
+      .kind = "bert",
+      .stem = "model",
+      .width = c.width,
+      .vocabulary = c.vocabulary,
+      .max_length = c.positions,
+      .pads = "zero",
+      .network = fmt::format("layers={} heads={} hidden={} positions={} vocabulary={} types={} norm_eps={}",
+                             c.layers, c.heads, c.hidden, c.positions, c.vocabulary, c.types, c.norm_eps),
+      .make = [c](torch::ScalarType matrices) { return std::make_shared<Bert>(c, matrices); },
+      .slot_of = slot_of};
 }
 
 }  // namespace microdit::encoders

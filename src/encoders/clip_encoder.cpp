@@ -181,6 +181,9 @@ TextModel described(const ClipConfig& c, const char* kind, const char* stem,
           .vocabulary = c.vocabulary,
           .max_length = c.positions,
           .pads = "encoder",
+          .network = fmt::format(
+              "layers={} heads={} hidden={} positions={} vocabulary={} norm_eps={} activation={}", c.layers,
+              c.heads, c.hidden, c.positions, c.vocabulary, c.norm_eps, c.quick_gelu ? "quick_gelu" : "gelu"),
           .make = [c](torch::ScalarType matrices) { return std::make_shared<Net>(c, matrices); },
           .slot_of = slot_of};
 }

@@ -1,10 +1,13 @@
 // From text to ids: what both CLIP tokenizers share, and where they part.
 #include "encoders/clip_tokenizer.h"
 
+#include <tuple>
+
 #include "core/error.h"
 #include "core/utf8.h"
 #include "encoders/clip_words.h"
 #include "encoders/code_point.h"
+#include "encoders/tokenizer_digest.h"
 
 namespace microdit::encoders {
 namespace {
@@ -21,13 +24,22 @@ std::string repaired(std::string_view text) {
   return core::first_invalid_utf8(text) ? core::with_valid_utf8(text) : std::string(text);
 }
 
+/// The two specials of open_clip's table, which files have or not.
+std::pair<std::int32_t, std::int32_t> add_specials(PieceIds& ids) {
+  const auto next = static_cast<std::int32_t>(ids.size());
+  return {ids.emplace(kStart, next).first->second, ids.emplace(kEnd, next + 1).first->second};
+}
+
+std::string digest_of_open_clip(BpeVocabulary vocabulary) {
+  add_specials(vocabulary.ids);
+  return TokenizerDigest("open_clip").add(vocabulary).hex();
+}
+
 class OpenClip final : public Tokenizer {
  public:
   OpenClip(BpeVocabulary vocabulary, std::string (*clean)(std::string_view))
-      : model_(vocabulary), clean_(clean) {
-    const auto next = static_cast<std::int32_t>(vocabulary.ids.size());
-    start_ = vocabulary.ids.emplace(kStart, next).first->second;
-    end_ = vocabulary.ids.emplace(kEnd, next + 1).first->second;
+      : Tokenizer(digest_of_open_clip(vocabulary)), model_(vocabulary), clean_(clean) {
+    std::tie(start_, end_) = add_specials(vocabulary.ids);
   }
 
   std::int32_t pad_id() const override { return 0; }
@@ -86,7 +98,9 @@ class OpenClip final : public Tokenizer {
 class TransformersClip final : public Tokenizer {
  public:
   TransformersClip(BpeVocabulary vocabulary, const AddedTokens& added)
-      : model_(vocabulary), splits_(make_splits(added.all, transformers_clean, vocabulary.ids)) {
+      : Tokenizer(TokenizerDigest("clip").add(vocabulary).add(added).hex()),
+        model_(vocabulary),
+        splits_(make_splits(added.all, transformers_clean, vocabulary.ids)) {
     const auto id_of = [&](const char* name) {
       const std::string& token = added.named.at(name).content;
       const auto found = vocabulary.ids.find(token);

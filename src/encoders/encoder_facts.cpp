@@ -60,6 +60,7 @@ void CodecFacts::fields(core::Fields& f) {
   f.field("kind", kind, {.required = true});
   f.field("folder", folder);
   f.field("sha256", sha256, {.required = true});
+  if (f.reading() || !network.empty()) f.field("network", network);
   f.field("scaling_factor", scaling_factor, {.min = 0, .exclusive_min = true, .required = true});
   f.field("shift_factor", shift_factor);
   f.field("channels", channels, {.min = 1, .required = true});
@@ -70,6 +71,8 @@ void TextEncoderFacts::fields(core::Fields& f) {
   f.field("kind", kind, {.required = true});
   f.field("folder", folder);
   f.field("sha256", sha256, {.required = true});
+  if (f.reading() || !network.empty()) f.field("network", network);
+  if (f.reading() || !tokenizer_sha256.empty()) f.field("tokenizer_sha256", tokenizer_sha256);
   f.field("width", width, {.min = 1, .required = true});
   f.field("pads", pads, {.choices = {"zero", "encoder"}});
 }
@@ -98,8 +101,11 @@ fs::path find_folder(const Sought& sought, const fs::path& run_folder) {
     }
     try {
       const std::string sha256 = sought.sha256_of(place);
-      if (sha256 == sought.sha256) return place;
-      looked_at.push_back(fmt::format("{}: other weights (SHA-256 {})", place.string(), sha256));
+      const std::string difference = sha256 == sought.sha256
+                                         ? sought.difference(place)
+                                         : fmt::format("other weights (SHA-256 {})", sha256);
+      if (difference.empty()) return place;
+      looked_at.push_back(fmt::format("{}: {}", place.string(), difference));
     } catch (const core::UserError& wrong) {
       looked_at.push_back(wrong.what());
     }

@@ -15,6 +15,7 @@ struct CodecFacts {
   std::string kind{};
   std::string folder{};
   std::string sha256{};
+  std::string network{};  ///< as TextEncoderFacts has it
   double scaling_factor = 1;
   double shift_factor = 0;
   std::int64_t channels = 0;
@@ -25,6 +26,10 @@ struct TextEncoderFacts {
   std::string kind{};
   std::string folder{};
   std::string sha256{};
+  /// The values of its config that decide the rows, "layers=2 heads=2 ..."; empty where what was written is older than this
+  /// member: then nothing is compared (core/later_facts.h). The same of the next.
+  std::string network{};
+  std::string tokenizer_sha256{};  ///< Tokenizer::sha256
   std::int64_t width = 0;
   std::string pads = "zero";  ///< rows of pad tokens: zero, or what the encoder gives (encoder)
   void fields(core::Fields& f);
@@ -34,14 +39,16 @@ struct TextEncoderFacts {
 /// absolute path. It does not change when the data root or the repository moves.
 std::string folder_hint(const std::filesystem::path& folder);
 
-/// What is looked for: the weights with this SHA-256.
+/// What is looked for: the weights with this SHA-256, in a folder that makes the same of them.
 struct Sought {
   std::string what;  ///< "codec", for messages
   std::string hint;  ///< as stored
   std::string sha256;
   std::function<std::string(const std::filesystem::path&)> sha256_of;  ///< of the weights in a folder
+  /// What a folder with these weights says otherwise, or "".
+  std::function<std::string(const std::filesystem::path&)> difference = [](const auto&) { return ""; };
 };
-/// The first folder whose weights have the SHA-256: the hint's, MICRODIT_DATA/weights/NAME, assets/NAME
+/// The first folder whose weights have the SHA-256, without a difference: the hint's, MICRODIT_DATA/weights/NAME, assets/NAME
 /// beside the program or the folder it was started in, NAME in the run's folder. UserError lists all that
 /// were looked at.
 std::filesystem::path find_folder(const Sought& sought, const std::filesystem::path& run_folder);

@@ -102,6 +102,8 @@ CodecFacts facts_of(const AutoencoderConfig& c, const fs::path& folder, const st
   return {.kind = "AutoencoderKL",
           .folder = folder_hint(folder),
           .sha256 = sha256,
+          .network = fmt::format("layers_per_block={} norm_num_groups={} mid_block_add_attention={}",
+                                 c.layers_per_block, c.norm_num_groups, c.mid_block_add_attention),
           .scaling_factor = c.scaling_factor,
           .shift_factor = c.shift_factor,
           .channels = c.latent_channels,
@@ -203,9 +205,9 @@ CodecFacts ImageCodec::facts() const {
   return facts_of(net_->config(), folder_, sha256_);
 }
 
-CodecFacts describe_image_codec(const fs::path& folder) {
+CodecFacts describe_image_codec(const fs::path& folder, const core::StopFlag& stop) {
   return facts_of(parse_config(read_folder_config(folder), folder), folder.lexically_normal(),
-                  folder_weights_sha256(folder, kStem));
+                  folder_weights_sha256(folder, kStem, stop));
 }
 
 std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts, const fs::path& run_folder) {
@@ -214,6 +216,7 @@ std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts, const fs::
   auto codec = load_image_codec(folder, facts.sha256);
   CodecFacts here = codec->facts();
   here.folder = facts.folder;
+  if (facts.network.empty()) here.network.clear();  // written before this was
   if (core::to_json(here) != core::to_json(facts)) {
     core::user_error("{}: the codec there is {}, the run was trained with {}: restore its config.json",
                      folder.string(), core::to_json(here).dump(), core::to_json(facts).dump());

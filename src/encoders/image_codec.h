@@ -10,6 +10,7 @@
 
 #include "core/config.h"
 #include "core/json.h"
+#include "core/stop_flag.h"
 #include "encoders/encoder_facts.h"
 
 namespace microdit::encoders {
@@ -85,7 +86,9 @@ class ImageCodec {
 std::shared_ptr<ImageCodec> load_image_codec(const std::filesystem::path& folder,
                                              const std::string& sha256 = {});
 /// What load_image_codec(folder)->facts() says, from config.json and the weights' SHA-256 alone.
-CodecFacts describe_image_codec(const std::filesystem::path& folder);
+/// Throws core::Stopped when `stop` is seen while they are hashed.
+CodecFacts describe_image_codec(const std::filesystem::path& folder,
+                                const core::StopFlag& stop = core::StopFlag());
 /// The codec that `facts` name, wherever it lies now (find_folder). UserError when it is not found, or its
 /// config.json says otherwise.
 std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts,

@@ -143,14 +143,20 @@ std::string slot_of(std::string_view stored) {
 
 TextModel t5_model(const fs::path& folder) {
   const T5Config c = parse_config(read_folder_config(folder), folder / "config.json");
-  return {.kind = "t5",
-          .stem = "model",
-          .width = c.width,
-          .vocabulary = c.vocabulary,
-          .max_length = kMaxLength,
-          .pads = "encoder",
-          .make = [c](torch::ScalarType matrices) { return std::make_shared<T5Encoder>(c, matrices); },
-          .slot_of = slot_of};
+  return {
+      .kind = "t5",
+      .stem = "model",
+      .width = c.width,
+      .vocabulary = c.vocabulary,
+      .max_length = kMaxLength,
+      .pads = "encoder",
+      .network = fmt::format(
+          "layers={} heads={} head_width={} hidden={} vocabulary={} buckets={} max_distance={} norm_eps={} "
+          "feed_forward={}",
+          c.layers, c.heads, c.head_width, c.hidden, c.vocabulary, c.buckets, c.max_distance, c.norm_eps,
+          c.gated ? "gated-gelu" : "relu"),
+      .make = [c](torch::ScalarType matrices) { return std::make_shared<T5Encoder>(c, matrices); },
+      .slot_of = slot_of};
 }
 
 }  // namespace microdit::encoders

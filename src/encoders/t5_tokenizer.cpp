@@ -10,6 +10,7 @@
 #include "encoders/charsmap.h"
 #include "encoders/code_point.h"
 #include "encoders/sentencepiece_file.h"
+#include "encoders/tokenizer_digest.h"
 #include "encoders/tokenizer_files.h"
 #include "encoders/tokenizer_limits.h"
 
@@ -30,10 +31,22 @@ std::string extra_id(std::int32_t number) {
   return fmt::format("<extra_id_{}>", number);
 }
 
+std::string digest_of(const UnigramVocabulary& vocabulary, const AddedTokens& added) {
+  TokenizerDigest digest("t5");
+  digest.add(static_cast<std::int64_t>(vocabulary.pieces.size()));
+  for (const auto& [piece, score] : vocabulary.pieces) digest.add(std::string_view(piece)).add(score);
+  return digest.add(std::int64_t{vocabulary.unknown})
+      .add(std::string_view(vocabulary.charsmap))
+      .add(added)
+      .hex();
+}
+
 class T5 final : public Tokenizer {
  public:
   T5(const UnigramVocabulary& vocabulary, const AddedTokens& added)
-      : model_(vocabulary), charsmap_(vocabulary.charsmap, vocabulary.origin) {
+      : Tokenizer(digest_of(vocabulary, added)),
+        model_(vocabulary),
+        charsmap_(vocabulary.charsmap, vocabulary.origin) {
     PieceIds ids = model_.ids();
     splits_ = make_splits(added.all, unchanged, ids);
     const auto id_of = [&](const char* name) {

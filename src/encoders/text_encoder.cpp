@@ -29,10 +29,13 @@ TextModel read_model(const fs::path& folder) {
       (folder / "config.json").string(), type);
 }
 
-TextEncoderFacts facts_of(const TextModel& model, const fs::path& folder, const std::string& sha256) {
+TextEncoderFacts facts_of(const TextModel& model, const fs::path& folder, const Tokenizer& tokenizer,
+                          const std::string& sha256) {
   return {.kind = model.kind,
           .folder = folder_hint(folder),
-          .sha256 = sha256.empty() ? folder_weights_sha256(folder, model.stem) : sha256,
+          .sha256 = sha256,
+          .network = model.network,
+          .tokenizer_sha256 = tokenizer.sha256(),
           .width = model.width,
           .pads = model.pads};
 }
@@ -43,16 +46,39 @@ void check_length(const TextModel& model, std::int64_t length, const fs::path& f
                      folder.string(), length, model.max_length);
 }
 
+/// What a folder with the wanted weights would make otherwise, or "".
+std::string difference_to(const TextEncoderFacts& wanted, const fs::path& folder) {
+  const TextModel model = read_model(folder);
+  const auto differ = [](const char* what, const std::string& here, const std::string& there) {
+    return fmt::format("these weights, but its {} says {}, the run was trained with {}: restore it", what,
+                       here, there);
+  };
+  const auto size = [](const std::string& kind, std::int64_t width) {
+    return fmt::format("{} of width {}", kind, width);
+  };
+  if (model.kind != wanted.kind || model.width != wanted.width)
+    return differ("config", size(model.kind, model.width), size(wanted.kind, wanted.width));
+  if (!wanted.network.empty() && model.network != wanted.network)
+    return differ("config", model.network, wanted.network);
+  if (wanted.tokenizer_sha256.empty()) return "";
+  if (const std::string sha256 = load_tokenizer(folder)->sha256(); sha256 != wanted.tokenizer_sha256)
+    return fmt::format(
+        "these weights, but another tokenizer (SHA-256 {}, the run's {}): restore the tokenizer's files",
+        sha256, wanted.tokenizer_sha256);
+  return "";
+}
+
 class FrozenTextEncoder final : public TextEncoder {
  public:
-  FrozenTextEncoder(const fs::path& folder, const std::string& sha256, bool bf16)
+  FrozenTextEncoder(const fs::path& folder, const std::string& sha256, bool bf16, const core::StopFlag& stop)
       : folder_(folder.lexically_normal()),
         model_(read_model(folder_)),
-        facts_(facts_of(model_, folder_, sha256)),
         tokenizer_(load_tokenizer(folder_)),
+        facts_(facts_of(model_, folder_, *tokenizer_,
+                        sha256.empty() ? folder_weights_sha256(folder_, model_.stem, stop) : sha256)),
         net_(model_.make(bf16 ? torch::kBFloat16 : torch::kFloat)),
         bf16_(bf16) {
-    load_folder_weights(folder_, model_.stem, net_->slots(), model_.slot_of);
+    load_folder_weights(folder_, model_.stem, net_->slots(), model_.slot_of, stop);
     net_->eval();
   }
 
@@ -69,12 +95,19 @@ class FrozenTextEncoder final : public TextEncoder {
     check_length(model_, length, folder_);
     const auto count = static_cast<std::int64_t>(captions.size());
     TokenRows rows = tokenize(*tokenizer_, captions, length);
-    EncodedText out{torch::zeros({count, length, width()}),
-                    torch::from_blob(rows.ids.data(), {count, length}, torch::kInt32).clone(),
-                    std::move(rows.num_tokens)};
-    check_ids(out.ids_BL);
-    const torch::Tensor lengths_B =
-        torch::from_blob(out.num_tokens.data(), {count}, torch::kInt64).clamp_max(length);
+    const torch::Tensor ids_BL = torch::from_blob(rows.ids.data(), {count, length}, torch::kInt32).clone();
+    torch::Tensor states_BLD = encode_tokens(ids_BL, rows.num_tokens);
+    return {std::move(states_BLD), ids_BL, std::move(rows.num_tokens)};
+  }
+
+  torch::Tensor encode_tokens(const torch::Tensor& ids_BL,
+                              const std::vector<std::int64_t>& num_tokens) const override {
+    const torch::NoGradGuard no_grad;
+    const auto count = ids_BL.size(0), length = ids_BL.size(1);
+    check_length(model_, length, folder_);
+    check_ids(ids_BL);
+    torch::Tensor states_BLD = torch::zeros({count, length, width()});
+    const torch::Tensor lengths_B = torch::tensor(num_tokens, torch::kInt64).clamp_max(length);
     const torch::Tensor order =
         has_zero_pads()
             ? std::get<1>(lengths_B.sort(/*stable=*/std::optional<bool>(true), 0, /*descending=*/false))
@@ -85,11 +118,11 @@ class FrozenTextEncoder final : public TextEncoder {
       const torch::Tensor lengths = lengths_B.index_select(0, mine);
       // Rows behind the longest caption are zero, or what the network makes of pads.
       const auto computed = has_zero_pads() ? lengths.max().item<std::int64_t>() : length;
-      const torch::Tensor ids = out.ids_BL.index_select(0, mine).narrow(1, 0, computed);
-      out.states_BLD.narrow(1, 0, computed)
+      const torch::Tensor ids = ids_BL.index_select(0, mine).narrow(1, 0, computed);
+      states_BLD.narrow(1, 0, computed)
           .index_copy_(0, mine, states(ids, lengths).to(torch::kCPU, torch::kFloat));
     }
-    return out;
+    return states_BLD;
   }
 
   torch::Tensor encode_ids(const torch::Tensor& ids_BL,
@@ -121,8 +154,8 @@ class FrozenTextEncoder final : public TextEncoder {
 
   fs::path folder_;
   TextModel model_;
-  TextEncoderFacts facts_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  TextEncoderFacts facts_;
   std::shared_ptr<TextNet> net_;
   torch::Device device_ = torch::kCPU;
   bool bf16_;
@@ -130,28 +163,29 @@ class FrozenTextEncoder final : public TextEncoder {
 
 }  // namespace
 
-std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts, const fs::path& run_folder) {
-  const auto sha256_of = [](const fs::path& folder) {
-    return folder_weights_sha256(folder, read_model(folder).stem);
+fs::path find_text_encoder_folder(const TextEncoderFacts& facts, const fs::path& run_folder,
+                                  const core::StopFlag& stop) {
+  const auto sha256_of = [&](const fs::path& folder) {
+    return folder_weights_sha256(folder, read_model(folder).stem, stop);
   };
-  const fs::path folder = find_folder({"text encoder", facts.folder, facts.sha256, sha256_of}, run_folder);
-  auto encoder = load_text_encoder(folder, facts.sha256);
-  if (encoder->width() != facts.width || encoder->facts().kind != facts.kind) {
-    core::user_error(
-        "{}: its config says {} of width {}, the run was trained with {} of width {}: restore it",
-        folder.string(), encoder->facts().kind, encoder->width(), facts.kind, facts.width);
-  }
-  return encoder;
+  const auto difference = [&](const fs::path& folder) { return difference_to(facts, folder); };
+  return find_folder({"text encoder", facts.folder, facts.sha256, sha256_of, difference}, run_folder);
+}
+
+std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts, const fs::path& run_folder,
+                                               const core::StopFlag& stop) {
+  return load_text_encoder(find_text_encoder_folder(facts, run_folder, stop), facts.sha256, "fp32", stop);
 }
 
 std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder, const std::string& sha256,
-                                               const std::string& precision) {
-  return std::make_unique<FrozenTextEncoder>(folder, sha256, precision == "bf16");
+                                               const std::string& precision, const core::StopFlag& stop) {
+  return std::make_unique<FrozenTextEncoder>(folder, sha256, precision == "bf16", stop);
 }
 
-TextEncoderFacts describe_text_encoder(const fs::path& folder) {
+TextEncoderFacts describe_text_encoder(const fs::path& folder, const core::StopFlag& stop) {
   const fs::path normal = folder.lexically_normal();
-  return facts_of(read_model(normal), normal, "");
+  const TextModel model = read_model(normal);
+  return facts_of(model, normal, *load_tokenizer(normal), folder_weights_sha256(normal, model.stem, stop));
 }
 
 }  // namespace microdit::encoders

@@ -48,6 +48,8 @@ struct TextModel {
   std::string stem;  ///< of the weights' file
   std::int64_t width = 0, vocabulary = 0, max_length = 0;
   std::string pads;  ///< rows of pad tokens: zero, or what the network gives (encoder)
+  std::string
+      network;  ///< the values of its config that decide the rows, with defaults where it says nothing
   /// Fp32, or with its matrices in bf16.
   std::function<std::shared_ptr<TextNet>(torch::ScalarType matrices)> make{};
   /// A slot's name for a name in the files; empty: of another part of the model, never read.

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace microdit::encoders {
@@ -13,10 +14,20 @@ namespace microdit::encoders {
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
+  Tokenizer(const Tokenizer&) = delete;
+  Tokenizer& operator=(const Tokenizer&) = delete;
   /// Ids with specials, at most `max_length` (truncated so that the closing special stays); 0 = no limit. No
   /// padding.
   virtual std::vector<std::int32_t> encode(std::string_view text, std::int64_t max_length = 0) const = 0;
   virtual std::int32_t pad_id() const = 0;
+  /// Of all that decides the ids, as it was read (TokenizerDigest).
+  const std::string& sha256() const { return sha256_; }
+
+ protected:
+  explicit Tokenizer(std::string sha256) : sha256_(std::move(sha256)) {}
+
+ private:
+  std::string sha256_;
 };
 
 /// Cuts ids to `max_length`; the closing special stays.

@@ -134,7 +134,8 @@ nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem)
 }
 
 void load_folder_weights(const fs::path& folder, std::string_view stem, const Slots& slots,
-                         const std::function<std::string(std::string_view)>& slot_of) {
+                         const std::function<std::string(std::string_view)>& slot_of,
+                         const core::StopFlag& stop) {
   const std::vector<fs::path> paths = find_files(folder, stem).files;
   const std::vector<core::WeightsFile> files(paths.begin(), paths.end());
   core::Shapes have, wanted;
@@ -149,17 +150,18 @@ void load_folder_weights(const fs::path& folder, std::string_view stem, const Sl
   core::demand_keys(have, wanted, folder.string());
   const torch::NoGradGuard no_grad;
   for (const auto& [slot, place] : slots) {
+    if (stop.requested()) throw core::Stopped();
     const auto& [file, stored] = found.at(slot);
     torch::Tensor(place).copy_(nn::load_tensor(*file, stored));
   }
 }
 
-std::string folder_weights_sha256(const fs::path& folder, std::string_view stem) {
+std::string folder_weights_sha256(const fs::path& folder, std::string_view stem, const core::StopFlag& stop) {
   const WeightFiles found = find_files(folder, stem);
-  if (found.files.size() == 1) return weights_sha256(found.files.front());
+  if (found.files.size() == 1) return weights_sha256(found.files.front(), stop);
   std::string list;
   for (const fs::path& file : found.files)
-    list += weights_sha256(file) + "  " + file.filename().string() + "\n";
+    list += weights_sha256(file, stop) + "  " + file.filename().string() + "\n";
   return core::sha256(std::as_bytes(std::span(list)));
 }
 

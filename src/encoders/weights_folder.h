@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "core/stop_flag.h"
 #include "nn/state_dict.h"
 
 namespace microdit::encoders {
@@ -26,11 +27,15 @@ nn::StateDict read_folder_weights(const std::filesystem::path& folder, std::stri
 using Slots = std::map<std::string, torch::Tensor>;
 /// Copies the folder's tensors to `slots`, one at a time, each converted to its slot's dtype. `slot_of` gives the slot of a
 /// name in the files, or "": never read. UserError lists slots that nothing fills, names without a slot and other shapes.
+/// Throws core::Stopped when `stop` is seen between two tensors.
 void load_folder_weights(const std::filesystem::path& folder, std::string_view stem, const Slots& slots,
-                         const std::function<std::string(std::string_view)>& slot_of);
+                         const std::function<std::string(std::string_view)>& slot_of,
+                         const core::StopFlag& stop = core::StopFlag());
 
-/// SHA-256 of the one file, or of the list of its files' SHA-256 lines in name order when sharded.
-std::string folder_weights_sha256(const std::filesystem::path& folder, std::string_view stem);
+/// SHA-256 of the one file, or of the list of its files' SHA-256 lines in name order when sharded. Throws
+/// core::Stopped when `stop` is seen.
+std::string folder_weights_sha256(const std::filesystem::path& folder, std::string_view stem,
+                                  const core::StopFlag& stop = core::StopFlag());
 
 /// config[key], or `fallback` when absent or null. UserError names the file when the type is wrong.
 std::int64_t config_integer(const core::Json& config, std::string_view key, std::int64_t fallback,

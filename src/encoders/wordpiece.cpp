@@ -5,12 +5,12 @@
 
 #include <array>
 #include <string>
-#include <unordered_map>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "encoders/tokenizer.h"
+#include "encoders/tokenizer_digest.h"
 
 namespace microdit::encoders {
 namespace {
@@ -122,7 +122,8 @@ std::vector<icu::UnicodeString> words_of(std::string_view text) {
 
 class WordPiece final : public Tokenizer {
  public:
-  explicit WordPiece(const fs::path& folder);
+  /// `path`: of the vocabulary, for messages.
+  WordPiece(PieceIds ids, const fs::path& path);
   std::vector<std::int32_t> encode(std::string_view text, std::int64_t max_length) const override;
   std::int32_t pad_id() const override { return pad_; }
 
@@ -133,7 +134,7 @@ class WordPiece final : public Tokenizer {
   /// The special token that `text` begins with, or null.
   const std::pair<std::string, std::int32_t>* special_at(std::string_view text) const;
   void append_word(const icu::UnicodeString& word, std::vector<std::int32_t>& ids) const;
-  std::unordered_map<std::string, std::int32_t> ids_;
+  PieceIds ids_;
   std::vector<std::pair<std::string, std::int32_t>> specials_;
   std::int32_t unknown_, first_, last_, pad_;
 };
@@ -148,8 +149,7 @@ void check_settings(const fs::path& folder) {
                        path.string(), key);
 }
 
-WordPiece::WordPiece(const fs::path& folder) {
-  const fs::path path = folder / "vocab.txt";
+PieceIds read_vocabulary(const fs::path& folder, const fs::path& path) {
   if (!fs::exists(path))
     core::user_error("{}: no such file; a WordPiece folder holds its vocabulary there, one token per line",
                      path.string());
@@ -158,14 +158,20 @@ WordPiece::WordPiece(const fs::path& folder) {
     core::user_error("{}: {} bytes are no vocabulary (at most {} are read)", path.string(),
                      fs::file_size(path), kLargestVocabulary);
   const std::string text = core::read_text(path);
+  PieceIds ids;
   std::int32_t id = 0;
   for (std::size_t begin = 0; begin < text.size(); ++id) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
     std::string token = text.substr(begin, end - begin);
     if (token.ends_with('\r')) token.pop_back();
-    ids_[token] = id;
+    ids[token] = id;
     begin = end + 1;
   }
+  return ids;
+}
+
+WordPiece::WordPiece(PieceIds ids, const fs::path& path)
+    : Tokenizer(TokenizerDigest("wordpiece").add(ids).hex()), ids_(std::move(ids)) {
   unknown_ = special("[UNK]", path);
   first_ = special("[CLS]", path);
   last_ = special("[SEP]", path);
@@ -252,7 +258,8 @@ std::vector<std::int32_t> WordPiece::encode(std::string_view text, std::int64_t 
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_wordpiece(const fs::path& folder) {
-  return std::make_unique<WordPiece>(folder);
+  const fs::path path = folder / "vocab.txt";
+  return std::make_unique<WordPiece>(read_vocabulary(folder, path), path);
 }
 
 }  // namespace microdit::encoders

@@ -12,10 +12,17 @@
 #include <utility>
 #include <vector>
 
+#include "comm/communicator.h"
+#include "core/stop_flag.h"
 #include "encoders/text_encoder.h"
 #include "stream/latent_stream.h"
 
 namespace microdit::eval {
+
+/// Before all ranks find a text encoder: rank 0 alone reads its weights for their SHA-256, the others then find that kept.
+/// Collective. UserError as find_text_encoder's; throws core::Stopped on all ranks when rank 0 sees `stop` meanwhile.
+void hash_text_encoder_once(const encoders::TextEncoderFacts& facts, const std::filesystem::path& run_folder,
+                            comm::Communicator& comm, const core::StopFlag& stop = core::StopFlag());
 
 class CaptionEncoder {
  public:

@@ -171,6 +171,7 @@ void EvaluateConfig::fields(core::Fields& f) {
 int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::Communicator& comm,
              const core::StopFlag& stop) {
   const TrainedRun run = open_run(run_folder, config.run, comm);
+  hash_text_encoder_once(run.facts.text_encoder, run.folder, comm, stop);
   const std::vector<std::unique_ptr<Split>> splits =
       open_splits(run, config, [&](const std::function<std::string()>& work) { return comm.on_root(work); });
   const comm::WiderDeadline others_may_be_slower(comm, kLongestBatch_s);

@@ -29,7 +29,7 @@ Evaluation::Evaluation(const EvaluateConfig& config, const TrainedRun& run, comm
       comm_(comm),
       stop_(stop),
       compute_(choose_compute(config.run.compute, run.trained_precision, comm)),
-      painter_(run.facts, run.folder, compute_.device),
+      painter_(run.facts, run.folder, compute_.device, stop),
       model_(run.load_model(compute_.device)) {
   core::log_info("measuring on {}; {} samples at a time; {}", compute_.text(), config.run.batch_size,
                  made_by(run));

@@ -14,6 +14,7 @@
 #include "core/progress.h"
 #include "core/utf8.h"
 #include "eval/call_folder.h"
+#include "eval/caption_encoder.h"
 #include "eval/gather_rows.h"
 #include "eval/grid_pages.h"
 #include "eval/painter.h"
@@ -224,7 +225,8 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
   if (config.save_latents && items.size() > kMostLatents)
     core::user_error("save_latents=true: {} pictures, at most {} are saved so; paint fewer", items.size(),
                      kMostLatents);
-  const Painter painter(run.facts, run.folder, compute.device);
+  hash_text_encoder_once(run.facts.text_encoder, run.folder, comm, stop);
+  const Painter painter(run.facts, run.folder, compute.device, stop);
   if (comm.rank() == 0) painter.warn_of_cut(prompts);
   const Studio studio(run, painter, compute, run.load_model(compute.device));
   const fs::path out = comm.on_root([&] {

@@ -80,14 +80,15 @@ const Facts& named(const Facts& facts, const char* what, const char* key) {
 
 }  // namespace
 
-Painter::Painter(const RunFacts& facts, const std::filesystem::path& run_folder, torch::Device device)
+Painter::Painter(const RunFacts& facts, const std::filesystem::path& run_folder, torch::Device device,
+                 const core::StopFlag& stop)
     : device_(device),
       channels_(facts.channels),
       latent_size_(facts.latent_size),
       text_length_(facts.text_length),
       codec_(encoders::find_image_codec(named(facts.codec, "codec", "codec"), run_folder)),
       text_encoder_(encoders::find_text_encoder(named(facts.text_encoder, "text encoder", "text_encoder"),
-                                                run_folder)) {
+                                                run_folder, stop)) {
   codec_->to(device);
   text_encoder_->to(device);
 }

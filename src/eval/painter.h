@@ -42,8 +42,9 @@ struct Painting {
 class Painter {
  public:
   /// Finds the encoders wherever they lie now (encoders/encoder_facts.h). UserError when they are not found
-  /// or not those of the facts.
-  Painter(const RunFacts& facts, const std::filesystem::path& run_folder, torch::Device device);
+  /// or not those of the facts. Throws core::Stopped when `stop` is seen while weights are read.
+  Painter(const RunFacts& facts, const std::filesystem::path& run_folder, torch::Device device,
+          const core::StopFlag& stop = core::StopFlag());
 
   /// One warning per prompt that is longer than the text rows, with the part that is not seen.
   void warn_of_cut(const std::vector<std::string>& prompts) const;

@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 constexpr auto kLookAtStop = std::chrono::milliseconds(100);
 
 /// Ends the reading of an archive from inside.
-struct Stopped {};
+using core::Stopped;
 
 std::vector<std::string> names_of(const std::vector<store::ShardEntry>& files) {
   std::vector<std::string> names;
@@ -60,7 +60,7 @@ class ItemCleaner {
     Pending& pending = pending_.emplace_back();
     pending.index = index;
     if (fresh)
-      pending.reason = read_record(std::move(raw), entry_, pending.kept.record);
+      pending.reason = read_record(std::move(raw), entry_, pending.kept.record, stop_);
     else
       pending.reason = "damaged.duplicate_key";
     if (pending.kept.record.key.empty()) pending.kept.record.key = raw.key;

@@ -29,14 +29,21 @@ using TakeRows = std::function<void(std::span<const std::byte> rows)>;
 
 class CaptionEncoder {
  public:
-  /// Loads the encoder to `device`, or only its tokenizer (tokens_only). UserError: a folder that is no encoder.
-  CaptionEncoder(const TextRecipe& recipe, torch::Device device, const std::string& sha256);
+  /// Loads the encoder to `device`, or only its tokenizer (tokens_only). UserError: a folder that is no encoder. Throws
+  /// core::Stopped when `stop` is seen meanwhile.
+  CaptionEncoder(const TextRecipe& recipe, torch::Device device, const std::string& sha256,
+                 const core::StopFlag& stop);
   /// The shape of the column `text`, f16 or i8 [u, L, D], which is too large to be held; none where there are tokens only.
   std::vector<store::Column> states(std::size_t captions) const;
-  /// Captions in batches of fixed size from the first one on; `take` gets the rows of `text` as they come. Nothing when
-  /// `stop` was seen.
-  std::optional<TextColumns> encode(const std::vector<std::string>& captions, const TakeRows& take,
+  /// May be called by several threads at once. Nothing when `stop` was seen, which is looked at before each caption.
+  std::optional<encoders::TokenRows> tokenize(const std::vector<std::string>& captions,
+                                              const core::StopFlag& stop) const;
+  /// Batches of fixed size, by the captions' length where pads are zero: of all captions, or of as many in turn as have
+  /// kWindowBytes of rows. `take` gets the rows of `text` in the captions' order. Nothing when `stop` was seen.
+  std::optional<TextColumns> encode(const std::vector<std::string>& captions,
+                                    const encoders::TokenRows& tokens, const TakeRows& take,
                                     const core::StopFlag& stop) const;
+  static constexpr std::int64_t kWindowBytes = 256 << 20;
 
  private:
   const TextRecipe& recipe_;

@@ -114,7 +114,7 @@ LatentMaker::LatentMaker(const CatalogueEntry& entry, const PrecomputePlan& plan
     pool_ =
         std::make_unique<PicturePool>(entry.pictures, entry.decode_workers, limits::kSquaresSeconds, &stop);
   }
-  if (text) text_ = std::make_unique<CaptionEncoder>(plan.recipe.text, device, plan.text.sha256);
+  if (text) text_ = std::make_unique<CaptionEncoder>(plan.recipe.text, device, plan.text.sha256, stop);
 }
 
 std::optional<store::Record> LatentMaker::make(const LatentItem& item, Progress& progress,
@@ -178,13 +178,18 @@ std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Prog
         SamplesShard(plan_.samples.folder, item.samples, SamplesUse::captions, item.fingerprint, stop),
         plan_.caption_sources());
   }();
+  const std::optional<encoders::TokenRows> tokens = [&] {  // while another item has the encoders
+    const TimeShares::Scope scope(times_, Spent::read);
+    return text_->tokenize(captions.unique, stop);
+  }();
+  if (!tokens) return std::nullopt;
   const std::vector<store::Column> states = text_->states(captions.unique.size());
   store::ShardWriter shard(plan_.folder / item.file(), states);
   std::optional<TextColumns> text = [&] {
     const auto lock = take_encoders();
     const TimeShares::Scope scope(times_, Spent::encode);
     const auto append = [&](std::span<const std::byte> rows) { shard.append("text", rows); };
-    return text_->encode(captions.unique, append, stop);
+    return text_->encode(captions.unique, *tokens, append, stop);
   }();
   if (!text) return std::nullopt;
   captions_ += static_cast<std::int64_t>(captions.unique.size());

@@ -22,7 +22,8 @@ namespace microdit::ingest {
 /// writes. The encoders and their threads belong to one at a time, so that bits do not depend on the other.
 class LatentMaker {
  public:
-  /// Loads only what the parts need. At `stop` pictures in work are given up. UserError: a folder that is no encoder.
+  /// Loads only what the parts need. At `stop` pictures in work are given up, and core::Stopped is thrown while weights
+  /// are read. UserError: a folder that is no encoder.
   LatentMaker(const CatalogueEntry& entry, const PrecomputePlan& plan, torch::Device device, bool images,
               bool text, const core::StopFlag& stop);
   /// Publishes the shard; nothing when `stop` was seen. Of pictures, the record's details are `latents` (size -> rows) and

@@ -59,10 +59,23 @@ class Sums {
   Skips failed_;
 };
 
+/// With the encoders that `left` needs; null when stopped while their weights were read.
+std::unique_ptr<LatentMaker> make_maker(const CatalogueEntry& entry, const PrecomputePlan& plan,
+                                        torch::Device device, const std::vector<const LatentItem*>& left,
+                                        const core::StopFlag& stop) try {
+  const auto has = [&](LatentPart part) {
+    return std::ranges::find(left, part, &LatentItem::part) != left.end();
+  };
+  return std::make_unique<LatentMaker>(entry, plan, device, has(LatentPart::images), has(LatentPart::text),
+                                       stop);
+} catch (const core::Stopped&) {
+  return nullptr;
+}
+
 }  // namespace
 
-int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
-  PrecomputePlan plan = plan_encoders(entry);
+int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) try {
+  PrecomputePlan plan = plan_encoders(entry, comm, stop);
   plan_items(entry, plan);
   std::map<std::string, const LatentItem*> by_name;
   for (const LatentItem& item : plan.items) by_name[item.item.name] = &item;
@@ -102,18 +115,11 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
     own.push_back(by_name.at(item->name));
   const comm::WiderDeadline others_may_have_more(comm, kLongestWait_s);
   const std::vector<const LatentItem*> left = take_over(plan, own, stop);
-  if (comm.any(stop.requested())) {
-    core::log_info("precompute: stopped as asked; the same command continues");
-    return core::kRequeueMe;
-  }
+  if (comm.any(stop.requested())) throw core::Stopped();
   if (comm.any(!left.empty())) {  // else nothing is loaded, and no GPU is touched
     choose();
-    const auto has = [&](LatentPart part) {
-      return std::ranges::find(left, part, &LatentItem::part) != left.end();
-    };
-    if (!left.empty())
-      maker = std::make_unique<LatentMaker>(entry, plan, *device, has(LatentPart::images),
-                                            has(LatentPart::text), stop);
+    if (!left.empty()) maker = make_maker(entry, plan, *device, left, stop);
+    if (comm.any(!left.empty() && !maker)) throw core::Stopped();
   }
   const auto start = std::chrono::steady_clock::now();
   int code = run_stage(stage, comm, stop);
@@ -122,6 +128,9 @@ int precompute(const CatalogueEntry& entry, comm::Communicator& comm, const core
   if (comm.any(!mended)) code = core::kRequeueMe;
   if (maker) maker->report(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return code;
+} catch (const core::Stopped&) {  // on all ranks alike
+  core::log_info("precompute: stopped as asked; the same command continues");
+  return core::kRequeueMe;
 }
 
 }  // namespace microdit::ingest

@@ -34,8 +34,9 @@ Left left_of(const CatalogueEntry& entry, const PrecomputePlan& plan, LatentPart
 
 }  // namespace
 
-bool describe_precompute(const CatalogueEntry& entry, const core::StopFlag& stop) {
-  PrecomputePlan plan = plan_encoders(entry);  // before the data: that may take days to come
+bool describe_precompute(const CatalogueEntry& entry, const core::StopFlag& stop) try {
+  const auto alone = comm::make_local_communicator();
+  PrecomputePlan plan = plan_encoders(entry, *alone, stop);  // before the data: that may take days to come
   describe_space(plan.folder);
   fmt::print("recipe {}: codec {}, text encoder {}\n", plan.recipe.name, plan.recipe.images.codec,
              plan.recipe.text.encoder);
@@ -65,6 +66,8 @@ bool describe_precompute(const CatalogueEntry& entry, const core::StopFlag& stop
       core::duration_text(seconds), trial.device, entry.threads_per_rank, trial.pictures_per_s,
       trial.captions_per_s);
   return true;
+} catch (const core::Stopped&) {
+  return false;
 }
 
 }  // namespace microdit::ingest

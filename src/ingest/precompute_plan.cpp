@@ -15,8 +15,10 @@ namespace fs = std::filesystem;
 // Versions of what turns samples into columns. Raise one when the same samples would give other bytes.
 constexpr int kResize = 1;     ///< Pillow's bicubic, shorter edge to the size, centre crop
 constexpr int kPosterior = 2;  ///< noise keyed by (seed, picture's bytes, size)
-constexpr int kText = 3;       ///< batches, by length or not, pads, lengths
+constexpr int kText = 4;       ///< batches by length, pads, lengths
 constexpr int kRows = 2;       ///< which rows and columns a shard has
+
+constexpr double kLongestHash_s = 3600;  ///< of tens of GB over a slow network
 
 void check_sizes(const CatalogueEntry& entry, const PrecomputePlan& plan) {
   for (const std::int64_t size : plan.recipe.images.sizes)
@@ -31,6 +33,21 @@ void refuse_older(const CatalogueEntry& entry) {
   if (fs::exists(folder / "facts.json"))
     core::user_error("{}: written by an older microdit (format 1); remove it and run precompute again",
                      folder.string());
+}
+
+/// Both encoders as JSON; "" when stopped.
+std::string describe_encoders(const Recipe& recipe, const core::StopFlag& stop) try {
+  const core::Json both = {
+      {"codec", core::to_json(encoders::describe_image_codec(recipe.images.codec, stop))},
+      {"text_encoder", core::to_json(encoders::describe_text_encoder(recipe.text.encoder, stop))}};
+  return both.dump();
+} catch (const core::Stopped&) {
+  return "";
+}
+
+template <class Facts>
+Facts facts_from(const core::Json& both, const char* key, const std::string& origin) {
+  return core::load<Facts>(core::ConfigTree::of_json(both.at(key), origin + ": " + key));
 }
 
 core::Json make_facts(const CatalogueEntry& entry, const PrecomputePlan& plan) {
@@ -86,12 +103,19 @@ const char* name_of(LatentPart part) {
   return part == LatentPart::images ? "images" : "text";
 }
 
-PrecomputePlan plan_encoders(const CatalogueEntry& entry) {
+PrecomputePlan plan_encoders(const CatalogueEntry& entry, comm::Communicator& comm,
+                             const core::StopFlag& stop) {
   refuse_older(entry);
   PrecomputePlan plan;
   plan.recipe = load_recipe(entry.name, entry.recipe);
-  plan.codec = encoders::describe_image_codec(plan.recipe.images.codec);
-  plan.text = encoders::describe_text_encoder(plan.recipe.text.encoder);
+  {
+    const comm::WiderDeadline others_wait(comm, kLongestHash_s);
+    const std::string said = comm.on_root([&] { return describe_encoders(plan.recipe, stop); });
+    if (said.empty()) throw core::Stopped();
+    const core::Json both = core::parse_json(said, entry.recipe);
+    plan.codec = facts_from<encoders::CodecFacts>(both, "codec", entry.recipe);
+    plan.text = facts_from<encoders::TextEncoderFacts>(both, "text_encoder", entry.recipe);
+  }
   check_sizes(entry, plan);
   encoders::load_tokenizer(plan.recipe.text.encoder, plan.recipe.text.length);
   plan.folder = entry.latents_folder() / plan.recipe.name;

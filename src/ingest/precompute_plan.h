@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "comm/communicator.h"
+#include "core/stop_flag.h"
 #include "encoders/encoder_facts.h"
 #include "ingest/catalogue.h"
 #include "ingest/recipe.h"
@@ -37,8 +39,10 @@ struct PrecomputePlan {
 };
 
 /// UserError: no recipe, no encoder in its folder, a size that the codec cannot take, latents of an older format.
-/// Says nothing of the samples yet.
-PrecomputePlan plan_encoders(const CatalogueEntry& entry);
+/// Says nothing of the samples yet. Rank 0 alone reads the weights for their SHA-256. Collective; throws core::Stopped, on
+/// all ranks, when rank 0 sees `stop` meanwhile.
+PrecomputePlan plan_encoders(const CatalogueEntry& entry, comm::Communicator& comm,
+                             const core::StopFlag& stop);
 /// Adds the samples, the facts and the items. UserError: no closed samples folder.
 void plan_items(const CatalogueEntry& entry, PrecomputePlan& plan);
 

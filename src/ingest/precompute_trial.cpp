@@ -76,14 +76,17 @@ void try_pictures(const CatalogueEntry& entry, const PrecomputePlan& plan, const
 void try_captions(const PrecomputePlan& plan, const SamplesShard& shard, torch::Device device,
                   const core::StopFlag& stop, Trial& trial) {
   const CaptionTable captions = tabulate_captions(shard, plan.caption_sources());
-  const CaptionEncoder encoder(plan.recipe.text, device, plan.text.sha256);
+  const CaptionEncoder encoder(plan.recipe.text, device, plan.text.sha256, stop);
   double bytes = 0, tried = 0, texts = 0;
   trial.captions_per_s = rate_of(
       static_cast<std::int64_t>(captions.unique.size()), plan.recipe.text.batch_size,
       [&](std::int64_t first, std::int64_t count) {
-        const auto begin = captions.unique.begin() + first;
+        const std::vector<std::string> batch(captions.unique.begin() + first,
+                                             captions.unique.begin() + first + count);
         const auto add = [&](std::span<const std::byte> rows) { bytes += static_cast<double>(rows.size()); };
-        const std::optional<TextColumns> text = encoder.encode({begin, begin + count}, add, stop);
+        const std::optional<encoders::TokenRows> tokens = encoder.tokenize(batch, stop);
+        if (!tokens) throw Stopped();
+        const std::optional<TextColumns> text = encoder.encode(batch, *tokens, add, stop);
         if (!text) throw Stopped();
         bytes += rows_bytes(text->columns);
         if (!encoder.states(0).empty()) bytes += 8 * static_cast<double>(count);  // each row's hash

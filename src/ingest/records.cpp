@@ -102,11 +102,12 @@ class CaptionReader {
 
 /// "" or the reason of a skip: the first that says more than that a source is absent.
 std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const CatalogueEntry& entry,
-                          ReadRecord& out) {
+                          ReadRecord& out, const core::StopFlag& stop) {
   CaptionReader reader(raw, sidecar, entry);
   std::string why = CaptionReader::kNoCaption;
   bool any = false;
   for (const std::string& source : entry.caption_sources()) {
+    if (stop.requested()) throw core::Stopped();
     std::string reason = reader.read(entry.record.caption.at(source), out.captions.emplace_back());
     any |= reason.empty();
     if (reason == CaptionReader::kNoCaption) reason = "";  // an absent one is not lost
@@ -224,7 +225,8 @@ void RecordGrouper::finish() {
   end_stem();
 }
 
-std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out) {
+std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out,
+                        const core::StopFlag& stop) {
   out = ReadRecord();
   out.key = raw.key;
   if (core::first_invalid_utf8(out.key)) return kBadName;
@@ -239,7 +241,7 @@ std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord
   }
   if (out.image.empty()) return kNoImage;
   Sidecar sidecar(raw);
-  const std::string reason = read_captions(raw, sidecar, entry, out);
+  const std::string reason = read_captions(raw, sidecar, entry, out, stop);
   if (!reason.empty()) return reason;
   out.group = out.key;
   if (!entry.splits.group.empty()) {

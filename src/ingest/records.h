@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "core/stop_flag.h"
 #include "ingest/archives.h"
 #include "ingest/catalogue.h"
 
@@ -94,7 +95,8 @@ struct ReadRecord {
 /// Fills `out`. Returns "" or why the record is skipped: what its members say (see for_each_member), filtered.dotted_key,
 /// unsupported.many_members, unsupported.oversize, damaged.no_image, damaged.utf8, damaged.json, unsupported.sidecar_size,
 /// unsupported.caption_size, damaged.no_caption, damaged.no_group, filtered.empty_caption. One good caption is enough; one
-/// picture of several is, too.
-std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out);
+/// picture of several is, too. Throws core::Stopped when `stop` is seen before a caption.
+std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out,
+                        const core::StopFlag& stop = core::StopFlag());
 
 }  // namespace microdit::ingest

@@ -27,7 +27,7 @@ class SamplesShard {
   SamplesShard(const std::filesystem::path& folder, const store::ShardEntry& entry, SamplesUse use,
                const std::string& fingerprint = "", const core::StopFlag& stop = {});
   SamplesShard(const SamplesShard&) = delete;
-  struct Stopped {};
+  using Stopped = core::Stopped;
 
   std::int64_t rows() const { return static_cast<std::int64_t>(keys_.size()); }
   const store::ShardReader& reader() const { return reader_; }

@@ -10,6 +10,7 @@
 #include "core/atomic_file.h"
 #include "core/disk.h"
 #include "core/error.h"
+#include "core/later_facts.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "store/manifest_text.h"
@@ -18,29 +19,6 @@ namespace microdit::store {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Where an encoder's weights lay: a hint for who looks for them, no setting.
-constexpr std::string_view kHint = "folder";
-
-// The first place where two JSON values differ, as "a.b" and both values; empty when only the key order does.
-std::string first_difference(const core::Json& there, const core::Json& now, const std::string& at) {
-  if (there.is_object() && now.is_object()) {
-    std::set<std::string> keys;
-    for (const auto& [key, value] : there.items()) keys.insert(key);
-    for (const auto& [key, value] : now.items()) keys.insert(key);
-    for (const std::string& key : keys) {
-      if (key == kHint) continue;
-      const std::string deeper = at.empty() ? key : at + "." + key;
-      if (!there.contains(key))
-        return fmt::format("`{}` is absent there and {} now", deeper, now[key].dump());
-      if (!now.contains(key))
-        return fmt::format("`{}` is {} there and absent now", deeper, there[key].dump());
-      if (std::string found = first_difference(there[key], now[key], deeper); !found.empty()) return found;
-    }
-    return "";
-  }
-  return there == now ? "" : fmt::format("`{}` is {} there and {} now", at, there.dump(), now.dump());
-}
 
 /// The stage that fills a stage folder, told from where it lies (data root/KIND/NAME or KIND/NAME/RECIPE), and the
 /// dataset's name; empty elsewhere.
@@ -77,13 +55,16 @@ void check_format(const fs::path& folder, const core::Json& facts) {
 }
 
 void check_facts(const fs::path& folder, const core::Json& facts) {
-  const core::Json there = core::read_json(folder / kFactsFile);
+  core::Json there = core::read_json(folder / kFactsFile), now = facts;
   check_format(folder, there);
-  const std::string difference = first_difference(there, facts, "");
+  core::forget_unshared(there, now);
+  const std::string difference = first_difference(there, now);
   if (difference.empty()) return;
+  const bool encoder = difference.starts_with("`text_encoder.") || difference.starts_with("`codec.");
   const char* or_rules = difference.starts_with("`algorithms.") ? " or another microdit's rules" : "";
-  core::user_error("{} was made with other settings{}: {}; choose another folder, or remove this one",
-                   folder.string(), or_rules, difference);
+  core::user_error("{} was made with other settings{}: {}; {}choose another folder, or remove this one",
+                   folder.string(), or_rules, difference,
+                   encoder ? "put the encoder's former files back, " : "");
 }
 
 fs::path in_records(const fs::path& folder, const std::string& item, std::string_view ending) {

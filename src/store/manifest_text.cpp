@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -10,6 +11,9 @@
 
 namespace microdit::store {
 namespace {
+
+// Where an encoder's weights lay: a hint for who looks for them, no setting.
+constexpr std::string_view kHint = "folder";
 
 constexpr std::string_view kManifestBegin = "manifest.", kManifestEnd = ".jsonl";
 
@@ -76,6 +80,25 @@ bool is_plain_name(std::string_view name) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
            c == '_' || c == '.';
   });
+}
+
+std::string first_difference(const core::Json& there, const core::Json& now, const std::string& at) {
+  if (there.is_object() && now.is_object()) {
+    std::set<std::string> keys;
+    for (const auto& [key, value] : there.items()) keys.insert(key);
+    for (const auto& [key, value] : now.items()) keys.insert(key);
+    for (const std::string& key : keys) {
+      if (key == kHint) continue;
+      const std::string deeper = at.empty() ? key : at + "." + key;
+      if (!there.contains(key))
+        return fmt::format("`{}` is absent there and {} now", deeper, now[key].dump());
+      if (!now.contains(key))
+        return fmt::format("`{}` is {} there and absent now", deeper, there[key].dump());
+      if (std::string found = first_difference(there[key], now[key], deeper); !found.empty()) return found;
+    }
+    return "";
+  }
+  return there == now ? "" : fmt::format("`{}` is {} there and {} now", at, there.dump(), now.dump());
 }
 
 std::string facts_text(const core::Json& facts) {

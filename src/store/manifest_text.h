@@ -27,6 +27,9 @@ inline constexpr std::string_view kGoneEnding = ".gone";
 bool is_plain_name(std::string_view name);
 
 std::string facts_text(const core::Json& facts);
+/// The first place where two folders' facts differ, as "a.b" and both values; empty when only the key order or the `folder` of
+/// an encoder does. `at`: where both stand.
+std::string first_difference(const core::Json& there, const core::Json& now, const std::string& at = "");
 /// Of records/<item>.json, one line.
 std::string record_text(const Record& record);
 /// The same without its notes.

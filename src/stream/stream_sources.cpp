@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/later_facts.h"
 #include "core/seed.h"
 #include "stream/node_cache.h"
 #include "stream/synthetic.h"
@@ -101,6 +102,7 @@ StreamFacts agree(const std::vector<std::unique_ptr<RowSource>>& sources) {
       core::Json one = first.facts()[key], other = source->facts()[key];
       for (core::Json* side : {&one, &other})
         if (side->is_object()) side->erase("folder");  // where the encoder lay is a hint
+      core::forget_unshared(one, other);
       if (one != other) refuse(*source, key, one.dump(), other.dump());
     }
   }

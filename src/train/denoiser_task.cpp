@@ -75,9 +75,11 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
   }
   model_->to(device);
   model_->train();
-  if (shape_.tokens_only)
-    caption_encoder_ =
-        std::make_unique<eval::CaptionEncoder>(data_.text_encoder, run_folder(config.loop).path(), device);
+  if (shape_.tokens_only) {
+    const auto folder = run_folder(config.loop).path();
+    eval::hash_text_encoder_once(data_.text_encoder, folder, comm);
+    caption_encoder_ = std::make_unique<eval::CaptionEncoder>(data_.text_encoder, folder, device);
+  }
   facts_ = run_facts(config, data_);
   core::log_info("data: {} samples of {} px, text {} x {}, in runs of {}", data_.stream->num_samples(),
                  config.size, shape_.text_length, shape_.text_width, data_.stream->shuffle_run());

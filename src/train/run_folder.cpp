@@ -16,6 +16,7 @@
 #include "core/atomic_file.h"
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/later_facts.h"
 #include "core/log.h"
 #include "train/advice.h"
 #include "train/train_config.h"
@@ -120,7 +121,9 @@ void RunFolder::compare_facts(const Json& now, comm::Communicator& comm) const {
   comm.on_root([&] {
     if (!std::filesystem::exists(facts())) return;
     std::vector<std::string> refused;
-    for (const Difference& difference : differing_settings(core::read_json(facts()), now)) {
+    Json there = core::read_json(facts()), here = now;
+    core::forget_unshared(there, here);
+    for (const Difference& difference : differing_settings(there, here)) {
       if (!difference.key.ends_with(".folder")) refused.push_back(difference.text);
     }
     if (!refused.empty()) {

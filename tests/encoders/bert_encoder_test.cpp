@@ -161,6 +161,57 @@ TEST_F(TinyBert, IsFoundByItsWeights) {
   EXPECT_THAT(message_of<core::UserError>([&] { find_text_encoder(other); }), HasSubstr("width 16"));
 }
 
+TEST_F(TinyBert, IsAnotherEncoderWithAnotherConfigOrTokenizer) {
+  const TextEncoderFacts facts = describe_text_encoder(folder());
+  EXPECT_EQ(core::to_json(facts), load_text_encoder(folder())->describe());
+  const core::Json plain = core::read_json(folder() / "config.json");
+  core::Json config = {{"transformers_version", "5"},
+                       {"layer_norm_eps", 1e-12}};  // unused; the default, spelt out
+  config.update(plain);
+  write_file(folder() / "config.json", config.dump());
+  write_file(folder() / "vocab.txt", "[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\nred\r\nflag\r\n:\r\nblue");
+  EXPECT_EQ(core::to_json(describe_text_encoder(folder())), core::to_json(facts));
+
+  const TextEncoderFacts older = {
+      .kind = facts.kind, .folder = facts.folder, .sha256 = facts.sha256, .width = facts.width};
+  const auto expect_another = [&](const std::string& said) {
+    EXPECT_THAT(message_of<core::UserError>([&] { find_text_encoder(facts); }), HasSubstr(said));
+    EXPECT_EQ(find_text_encoder(older)->width(), 8);  // written before the config and the tokenizer were
+  };
+  for (const auto& [key, value] : std::vector<std::pair<std::string, core::Json>>{
+           {"layer_norm_eps", 1e-5}, {"num_attention_heads", 4}}) {
+    config = plain;
+    config[key] = value;
+    core::write_json(folder() / "config.json", config);
+    expect_another(describe_text_encoder(folder()).network);
+  }
+  core::write_json(folder() / "config.json", plain);
+  write_file(folder() / "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nred\nblue\n:\nflag\n");
+  expect_another("another tokenizer");
+}
+
+TEST_F(TinyBert, AStopIsHeardWhileItIsRead) {
+  core::StopFlag stop;
+  const std::string sha256 = describe_text_encoder(folder(), stop).sha256;
+  stop.request();
+  EXPECT_THROW(load_text_encoder(folder(), sha256, "fp32", stop), core::Stopped);
+}
+
+/// What decides the rows of the other kinds; their weights are not read for it.
+TEST_F(TinyBert, OtherKindsNameTheirSettings) {
+  const auto network = [&](const core::Json& config) {
+    core::write_json(folder() / "config.json", config);
+    return describe_text_encoder(folder()).network;
+  };
+  EXPECT_EQ(network({{"model_type", "clip_text_model"}}),
+            network({{"model_type", "clip"}, {"text_config", {{"hidden_act", "quick_gelu"}}}}));
+  EXPECT_THAT(network({{"model_type", "clip_text_model"}, {"hidden_act", "gelu"}}),
+              HasSubstr("activation=gelu"));
+  EXPECT_NE(network({{"model_type", "t5"}}), network({{"model_type", "t5"}, {"layer_norm_epsilon", 1e-5}}));
+  EXPECT_NE(network({{"model_type", "t5"}}),
+            network({{"model_type", "t5"}, {"relative_attention_max_distance", 64}}));
+}
+
 TEST_F(TinyBert, RefusesSizesThatNoNetworkHas) {
   const core::Json plain = core::read_json(folder() / "config.json");
   for (const auto& [key, value] :

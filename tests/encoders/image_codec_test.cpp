@@ -114,6 +114,13 @@ TEST_F(CodecFolder, IsFoundInTheRunFolderWithItsOwnScaling) {
   json["scaling_factor"] = 2.5;  // the weights are the same, the latents would not be
   core::write_json(run.path() / "of_mine/config.json", json);
   EXPECT_THAT(message_of<core::UserError>([&] { find_image_codec(facts, run.path()); }), HasSubstr("2.5"));
+  json["scaling_factor"] = 1.25;
+  json["norm_num_groups"] = 1;  // nor with this one
+  core::write_json(run.path() / "of_mine/config.json", json);
+  EXPECT_THAT(message_of<core::UserError>([&] { find_image_codec(facts, run.path()); }),
+              HasSubstr("norm_num_groups=1"));
+  facts.network.clear();  // written before that was compared
+  EXPECT_EQ(find_image_codec(facts, run.path())->config().norm_num_groups, 1);
 }
 
 TEST_F(CodecFolder, SaysWhatAFileIsThatIsNoSafetensors) {

@@ -1,4 +1,5 @@
 // Recipes beside one another: what is taken over, int8 rows, tokens alone, cut captions, bf16, weights hashed once.
+#include "ingest/encode_text.h"
 #include "precompute_fixture.h"
 
 namespace microdit::ingest {
@@ -124,6 +125,80 @@ TEST_F(Precompute, WeightsAreHashedOnce) {
   file.put('\x11');
   file.close();
   expect_error<core::UserError>([&] { run(); }, {"made with other settings", "codec.sha256"});
+}
+
+/// What a config says beside its weights, changed: `undo` puts it back.
+TEST_F(Precompute, RowsOfAnotherEncoderAreNotAddedToAFolder) {
+  const fs::path config = folder_ / "bert/config.json", vocabulary = folder_ / "bert/vocab.txt";
+  entry_.part = "text";
+  run();
+  const auto all = hashes();
+  fs::remove(latents_folder() / "records/1-00000.text.json");  // a shard is still to be made
+  const core::Json plain = core::read_json(config);
+  core::Json changed = plain;
+  changed["num_attention_heads"] = 4;
+  core::write_json(config, changed);
+  expect_error<core::UserError>([&] { run(); },
+                                {"made with other settings", "text_encoder.network", "heads=2", "heads=4",
+                                 "put the encoder's former files back"});
+  changed = {{"_name_or_path", "elsewhere"}};  // not used, and another order
+  for (const auto& [key, value] : plain.items()) changed[key] = value;
+  core::write_json(config, changed);
+  const std::string words = core::read_text(vocabulary);
+  core::atomic_write(vocabulary, "[PAD]\n[UNK]\n[CLS]\n[SEP]\nlong\nname\nred\nblue\n");
+  expect_error<core::UserError>([&] { run(); },
+                                {"made with other settings", "text_encoder.tokenizer_sha256"});
+  core::atomic_write(vocabulary, words);
+  EXPECT_EQ(run(), core::kDone);
+  EXPECT_EQ(hashes(".text.h5").size(), 4u);
+}
+
+TEST_F(Precompute, AFolderOlderThanTheEncodersSettingsIsGoneOnWith) {
+  run();
+  core::Json facts = core::read_json(latents_folder() / "facts.json");
+  for (const char* encoder : {"codec", "text_encoder"})
+    for (const char* key : {"network", "tokenizer_sha256"}) facts[encoder].erase(key);
+  remove_latents();
+  fs::create_directories(latents_folder());
+  core::write_json(latents_folder() / "facts.json", facts);
+  EXPECT_EQ(run(), core::kDone);
+  EXPECT_FALSE(store::Manifest::read(latents_folder()).facts["text_encoder"].contains("network"));
+}
+
+TEST_F(Precompute, AStopIsHeardBeforeWeightsAreHashed) {
+  stop_.request();
+  EXPECT_EQ(run(), core::kRequeueMe);
+  EXPECT_FALSE(fs::exists(folder_ / "bert/.microdit_sha256.json"));
+  EXPECT_FALSE(fs::exists(latents_folder()));
+}
+
+TEST_F(Precompute, CaptionsOfLikeLengthAreEncodedTogetherAndLieInTheirOwnOrder) {
+  recipe_.text.batch_size = 2;
+  entry_.part = "text";
+  const CaptionEncoder encoder(recipe_.text, torch::kCPU, "", stop_);
+  const std::vector<std::string> captions = {"red blue long name", "red", "name long blue red", "blue", ""};
+  std::vector<std::byte> rows;
+  const auto tokens = encoder.tokenize(captions, stop_);
+  const auto take = [&](std::span<const std::byte> more) {
+    rows.insert(rows.end(), more.begin(), more.end());
+  };
+  ASSERT_TRUE(encoder.encode(captions, *tokens, take, stop_));
+  const torch::Tensor all = torch::from_blob(rows.data(), {5, 6, 8}, torch::kHalf);
+  const auto text = encoders::load_text_encoder(folder_ / "bert");
+  // The bits of a row are those of the batch that it shares with captions of its length.
+  for (const auto& batch : std::vector<std::vector<std::int64_t>>{{4, 1}, {3, 0}, {2}}) {
+    std::vector<std::string> mine;
+    for (const auto i : batch) mine.push_back(captions[static_cast<std::size_t>(i)]);
+    const torch::Tensor expected = text->encode(mine, 6).states_BLD.to(torch::kHalf);
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      EXPECT_TRUE(torch::equal(all[batch[i]], expected[static_cast<std::int64_t>(i)])) << batch[i];
+  }
+}
+
+TEST_F(Precompute, AStopIsHeardBetweenCaptions) {
+  const CaptionEncoder encoder(recipe_.text, torch::kCPU, "", stop_);
+  stop_.request();
+  EXPECT_FALSE(encoder.tokenize({"red", "blue"}, stop_));
 }
 
 }  // namespace

@@ -31,6 +31,15 @@ TEST(ReadRecord, CaptionsInTheEntrysOrderAbsentOnesEmpty) {
   EXPECT_EQ(out.captions, (std::vector<std::string>{"a dog", ""}));
 }
 
+TEST(ReadRecord, AStopIsHeardBeforeEachCaption) {
+  ReadRecord out;
+  const auto records = group({member("1.png"), member("1.txt", "a cat")});
+  core::StopFlag stop;
+  ASSERT_EQ(read_record(RawRecord(records[0]), two_captions(), out, stop), "");
+  stop.request();
+  EXPECT_THROW(read_record(RawRecord(records[0]), two_captions(), out, stop), core::Stopped);
+}
+
 TEST(ReadRecord, TheCleanerRunsWhenAsked) {
   CatalogueEntry entry = two_captions();
   ReadRecord out;
