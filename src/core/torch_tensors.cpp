@@ -105,14 +105,20 @@ class Walk {
     } else if (called.starts_with("torch._utils _rebuild_")) {
       note_unreadable(name, fmt::format("it is made by {}: sparse, quantized, or without values",
                                         shortened(called, 200)));
-    } else {
-      const bool is_model =
-          holds_storage(call.state);  // a function's arguments hold nothing that Python could save
-      if (is_model || holds_storage(id))
-        note_unreadable(name, fmt::format("it is inside an object of {}, which is never made{}",
-                                          shortened(called.empty() ? "a computed class" : called, 200),
-                                          is_model ? how_to_save(name) : ""));
+    } else if (holds_storage(id)) {
+      note_unreadable(name, fmt::format("it is inside an object of {}, which is never made{}",
+                                        shortened(called.empty() ? "a computed class" : called, 200),
+                                        is_module(call) ? how_to_save(name) : ""));
     }
+  }
+
+  /// What torch.nn.Module's own state has.
+  bool is_module(const PickleValue& call) const {
+    if (call.state == kNoValue) return false;
+    const std::vector<PickleId>& items = pickle_[call.state].items;
+    for (std::size_t i = 0; i + 1 < items.size(); i += 2)
+      if (pickle_[items[i]].text == "_parameters") return true;
+    return false;
   }
 
   /// Of a whole model that was saved, by its name in the file.
