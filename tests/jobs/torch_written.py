@@ -3,6 +3,7 @@ import argparse
 import collections
 import datetime
 import io
+import pathlib
 import struct
 import zipfile
 import zlib
@@ -67,6 +68,17 @@ def around():
             "big": 2 ** 200, "negative": -5, "real": 1.5, "set": {1, 2}, "bytes": b"abc", "weights": torch.randn(3)}
 
 
+Pair = collections.namedtuple("Pair", "left right")
+
+
+def extras():
+    return {"float32": numpy.float32(1.5), "int64": numpy.int64(3), "bool": numpy.bool_(True), "complex": 1 + 2j, "range": range(3),
+            "frozen": frozenset({"a", 2}), "counter": collections.Counter("aab"), "path": pathlib.PurePosixPath("/a/b"), "size": torch.Size([4]),
+            "storage_of_one": torch.randn(7)[3:5], "ordered": collections.OrderedDict(a=torch.randn(1)), "text": "é" * 300, "long": -2 ** 90,
+            "deep": [[[[[[torch.arange(2)]]]]]], "keys": {0: torch.ones(1), 1: torch.zeros(2)}, "pair": Pair(1, 2),
+            "weights": torch.randn(2, 2)}
+
+
 OBJECTS = {
     "dtypes": of_dtypes,
     "module": lambda: Net().state_dict(),
@@ -74,6 +86,7 @@ OBJECTS = {
     "views": views,
     "composer": composer,
     "around": around,
+    "extras": extras,
     "lists": lambda: [torch.randn(2), (torch.randn(3), [torch.arange(4)]), {"a": torch.ones(1)}],
     "empty_ones": lambda: {"none": torch.zeros(0), "rows": torch.zeros(3, 0, 2), "scalar": torch.tensor(2.5), "one": torch.ones(1)},
     "no_tensor": lambda: {"epoch": 3, "weights": torch.ones(2)},
