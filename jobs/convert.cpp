@@ -8,6 +8,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "convert_weights.h"
+#include "core/atomic_file.h"
 #include "core/hash.h"
 #include "core/weights_file.h"
 #include "ingest/webdataset.h"
@@ -24,6 +25,7 @@ struct ConvertConfig {
   std::int64_t step = -1;
   std::string names = "auto";
   std::string target;
+  bool overwrite = false;
   std::vector<std::string> buffers = {"pos_embed", "mask_token"};
 
   void fields(core::Fields& f) {
@@ -38,6 +40,7 @@ struct ConvertConfig {
     f.field("target", target,
             {.help = "a run, a checkpoint or a file of weights whose names and shapes the input must have; "
                      "empty = any"});
+    f.field("overwrite", overwrite, {.help = "replace a file that is at --output already"});
     f.field("buffers", buffers, {.help = "file -> checkpoint: names that are buffers, not parameters"});
   }
 };
@@ -216,6 +219,19 @@ void file_to_checkpoint(const fs::path& input, const fs::path& output, const Con
   core::log_info("{} -> {}: {} tensors", input.string(), target.string(), names.size());
 }
 
+/// A file is to be made there: known before the work. What a killed convert left of it goes.
+void check_file(const fs::path& input, const fs::path& output, bool overwrite) {
+  jobs::check_output(output);
+  std::error_code none;
+  if (fs::equivalent(input, output, none))
+    core::user_error("convert: --output {} is the input itself; name another file", output.string());
+  if (fs::exists(output) && !overwrite)
+    core::user_error(
+        "convert: --output {} is there already; remove it, name another file, or say overwrite=true",
+        output.string());
+  core::remove_stale_temporaries_of(output);
+}
+
 bool is_stage_folder(const fs::path& input) {
   return fs::exists(input / "manifest.jsonl") || fs::is_directory(input / "records");
 }
@@ -244,10 +260,10 @@ int convert(jobs::Job& job) {
   if (fs::is_directory(input)) {
     if (fs::is_directory(output))
       core::user_error("convert: --output {} is a folder; name a file", output.string());
-    jobs::check_output(output);
+    check_file(input, output, config.overwrite);
     checkpoint_to_file(input, output, config);
   } else if (jobs::is_weights_name(output)) {
-    jobs::check_output(output);
+    check_file(input, output, config.overwrite);
     jobs::convert_weights(input, output, config.names == "auto" ? "stored" : config.names, config.target);
   } else {
     file_to_checkpoint(input, output, config, job.comm);

@@ -92,11 +92,18 @@ std::string generation() {
   return name;
 }
 
-bool is_abandoned(const fs::path& file) {
+namespace {
+/// Names that temporary_path gives.
+const std::regex& form_of_ours() {
   static const std::regex form(R"(\..*\.j(\d+)r(\d+)h([0-9a-f]{8})p(\d+)x[0-9a-f]+(x[0-9a-f]+)?\.tmp)");
+  return form;
+}
+}  // namespace
+
+bool is_abandoned(const fs::path& file) {
   std::smatch found;
   const std::string name = file.filename().string();
-  if (!std::regex_match(name, found, form)) return true;  // nobody of ours
+  if (!std::regex_match(name, found, form_of_ours())) return true;  // nobody of ours
   if (found[3] == host_mark()) {
     const auto pid = static_cast<pid_t>(std::stol(found[4]));
     return (::kill(pid, 0) != 0 && errno == ESRCH) || is_dead(pid);
@@ -191,6 +198,16 @@ void remove_stale_temporaries(const fs::path& folder) {
   for (const fs::path& path : stale) {
     fs::remove_all(path, error);  // another task may have been faster: then there is nothing to remove
     if (error && error != std::errc::no_such_file_or_directory) fail(path, "cannot remove", error.value());
+  }
+}
+
+void remove_stale_temporaries_of(const fs::path& file) {
+  const std::string begin = "." + file.filename().string() + ".j";
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(file), error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(begin) && std::regex_match(name, form_of_ours()) && is_abandoned(entry.path()))
+      fs::remove(entry.path(), error);
   }
 }
 

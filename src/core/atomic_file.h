@@ -50,6 +50,8 @@ class Aside {
 
 /// Removes abandoned temporaries (".*.tmp", files and folders) in `folder`. A missing folder has none.
 void remove_stale_temporaries(const std::filesystem::path& folder);
+/// Those alone that killed jobs left of `file`: its folder may be anybody's.
+void remove_stale_temporaries_of(const std::filesystem::path& file);
 
 void sync_folder(const std::filesystem::path& folder);
 /// The whole file. UserError when there is no such readable file, SystemError when reading fails.

@@ -190,7 +190,9 @@ class Machine : PickleStack {
   /// A call of `callable` that is not made.
   void push_call(PickleId callable, PickleId args) {
     const PickleKind what = value(callable).kind;
-    if (what != PickleKind::global && what != PickleKind::call) refuse("what is called is no name");
+    // Legacy files name the classes of modules by persistent values.
+    if (what != PickleKind::global && what != PickleKind::call && what != PickleKind::persistent)
+      refuse("what is called is no name");
     if (value(args).kind != PickleKind::tuple) refuse("arguments that are no tuple");
     PickleValue& call = make(PickleKind::call);
     call.callable = callable;

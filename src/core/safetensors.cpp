@@ -78,6 +78,9 @@ SafetensorsLayout plan(const std::vector<Planned>& tensors,
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
   try {
     detail::SafetensorsHeader header = detail::read_safetensors_header(file_);
+    if (!header.unreadable.empty())
+      user_error("tensor '{}' cannot be read: {}", header.unreadable.begin()->first,
+                 header.unreadable.begin()->second);
     tensors_ = std::move(header.tensors);
     metadata_ = std::move(header.metadata);
   } catch (const UserError& error) {

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <unordered_set>
 
+#include "core/element_types.h"
 #include "core/error.h"
 #include "core/file_kind.h"
 #include "core/utf8.h"
@@ -19,7 +20,7 @@ struct StoredType {
   std::string_view name;
   std::uint64_t bits;
 };
-// Every type of the format; those that DType lacks are checked like the others and refused last.
+// Every type of the format; those that DType lacks are checked like the others and cannot be read.
 constexpr std::array<StoredType, 22> kStoredTypes{
     {{"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},          {"I8", 8},
      {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},
@@ -214,8 +215,12 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t 
                file_size - data_begin);
   }
 
-  SafetensorsHeader header{{}, std::move(reader.metadata)};
+  SafetensorsHeader header{{}, {}, std::move(reader.metadata)};
   for (Entry& entry : entries) {
+    if (!is_dtype(entry.type->name)) {
+      header.unreadable.emplace(std::move(entry.name), foreign_type(entry.type->name));
+      continue;
+    }
     TensorInfo info{dtype_from_name(entry.type->name),
                     {entry.shape.begin(), entry.shape.end()},
                     data_begin + entry.offsets[0],

@@ -14,7 +14,8 @@ namespace microdit::core::detail {
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 
 struct SafetensorsHeader {
-  std::map<std::string, TensorInfo> tensors;  ///< offsets are in the file
+  std::map<std::string, TensorInfo> tensors;      ///< offsets are in the file
+  std::map<std::string, std::string> unreadable;  ///< of an element type that DType lacks: why
   std::map<std::string, std::string> metadata;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/element_types.h"
 #include "core/error.h"
 #include "core/torch_limits.h"
 
@@ -60,8 +61,7 @@ Description describe_tensor(const Pickle& pickle, const std::string& called,
   if (tensor.type == nullptr)
     tensor.unreadable = "its element type is unknown";
   else if (!tensor.type->dtype)
-    tensor.unreadable =
-        fmt::format("its element type is {}", tensor.type->name.empty() ? "none" : tensor.type->name);
+    tensor.unreadable = foreign_type(tensor.type->name.empty() ? "none" : tensor.type->name);
   const std::size_t metadata = third ? 7 : 6;
   if (args.size() > metadata && is_lazy(pickle, pickle[args[metadata]]))
     tensor.unreadable = "it is a lazy conjugate or negative";

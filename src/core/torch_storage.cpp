@@ -49,6 +49,14 @@ const TorchType* torch_type(std::string_view global) {
   return nullptr;
 }
 
+std::string torch_module_class(const Pickle& pickle, PickleId id) {
+  if (id == kNoValue || pickle[id].kind != PickleKind::persistent) return "";
+  const PickleValue& identity = pickle[pickle[id].args];
+  const bool is_class = identity.kind == PickleKind::tuple && identity.items.size() == 4 &&
+                        pickle[identity.items[0]].text == "module";
+  return is_class ? pickle.global_name(identity.items[1]) : "";
+}
+
 TorchStorage torch_storage(const Pickle& pickle, PickleId persistent) {
   const PickleValue& identity = pickle[pickle[persistent].args];
   const auto fail = [](std::string_view what) {

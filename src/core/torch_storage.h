@@ -26,6 +26,9 @@ struct TorchStorage {
   const TorchType* type = nullptr;
   std::uint64_t bytes = 0;
 };
+/// The name of the class that a persistent value stands for, ('module', class, source file, source) of the legacy format: as
+/// global_name gives it; "" when it stands for something else.
+std::string torch_module_class(const Pickle& pickle, PickleId id);
 /// Of a persistent value; UserError when it is no storage.
 TorchStorage torch_storage(const Pickle& pickle, PickleId persistent);
 

@@ -38,7 +38,10 @@ class Walk {
     if (++visits_ > TorchLimits::visits)
       user_error("its containers unfold to more than {} values", TorchLimits::visits);
     const PickleValue& value = pickle_[id];
-    if (value.kind == PickleKind::persistent) return note_unreadable(name, "it is a bare storage, no tensor");
+    if (value.kind == PickleKind::persistent) {
+      if (torch_module_class(pickle_, id).empty()) note_unreadable(name, "it is a bare storage, no tensor");
+      return;
+    }
     if (value.kind < PickleKind::tuple) return;
     if (on_path_[id]) user_error("'{}' holds itself", shown(name));
     if (depth >= TorchLimits::depth)
@@ -84,7 +87,8 @@ class Walk {
   }
 
   void visit_call(const PickleValue& call, PickleId id, const std::string& name, std::size_t depth) {
-    const std::string called = pickle_.global_name(call.callable);
+    const std::string module = torch_module_class(pickle_, call.callable);
+    const std::string called = module.empty() ? pickle_.global_name(call.callable) : module;
     const std::vector<PickleId>& args = args_of(pickle_, call);
     if (is_mapping(called)) {
       visit_pair_lists(call, name, depth);
@@ -102,9 +106,35 @@ class Walk {
       note_unreadable(name, fmt::format("it is made by {}: sparse, quantized, or without values",
                                         shortened(called, 200)));
     } else if (holds_storage(id)) {
-      note_unreadable(name, fmt::format("it is inside an object of {}, which is never made",
-                                        shortened(called.empty() ? "a computed class" : called, 200)));
+      note_unreadable(name, fmt::format("it is inside an object of {}, which is never made{}",
+                                        shortened(called.empty() ? "a computed class" : called, 200),
+                                        is_module(call) ? how_to_save(name) : ""));
     }
+  }
+
+  /// What torch.nn.Module's own state has.
+  bool is_module(const PickleValue& call) const {
+    if (call.state == kNoValue) return false;
+    const std::vector<PickleId>& items = pickle_[call.state].items;
+    for (std::size_t i = 0; i + 1 < items.size(); i += 2)
+      if (pickle_[items[i]].text == "_parameters") return true;
+    return false;
+  }
+
+  /// Of a whole model that was saved, by its name in the file.
+  static std::string how_to_save(const std::string& name) {
+    std::string path;
+    for (std::size_t begin = 0; begin < name.size();) {
+      const std::size_t end = std::min(name.find('.', begin), name.size());
+      const std::string key = name.substr(begin, end - begin);
+      path += key.find_first_not_of("0123456789") == key.npos ? "[" + key + "]" : "['" + key + "']";
+      begin = end + 1;
+    }
+    return fmt::format(
+        ": a whole model was saved, not its state dict. Where its code is installed, and if you trust the "
+        "file, which Python then executes: torch.save(torch.load('FILE', map_location='cpu', "
+        "weights_only=False){}.state_dict(), 'NEW.pt')",
+        shortened(path, 200));
   }
 
   bool is_typed_tensor(const std::vector<PickleId>& args) const {
@@ -158,7 +188,7 @@ class Walk {
       if (next == kNoValue || seen_[next]) continue;
       seen_[next] = true;
       const PickleValue& value = pickle_[next];
-      found |= value.kind == PickleKind::persistent;
+      found |= value.kind == PickleKind::persistent && torch_module_class(pickle_, next).empty();
       if (value.kind == PickleKind::call) todo.insert(todo.end(), {value.callable, value.args, value.state});
       todo.insert(todo.end(), value.items.begin(), value.items.end());
     }
@@ -203,7 +233,7 @@ class Walk {
 Storages named_storages(const Pickle& pickle) {
   Storages storages;
   for (PickleId id = 0; id < pickle.values.size(); ++id) {
-    if (pickle[id].kind != PickleKind::persistent) continue;
+    if (pickle[id].kind != PickleKind::persistent || !torch_module_class(pickle, id).empty()) continue;
     const TorchStorage storage = torch_storage(pickle, id);
     const auto [known, is_new] =
         storages.try_emplace(std::string(storage.key), StorageBytes{storage.bytes, storage.type->bytes, 0});

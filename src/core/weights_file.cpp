@@ -58,13 +58,16 @@ WeightsFile::WeightsFile(const std::filesystem::path& path) : file_(open_file(pa
 void WeightsFile::open_safetensors() {
   detail::SafetensorsHeader header = detail::read_safetensors_header(file_);
   tensors_ = std::move(header.tensors);
+  unreadable_ = std::move(header.unreadable);
   metadata_ = std::move(header.metadata);
   const bool is_of_convert =
       metadata_.contains("buffers");  // it notes names there, and writes no tensor twice
   for (const auto& [name, kept] : metadata_) {
-    const auto found = tensors_.find(kept);
-    if (is_of_convert || name == "format" || found == tensors_.end() || tensors_.contains(name)) continue;
-    aliases_.emplace(name, kept);
+    if (is_of_convert || name == "format" || tensors_.contains(name) || unreadable_.contains(name)) continue;
+    if (tensors_.contains(kept))
+      aliases_.emplace(name, kept);
+    else if (const auto why = unreadable_.find(kept); why != unreadable_.end())
+      unreadable_.emplace(name, why->second);
   }
   for (const auto& [name, kept] : aliases_) tensors_.emplace(name, tensors_.at(kept));
 }
@@ -74,9 +77,7 @@ void WeightsFile::open_torch(detail::TorchContainer container) {
     auto [stored, checksums] = detail::read_torch_file(file_, container);
     if (stored.tensors.empty() && !stored.unreadable.empty()) {
       const auto& [name, why] = *stored.unreadable.begin();
-      user_error(
-          "no tensor in it can be read; '{}': {}; save a state dict: torch.save(model.state_dict(), FILE)",
-          name, why);
+      user_error("no tensor in it can be read; '{}': {}", name, why);
     }
     for (auto& [name, tensor] : stored.tensors) {
       if (!tensor.strides.empty()) strides_.emplace(name, std::move(tensor.strides));

@@ -33,7 +33,7 @@ class WeightsFile {
   /// Of `tensors`: names that stand for the very same elements as another (shared weights), and that other's name. In
   /// safetensors they are the metadata that safetensors.torch.save_model leaves.
   const std::map<std::string, std::string>& aliases() const { return aliases_; }
-  /// Tensors that cannot be read (of a sparse or complex type, inside an object), not in `tensors`, and why.
+  /// Tensors that cannot be read (sparse, of a foreign element type, inside an object), not in `tensors`, and why.
   const std::map<std::string, std::string>& unreadable() const { return unreadable_; }
   /// UserError when the file has no readable tensor `name`; says why it is unreadable where it is.
   const TensorInfo& info(const std::string& name) const;

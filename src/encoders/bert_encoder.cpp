@@ -40,7 +40,7 @@ struct Layer {
 
 class Bert final : public TextNet {
  public:
-  Bert(const BertConfig& c, torch::ScalarType matrices) : TextNet(matrices), heads_(c.heads) {
+  Bert(const BertConfig& c, torch::TensorOptions matrices) : TextNet(matrices), heads_(c.heads) {
     words_ = tensor("embeddings.word_embeddings.weight", {c.vocabulary, c.width});
     positions_ = tensor("embeddings.position_embeddings.weight", {c.positions, c.width});
     types_ = tensor("embeddings.token_type_embeddings.weight", {c.types, c.width});
@@ -104,7 +104,7 @@ TextModel bert_model(const fs::path& folder) {
       .pads = "zero",
       .network = fmt::format("layers={} heads={} hidden={} positions={} vocabulary={} types={} norm_eps={}",
                              c.layers, c.heads, c.hidden, c.positions, c.vocabulary, c.types, c.norm_eps),
-      .make = [c](torch::ScalarType matrices) { return std::make_shared<Bert>(c, matrices); },
+      .make = [c](torch::TensorOptions matrices) { return std::make_shared<Bert>(c, matrices); },
       .slot_of = slot_of};
 }
 

@@ -42,7 +42,7 @@ class Clip : public TextNet {
   }
 
  protected:
-  Clip(const ClipConfig& c, torch::ScalarType matrices)
+  Clip(const ClipConfig& c, torch::TensorOptions matrices)
       : TextNet(matrices), heads_(c.heads), quick_gelu_(c.quick_gelu) {}
 
   std::int64_t heads_;
@@ -53,7 +53,7 @@ class Clip : public TextNet {
 };
 
 struct OpenClipText final : Clip {
-  OpenClipText(const ClipConfig& c, torch::ScalarType matrices) : Clip(c, matrices) {
+  OpenClipText(const ClipConfig& c, torch::TensorOptions matrices) : Clip(c, matrices) {
     words_ = tensor("token_embedding.weight", {c.vocabulary, c.width});
     positions_ = tensor("positional_embedding", {c.positions, c.width});
     for (std::int64_t i = 0; i < c.layers; ++i) {
@@ -71,7 +71,7 @@ struct OpenClipText final : Clip {
 };
 
 struct TransformersClipText final : Clip {
-  TransformersClipText(const ClipConfig& c, torch::ScalarType matrices) : Clip(c, matrices) {
+  TransformersClipText(const ClipConfig& c, torch::TensorOptions matrices) : Clip(c, matrices) {
     words_ = tensor("embeddings.token_embedding.weight", {c.vocabulary, c.width});
     positions_ = tensor("embeddings.position_embedding.weight", {c.positions, c.width});
     for (std::int64_t i = 0; i < c.layers; ++i) {
@@ -184,7 +184,7 @@ TextModel described(const ClipConfig& c, const char* kind, const char* stem,
           .network = fmt::format(
               "layers={} heads={} hidden={} positions={} vocabulary={} norm_eps={} activation={}", c.layers,
               c.heads, c.hidden, c.positions, c.vocabulary, c.norm_eps, c.quick_gelu ? "quick_gelu" : "gelu"),
-          .make = [c](torch::ScalarType matrices) { return std::make_shared<Net>(c, matrices); },
+          .make = [c](torch::TensorOptions matrices) { return std::make_shared<Net>(c, matrices); },
           .slot_of = slot_of};
 }
 

@@ -77,7 +77,7 @@ struct Layer {
 
 class T5Encoder final : public TextNet {
  public:
-  T5Encoder(const T5Config& c, torch::ScalarType matrices) : TextNet(matrices), config_(c) {
+  T5Encoder(const T5Config& c, torch::TensorOptions matrices) : TextNet(matrices), config_(c) {
     words_ = matrix("shared.weight", c.vocabulary, c.width);
     distances_ =
         tensor("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", {c.buckets, c.heads});
@@ -155,7 +155,7 @@ TextModel t5_model(const fs::path& folder) {
           "feed_forward={}",
           c.layers, c.heads, c.head_width, c.hidden, c.vocabulary, c.buckets, c.max_distance, c.norm_eps,
           c.gated ? "gated-gelu" : "relu"),
-      .make = [c](torch::ScalarType matrices) { return std::make_shared<T5Encoder>(c, matrices); },
+      .make = [c](torch::TensorOptions matrices) { return std::make_shared<T5Encoder>(c, matrices); },
       .slot_of = slot_of};
 }
 

@@ -68,6 +68,14 @@ std::string difference_to(const TextEncoderFacts& wanted, const fs::path& folder
   return "";
 }
 
+/// The network, once the files are known to hold it: what a config.json asks for is allocated only then.
+std::shared_ptr<TextNet> make_net(const TextModel& model, const fs::path& folder,
+                                  torch::ScalarType matrices) {
+  const torch::TensorOptions options(matrices);
+  check_folder_weights(folder, model.stem, model.make(options.device(torch::kMeta))->slots(), model.slot_of);
+  return model.make(options);
+}
+
 class FrozenTextEncoder final : public TextEncoder {
  public:
   FrozenTextEncoder(const fs::path& folder, const std::string& sha256, bool bf16, const core::StopFlag& stop)
@@ -76,7 +84,7 @@ class FrozenTextEncoder final : public TextEncoder {
         tokenizer_(load_tokenizer(folder_)),
         facts_(facts_of(model_, folder_, *tokenizer_,
                         sha256.empty() ? folder_weights_sha256(folder_, model_.stem, stop) : sha256)),
-        net_(model_.make(bf16 ? torch::kBFloat16 : torch::kFloat)),
+        net_(make_net(model_, folder_, bf16 ? torch::kBFloat16 : torch::kFloat)),
         bf16_(bf16) {
     load_folder_weights(folder_, model_.stem, net_->slots(), model_.slot_of, stop);
     net_->eval();

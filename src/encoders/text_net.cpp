@@ -8,7 +8,8 @@
 namespace microdit::encoders {
 
 torch::Tensor TextNet::hold(at::IntArrayRef shape, torch::ScalarType type) {
-  return register_parameter(fmt::format("{}", num_tensors_++), torch::empty(shape, type), false);
+  return register_parameter(fmt::format("{}", num_tensors_++), torch::empty(shape, matrices_.dtype(type)),
+                            false);
 }
 
 torch::Tensor TextNet::tensor(const std::string& name, at::IntArrayRef shape, torch::ScalarType type) {
@@ -18,7 +19,7 @@ torch::Tensor TextNet::tensor(const std::string& name, at::IntArrayRef shape, to
 }
 
 torch::Tensor TextNet::matrix(const std::string& name, std::int64_t out, std::int64_t in) {
-  return tensor(name, {out, in}, matrices_);
+  return tensor(name, {out, in}, c10::typeMetaToScalarType(matrices_.dtype()));
 }
 
 Linear TextNet::linear(const std::string& name, std::int64_t in, std::int64_t out, bool bias) {
@@ -27,7 +28,7 @@ Linear TextNet::linear(const std::string& name, std::int64_t in, std::int64_t ou
 
 Linear TextNet::stacked(const std::vector<std::string>& names, std::int64_t in, std::int64_t out, bool bias) {
   const auto count = static_cast<std::int64_t>(names.size());
-  const Linear all{hold({count * out, in}, matrices_),
+  const Linear all{hold({count * out, in}, c10::typeMetaToScalarType(matrices_.dtype())),
                    bias ? hold({count * out}, torch::kFloat) : torch::Tensor()};
   for (std::int64_t i = 0; i < count; ++i) {
     const std::string& name = names[static_cast<std::size_t>(i)];

@@ -24,7 +24,7 @@ class TextNet : public torch::nn::Module {
   const Slots& slots() const { return slots_; }
 
  protected:
-  explicit TextNet(torch::ScalarType matrices) : matrices_(matrices) {}
+  explicit TextNet(const torch::TensorOptions& matrices) : matrices_(matrices) {}
   /// Uninitialised, fp32 unless told otherwise; moves with the module.
   torch::Tensor tensor(const std::string& name, at::IntArrayRef shape,
                        torch::ScalarType type = torch::kFloat);
@@ -38,7 +38,7 @@ class TextNet : public torch::nn::Module {
  private:
   torch::Tensor hold(at::IntArrayRef shape, torch::ScalarType type);
 
-  torch::ScalarType matrices_;  ///< bf16: they take half the memory, and products are bf16's
+  torch::TensorOptions matrices_;  ///< bf16: they take half the memory, and products are bf16's
   Slots slots_;
   std::int64_t num_tensors_ = 0;
 };
@@ -50,8 +50,8 @@ struct TextModel {
   std::string pads;  ///< rows of pad tokens: zero, or what the network gives (encoder)
   std::string
       network;  ///< the values of its config that decide the rows, with defaults where it says nothing
-  /// Fp32, or with its matrices in bf16.
-  std::function<std::shared_ptr<TextNet>(torch::ScalarType matrices)> make{};
+  /// With its matrices in fp32 or bf16; on the device meta, where it says what its tensors are and has no memory for them.
+  std::function<std::shared_ptr<TextNet>(torch::TensorOptions matrices)> make{};
   /// A slot's name for a name in the files; empty: of another part of the model, never read.
   std::function<std::string(std::string_view)> slot_of{};
 };

@@ -1,15 +1,19 @@
 // Finding and reading config.json and the weights of a model folder.
 #include "encoders/weights_folder.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <optional>
 #include <set>
 #include <span>
 #include <vector>
 
+#include "core/element_types.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/key_report.h"
+#include "core/log.h"
 #include "core/weights_file.h"
 #include "encoders/weights_hash.h"
 
@@ -46,13 +50,22 @@ std::string torch_stem(std::string_view stem) {
   return name;
 }
 
+/// UserError when it is a link that leads nowhere, as caches leave when only a part of them is copied.
+bool is_there(const fs::path& file) {
+  if (fs::exists(file)) return true;
+  if (fs::is_symlink(file))
+    core::user_error("{}: is a link to {}, which is not there: copy the file itself (cp -L)", file.string(),
+                     fs::read_symlink(file).string());
+  return false;
+}
+
 /// `<stem><variant><kind>` or its index.
 std::optional<WeightFiles> find_kind(const fs::path& folder, const std::string& stem, std::string_view kind) {
   for (const char* variant : {"", ".fp16"}) {
     const fs::path one = folder / fmt::format("{}{}{}", stem, variant, kind);
-    if (fs::exists(one)) return WeightFiles{{one}, nullptr};
+    if (is_there(one)) return WeightFiles{{one}, nullptr};
     const fs::path index = folder / fmt::format("{}{}.index{}.json", stem, kind, variant);
-    if (fs::exists(index)) return read_index(folder, index);
+    if (is_there(index)) return read_index(folder, index);
   }
   return std::nullopt;
 }
@@ -70,11 +83,67 @@ WeightFiles find_files(const fs::path& folder, std::string_view stem) {
       folder.string(), stem, torch_name, torch_name);
 }
 
+/// UserError when a tensor that is needed holds integers: of a quantized network, whose scales lie beside it.
+void demand_floating(const core::WeightsFile& file, const std::string& name) {
+  const core::DType dtype = file.info(name).dtype;
+  if (!core::is_floating(dtype))
+    core::user_error(
+        "{}: tensor '{}' is {}: quantized weights are not taken; fetch the model's F32, F16 or BF16 weights",
+        file.path().string(), name, core::name_of(dtype));
+}
+
 /// The name without a checkpoint's `state_dict.` and DataParallel's `module.`.
 std::string_view without_wrapper(std::string_view name) {
   for (const std::string_view prefix : {"state_dict.", "module."})
     if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
   return name;
+}
+
+using SlotOf = std::function<std::string(std::string_view)>;
+/// Slot -> the file and the name there.
+using Sources = std::map<std::string, std::pair<const core::WeightsFile*, std::string>>;
+
+std::vector<core::WeightsFile> open_files(const fs::path& folder, std::string_view stem) {
+  const std::vector<fs::path> paths = find_files(folder, stem).files;
+  return {paths.begin(), paths.end()};
+}
+
+/// A folder may hold several sets of weights: which one it is is said.
+void log_files(const fs::path& folder, const std::vector<core::WeightsFile>& files) {
+  std::set<std::string> read, beside;
+  for (const core::WeightsFile& file : files) read.insert(file.path().filename().string());
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string(), kind = entry.path().extension().string();
+    const bool is_weights =
+        kind == ".safetensors" || kind == ".bin" || kind == ".pt" || kind == ".pth" || kind == ".ckpt";
+    if (is_weights && !read.contains(name)) beside.insert(name);
+  }
+  core::log_info(
+      "{}: weights from {}{}", folder.string(), fmt::join(read, ", "),
+      beside.empty() ? "" : fmt::format(" (not from {}, which lies there, too)", fmt::join(beside, ", ")));
+}
+
+/// Where each slot's tensor is. UserError when one is not there as it must be, or more are.
+Sources match(const std::vector<core::WeightsFile>& files, const Slots& slots, const SlotOf& slot_of,
+              const fs::path& folder) {
+  core::Shapes have, wanted;
+  Sources found;
+  for (const core::WeightsFile& file : files)
+    for (const auto& [stored, info] : file.tensors()) {
+      const std::string slot = slot_of(without_wrapper(stored));
+      if (slot.empty() || !found.emplace(slot, std::pair(&file, stored)).second) continue;
+      have.emplace(slot, info.shape);
+    }
+  for (const core::WeightsFile& file : files)
+    for (const auto& [stored, why] : file.unreadable()) {
+      const std::string slot = slot_of(without_wrapper(stored));
+      if (slots.contains(slot) && !found.contains(slot)) file.info(stored);  // says why
+    }
+  for (const auto& [slot, from] : found)
+    if (slots.contains(slot)) demand_floating(*from.first, from.second);
+  for (const auto& [slot, place] : slots) wanted.emplace(slot, place.sizes().vec());
+  core::demand_keys(have, wanted, folder.string());
+  return found;
 }
 
 /// The same where all names begin so.
@@ -133,21 +202,16 @@ nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem)
   return without_wrappers(std::move(all));
 }
 
+void check_folder_weights(const fs::path& folder, std::string_view stem, const Slots& slots,
+                          const SlotOf& slot_of) {
+  match(open_files(folder, stem), slots, slot_of, folder);
+}
+
 void load_folder_weights(const fs::path& folder, std::string_view stem, const Slots& slots,
-                         const std::function<std::string(std::string_view)>& slot_of,
-                         const core::StopFlag& stop) {
-  const std::vector<fs::path> paths = find_files(folder, stem).files;
-  const std::vector<core::WeightsFile> files(paths.begin(), paths.end());
-  core::Shapes have, wanted;
-  std::map<std::string, std::pair<const core::WeightsFile*, std::string>> found;  // slot -> file, stored name
-  for (const core::WeightsFile& file : files)
-    for (const auto& [stored, info] : file.tensors()) {
-      const std::string slot = slot_of(without_wrapper(stored));
-      if (slot.empty() || !found.emplace(slot, std::pair(&file, stored)).second) continue;
-      have.emplace(slot, info.shape);
-    }
-  for (const auto& [slot, place] : slots) wanted.emplace(slot, place.sizes().vec());
-  core::demand_keys(have, wanted, folder.string());
+                         const SlotOf& slot_of, const core::StopFlag& stop) {
+  const std::vector<core::WeightsFile> files = open_files(folder, stem);
+  const Sources found = match(files, slots, slot_of, folder);
+  log_files(folder, files);
   const torch::NoGradGuard no_grad;
   for (const auto& [slot, place] : slots) {
     if (stop.requested()) throw core::Stopped();

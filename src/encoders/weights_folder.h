@@ -26,13 +26,17 @@ nn::StateDict read_folder_weights(const std::filesystem::path& folder, std::stri
 /// A tensor's name -> where it goes.
 using Slots = std::map<std::string, torch::Tensor>;
 /// Copies the folder's tensors to `slots`, one at a time, each converted to its slot's dtype. `slot_of` gives the slot of a
-/// name in the files, or "": never read. UserError lists slots that nothing fills, names without a slot and other shapes.
-/// Throws core::Stopped when `stop` is seen between two tensors.
+/// name in the files, or "": never read. UserError lists slots that nothing fills, names without a slot and other shapes,
+/// or names a tensor of a slot that is of no floating type. Throws core::Stopped when `stop` is seen between two tensors.
 void load_folder_weights(const std::filesystem::path& folder, std::string_view stem, const Slots& slots,
                          const std::function<std::string(std::string_view)>& slot_of,
                          const core::StopFlag& stop = core::StopFlag());
 
-/// SHA-256 of the one file, or of the list of its files' SHA-256 lines in name order when sharded. Throws
+/// The same checks of names, element types and shapes; `slots` may be on the device meta, and nothing is read into them.
+void check_folder_weights(const std::filesystem::path& folder, std::string_view stem, const Slots& slots,
+                          const std::function<std::string(std::string_view)>& slot_of);
+
+/// SHA-256 of the one file, or of the list of its files SHA-256 lines in name order when sharded. Throws
 /// core::Stopped when `stop` is seen.
 std::string folder_weights_sha256(const std::filesystem::path& folder, std::string_view stem,
                                   const core::StopFlag& stop = core::StopFlag());

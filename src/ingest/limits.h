@@ -1,6 +1,8 @@
 // Every limit on foreign bytes, one line each: what a dataset's files may ask of this machine. Libraries below ingest keep the
 // limits of a format beside its parser: nesting of JSON and YAML, safetensors headers (core/json.cpp, config_yaml.cpp,
-// safetensors_header.h), shards (store/hdf5_file.cpp), index.bin (store/latent_index.cpp), MDS (stream/mds_index.h, MdsLimits).
+// safetensors_header.h), PyTorch's files (core/torch_limits.h), tokenizers (encoders/tokenizer_limits.h), sizes in a network's
+// config.json (encoders/weights_folder.h), shards (store/hdf5_file.cpp), index.bin (store/latent_index.cpp), MDS
+// (stream/mds_index.h, MdsLimits).
 #pragma once
 
 #include <cstdint>

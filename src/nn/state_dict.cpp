@@ -133,7 +133,13 @@ void load_state_dict(torch::nn::Module& module, const StateDict& state, const st
   core::demand_keys(have, wanted, origin);
   const torch::NoGradGuard no_grad;
   for (const auto& [name, tensor] : own) {
-    if (!ignored(name)) torch::Tensor(tensor).copy_(state.at(name));
+    if (ignored(name)) continue;
+    const torch::Tensor& from = state.at(name);
+    if (tensor.is_floating_point() && !from.is_floating_point())
+      core::user_error(
+          "{}: tensor '{}' is {}: quantized weights are not taken; give F32, F16 or BF16 weights", origin,
+          name, torch::toString(from.scalar_type()));
+    torch::Tensor(tensor).copy_(from);
   }
 }
 

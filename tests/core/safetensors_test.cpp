@@ -131,7 +131,8 @@ TEST(SafetensorsReader, ChecksSevenToTen) {
 }
 
 TEST(SafetensorsReader, TypesWeDoNotHaveAreRefusedLast) {
-  EXPECT_THAT(refusal_of_entries(entry("a", "F8_E4M3", "[3]", "[0,3]"), 3), HasSubstr("F8_E4M3"));
+  EXPECT_THAT(refusal_of_entries(entry("a", "F8_E4M3", "[3]", "[0,3]"), 3),
+              HasSubstr("tensor 'a' cannot be read: its element type is F8_E4M3"));
   EXPECT_THAT(refusal_of_entries(entry("a", "C64", "[1]", "[0,9]"), 9), HasSubstr("TensorInvalidInfo"));
 }
 

@@ -153,6 +153,21 @@ TEST_F(Weights, WrittenFilesReadBackInBothFormats) {
   EXPECT_THAT(folder_.names(), ElementsAre("a.pt", "b.safetensors"));
 }
 
+TEST_F(Weights, AForeignTypeConcernsItsOwnTensorAlone) {
+  const std::string header =
+      R"({"__metadata__":{"also":"scaled","tied":"w"},"scaled":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[4,8]},)"
+      R"("w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+  const float one = 1;
+  const WeightsFile file(folder_.write(
+      "x.safetensors",
+      little(header.size(), 8) + header + std::string(reinterpret_cast<const char*>(&one), 4) + "1234"));
+  EXPECT_THAT(values(file, "w"), ElementsAre(1));
+  EXPECT_THAT(values(file, "tied"), ElementsAre(1));
+  for (const char* name : {"scaled", "also"})
+    EXPECT_THAT(message_of<UserError>([&] { file.info(name); }),
+                HasSubstr(fmt::format("tensor '{}' cannot be read: its element type is F8_E4M3", name)));
+}
+
 TEST_F(Weights, AFlippedBitIsSeen) {
   const std::map<std::string, TensorInfo> tensors{{"w", {DType::u8, {9}, 0, 9}}};
   write_torch_file(folder_ / "a.pt", tensors, [](const std::string&, std::span<std::byte> out) {

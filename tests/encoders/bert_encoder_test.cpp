@@ -67,6 +67,17 @@ class TinyBert : public testing::Test {
   TemporaryFolder place_;
 };
 
+TEST_F(TinyBert, AConfigOfAbsurdSizeIsRefusedBeforeItIsAllocated) {
+  core::Json config = core::read_json(folder() / "config.json");
+  config["vocab_size"] = 1 << 20;
+  config["hidden_size"] = 1 << 20;
+  config["num_hidden_layers"] = 512;
+  core::write_json(folder() / "config.json", config);
+  const std::string said = refusal();
+  EXPECT_THAT(said, HasSubstr("these weights are not of this network"));
+  EXPECT_THAT(said, HasSubstr("embeddings.word_embeddings.weight is [8, 8] and must be [1048576, 1048576]"));
+}
+
 TEST_F(TinyBert, RowsHaveOneLengthAndPadsAreZero) {
   const auto text = load_text_encoder(folder())->encode({"red flag", "blue", ""}, 7);
   EXPECT_EQ(text.states_BLD.sizes(), (at::IntArrayRef{3, 7, 8}));

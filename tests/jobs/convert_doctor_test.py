@@ -51,7 +51,7 @@ class Convert(Folder):
         out = self.folder / "out.safetensors"
         for source in (self.demo, self.demo / "checkpoints", self.demo / "checkpoints/step_0000020"):
             for words, group in (([], "ema"), (["weights=ema"], "ema"), (["weights=raw"], "weights")):
-                run("convert", "--input", source, "--output", out, *words)
+                run("convert", "--input", source, "--output", out, "overwrite=true", *words)
                 tensors, metadata = stored.read_safetensors(out)
                 self.assertEqual(tensors, named(group))
                 self.assertEqual((metadata["step"], metadata["buffers"]), ("20", "mask_token"))
@@ -62,7 +62,7 @@ class Convert(Folder):
         out = self.folder / "out.safetensors"
         run("convert", "--input", self.demo, "--output", out)
         self.assertEqual(stored.read_safetensors(out)[0], named("weights"))
-        self.assertIn("use weights=raw", run("convert", "--input", self.demo, "--output", out, "weights=ema", expect=2))
+        self.assertIn("use weights=raw", run("convert", "--input", self.demo, "--output", out, "weights=ema", "overwrite=true", expect=2))
 
     def test_which_step(self):
         for step in (10, 20):
@@ -70,14 +70,14 @@ class Convert(Folder):
             stored.write_checkpoint(self.demo / "checkpoints", step, tensors)
         out = self.folder / "out.safetensors"
         for words, expected in (([], "20"), (["step=10"], "10")):
-            run("convert", "--input", self.demo, "--output", out, *words)
+            run("convert", "--input", self.demo, "--output", out, "overwrite=true", *words)
             self.assertEqual(stored.read_safetensors(out)[1]["step"], expected)
-        self.assertIn("step=15", run("convert", "--input", self.demo, "--output", out, "step=15", expect=2))
+        self.assertIn("step=15", run("convert", "--input", self.demo, "--output", out, "step=15", "overwrite=true", expect=2))
         stored.flip_bit(self.demo / "checkpoints/step_0000020/shard_00001_of_00002.safetensors", -1)
-        log = run("convert", "--input", self.demo, "--output", out)
+        log = run("convert", "--input", self.demo, "--output", out, "overwrite=true")
         self.assertEqual(stored.read_safetensors(out)[1]["step"], "10")
         self.assertIn("step_0000020", log)
-        self.assertIn("damaged", run("convert", "--input", self.demo, "--output", out, "step=20", expect=2))
+        self.assertIn("damaged", run("convert", "--input", self.demo, "--output", out, "step=20", "overwrite=true", expect=2))
 
     def test_file_to_checkpoint_and_back(self):
         tensors = {"w": ("F32", [2, 2], stored.floats([1, 2, 3, 4])),
@@ -100,7 +100,7 @@ class Convert(Folder):
             self.assertEqual(groups, {"weights", "ema", "exp_avg", "exp_avg_sq"})
             self.assertEqual(manifest["tensors"]["exp_avg/w"]["parts"][0]["xxh3"], stored.xxh3(bytes(16)))
             for weights in ("raw", "ema"):
-                run("convert", "--input", target, "--output", out, f"weights={weights}")
+                run("convert", "--input", target, "--output", out, f"weights={weights}", "overwrite=true")
                 back, noted = stored.read_safetensors(out)
                 self.assertEqual(back, expected)
                 self.assertEqual((noted["buffers"], noted["step"]), (buffers, "0"))

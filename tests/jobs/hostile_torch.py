@@ -180,7 +180,7 @@ def zips():
         "cut": (good[:-30], "cut short"), "cut early": (good[:100], "cut short"), "without a pickle": (other.getvalue(), "without a data.pkl"),
         "no records": (b"PK\5\6" + bytes(18), "without a data.pkl"), "compressed": (zipped(body, compression=zipfile.ZIP_DEFLATED), "compressed"),
         "bomb": (zipped(pickled(dict_of(w=tensor(held=storage(count=250_000_000)))), {"data/0": bytes(1 << 20)}, compression=zipfile.ZIP_DEFLATED), "compressed"),
-        "two pickles": (_two_pickles(body), "two pickles"), "encrypted": (in_place(good, b"PK\1\2", 8, 2, 1), "encrypted"),
+        "two pickles": (_two_pickles(body), "two pickles"), "one name twice": (_renamed(body), "two records 'archive/data/0'"), "encrypted": (in_place(good, b"PK\1\2", 8, 2, 1), "encrypted"),
         "pickle's checksum": (good.replace(crc, b"\1\2\3\4"), "checksum"), "storage's checksum": (good.replace(struct.pack("<I", zlib.crc32(FOUR)), b"\1\2\3\4"), "damaged"),
         "another local name": (changed(good, b"archive/data/0", b"archive/data/1"), "another at its place"),
         "local size": (in_place(good, b"PK\3\4", 22, 4, 15, 1), "by its own header"), "size": (in_place(good, b"PK\1\2", 24, 4, 2 ** 31, 1), "bytes"),
@@ -206,6 +206,12 @@ def _two_pickles(body):
         made.writestr("a/data.pkl", body)
         made.writestr("b/data.pkl", body)
     return out.getvalue()
+
+
+def _renamed(body):
+    """Another record that takes the name of the first storage, in its own header and in the directory."""
+    data = zipped(body, {"data/0": FOUR, "data/1": FOUR, "version": b"3\n"})
+    return data.replace(b"archive/data/1", b"archive/data/0")
 
 
 def _overlapping(body):

@@ -1,11 +1,14 @@
 """PyTorch files: what torch writes is read bit for bit, what is hostile is refused, nothing is ever executed."""
+import json
 import os
 import pathlib
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).resolve().parents[1])]
@@ -27,7 +30,7 @@ SHAPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F6
 
 
 def convert(source, target, *words, expect=0):
-    return programs.run("convert", "--input", source, "--output", target, *words, expect=expect)
+    return programs.run("convert", "--input", source, "--output", target, "overwrite=true", *words, expect=expect)
 
 
 def with_aliases(path):
@@ -60,6 +63,31 @@ class Written(Folder):
                 again = torch.load(back, weights_only=True)
                 self.assertEqual({key: written.raw(tensor) for key, tensor in again.items()}, {k: v[2] for k, v in expected.items()})
                 self.assertTrue(all(again[k].shape == tuple(v[1]) for k, v in expected.items()))
+
+    def test_beyond_4_gib(self):
+        large, wanted = self.folder / "large.pt", torch.arange(4.0)
+        written.zip64(large, wanted, 5 << 30)
+        self.assertTrue(torch.equal(torch.load(large, mmap=True, weights_only=True)["dit.w"], wanted))  # it is what torch reads
+        convert(large, self.out, "names=network")  # of the hole nothing is read
+        self.assertEqual(with_aliases(self.out), {"w": ("F32", [4], written.raw(wanted))})
+
+    def test_foreign_types_concern_their_own_tensors_alone(self):
+        for dtype in (torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64):
+            for options in ({}, {"_use_new_zipfile_serialization": False}):
+                source = self.folder / "scaled.pt"
+                source.write_bytes(written.saved({"dit.w": torch.ones(2), "vae.scaled": torch.ones(4).to(dtype)}, **options))
+                convert(source, self.out, "names=network")
+                self.assertEqual(set(with_aliases(self.out)), {"w"})
+                said = convert(source, self.folder / "all.safetensors", expect=2)
+                for word in ("'vae.scaled'", str(dtype)[6:], "torch.bfloat16"):
+                    self.assertIn(word, said)
+        header = {"dit.w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "vae.scaled": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [4, 8]}}
+        text = json.dumps(header).encode()
+        source = self.folder / "scaled.safetensors"
+        source.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+        convert(source, self.out, "names=network")
+        self.assertEqual(set(with_aliases(self.out)), {"w"})
+        self.assertIn("'vae.scaled' cannot be read: its element type is F8_E4M3", convert(source, self.folder / "all.pt", expect=2))
 
     def test_shared_weights_are_written_once(self):
         source = self.folder / "tied.pt"
@@ -104,8 +132,20 @@ class Written(Folder):
 
     def test_what_cannot_be_read_is_named(self):
         whole, sparse = self.folder / "whole.pt", self.folder / "sparse.pt"
-        whole.write_bytes(written.saved(torch.nn.Linear(2, 2)))
-        self.assertIn("torch.nn.modules.linear Linear", convert(whole, self.out, expect=2))
+        model = torch.nn.Linear(2, 2)
+        save = "torch.save(torch.load('FILE', map_location='cpu', weights_only=False){}.state_dict(), 'NEW.pt')"
+        for value, place in ((model, ""), ({"epoch": 3, "model": model}, "['model']"), ({"epoch": 3, "nets": [model]}, "['nets']['0']")):
+            for options in ({}, {"_use_new_zipfile_serialization": False}):
+                whole.write_bytes(written.saved(value, **options))
+                said = convert(whole, self.out, expect=2)
+                self.assertIn("torch.nn.modules.linear Linear", said)
+                self.assertIn("a whole model was saved", said)
+                self.assertIn(save.format(place).replace("'0'", "0"), said)
+        # Beside tensors that are wanted it hinders nobody.
+        whole.write_bytes(written.saved({"epoch": 3, "model": model, "state_dict": model.state_dict()}))
+        convert(whole, self.out, "names=network")
+        self.assertEqual(set(with_aliases(self.out)), {"weight", "bias"})
+        self.out.unlink()
         for value, word in ((torch.eye(2).to_sparse(), "_rebuild_sparse_tensor"), (torch.ones(2, device="meta"), "meta"),
                             (torch.ones(2, dtype=torch.complex64), "complex64")):
             sparse.write_bytes(written.saved({"good": torch.ones(2), "other": value}))
@@ -124,6 +164,42 @@ class Written(Folder):
         source.write_bytes(data)
         self.assertIn("'w' is damaged", convert(source, self.out, expect=2))
         self.assertFalse(self.out.exists())
+
+
+class Outputs(Folder):
+    def setUp(self):
+        super().setUp()
+        self.source = self.folder / "in.pt"
+        self.source.write_bytes(hostile_torch.sound())
+
+    def test_what_is_there_is_not_replaced_without_being_asked(self):
+        self.out.write_text("mine")
+        words = ("convert", "--input", self.source, "--output", self.out)
+        self.assertIn("overwrite=true", programs.run(*words, expect=2))
+        self.assertEqual(self.out.read_text(), "mine")
+        programs.run(*words, "overwrite=true")
+        self.assertEqual(set(with_aliases(self.out)), {"w"})
+        self.assertIn("the input itself", convert(self.source, self.source, expect=2))
+        self.assertEqual(self.source.read_bytes(), hostile_torch.sound())
+
+    def test_what_a_killed_one_left_goes(self):
+        large, size = self.folder / "large.safetensors", 64 << 20
+        header = json.dumps({f"t{i}": {"dtype": "U8", "shape": [size], "data_offsets": [i * size, (i + 1) * size]} for i in range(32)})
+        large.write_bytes(struct.pack("<Q", len(header)) + header.encode())
+        os.truncate(large, 8 + len(header) + 32 * size)  # a hole
+        running = subprocess.Popen([programs.BIN / "convert", "--input", large, "--output", self.out], env=programs.environment(self.folder),
+                                   stderr=subprocess.DEVNULL)
+        while not list(self.folder.glob(".out.safetensors.*.tmp")):
+            self.assertIsNone(running.poll())
+            time.sleep(0.01)
+        running.kill()
+        running.wait()
+        large.unlink()
+        self.assertEqual(len(list(self.folder.glob(".*.tmp"))), 1)
+        foreign = self.folder / ".out.safetensors.journal.tmp"
+        foreign.write_text("mine")
+        convert(self.source, self.out)
+        self.assertEqual({path.name for path in self.folder.iterdir()}, {"in.pt", "out.safetensors", foreign.name})
 
 
 class Hostile(Folder):

@@ -3,7 +3,10 @@ import argparse
 import collections
 import datetime
 import io
+import pathlib
+import struct
 import zipfile
+import zlib
 
 import numpy
 import torch
@@ -65,6 +68,17 @@ def around():
             "big": 2 ** 200, "negative": -5, "real": 1.5, "set": {1, 2}, "bytes": b"abc", "weights": torch.randn(3)}
 
 
+Pair = collections.namedtuple("Pair", "left right")
+
+
+def extras():
+    return {"float32": numpy.float32(1.5), "int64": numpy.int64(3), "bool": numpy.bool_(True), "complex": 1 + 2j, "range": range(3),
+            "frozen": frozenset({"a", 2}), "counter": collections.Counter("aab"), "path": pathlib.PurePosixPath("/a/b"), "size": torch.Size([4]),
+            "storage_of_one": torch.randn(7)[3:5], "ordered": collections.OrderedDict(a=torch.randn(1)), "text": "é" * 300, "long": -2 ** 90,
+            "deep": [[[[[[torch.arange(2)]]]]]], "keys": {0: torch.ones(1), 1: torch.zeros(2)}, "pair": Pair(1, 2),
+            "weights": torch.randn(2, 2)}
+
+
 OBJECTS = {
     "dtypes": of_dtypes,
     "module": lambda: Net().state_dict(),
@@ -72,6 +86,7 @@ OBJECTS = {
     "views": views,
     "composer": composer,
     "around": around,
+    "extras": extras,
     "lists": lambda: [torch.randn(2), (torch.randn(3), [torch.arange(4)]), {"a": torch.ones(1)}],
     "empty_ones": lambda: {"none": torch.zeros(0), "rows": torch.zeros(3, 0, 2), "scalar": torch.tensor(2.5), "one": torch.ones(1)},
     "no_tensor": lambda: {"epoch": 3, "weights": torch.ones(2)},
@@ -120,6 +135,39 @@ def files():
     made["without_checksums.ckpt"] = saved(value), value
     torch.serialization.set_crc32_options(True)
     return made
+
+
+def zip64(path, wanted, hole_bytes):
+    """A state dict of a storage of `hole_bytes` zeros, a hole in the file, and behind it the floats `wanted`; as torch lays out what is
+    larger than 4 GiB, without checksums."""
+    small = io.BytesIO()
+    torch.save({"vae.large": torch.zeros(1), "dit.w": wanted}, small)
+    with zipfile.ZipFile(small) as made:
+        records = {info.filename.split("/", 1)[1]: made.read(info) for info in made.infolist()}
+    # The first tensor's count, size and stride in the pickle: K\1 (one byte) becomes a 4-byte number.
+    large = b"J" + struct.pack("<i", hole_bytes // 4)
+    body = records["data.pkl"].replace(b"K\x01tq", large + b"tq", 1)
+    body = body.replace(b"QK\x00K\x01\x85", b"QK\x00" + large + b"\x85", 1)
+    directory = b""
+    with open(path, "wb") as out:
+        for name, data, size in (("data.pkl", body, len(body)), ("data/0", b"", hole_bytes), ("data/1", records["data/1"], len(records["data/1"])),
+                                 ("version", b"3\n", 2)):
+            full, begin, crc = f"archive/{name}".encode(), out.tell(), zlib.crc32(data) if data else 0
+            wide = size >= 0xffffffff
+            sizes = struct.pack("<IQQ", 0, size, size)[4:] if wide else b""
+            local = struct.pack("<HHQQ", 1, 16, size, size) if wide else b""
+            fields = struct.pack("<HHHHIII", 0x800, 0, 0, 0x21, crc, *([0xffffffff] * 2 if wide else [size] * 2))
+            out.write(b"PK\3\4" + struct.pack("<H", 45) + fields + struct.pack("<HH", len(full), len(local)) + full + local)
+            out.write(data)
+            out.seek(out.tell() + size - len(data))
+            sizes += struct.pack("<Q", begin) if begin >= 0xffffffff else b""
+            extra = struct.pack("<HH", 1, len(sizes)) + sizes if sizes else b""
+            directory += b"PK\1\2" + struct.pack("<HH", 45, 45) + fields + struct.pack("<HHHHHII", len(full), len(extra), 0, 0, 0, 0,
+                                                                                    min(begin, 0xffffffff)) + full + extra
+        place = out.tell()
+        out.write(directory + b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 4, 4, len(directory), place))
+        out.write(b"PK\6\7" + struct.pack("<IQI", 0, place + len(directory), 1))
+        out.write(b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 4, 4, len(directory), 0xffffffff, 0))
 
 
 def flat(value, name=""):

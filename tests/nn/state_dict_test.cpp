@@ -53,6 +53,16 @@ TEST(LoadStateDict, ListsEverythingThatIsWrong) {
                          testing::HasSubstr("wieght"), testing::HasSubstr("[3, 2]"))));
 }
 
+TEST(LoadStateDict, IntegersAreNoWeights) {
+  Linear net(3, 2, true);
+  EXPECT_THAT(
+      [&] {
+        load_state_dict(net, {{"weight", torch::ones({2, 3}, torch::kChar)}, {"bias", torch::zeros({2})}},
+                        "w.pt");
+      },
+      testing::ThrowsMessage<core::UserError>(testing::HasSubstr("w.pt: tensor 'weight' is Char")));
+}
+
 TEST(LoadStateDict, IgnoresWhatItIsTold) {
   Linear net(3, 2, true);
   const torch::Tensor before = net.bias.detach().fill_(4).clone();
