@@ -170,7 +170,7 @@ TEST(TextMaskInput, IsNotTakenWithoutTheKey) {
   const auto net = net_of(false);
   Input in = input_of({3, 2}, 5);
   const torch::Tensor with = results(*net, in)[0];
-  in.mask = {};
+  in.mask = torch::Tensor();
   EXPECT_TRUE(torch::equal(with, results(*net, in)[0]));
 }
 

@@ -143,11 +143,11 @@ TEST(Attention, EqualsReference) {
        {AttentionCase{16, 24, 6, 32}, {5, 7, 2, 16}, {33, 2, 1, 64}, {9, 17, 3, 24}}) {
     const std::int64_t width = c.heads * c.head_dim;
     const auto self = [&](auto function) {
-      return [=](const Tensors& t) { return function(t[0], c.heads, 1e-6); };
+      return [=](const Tensors& t) { return function(t[0], c.heads, 1e-6, {}); };
     };
     expect_equal(self(self_attention), self(self_attention_reference), {noise({2, c.tokens, 3 * width}, 1)});
     const auto cross = [&](auto function) {
-      return [=](const Tensors& t) { return function(t[0], t[1], c.heads, 1e-6); };
+      return [=](const Tensors& t) { return function(t[0], t[1], c.heads, 1e-6, {}); };
     };
     expect_equal(cross(cross_attention), cross(cross_attention_reference),
                  {noise({2, c.tokens, width}, 1), noise({2, c.rows, 2 * width}, 2)});
