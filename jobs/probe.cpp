@@ -30,7 +30,8 @@ const std::map<std::string, int (*)(Job&)> kCommands = {{"forward", probe_forwar
 
 constexpr const char* kHelp =
     R"(forward        --config M.yaml --weights W --input IN --output OUT [mask_ratio=.75 device=cpu precision=fp32]
-               IN: x [B,C,H,W], noise_label [B], text [B,L,D], mask_noise [B,T] if masked; OUT: sample
+               IN: x [B,C,H,W], noise_label [B], text [B,L,D], mask_noise [B,T] if masked,
+               text_mask [B,L] (not 0: seen) with model.text_mask=true; OUT: sample
 loss           the same options, objective.sigma_data=; IN: x0, text, sigma [B], noise (unit), mask_noise if masked;
                OUT: loss, grad.<parameter>
 sample         the same options, steps= guidance= objective.sigma_data=; IN: x (unit), text; OUT: sample

@@ -10,6 +10,8 @@ DenoiseFn guided(DenoiseFn denoise, double scale) {
     both.x_BCHW = torch::cat({input.x_BCHW, input.x_BCHW});
     both.noise_label_B = torch::cat({input.noise_label_B, input.noise_label_B});
     both.text_BLD = torch::cat({input.text_BLD, torch::zeros_like(input.text_BLD)});
+    if (input.text_mask_BL.defined())
+      both.text_mask_BL = torch::cat({input.text_mask_BL, torch::zeros_like(input.text_mask_BL)});
     if (input.mask_noise_BT.defined())
       both.mask_noise_BT = torch::cat({input.mask_noise_BT, input.mask_noise_BT});
     const auto halves = denoise(both).prediction_BCHW.chunk(2);

@@ -34,15 +34,15 @@ class Objective {
 
   /// Mean loss over the batch, fp32 scalar. With mask_ratio > 0 the mean over kept patches per sample, then
   /// over samples. EDM (Karras et al. 2022, eq. 2 and table 1): lambda(sigma) |D - x0|^2 = |F - F*|^2.
-  torch::Tensor loss(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const torch::Tensor& text_BLD,
+  torch::Tensor loss(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const TextRows& text,
                      const NoiseDraw& draw, double mask_ratio, std::int64_t patch_size) const;
   /// The same at given sigma [B].
-  torch::Tensor loss_at(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const torch::Tensor& text_BLD,
+  torch::Tensor loss_at(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const TextRows& text,
                         const torch::Tensor& sigma_B, const torch::Tensor& noise_BCHW,
                         const torch::Tensor& mask_noise_BT, double mask_ratio, std::int64_t patch_size) const;
   /// Denoised estimate D(x; sigma): preconditioning around the network, fp32.
   torch::Tensor denoised(const DenoiseFn& denoise, const torch::Tensor& x_BCHW, const torch::Tensor& sigma_B,
-                         const torch::Tensor& text_BLD) const;
+                         const TextRows& text) const;
 
  private:
   ObjectiveConfig config_;

@@ -38,14 +38,14 @@ std::vector<double> karras_grid(const SamplerConfig& config) {
 }
 
 torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const torch::Tensor& unit_BCHW,
-                     const torch::Tensor& text_BLD, const SamplerConfig& config, const ChurnNoise& churn,
+                     const TextRows& text, const SamplerConfig& config, const ChurnNoise& churn,
                      const KeepGoing& keep_going) {
   const torch::NoGradGuard no_grad;
   const DenoiseFn network = guided(denoise, config.guidance);
   // Slope dx/dsigma of the probability flow (eq. 4).
   const auto slope = [&](const torch::Tensor& x, double sigma) {
     const torch::Tensor sigma_B = torch::full({x.size(0)}, sigma, x.options()).to(torch::kFloat);
-    const torch::Tensor denoised = objective.denoised(network, x.to(torch::kFloat), sigma_B, text_BLD);
+    const torch::Tensor denoised = objective.denoised(network, x.to(torch::kFloat), sigma_B, text);
     return (x - denoised.to(torch::kDouble)) / sigma;
   };
   const std::vector<double> sigmas = karras_grid(config);

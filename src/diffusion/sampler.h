@@ -39,7 +39,7 @@ using KeepGoing = std::function<bool()>;
 /// `unit_BCHW`: standard normal start; `denoise`: the bare network (guidance happens in here, nowhere else). Returns fp32
 /// [B,C,H,W], or an undefined tensor when `keep_going` said no. `churn` is needed only when s_churn > 0.
 torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const torch::Tensor& unit_BCHW,
-                     const torch::Tensor& text_BLD, const SamplerConfig& config, const ChurnNoise& churn = {},
+                     const TextRows& text, const SamplerConfig& config, const ChurnNoise& churn = {},
                      const KeepGoing& keep_going = {});
 
 }  // namespace microdit::diffusion

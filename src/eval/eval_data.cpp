@@ -22,6 +22,12 @@ torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::in
   return torch::from_blob(data, shape, torch::kFloat16);
 }
 
+torch::Tensor text_mask(const stream::Batch& batch, std::int64_t first, std::int64_t count,
+                        std::int64_t length) {
+  auto* lengths = const_cast<std::int32_t*>(batch.text_length.data()) + first;
+  return torch::arange(length) < torch::from_blob(lengths, {count, 1}, torch::kInt32);
+}
+
 namespace {
 
 /// Measured all the same, but said: the figures are of other data than the run's.
@@ -82,11 +88,13 @@ Piece Split::read(std::int64_t first, std::int64_t count, bool with_text, bool w
   Piece piece;
   piece.latents_NCHW = half_rows(batch.latents, 0, {batch.count, f.channels, f.latent_size, f.latent_size})
                            .to(torch::kFloat32);
-  if (with_text)
+  if (with_text) {
+    piece.text_mask_NL = text_mask(batch, 0, batch.count, f.text_length);
     piece.text_NLD =
         caption_encoder_
             ? caption_encoder_->rows(batch, 0, batch.count)
             : half_rows(batch.text, 0, {batch.count, f.text_length, f.text_width}).to(torch::kFloat32);
+  }
   piece.sample = std::move(batch.sample);
   piece.captions = std::move(batch.captions);
   return piece;

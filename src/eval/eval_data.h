@@ -19,9 +19,14 @@ namespace microdit::eval {
 torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::int64_t first,
                         at::IntArrayRef shape);
 
+/// Bool [count, L]: which of L text rows are tokens, of rows [first, first + count) of a batch.
+torch::Tensor text_mask(const stream::Batch& batch, std::int64_t first, std::int64_t count,
+                        std::int64_t length);
+
 struct Piece {
   torch::Tensor latents_NCHW;  ///< fp32, scaled
   torch::Tensor text_NLD;      ///< fp32; undefined where not asked for
+  torch::Tensor text_mask_NL;  ///< bool, rows that are tokens; likewise
   std::vector<std::int64_t> sample;
   std::vector<std::string> captions;  ///< where asked for
   std::int64_t count() const { return latents_NCHW.size(0); }

@@ -186,11 +186,12 @@ Outcome paint_all(const std::vector<Item>& items, const Studio& studio, const fs
   return outcome;
 }
 
-void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& file,
+void save_latents(const std::map<std::size_t, Painting>& own, bool with_mask, const fs::path& file,
                   comm::Communicator& comm) {
   Painting all;
   all.unit_BCHW = gather_rows(own, &Painting::unit_BCHW, comm);
   all.text_BLD = gather_rows(own, &Painting::text_BLD, comm);
+  if (with_mask) all.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm);
   all.sample_BCHW = gather_rows(own, &Painting::sample_BCHW, comm);
   comm.on_root([&] { write_latents(file, all); });
 }
@@ -246,7 +247,7 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
     core::log_info("stopped as asked; the same command continues in {}", out.string());
     return core::kRequeueMe;
   }
-  if (paint_anyway) save_latents(outcome.paintings, latents, comm);
+  if (paint_anyway) save_latents(outcome.paintings, run.facts.model.text_mask, latents, comm);
   comm.on_root([&] {
     close(items, prompts, config, run, out);
     if (config.out.empty()) point_latest(run.folder / "images", out);

@@ -60,7 +60,8 @@ diffusion::DenoiseFn denoise_fn(models::Denoiser& model) {
   return [&model](const diffusion::DenoiseInput& input) {
     std::optional<models::Mask> mask;
     if (input.mask_ratio > 0) mask = models::Mask{input.mask_ratio, input.mask_noise_BT};
-    const models::Prediction out = model.forward(input.x_BCHW, input.noise_label_B, {input.text_BLD}, mask);
+    const models::Prediction out =
+        model.forward(input.x_BCHW, input.noise_label_B, {input.text_BLD, input.text_mask_BL}, mask);
     return diffusion::DenoiseOutput{out.prediction_BCHW, out.kept_BT};
   };
 }
@@ -86,6 +87,7 @@ Painter::Painter(const RunFacts& facts, const std::filesystem::path& run_folder,
       channels_(facts.channels),
       latent_size_(facts.latent_size),
       text_length_(facts.text_length),
+      text_mask_(facts.model.text_mask),
       codec_(encoders::find_image_codec(named(facts.codec, "codec", "codec"), run_folder)),
       text_encoder_(encoders::find_text_encoder(named(facts.text_encoder, "text encoder", "text_encoder"),
                                                 run_folder, stop)) {
@@ -107,12 +109,14 @@ void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
   if (cut > kTold) core::log_warn("{} prompts in all are longer than {} tokens", cut, text_length_);
 }
 
-torch::Tensor Painter::encode(const std::vector<std::string>& prompts) const {
+diffusion::TextRows Painter::encode(const std::vector<std::string>& prompts) const {
+  const encoders::EncodedText encoded = text_encoder_->encode(prompts, text_length_);
   // Through fp16, as the training rows were stored.
-  return text_encoder_->encode(prompts, text_length_)
-      .states_BLD.to(torch::kFloat16)
-      .to(torch::kFloat32)
-      .to(device_);
+  diffusion::TextRows text(encoded.states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_));
+  if (!text_mask_) return text;
+  const torch::Tensor tokens = torch::tensor(encoded.num_tokens, torch::kInt64).unsqueeze(1);
+  text.mask_BL = (torch::arange(text_length_) < tokens).to(device_);
+  return text;
 }
 
 Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& objective,
@@ -127,7 +131,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     return network(input);
   };
   const std::int64_t latent_CHW[] = {channels_, latent_size_, latent_size_};
-  std::vector<torch::Tensor> units, texts, samples;
+  std::vector<torch::Tensor> units, texts, masks, samples;
   const auto batch = static_cast<std::size_t>(order.batch);
   for (std::size_t first = 0; first < order.prompts.size(); first += batch) {
     const std::vector<std::uint64_t> seeds = filled(order.seeds, first, batch);
@@ -140,7 +144,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
       return noise(core::Purpose::churn, static_cast<std::uint64_t>(step)).to(device_);
     };
     const torch::Tensor unit = noise(core::Purpose::sampler, 0);
-    const torch::Tensor text = encode(filled(order.prompts, first, batch));
+    const diffusion::TextRows text = encode(filled(order.prompts, first, batch));
     SlowBatch slow(order.sampler);
     const auto keep_going = [&] {
       slow.evaluation();
@@ -151,10 +155,12 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     if (!sample.defined()) return {};
     const auto rows = static_cast<std::int64_t>(std::min(batch, order.prompts.size() - first));
     units.push_back(unit.narrow(0, 0, rows));
-    texts.push_back(text.narrow(0, 0, rows).cpu());
+    texts.push_back(text.rows_BLD.narrow(0, 0, rows).cpu());
+    if (text_mask_) masks.push_back(text.mask_BL.narrow(0, 0, rows).cpu().to(torch::kFloat32));
     samples.push_back(sample.narrow(0, 0, rows).cpu());
   }
-  return {torch::cat(units), torch::cat(texts), torch::cat(samples)};
+  return {torch::cat(units), torch::cat(texts), text_mask_ ? torch::cat(masks) : torch::Tensor(),
+          torch::cat(samples)};
 }
 
 std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int64_t batch,
@@ -176,8 +182,10 @@ std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int
 }
 
 void write_latents(const std::filesystem::path& file, const Painting& painting) {
-  nn::save_tensors(
-      file, {{"unit", painting.unit_BCHW}, {"text", painting.text_BLD}, {"sample", painting.sample_BCHW}});
+  nn::StateDict tensors{
+      {"unit", painting.unit_BCHW}, {"text", painting.text_BLD}, {"sample", painting.sample_BCHW}};
+  if (painting.text_mask_BL.defined()) tensors.emplace("text_mask", painting.text_mask_BL);
+  nn::save_tensors(file, tensors);
 }
 
 std::vector<image::Image> to_images(const torch::Tensor& pixels_BHW3) {

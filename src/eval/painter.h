@@ -34,9 +34,10 @@ struct PaintOrder {
 
 /// All that went into the pictures and came out, fp32 on the CPU.
 struct Painting {
-  torch::Tensor unit_BCHW;    ///< the unit-normal start noise
-  torch::Tensor text_BLD;     ///< what the network was given of the prompts
-  torch::Tensor sample_BCHW;  ///< scaled latents; undefined when keep_going said no
+  torch::Tensor unit_BCHW;     ///< the unit-normal start noise
+  torch::Tensor text_BLD;      ///< what the network was given of the prompts
+  torch::Tensor text_mask_BL;  ///< fp32, 1 for rows that are tokens; undefined where the model takes no mask
+  torch::Tensor sample_BCHW;   ///< scaled latents; undefined when keep_going said no
 };
 
 class Painter {
@@ -56,15 +57,16 @@ class Painter {
                                    const diffusion::KeepGoing& keep_going = {}) const;
 
  private:
-  torch::Tensor encode(const std::vector<std::string>& prompts) const;
+  diffusion::TextRows encode(const std::vector<std::string>& prompts) const;
 
   torch::Device device_;
   std::int64_t channels_, latent_size_, text_length_;
+  bool text_mask_;  ///< whether the model takes one
   std::shared_ptr<encoders::ImageCodec> codec_;
   std::unique_ptr<encoders::TextEncoder> text_encoder_;
 };
 
-/// unit, text and sample of the pictures, for comparison with other implementations.
+/// unit, text (and text_mask, where there is one) and sample of the pictures, for comparison with other implementations.
 void write_latents(const std::filesystem::path& file, const Painting& painting);
 
 /// A uint8 tensor [B,H,W,3] on the CPU as pictures.

@@ -41,6 +41,9 @@ void DenoiserConfig::fields(core::Fields& f) {
   f.field("head_dim", head_dim, positive);
   f.field("multiple_of", multiple_of, {.min = 1, .help = "hidden widths are rounded up to a multiple of it"});
   f.field("caption_channels", caption_channels, {.min = 0, .help = "text width; 0 = from the data"});
+  if (f.reading() ||
+      text_mask)  // not printed where it is off: runs that are older than the key can be resumed
+    f.field("text_mask", text_mask, {.help = "text rows behind a caption's last token are not seen"});
   f.field("pos_interp_scale", pos_interp_scale,
           {.min = 0, .exclusive_min = true, .help = "2 at twice the resolution"});
   f.field("norm_eps", norm_eps, {.min = 0});

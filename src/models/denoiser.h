@@ -15,6 +15,8 @@ namespace microdit::models {
 
 struct Condition {
   torch::Tensor text_BLD;  ///< text rows; a null condition is zero rows
+  /// bool, the rows that are tokens; a null condition has none. Taken where DenoiserConfig::text_mask says so.
+  torch::Tensor text_mask_BL{};
 };
 
 /// Which patches the backbone sees: the int(T * (1 - ratio)) patches with the lowest noise (ties as stable
@@ -51,6 +53,9 @@ struct DenoiserConfig {
   std::int64_t head_dim = 64;
   std::int64_t multiple_of = 256;
   std::int64_t caption_channels = 0;  ///< text width
+  /// Only rows of Condition::text_mask_BL are attended to and pooled. Without any, one zero row is: to rounding what the
+  /// original makes of a null condition, whose rows are all zero.
+  bool text_mask = false;
   double pos_interp_scale = 1.0;
   double norm_eps = 1e-6;
   std::vector<double> qkv_ratio = {0.5, 1.0};  ///< ends of a linspace over depth

@@ -8,6 +8,16 @@
 
 namespace microdit::models {
 
+namespace {
+
+torch::Tensor mean_of_seen(const SeenText& text) {
+  if (!text.seen_BL.defined()) return text.rows_BLD.mean(1);
+  const torch::Tensor seen = text.seen_BL.unsqueeze(-1);
+  return text.rows_BLD.masked_fill(seen.logical_not(), 0).sum(1) / seen.sum(1);
+}
+
+}  // namespace
+
 WidthMap::WidthMap(std::int64_t from, std::int64_t to, double norm_eps) {
   norm_ = register_module("0", std::make_shared<nn::LayerNorm>(from, norm_eps));
   linear_ = register_module("1", std::make_shared<nn::Linear>(from, to));
@@ -68,8 +78,9 @@ void MicroDit::initialize(std::uint64_t seed) {
 }
 
 void MicroDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_label,
-                           const torch::Tensor& text, const std::optional<Mask>& mask) const {
+                           const Condition& condition, const std::optional<Mask>& mask) const {
   const DenoiserConfig& c = config_;
+  const torch::Tensor &text = condition.text_BLD, &seen = condition.text_mask_BL;
   const auto is = [](const torch::Tensor& t, at::IntArrayRef shape) { return t.sizes() == shape; };
   const std::int64_t batch = x.dim() > 0 ? x.size(0) : 0;
   if (!is(x, {batch, c.in_channels, c.input_size, c.input_size})) {
@@ -83,6 +94,14 @@ void MicroDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_la
     core::user_error("text has shape {}; the model takes [{}, L, {}] (caption_channels)",
                      c10::str(text.sizes()), batch, c.caption_channels);
   }
+  if (c.text_mask &&
+      (!seen.defined() || !is(seen, text.sizes().slice(0, 2)) || seen.scalar_type() != torch::kBool)) {
+    core::user_error("model.text_mask: true: the text rows {} come {}; it must be a bool for each of them",
+                     c10::str(text.sizes()),
+                     seen.defined() ? fmt::format("with a mask {} of {}", c10::str(seen.sizes()),
+                                                  c10::toString(seen.scalar_type()))
+                                    : "without a mask");
+  }
   const std::int64_t num_patches = pos_embed_.size(1);
   if (mask && !is(mask->noise_BT, {batch, num_patches})) {
     core::user_error("mask noise has shape {} and must be [{}, {}] (one value per patch)",
@@ -90,23 +109,35 @@ void MicroDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_la
   }
 }
 
+// Hidden rows are zero from here on: whatever lies in them, be it not finite, has no part in values or gradients.
+SeenText MicroDit::seen_text(const Condition& condition) const {
+  if (!config_.text_mask) return {condition.text_BLD};
+  const torch::Tensor& mask = condition.text_mask_BL;
+  torch::Tensor seen = mask.clone();
+  seen.select(1, 0).logical_or_(mask.any(1).logical_not());  // the null condition: one zero row
+  return {condition.text_BLD.masked_fill(mask.logical_not().unsqueeze(-1), 0), seen};
+}
+
 MicroDit::Conditioning MicroDit::condition(const torch::Tensor& noise_label_B,
-                                           const torch::Tensor& text_BLD) const {
-  const torch::Tensor text = y_preprocess_->forward(y_embedder_->forward(text_BLD));
-  const torch::Tensor pooled = pooled_y_->forward(text.mean(1));
+                                           const Condition& condition) const {
+  const SeenText given = seen_text(condition);
+  const SeenText text{y_preprocess_->forward({y_embedder_->forward(given.rows_BLD), given.seen_BL}),
+                      given.seen_BL};
+  const torch::Tensor pooled = pooled_y_->forward(mean_of_seen(text));
   return {text, nn::Modulation::activate(t_embedder_->forward(noise_label_B) + pooled)};
 }
 
 Prediction MicroDit::forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,
                              const Condition& condition_in, const std::optional<Mask>& mask) {
   const std::optional<Mask> active = mask && mask->ratio > 0 ? mask : std::nullopt;
-  check_input(x_BCHW, noise_label_B, condition_in.text_BLD, active);
-  const Conditioning cond = condition(noise_label_B, condition_in.text_BLD);
+  check_input(x_BCHW, noise_label_B, condition_in, active);
+  const Conditioning cond = condition(noise_label_B, condition_in);
   torch::Tensor x = x_embedder_->forward(x_BCHW);
   x = x + pos_embed_.to(x.scalar_type());
   const std::int64_t num_tokens = x.size(1);
   if (map_xin_) x = map_xin_->forward(x);
-  const torch::Tensor mixer_text = map_y_ ? map_y_->forward(cond.text_BLD) : cond.text_BLD;
+  const SeenText mixer_text =
+      map_y_ ? SeenText{map_y_->forward(cond.text.rows_BLD), cond.text.seen_BL} : cond.text;
   for (const auto& block : mixer_) x = block->forward(x, mixer_text, cond.activated_BD);
 
   nn::TokenChoice choice;
@@ -115,7 +146,7 @@ Prediction MicroDit::forward(const torch::Tensor& x_BCHW, const torch::Tensor& n
     x = nn::keep_tokens(x, choice.ids_BK);
   }
   if (map_xout_) x = map_xout_->forward(x);  // after masking: less to project
-  for (const auto& block : blocks_) x = block->forward(x, cond.text_BLD, cond.activated_BD);
+  for (const auto& block : blocks_) x = block->forward(x, cond.text, cond.activated_BD);
   x = final_layer_->forward(x, cond.activated_BD);
   if (active) x = nn::restore_tokens(x, choice.ids_BK, mask_token_, num_tokens);
   return {nn::unpatchify(x, config_.patch_size), choice.kept_BT};

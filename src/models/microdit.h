@@ -45,12 +45,13 @@ class MicroDit : public Denoiser {
 
  private:
   struct Conditioning {
-    torch::Tensor text_BLD;
+    SeenText text;
     torch::Tensor activated_BD;
   };
-  Conditioning condition(const torch::Tensor& noise_label_B, const torch::Tensor& text_BLD) const;
+  SeenText seen_text(const Condition& condition) const;
+  Conditioning condition(const torch::Tensor& noise_label_B, const Condition& condition) const;
   void check_input(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,
-                   const torch::Tensor& text_BLD, const std::optional<Mask>& mask) const;
+                   const Condition& condition, const std::optional<Mask>& mask) const;
   std::vector<std::shared_ptr<MicroDitBlock>> add_blocks(const std::string& name,
                                                          const std::vector<BlockSizes>& sizes);
 

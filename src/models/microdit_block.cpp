@@ -87,14 +87,14 @@ MicroDitBlock::MicroDitBlock(const BlockSizes& s) {
       register_module("adaLN_modulation", std::make_shared<nn::Modulation>(s.condition_dim, s.dim, 6));
 }
 
-torch::Tensor MicroDitBlock::forward(const torch::Tensor& x_BTD, const torch::Tensor& text_BLD,
+torch::Tensor MicroDitBlock::forward(const torch::Tensor& x_BTD, const SeenText& text,
                                      const torch::Tensor& activated_BD) const {
   const std::vector<torch::Tensor> parts = modulation_->forward(activated_BD);
   const torch::Tensor &shift_attn = parts[0], &scale_attn = parts[1], &gate_attn = parts[2];
   const torch::Tensor &shift_mlp = parts[3], &scale_mlp = parts[4], &gate_mlp = parts[5];
   torch::Tensor x = x_BTD;
   x = nn::kernels::gated_add(x, attn_->forward(norm1_->forward(x, shift_attn, scale_attn)), gate_attn);
-  x = x + cross_attn_->forward(norm2_->forward(x), text_BLD);
+  x = x + cross_attn_->forward(norm2_->forward(x), text.rows_BLD, text.seen_BL);
   return nn::kernels::gated_add(x, mlp_->forward(norm3_->forward(x, shift_mlp, scale_mlp)), gate_mlp);
 }
 
@@ -105,9 +105,9 @@ TextBlock::TextBlock(std::int64_t dim, std::int64_t head_dim, std::int64_t multi
   mlp_ = register_module("mlp", std::make_shared<nn::FeedForward>(dim, dense_hidden(4 * dim, multiple_of)));
 }
 
-torch::Tensor TextBlock::forward(const torch::Tensor& text_BLD) const {
-  const torch::Tensor text = text_BLD + attn_->forward(norm1_->forward(text_BLD));
-  return text + mlp_->forward(norm2_->forward(text));
+torch::Tensor TextBlock::forward(const SeenText& text) const {
+  const torch::Tensor rows = text.rows_BLD + attn_->forward(norm1_->forward(text.rows_BLD), text.seen_BL);
+  return rows + mlp_->forward(norm2_->forward(rows));
 }
 
 }  // namespace microdit::models

@@ -31,12 +31,18 @@ std::vector<double> linspace(const std::vector<double>& ends, std::int64_t count
 /// Hidden width of a SwiGLU layer: 2/3 of `target`, rounded up.
 std::int64_t dense_hidden(std::int64_t target, std::int64_t multiple_of);
 
+/// Text rows [B, L, D] and which of them are seen (bool [B, L]; undefined: all).
+struct SeenText {
+  torch::Tensor rows_BLD;
+  torch::Tensor seen_BL{};
+};
+
 /// x + gate attn(mod(norm1 x)); x + cross_attn(norm2 x, text); x + gate mlp(mod(norm3 x)).
 class MicroDitBlock : public torch::nn::Module {
  public:
   explicit MicroDitBlock(const BlockSizes& sizes);
   /// `activated_BD`: the pooled condition after Modulation::activate.
-  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& text_BLD,
+  torch::Tensor forward(const torch::Tensor& x_BTD, const SeenText& text,
                         const torch::Tensor& activated_BD) const;
 
  private:
@@ -51,7 +57,7 @@ class MicroDitBlock : public torch::nn::Module {
 class TextBlock : public torch::nn::Module {
  public:
   TextBlock(std::int64_t dim, std::int64_t head_dim, std::int64_t multiple_of, double norm_eps);
-  torch::Tensor forward(const torch::Tensor& text_BLD) const;
+  torch::Tensor forward(const SeenText& text) const;
 
  private:
   std::shared_ptr<nn::LayerNorm> norm1_, norm2_;

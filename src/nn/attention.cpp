@@ -21,8 +21,8 @@ SelfAttention::SelfAttention(std::int64_t dim, std::int64_t width, std::int64_t 
   proj_ = register_module("proj", std::make_shared<Linear>(width, dim));
 }
 
-torch::Tensor SelfAttention::forward(const torch::Tensor& x_BTD) const {
-  return proj_->forward(kernels::self_attention(qkv_->forward(x_BTD), num_heads_, eps_));
+torch::Tensor SelfAttention::forward(const torch::Tensor& x_BTD, const torch::Tensor& seen_BT) const {
+  return proj_->forward(kernels::self_attention(qkv_->forward(x_BTD), num_heads_, eps_, seen_BT));
 }
 
 CrossAttention::CrossAttention(std::int64_t dim, std::int64_t head_dim, double norm_eps)
@@ -32,9 +32,10 @@ CrossAttention::CrossAttention(std::int64_t dim, std::int64_t head_dim, double n
   proj_ = register_module("proj", std::make_shared<Linear>(dim, dim));
 }
 
-torch::Tensor CrossAttention::forward(const torch::Tensor& x_BTD, const torch::Tensor& text_BLD) const {
+torch::Tensor CrossAttention::forward(const torch::Tensor& x_BTD, const torch::Tensor& text_BLD,
+                                      const torch::Tensor& seen_BL) const {
   const torch::Tensor q = q_linear_->forward(x_BTD), kv = kv_linear_->forward(text_BLD);
-  return proj_->forward(kernels::cross_attention(q, kv, num_heads_, eps_));
+  return proj_->forward(kernels::cross_attention(q, kv, num_heads_, eps_, seen_BL));
 }
 
 }  // namespace microdit::nn

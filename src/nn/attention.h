@@ -12,7 +12,8 @@ namespace microdit::nn {
 class SelfAttention : public torch::nn::Module {
  public:
   SelfAttention(std::int64_t dim, std::int64_t width, std::int64_t head_dim, double norm_eps);
-  torch::Tensor forward(const torch::Tensor& x_BTD) const;
+  /// `seen_BT`: tokens that are attended to (kernels/attention.h); undefined: all.
+  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& seen_BT = {}) const;
 
  private:
   std::shared_ptr<Linear> qkv_, proj_;
@@ -23,7 +24,8 @@ class SelfAttention : public torch::nn::Module {
 class CrossAttention : public torch::nn::Module {
  public:
   CrossAttention(std::int64_t dim, std::int64_t head_dim, double norm_eps);
-  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& text_BLD) const;
+  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& text_BLD,
+                        const torch::Tensor& seen_BL = {}) const;
 
  private:
   std::shared_ptr<Linear> q_linear_, kv_linear_, proj_;

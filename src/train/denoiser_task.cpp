@@ -123,7 +123,11 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
           : eval::half_rows(batch_.text, slice.first, {slice.count, shape_.text_length, shape_.text_width})
                 .to(device_)
                 .to(torch::kFloat32);
-  return objective_.loss(eval::denoise_fn(*model_), x0, text, noise, config_.mask_ratio,
+  const torch::Tensor mask =
+      config_.model.text_mask
+          ? eval::text_mask(batch_, slice.first, slice.count, shape_.text_length).to(device_)
+          : torch::Tensor();
+  return objective_.loss(eval::denoise_fn(*model_), x0, {text, mask}, noise, config_.mask_ratio,
                          model_->patch_size());
 }
 

@@ -183,6 +183,14 @@ void TrainConfig::fields(core::Fields& f) {
        shuffle_run.find_first_not_of("0123456789") != shuffle_run.npos || std::stoll(shuffle_run) < 1))
     f.error("shuffle_run", "expected auto, or a whole number from 1 to 999999");
   if (f.reading() && data.empty()) f.error("data", "at least one dataset is needed");
+  if (!f.reading() || !model.text_mask) return;
+  for (const LatentsData& one : data)  // a mask of all rows would hide nothing, and say otherwise
+    if (!one.mds.empty())
+      f.error("model.text_mask",
+              "true: the MDS folder " + one.mds +
+                  " does not say how many text rows of a caption are tokens; leave the key out (all "
+                  "rows are seen then, as in the original), or train on a latents folder, which "
+                  "precompute makes with the lengths");
 }
 
 }  // namespace microdit::train

@@ -157,6 +157,22 @@ TEST(Guidance, IsNullPlusScaledDifference) {
   EXPECT_TRUE(torch::equal(guided(network, 1)(in).prediction_BCHW, conditional));
 }
 
+TEST(Guidance, NoRowOfTheNullHalfIsAToken) {
+  torch::Tensor given;
+  const DenoiseFn network = [&](const DenoiseInput& in) {
+    given = in.text_mask_BL;
+    return DenoiseOutput{torch::zeros_like(in.x_BCHW), {}};
+  };
+  SamplerConfig config;
+  config.steps = 2;
+  const torch::Tensor x = unit_normals(7, {1, 1, 2, 2}), text = torch::ones({1, 3, 2});
+  const torch::Tensor mask = torch::tensor({true, true, false}).unsqueeze(0);
+  sample(Objective({}), network, x, {text, mask}, config);
+  EXPECT_TRUE(torch::equal(given, torch::cat({mask, torch::zeros_like(mask)})));
+  sample(Objective({}), network, x, text, config);
+  EXPECT_FALSE(given.defined());
+}
+
 TEST(Guidance, TheSamplerAppliesItOnce) {
   // F = 3 text + .5: with guidance s the slope must be that of .5 + 3 s text, whatever wraps what.
   std::int64_t rows = 0;

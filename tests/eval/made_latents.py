@@ -81,8 +81,9 @@ def write_shard(path, holes, small, part):
         file.attrs["microdit_columns"] = numpy.bytes_(json.dumps(hashes))
 
 
-def make(root, name, samples, held_out):
-    """`root`/latents/`name`/RECIPE: `samples` samples of 64 px with a caption each, the last `held_out` of them held out."""
+def make(root, name, samples, held_out, text=None, lengths=None):
+    """`root`/latents/`name`/RECIPE: `samples` samples of 64 px with a caption each, the last `held_out` of them held out. `text`
+    (f16 [samples, L, D]) instead of a hole, and `lengths` (i4 [samples]) instead of 3 tokens each."""
     folder = pathlib.Path(root) / "latents" / name / RECIPE
     (folder / "records").mkdir(parents=True)
     facts = dict(json.loads((programs.LATENTS / "facts.json").read_text()), dataset=name, sizes=[64], caption_sources=["name"])
@@ -99,14 +100,17 @@ def make(root, name, samples, held_out):
         "key_offsets": numpy.cumsum([0] + [len(c) for c in captions], dtype="<i8"),
         "latents_64_xxh3": numpy.full(samples, int(stored_files.xxh3(bytes(row)), 16), "<u8"),
     }, "images")
-    write_shard(folder / "made.text.h5", {"text": ((samples, length, width), "<f2")}, {
-        "text_length": numpy.full(samples, 3, "<i4"),
+    rows = {"text": ((samples, length, width), "<f2")} if text is None else {}
+    zeros = int(stored_files.xxh3(bytes(2 * length * width)), 16)
+    hashes = [zeros] * samples if text is None else [int(stored_files.xxh3(row.tobytes()), 16) for row in text]
+    write_shard(folder / "made.text.h5", rows, ({} if text is None else {"text": text}) | {
+        "text_length": numpy.full(samples, 3, "<i4") if lengths is None else lengths,
         "caption_offsets": numpy.arange(samples + 1, dtype="<i8"),
         "caption_rows": numpy.arange(samples, dtype="<i4"),
         "caption_source": numpy.zeros(samples, "u1"),
         "text_caption": numpy.frombuffer(b"".join(captions), "u1"),
         "text_caption_offsets": numpy.cumsum([0] + [len(c) for c in captions], dtype="<i8"),
-        "text_xxh3": numpy.full(samples, int(stored_files.xxh3(bytes(2 * length * width)), 16), "<u8"),
+        "text_xxh3": numpy.array(hashes, "<u8"),
     }, "text")
     (folder / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
     close(folder, ["made"], samples, held_out)

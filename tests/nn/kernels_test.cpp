@@ -143,15 +143,38 @@ TEST(Attention, EqualsReference) {
        {AttentionCase{16, 24, 6, 32}, {5, 7, 2, 16}, {33, 2, 1, 64}, {9, 17, 3, 24}}) {
     const std::int64_t width = c.heads * c.head_dim;
     const auto self = [&](auto function) {
-      return [=](const Tensors& t) { return function(t[0], c.heads, 1e-6); };
+      return [=](const Tensors& t) { return function(t[0], c.heads, 1e-6, {}); };
     };
     expect_equal(self(self_attention), self(self_attention_reference), {noise({2, c.tokens, 3 * width}, 1)});
     const auto cross = [&](auto function) {
-      return [=](const Tensors& t) { return function(t[0], t[1], c.heads, 1e-6); };
+      return [=](const Tensors& t) { return function(t[0], t[1], c.heads, 1e-6, {}); };
     };
     expect_equal(cross(cross_attention), cross(cross_attention_reference),
                  {noise({2, c.tokens, width}, 1), noise({2, c.rows, 2 * width}, 2)});
   }
+}
+
+TEST(Attention, HiddenKeysAreAsIfTheyWereNotThere) {
+  const std::int64_t heads = 3, width = 48, rows = 19;
+  const torch::Tensor seen = torch::rand({2, rows}) < 0.5;
+  seen.select(1, 4).fill_(true);
+  const auto cross = [&](auto function) {
+    return [=](const Tensors& t) { return function(t[0], t[1], heads, 1e-6, seen); };
+  };
+  const auto self = [&](auto function) {
+    return [=](const Tensors& t) { return function(t[0], heads, 1e-6, seen); };
+  };
+  const Tensors inputs{noise({2, 9, width}, 1), noise({2, rows, 2 * width}, 2)};
+  expect_equal(cross(cross_attention), cross(cross_attention_reference), inputs);
+  expect_equal(self(self_attention), self(self_attention_reference), {noise({2, rows, 3 * width}, 1)});
+  for (std::int64_t b = 0; b < 2; ++b) {  // softmax over the seen alone
+    const torch::Tensor kv = inputs[1][b].index({seen[b]}).unsqueeze(0);
+    const torch::Tensor alone = cross_attention_reference(inputs[0].narrow(0, b, 1), kv, heads, 1e-6);
+    const torch::Tensor ours = run(cross(cross_attention), inputs, torch::kFloat)[0].narrow(0, b, 1);
+    EXPECT_LT(relative(ours, alone), 2e-6);
+  }
+  const torch::Tensor gradient = run(cross(cross_attention), inputs, torch::kFloat)[2];
+  EXPECT_EQ(gradient.index({seen.logical_not()}).abs().max().item<double>(), 0);
 }
 
 torch::Tensor some_choice(std::int64_t experts, std::int64_t samples, std::int64_t taken,

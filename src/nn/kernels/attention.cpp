@@ -44,6 +44,12 @@ Problem problem_of(const torch::Tensor& q_source, const torch::Tensor& kv_source
   return {q_source.size(0), heads, width, {q_source.size(1), keys, padded, width / heads}};
 }
 
+/// `seen` as the head's kernel takes it: 1 or 0, zero in the padding; undefined stays so.
+torch::Tensor padded_floats(const torch::Tensor& seen_BL, std::int64_t padded) {
+  if (!seen_BL.defined()) return {};
+  return at::constant_pad_nd(seen_BL.to(torch::kFloat), {0, padded - seen_BL.size(1)}).contiguous();
+}
+
 /// Normalised rows [B, rows, W] of a packed part, and their 1/std.
 void normalize(const Packed& from, const torch::Tensor& to_BRW, const torch::Tensor& rstd_BR, double eps) {
   const std::int64_t rows = to_BRW.size(1), width = to_BRW.size(2);
@@ -91,8 +97,8 @@ void for_heads(const Problem& p, const Work& work) {
 class Attention : public torch::autograd::Function<Attention> {
  public:
   static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& q_in,
-                               const std::optional<torch::Tensor>& kv_in, std::int64_t num_heads,
-                               double eps) {
+                               const std::optional<torch::Tensor>& kv_in, std::int64_t num_heads, double eps,
+                               const std::optional<torch::Tensor>& seen_in) {
     const torch::Tensor q_source = q_in.contiguous();
     const torch::Tensor kv_source = kv_in ? kv_in->contiguous() : q_source;
     const std::int64_t first = kv_in ? 0 : 1;
@@ -108,8 +114,12 @@ class Attention : public torch::autograd::Function<Attention> {
     torch::Tensor out = torch::empty({p.batch, p.head.queries, width});
     const Packed pq = whole(q), pk = whole(k), pv = packed(kv_source, width, first + 1), po = whole(out);
     float* pw = weights.mutable_data_ptr<float>();
+    const torch::Tensor seen = padded_floats(seen_in.value_or(torch::Tensor()), p.head.padded);
+    const float* ps = seen.defined() ? seen.const_data_ptr<float>() : nullptr;
     for_heads(p, [&](std::int64_t b, std::int64_t column, std::int64_t at, float* scratch) {
-      attend_head(p.head, rows_at(pq, b, column), rows_at(pk, b, column), rows_at(pv, b, column),
+      HeadShape head = p.head;
+      head.seen = ps == nullptr ? nullptr : ps + b * head.padded;
+      attend_head(head, rows_at(pq, b, column), rows_at(pk, b, column), rows_at(pv, b, column),
                   rows_at(po, b, column), pw + at, scratch);
     });
     ctx->save_for_backward({kv_source, q, k, q_rstd, k_rstd, weights});
@@ -137,7 +147,7 @@ class Attention : public torch::autograd::Function<Attention> {
     });
     normalize_backward(q, saved[3], dq, packed(dq_source, width, 0));
     normalize_backward(k, saved[4], dk, packed(dkv_source, width, first));
-    return {dq_source, packed_self ? torch::Tensor() : dkv_source, {}, {}};
+    return {dq_source, packed_self ? torch::Tensor() : dkv_source, {}, {}, {}};
   }
 };
 
@@ -149,42 +159,51 @@ bool takes_short_kernel(const torch::Tensor& q, const torch::Tensor& kv, std::in
 }
 
 torch::Tensor attend_reference(const torch::Tensor& q_BTW, const torch::Tensor& k_BLW,
-                               const torch::Tensor& v_BLW, std::int64_t num_heads, double eps) {
+                               const torch::Tensor& v_BLW, std::int64_t num_heads, double eps,
+                               const torch::Tensor& seen_BL) {
   const std::int64_t width = q_BTW.size(2);
   const auto heads = [&](const torch::Tensor& t) {
     return t.unflatten(2, {num_heads, width / num_heads}).transpose(1, 2);
   };
   const torch::Tensor q = at::layer_norm(q_BTW, {width}, {}, {}, eps).to(v_BLW.scalar_type());
   const torch::Tensor k = at::layer_norm(k_BLW, {width}, {}, {}, eps).to(v_BLW.scalar_type());
-  return at::scaled_dot_product_attention(heads(q), heads(k), heads(v_BLW)).transpose(1, 2).flatten(2);
+  std::optional<torch::Tensor> seen;
+  if (seen_BL.defined()) seen = seen_BL.unsqueeze(1).unsqueeze(1);  // [B, heads, T, L]
+  return at::scaled_dot_product_attention(heads(q), heads(k), heads(v_BLW), seen).transpose(1, 2).flatten(2);
+}
+
+std::optional<torch::Tensor> given(const torch::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
 }  // namespace
 
-torch::Tensor self_attention(const torch::Tensor& qkv_BTW, std::int64_t num_heads, double eps) {
+torch::Tensor self_attention(const torch::Tensor& qkv_BTW, std::int64_t num_heads, double eps,
+                             const torch::Tensor& seen_BT) {
   if (!takes_short_kernel(qkv_BTW, {}, qkv_BTW.size(2) / 3, num_heads)) {
-    return self_attention_reference(qkv_BTW, num_heads, eps);
+    return self_attention_reference(qkv_BTW, num_heads, eps, seen_BT);
   }
-  return Attention::apply(qkv_BTW, std::optional<torch::Tensor>(), num_heads, eps);
+  return Attention::apply(qkv_BTW, std::optional<torch::Tensor>(), num_heads, eps, given(seen_BT));
 }
 
 torch::Tensor cross_attention(const torch::Tensor& q_BTW, const torch::Tensor& kv_BLW, std::int64_t num_heads,
-                              double eps) {
+                              double eps, const torch::Tensor& seen_BL) {
   if (!takes_short_kernel(q_BTW, kv_BLW, q_BTW.size(2), num_heads)) {
-    return cross_attention_reference(q_BTW, kv_BLW, num_heads, eps);
+    return cross_attention_reference(q_BTW, kv_BLW, num_heads, eps, seen_BL);
   }
-  return Attention::apply(q_BTW, std::optional<torch::Tensor>(kv_BLW), num_heads, eps);
+  return Attention::apply(q_BTW, std::optional<torch::Tensor>(kv_BLW), num_heads, eps, given(seen_BL));
 }
 
-torch::Tensor self_attention_reference(const torch::Tensor& qkv_BTW, std::int64_t num_heads, double eps) {
+torch::Tensor self_attention_reference(const torch::Tensor& qkv_BTW, std::int64_t num_heads, double eps,
+                                       const torch::Tensor& seen_BT) {
   const auto parts = qkv_BTW.chunk(3, 2);
-  return attend_reference(parts[0], parts[1], parts[2], num_heads, eps);
+  return attend_reference(parts[0], parts[1], parts[2], num_heads, eps, seen_BT);
 }
 
 torch::Tensor cross_attention_reference(const torch::Tensor& q_BTW, const torch::Tensor& kv_BLW,
-                                        std::int64_t num_heads, double eps) {
+                                        std::int64_t num_heads, double eps, const torch::Tensor& seen_BL) {
   const auto parts = kv_BLW.chunk(2, 2);
-  return attend_reference(q_BTW, parts[0], parts[1], num_heads, eps);
+  return attend_reference(q_BTW, parts[0], parts[1], num_heads, eps, seen_BL);
 }
 
 }  // namespace microdit::nn::kernels

@@ -2,6 +2,7 @@
 #include "nn/kernels/attention_head.h"
 
 #include <cmath>
+#include <limits>
 
 #include "nn/kernels/simd.h"
 
@@ -58,9 +59,19 @@ MICRODIT_INLINE void transpose(const HeadShape& s, const HeadRows& from, float* 
   }
 }
 
-MICRODIT_INLINE void softmax_row(std::int64_t count, std::int64_t padded, float* row) {
-  float highest = row[0];
-  for (std::int64_t l = 1; l < count; ++l) highest = row[l] > highest ? row[l] : highest;
+/// Of the keys that are seen: a hidden one must not shift the others' rounding.
+MICRODIT_INLINE float highest_of(std::int64_t count, const float* seen, const float* row) {
+  float highest = seen == nullptr ? row[0] : std::numeric_limits<float>::lowest();
+  if (seen == nullptr) {
+    for (std::int64_t l = 1; l < count; ++l) highest = row[l] > highest ? row[l] : highest;
+  } else {
+    for (std::int64_t l = 0; l < count; ++l) highest = seen[l] > 0 && row[l] > highest ? row[l] : highest;
+  }
+  return highest;
+}
+
+MICRODIT_INLINE void softmax_row(std::int64_t count, std::int64_t padded, const float* seen, float* row) {
+  const float highest = highest_of(count, seen, row);
   Vec total{}, v;
   for (std::int64_t l = 0; l < padded; l += kLanes) {
     load(v, row + l);
@@ -71,6 +82,11 @@ MICRODIT_INLINE void softmax_row(std::int64_t count, std::int64_t padded, float*
       store(lane, v);
       for (std::int64_t i = count - l > 0 ? count - l : 0; i < kLanes; ++i) lane[i] = 0;
       load(v, lane);
+    }
+    if (seen != nullptr) {
+      Vec kept;
+      load(kept, seen + l);
+      v *= kept;
     }
     store(row + l, v);
     total += v;
@@ -111,7 +127,7 @@ MICRODIT_CLONES void attend_head(const HeadShape& s, HeadRows q, HeadRows k, Hea
   transpose(s, k, scratch);
   const float scale = 1.0F / std::sqrt(static_cast<float>(s.dim));
   multiply(s.queries, s.padded, s.dim, {q.data, q.stride, 1}, scratch, s.padded, scale, weights, s.padded);
-  for (std::int64_t t = 0; t < s.queries; ++t) softmax_row(s.keys, s.padded, weights + t * s.padded);
+  for (std::int64_t t = 0; t < s.queries; ++t) softmax_row(s.keys, s.padded, s.seen, weights + t * s.padded);
   multiply(s.queries, s.dim, s.keys, {weights, s.padded, 1}, v.data, v.stride, 1.0F, out.data, out.stride);
 }
 
