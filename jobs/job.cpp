@@ -2,6 +2,9 @@
 #include "job.h"
 
 #include <c10/util/Exception.h>
+#include <dlfcn.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -133,14 +136,30 @@ void report_faulty_node() {
   }
 }
 
-/// OpenMP binds the first thread when the program is loaded; threads and processes that it starts stay on that core.
+/// What OpenMP's runtime answers to a question without arguments; 0 where the program has none.
+int ask_openmp(const char* question) {
+  void* function = ::dlsym(RTLD_DEFAULT, question);
+  return function == nullptr ? 0 : reinterpret_cast<int (*)()>(function)();
+}
+
+/// OpenMP binds the first thread when the program is loaded; threads and processes that it starts stay on its cores.
+/// Whether it does, the runtime knows: several variables say so, each in its own ways, and some overrule others.
 void warn_of_binding() {
-  for (const char* name : {"OMP_PROC_BIND", "GOMP_CPU_AFFINITY"}) {
-    const char* value = std::getenv(name);
-    if (value != nullptr && std::string_view(value) != "false")
-      core::log_warn("{}={} keeps all threads of this program on one core: unset {} (the job scripts do)",
-                     name, core::with_valid_utf8(value), name);
+  if (ask_openmp("omp_get_proc_bind") == 0) return;
+  cpu_set_t own;
+  CPU_ZERO(&own);
+  const long cores = ::sysconf(_SC_NPROCESSORS_ONLN);
+  if (::sched_getaffinity(0, sizeof own, &own) != 0 || CPU_COUNT(&own) >= cores) return;
+  std::string said, names;
+  for (const char* name : {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"}) {
+    const std::string value = core::variable(name);
+    if (value.empty()) continue;
+    said += fmt::format("{}{}={}", said.empty() ? "" : " ", name, core::with_valid_utf8(value));
+    names += fmt::format(" {}", name);
   }
+  if (names.empty() || (names == " OMP_PROC_BIND" && ask_openmp("omp_get_num_places") == 1)) return;
+  core::log_warn("{} keeps all threads of this program on {} of {} cores: unset{} (the job scripts do)", said,
+                 CPU_COUNT(&own), cores, names);
 }
 
 /// What the failing rank leaves: a message, and an exit code that reaches the launcher.

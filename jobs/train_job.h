@@ -3,12 +3,15 @@
 
 #include <ATen/Parallel.h>
 
+#include <type_traits>
+
 #include "comm/device.h"
 #include "eval/compute.h"
 #include "job.h"
 #include "provenance.h"
 #include "train/advice.h"
 #include "train/trainer.h"
+#include "train/training_data.h"
 
 namespace microdit::jobs {
 
@@ -23,6 +26,7 @@ int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
     if (config.loop.threads_per_rank == 0) config.loop.threads_per_rank = eval::own_threads(job.comm);
     at::set_num_threads(static_cast<int>(config.loop.threads_per_rank));
     train::resolve_decay_steps(config.loop, job.comm);
+    if constexpr (std::is_same_v<Config, train::TrainConfig>) train::take_recorded_recipes(config, job.comm);
     const train::RunSettings settings{core::to_json(config), core::to_yaml(config),
                                       core::resumable_keys<Config>(), describe_life(job.comm)};
     if (job.line.check_settings || job.line.dry_run) {

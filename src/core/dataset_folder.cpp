@@ -3,10 +3,10 @@
 
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "core/config.h"
+#include "core/disk.h"
 #include "core/error.h"
 
 namespace microdit::core {
@@ -19,14 +19,14 @@ std::filesystem::path dataset_folder(const std::string& kind, const std::string&
 std::filesystem::path latents_folder(const std::string& dataset, const std::string& recipe) {
   namespace fs = std::filesystem;
   const fs::path base = dataset_folder("latents", dataset);
-  const auto is_stage_folder = [](const fs::path& path) { return fs::exists(path / "facts.json"); };
+  const auto is_stage_folder = [](const fs::path& path) {
+    return input_bytes(path / "facts.json").has_value();
+  };
   if (!recipe.empty()) return base / recipe;
   if (is_stage_folder(base)) return base;
   std::vector<std::string> recipes;
-  std::error_code missing;
-  for (const auto& entry : fs::directory_iterator(base, missing))
-    if (is_stage_folder(entry.path())) recipes.push_back(entry.path().filename().string());
-  std::sort(recipes.begin(), recipes.end());
+  for (const fs::path& entry : entries_of(base))
+    if (is_stage_folder(entry)) recipes.push_back(entry.filename().string());
   if (recipes.size() > 1)
     user_error("data.recipe: {} has latents of several recipes ({}); name one, as recipe: {}", base.string(),
                fmt::join(recipes, ", "), recipes.front());

@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <limits>
@@ -21,6 +22,17 @@ std::optional<std::uint64_t> input_bytes(const fs::path& file) {
     return S_ISREG(about.st_mode) ? std::optional<std::uint64_t>(about.st_size) : std::nullopt;
   if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
   input_error(errno, "{}: cannot be read", file.string());
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    found.push_back(entry->path());
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
+    input_error(error.value(), "{}: cannot be listed", folder.string());
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 Space free_space(const fs::path& folder) {

@@ -5,12 +5,17 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace microdit::core {
 
 /// Bytes of a file; nothing where no regular file lies. "Missing" is said of what is missing alone: any other error is
 /// input_error's (InputFault of EIO, ESTALE and their like).
 std::optional<std::uint64_t> input_bytes(const std::filesystem::path& file);
+
+/// What lies in a folder, by name; nothing where there is no folder. "Missing" as above: a file system that fails for a moment does
+/// not read as an empty folder.
+std::vector<std::filesystem::path> entries_of(const std::filesystem::path& folder);
 
 struct Space {
   std::filesystem::path at;  ///< the nearest folder that exists

@@ -12,6 +12,7 @@
 #include "comm/device.h"
 #include "core/environment.h"
 #include "core/error.h"
+#include "core/log.h"
 
 namespace microdit::eval {
 namespace {
@@ -32,14 +33,29 @@ double quota() {
   return file >> share >> period && period > 0 ? share / period : INFINITY;
 }
 
+/// Threads that OMP_NUM_THREADS asks for (of a list the first number), or 0. No more than a long long holds.
+std::int64_t said_threads() {
+  return std::max(0LL, std::strtoll(core::variable("OMP_NUM_THREADS").c_str(), nullptr, 10));
+}
+
+void warn_of_many(std::int64_t said, std::int64_t taken) {
+  if (taken < said)
+    core::log_warn("OMP_NUM_THREADS={}: {} threads are taken, the most that a rank may have", said, taken);
+  if (const std::int64_t cores = usable_cores(); taken > cores)
+    core::log_warn("OMP_NUM_THREADS: {} threads on the {} core{} that this rank may use are slower than {}",
+                   taken, cores, cores == 1 ? "" : "s", cores);
+}
+
 }  // namespace
 
 std::int64_t own_threads(comm::Communicator& comm) {
   const std::vector<std::string> all = comm.all_gather(core::host_name() + " " + affinity());
   const auto sharers = std::ranges::count(all, all[static_cast<std::size_t>(comm.rank())]);
-  if (const char* said = std::getenv("OMP_NUM_THREADS"); said != nullptr && std::atoll(said) > 0)
-    return std::atoll(said);
-  return std::max<std::int64_t>(1, usable_cores() / sharers);
+  const std::int64_t said = said_threads();
+  if (said == 0) return std::clamp<std::int64_t>(usable_cores() / sharers, 1, kMostThreads);
+  const std::int64_t taken = std::min(said, kMostThreads);
+  if (comm.rank() == 0) warn_of_many(said, taken);
+  return taken;
 }
 
 void ComputeOptions::fields(core::Fields& f) {
@@ -49,7 +65,7 @@ void ComputeOptions::fields(core::Fields& f) {
           {.choices = {"auto", "fp32", "bf16"},
            .help = "auto: bf16 on a GPU if the run was trained so, else fp32"});
   f.field("threads_per_rank", threads_per_rank,
-          {.min = 0, .max = 1024, .help = "intra-op threads; 0 = the cores it may use"});
+          {.min = 0, .max = kMostThreads, .help = "intra-op threads; 0 = the cores it may use"});
 }
 
 std::string Compute::text() const {
@@ -70,8 +86,7 @@ Compute choose_compute(const ComputeOptions& options, const std::string& trained
   chosen.device = torch::Device(comm::choose_device(comm, options.device).name());
   chosen.bf16 = options.precision == "bf16" ||
                 (options.precision == "auto" && chosen.device.is_cuda() && trained_precision == "bf16");
-  const std::int64_t own = own_threads(comm);  // collective
-  chosen.threads = options.threads_per_rank > 0 ? options.threads_per_rank : own;
+  chosen.threads = options.threads_per_rank > 0 ? options.threads_per_rank : own_threads(comm);
   at::set_num_threads(static_cast<int>(chosen.threads));
   return chosen;
 }

@@ -11,6 +11,9 @@
 
 namespace microdit::eval {
 
+/// Threads a rank may have at most.
+inline constexpr std::int64_t kMostThreads = 1024;
+
 /// How long the ranks may wait for the slowest one's batch: a large network on few cores.
 inline constexpr double kLongestBatch_s = 3600;
 
@@ -34,7 +37,8 @@ struct Compute {
 Compute choose_compute(const ComputeOptions& options, const std::string& trained_precision,
                        comm::Communicator& comm);
 
-/// Threads for this rank: OMP_NUM_THREADS (job scripts set it), else its share of the host's cores. Collective.
+/// Threads for this rank, 1 to kMostThreads: OMP_NUM_THREADS (job scripts set it), else its share of the host's cores. Rank 0 warns
+/// where the variable says more than that, or than the cores. Collective.
 std::int64_t own_threads(comm::Communicator& comm);
 
 /// Cores that this process may use: its affinity, limited by the control group's quota.

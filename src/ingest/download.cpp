@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "core/atomic_file.h"
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -34,9 +35,8 @@ bool is_remote(const RawFile& file) {
 /// Files that earlier lives finished: asked for again, they tell whether a host is silent, or one file of it.
 void note_fetched_files(const std::vector<RawFile>& files, const fs::path& folder, HttpClient& client) {
   std::unordered_set<std::string> records;
-  std::error_code missing;
-  for (const auto& entry : fs::directory_iterator(folder / "records", missing))
-    records.insert(entry.path().filename().string());
+  for (const fs::path& entry : core::entries_of(folder / "records"))
+    records.insert(entry.filename().string());
   for (const RawFile& file : files)
     if (is_remote(file) && records.contains(file.name + ".json")) client.note_fetched(file.url);
 }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/atomic_file.h"
+#include "core/disk.h"
 #include "core/error.h"
 #include "core/hash.h"
 
@@ -145,9 +146,8 @@ FailedItem failed_from_text(const std::string& text, const std::string& item, co
 
 RecordNames record_names(const std::filesystem::path& folder) {
   RecordNames names;
-  std::error_code missing;
-  for (const auto& entry : std::filesystem::directory_iterator(folder / kRecordsFolder, missing)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::filesystem::path& entry : core::entries_of(folder / kRecordsFolder)) {
+    const std::string name = entry.filename().string();
     if (name[0] == '.' || !name.ends_with(".json")) continue;
     if (name.ends_with(kPartEnding))
       names.parts.push_back(name);
@@ -166,9 +166,8 @@ std::string manifest_file(std::int64_t generation) {
 
 std::vector<std::int64_t> generations(const std::filesystem::path& folder) {
   std::vector<std::int64_t> found;
-  std::error_code missing;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, missing)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::filesystem::path& entry : core::entries_of(folder)) {
+    const std::string name = entry.filename().string();
     std::int64_t number = 0;
     if (!name.starts_with(kManifestBegin)) continue;
     std::from_chars(name.data() + kManifestBegin.size(), name.data() + name.size(), number);

@@ -14,6 +14,7 @@
 
 #include "core/append_file.h"
 #include "core/atomic_file.h"
+#include "core/dataset_folder.h"
 #include "core/environment.h"
 #include "core/error.h"
 #include "core/later_facts.h"
@@ -44,6 +45,23 @@ void compare(const Json& a, const Json& b, const std::string& at, std::vector<Di
     }
   } else if (a != b) {
     out.push_back({at, fmt::format("{}: {} -> {}", at, a.dump(), b.dump())});
+  }
+}
+
+/// A member's text; "" where there is none.
+std::string text_of(const Json& json, const char* key) {
+  const bool is_text = json.is_object() && json.contains(key) && json[key].is_string();
+  return is_text ? json[key].get<std::string>() : "";
+}
+
+/// Recipes that the settings of a run leave open are those that it began with.
+void name_recipes(Json& settings, const Json& facts) {
+  if (!settings.contains("data")) return;
+  std::size_t number = 0;
+  for (Json& source : settings["data"]) {
+    if (source.contains("recipe") && source["recipe"] == "")
+      source["recipe"] = recorded_recipe(facts, number, text_of(source, "dataset"));
+    ++number;
   }
 }
 
@@ -88,6 +106,15 @@ std::vector<Difference> differing_settings(const Json& old_settings, const Json&
   return out;
 }
 
+std::string recorded_recipe(const Json& facts, std::size_t number, const std::string& dataset) {
+  if (!facts.contains("data") || !facts["data"].is_array() || facts["data"].size() <= number) return "";
+  const Json& source = facts["data"][number];
+  const std::filesystem::path recorded = text_of(source, "dataset");
+  if (dataset.find('/') == std::string::npos) return recorded == dataset ? text_of(source, "recipe") : "";
+  // A path is recorded as that of its recipe's folder.
+  return recorded.parent_path() == core::whole_path(dataset) ? recorded.filename().string() : "";
+}
+
 bool RunFolder::exists(comm::Communicator& comm) const {
   return comm.on_root([&] { return std::string(std::filesystem::exists(settings()) ? "yes" : ""); }) == "yes";
 }
@@ -96,7 +123,9 @@ void RunFolder::compare_settings(const RunSettings& now, comm::Communicator& com
   comm.on_root([&] {
     if (!std::filesystem::exists(settings())) return;
     std::vector<std::string> refused, keys;
-    for (const Difference& difference : differing_settings(core::read_json(settings()), now.json)) {
+    Json begun = core::read_json(settings());
+    if (std::filesystem::exists(facts())) name_recipes(begun, core::read_json(facts()));
+    for (const Difference& difference : differing_settings(begun, now.json)) {
       switch (rule_of(difference.key, now.at_resume)) {
         case core::AtResume::fixed:
           refused.push_back(difference.text);

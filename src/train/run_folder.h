@@ -42,7 +42,7 @@ class RunFolder {
   /// Whether the run was started before. Collective: rank 0 looks.
   bool exists(comm::Communicator& comm) const;
   /// UserError on all ranks when the run exists and a setting that is fixed differs, naming key, old and new value.
-  /// A word for each that changes the rounding. Writes nothing. Collective.
+  /// A word for each that changes the rounding; a recipe that was left open is the one that was found. Writes nothing. Collective.
   void compare_settings(const RunSettings& settings, comm::Communicator& comm) const;
   /// Likewise for what the data's manifests say; where things lie does not count.
   void compare_facts(const core::Json& facts, comm::Communicator& comm) const;
@@ -58,6 +58,10 @@ class RunFolder {
   std::filesystem::path path_;
   int lock_ = -1;  ///< rank 0's
 };
+
+/// The recipe of the latents that source `number` of a run began with (`facts`: its record), where that is `dataset`; "" where
+/// none is recorded.
+std::string recorded_recipe(const core::Json& facts, std::size_t number, const std::string& dataset);
 
 /// The folder of the run that a config names.
 RunFolder run_folder(const LoopConfig& config);

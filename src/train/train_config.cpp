@@ -1,6 +1,8 @@
 // Field lists of the training settings: names, ranges, help.
 #include "train/train_config.h"
 
+#include "eval/compute.h"
+
 namespace microdit::train {
 
 void OptimizerConfig::fields(core::Fields& f) {
@@ -74,7 +76,7 @@ void LoopConfig::fields(core::Fields& f) {
       {.choices = {"cpu", "cuda"}, .help = "where the network lives", .at_resume = core::AtResume::rounding});
   f.field("threads_per_rank", threads_per_rank,
           {.min = 0,
-           .max = 1024,
+           .max = eval::kMostThreads,
            .help = "intra-op threads (bits depend on it); 0 = the cores it may use, OMP_NUM_THREADS if set",
            .at_resume = core::AtResume::rounding});
   f.field("sharding", sharding,

@@ -140,6 +140,16 @@ void go_on_as_begun(const Found& found, TrainingData& data, stream::StreamConfig
 
 }  // namespace
 
+void take_recorded_recipes(TrainConfig& config, comm::Communicator& comm) {
+  const fs::path record = run_folder(config.loop).facts();
+  const core::Json facts = core::Json::parse(comm.on_root(
+      [&] { return (fs::exists(record) ? core::read_json(record) : core::Json::object()).dump(); }));
+  for (std::size_t i = 0; i < config.data.size(); ++i) {
+    LatentsData& data = config.data[i];
+    if (data.recipe.empty()) data.recipe = recorded_recipe(facts, i, data.dataset);
+  }
+}
+
 TrainingData open_training_data(const TrainConfig& config, torch::Device device, comm::Communicator& comm) {
   const Found found = find(config, comm);
   TrainingData data;

@@ -22,6 +22,9 @@ struct TrainingData {
   std::vector<std::string> captions;  ///< sources of captions that are shown, the first first
 };
 
+/// A run that was begun stays with the recipes that it found then, however many there are now. Collective.
+void take_recorded_recipes(TrainConfig& config, comm::Communicator& comm);
+
 /// Collective. UserError: what LatentStream says; data that have changed since the run began (a newer generation of a folder is
 /// no change: the run stays with its own). Batches are page-locked where `device` is a GPU.
 TrainingData open_training_data(const TrainConfig& config, torch::Device device, comm::Communicator& comm);

@@ -227,8 +227,13 @@ class Calls(unittest.TestCase):
         free = {name: value for name, value in programs.environment().items() if name != "OMP_NUM_THREADS"}
         said = self.generate("--prompt", "red", "num_images=2", "device=cpu", env=free)
         self.assertRegex(said, rf"painting on cpu, fp32, {len(os.sched_getaffinity(0))} thread")
-        self.assertIn("2 threads", self.generate("--prompt", "red", "num_images=3", "threads_per_rank=2"))
-        self.generate("--prompt", "red", "num_images=1", "precision=bf16", "device=cpu")
+        said = self.generate("--prompt", "red", "num_images=3", "threads_per_rank=2", env={**free, "OMP_NUM_THREADS": "5000"})
+        self.assertIn("2 threads", said)
+        self.assertNotIn("OMP_NUM_THREADS", said)
+        many = len(os.sched_getaffinity(0)) + 1
+        said = self.generate("--prompt", "red", "num_images=1", "precision=bf16", "device=cpu", env={**free, "OMP_NUM_THREADS": str(many)})
+        self.assertIn(f"bf16, {many} threads", said)
+        self.assertIn(f"warning: OMP_NUM_THREADS: {many} threads on the", said)
         fp32, bf16 = (self.images / name for name in ("001-red", "004-red"))
         self.assertEqual(json.loads((bf16 / ".call.json").read_text())["precision"], "bf16")
         a, b = (pictures.pixels((p / "000000.png").read_bytes())[2] for p in (fp32, bf16))

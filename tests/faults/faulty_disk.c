@@ -1,5 +1,5 @@
-// LD_PRELOAD: a file system that fails on demand. MICRODIT_FAULT="OPERATION:PART_OF_PATH:ERRNO" (open, stat, link, flock,
-// read, write, fsync or any), while the file that MICRODIT_FAULT_WHILE names exists (always, when it is not set), after the
+// LD_PRELOAD: a file system that fails on demand. MICRODIT_FAULT="OPERATION:PART_OF_PATH:ERRNO" (open, list, stat, link,
+// flock, read, write, fsync or any), while the file that MICRODIT_FAULT_WHILE names exists (always, when it is not set), after the
 // first MICRODIT_FAULT_AFTER times (0, when it is not set).
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -60,6 +60,15 @@ static int fails_on(const char* operation, int fd) {
   }
 OPEN(open)
 OPEN(open64)
+
+int openat(int folder, const char* path, int flags, ...) {
+  va_list rest;
+  mode_t mode;
+  va_start(rest, flags);
+  mode = va_arg(rest, mode_t);
+  va_end(rest);
+  return (flags & O_DIRECTORY) != 0 && fails("list", path) ? -1 : REAL(openat)(folder, path, flags, mode);
+}
 
 int link(const char* from, const char* to) { return fails("link", from) ? -1 : REAL(link)(from, to); }
 int stat(const char* path, struct stat* about) { return fails("stat", path) ? -1 : REAL(stat)(path, about); }

@@ -17,7 +17,7 @@ from programs import BIN, DONE, SOURCE, USER_MISTAKE, environment, run, write_re
 from small_archives import Data, files_of, png, tar_bytes  # noqa: E402
 from tiny_bert import make_bert  # noqa: E402
 
-FAULT, EIO, EACCES = 76, 5, 13
+FAULT, EIO, EACCES, ESTALE = 76, 5, 13, 116
 FAULTY_DISK = os.environ.get("MICRODIT_FAULTY_DISK", BIN.parent / "tests/libfaulty_disk.so")
 MOMENTS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144)  # after so many reads the disk fails
 
@@ -122,6 +122,18 @@ class InputFaults(unittest.TestCase):
             self.assertIn(f"rm -f {folder / file} ", log)
             data.run(stage)
             self.assertEqual(files_of(folder), before)
+
+    def test_a_folder_that_cannot_be_listed_is_not_empty(self):
+        data = self.with_recipe()
+        for stage, kind in (("download", "raw/t"), ("clean", "samples/t"), ("precompute", "latents/t/r")):
+            data.run(stage)
+            folder = data.root / "data" / kind
+            before = files_of(folder)
+            for listed, error in ((f"{kind}/records", EIO), (kind, ESTALE)):
+                code, log = self.faulty(data, stage, f"list:{listed}", error=error)
+                self.assertEqual(code, FAULT, log)
+                self.assertIn("cannot", log)
+                self.assertEqual(files_of(folder), before)
 
     def test_what_is_being_made_is_no_input(self):
         data = self.data()

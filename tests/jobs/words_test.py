@@ -115,6 +115,23 @@ class Words(unittest.TestCase):
                 self.assertFalse(os.path.exists(f"{scratch}/y"))
 
 
+class Surroundings(unittest.TestCase):
+    def test_openmps_binding_is_told_where_it_binds(self):
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest("one core: nothing can be narrower")
+        free = {name: value for name, value in programs.environment().items()
+                if name not in ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")}
+        for said, binds in (({}, False), ({"OMP_PROC_BIND": "TRUE"}, True), ({"OMP_PROC_BIND": "close"}, True),
+                            ({"OMP_PROC_BIND": "false"}, False), ({"OMP_PROC_BIND": "FALSE"}, False),
+                            ({"OMP_PLACES": "cores"}, True), ({"OMP_PLACES": "cores", "OMP_PROC_BIND": "False"}, False),
+                            ({"GOMP_CPU_AFFINITY": str(min(os.sched_getaffinity(0)))}, True)):
+            with self.subTest(said):
+                log = programs.run("train", "--config", CONFIG, "--print-config", env={**free, **said})
+                self.assertEqual("keeps all threads of this program on" in log, binds, log)
+                if binds:
+                    self.assertIn(f"on 1 of {os.cpu_count()} cores: unset {' '.join(said)} (", log)
+
+
 class Signals(unittest.TestCase):
     def test_jobs_without_a_checkpoint_end_at_once(self):
         with tempfile.TemporaryDirectory() as scratch:

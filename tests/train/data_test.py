@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a run trains on: a grown folder is no other data, a changed one is; filters, limits, made-up data and captions by share;
 mistakes are named."""
+import errno
 import json
 import os
 import pathlib
@@ -110,14 +111,46 @@ class Data(unittest.TestCase):
                 log = self.train("steps=1", data=data, expect=programs.USER_MISTAKE)
                 for phrase in phrases:
                     self.assertIn(phrase, log)
-        other = self.latents.parent / "other"
-        other.mkdir()
-        (other / "facts.json").write_text("{}")
+        self.other_recipe()
         log = self.train("steps=1", expect=programs.USER_MISTAKE)
         self.assertIn("several recipes (emoji, other)", log)
         self.train("steps=1", data="[{dataset: made, recipe: emoji}]")
         log = self.train("steps=2", "shuffle_run=0", "name=a", expect=programs.USER_MISTAKE)
         self.assertIn("shuffle_run", log)
+
+    def other_recipe(self):
+        other = self.latents.parent / "other"
+        other.mkdir()
+        (other / "facts.json").write_text("{}")
+
+    def test_a_second_recipe_stops_no_begun_run(self):
+        ways = {"named": "made", "pathed": str(self.latents.parent), "folder": str(self.latents)}
+        for name, dataset in ways.items():
+            self.train("steps=1", f"name={name}", data=f"[{{dataset: {dataset}}}]")
+        self.other_recipe()
+        for name, dataset in ways.items():
+            for words in (["--check-settings"], ["--dry-run"], []):
+                self.train("steps=2", f"name={name}", *words, data=f"[{{dataset: {dataset}}}]")
+        # The remedy that a start of another run is told works for a begun one, too, and so does its withdrawal.
+        for name in ("named", "pathed"):
+            for steps, recipe in ((3, ", recipe: emoji"), (4, "")):
+                self.train(f"steps={steps}", f"name={name}", data=f"[{{dataset: {ways[name]}{recipe}}}]")
+            log = self.train("steps=5", f"name={name}", data=f"[{{dataset: {ways[name]}, recipe: other}}]", expect=programs.USER_MISTAKE)
+            self.assertNotIn("several recipes", log)
+            self.assertEqual(len(programs.metrics(self.root / "runs" / name)), 4)
+        self.assertIn("recipe: emoji", self.train("steps=1", "name=fresh", expect=programs.USER_MISTAKE))
+        for stage in (["generate", "--prompt", "red", "num_images=1"], ["evaluate"]):
+            programs.run(stage[0], "--run", self.root / "runs/named", *stage[1:], "--dry-run", data=self.root)
+
+    def test_a_disk_that_fails_is_not_a_dataset_without_recipes(self):
+        faulty = pathlib.Path(os.environ.get("MICRODIT_FAULTY_DISK", SOURCE / "build/tests/libfaulty_disk.so"))
+        if not faulty.exists():
+            self.skipTest(f"{faulty} is not built")
+        for operation, number in (("list", errno.EIO), ("list", errno.ESTALE), ("stat", errno.EIO)):
+            env = programs.environment(self.root, LD_PRELOAD=faulty, MICRODIT_FAULT=f"{operation}:latents/made:{number}")
+            log = self.train("steps=1", env=env, expect=76)
+            self.assertIn(f"latents/made{'' if operation == 'list' else '/facts.json'}: cannot be", log)
+            self.assertFalse((self.root / "runs").exists())
 
     def test_runs_of_rows_are_recorded(self):
         self.train("steps=2", "shuffle_run=7")

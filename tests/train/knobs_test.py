@@ -160,6 +160,19 @@ class Knobs(unittest.TestCase):
         self.assertFalse((self.folder / "another").exists())
         self.assertEqual(programs.files_below(self.plain), before)
 
+    def test_as_many_threads_as_the_surroundings_say(self):
+        words = programs.train_words(self.folder, "plain", f"steps={STEPS}", "checkpoint.every_steps=3", "schedule.decay_steps=100",
+                                     "optimizer.clip_norm=0", "threads_per_rank=0", "--check-settings")
+        cores = len(os.sched_getaffinity(0))
+        for said, taken, warnings in ((2 * cores, 2 * cores, 1), (5000, 1024, 2), (99999999999, 1024, 2), (10 ** 30, 1024, 2)):
+            log = programs.run("train", *words, env=programs.environment(OMP_NUM_THREADS=said))
+            self.assertIn(f"threads_per_rank: 1 -> {taken} ", log)
+            self.assertEqual(log.count("warning: OMP_NUM_THREADS"), warnings, log)
+            self.assertIn(f"{taken} threads on the {cores} core", log)
+        for said in (1, "-3", "0", "none", "1,5000"):
+            log = programs.run("train", *words, env=programs.environment(OMP_NUM_THREADS=said))
+            self.assertNotIn("warning: OMP_NUM_THREADS", log)  # OpenMP itself speaks of what is no number
+
     def test_dry_run_needs_no_data_and_no_gpu(self):
         def ask(*overrides, expect=0, **options):
             words = programs.train_words(self.folder, "dry", *overrides)
