@@ -202,7 +202,7 @@ void remove_stale_temporaries(const fs::path& folder) {
 }
 
 void remove_stale_temporaries_of(const fs::path& file) {
-  const std::string begin = "." + file.filename().string() + ".j";
+  const std::string begin = fmt::format(".{}.j", file.filename().string());
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(file), error)) {
     const std::string name = entry.path().filename().string();

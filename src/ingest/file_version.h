@@ -11,11 +11,10 @@ struct FileVersion {
   std::string etag{}, last_modified{};
   std::int64_t total = -1;  ///< bytes of the whole file; -1 = not said
 
-  /// What If-Range may carry (RFC 9110, 13.1.5): a strong tag; a date only where there is no tag; else nothing.
-  std::string validator() const {
-    if (etag.empty()) return last_modified;
-    return etag.starts_with("W/") ? "" : etag;
-  }
+  bool has_strong_tag() const { return !etag.empty() && !etag.starts_with("W/"); }
+  /// What If-Range carries: a strong tag, else the date, else nothing. (RFC 9110, 13.1.5 wants no date beside a weak tag: without it
+  /// large files of servers that send no other would begin anew at each cut. The weak tag and the total must agree, too, then.)
+  std::string validator() const { return has_strong_tag() ? etag : last_modified; }
   friend bool operator==(const FileVersion&, const FileVersion&) = default;
 };
 

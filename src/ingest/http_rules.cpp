@@ -135,7 +135,8 @@ bool is_of_another_version(const ResponseHeaders& headers, const Asked& asked) {
   if (asked.offset == 0) return false;
   const FileVersion &was = asked.version, now = headers.version();
   if (was.total >= 0 && now.total >= 0 && was.total != now.total) return true;
-  if (!was.etag.empty()) return was.etag != now.etag;
+  if (was.has_strong_tag()) return was.etag != now.etag;
+  if (!was.etag.empty() && !now.etag.empty() && was.etag != now.etag) return true;
   return !now.last_modified.empty() && was.last_modified != now.last_modified;
 }
 

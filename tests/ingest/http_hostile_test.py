@@ -3,7 +3,12 @@
 import gzip
 import os
 import random
+import socket
+import ssl
+import subprocess
 import sys
+import tempfile
+import threading
 
 from hostile_server import Download, Server, check
 
@@ -200,12 +205,84 @@ def proxy(server):
     log = case.run(http_proxy=server.url, expected=2)
     check("private address" in log, log)
     case.remove()
+    for host in ("169.254.169.254.", "localhost.:9", "127.0.0.1."):  # a final dot changes no name
+        server.answers["http://example.invalid/dot"] = redirect(f"http://{host}/latest")
+        case = Download(["http://example.invalid/dot"])
+        log = case.run(http_proxy=server.url, expected=2)
+        check("private address" in log, log)
+        case.remove()
     case = Download([f"{server.url}/honest"])
     case.run(http_proxy="http://127.0.0.1:1", no_proxy="127.0.0.1")
     case.remove()
     case = Download([f"{server.url}/honest"])  # nor of its own loopback: a hub behind a tunnel, and its token
     case.run(http_proxy="http://127.0.0.1:1", MICRODIT_HUB=server.url, HF_TOKEN="hf_secret1")
     case.remove()
+
+
+class Tunnels(threading.Thread):
+    """A proxy that answers CONNECT: with a tunnel to `server`, or with `refusal`."""
+
+    def __init__(self, server, refusal=""):
+        super().__init__(daemon=True)
+        self.to, self.refusal, self.listener = server.server_port, refusal, socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.start()
+
+    def run(self):
+        while True:
+            client = self.listener.accept()[0]
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        asked = b""
+        while b"\r\n\r\n" not in asked:
+            asked += client.recv(4096)
+        if self.refusal:
+            client.sendall(f"HTTP/1.1 {self.refusal}\r\nContent-Length: 0\r\n\r\n".encode())
+            client.close()
+            return
+        client.sendall(b'HTTP/1.1 200 Connection established\r\nETag: "of the proxy"\r\n\r\n')
+        server = socket.create_connection(("127.0.0.1", self.to))
+        threading.Thread(target=self.pump, args=(server, client), daemon=True).start()
+        self.pump(client, server)
+
+    @staticmethod
+    def pump(source, to):
+        try:
+            while data := source.recv(65536):
+                to.sendall(data)
+            to.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # either end hung up
+
+
+def tunnel(_):
+    """https through a proxy: what the server says counts, not what the proxy said before; a proxy that refuses is named."""
+    with tempfile.TemporaryDirectory() as place:
+        key, certificate = f"{place}/key.pem", f"{place}/ca.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", certificate, "-subj", "/CN=files.example",
+                        "-addext", "subjectAltName=DNS:files.example"], check=True, capture_output=True)
+        server = Server({"/good": lambda h, count: h.ranged(CONTENT, send=100_000 if count == 1 else None), "/gone": lambda h, _: h.whole(b"an error page", status="404 Not Found"),
+                         "/moved": redirect("/good2"), "/good2": lambda h, _: h.ranged(CONTENT),
+                         "/busy": lambda h, count: h.whole(b"a busy page", status="503 Busy") if count < 3 else h.ranged(CONTENT)})
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        case = Download([f"https://files.example/{name}" for name in ("good", "gone", "moved", "busy")], "max_attempts: 4")
+        log = case.run(https_proxy=Tunnels(server).url, CURL_CA_BUNDLE=certificate, expected=2)
+        check(case.left() == ["busy", "good", "moved"] and all((case.raw / name).read_bytes() == CONTENT for name in case.left()), case.left())
+        check("gone: the server answered 404" in log, log)
+        check(server.requests("/good")[-1].get("range", "").startswith("bytes=") and server.requests("/good")[-1].get("if-range") == '"v1"', server.requests("/good"))
+        case.remove()
+        case = Download(["https://files.example/good"], "max_attempts: 2")
+        log = case.run(https_proxy=Tunnels(server).url, expected=2)
+        check("certificate" in log, log)  # of an authority that nobody named
+        log = case.run(https_proxy=Tunnels(server, "403 Forbidden").url, CURL_CA_BUNDLE=certificate, expected=2)
+        check("the proxy 127.0.0.1 answered 403" in log and "no_proxy" in log, log)
+        log = case.run(https_proxy=Tunnels(server, "503 No").url, CURL_CA_BUNDLE=certificate, expected=2)
+        check("gave up after 2 attempts" in log and "503" in log, log)
+        case.remove()
+        server.shutdown()
 
 
 def first_bytes(server):
@@ -266,7 +343,7 @@ def main():
     for path in ("/honest", "/to_link_local"):  # as a proxy is asked
         server.answers["http://example.invalid" + path] = server.answers[path]
     wanted = sys.argv[1:]
-    for case in (every_answer, private_names, proxy, first_bytes, tokens):
+    for case in (every_answer, private_names, proxy, tunnel, first_bytes, tokens):
         if not wanted or case.__name__ in wanted:
             case(server)
     server.shutdown()

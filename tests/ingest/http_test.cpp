@@ -139,7 +139,7 @@ TEST_F(Http, BytesOnDiskAreProgress) {
   const std::filesystem::path progress = folder_ / "progress";
   const auto makes_progress = [&](const char* version, int blocks) {
     std::filesystem::remove(progress);
-    partial->begin(version, -1);
+    partial->begin({version, "", -1}, -1);
     const std::vector<std::byte> block(1 << 20);
     for (int i = 0; i < blocks && !std::filesystem::exists(progress); ++i) partial->append(block);
     return std::filesystem::exists(progress);
@@ -164,9 +164,9 @@ TEST_F(Http, AMarkWithoutBytesIsNoVersion) {
   const HeadCheck any = [](std::span<const std::byte>) { return std::string(); };
   write(".a.part.etag", "\"old\"");  // of a life that ended before its first byte
   std::optional<PartialFile> life = PartialFile::open(folder_ / ".a.part", any);
-  life->begin("", 5);
+  life->begin({}, 5);
   life->append(std::as_bytes(std::span(std::string_view("he"))));
-  EXPECT_EQ(life->validator(), "");
+  EXPECT_EQ(life->version(), FileVersion());
 }
 
 TEST_F(Http, TheHubsQuotaIsKeptBeforeThereIsAnyData) {
@@ -180,17 +180,17 @@ TEST_F(Http, TheHashIsThatOfTheFileHoweverItCame) {
   const std::string bytes = "hello";
   {
     std::optional<PartialFile> life = PartialFile::open(folder_ / ".a.part", any);
-    life->begin("\"v1\"", 5);
+    life->begin({"\"v1\"", "", 5}, 5);
     life->append(std::as_bytes(std::span(bytes).first(2)));
   }
   std::optional<PartialFile> life = PartialFile::open(folder_ / ".a.part", any);
-  EXPECT_EQ(life->validator(), "\"v1\"");
+  EXPECT_EQ(life->version(), (FileVersion{"\"v1\"", "", 5}));
   life->append(std::as_bytes(std::span(bytes).subspan(2)));
   core::StopFlag stopped;
   stopped.request();
   EXPECT_FALSE(life->sha256(stopped).has_value());
   EXPECT_EQ(life->sha256(core::StopFlag()), core::sha256_file(folder_ / ".a.part"));
-  life->begin("", 5);  // no validator: the earlier one goes
+  life->begin({}, 5);  // no validator: the earlier one goes
   EXPECT_EQ(life->bytes(), 0U);
   EXPECT_FALSE(std::filesystem::exists(folder_ / ".a.part.etag"));
 }

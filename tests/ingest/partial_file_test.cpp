@@ -53,7 +53,7 @@ TEST_F(PartialFiles, WithoutLocksTheBytesThatLieThereCount) {
     flock_error = error;
     std::optional<PartialFile> file = open();
     ASSERT_TRUE(file.has_value()) << error;
-    file->begin("", -1);
+    file->begin({}, -1);
     file->append(bytes_of("ours, "));
     write(".a.part", "theirs");  // another process, where nothing keeps it out
     file->append(bytes_of("ours"));
@@ -76,7 +76,7 @@ TEST_F(PartialFiles, WhatItsHolderPublishedMeanwhileIsNotTouched) {
   std::optional<PartialFile> file = open();
   ASSERT_TRUE(file.has_value());
   EXPECT_EQ(file->bytes(), 0u);
-  file->begin("", -1);
+  file->begin({}, -1);
   file->append(bytes_of("again"));
   EXPECT_EQ(core::read_text(folder_ / "a"), "whole");
   EXPECT_EQ(core::read_text(path()), "again");

@@ -339,6 +339,98 @@ def odd_dates(_):
             server.shutdown()
 
 
+def other_versions(_):
+    """Bytes of two versions are never joined: what both answers say (tag, weak tag, date, total) must agree."""
+    date = "Last-Modified: Mon, 05 Jan 2026 10:00:00 GMT"
+    first, second = b"A" * 3_000_000, b"B" * 3_000_000
+    for before, after, content in ((["ETag: 20260105"], ["ETag: 20260106"], second), ([date, 'ETag: W/"1"'], [date, 'ETag: W/"2"'], second),
+                                   ([date], [date], second + b"B"), (['ETag: "1"'], ['ETag: "1"'], second + b"B")):
+        def answer(handler, count, before=before, after=after, content=content):
+            if count == 1:
+                handler.raw(*before, f"Content-Length: {len(first)}", body=first[:1_200_000])
+                return
+            begin = handler.offset()  # whatever If-Range says
+            part = [f"Content-Range: bytes {begin}-{len(content) - 1}/{len(content)}"] if begin else []
+            handler.raw(*after, *part, f"Content-Length: {len(content) - begin}", body=content[begin:], status="206 Partial Content" if begin else "200 OK")
+        server = Server({"/a.bin": answer})
+        case = Download([f"{server.url}/a.bin"], "max_attempts: 4")
+        case.run()
+        check((case.raw / "a.bin").read_bytes() == content, f"{before} {after}: a mixture")
+        case.remove()
+        server.shutdown()
+
+
+def bad_file_behind_a_known_store(_):
+    """In a later life a store is known, and what it served is not: a file that it alone refuses is that file's trouble still."""
+    for bad in (lambda h, _: h.whole(b"", status="503 Slow Down"), lambda h, _: None):
+        store = Server({f"/{i}.bin": lambda h, _: h.ranged(CONTENT[:1000]) for i in range(3)} | {"/z.bin": bad})
+        front = Server({path: lambda h, _, store=store: h.whole(b"", f"Location: {store.url}{h.path}", status="302 Found") for path in store.answers})
+        case = Download([front.url + path for path in front.answers], "parallel: 1\nmax_attempts: 3")
+        for _ in range(3):
+            log = case.run(expected=2, timeout=30)
+            check("1 of 4 items failed" in log and "no service" not in log, log)
+        case.remove()
+        front.shutdown()
+        store.shutdown()
+
+
+def after_the_patience(_):
+    """A host that has served, and serves nobody for two hours, is given up as one: its files are told so without a request each."""
+    served = []
+
+    def answer(handler, _):
+        if len(served) < 8:
+            served.append(handler.path)
+            handler.ranged(CONTENT[:100])
+        else:
+            handler.whole(b"", status="503 Busy")
+    server = Server({f"/{i:02d}.bin": answer for i in range(60)})
+    case = Download([server.url + path for path in server.answers], "parallel: 4")
+    case.config.write_text(case.config.read_text().replace("backoff_s: 0.02", "backoff_s: 60"))
+    log = case.run(expected=2, timeout=100, LD_PRELOAD=str(FAULTS / "libfast_clock.so"), MICRODIT_FAST_CLOCK="400")
+    check("52 of 60 items failed" in log and log.count(f"not asked for, as {server.url} does not answer: no service for") >= 90, log)
+    case.remove()
+    server.shutdown()
+
+
+def hang_ups_are_no_refusals(_):
+    """One refused connection after many hang-ups is one silence, not as many."""
+    hung_up = threading.Event()
+
+    def answer(handler, _):
+        if len(handler.server.seen) < 20:
+            return None
+        if not hung_up.is_set():
+            hung_up.set()
+            handler.server.socket.close()  # the next connection is refused
+        return None
+    server = Server({f"/{i:02d}.bin": answer for i in range(40)})
+    case = Download([server.url + path for path in server.answers], "parallel: 1\nmax_attempts: 8")
+    process = case.start()
+    wait_until(hung_up.is_set, "twenty hang-ups")
+    log, _ = process.communicate(timeout=60)
+    check(process.returncode == 2 and "gave up after 8 attempts" in log, log)
+    case.remove()
+
+
+def quota_of_seconds(_):
+    """Too many requests, with a time of few seconds: all threads wait, not each for itself."""
+    busy = threading.Event()
+    server = Server({f"/{i:04d}.bin": lambda h, _: h.whole(b"", "Retry-After: 4", status="429 Too Many Requests") if busy.is_set() else h.ranged(CONTENT[:1000])
+                     for i in range(2000)})
+    case = Download([server.url + path for path in server.answers], "parallel: 16")
+    process = case.start()
+    wait_until(lambda: len(server.seen) > 50, "some are served")
+    busy.set()
+    time.sleep(1)
+    asked = len(server.seen)
+    time.sleep(10)
+    check(len(server.seen) - asked <= 20, f"{len(server.seen) - asked} requests in 10 s")  # 16 threads, each for itself: 40
+    stops_within(process, 10)
+    case.remove()
+    server.shutdown()
+
+
 def quota_wait(_):
     """A hub's quota that is used up keeps no thread: files of other hosts are fetched meanwhile."""
     hub, sound = Server({"/resolve/a.bin": lambda h, _: h.ranged(CONTENT)}), Server({"/z.bin": lambda h, _: h.ranged(CONTENT)})
@@ -564,7 +656,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, waiting_asks_nobody_else, settled_by_redirector, odd_dates, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, waiting_asks_nobody_else, settled_by_redirector, odd_dates, other_versions, bad_file_behind_a_known_store, after_the_patience, hang_ups_are_no_refusals, quota_of_seconds, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
