@@ -111,7 +111,7 @@ TEST_P(TextMask, IsTheNetOnTheSeenRowsAlone) {
   masked->to(GetParam().type);
   plain->to(GetParam().type);
   const Input in = input_of({3, 1, GetParam().rows, 2}, GetParam().rows);
-  const double bar = GetParam().type == torch::kDouble ? 1e-12 : 1e-5;
+  const double bar = GetParam().type == torch::kDouble ? 1e-6 : 1e-5;  // the experts' gate is fp32 in both
   const torch::Tensor whole = results(*masked, in)[0];
   for (std::int64_t b = 0; b < 4; ++b) {
     const Input one{
