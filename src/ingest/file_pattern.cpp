@@ -98,6 +98,9 @@ bool matches(std::string_view pattern, std::string_view path) {
 FilePatterns::FilePatterns(const std::vector<std::string>& patterns, std::string_view key) : key_(key) {
   for (const std::string& pattern : patterns) {
     require_relative(pattern, key_);
+    if (pattern.find('|') != std::string::npos && pattern.find('{') != std::string::npos)
+      core::user_error("{}: '{}': a range {{a..b}} has no alternatives: write its names out, or * or [..]",
+                       key_, pattern);
     for (const std::string& expanded : expand_ranges(pattern)) {
       patterns_.push_back(alternatives(expanded));
       for (const std::string& one : patterns_.back())
