@@ -202,7 +202,8 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
 
 bool describe_download(const CatalogueEntry& entry, const core::StopFlag& stop) {
   if (entry.is_weights() && weights_are_there(entry, false)) return true;
-  describe_space(entry.raw_folder());
+  const fs::path place = entry.is_weights() ? entry.weights_folder() : entry.raw_folder();
+  describe_space(place);
   Fetcher fetcher(entry, token_for(entry));
   const auto hub = known_hub_files(entry, fetcher.client(), stop);
   if (!hub) return false;
@@ -210,8 +211,7 @@ bool describe_download(const CatalogueEntry& entry, const core::StopFlag& stop) 
   advise(entry, files);
   const std::vector<RawFile> missing = missing_files(entry, files);
   fmt::print("download {}: {} files -> {}, {} of them are there already\n", entry.name, files.size(),
-             (entry.is_weights() ? entry.weights_folder() : entry.raw_folder()).string(),
-             files.size() - missing.size());
+             place.string(), files.size() - missing.size());
   if (missing.empty()) return true;
   double bytes = 0, to_store = 0;
   std::int64_t unknown = 0;
