@@ -58,7 +58,9 @@ fs::path weights_entry(const fs::path& place) {
       core::whole_path(place).lexically_relative(core::whole_path(core::data_root() / "weights"));
   if (inside.empty() || *inside.begin() == "..") return {};
   const std::string name = inside.begin()->string();
-  for (const fs::path& home : homes()) {
+  std::vector<fs::path> places = homes();
+  std::ranges::rotate(places, places.end() - 1);  // where the user stands comes first: as it is typed there
+  for (const fs::path& home : places) {
     std::error_code missing;
     std::vector<fs::path> entries;
     for (const auto& file : fs::directory_iterator(home / "configs/weights", missing))
