@@ -17,6 +17,7 @@ inline int data_job(int argc, char** argv, const JobInfo& info,
   return run_config_job<ingest::CatalogueEntry>(
       argc, argv, info,
       [&](Job& job, const ingest::CatalogueEntry& entry) -> int {
+        if (run != ingest::download) ingest::require_data(entry, info.name);
         if (!job.line.dry_run) return run(entry, job.comm, job.stop);
         bool whole = true;
         job.comm.on_root([&] { whole = describe(entry, job.stop); });

@@ -66,27 +66,49 @@ TEXT
   return 2
 }
 
-# check_encoders [DEFAULT ARGS...] -- ARGS... (of precompute): both folders of the recipe are there and of a kind that can be read.
-# NO_CODEC=1: not the codec. The program prints the recipe below the entry, as comments.
+# download_line ENTRY: the command that fetches it here.
+download_line() {
+  local words
+  job_words -- --config "$1"
+  words=(${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/download" "${words[@]}")
+  echo "${words[*]@Q}" | sed "s/'\([A-Za-z0-9_.,:=/%+@-]*\)'/\1/g"
+}
+
+# has_model FOLDER KEY: what a network's folder must hold at least; says what it lacks.
+has_model() {
+  if [ ! -d "$1" ]; then
+    echo "$1: no such folder"
+  elif [ ! -f "$1/config.json" ] && { [ "$2" != text.encoder ] || [ ! -f "$1/open_clip_config.json" ]; }; then
+    echo "$1 has no config.json: the folder of one model is wanted, as its publisher ships it"
+  elif ! compgen -G "$1/*.safetensors" >/dev/null && ! compgen -G "$1/*.bin" >/dev/null && ! compgen -G "$1/*.pt" >/dev/null &&
+    ! compgen -G "$1/*.pth" >/dev/null && ! compgen -G "$1/*.ckpt" >/dev/null; then
+    echo "$1 has no weights in it (.safetensors, .bin, .pt)"
+  else
+    return 0
+  fi
+  return 1
+}
+
+# check_encoders [DEFAULT ARGS...] -- ARGS... (of precompute): both folders of the recipe hold a network. NO_CODEC=1: not the codec.
+# FETCH=1: what is missing and in the catalogue of weights is no mistake. Sets the array `fetches` to those entries' files. The
+# program prints the recipe, and the catalogue's entries of its folders, below the dataset's entry, as comments.
 check_encoders() {
-  local words resolved key folder kind="" wrong=0
+  local words resolved key folder said entry remedy wrong=0
+  fetches=()
   job_words "$@"
   resolved=$(resolved_config precompute "${words[@]}") || return
   resolved=$(sed -n 's/^# //p' <<<"$resolved")
   for key in images.codec text.encoder; do
     [ $key != images.codec ] || [ -z "${NO_CODEC:-}" ] || continue
     folder=$(setting $key <<<"$resolved")
-    if [ ! -d "$folder" ]; then
-      echo "precompute: $key: $folder: no such folder; the recipe's file says where it comes from" >&2
-      wrong=2
-    elif [ ! -f "$folder/config.json" ]; then
-      echo "precompute: $key: $folder has no config.json: the folder of one model is wanted, as its publisher ships it" >&2
-      wrong=2
-    elif [ $key = text.encoder ]; then
-      kind=$(grep -oE '"model_type"[[:space:]]*:[[:space:]]*"[^"]*"' "$folder/config.json" | head -n 1 | sed 's/.*"\([^"]*\)"$/\1/')
-    fi
+    said=$(has_model "$folder" $key) && continue
+    entry=$(setting "weights.${key#*.}" <<<"$resolved")
+    [ -z "$entry" ] || fetches+=("$entry")
+    [ -z "$entry" ] || [ -z "${FETCH:-}" ] || continue
+    remedy="the recipe's file says where it comes from"
+    [ -z "$entry" ] || remedy="to fetch it: $(download_line "$entry")"
+    echo "precompute: $key: $said; $remedy" >&2
+    wrong=2
   done
-  [ "$kind" != bert ] || return $wrong
-  echo "precompute: text.encoder: $folder${kind:+ is a \"$kind\"}: only BERT encoders (\"model_type\": \"bert\" in config.json) can be read so far; a dataset with a CLIP or T5 encoder, as configs/datasets/cc12m.yaml, cannot be precomputed yet" >&2
-  return 2
+  return $wrong
 }

@@ -78,6 +78,7 @@ check_stages
 # is_active STAGE: within --from and --until
 is_active() { [ "${position[$1]}" -ge "${position[$from]}" ] && [ "${position[$1]}" -le "${position[$until]}" ]; }
 
+fetches=()               # entries of configs/weights that precompute needs and that are not there; check_data_stages sets it
 declare -A phase_init=()  # init.from=... for a phase that starts from an earlier one's run under another root
 check_files
 check_data_stages
@@ -108,11 +109,16 @@ prepare() {
 }
 # each_job HOW: calls HOW STAGE SCRIPT SBATCH_OPTIONS... -- ARGUMENTS... for every active stage, in order
 each_job() {
-  local how=$1 array="--array=0-$((${tasks%\%*} - 1))" i
+  local how=$1 array="--array=0-$((${tasks%\%*} - 1))" i entry
   [[ $tasks != *%* ]] || array+=%${tasks#*%}
   local data=(-- --config "$dataset" "${data_set[@]}")
   [ "${tasks%\%*}" != 1 ] || data+=(task=0/1)  # a lone task may be one of many that is submitted again: the programs want to be told
   call() { ! is_active "$1" || "$how" "$@"; }
+  if [ "$MICRODIT_INTERNET" != login ] && is_active download; then
+    for entry in "${fetches[@]}"; do
+      "$how" "weights_$(basename "$entry" .yaml)" slurm/download.sbatch --array=0 "${data_sbatch[@]}" -- --config "$entry" task=0/1
+    done
+  fi
   [ "$MICRODIT_INTERNET" = login ] || call download slurm/download.sbatch "$array" "${data_sbatch[@]}" "${data[@]}"
   call clean slurm/clean.sbatch "$array" "${data_sbatch[@]}" "${data[@]}"
   [ -z "$codec" ] || call train_codec slurm/train_codec.sbatch "${train_sbatch[@]}" -- --config "$codec"
@@ -149,21 +155,28 @@ submit_job() {
   echo "$1 $previous" | tee -a "$record"
 }
 
-download_here=()
-if [ "$MICRODIT_INTERNET" = login ] && is_active download; then
-  job_words -- --config "$dataset" "${data_set[@]}"
-  download_here=(${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/download" "${words[@]}")
-fi
+# download_here HOW...: calls HOW with each download's command, of the weights first
+download_here() {
+  local entry words
+  for entry in "${fetches[@]}" ""; do
+    if [ -n "$entry" ]; then job_words -- --config "$entry"; else job_words -- --config "$dataset" "${data_set[@]}"; fi
+    "$@" ${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/download" "${words[@]}" || return
+  done
+}
+run_here() {
+  local rc
+  echo "pipeline: downloading here first (MICRODIT_INTERNET=login): $(quoted "$@")" >&2
+  "$@" || { rc=$?; echo "pipeline: the download ended with exit code $rc; nothing was submitted; the same command continues" >&2; exit $rc; }
+}
+downloads_here=0
+if [ "$MICRODIT_INTERNET" = login ] && is_active download; then downloads_here=1; fi
 [ -z "$controller" ] || each_job check_job
 if [ $dry_run = 1 ]; then
-  [ ${#download_here[@]} = 0 ] || quoted "${download_here[@]}"
+  [ $downloads_here = 0 ] || download_here quoted
   each_job print_job
   exit 0
 fi
-if [ ${#download_here[@]} -gt 0 ]; then
-  echo "pipeline: downloading here first (MICRODIT_INTERNET=login): $(quoted "${download_here[@]}")" >&2
-  "${download_here[@]}" || { rc=$?; echo "pipeline: the download ended with exit code $rc; nothing was submitted; the same command continues" >&2; exit $rc; }
-fi
+[ $downloads_here = 0 ] || download_here run_here
 mkdir -p slurm/logs || exit
 record=slurm/logs/pipeline-$(date +%Y%m%d-%H%M%S)-$$.txt
 echo "# $(date -Is) $(uname -n) site ${MICRODIT_SITE:-default}: $(quoted "${asked[@]}")" >"$record"

@@ -35,7 +35,7 @@ check_files() {
   fi
 }
 
-# The programs read the dataset's file and the overrides; encoders are there; a download that runs in a job may find no route.
+# The programs read the dataset's file and the overrides; encoders are there, or will be fetched with the data.
 check_data_stages() {
   local stage words
   for stage in download clean precompute; do
@@ -45,6 +45,7 @@ check_data_stages() {
   done
   is_active precompute || return 0
   if [ -n "$codec" ] && is_active train_codec; then local NO_CODEC=1; fi
+  if is_active download; then local FETCH=1; fi  # as jobs of its own, which become `fetches`
   check_encoders -- --config "$dataset" "${data_set[@]}" ||
     die "precompute could not read its encoders (above), so nothing after it could run; --until clean stops before it"
 }

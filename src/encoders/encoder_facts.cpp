@@ -9,25 +9,12 @@
 
 #include "core/dataset_folder.h"
 #include "core/error.h"
+#include "encoders/fetch_command.h"
 
 namespace microdit::encoders {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The folders above the program, nearest first, then the one it was started in: the repository or the
-/// installation that holds assets/ is one of them.
-std::vector<fs::path> homes() {
-  std::vector<fs::path> found;
-  std::error_code error;
-  for (fs::path at = fs::read_symlink("/proc/self/exe", error).parent_path(); at.has_relative_path();
-       at = at.parent_path()) {
-    found.push_back(at);
-    found.push_back(at / "share/microdit");
-  }
-  found.push_back(fs::current_path(error));
-  return found;
-}
 
 bool is_inside(const fs::path& path, const fs::path& folder) {
   const fs::path relative = path.lexically_relative(folder);
@@ -114,9 +101,9 @@ fs::path find_folder(const Sought& sought, const fs::path& run_folder) {
   core::user_error(
       "the {} that the run was trained with (weights with SHA-256 {}) is not found:\n  {}\n  assets/{} "
       "beside the program or in the folder it was started in: none with these weights\n"
-      "Put the folder where it is looked for, for example: cp -r FOLDER {}",
+      "Put the folder where it is looked for, for example: cp -r FOLDER {}{}",
       sought.what, sought.sha256, fmt::join(looked_at, "\n  "), name,
-      (core::data_root() / "weights" / name).string());
+      (core::data_root() / "weights" / name).string(), how_to_fetch(core::data_root() / "weights" / name));
 }
 
 }  // namespace microdit::encoders

@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "encoders/clip_tokenizer.h"
+#include "encoders/fetch_command.h"
 #include "encoders/open_clip_cleaning.h"
 #include "encoders/t5_tokenizer.h"
 #include "encoders/tokenizer.h"
@@ -47,8 +48,8 @@ BpeVocabulary read_open_clip_vocabulary(const fs::path& folder) {
   core::user_error(
       "{}: holds open_clip_config.json, but no vocabulary; put {} (of open_clip's package), or vocab.json "
       "and "
-      "merges.txt there",
-      folder.string(), kMergesGz);
+      "merges.txt there{}",
+      folder.string(), kMergesGz, how_to_fetch(folder));
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer_json(const fs::path& folder) {
@@ -113,7 +114,8 @@ std::unique_ptr<Tokenizer> try_folder(const fs::path& folder) {
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder) {
   if (!fs::is_directory(folder))
-    core::user_error("{}: no such folder; it must hold a tokenizer's files", folder.string());
+    core::user_error("{}: no such folder; it must hold a tokenizer's files{}", folder.string(),
+                     how_to_fetch(folder));
   if (auto found = try_folder(folder)) return found;
   const fs::path other = beside(folder);
   if (!other.empty() && fs::is_directory(other))
@@ -121,8 +123,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder) {
   core::user_error(
       "{}: no tokenizer in it: put vocab.txt (BERT), {} or vocab.json with merges.txt (CLIP), spiece.model "
       "(T5) "
-      "or tokenizer.json there",
-      folder.string(), kMergesGz);
+      "or tokenizer.json there{}",
+      folder.string(), kMergesGz, how_to_fetch(folder));
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder, std::int64_t length) {

@@ -9,6 +9,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/utf8.h"
+#include "encoders/fetch_command.h"
 #include "encoders/tokenizer_limits.h"
 
 namespace microdit::encoders {
@@ -92,7 +93,8 @@ const core::Json& member(const core::Json& json, const char* key, const std::str
 }  // namespace
 
 std::string read_tokenizer_file(const fs::path& path, std::uintmax_t largest) {
-  if (!fs::exists(path)) core::user_error("{}: no such file; put the tokenizer's file there", path.string());
+  if (!fs::exists(path))
+    core::user_error("{}: no such file; put the tokenizer's file there{}", path.string(), how_to_fetch(path));
   if (!fs::is_regular_file(path)) core::user_error("{}: is no file", path.string());
   if (fs::file_size(path) > largest)
     core::user_error("{}: {} bytes are no tokenizer's file (at most {} are read)", path.string(),

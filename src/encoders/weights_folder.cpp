@@ -15,6 +15,7 @@
 #include "core/key_report.h"
 #include "core/log.h"
 #include "core/weights_file.h"
+#include "encoders/fetch_command.h"
 #include "encoders/weights_hash.h"
 
 namespace microdit::encoders {
@@ -38,7 +39,12 @@ WeightFiles read_index(const fs::path& folder, const fs::path& index) {
     names.insert(file.get<std::string>());
   }
   WeightFiles found{{}, json["weight_map"]};
-  for (const std::string& name : names) found.files.push_back(folder / name);
+  for (const std::string& name : names) {
+    if (!fs::exists(folder / name))
+      core::user_error("{}: no such file, but {} names it{}", (folder / name).string(), index.string(),
+                       how_to_fetch(folder));
+    found.files.push_back(folder / name);
+  }
   return found;
 }
 
@@ -79,8 +85,8 @@ WeightFiles find_files(const fs::path& folder, std::string_view stem) {
   core::user_error(
       "{}: no {}.safetensors in it (nor .fp16.safetensors, .safetensors.index.json, {}.bin, "
       "{}.bin.index.json, .pt, .ckpt); put "
-      "the model's weights there",
-      folder.string(), stem, torch_name, torch_name);
+      "the model's weights there{}",
+      folder.string(), stem, torch_name, torch_name, how_to_fetch(folder));
 }
 
 /// UserError when a tensor that is needed holds integers: of a quantized network, whose scales lie beside it.
@@ -174,13 +180,17 @@ const core::Json* find(const core::Json& config, std::string_view key, const fs:
 
 core::Json read_folder_config(const fs::path& folder) {
   if (!fs::is_directory(folder))
-    core::user_error("{}: no such folder; it must hold config.json and the model's weights", folder.string());
+    core::user_error("{}: no such folder; it must hold config.json and the model's weights{}",
+                     folder.string(), how_to_fetch(folder));
   if (!fs::exists(folder / "config.json") && fs::exists(folder / "model_index.json")) {
     core::user_error(
         "{}: is the folder of a whole pipeline; name the model's own folder in it (a codec: {}, a text "
         "encoder: {})",
         folder.string(), (folder / "vae").string(), (folder / "text_encoder").string());
   }
+  if (!fs::exists(folder / "config.json"))
+    core::user_error("{}: no such file; the folder of one model is wanted, as its publisher ships it{}",
+                     (folder / "config.json").string(), how_to_fetch(folder));
   core::Json config = core::read_json(folder / "config.json");
   if (!config.is_object()) core::user_error("{}: not a JSON object", (folder / "config.json").string());
   return config;

@@ -58,9 +58,23 @@ void SplitSection::fields(core::Fields& f) {
   }
 }
 
+/// Of weights nothing but their files is asked.
+void CatalogueEntry::check_weights(core::Fields& f) {
+  for (const char* key :
+       {"archive", "record", "filters", "captions", "splits", "pictures", "recipe", "shard_records",
+        "shard_bytes", "subset", "part", "max_failed_items", "keep_raw", "images"})
+    if (f.given(key)) f.error(key, "is of data sets; kind: weights has name and source");
+  if (!source.small.empty()) f.error("source", "small: weights are taken whole");
+  archive = "none";
+  source.hub_of_models = true;
+}
+
 void CatalogueEntry::fields(core::Fields& f) {
   f.field("name", name,
           {.max = 200, .required = true, .help = "of its folders under raw/, samples/ and latents/"});
+  f.field("kind", kind,
+          {.choices = {"data", "weights"},
+           .help = "weights: a frozen network's files, which download puts into weights/NAME"});
   f.section("source", source);
   f.field("archive", archive, {.choices = {"tar", "tgz", "zip", "none"}, .help = "what the files are"});
   f.section("record", record);
@@ -94,6 +108,7 @@ void CatalogueEntry::fields(core::Fields& f) {
            .help = "samples hold the pictures, or where they lie in the raw files (plain tar, stored zip)"});
   f.field("task", task, {.help = "i/n: this task's share, 0-based (default: the Slurm array's)"});
   if (!f.reading()) return;
+  if (is_weights()) check_weights(f);
   if (images == "reference" && !keep_raw) f.error("keep_raw", "images: reference needs the raw files");
   if (images == "reference" && archive == "tgz")
     f.error("images", "a tgz is compressed as a whole: reference needs plain tar, stored zip or loose files");
@@ -111,7 +126,11 @@ std::string CatalogueEntry::folder_name() const {
   return subset == "small" ? name + "-small" : name;
 }
 std::filesystem::path CatalogueEntry::raw_folder() const {
+  if (is_weights()) return core::data_root() / "weights" / fmt::format(".{}.download", name);
   return core::data_root() / "raw" / folder_name();
+}
+std::filesystem::path CatalogueEntry::weights_folder() const {
+  return core::data_root() / "weights" / name;
 }
 std::filesystem::path CatalogueEntry::samples_folder() const {
   return core::data_root() / "samples" / folder_name();
@@ -125,6 +144,14 @@ std::vector<std::string> CatalogueEntry::caption_sources() const {
   std::vector<std::string> names;
   for (const auto& [source_name, where] : record.caption) names.push_back(source_name);
   return names;
+}
+
+void require_data(const CatalogueEntry& entry, const std::string& stage) {
+  if (!entry.is_weights()) return;
+  core::user_error(
+      "{}: {} is an entry of weights, not of data: download alone takes it, and puts them into {}; name that "
+      "folder in a recipe (configs/latents), and give {} a data set's entry (configs/datasets)",
+      stage, entry.name, entry.weights_folder().string(), stage);
 }
 
 }  // namespace microdit::ingest

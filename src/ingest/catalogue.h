@@ -1,4 +1,5 @@
-// A dataset in about 15 lines of YAML: where its files are, what a record is, which captions count.
+// A dataset in about 15 lines of YAML: where its files are, what a record is, which captions count. Or the weights of a
+// frozen network (kind: weights): where its files are.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +46,7 @@ struct SplitSection {
 
 struct CatalogueEntry {
   std::string name;
+  std::string kind = "data";  ///< data | weights: a model's files, which download alone takes
   SourceSection source;
   std::string archive = "tar";  ///< tar | tgz | zip | none (the files themselves are the members)
   RecordSection record;
@@ -70,11 +72,20 @@ struct CatalogueEntry {
 
   /// name, or name-small for the small subset: its name under raw/, samples/ and latents/.
   std::string folder_name() const;
-  std::filesystem::path raw_folder() const;  ///< data_root()/raw/folder_name()
+  std::filesystem::path weights_folder() const;  ///< data_root()/weights/name
+  /// Where download fetches to: data_root()/raw/folder_name(); of weights a hidden folder beside weights_folder().
+  std::filesystem::path raw_folder() const;
+  bool is_weights() const { return kind == "weights"; }
   std::filesystem::path samples_folder() const;
   std::filesystem::path latents_folder() const;  ///< of all recipes
   /// Caption sources that are kept, in the order that `caption_source` numbers mean.
   std::vector<std::string> caption_sources() const;
+
+ private:
+  void check_weights(core::Fields& f);
 };
+
+/// UserError, which says what takes such an entry, where it is one of weights.
+void require_data(const CatalogueEntry& entry, const std::string& stage);
 
 }  // namespace microdit::ingest

@@ -1,4 +1,4 @@
-// download: an entry's files -> raw/NAME, each checked, each committed once.
+// download: an entry's files -> raw/NAME (of weights -> weights/NAME), each checked, each committed once.
 #include <algorithm>
 #include <chrono>
 #include <fstream>
@@ -17,6 +17,7 @@
 #include "ingest/limits.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
+#include "ingest/weights_place.h"
 #include "store/manifest_text.h"
 
 namespace microdit::ingest {
@@ -142,9 +143,8 @@ void describe_speed(const std::vector<RawFile>& files, double bytes, HttpClient&
              core::duration_text(bytes / speed), readable(speed, "B"), probe.name);
 }
 
-}  // namespace
-
-int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
+/// The entry's files into its raw folder; the exit code.
+int fetch_all(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
   Fetcher fetcher(entry, token_for(entry));
   fetcher.client().keep_hosts(entry.raw_folder() / kHostsFile);
   const auto hub = agreed_hub_files(entry, fetcher.client(), comm, stop);
@@ -164,9 +164,12 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
   stage.name = "download";
   stage.unit = "B";
   stage.folder = entry.raw_folder();
-  stage.facts = {
-      {"stage", "raw"}, {"format", store::kFormat}, {"dataset", entry.name}, {"subset", entry.subset}};
-  stage.task = entry.task;
+  stage.facts = entry.is_weights() ? facts_of_weights(entry)
+                                   : core::Json{{"stage", "raw"},
+                                                {"format", store::kFormat},
+                                                {"dataset", entry.name},
+                                                {"subset", entry.subset}};
+  stage.task = entry.is_weights() ? "0/1" : entry.task;
   stage.max_failed_items = entry.max_failed_items;
   stage.parallel = entry.source.parallel;
   stage.bytes = [&](const store::Item& item) {
@@ -181,8 +184,26 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
   return run_stage(stage, comm, stop);
 }
 
+}  // namespace
+
+int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
+  if (!entry.is_weights()) return fetch_all(entry, comm, stop);
+  // A few files, then one renaming: the work of one task.
+  if (comm::share_of(comm, entry.task).slot >= comm.size()) {
+    core::log_info("download: weights are the first task's work; this one has none");
+    return core::kDone;
+  }
+  if (comm.on_root([&] { return std::string(weights_are_there(entry, true) ? "yes" : ""); }) == "yes")
+    return core::kDone;
+  const int code = fetch_all(entry, comm, stop);
+  if (code == core::kDone) comm.on_root([&] { place_weights(entry); });
+  return code;
+}
+
 bool describe_download(const CatalogueEntry& entry, const core::StopFlag& stop) {
-  describe_space(entry.raw_folder());
+  if (entry.is_weights() && weights_are_there(entry, false)) return true;
+  const fs::path place = entry.is_weights() ? entry.weights_folder() : entry.raw_folder();
+  describe_space(place);
   Fetcher fetcher(entry, token_for(entry));
   const auto hub = known_hub_files(entry, fetcher.client(), stop);
   if (!hub) return false;
@@ -190,7 +211,7 @@ bool describe_download(const CatalogueEntry& entry, const core::StopFlag& stop) 
   advise(entry, files);
   const std::vector<RawFile> missing = missing_files(entry, files);
   fmt::print("download {}: {} files -> {}, {} of them are there already\n", entry.name, files.size(),
-             entry.raw_folder().string(), files.size() - missing.size());
+             place.string(), files.size() - missing.size());
   if (missing.empty()) return true;
   double bytes = 0, to_store = 0;
   std::int64_t unknown = 0;

@@ -1,6 +1,7 @@
 // Glob patterns: fnmatch folder by folder.
 #include "ingest/file_pattern.h"
 
+#include <fmt/ranges.h>
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -40,6 +41,35 @@ std::string fixed_folder(const std::string& pattern) {
   return slash == std::string::npos ? "" : pattern.substr(0, slash);
 }
 
+/// "a|b|" -> a, b and the empty alternative.
+std::vector<std::string> alternatives(const std::string& pattern) {
+  std::vector<std::string> all;
+  for (std::size_t begin = 0, end; begin <= pattern.size(); begin = end + 1) {
+    end = std::min(pattern.find('|', begin), pattern.size());
+    all.push_back(pattern.substr(begin, end - begin));
+  }
+  return all;
+}
+
+void require_relative(const std::string& pattern, const std::string& key) {
+  const bool climbs = pattern == ".." || pattern.starts_with("../") || pattern.ends_with("/..") ||
+                      pattern.find("/../") != std::string::npos;
+  if (pattern.empty() || pattern.starts_with('/') || climbs)
+    core::user_error("{}: '{}': a relative path without '..' is meant", key, pattern);
+}
+
+/// The paths that match, in their order.
+std::vector<std::string> matching(const std::string& pattern, const std::set<std::string>& known) {
+  std::vector<std::string> found;
+  if (!is_glob(pattern)) {
+    if (known.contains(pattern)) found.push_back(pattern);
+    return found;
+  }
+  std::ranges::copy_if(known, std::back_inserter(found),
+                       [&](const std::string& path) { return matches(pattern, path); });
+  return found;
+}
+
 }  // namespace
 
 bool is_glob(std::string_view pattern) {
@@ -67,21 +97,28 @@ bool matches(std::string_view pattern, std::string_view path) {
 
 FilePatterns::FilePatterns(const std::vector<std::string>& patterns, std::string_view key) : key_(key) {
   for (const std::string& pattern : patterns) {
-    const bool climbs = pattern == ".." || pattern.starts_with("../") || pattern.ends_with("/..") ||
-                        pattern.find("/../") != std::string::npos;
-    if (pattern.empty() || pattern.starts_with('/') || climbs)
-      core::user_error("{}: '{}': a relative path without '..' is meant", key_, pattern);
-    for (const std::string& expanded : expand_ranges(pattern)) patterns_.push_back(expanded);
+    require_relative(pattern, key_);
+    if (pattern.find('|') != std::string::npos && pattern.find('{') != std::string::npos)
+      core::user_error("{}: '{}': a range {{a..b}} has no alternatives: write its names out, or * or [..]",
+                       key_, pattern);
+    for (const std::string& expanded : expand_ranges(pattern)) {
+      patterns_.push_back(alternatives(expanded));
+      for (const std::string& one : patterns_.back())
+        if (&one == &patterns_.back().front() || !one.empty()) require_relative(one, key_);
+    }
   }
 }
 
 std::string FilePatterns::folder() const {
-  std::string common = patterns_.empty() ? "" : fixed_folder(patterns_[0]);
-  for (const std::string& pattern : patterns_) {
-    const std::string own = fixed_folder(pattern) + "/";
-    while (!common.empty() && !own.starts_with(common + "/")) {
-      const std::size_t slash = common.rfind('/');
-      common.resize(slash == std::string::npos ? 0 : slash);
+  std::string common = patterns_.empty() ? "" : fixed_folder(patterns_[0][0]);
+  for (const std::vector<std::string>& pattern : patterns_) {
+    for (const std::string& one : pattern) {
+      if (one.empty()) continue;
+      const std::string own = fixed_folder(one) + "/";
+      while (!common.empty() && !own.starts_with(common + "/")) {
+        const std::size_t slash = common.rfind('/');
+        common.resize(slash == std::string::npos ? 0 : slash);
+      }
     }
   }
   return common;
@@ -89,8 +126,9 @@ std::string FilePatterns::folder() const {
 
 bool FilePatterns::goes_deeper() const {
   const std::size_t skip = folder().empty() ? 0 : folder().size() + 1;
-  return std::ranges::any_of(
-      patterns_, [&](const std::string& pattern) { return pattern.find('/', skip) != std::string::npos; });
+  const auto is_deeper = [&](const std::string& one) { return one.find('/', skip) != std::string::npos; };
+  return std::ranges::any_of(patterns_,
+                             [&](const auto& pattern) { return std::ranges::any_of(pattern, is_deeper); });
 }
 
 std::vector<std::string> FilePatterns::choose(const std::vector<std::string>& paths,
@@ -98,19 +136,14 @@ std::vector<std::string> FilePatterns::choose(const std::vector<std::string>& pa
   const std::set<std::string> known(paths.begin(), paths.end());
   std::set<std::string> seen;
   std::vector<std::string> chosen;
-  for (const std::string& pattern : patterns_) {
-    bool found = false;
-    const auto take = [&](const std::string& path) {
-      found = true;
+  for (const std::vector<std::string>& pattern : patterns_) {
+    std::vector<std::string> found;
+    for (const std::string& one : pattern)
+      if (found = matching(one, known); !found.empty()) break;
+    for (const std::string& path : found)
       if (seen.insert(path).second) chosen.push_back(path);
-    };
-    if (!is_glob(pattern)) {
-      if (known.contains(pattern)) take(pattern);
-    } else {
-      for (const std::string& path : known)
-        if (matches(pattern, path)) take(path);
-    }
-    if (!found) core::user_error("{}: '{}': no such file in {}", key_, pattern, where);
+    if (found.empty() && !pattern.back().empty())
+      core::user_error("{}: '{}': no such file in {}", key_, fmt::join(pattern, "|"), where);
   }
   return chosen;
 }

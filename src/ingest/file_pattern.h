@@ -15,7 +15,8 @@ bool is_glob(std::string_view pattern);
 /// What a set of patterns means, asked path by path.
 class FilePatterns {
  public:
-  /// "{a..b}" expands first. UserError on an absolute pattern or one with "..".
+  /// "{a..b}" expands first; then "a|b|c" is the first of these patterns that matches anything, and "a|" may match
+  /// nothing. UserError on an absolute pattern or one with "..".
   FilePatterns(const std::vector<std::string>& patterns, std::string_view key);
   /// The folder that all patterns lie in, "" = the top.
   std::string folder() const;
@@ -25,7 +26,7 @@ class FilePatterns {
   std::vector<std::string> choose(const std::vector<std::string>& paths, std::string_view where) const;
 
  private:
-  std::vector<std::string> patterns_;
+  std::vector<std::vector<std::string>> patterns_;  ///< of each its alternatives
   std::string key_;
 };
 

@@ -277,8 +277,9 @@ bool is_outage(long status) {
 
 std::string remedy_for(long status) {
   if (status == 401 || status == 403) {
-    return ": a gated data set needs `gated: true` and a token in HF_TOKEN_FILE, a signed link may have "
-           "expired";
+    return ": gated data and weights need `gated: true` and the token of an account that accepted their "
+           "terms "
+           "(HF_TOKEN_FILE or HF_TOKEN), a signed link may have expired";
   }
   if (status == 404 || status == 410) return ": no such file there; check the entry's source";
   return "";

@@ -30,7 +30,8 @@ std::string escaped_name(std::string_view name) {
 }
 
 std::string api_url(const HubPlace& hub, std::string_view what) {
-  return fmt::format("{}/api/datasets/{}/{}", hub.endpoint, escaped_path(hub.repository), what);
+  return fmt::format("{}/api/{}/{}/{}", hub.endpoint, hub.of_models ? "models" : "datasets",
+                     escaped_path(hub.repository), what);
 }
 
 /// Asks the hub for JSON; nothing when stopped.
@@ -119,7 +120,7 @@ std::vector<HubFile> chosen(std::vector<HubFile> files, const FilePatterns& patt
 }
 
 std::vector<HubFile> offline_files(const HubPlace& hub, const FilePatterns& patterns) {
-  const HubCache cache(hub.repository);
+  const HubCache cache(hub);
   const std::optional<std::string> commit = cache.commit_of(hub.revision);
   if (!commit) {
     core::user_error("source.hub: {}@{} is not in the cache {}, and HF_HUB_OFFLINE forbids to ask the hub",
@@ -188,8 +189,8 @@ core::Json publish_pin(const fs::path& pin, const core::Json& own, bool replace)
 }  // namespace
 
 std::string HubPlace::file_url(const std::string& commit, const std::string& path) const {
-  return fmt::format("{}/datasets/{}/resolve/{}/{}", endpoint, escaped_path(repository), commit,
-                     escaped_path(path));
+  return fmt::format("{}/{}{}/resolve/{}/{}", endpoint, of_models ? "" : "datasets/",
+                     escaped_path(repository), commit, escaped_path(path));
 }
 
 std::string hub_endpoint() {
@@ -204,7 +205,7 @@ std::string hub_endpoint() {
 HubPlace hub_place(const SourceSection& source) {
   const std::size_t at = source.hub.find('@');
   HubPlace hub{hub_endpoint(), source.hub.substr(0, at),
-               at == std::string::npos ? "main" : source.hub.substr(at + 1)};
+               at == std::string::npos ? "main" : source.hub.substr(at + 1), source.hub_of_models};
   const bool safe = is_safe_path(hub.repository) && is_safe_path(hub.revision);
   if (!safe || std::ranges::count(hub.repository, '/') != 1 || hub.repository.ends_with('/'))
     core::user_error("source.hub: '{}' is not org/name[@revision]", source.hub);
@@ -228,8 +229,10 @@ std::string take_hub_token(const CatalogueEntry& entry) {
   if (std::ranges::any_of(token, [](unsigned char c) { return c <= ' ' || c >= 0x7f; }))
     core::user_error("the hub's token (HF_TOKEN_FILE, HF_TOKEN or HF_HOME/token) is more than one word");
   if (entry.source.gated && token.empty()) {
-    core::user_error("dataset {} is gated: set HF_TOKEN_FILE to a file (mode 0600) with your token",
-                     entry.name);
+    core::user_error(
+        "{} {} is gated: accept its terms on the hub, then set HF_TOKEN_FILE to a file (mode 0600) with your "
+        "token, or HF_TOKEN to the token",
+        entry.kind == "weights" ? "weights" : "dataset", entry.name);
   }
   return token;
 }
@@ -248,7 +251,7 @@ std::optional<std::vector<HubFile>> hub_files(const SourceSection& source, HttpC
   std::optional<std::vector<HubFile>> files = tree(hub, patterns, client, stop);
   if (!files) return std::nullopt;
   files = chosen(std::move(*files), patterns, hub);
-  const HubCache cache(hub.repository);
+  const HubCache cache(hub);
   for (HubFile& file : *files) cache.find(file);
   return files;
 }
@@ -276,7 +279,7 @@ std::optional<std::string> pin_hub_files(const SourceSection& source, const fs::
 
 std::vector<HubFile> pinned_files(const SourceSection& source, const std::string& pin_text) {
   std::vector<HubFile> files = files_of(core::parse_json(pin_text, kPinFile));
-  const HubCache cache(hub_place(source).repository);
+  const HubCache cache(hub_place(source));
   for (HubFile& file : files) cache.find(file);
   return files;
 }

@@ -19,6 +19,7 @@ inline constexpr const char* kPinFile = "hub.json";  ///< in the raw folder: the
 
 struct HubPlace {
   std::string endpoint{}, repository{}, revision{};
+  bool of_models = false;  ///< else of data sets
   std::string file_url(const std::string& commit, const std::string& path) const;
 };
 /// UserError when source.hub is not org/name[@revision], or the endpoint is no http(s) address.

@@ -6,6 +6,7 @@
 #include "core/atomic_file.h"
 #include "core/environment.h"
 #include "core/error.h"
+#include "ingest/hub.h"
 #include "ingest/limits.h"
 #include "text/strip.h"
 
@@ -42,8 +43,8 @@ bool is_commit(const std::string& text) {
   return is_hex(text, 40);
 }
 
-HubCache::HubCache(const std::string& repository) {
-  std::string name = "datasets--" + repository;
+HubCache::HubCache(const HubPlace& hub) {
+  std::string name = (hub.of_models ? "models--" : "datasets--") + hub.repository;
   const std::size_t slash = name.find('/');
   if (slash != std::string::npos) name.replace(slash, 1, "--");
   folder_ = cache_root() / name;

@@ -1,4 +1,4 @@
-// The cache that the hub's own tools keep: HF_HOME/hub/datasets--ORG--NAME/{refs, snapshots, blobs}. Only read.
+// The cache that the hub's own tools keep: HF_HOME/hub/{datasets,models}--ORG--NAME/{refs, snapshots, blobs}. Only read.
 #pragma once
 
 #include <filesystem>
@@ -10,10 +10,12 @@
 
 namespace microdit::ingest {
 
+struct HubPlace;
+
 class HubCache {
  public:
   /// HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub.
-  explicit HubCache(const std::string& repository);
+  explicit HubCache(const HubPlace& hub);
 
   const std::filesystem::path& folder() const { return folder_; }
   /// The commit that a revision (a branch, a tag, a commit) stands for here; nothing when it is not here.

@@ -16,7 +16,9 @@ bool is_sha256(std::string_view text) {
 
 void SourceSection::fields(core::Fields& f) {
   f.field("hub", hub,
-          {.help = "dataset repository org/name[@revision] of the hub (MICRODIT_HUB, HF_ENDPOINT)"});
+          {.help = "repository org/name[@revision] of the hub (MICRODIT_HUB, HF_ENDPOINT): of a data set, of "
+                   "kind: weights "
+                   "a model's"});
   f.field("urls", urls,
           {.help = "http(s):// or file:// addresses; {0000..0007} expands; known by address without query, "
                    "file:// ones by name alone"});
@@ -27,7 +29,8 @@ void SourceSection::fields(core::Fields& f) {
           {.help = "folder of files that are used where they lie, never copied or removed"});
   f.field("pattern", pattern,
           {.help = "files of hub or folder: names, ranges {0000..0007}, * ? [..] within a folder, **/ for "
-                   "any depth; hidden ones where the dot is written out"});
+                   "any depth; hidden ones where the dot is written out; a|b: the first that is there, a|: "
+                   "it may be missing"});
   f.field("small", small,
           {.help = "files of subset small, by path or name under raw/ (default: the first 1 %)"});
   f.field("sha256", sha256,

@@ -18,7 +18,7 @@ struct SourceSection {
   std::string list_file{};          ///< tab-separated: file name, address; a header line is skipped
   std::string folder{};             ///< files are used where they lie
   std::vector<std::string>
-      pattern{};  ///< files of hub or folder: names, ranges, * ? [..] within a folder, **/
+      pattern{};  ///< files of hub or folder: names, ranges, * ? [..] within a folder, **/, "a|b" (see file_pattern.h)
   std::vector<std::string>
       small{};  ///< files of `subset: small` (see list_files); empty = the first 1 %, at least one
   std::map<std::string, std::string> sha256{};  ///< file -> known SHA-256
@@ -28,6 +28,7 @@ struct SourceSection {
   std::int64_t max_file_bytes = 64LL << 30;  ///< a larger file is refused
   std::vector<std::string> allow_hosts{};    ///< hosts of private networks that may be reached by name
   bool gated = false;                        ///< needs a token of the hub (see hub.h)
+  bool hub_of_models = false;                ///< no key: the entry's kind says it
   void fields(core::Fields& f);
 };
 

@@ -153,16 +153,33 @@ std::string origin_of_file(const RawFile& file) {
   return file.lies.empty() ? shown(file.url) : file.lies.string();
 }
 
+/// Weights lie as their publisher's folder has them: networks are read by these names.
+void name_as_published(const CatalogueEntry& entry, std::vector<RawFile>& files) {
+  const fs::path folder = fs::path(files.front().path).parent_path();
+  for (RawFile& file : files) {
+    const fs::path path = file.path;
+    if (path.parent_path() != folder)
+      core::user_error("weights {}: {} and {} are of two folders: an entry takes the files of one",
+                       entry.name, files.front().path, file.path);
+    file.name = path.filename().string();
+    if (raw_name(file.name) != file.name)
+      core::user_error(
+          "weights {}: {} is no name for a file of weights (ASCII letters, digits, '-', '_', '.')",
+          entry.name, core::with_valid_utf8(file.path));
+  }
+}
+
 void check_names(const CatalogueEntry& entry, const std::vector<RawFile>& files) {
   std::map<std::string, const RawFile*> names;
   for (const RawFile& file : files) {
     const auto [there, fresh] = names.emplace(file.name, &file);
     if (fresh) continue;
     core::user_error(
-        "dataset {}: two files are named {}: {} and {}; give each a name of its own in a source.list_file "
+        "{} {}: two files are named {}: {} and {}; give each a name of its own in a source.list_file "
         "(per line: "
         "name, a tab, the address)",
-        entry.name, file.name, origin_of_file(*there->second), origin_of_file(file));
+        entry.is_weights() ? "weights" : "dataset", entry.name, file.name, origin_of_file(*there->second),
+        origin_of_file(file));
   }
 }
 
@@ -246,7 +263,10 @@ std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& h
                                : !source.urls.empty()   ? from_urls(source)
                                : !source.folder.empty() ? from_folder(source)
                                                         : from_list(source);
-  if (files.empty()) core::user_error("dataset {}: its source names no file", entry.name);
+  if (files.empty())
+    core::user_error("{} {}: its source names no file", entry.is_weights() ? "weights" : "dataset",
+                     entry.name);
+  if (entry.is_weights()) name_as_published(entry, files);
   check_names(entry, files);
   std::map<const RawFile*, std::string> digests;
   if (!source.sha256.empty()) {

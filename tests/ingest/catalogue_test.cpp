@@ -2,6 +2,8 @@
 #include "ingest/catalogue.h"
 
 #include <cstdlib>
+#include <map>
+#include <set>
 
 #include "core/error.h"
 #include "ingest/recipe.h"
@@ -33,6 +35,49 @@ TEST_F(Catalogue, ShippedEntriesLoad) {
   EXPECT_EQ(cc12m.captions.empty, "keep");
   const auto emoji = core::load<CatalogueEntry>(folder / "emoji.yaml");
   EXPECT_EQ(emoji.caption_sources(), (std::vector<std::string>{"name", "name_and_keywords"}));
+}
+
+/// Folder under weights/ -> the entry that fills it.
+std::map<std::string, std::string> shipped_weights() {
+  std::map<std::string, std::string> found;
+  const std::filesystem::path folder = std::filesystem::path(MICRODIT_SOURCE_DIR) / "configs/weights";
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    const auto entry = core::load<CatalogueEntry>(file.path());
+    EXPECT_TRUE(entry.is_weights() && entry.source.hub_of_models && !entry.source.hub.empty()) << file.path();
+    EXPECT_TRUE(found.emplace(entry.weights_folder().string(), file.path().filename().string()).second);
+  }
+  return found;
+}
+
+TEST_F(Catalogue, ShippedRecipesUseShippedWeights) {
+  const std::filesystem::path source = MICRODIT_SOURCE_DIR;
+  ::setenv("MICRODIT_DATA", "/data", 1);
+  const auto weights = shipped_weights();
+  EXPECT_EQ(weights.size(), 5u);
+  std::set<std::string> used;
+  for (const auto& file : std::filesystem::directory_iterator(source / "configs/latents")) {
+    const Recipe recipe = load_recipe("t", file.path());
+    EXPECT_EQ(recipe.name, file.path().stem().string());
+    for (const std::string& place : {recipe.images.codec, recipe.text.encoder}) {
+      EXPECT_TRUE(weights.contains(place) || place == "assets/emoji_codec") << file.path() << ": " << place;
+      used.insert(place);
+    }
+  }
+  EXPECT_EQ(used.size(), weights.size() + 1);
+  ::unsetenv("MICRODIT_DATA");
+}
+
+TEST_F(Catalogue, WeightsAreFilesAlone) {
+  const std::string good = "name: t\nkind: weights\nsource: {hub: a/b, pattern: [x]}\n";
+  const auto entry = core::load<CatalogueEntry>(write("entry.yaml", good));
+  EXPECT_EQ(entry.archive, "none");
+  EXPECT_EQ(entry.weights_folder().filename(), "t");
+  EXPECT_EQ(entry.raw_folder().parent_path(), entry.weights_folder().parent_path());
+  for (const char* key :
+       {"archive: none", "subset: all", "keep_raw: true", "captions: {clean: none}", "recipe: x"})
+    expect_wrong(good + key + "\n", {"entry.yaml", "is of data sets"});
+  EXPECT_NO_THROW(core::load<CatalogueEntry>(write("entry.yaml", good), {"device=cpu", "task=0/2"}));
+  EXPECT_FALSE(core::load<CatalogueEntry>(write("entry.yaml", good_)).source.hub_of_models);
 }
 
 TEST_F(Catalogue, ShippedEntriesNameShippedRecipes) {

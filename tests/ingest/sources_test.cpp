@@ -275,5 +275,22 @@ TEST(FilePattern, GlobsKnowFolders) {
   EXPECT_EQ(FilePatterns({"data/a.tar", "other/c.tar"}, "k").folder(), "");
 }
 
+TEST(FilePattern, AlternativesAreTriedInTheirOrder) {
+  const FilePatterns patterns({"v/[01].a|v/0.b", "v/x*|v/y", "v/none|"}, "k");
+  EXPECT_EQ(patterns.folder(), "v");
+  EXPECT_FALSE(patterns.goes_deeper());
+  EXPECT_EQ(patterns.choose({"v/0.a", "v/0.b", "v/1.a", "v/y", "v/z"}, "here"),
+            (std::vector<std::string>{"v/0.a", "v/1.a", "v/y"}));
+  EXPECT_EQ(FilePatterns({"v/a|", "v/b"}, "k").choose({"v/a", "v/b"}, "here").size(), 2u);
+  EXPECT_TRUE(FilePatterns({"a|b/c"}, "k").goes_deeper());
+  expect_error<core::UserError>(
+      [&] {
+        patterns.choose({"v/0.a", "v/1.a"}, "here");
+      },
+      {"k", "v/x*|v/y", "no such file in here"});
+  for (const char* wrong : {"|a", "a|../b", "a|/b", "a{0..1}|b"})
+    expect_error<core::UserError>([&] { FilePatterns({wrong}, "k"); }, {"k"});
+}
+
 }  // namespace
 }  // namespace microdit::ingest

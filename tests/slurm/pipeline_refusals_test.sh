@@ -41,7 +41,12 @@ refused "an open quote" "quote is not closed" "${emoji[@]}" --sbatch "--comment=
 refused "a missing codec" "images.codec: nowhere: no such folder" "${emoji[@]}" --data-set recipe=no_codec.yaml
 refused "a missing text encoder" "text.encoder: nowhere" "${emoji[@]}" --data-set recipe=no_text.yaml
 refused "a missing recipe" "recipe: none.yaml: no such file" "${emoji[@]}" --data-set recipe=none.yaml
-refused "what cannot be read yet" "configs/datasets/cc12m.yaml, cannot be precomputed yet"
+refused "weights that no stage fetches" "images.codec: .*/weights/sdxl-vae: no such folder; to fetch it: build/bin/download --config [^ ]*configs/weights/sdxl_vae.yaml" --from clean
+refused "the other weights, too" "text.encoder: .*; to fetch it: build/bin/download --config [^ ]*configs/weights/dfn5b_clip_h14.yaml" --from clean
+mkdir -p data/weights/sdxl-vae && echo '{}' >data/weights/sdxl-vae/config.json
+refused "a folder without weights" "sdxl-vae has no weights in it .*--config [^ ]*configs/weights/sdxl_vae.yaml" --from clean
+rm -r data/weights/sdxl-vae
+refused "an entry of weights as a dataset" "sdxl-vae is an entry of weights, not of data" "${emoji[@]}" --dataset configs/weights/sdxl_vae.yaml
 refused "a folder below a file" "/dev/null/runs/emoji: cannot write there" "${emoji[@]}" --train-set runs=/dev/null/runs
 MICRODIT_DATA=/proc/data refused "an unwritable data root" "/proc/data: cannot write there" "${emoji[@]}" --data-set recipe=here.yaml --until clean
 refused "a first stage without its input" "samples/emoji" "${emoji[@]}" --from precompute
@@ -59,11 +64,20 @@ find . -not -path './cluster*' -not -name before -not -name out -not -name said 
 slurm/pipeline.sh "${emoji[@]}" --until download >ids 2>said; equal "the control is submitted" "$?" 0
 wait_job "$(cut -d' ' -f2 ids)"
 
+# Missing weights of the catalogue are fetched in the download stage, before the data.
+lines() { slurm/pipeline.sh --dry-run --train configs/train/emoji.yaml --until precompute "$@" 2>said | sed 's| [^ ]*/configs/weights/| configs/weights/|' | grep -oE 'slurm/download.sbatch .*\)|^build/bin/download .*|--dependency=afterok:[^ ]*' | paste -sd' '; }
+equal "weights come first" "$(lines)" 'slurm/download.sbatch --config configs/weights/sdxl_vae.yaml task=0/1) --dependency=afterok:"$weights_sdxl_vae" slurm/download.sbatch --config configs/weights/dfn5b_clip_h14.yaml task=0/1) --dependency=afterok:"$weights_dfn5b_clip_h14" slurm/download.sbatch --config configs/datasets/cc12m.yaml) --dependency=afterok:"$download" --dependency=afterok:"$clean"'
+equal "none where precompute is not asked for" "$(lines --until clean | grep -c weights)" 0
+equal "in this shell" "$(MICRODIT_INTERNET=login lines --until precompute | grep -oE '[a-z0-9_]*.yaml' | paste -sd' ')" "sdxl_vae.yaml dfn5b_clip_h14.yaml cc12m.yaml"
+mkdir -p data/weights/sdxl-vae && echo '{}' >data/weights/sdxl-vae/config.json && : >data/weights/sdxl-vae/diffusion_pytorch_model.safetensors
+equal "what is there is not fetched" "$(lines | grep -oE '[a-z0-9_]*.yaml' | paste -sd' ')" "dfn5b_clip_h14.yaml cc12m.yaml"
+rm -r data/weights/sdxl-vae
+
 # Jobs say in their first second what cannot be.
 job=$(sbatch --parsable --array=0 slurm/precompute.sbatch)
 wait_job "$job"
 ended "CC12M's precompute" "$job" FAILED 2:0 0
-contains "says what cannot be read" "slurm/logs/precompute-${job}_0.out" "only BERT encoders"
+contains "says how its weights are fetched" "slurm/logs/precompute-${job}_0.out" "to fetch it: build/bin/download --config [^ ]*configs/weights/sdxl_vae.yaml"
 job=$(MICRODIT_HUB=http://192.0.2.1 sbatch --parsable --array=0 slurm/download.sbatch subset=small)  # an address that is nobody's
 mirror=$(HF_ENDPOINT=http://192.0.2.2 sbatch --parsable --array=0 slurm/download.sbatch subset=small)
 wait_job "$job" 60

@@ -6,6 +6,7 @@ start_cluster
 mkdir -p configs/datasets configs/train configs/sample encoder
 echo "a red car" >configs/sample/prompts.txt
 echo '{"model_type": "bert"}' >encoder/config.json
+: >encoder/model.safetensors
 for name in cc12m x; do printf '# images:\n#   codec: encoder\n# text:\n#   encoder: encoder\n' >configs/datasets/$name.yaml; done
 before=""
 for phase in pretrain_256 finetune_256 pretrain_512 finetune_512; do

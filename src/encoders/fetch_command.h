@@ -1,0 +1,20 @@
+// Who misses weights is told the command that fetches them.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace microdit::encoders {
+
+/// The folders above the program, nearest first, then the one it was started in: the repository or the installation that
+/// holds assets/ and configs/ is one of them.
+std::vector<std::filesystem::path> homes();
+
+/// The file of configs/weights that fills data_root()/weights/NAME, which `place` is or lies in: its `name` is NAME. Empty where
+/// there is none.
+std::filesystem::path weights_entry(const std::filesystem::path& place);
+/// The end of a message: "; to fetch it: COMMAND", a shell line with the download beside this program; or "".
+std::string how_to_fetch(const std::filesystem::path& place);
+
+}  // namespace microdit::encoders
