@@ -18,12 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct WeightFiles {
-  std::vector<fs::path> files;
-  core::Json weight_map;  ///< name -> file, when sharded
-};
+using Files = std::vector<fs::path>;
 
-WeightFiles read_index(const fs::path& folder, const fs::path& index) {
+Files read_index(const fs::path& folder, const fs::path& index) {
   const core::Json json = core::read_json(index);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
     core::user_error("{}: no \"weight_map\" object; the file is no index of weights", index.string());
@@ -33,8 +30,8 @@ WeightFiles read_index(const fs::path& folder, const fs::path& index) {
       core::user_error("{}: \"{}\" must name a file of the same folder", index.string(), name);
     names.insert(file.get<std::string>());
   }
-  WeightFiles found{{}, json["weight_map"]};
-  for (const std::string& name : names) found.files.push_back(folder / name);
+  Files found;
+  for (const std::string& name : names) found.push_back(folder / name);
   return found;
 }
 
@@ -47,17 +44,17 @@ std::string torch_stem(std::string_view stem) {
 }
 
 /// `<stem><variant><kind>` or its index.
-std::optional<WeightFiles> find_kind(const fs::path& folder, const std::string& stem, std::string_view kind) {
+std::optional<Files> find_kind(const fs::path& folder, const std::string& stem, std::string_view kind) {
   for (const char* variant : {"", ".fp16"}) {
     const fs::path one = folder / fmt::format("{}{}{}", stem, variant, kind);
-    if (fs::exists(one)) return WeightFiles{{one}, nullptr};
+    if (fs::exists(one)) return Files{one};
     const fs::path index = folder / fmt::format("{}{}.index{}.json", stem, kind, variant);
     if (fs::exists(index)) return read_index(folder, index);
   }
   return std::nullopt;
 }
 
-WeightFiles find_files(const fs::path& folder, std::string_view stem) {
+Files find_files(const fs::path& folder, std::string_view stem) {
   const std::string name(stem), torch_name = torch_stem(stem);
   if (auto found = find_kind(folder, name, ".safetensors")) return std::move(*found);
   for (const char* kind : {".bin", ".pt", ".pth", ".ckpt"})
@@ -77,18 +74,13 @@ std::string_view without_wrapper(std::string_view name) {
   return name;
 }
 
-/// The same where all names begin so.
-nn::StateDict without_wrappers(nn::StateDict state) {
-  for (const std::string_view prefix : {"state_dict.", "module."}) {
-    const bool all = !state.empty() && std::all_of(state.begin(), state.end(), [&](const auto& tensor) {
-      return tensor.first.starts_with(prefix);
-    });
-    if (!all) continue;
-    nn::StateDict plain;
-    for (auto& [name, tensor] : state) plain.emplace(name.substr(prefix.size()), std::move(tensor));
-    state = std::move(plain);
-  }
-  return state;
+/// The shape [O, I] of a 1x1 convolution [O, I, 1, 1] where the slot is a matrix (old codecs' attention); else `shape` itself.
+std::vector<std::int64_t> as_matrix(std::vector<std::int64_t> shape, const Slots& slots,
+                                    const std::string& slot) {
+  const auto place = slots.find(slot);
+  if (shape.size() == 4 && shape[2] == 1 && shape[3] == 1 && place != slots.end() && place->second.dim() == 2)
+    shape.resize(2);
+  return shape;
 }
 
 /// The value of `key`, or null when it is absent or null; `fits` tells whether the type is right.
@@ -117,49 +109,37 @@ core::Json read_folder_config(const fs::path& folder) {
   return config;
 }
 
-nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem) {
-  const WeightFiles found = find_files(folder, stem);
-  nn::StateDict all;
-  for (const fs::path& file : found.files)
-    for (auto& [name, tensor] : nn::load_tensors(file)) {
-      if (!all.emplace(name, std::move(tensor)).second)
-        core::user_error("{}: tensor {} is already in another file of the set", file.string(), name);
-    }
-  if (!found.weight_map.is_null())
-    for (const auto& [name, file] : found.weight_map.items())
-      if (!all.contains(name))
-        core::user_error("{}: tensor {} that the index names is not in it",
-                         (folder / file.get<std::string>()).string(), name);
-  return without_wrappers(std::move(all));
-}
-
 void load_folder_weights(const fs::path& folder, std::string_view stem, const Slots& slots,
                          const std::function<std::string(std::string_view)>& slot_of) {
-  const std::vector<fs::path> paths = find_files(folder, stem).files;
+  const Files paths = find_files(folder, stem);
   const std::vector<core::WeightsFile> files(paths.begin(), paths.end());
   core::Shapes have, wanted;
   std::map<std::string, std::pair<const core::WeightsFile*, std::string>> found;  // slot -> file, stored name
   for (const core::WeightsFile& file : files)
     for (const auto& [stored, info] : file.tensors()) {
       const std::string slot = slot_of(without_wrapper(stored));
-      if (slot.empty() || !found.emplace(slot, std::pair(&file, stored)).second) continue;
-      have.emplace(slot, info.shape);
+      if (slot.empty()) continue;
+      if (const auto [at, is_new] = found.emplace(slot, std::pair(&file, stored)); !is_new) {
+        if (at->second.first != &file && at->second.second == stored)
+          core::user_error("{}: tensor {} is in two files of the set", folder.string(), stored);
+        continue;
+      }
+      have.emplace(slot, as_matrix(info.shape, slots, slot));
     }
   for (const auto& [slot, place] : slots) wanted.emplace(slot, place.sizes().vec());
   core::demand_keys(have, wanted, folder.string());
   const torch::NoGradGuard no_grad;
   for (const auto& [slot, place] : slots) {
     const auto& [file, stored] = found.at(slot);
-    torch::Tensor(place).copy_(nn::load_tensor(*file, stored));
+    torch::Tensor(place).copy_(nn::load_tensor(*file, stored).view(place.sizes()));
   }
 }
 
 std::string folder_weights_sha256(const fs::path& folder, std::string_view stem) {
-  const WeightFiles found = find_files(folder, stem);
-  if (found.files.size() == 1) return weights_sha256(found.files.front());
+  const Files found = find_files(folder, stem);
+  if (found.size() == 1) return weights_sha256(found.front());
   std::string list;
-  for (const fs::path& file : found.files)
-    list += weights_sha256(file) + "  " + file.filename().string() + "\n";
+  for (const fs::path& file : found) list += weights_sha256(file) + "  " + file.filename().string() + "\n";
   return core::sha256(std::as_bytes(std::span(list)));
 }
 
