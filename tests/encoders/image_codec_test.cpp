@@ -47,6 +47,21 @@ TEST_F(CodecFolder, EncodeScalesTheMeanAndSamplesWithNoise) {
   EXPECT_LT((codec->encode(pixels_, noise) - sample).abs().max().item<double>(), 1e-5);
 }
 
+TEST(CodecGoldens, EqualDiffusersOwn) {
+  const std::filesystem::path folder =
+      std::filesystem::path(MICRODIT_SOURCE_DIR) / "tests/encoders/goldens/codec";
+  const nn::StateDict given = nn::load_tensors(folder / "values.safetensors");
+  const auto codec = load_image_codec(folder, "its SHA-256 is of no interest");
+  const auto expect_close = [&](const torch::Tensor& ours, const char* name) {
+    const torch::Tensor& theirs = given.at(name);
+    EXPECT_LT((ours - theirs).norm().item<double>(), 1e-5 * theirs.norm().item<double>()) << name;
+  };
+  const torch::Tensor moments = codec->moments(given.at("image"));
+  expect_close(moments, "moments");
+  expect_close(scale_latents(codec->config(), moments.narrow(1, 0, 4)), "encoded");
+  expect_close(codec->picture(given.at("latents")), "picture");
+}
+
 TEST_F(CodecFolder, DecodeUndoesTheScalingAndRounds) {
   const auto codec = load_image_codec(folder());
   const torch::NoGradGuard no_grad;
