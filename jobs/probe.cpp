@@ -38,8 +38,8 @@ sample         the same options, steps= guidance= objective.sigma_data=; IN: x (
 tokenize       --encoder DIR (CLIP, T5 or BERT) --input LINES --output LINES [max_length=]: a JSON string per line -> ids per line
 encode_text    --encoder DIR --input LINES --output OUT [length= precision=]: OUT: states [N,L,D], ids [N,L]
 clean_captions --input LINES --output LINES [clean=reference|gentle]: a JSON string per line -> a JSON string per line
-encode         --codec DIR; IN: pixels uint8 [B,H,W,3] or image [B,3,H,W] in [-1,1]; OUT: moments, mean, latents (scaled)
-decode         --codec DIR; IN: latents (scaled); OUT: image [B,3,H,W], as the network gives it
+encode         --codec DIR [device=cpu precision=fp32]; IN: pixels uint8 [B,H,W,3] or image [B,3,H,W] in [-1,1]; OUT: moments, mean, latents (scaled)
+decode         the same options; IN: latents (scaled); OUT: image [B,3,H,W], as the network gives it
 resize         --input PICTURE --output PNG size=N: shorter edge to N, centre crop; an entry's keys pictures.alpha=white|drop
                pictures.grey16=high|clip pictures.exif=ignore|apply pictures.frames=first|skip pictures.damaged_inside=keep|skip
 Tensor files are safetensors; weights may be .pt, too.)";

@@ -16,8 +16,11 @@ namespace microdit::jobs {
 namespace {
 
 struct CodecConfig {
-  std::string device = "cpu";
-  void fields(core::Fields& f) { f.field("device", device, {.choices = {"cpu", "cuda"}}); }
+  std::string device = "cpu", precision = "fp32";
+  void fields(core::Fields& f) {
+    f.field("device", device, {.choices = {"cpu", "cuda"}});
+    f.field("precision", precision, {.choices = {"fp32", "bf16"}});
+  }
 };
 
 struct ResizeConfig {
@@ -30,12 +33,14 @@ struct ResizeConfig {
   }
 };
 
-/// The network itself, with the folder's weights.
-std::shared_ptr<encoders::Autoencoder> load_network(const std::filesystem::path& folder) {
-  const auto codec = encoders::load_image_codec(folder);
-  auto net = std::make_shared<encoders::Autoencoder>(codec->config());
-  nn::load_state_dict(*net, nn::state_dict(codec->net()), folder.string());
-  return net;
+/// The folder's codec on the device and in the precision that the words say.
+std::shared_ptr<encoders::ImageCodec> load_codec(Job& job) {
+  const auto config = load_words<CodecConfig>(job);
+  const torch::Device device(comm::choose_device(job.comm, config.device).name());
+  auto codec = encoders::load_image_codec(needed_path(job, "codec"));
+  codec->to(device);
+  codec->set_precision(config.precision);
+  return codec;
 }
 
 /// Pictures [B, 3, H, W] in [-1, 1] from `pixels` or `image`.
@@ -67,38 +72,30 @@ void check_sides(const torch::Tensor& images, std::int64_t factor, const std::fi
 }  // namespace
 
 int probe_encode(Job& job) {
-  const torch::Device device(comm::choose_device(job.comm, load_words<CodecConfig>(job).device).name());
-  const torch::NoGradGuard no_grad;
   const std::filesystem::path input = needed_path(job, "input");
-  const auto net = load_network(needed_path(job, "codec"));
+  const auto codec = load_codec(job);
   const torch::Tensor images = read_pictures(input);
-  check_sides(images, net->downscale(), input);
-  net->to(device);
-  const torch::Tensor moments = net->encode_moments(images.to(device));
+  check_sides(images, codec->net().downscale(), input);
+  const torch::Tensor moments = codec->moments(images);
   const torch::Tensor mean = moments.chunk(2, 1)[0];
-  const torch::Tensor latents = (mean - net->config().shift_factor) * net->config().scaling_factor;
+  const torch::Tensor latents = encoders::scale_latents(codec->config(), mean);
   nn::save_tensors(needed_path(job, "output"), {{"moments", moments}, {"mean", mean}, {"latents", latents}});
   return core::kDone;
 }
 
 int probe_decode(Job& job) {
-  const torch::Device device(comm::choose_device(job.comm, load_words<CodecConfig>(job).device).name());
-  const torch::NoGradGuard no_grad;
   const std::filesystem::path input = needed_path(job, "input");
-  const auto net = load_network(needed_path(job, "codec"));
-  net->to(device);
+  const auto codec = load_codec(job);
   const nn::StateDict tensors = nn::load_tensors(input);
   const auto found = tensors.find("latents");
   if (found == tensors.end()) core::user_error("{}: tensor \"latents\" is missing", input.string());
   const torch::Tensor& latents = found->second;
-  if (latents.dim() != 4 || latents.size(1) != net->config().latent_channels ||
+  if (latents.dim() != 4 || latents.size(1) != codec->config().latent_channels || latents.numel() == 0 ||
       !latents.is_floating_point()) {
     core::user_error("{}: tensor \"latents\" must be floating point [B, {}, h, w]", input.string(),
-                     net->config().latent_channels);
+                     codec->config().latent_channels);
   }
-  const torch::Tensor raw =
-      latents.to(torch::kFloat) / net->config().scaling_factor + net->config().shift_factor;
-  nn::save_tensors(needed_path(job, "output"), {{"image", net->decode(raw.to(device))}});
+  nn::save_tensors(needed_path(job, "output"), {{"image", codec->picture(latents)}});
   return core::kDone;
 }
 

@@ -8,7 +8,7 @@
 #include "core/hash.h"
 #include "core/seed.h"
 #include "encoders/image_codec.h"
-#include "encoders/norm_silu.h"
+#include "encoders/norm_silu_conv.h"
 #include "encoders/upsample_conv.h"
 #include "nn/state_dict.h"
 
@@ -40,8 +40,11 @@ struct Norm : torch::nn::Module {
     weight = register_parameter("weight", torch::ones({channels}));
     bias = register_parameter("bias", torch::zeros({channels}));
   }
-  torch::Tensor silu(const torch::Tensor& x) const { return norm_silu(x, weight, bias, groups, kNormEps); }
 };
+
+NormSiluConv layer(const Norm& norm, const Conv& conv) {
+  return {norm.weight, norm.bias, norm.groups, kNormEps, conv.weight, conv.bias};
+}
 
 struct Projection : torch::nn::Module {
   torch::Tensor weight, bias;
@@ -62,9 +65,11 @@ struct Resnet : torch::nn::Module {
     conv2 = register_module("conv2", std::make_shared<Conv>(out, out, 3));
     if (in != out) shortcut = register_module("conv_shortcut", std::make_shared<Conv>(in, out, 1));
   }
-  torch::Tensor forward(const torch::Tensor& x) const {
-    const torch::Tensor h = conv2->forward(norm2->silu(conv1->forward(norm1->silu(x))));
-    return h + (shortcut ? shortcut->forward(x) : x);
+  /// `x` may become the result where no gradient is wanted: give it away.
+  torch::Tensor forward(torch::Tensor x) const {
+    const torch::Tensor h = norm_silu_conv(x, layer(*norm1, *conv1));
+    if (shortcut) x = shortcut->forward(x);
+    return add_norm_silu_conv(std::move(x), h, layer(*norm2, *conv2));
   }
 };
 
@@ -102,9 +107,10 @@ struct MidBlock : torch::nn::Module {
       attention = attentions->register_module("0", std::make_shared<Attention>(channels, groups));
     }
   }
-  torch::Tensor forward(const torch::Tensor& x) const {
-    const torch::Tensor h = first->forward(x);
-    return second->forward(attention ? attention->forward(h) : h);
+  torch::Tensor forward(torch::Tensor x) const {
+    torch::Tensor h = first->forward(std::move(x));
+    if (attention) h = attention->forward(h);
+    return second->forward(std::move(h));
   }
 };
 
@@ -127,9 +133,9 @@ struct Level : torch::nn::Module {
     change = sampler->register_module("conv", std::make_shared<Conv>(out, out, 3, down ? 2 : 1));
   }
   torch::Tensor forward(torch::Tensor x) const {
-    for (const auto& resnet : resnets) x = resnet->forward(x);
+    for (const auto& resnet : resnets) x = resnet->forward(std::move(x));
     if (!change) return x;
-    if (down) return change->forward(at::constant_pad_nd(x, {0, 1, 0, 1}));
+    if (down) return halving_conv(x, change->weight, change->bias);
     return upsample_conv(x, change->weight, change->bias);
   }
 };
@@ -164,10 +170,10 @@ struct Half : torch::nn::Module {
   }
   torch::Tensor forward(const torch::Tensor& input) const {
     torch::Tensor x = conv_in->forward(input);
-    if (!encoder) x = middle->forward(x);
-    for (const auto& level : levels) x = level->forward(x);
-    if (encoder) x = middle->forward(x);
-    return conv_out->forward(norm_out->silu(x));
+    if (!encoder) x = middle->forward(std::move(x));
+    for (const auto& level : levels) x = level->forward(std::move(x));
+    if (encoder) x = middle->forward(std::move(x));
+    return norm_silu_conv(x, layer(*norm_out, *conv_out));
   }
 };
 

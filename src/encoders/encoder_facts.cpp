@@ -50,6 +50,9 @@ void CodecFacts::fields(core::Fields& f) {
   if (f.reading() || !network.empty()) f.field("network", network);
   f.field("scaling_factor", scaling_factor, {.min = 0, .exclusive_min = true, .required = true});
   f.field("shift_factor", shift_factor);
+  // Written only where there are some: facts of before they were known stay the same text.
+  if (f.reading() || !latents_mean.empty()) f.field("latents_mean", latents_mean);
+  if (f.reading() || !latents_std.empty()) f.field("latents_std", latents_std);
   f.field("channels", channels, {.min = 1, .required = true});
   f.field("downscale", downscale, {.min = 1, .required = true});
 }

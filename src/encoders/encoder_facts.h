@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "core/config.h"
 
@@ -18,6 +19,8 @@ struct CodecFacts {
   std::string network{};  ///< as TextEncoderFacts has it
   double scaling_factor = 1;
   double shift_factor = 0;
+  /// Per channel, or none: latent = (z - mean) / std * scaling, without a shift.
+  std::vector<double> latents_mean{}, latents_std{};
   std::int64_t channels = 0;
   std::int64_t downscale = 0;
   void fields(core::Fields& f);

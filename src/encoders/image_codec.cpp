@@ -6,6 +6,7 @@
 #include <array>
 
 #include "core/error.h"
+#include "encoders/codec_config.h"
 #include "encoders/weights_folder.h"
 #include "nn/autocast.h"
 #include "nn/state_dict.h"
@@ -17,87 +18,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kStem = "diffusion_pytorch_model";
 
-void check_blocks(const core::Json& config, const char* key, const char* only, std::size_t count,
-                  const std::string& file) {
-  if (!config.contains(key)) return;
-  const core::Json& blocks = config[key];
-  const bool fits = blocks.is_array() && blocks.size() == count &&
-                    std::all_of(blocks.begin(), blocks.end(), [&](const core::Json& b) { return b == only; });
-  if (!fits)
-    core::user_error("{}: {} is {}; only {} times {} is supported", file, key, blocks.dump(), count, only);
-}
-
-/// What other versions of the format may say and this codec does not do.
-void check_unsupported(const core::Json& config, const std::string& file) {
-  static constexpr std::array known = {"in_channels",    "out_channels",        "down_block_types",
-                                       "up_block_types", "block_out_channels",  "layers_per_block",
-                                       "act_fn",         "latent_channels",     "norm_num_groups",
-                                       "sample_size",    "scaling_factor",      "shift_factor",
-                                       "latents_mean",   "latents_std",         "force_upcast",
-                                       "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention"};
-  for (const auto& [key, value] : config.items()) {
-    if (key.starts_with('_')) continue;
-    if (std::find(known.begin(), known.end(), key) == known.end())
-      core::user_error("{}: key {} is not one of an AutoencoderKL", file, key);
-    if (key.starts_with("latents_") && !value.is_null())
-      core::user_error("{}: {} is {}; only null is supported (use scaling_factor and shift_factor)", file,
-                       key, value.dump());
-    if (key == "act_fn" && value != "silu")
-      core::user_error("{}: act_fn is {}; only \"silu\" is supported", file, value.dump());
-  }
-}
-
-void check_range(const AutoencoderConfig& c, const std::string& file) {
-  const std::array<std::pair<const char*, std::int64_t>, 6> counts = {
-      {{"in_channels", c.in_channels},
-       {"out_channels", c.out_channels},
-       {"layers_per_block", c.layers_per_block},
-       {"latent_channels", c.latent_channels},
-       {"norm_num_groups", c.norm_num_groups},
-       {"sample_size", c.sample_size}}};
-  for (const auto& [key, value] : counts)
-    if (value < 1) core::user_error("{}: {} is {}, must be at least 1", file, key, value);
-  for (const auto width : c.block_out_channels)
-    if (width < 1 || width % c.norm_num_groups != 0)
-      core::user_error("{}: norm_num_groups {} does not divide the width {} of block_out_channels", file,
-                       c.norm_num_groups, width);
-  if (!(c.scaling_factor > 0))
-    core::user_error("{}: scaling_factor is {}, must be positive", file, c.scaling_factor);
-}
-
-AutoencoderConfig parse_config(const core::Json& json, const fs::path& folder) {
-  const std::string file = (folder / "config.json").string();
-  const std::string kind = config_text(json, "_class_name", "", folder / "config.json");
-  if (kind != "AutoencoderKL")
-    core::user_error("{}: _class_name is \"{}\"; only \"AutoencoderKL\" is supported", file, kind);
-  check_unsupported(json, file);
-  if (!json.contains("scaling_factor") || json["scaling_factor"].is_null())
-    core::user_error(
-        "{}: scaling_factor is missing; add the value the model's authors give (it is 1/std of the latents)",
-        file);
-  AutoencoderConfig c;
-  const auto widths = json.find("block_out_channels");
-  if (widths == json.end() || !widths->is_array() || widths->empty() ||
-      !std::all_of(widths->begin(), widths->end(), [](const core::Json& w) { return w.is_number_integer(); }))
-    core::user_error("{}: block_out_channels must be a list of integers", file);
-  c.block_out_channels = widths->get<std::vector<std::int64_t>>();
-  c.in_channels = config_integer(json, "in_channels", 3, folder / "config.json");
-  c.out_channels = config_integer(json, "out_channels", 3, folder / "config.json");
-  c.layers_per_block = config_integer(json, "layers_per_block", 1, folder / "config.json");
-  c.latent_channels = config_integer(json, "latent_channels", 4, folder / "config.json");
-  c.norm_num_groups = config_integer(json, "norm_num_groups", 32, folder / "config.json");
-  c.sample_size = config_integer(json, "sample_size", 32, folder / "config.json");
-  c.scaling_factor = config_number(json, "scaling_factor", 0, folder / "config.json");
-  c.shift_factor = config_number(json, "shift_factor", 0, folder / "config.json");
-  c.use_quant_conv = config_flag(json, "use_quant_conv", true, folder / "config.json");
-  c.use_post_quant_conv = config_flag(json, "use_post_quant_conv", true, folder / "config.json");
-  c.mid_block_add_attention = config_flag(json, "mid_block_add_attention", true, folder / "config.json");
-  check_blocks(json, "down_block_types", "DownEncoderBlock2D", c.block_out_channels.size(), file);
-  check_blocks(json, "up_block_types", "UpDecoderBlock2D", c.block_out_channels.size(), file);
-  check_range(c, file);
-  return c;
-}
-
 CodecFacts facts_of(const AutoencoderConfig& c, const fs::path& folder, const std::string& sha256) {
   return {.kind = "AutoencoderKL",
           .folder = folder_hint(folder),
@@ -106,63 +26,93 @@ CodecFacts facts_of(const AutoencoderConfig& c, const fs::path& folder, const st
                                  c.layers_per_block, c.norm_num_groups, c.mid_block_add_attention),
           .scaling_factor = c.scaling_factor,
           .shift_factor = c.shift_factor,
+          .latents_mean = c.latents_mean,
+          .latents_std = c.latents_std,
           .channels = c.latent_channels,
           .downscale = c.downscale()};
 }
 
-core::Json to_diffusers(const AutoencoderConfig& c) {
-  const auto blocks = c.block_out_channels.size();
-  core::Json json;
-  json["_class_name"] = "AutoencoderKL";
-  json["act_fn"] = "silu";
-  json["block_out_channels"] = c.block_out_channels;
-  json["down_block_types"] = std::vector<std::string>(blocks, "DownEncoderBlock2D");
-  json["force_upcast"] = true;
-  json["in_channels"] = c.in_channels;
-  json["latent_channels"] = c.latent_channels;
-  json["latents_mean"] = nullptr;
-  json["latents_std"] = nullptr;
-  json["layers_per_block"] = c.layers_per_block;
-  json["mid_block_add_attention"] = c.mid_block_add_attention;
-  json["norm_num_groups"] = c.norm_num_groups;
-  json["out_channels"] = c.out_channels;
-  json["sample_size"] = c.sample_size;
-  json["scaling_factor"] = c.scaling_factor;
-  json["shift_factor"] = c.shift_factor == 0 ? core::Json(nullptr) : core::Json(c.shift_factor);
-  json["up_block_types"] = std::vector<std::string>(blocks, "UpDecoderBlock2D");
-  json["use_post_quant_conv"] = c.use_post_quant_conv;
-  json["use_quant_conv"] = c.use_quant_conv;
-  return json;
+/// The name of a tensor that diffusers before 0.18 and CompVis files call query, key, value or proj_attn.
+std::string current_name(std::string_view name) {
+  static constexpr std::string_view kAttention = ".attentions.0.";
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> renames = {
+      {{"query.", "to_q."}, {"key.", "to_k."}, {"value.", "to_v."}, {"proj_attn.", "to_out.0."}}};
+  const auto attention = name.find(kAttention);
+  if (attention == name.npos) return std::string(name);
+  const auto begin = attention + kAttention.size();
+  for (const auto& [former, current] : renames)
+    if (name.substr(begin).starts_with(former))
+      return fmt::format("{}{}{}", name.substr(0, begin), current, name.substr(begin + former.size()));
+  return std::string(name);
 }
 
-/// Names of diffusers before 0.18 and of CompVis files: query, key, value, proj_attn, as 1x1 convolutions
-/// perhaps.
-nn::StateDict with_current_names(const nn::StateDict& state) {
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> renames = {
-      {{"query", "to_q"}, {"key", "to_k"}, {"value", "to_v"}, {"proj_attn", "to_out.0"}}};
-  nn::StateDict current;
-  for (const auto& [name, tensor] : state) {
-    std::string renamed = name;
-    const auto attention = name.find(".attentions.0.");
-    if (attention != std::string::npos) {
-      const auto begin = attention + std::string_view(".attentions.0.").size();
-      for (const auto& [old_name, new_name] : renames)
-        if (name.compare(begin, old_name.size() + 1, std::string(old_name) + ".") == 0)
-          renamed = name.substr(0, begin) + std::string(new_name) + name.substr(begin + old_name.size());
-    }
-    const bool as_convolution =
-        attention != std::string::npos && tensor.dim() == 4 && tensor.size(2) == 1 && tensor.size(3) == 1;
-    current[renamed] = as_convolution ? tensor.flatten(1) : tensor;
-  }
-  return current;
+/// [1, C, 1, 1] like `latents`.
+torch::Tensor per_channel(const std::vector<double>& values, const torch::Tensor& latents) {
+  return torch::tensor(values, torch::kFloat64).to(latents.options()).view({1, -1, 1, 1});
 }
 
 }  // namespace
+
+torch::Tensor scale_latents(const AutoencoderConfig& c, const torch::Tensor& z) {
+  if (c.latents_mean.empty()) return z.sub(c.shift_factor).mul(c.scaling_factor);
+  return z.sub(per_channel(c.latents_mean, z)).mul(c.scaling_factor).div(per_channel(c.latents_std, z));
+}
+
+torch::Tensor unscale_latents(const AutoencoderConfig& c, const torch::Tensor& latents) {
+  if (c.latents_mean.empty()) return latents.div(c.scaling_factor).add(c.shift_factor);
+  return latents.mul(per_channel(c.latents_std, latents))
+      .div(c.scaling_factor)
+      .add(per_channel(c.latents_mean, latents));
+}
+
+std::int64_t pictures_at_once(const AutoencoderConfig& c, std::int64_t batch, std::int64_t pixels,
+                              std::int64_t most_values) {
+  const std::vector<std::int64_t>& widths = c.block_out_channels;
+  std::int64_t largest =
+      1;  // values of the largest activation: the decoder enlarges the next level's channels
+  for (std::size_t i = 0; i < widths.size(); ++i) {
+    const std::int64_t channels = std::max(widths[i], widths[std::min(i + 1, widths.size() - 1)]);
+    largest = std::max(largest, channels * (pixels >> (2 * i)));
+  }
+  std::int64_t count = std::clamp<std::int64_t>(most_values / largest, 1, std::max<std::int64_t>(batch, 1));
+  while (batch % count != 0) --count;
+  return count;
+}
 
 ImageCodec::ImageCodec(std::shared_ptr<Autoencoder> net, fs::path folder, std::string sha256)
     : net_(std::move(net)), folder_(folder.lexically_normal()), sha256_(std::move(sha256)) {
   core::check(net_->config().scaling_factor > 0, "a codec needs a scaling factor");
   if (!folder_.empty() && sha256_.empty()) sha256_ = folder_weights_sha256(folder_, kStem);
+}
+
+torch::Tensor ImageCodec::moments(const torch::Tensor& image_BCHW) const {
+  const torch::NoGradGuard no_grad;
+  const torch::Device device = net_->parameters().front().device();
+  return in_slices(image_BCHW, image_BCHW.size(2) * image_BCHW.size(3), [&](const torch::Tensor& some) {
+    const nn::Autocast autocast(bf16_, device);
+    return net_->encode_moments(some.to(device, torch::kFloat32)).to(torch::kFloat32);
+  });
+}
+
+torch::Tensor ImageCodec::picture(const torch::Tensor& latents_BChw) const {
+  const torch::NoGradGuard no_grad;
+  const torch::Device device = net_->parameters().front().device();
+  const std::int64_t pixels =
+      latents_BChw.size(2) * latents_BChw.size(3) * net_->downscale() * net_->downscale();
+  return in_slices(latents_BChw, pixels, [&](const torch::Tensor& some) {
+    const nn::Autocast autocast(bf16_, device);
+    return net_->decode(unscale_latents(config(), some.to(device, torch::kFloat32))).to(torch::kFloat32);
+  });
+}
+
+torch::Tensor ImageCodec::in_slices(const torch::Tensor& batch, std::int64_t pixels,
+                                    const std::function<torch::Tensor(const torch::Tensor&)>& work) const {
+  const std::int64_t count = pictures_at_once(config(), batch.size(0), pixels, most_values_);
+  if (count >= batch.size(0)) return work(batch);
+  std::vector<torch::Tensor> parts;
+  for (std::int64_t first = 0; first < batch.size(0); first += count)
+    parts.push_back(work(batch.narrow(0, first, count)));
+  return torch::cat(parts);
 }
 
 torch::Tensor ImageCodec::encode(const torch::Tensor& pixels_BHW3, const torch::Tensor& unit_noise) const {
@@ -175,29 +125,22 @@ torch::Tensor ImageCodec::encode(const torch::Tensor& pixels_BHW3, const torch::
               "picture {}x{} is not a multiple of {} pixels", pixels_BHW3.size(1), pixels_BHW3.size(2),
               net_->downscale());
   const torch::Device device = net_->parameters().front().device();
-  const torch::Tensor image =
-      pixels_BHW3.to(device).permute({0, 3, 1, 2}).to(torch::kFloat32).div(255).mul(2).sub(1);
-  const torch::Tensor moments = [&] {
-    const nn::Autocast autocast(bf16_, device);
-    return net_->encode_moments(image).to(torch::kFloat32);
-  }();
-  torch::Tensor z = moments.narrow(1, 0, c.latent_channels);
+  const torch::Tensor both =
+      moments(pixels_BHW3.to(device).permute({0, 3, 1, 2}).to(torch::kFloat32).div(255).mul(2).sub(1));
+  torch::Tensor z = both.narrow(1, 0, c.latent_channels);
   if (unit_noise.defined()) {
-    const torch::Tensor log_variance = moments.narrow(1, c.latent_channels, c.latent_channels).clamp(-30, 20);
+    const torch::Tensor log_variance = both.narrow(1, c.latent_channels, c.latent_channels).clamp(-30, 20);
     z = z + log_variance.mul(0.5).exp() * unit_noise.to(device);
   }
-  return z.sub(c.shift_factor).mul(c.scaling_factor).contiguous();
+  return scale_latents(c, z).contiguous();
 }
 
 torch::Tensor ImageCodec::decode(const torch::Tensor& latents_BChw) const {
   const torch::NoGradGuard no_grad;
-  const auto& c = net_->config();
-  core::check(latents_BChw.dim() == 4 && latents_BChw.size(1) == c.latent_channels,
-              "codec decode takes [B, {}, h, w]", c.latent_channels);
-  const torch::Tensor z = latents_BChw.to(net_->parameters().front().device(), torch::kFloat32)
-                              .div(c.scaling_factor)
-                              .add(c.shift_factor);
-  const torch::Tensor image = net_->decode(z).div(2).add(0.5).clamp(0, 1).mul(255).round().to(torch::kUInt8);
+  core::check(latents_BChw.dim() == 4 && latents_BChw.size(1) == config().latent_channels,
+              "codec decode takes [B, {}, h, w]", config().latent_channels);
+  const torch::Tensor image =
+      picture(latents_BChw).div(2).add(0.5).clamp(0, 1).mul(255).round().to(torch::kUInt8);
   return image.permute({0, 2, 3, 1}).contiguous();
 }
 
@@ -206,7 +149,7 @@ CodecFacts ImageCodec::facts() const {
 }
 
 CodecFacts describe_image_codec(const fs::path& folder, const core::StopFlag& stop) {
-  return facts_of(parse_config(read_folder_config(folder), folder), folder.lexically_normal(),
+  return facts_of(read_codec_config(folder), folder.lexically_normal(),
                   folder_weights_sha256(folder, kStem, stop));
 }
 
@@ -225,9 +168,8 @@ std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts, const fs::
 }
 
 std::shared_ptr<ImageCodec> load_image_codec(const fs::path& folder, const std::string& sha256) {
-  const AutoencoderConfig config = parse_config(read_folder_config(folder), folder);
-  auto net = std::make_shared<Autoencoder>(config);
-  nn::load_state_dict(*net, with_current_names(read_folder_weights(folder, kStem)), folder.string());
+  auto net = std::make_shared<Autoencoder>(read_codec_config(folder));
+  load_folder_weights(folder, kStem, nn::state_dict(*net), current_name);
   net->eval();
   for (auto& parameter : net->parameters()) parameter.requires_grad_(false);
   return std::make_shared<ImageCodec>(std::move(net), folder, sha256);

@@ -4,6 +4,7 @@
 #include <torch/nn/module.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,12 +28,20 @@ struct AutoencoderConfig {
   double scaling_factor =
       0;  ///< 0 = not known yet (train_codec computes it); loading a folder without one is an error
   double shift_factor = 0;
+  /// Per latent channel, both or none (no settings of train_codec): see scale_latents.
+  std::vector<double> latents_mean{}, latents_std{};
   bool use_quant_conv = true;
   bool use_post_quant_conv = true;
   bool mid_block_add_attention = true;
   void fields(core::Fields& f);
   std::int64_t downscale() const;  ///< 8 for four blocks
 };
+
+/// What the network calls z -> latents as they are stored and trained on: (z - shift) scaling, or with statistics
+/// (z - mean) scaling / std per channel, as diffusers' pipelines have it (SD3 and Flux; StableDiffusionXLImg2ImgPipeline's
+/// prepare_latents). And back: z = latent / scaling + shift, latent std / scaling + mean (StableDiffusionXLPipeline).
+torch::Tensor scale_latents(const AutoencoderConfig& config, const torch::Tensor& z_BChw);
+torch::Tensor unscale_latents(const AutoencoderConfig& config, const torch::Tensor& latents_BChw);
 
 /// The network, trainable; parameter names are diffusers'. Images are [-1, 1], B 3 H W.
 class Autoencoder : public torch::nn::Module {
@@ -55,6 +64,13 @@ class Autoencoder : public torch::nn::Module {
   std::unique_ptr<Parts> parts_;
 };
 
+/// How many pictures of `batch` go through the network together: the largest divisor (all passes of one shape, so that a
+/// picture's bits do not depend on its place) with which the largest activation stays within 2^28 values, or 1. At SDXL's
+/// widths one picture of 1024 pixels, 4 of 512, 16 of 256.
+inline constexpr std::int64_t kLargestActivation = std::int64_t{1} << 28;
+std::int64_t pictures_at_once(const AutoencoderConfig& config, std::int64_t batch, std::int64_t pixels,
+                              std::int64_t most_values = kLargestActivation);
+
 /// A frozen codec from a diffusers folder (config.json + diffusion_pytorch_model[.fp16].safetensors, sharded
 /// index too).
 class ImageCodec {
@@ -68,18 +84,27 @@ class ImageCodec {
   torch::Tensor encode(const torch::Tensor& pixels_BHW3, const torch::Tensor& unit_noise = {}) const;
   /// Scaled latents -> uint8 [B,H,W,3] (clamped, rounded half to even of 255 (x/2 + .5)).
   torch::Tensor decode(const torch::Tensor& latents_BChw) const;
+  /// The network's own: [-1, 1] [B,3,H,W] -> moments [B,2C,h,w]; scaled latents -> [B,3,H,W]; fp32, on the codec's device.
+  torch::Tensor moments(const torch::Tensor& image_BCHW) const;
+  torch::Tensor picture(const torch::Tensor& latents_BChw) const;
   /// What a manifest says of it.
   CodecFacts facts() const;
   core::Json describe() const { return core::to_json(facts()); }
   void to(torch::Device device) { net_->to(device); }
-  /// bf16: `encode` computes the layers that gain from it in bf16; fp32 is the default.
+  /// Another bound for pictures_at_once than kLargestActivation.
+  void bound_activations(std::int64_t values) { most_values_ = values; }
+  /// bf16: the network computes the layers that gain from it in bf16; fp32 is the default.
   void set_precision(const std::string& precision) { bf16_ = precision == "bf16"; }
 
  private:
+  /// work on pictures_at_once of the batch at a time.
+  torch::Tensor in_slices(const torch::Tensor& batch, std::int64_t pixels,
+                          const std::function<torch::Tensor(const torch::Tensor&)>& work) const;
   std::shared_ptr<Autoencoder> net_;
   std::filesystem::path folder_;
   std::string sha256_;
   bool bf16_ = false;
+  std::int64_t most_values_ = kLargestActivation;
 };
 
 /// UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys.

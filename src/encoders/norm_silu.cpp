@@ -64,7 +64,7 @@ void tile(float* table, const Shape& s) {
   for (std::int64_t i = s.channels; i < s.width(); ++i) table[i] = table[i - s.channels];
 }
 
-void fold(const std::vector<float>& partial, const Shape& s, double* sum_C) {
+void fold(const float* partial, const Shape& s, double* sum_C) {
   for (std::int64_t i = 0; i < s.width(); ++i) sum_C[i % s.channels] += partial[i];
 }
 
@@ -79,23 +79,45 @@ void group_means(const std::vector<double>& sum_C, const Shape& s, float* mean) 
   }
 }
 
-// Statistics of one picture, per channel (equal within a group): mean, then 1/std.
-void moments(const float* x, const Shape& s, double eps, float* mean_C, float* rstd_C) {
-  const std::int64_t w = s.width();
-  std::vector<double> sum(s.channels, 0.0), square(s.channels, 0.0);
-  std::vector<float> partial(w), mean(w);
-  for (std::int64_t r = 0; r < s.rows(); r += kRowsPerPartial) {
-    std::fill(partial.begin(), partial.end(), 0.0F);
-    add_rows(x + r * w, std::min(kRowsPerPartial, s.rows() - r), w, partial.data());
-    fold(partial, s, sum.data());
+/// One picture's rows of floats, or of bf16 that are widened into `copy`.
+struct Picture {
+  const void* data;
+  bool bf16;
+  const float* rows(std::int64_t first, std::int64_t count, std::int64_t width,
+                    std::vector<float>& copy) const {
+    if (!bf16) return static_cast<const float*>(data) + first * width;
+    copy.resize(count * width);
+    widen(static_cast<const std::uint16_t*>(data) + first * width, count * width, copy.data());
+    return copy.data();
   }
+};
+
+// sum_C += x, or (x - mean)^2 where a row of means is given; added in one order, whatever the threads.
+void add_up(const Picture& x, const Shape& s, const float* mean, double* sum_C) {
+  const std::int64_t w = s.width(), parts = (s.rows() + kRowsPerPartial - 1) / kRowsPerPartial;
+  std::vector<float> partial(parts * w, 0.0F);
+  at::parallel_for(0, parts, 4, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> copy;
+    for (std::int64_t p = begin; p < end; ++p) {
+      const std::int64_t first = p * kRowsPerPartial, count = std::min(kRowsPerPartial, s.rows() - first);
+      const float* rows = x.rows(first, count, w, copy);
+      if (mean == nullptr)
+        add_rows(rows, count, w, partial.data() + p * w);
+      else
+        add_square_rows(rows, mean, count, w, partial.data() + p * w);
+    }
+  });
+  for (std::int64_t p = 0; p < parts; ++p) fold(partial.data() + p * w, s, sum_C);
+}
+
+// Statistics of one picture, per channel (equal within a group): mean, then 1/std.
+void moments(const Picture& x, const Shape& s, double eps, float* mean_C, float* rstd_C) {
+  std::vector<double> sum(s.channels, 0.0), square(s.channels, 0.0);
+  std::vector<float> mean(s.width());
+  add_up(x, s, nullptr, sum.data());
   group_means(sum, s, mean.data());
   tile(mean.data(), s);
-  for (std::int64_t r = 0; r < s.rows(); r += kRowsPerPartial) {
-    std::fill(partial.begin(), partial.end(), 0.0F);
-    add_square_rows(x + r * w, mean.data(), std::min(kRowsPerPartial, s.rows() - r), w, partial.data());
-    fold(partial, s, square.data());
-  }
+  add_up(x, s, mean.data(), square.data());
   group_means(square, s, rstd_C);
   for (std::int64_t c = 0; c < s.channels; ++c) {
     mean_C[c] = mean[c];
@@ -134,8 +156,8 @@ void backward_picture(const float* x, const float* dy, const Shape& s, const flo
     std::fill(partial_x.begin(), partial_x.end(), 0.0F);
     backward_rows(x + r * w, dy + r * w, tables.data(), std::min(kRowsPerPartial, s.rows() - r), w,
                   out.dx + r * w, partial.data(), partial_x.data());
-    fold(partial, s, out.dbias_C);
-    fold(partial_x, s, sum_x.data());
+    fold(partial.data(), s, out.dbias_C);
+    fold(partial_x.data(), s, sum_x.data());
   }
   // dx = rstd (gamma dh - m1 - xhat m2), m1 and m2 the group means of gamma dh and gamma dh xhat
   std::vector<double> weighted(s.channels), weighted_x(s.channels);
@@ -175,7 +197,7 @@ class NormSilu : public torch::autograd::Function<NormSilu> {
       for (std::int64_t n = begin; n < end; ++n) {
         const float* picture = in.read(n);
         float* mean = stat + n * 2 * s.channels;
-        moments(picture, s, eps, mean, mean + s.channels);
+        moments({picture, false}, s, eps, mean, mean + s.channels);
         const std::vector<float> tables = affine_tables(s, mean, mean + s.channels, g, b);
         apply_rows(picture, tables.data(), tables.data() + s.width(), s.rows(), s.width(), out.write(n));
         out.stored(n);
@@ -223,6 +245,46 @@ torch::Tensor norm_silu(const torch::Tensor& x_BCHW, const torch::Tensor& weight
                      weight_C.scalar_type() == torch::kFloat32 && x_BCHW.dim() == 4;
   if (fused) return NormSilu::apply(x_BCHW, weight_C, bias_C, num_groups, eps);
   return at::silu(at::group_norm(x_BCHW, num_groups, weight_C, bias_C, eps));
+}
+
+torch::Tensor group_moments(const torch::Tensor& x_BCHW, std::int64_t num_groups, double eps) {
+  const torch::Tensor x = x_BCHW.contiguous(at::MemoryFormat::ChannelsLast);
+  const Shape s = shape_of(x, num_groups);
+  torch::Tensor out = torch::empty({s.batch, 2, s.channels}, torch::kFloat32);
+  for (std::int64_t n = 0; n < s.batch; ++n) {
+    float* mean = out.data_ptr<float>() + n * 2 * s.channels;
+    const auto* bytes = static_cast<const std::byte*>(x.const_data_ptr());
+    moments({bytes + n * s.pixels * s.channels * x.element_size(), x.scalar_type() == torch::kBFloat16}, s,
+            eps, mean, mean + s.channels);
+  }
+  return out;
+}
+
+torch::Tensor norm_silu_rows(const torch::Tensor& some_BChW, const torch::Tensor& moments_B2C,
+                             const torch::Tensor& weight_C, const torch::Tensor& bias_C) {
+  const torch::Tensor x = some_BChW.contiguous(at::MemoryFormat::ChannelsLast);
+  const torch::Tensor gain = weight_C.contiguous(), shift = bias_C.contiguous();
+  const Shape s = shape_of(x, 1);
+  const std::int64_t w = s.width();
+  const bool bf16 = x.scalar_type() == torch::kBFloat16;
+  torch::Tensor y = torch::empty_like(x);
+  for (std::int64_t n = 0; n < s.batch; ++n) {
+    const float* mean = moments_B2C.const_data_ptr<float>() + n * 2 * s.channels;
+    const std::vector<float> tables = affine_tables(s, mean, mean + s.channels, gain.const_data_ptr<float>(),
+                                                    shift.const_data_ptr<float>());
+    const std::int64_t picture = n * s.pixels * s.channels;
+    const Picture in{static_cast<const std::byte*>(x.const_data_ptr()) + picture * x.element_size(), bf16};
+    at::parallel_for(0, s.rows(), kRowsPerPartial, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> copy, result(bf16 ? kRowsPerPartial * w : 0);
+      for (std::int64_t r = begin; r < end; r += kRowsPerPartial) {
+        const std::int64_t count = std::min(kRowsPerPartial, end - r), at = picture + r * w;
+        float* out = bf16 ? result.data() : y.data_ptr<float>() + at;
+        apply_rows(in.rows(r, count, w, copy), tables.data(), tables.data() + w, count, w, out);
+        if (bf16) narrow(out, count * w, static_cast<std::uint16_t*>(y.data_ptr()) + at);
+      }
+    });
+  }
+  return y;
 }
 
 }  // namespace microdit::encoders

@@ -8,6 +8,7 @@
 
 #include <cstring>
 
+#include "encoders/row_bands.h"
 #include "nn/precision.h"
 
 namespace microdit::encoders {
@@ -50,19 +51,28 @@ class Elements {
   std::int64_t size_;
 };
 
+Sizes sizes_of(const torch::Tensor& places) {
+  return {places.size(0), places.size(1) / 4, places.size(2) - 1, places.size(3) - 1};
+}
+
 /// places [B, 4 O, H+1, W+1] -> [B, O, 2H, 2W], both channels-last.
+torch::Tensor interleaved(const torch::Tensor& input) {
+  const torch::Tensor places = input.contiguous(at::MemoryFormat::ChannelsLast);
+  const Sizes s = sizes_of(places);
+  torch::Tensor pixels = torch::empty({s.batch, s.channels, 2 * s.height, 2 * s.width},
+                                      places.options().memory_format(at::MemoryFormat::ChannelsLast));
+  const Elements from(places), to(pixels);
+  for_each_pixel(s, [&](std::int64_t place, std::int64_t pixel) { to.copy(pixel, from, place, s.channels); });
+  return pixels;
+}
+
+/// The same, differentiable.
 class Interleave : public torch::autograd::Function<Interleave> {
  public:
-  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& input) {
-    const torch::Tensor places = input.contiguous(at::MemoryFormat::ChannelsLast);
-    const Sizes s{places.size(0), places.size(1) / 4, places.size(2) - 1, places.size(3) - 1};
-    torch::Tensor pixels = torch::empty({s.batch, s.channels, 2 * s.height, 2 * s.width},
-                                        places.options().memory_format(at::MemoryFormat::ChannelsLast));
-    const Elements from(places), to(pixels);
-    for_each_pixel(s,
-                   [&](std::int64_t place, std::int64_t pixel) { to.copy(pixel, from, place, s.channels); });
+  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& places) {
+    const Sizes s = sizes_of(places);
     context->saved_data["sizes"] = std::vector<std::int64_t>{s.batch, s.channels, s.height, s.width};
-    return pixels;
+    return interleaved(places);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -115,7 +125,13 @@ torch::Tensor upsample_conv(const torch::Tensor& x_BCHW, const torch::Tensor& we
         .reshape({4 * out, in, 2, 2})
         .to(type);
   };
-  return Interleave::apply(at::conv2d(x_BCHW, folded_kernels(), bias_O.repeat({4}).to(type), {1, 1}, {1, 1}));
+  const torch::Tensor kernels = folded_kernels(), bias = bias_O.repeat({4}).to(type);
+  const std::int64_t height = x_BCHW.size(2);
+  const std::int64_t bytes = 4 * out * (x_BCHW.numel() / in) * x_BCHW.element_size();  // of the places
+  if (!in_bands(x_BCHW, bytes)) return Interleave::apply(at::conv2d(x_BCHW, kernels, bias, {1, 1}, {1, 1}));
+  return by_bands(height, bytes, 2, [&](std::int64_t first, std::int64_t last) {
+    return interleaved(at::conv2d(rows_of(x_BCHW, first - 1, last + 1), kernels, bias, {1, 1}, kPadColumns));
+  });
 }
 
 }  // namespace microdit::encoders

@@ -23,12 +23,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct WeightFiles {
-  std::vector<fs::path> files;
-  core::Json weight_map;  ///< name -> file, when sharded
-};
+using Files = std::vector<fs::path>;
 
-WeightFiles read_index(const fs::path& folder, const fs::path& index) {
+Files read_index(const fs::path& folder, const fs::path& index) {
   const core::Json json = core::read_json(index);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
     core::user_error("{}: no \"weight_map\" object; the file is no index of weights", index.string());
@@ -38,12 +35,12 @@ WeightFiles read_index(const fs::path& folder, const fs::path& index) {
       core::user_error("{}: \"{}\" must name a file of the same folder", index.string(), name);
     names.insert(file.get<std::string>());
   }
-  WeightFiles found{{}, json["weight_map"]};
+  Files found;
   for (const std::string& name : names) {
     if (!fs::exists(folder / name))
       core::user_error("{}: no such file, but {} names it{}", (folder / name).string(), index.string(),
                        how_to_fetch(folder));
-    found.files.push_back(folder / name);
+    found.push_back(folder / name);
   }
   return found;
 }
@@ -66,17 +63,17 @@ bool is_there(const fs::path& file) {
 }
 
 /// `<stem><variant><kind>` or its index.
-std::optional<WeightFiles> find_kind(const fs::path& folder, const std::string& stem, std::string_view kind) {
+std::optional<Files> find_kind(const fs::path& folder, const std::string& stem, std::string_view kind) {
   for (const char* variant : {"", ".fp16"}) {
     const fs::path one = folder / fmt::format("{}{}{}", stem, variant, kind);
-    if (is_there(one)) return WeightFiles{{one}, nullptr};
+    if (is_there(one)) return Files{one};
     const fs::path index = folder / fmt::format("{}{}.index{}.json", stem, kind, variant);
     if (is_there(index)) return read_index(folder, index);
   }
   return std::nullopt;
 }
 
-WeightFiles find_files(const fs::path& folder, std::string_view stem) {
+Files find_files(const fs::path& folder, std::string_view stem) {
   const std::string name(stem), torch_name = torch_stem(stem);
   if (auto found = find_kind(folder, name, ".safetensors")) return std::move(*found);
   for (const char* kind : {".bin", ".pt", ".pth", ".ckpt"})
@@ -110,7 +107,7 @@ using SlotOf = std::function<std::string(std::string_view)>;
 using Sources = std::map<std::string, std::pair<const core::WeightsFile*, std::string>>;
 
 std::vector<core::WeightsFile> open_files(const fs::path& folder, std::string_view stem) {
-  const std::vector<fs::path> paths = find_files(folder, stem).files;
+  const std::vector<fs::path> paths = find_files(folder, stem);
   return {paths.begin(), paths.end()};
 }
 
@@ -129,6 +126,15 @@ void log_files(const fs::path& folder, const std::vector<core::WeightsFile>& fil
       beside.empty() ? "" : fmt::format(" (not from {}, which lies there, too)", fmt::join(beside, ", ")));
 }
 
+/// The shape [O, I] of a 1x1 convolution [O, I, 1, 1] where the slot is a matrix (old codecs' attention); else `shape` itself.
+std::vector<std::int64_t> as_matrix(std::vector<std::int64_t> shape, const Slots& slots,
+                                    const std::string& slot) {
+  const auto place = slots.find(slot);
+  if (shape.size() == 4 && shape[2] == 1 && shape[3] == 1 && place != slots.end() && place->second.dim() == 2)
+    shape.resize(2);
+  return shape;
+}
+
 /// Where each slot's tensor is. UserError when one is not there as it must be, or more are.
 Sources match(const std::vector<core::WeightsFile>& files, const Slots& slots, const SlotOf& slot_of,
               const fs::path& folder) {
@@ -137,8 +143,13 @@ Sources match(const std::vector<core::WeightsFile>& files, const Slots& slots, c
   for (const core::WeightsFile& file : files)
     for (const auto& [stored, info] : file.tensors()) {
       const std::string slot = slot_of(without_wrapper(stored));
-      if (slot.empty() || !found.emplace(slot, std::pair(&file, stored)).second) continue;
-      have.emplace(slot, info.shape);
+      if (slot.empty()) continue;
+      if (const auto [at, is_new] = found.emplace(slot, std::pair(&file, stored)); !is_new) {
+        if (at->second.first != &file && at->second.second == stored)
+          core::user_error("{}: tensor {} is in two files of the set", folder.string(), stored);
+        continue;
+      }
+      have.emplace(slot, as_matrix(info.shape, slots, slot));
     }
   for (const core::WeightsFile& file : files)
     for (const auto& [stored, why] : file.unreadable()) {
@@ -150,20 +161,6 @@ Sources match(const std::vector<core::WeightsFile>& files, const Slots& slots, c
   for (const auto& [slot, place] : slots) wanted.emplace(slot, place.sizes().vec());
   core::demand_keys(have, wanted, folder.string());
   return found;
-}
-
-/// The same where all names begin so.
-nn::StateDict without_wrappers(nn::StateDict state) {
-  for (const std::string_view prefix : {"state_dict.", "module."}) {
-    const bool all = !state.empty() && std::all_of(state.begin(), state.end(), [&](const auto& tensor) {
-      return tensor.first.starts_with(prefix);
-    });
-    if (!all) continue;
-    nn::StateDict plain;
-    for (auto& [name, tensor] : state) plain.emplace(name.substr(prefix.size()), std::move(tensor));
-    state = std::move(plain);
-  }
-  return state;
 }
 
 /// The value of `key`, or null when it is absent or null; `fits` tells whether the type is right.
@@ -196,22 +193,6 @@ core::Json read_folder_config(const fs::path& folder) {
   return config;
 }
 
-nn::StateDict read_folder_weights(const fs::path& folder, std::string_view stem) {
-  const WeightFiles found = find_files(folder, stem);
-  nn::StateDict all;
-  for (const fs::path& file : found.files)
-    for (auto& [name, tensor] : nn::load_tensors(file)) {
-      if (!all.emplace(name, std::move(tensor)).second)
-        core::user_error("{}: tensor {} is already in another file of the set", file.string(), name);
-    }
-  if (!found.weight_map.is_null())
-    for (const auto& [name, file] : found.weight_map.items())
-      if (!all.contains(name))
-        core::user_error("{}: tensor {} that the index names is not in it",
-                         (folder / file.get<std::string>()).string(), name);
-  return without_wrappers(std::move(all));
-}
-
 void check_folder_weights(const fs::path& folder, std::string_view stem, const Slots& slots,
                           const SlotOf& slot_of) {
   match(open_files(folder, stem), slots, slot_of, folder);
@@ -226,15 +207,15 @@ void load_folder_weights(const fs::path& folder, std::string_view stem, const Sl
   for (const auto& [slot, place] : slots) {
     if (stop.requested()) throw core::Stopped();
     const auto& [file, stored] = found.at(slot);
-    torch::Tensor(place).copy_(nn::load_tensor(*file, stored));
+    torch::Tensor(place).copy_(nn::load_tensor(*file, stored).view(place.sizes()));
   }
 }
 
 std::string folder_weights_sha256(const fs::path& folder, std::string_view stem, const core::StopFlag& stop) {
-  const WeightFiles found = find_files(folder, stem);
-  if (found.files.size() == 1) return weights_sha256(found.files.front(), stop);
+  const Files found = find_files(folder, stem);
+  if (found.size() == 1) return weights_sha256(found.front(), stop);
   std::string list;
-  for (const fs::path& file : found.files)
+  for (const fs::path& file : found)
     list += weights_sha256(file, stop) + "  " + file.filename().string() + "\n";
   return core::sha256(std::as_bytes(std::span(list)));
 }

@@ -17,17 +17,14 @@ namespace microdit::encoders {
 /// folder/config.json. UserError when folder or file is missing.
 core::Json read_folder_config(const std::filesystem::path& folder);
 
-/// All tensors of the folder's weights: <stem>.safetensors, else the files of <stem>.safetensors.index.json, else the same of the
-/// variant .fp16; else what PyTorch wrote: <stem>.bin (`model` is then called pytorch_model), .pt, .pth, .ckpt and
-/// <stem>.bin.index.json. Without `state_dict.` and `module.` where all names begin so. UserError when none is there, or an
-/// index and its files disagree.
-nn::StateDict read_folder_weights(const std::filesystem::path& folder, std::string_view stem);
-
 /// A tensor's name -> where it goes.
 using Slots = std::map<std::string, torch::Tensor>;
-/// Copies the folder's tensors to `slots`, one at a time, each converted to its slot's dtype. `slot_of` gives the slot of a
-/// name in the files, or "": never read. UserError lists slots that nothing fills, names without a slot and other shapes,
-/// or names a tensor of a slot that is of no floating type. Throws core::Stopped when `stop` is seen between two tensors.
+/// Copies the tensors of the weights in the folder to `slots`, one at a time, each converted to its slot dtype; a 1x1 convolution
+/// fills a matrix. The files: <stem>.safetensors, else those of <stem>.safetensors.index.json, else the same of the variant .fp16;
+/// else what PyTorch wrote: <stem>.bin (`model` is then called pytorch_model), .pt, .pth, .ckpt and <stem>.bin.index.json.
+/// `slot_of` gives the slot of a name in the files (without `state_dict.` and `module.`), or "": never read. UserError when no file
+/// is there, or names a tensor of a slot that is of no floating type; it lists slots that nothing fills, names without a slot and other
+/// shapes. Throws core::Stopped when `stop` is seen between two tensors.
 void load_folder_weights(const std::filesystem::path& folder, std::string_view stem, const Slots& slots,
                          const std::function<std::string(std::string_view)>& slot_of,
                          const core::StopFlag& stop = core::StopFlag());
