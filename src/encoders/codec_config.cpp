@@ -52,11 +52,9 @@ void check_range(const AutoencoderConfig& c, const std::string& file) {
   for (const auto& [key, value] : counts)
     if (value < 1 || value > kLargestCount)
       core::user_error("{}: {} is {}; it must be from 1 to {}", file, key, value, kLargestCount);
-  if (c.layers_per_block > kMostLayers || std::ssize(c.block_out_channels) > kMostBlocks)
-    core::user_error(
-        "{}: layers_per_block {} or the {} widths of block_out_channels are more than any codec has ({} and "
-        "{})",
-        file, c.layers_per_block, c.block_out_channels.size(), kMostLayers, kMostBlocks);
+  if (c.layers_per_block > kMostLayers)
+    core::user_error("{}: layers_per_block is {}; it must be from 1 to {}", file, c.layers_per_block,
+                     kMostLayers);
   for (const auto width : c.block_out_channels)
     if (width < 1 || width > kLargestCount || width % c.norm_num_groups != 0)
       core::user_error("{}: norm_num_groups {} does not divide the width {} of block_out_channels", file,
@@ -110,9 +108,9 @@ AutoencoderConfig read_codec_config(const fs::path& folder) {
         file);
   AutoencoderConfig c;
   const auto widths = json.find("block_out_channels");
-  if (widths == json.end() || !widths->is_array() || widths->empty() ||
+  if (widths == json.end() || !widths->is_array() || widths->empty() || std::ssize(*widths) > kMostBlocks ||
       !std::all_of(widths->begin(), widths->end(), [](const core::Json& w) { return w.is_number_integer(); }))
-    core::user_error("{}: block_out_channels must be a list of integers", file);
+    core::user_error("{}: block_out_channels must be a list of 1 to {} integers", file, kMostBlocks);
   c.block_out_channels = widths->get<std::vector<std::int64_t>>();
   c.in_channels = config_integer(json, "in_channels", 3, folder / "config.json");
   c.out_channels = config_integer(json, "out_channels", 3, folder / "config.json");
