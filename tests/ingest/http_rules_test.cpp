@@ -97,7 +97,8 @@ TEST(HttpRules, Headers) {
   EXPECT_EQ(headers.range_begin, 10);
   EXPECT_EQ(headers.total_bytes(), 100);
   read_header("ETag: W/\"weak\"\r\n", headers);
-  EXPECT_EQ(headers.version().validator(), "Sun, 06 Nov 1994 08:49:37 GMT");  // a weak one may not continue a range
+  EXPECT_EQ(headers.version().validator(),
+            "Sun, 06 Nov 1994 08:49:37 GMT");  // a weak one may not continue a range
   read_header("Content-Range: bytes */77\r\n", headers);
   EXPECT_EQ(headers.range_total, 77);
   EXPECT_EQ(headers.range_begin, -1);
@@ -199,7 +200,10 @@ TEST(HttpRules, TheRestIsOfTheVersionThatIsHere) {
            {{"", date, -1}, "\"v2\"", "", Body::continues},  // a date need not
            {{"W/\"1\"", date, -1}, "W/\"1\"", date, Body::continues},
            {{"W/\"1\"", date, -1}, "W/\"2\"", date, Body::restart},
-           {{"", "Mon, 05 Jan 2026 10:00:00 +0000", -1}, "", "Tue, 06 Jan 2026 10:00:00 +0000", Body::restart},
+           {{"", "Mon, 05 Jan 2026 10:00:00 +0000", -1},
+            "",
+            "Tue, 06 Jan 2026 10:00:00 +0000",
+            Body::restart},
            {{"", "2026-01-05T10:00:00Z", -1}, "W/\"v1\"", "2026-01-05T10:00:00Z", Body::continues},
            {{"", "2026-01-05T10:00:00Z", -1}, "W/\"v1\"", "2026-01-06T10:00:00Z", Body::restart},
            {{"", date, -1}, "", "Mon, 07 Nov 1994 08:49:37 GMT", Body::restart}}) {
