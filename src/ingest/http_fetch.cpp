@@ -252,14 +252,12 @@ bool Fetch::wait(const HopResult& result, const std::string& why) {
     }
     pause_s = backoff_s(client_.options_.backoff_s, attempt, result.headers.retry_after_s);
     core::log_warn("{}: {}{}; {} for {}, then continuing at byte {}", name_, whose, why,
-                   may_sleep(pause_s) && silences == 0 ? "waiting" : "set aside",
+                   may_sleep(pause_s) && silences == 0 && !is_of_the_host(result) ? "waiting" : "set aside",
                    core::duration_text(pause_s), sink_.bytes());
   }
-  const bool host_is_away = silences > 0 || (outage && result.unreachable);
-  if (!sink_.may_be_set_aside || (may_sleep(pause_s) && !host_is_away)) {
-    if (is_of_the_host(result)) client_.leave_alone(origin, Clock::now() + duration_of(pause_s));
+  const bool host_is_away = silences > 0 || (outage && result.unreachable) || is_of_the_host(result);
+  if (!sink_.may_be_set_aside || (may_sleep(pause_s) && !host_is_away))
     return sleep_unless_stopped(pause_s, stop_);
-  }
   const bool host_said_so = is_outage(result.headers.status) && result.headers.retry_after_s > 0 &&
                             (is_of_the_host(result) || !client_.served(origin));
   set_aside(pause_s, outage || silences > 0 || host_said_so);

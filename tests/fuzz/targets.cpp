@@ -187,7 +187,7 @@ void http(std::string_view bytes) {
   }
   const ingest::Answer answer = ingest::judge_headers(headers, {.offset = 100, .expected_bytes = 1000});
   must(answer.body != ingest::Body::continues || headers.range_begin == 100);
-  headers.validator();
+  headers.version().validator();
   ingest::parse_retry_after(bytes.substr(0, 100), 0);
   refused_or_done(
       [&] { ingest::checked_redirect("https://example.org/a", std::string(bytes.substr(0, 200))); });

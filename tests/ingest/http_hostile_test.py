@@ -205,7 +205,7 @@ def proxy(server):
     log = case.run(http_proxy=server.url, expected=2)
     check("private address" in log, log)
     case.remove()
-    for host in ("169.254.169.254.", "localhost.:9", "127.0.0.1."):  # a final dot changes no name
+    for host in ("169.254.169.254.", "10.0.0.1.:9"):  # a final dot changes no name
         server.answers["http://example.invalid/dot"] = redirect(f"http://{host}/latest")
         case = Download(["http://example.invalid/dot"])
         log = case.run(http_proxy=server.url, expected=2)
@@ -272,7 +272,7 @@ def tunnel(_):
         log = case.run(https_proxy=Tunnels(server).url, CURL_CA_BUNDLE=certificate, expected=2)
         check(case.left() == ["busy", "good", "moved"] and all((case.raw / name).read_bytes() == CONTENT for name in case.left()), case.left())
         check("gone: the server answered 404" in log, log)
-        check(server.requests("/good")[-1].get("range", "").startswith("bytes=") and server.requests("/good")[-1].get("if-range") == '"v1"', server.requests("/good"))
+        check(any(asked.get("range") == "bytes=100000-" and asked.get("if-range") == '"v1"' for asked in server.requests("/good")), server.requests("/good"))
         case.remove()
         case = Download(["https://files.example/good"], "max_attempts: 2")
         log = case.run(https_proxy=Tunnels(server).url, expected=2)
