@@ -6,7 +6,7 @@
 namespace microdit::core {
 
 void forget_unshared(Json& a, Json& b) {
-  static constexpr std::array kLater = {"network", "tokenizer_sha256"};
+  static constexpr std::array kLater = {"network", "tokenizer_sha256", "precision"};
   if (!a.is_object() || !b.is_object()) return;
   for (const char* key : kLater)
     if (a.contains(key) != b.contains(key)) {

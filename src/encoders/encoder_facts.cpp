@@ -65,6 +65,8 @@ void TextEncoderFacts::fields(core::Fields& f) {
   if (f.reading() || !tokenizer_sha256.empty()) f.field("tokenizer_sha256", tokenizer_sha256);
   f.field("width", width, {.min = 1, .required = true});
   f.field("pads", pads, {.choices = {"zero", "encoder"}});
+  // Written only where it is not the plain one: facts of before it was known stay the same text.
+  if (f.reading() || precision != "fp32") f.field("precision", precision, {.choices = {"fp32", "bf16"}});
 }
 
 std::string folder_hint(const fs::path& folder) {

@@ -34,7 +34,8 @@ struct TextEncoderFacts {
   std::string network{};
   std::string tokenizer_sha256{};  ///< Tokenizer::sha256
   std::int64_t width = 0;
-  std::string pads = "zero";  ///< rows of pad tokens: zero, or what the encoder gives (encoder)
+  std::string pads = "zero";       ///< rows of pad tokens: zero, or what the encoder gives (encoder)
+  std::string precision = "fp32";  ///< that the rows are computed in: fp32 or bf16
   void fields(core::Fields& f);
 };
 

@@ -1,7 +1,9 @@
 // Diffusers folders <-> Autoencoder, and the frozen codec in front of it: scaled latents, uint8 pictures.
 #include "encoders/image_codec.h"
 
+#include <fmt/ranges.h>
 #include <torch/utils.h>
+
 #include <algorithm>
 #include <array>
 
@@ -44,6 +46,34 @@ std::string current_name(std::string_view name) {
     if (name.substr(begin).starts_with(former))
       return fmt::format("{}{}{}", name.substr(0, begin), current, name.substr(begin + former.size()));
   return std::string(name);
+}
+
+/// UserError where the config's widths ask for more than the weights hold, before it is allocated: each residual block has a 3 x 3
+/// convolution from its width to the same.
+void demand_values(const AutoencoderConfig& c, const fs::path& folder) {
+  double wanted = 0;
+  for (const std::int64_t width : c.block_out_channels)
+    wanted += 2.0 * 9 * static_cast<double>(c.layers_per_block) * static_cast<double>(width) *
+              static_cast<double>(width);
+  const double there = folder_weights_values(folder, kStem);
+  if (wanted > there)
+    core::user_error(
+        "{}: block_out_channels [{}] and layers_per_block {} need at least {:.0f} values, the weights beside "
+        "it "
+        "hold {:.0f}: it is another network's config",
+        (folder / "config.json").string(), fmt::join(c.block_out_channels, ", "), c.layers_per_block, wanted,
+        there);
+}
+
+/// What a folder with the wanted weights would make otherwise, or "".
+std::string difference_to(const CodecFacts& wanted, const fs::path& folder) {
+  CodecFacts here = facts_of(read_codec_config(folder), folder, wanted.sha256);
+  here.folder = wanted.folder;
+  if (wanted.network.empty()) here.network.clear();  // written before this was
+  if (core::to_json(here) == core::to_json(wanted)) return "";
+  return fmt::format(
+      "these weights, but the codec there is {}, the run was trained with {}: restore its config.json",
+      core::to_json(here).dump(), core::to_json(wanted).dump());
 }
 
 /// [1, C, 1, 1] like `latents`.
@@ -155,20 +185,15 @@ CodecFacts describe_image_codec(const fs::path& folder, const core::StopFlag& st
 
 std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts, const fs::path& run_folder) {
   const auto sha256_of = [](const fs::path& folder) { return folder_weights_sha256(folder, kStem); };
-  const fs::path folder = find_folder({"codec", facts.folder, facts.sha256, sha256_of}, run_folder);
-  auto codec = load_image_codec(folder, facts.sha256);
-  CodecFacts here = codec->facts();
-  here.folder = facts.folder;
-  if (facts.network.empty()) here.network.clear();  // written before this was
-  if (core::to_json(here) != core::to_json(facts)) {
-    core::user_error("{}: the codec there is {}, the run was trained with {}: restore its config.json",
-                     folder.string(), core::to_json(here).dump(), core::to_json(facts).dump());
-  }
-  return codec;
+  const auto difference = [&](const fs::path& folder) { return difference_to(facts, folder); };
+  return load_image_codec(
+      find_folder({"codec", facts.folder, facts.sha256, sha256_of, difference}, run_folder), facts.sha256);
 }
 
 std::shared_ptr<ImageCodec> load_image_codec(const fs::path& folder, const std::string& sha256) {
-  auto net = std::make_shared<Autoencoder>(read_codec_config(folder));
+  const AutoencoderConfig config = read_codec_config(folder);
+  demand_values(config, folder);
+  auto net = std::make_shared<Autoencoder>(config);
   load_folder_weights(folder, kStem, nn::state_dict(*net), current_name);
   net->eval();
   for (auto& parameter : net->parameters()) parameter.requires_grad_(false);

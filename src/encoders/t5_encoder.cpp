@@ -38,6 +38,9 @@ T5Config parse_config(const core::Json& json, const fs::path& file) {
                    config_count(json, "relative_attention_max_distance", file, 128),
                    config_eps(json, "layer_norm_epsilon", 1e-6, file),
                    feed_forward == "gated-gelu"};
+  if (c.heads * c.head_width > kLargestCount)
+    core::user_error("{}: num_heads {} times d_kv {} is more than {}", file.string(), c.heads, c.head_width,
+                     kLargestCount);
   if (c.buckets % 4 != 0 || c.max_distance <= c.buckets / 4)
     core::user_error(
         "{}: relative_attention_num_buckets {} must be a multiple of 4, and less than 4 times "

@@ -86,6 +86,7 @@ class FrozenTextEncoder final : public TextEncoder {
                         sha256.empty() ? folder_weights_sha256(folder_, model_.stem, stop) : sha256)),
         net_(make_net(model_, folder_, bf16 ? torch::kBFloat16 : torch::kFloat)),
         bf16_(bf16) {
+    facts_.precision = bf16 ? "bf16" : "fp32";
     load_folder_weights(folder_, model_.stem, net_->slots(), model_.slot_of, stop);
     net_->eval();
   }
@@ -182,7 +183,8 @@ fs::path find_text_encoder_folder(const TextEncoderFacts& facts, const fs::path&
 
 std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts, const fs::path& run_folder,
                                                const core::StopFlag& stop) {
-  return load_text_encoder(find_text_encoder_folder(facts, run_folder, stop), facts.sha256, "fp32", stop);
+  return load_text_encoder(find_text_encoder_folder(facts, run_folder, stop), facts.sha256, facts.precision,
+                           stop);
 }
 
 std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder, const std::string& sha256,

@@ -211,6 +211,17 @@ void load_folder_weights(const fs::path& folder, std::string_view stem, const Sl
   }
 }
 
+double folder_weights_values(const fs::path& folder, std::string_view stem) {
+  double values = 0;
+  for (const core::WeightsFile& file : open_files(folder, stem))
+    for (const auto& [name, info] : file.tensors()) {
+      double of_one = 1;
+      for (const std::int64_t extent : info.shape) of_one *= static_cast<double>(extent);
+      values += of_one;
+    }
+  return values;
+}
+
 std::string folder_weights_sha256(const fs::path& folder, std::string_view stem, const core::StopFlag& stop) {
   const Files found = find_files(folder, stem);
   if (found.size() == 1) return weights_sha256(found.front(), stop);

@@ -33,6 +33,9 @@ void load_folder_weights(const std::filesystem::path& folder, std::string_view s
 void check_folder_weights(const std::filesystem::path& folder, std::string_view stem, const Slots& slots,
                           const std::function<std::string(std::string_view)>& slot_of);
 
+/// How many values the folder's weights hold, of all tensors.
+double folder_weights_values(const std::filesystem::path& folder, std::string_view stem);
+
 /// SHA-256 of the one file, or of the list of its files SHA-256 lines in name order when sharded. Throws
 /// core::Stopped when `stop` is seen.
 std::string folder_weights_sha256(const std::filesystem::path& folder, std::string_view stem,

@@ -171,6 +171,7 @@ int fetch_all(const CatalogueEntry& entry, comm::Communicator& comm, const core:
                                                 {"subset", entry.subset}};
   stage.task = entry.is_weights() ? "0/1" : entry.task;
   stage.max_failed_items = entry.max_failed_items;
+  stage.needs_all = entry.is_weights();
   stage.parallel = entry.source.parallel;
   stage.bytes = [&](const store::Item& item) {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(by_name.at(item.name)->bytes, 0));
@@ -195,9 +196,15 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
   }
   if (comm.on_root([&] { return std::string(weights_are_there(entry, true) ? "yes" : ""); }) == "yes")
     return core::kDone;
-  const int code = fetch_all(entry, comm, stop);
-  if (code == core::kDone) comm.on_root([&] { place_weights(entry); });
-  return code;
+  try {
+    const int code = fetch_all(entry, comm, stop);
+    if (code == core::kDone) comm.on_root([&] { place_weights(entry); });
+    if (code == core::kDone || code == core::kRequeueMe || !are_placed(entry)) return code;
+  } catch (const std::exception&) {
+    if (!are_placed(entry)) throw;
+  }
+  core::log_info("download: another download has put {} there", entry.weights_folder().string());
+  return core::kDone;
 }
 
 bool describe_download(const CatalogueEntry& entry, const core::StopFlag& stop) {

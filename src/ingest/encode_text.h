@@ -43,7 +43,7 @@ class CaptionEncoder {
   std::optional<TextColumns> encode(const std::vector<std::string>& captions,
                                     const encoders::TokenRows& tokens, const TakeRows& take,
                                     const core::StopFlag& stop) const;
-  static constexpr std::int64_t kWindowBytes = 256 << 20;
+  static constexpr std::int64_t kWindowBytes = 16 << 20;
 
  private:
   const TextRecipe& recipe_;

@@ -7,6 +7,11 @@
 #include "ingest/http_fetch.h"
 
 namespace microdit::ingest {
+namespace {
+
+constexpr auto kAnswerHolds = std::chrono::seconds(60);
+
+}  // namespace
 
 HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)) {}
 
@@ -16,9 +21,21 @@ bool HttpClient::still_serves(const std::string& origin, const std::string& firs
   {
     const std::lock_guard lock(mutex_);
     url = hosts_[origin].served_url;
-    if (url.empty()) url = hosts_[first].served_url;  // an earlier life's: who served it then is not kept
+    if (url.empty()) {
+      url = hosts_[first].served_url;  // an earlier life's: who served it then is not kept
+      const auto last = hosts_[origin].asked_by_another;
+      if (last && Clock::now() - *last < kAnswerHolds) return hosts_[origin].answered_another;
+    }
   }
   if (url.empty()) return false;
+  const bool serves = serves_now(url, origin, stop);
+  const std::lock_guard lock(mutex_);
+  hosts_[origin].asked_by_another = Clock::now();
+  hosts_[origin].answered_another = serves;
+  return serves;
+}
+
+bool HttpClient::serves_now(const std::string& url, const std::string& origin, const core::StopFlag& stop) {
   struct Enough {};
   Sink sink;
   sink.prepare = [](Hop& hop) {  // no HEAD: an address may be signed for GET alone

@@ -98,8 +98,10 @@ class HttpClient {
   struct Host {
     std::optional<Clock::time_point> served{}, spoken{}, not_before{};
     std::string served_url{};
-    Clock::time_point asked_until{};  ///< somebody is asking whether it is back
-    const void* asker = nullptr;      ///< who that is
+    std::optional<Clock::time_point> asked_by_another{};  ///< when a redirecting host's address was asked
+    bool answered_another = false;                        ///< what came of it
+    Clock::time_point asked_until{};                      ///< somebody is asking whether it is back
+    const void* asker = nullptr;                          ///< who that is
     Silence silence{};
     std::string given_up{};                ///< why, while it is; "" = it is not
     std::set<std::string> given_up_for{};  ///< addresses that were told so
@@ -132,8 +134,11 @@ class HttpClient {
   Silence note_silence(const std::string& origin, Clock::time_point began, bool hung_up);
   void give_up(const std::string& origin, const std::string& url, const std::string& why);
   bool is_known(const std::string& origin);
-  /// Whether it serves at this moment what it has served before; what that is, `first`, which redirects to it, may have to say.
+  /// Whether it serves at this moment what it has served before; what that is, `first`, which redirects to it, may have to say
+  /// (then its answer holds for a minute: that is a question to both).
   bool still_serves(const std::string& origin, const std::string& first, const core::StopFlag& stop);
+  /// Whether `origin` has its part in an answer to `url`.
+  bool serves_now(const std::string& url, const std::string& origin, const core::StopFlag& stop);
   std::optional<Clock::time_point> served(const std::string& origin);
   bool may_speak(const std::string& origin);  ///< of its silence, now
   void say_proxy(const std::string& proxy);   ///< once

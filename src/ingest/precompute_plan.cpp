@@ -115,6 +115,7 @@ PrecomputePlan plan_encoders(const CatalogueEntry& entry, comm::Communicator& co
     const core::Json both = core::parse_json(said, entry.recipe);
     plan.codec = facts_from<encoders::CodecFacts>(both, "codec", entry.recipe);
     plan.text = facts_from<encoders::TextEncoderFacts>(both, "text_encoder", entry.recipe);
+    plan.text.precision = plan.recipe.text.precision;
   }
   check_sizes(entry, plan);
   encoders::load_tokenizer(plan.recipe.text.encoder, plan.recipe.text.length);
@@ -126,6 +127,12 @@ void plan_items(const CatalogueEntry& entry, PrecomputePlan& plan) {
   plan.samples = store::Manifest::read(entry.samples_folder());
   if (plan.samples.facts.value("stage", "") != "samples" || plan.samples.shards().empty())
     core::user_error("{}: no samples in it; run clean", entry.samples_folder().string());
+  const core::Json judged = plan.samples.facts.value("pictures", core::Json()),
+                   wanted = core::to_json(entry.pictures);
+  if (judged != wanted)
+    core::user_error(
+        "{}: its pictures were judged with pictures {}, the entry says {}: set it back, or run clean again",
+        entry.samples_folder().string(), judged.dump(), wanted.dump());
   plan.facts = make_facts(entry, plan);
   for (const LatentPart part : {LatentPart::images, LatentPart::text})
     for (const store::Record& record : plan.samples.records)

@@ -28,6 +28,7 @@ struct StagePlan {
   core::Json facts;              ///< see store::StageFolder
   std::vector<store::Item> items;
   std::string task;             ///< entry.task
+  bool needs_all = false;       ///< closing without a failed item is nothing to advise
   double max_failed_items = 0;  ///< below 1 a fraction of the items, else a count
   std::int64_t parallel = 1;    ///< items at once per rank, each on a thread of its own
   ItemWork work{};

@@ -168,8 +168,9 @@ std::string judge_folder(const StagePlan& plan, store::StageFolder& folder, cons
   if (failed > allowed_failures(plan)) {
     core::log_error(
         "{}: {} of {} items failed:{}\nmend their sources and run the same command again (it tries these "
-        "alone), or close the folder without them: max_failed_items={}",
-        plan.name, failed, plan.items.size(), named(standing->failed), failed);
+        "alone){}",
+        plan.name, failed, plan.items.size(), named(standing->failed),
+        plan.needs_all ? "" : fmt::format(", or close the folder without them: max_failed_items={}", failed));
     return own.failed ? "failed" : "waiting";
   }
   if (standing->done == 0)

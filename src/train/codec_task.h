@@ -40,7 +40,7 @@ class CodecTask : public TrainTask {
   torch::nn::Module& module() override { return *net_; }
   core::Json facts() const override;
   void initialize() override { net_->initialize(static_cast<std::uint64_t>(config_.loop.seed)); }
-  void prepare_pictures() override {}
+  void prepare_pictures(comm::Communicator&, const core::StopFlag&) override {}
   void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) override;
   void next_batch() override;
   torch::Tensor loss(const Slice& slice) override;

@@ -131,14 +131,18 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
                          model_->patch_size());
 }
 
-void DenoiserTask::prepare_pictures() {
+void DenoiserTask::prepare_pictures(comm::Communicator& comm, const core::StopFlag& stop) {
   if (config_.sampling.prompts.empty()) return;
   if (facts_.codec.kind.empty() || facts_.text_encoder.kind.empty())
     core::user_error(
         "sampling.every_steps={}: the data name no codec and text encoder to paint with; say "
         "sampling.every_steps=0, or (of an MDS folder) data.codec and data.text_encoder",
         config_.sampling.every_steps);
-  painter_ = std::make_unique<eval::Painter>(facts_, run_folder(config_.loop).path(), device_);
+  const auto folder = run_folder(config_.loop).path();
+  eval::hash_text_encoder_once(facts_.text_encoder, folder, comm, stop);
+  painters_ = std::min<std::size_t>(config_.sampling.prompts.size(), static_cast<std::size_t>(comm.size()));
+  if (static_cast<std::size_t>(comm.rank()) >= painters_) return;
+  painter_ = std::make_unique<eval::Painter>(facts_, folder, device_, stop);
   painter_->warn_of_cut(config_.sampling.prompts);
 }
 
@@ -164,7 +168,7 @@ std::vector<image::Image> DenoiserTask::paint_share(comm::Communicator& comm, co
 
 std::optional<image::Image> DenoiserTask::picture(std::int64_t step, comm::Communicator& comm,
                                                   const core::StopFlag& stop) {
-  if (!painter_) return std::nullopt;
+  if (painters_ == 0) return std::nullopt;
   std::string share;  // "+" and the pictures as PNG, each behind its length; or "-" and an error
   try {
     share = "+";

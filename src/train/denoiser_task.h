@@ -23,7 +23,7 @@ class DenoiserTask : public TrainTask {
   torch::nn::Module& module() override { return *model_; }
   core::Json facts() const override { return core::to_json(facts_); }
   void initialize() override { model_->initialize(static_cast<std::uint64_t>(config_.loop.seed)); }
-  void prepare_pictures() override;
+  void prepare_pictures(comm::Communicator& comm, const core::StopFlag& stop) override;
   void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) override;
   void next_batch() override;
   torch::Tensor loss(const Slice& slice) override;
@@ -45,7 +45,8 @@ class DenoiserTask : public TrainTask {
   eval::RunFacts facts_;
   stream::Batch batch_;
   std::unique_ptr<eval::CaptionEncoder> caption_encoder_;  ///< where the latents hold token ids alone
-  std::unique_ptr<eval::Painter> painter_;                 ///< null without pictures
+  std::unique_ptr<eval::Painter> painter_;  ///< null without pictures, and on ranks that have none to paint
+  std::size_t painters_ = 0;                ///< ranks that have one
 };
 
 }  // namespace microdit::train

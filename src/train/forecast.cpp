@@ -135,7 +135,7 @@ void describe_training(TrainConfig& config, comm::Communicator& comm) {
   if (all_there(config.data)) {
     const auto alone = comm::make_local_communicator();
     DenoiserTask task(config, torch::kCPU, *alone);
-    if (config.sampling.every_steps > 0) task.prepare_pictures();
+    if (config.sampling.every_steps > 0) task.prepare_pictures(*alone, core::StopFlag());
     parameters = count_parameters(task.module());
   }
   describe_loop(config.loop, parameters, comm);

@@ -30,7 +30,8 @@ class TrainTask {
   /// Draws the first weights; not called when a checkpoint gives them.
   virtual void initialize() = 0;
   /// Opens what picture() needs: what is missing must be known before step 1, not at the first picture.
-  virtual void prepare_pictures() = 0;
+  /// Collective. Throws core::Stopped when `stop` is seen meanwhile.
+  virtual void prepare_pictures(comm::Communicator& comm, const core::StopFlag& stop) = 0;
   /// Announces that steps will be asked for from `completed` on (0-based), `rows` rows each, beginning at
   /// stream position completed * batch + offset.
   virtual void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) = 0;

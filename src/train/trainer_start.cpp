@@ -70,7 +70,7 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, std::int
   }
   run_.compare_settings(settings, comm_);
   run_.compare_facts(task_.facts(), comm_);
-  if (picture_every_steps_ > 0) task_.prepare_pictures();
+  if (picture_every_steps_ > 0) task_.prepare_pictures(comm_, stop_);
   load_or_initialize();
   // Only now: a start that is refused leaves nothing behind.
   run_.open(settings, task_.facts(), comm_);

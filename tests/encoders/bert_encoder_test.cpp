@@ -161,6 +161,11 @@ TEST_F(TinyBert, CountsTheTokensOfWholeCaptions) {
 TEST_F(TinyBert, IsFoundByItsWeights) {
   const TextEncoderFacts facts = load_text_encoder(folder())->facts();
   EXPECT_EQ(find_text_encoder(facts)->facts().sha256, facts.sha256);
+  TextEncoderFacts half = facts;
+  half.precision = "bf16";  // of rows that were computed so: the encoder is held so again
+  EXPECT_EQ(find_text_encoder(half)->facts().precision, "bf16");
+  EXPECT_EQ(core::to_json(half)["precision"], "bf16");
+  EXPECT_FALSE(core::to_json(facts).contains("precision"));
   TextEncoderFacts other = facts;
   other.sha256 = std::string(64, '0');
   const std::string message = message_of<core::UserError>([&] { find_text_encoder(other); });

@@ -103,6 +103,7 @@ TEST_F(CodecFolder, RefusesWhatItDoesNotImplement) {
       {"latents_mean", {0.0}},
       {"layers_per_block", 1000},
       {"block_out_channels", std::vector<std::int64_t>(70, 8)},
+      {"block_out_channels", std::vector<std::int64_t>(original["block_out_channels"].size(), 16384)},
       {"latent_channels", std::int64_t{1} << 40},
       {"norm_num_groups", 3},
       {"layers_per_block", "two"},

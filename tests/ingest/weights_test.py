@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import time
 
 from hostile_server import Download, check
 from programs import SOURCE, run
@@ -106,11 +107,58 @@ def refusals(hub):
     log = case.run(MICRODIT_HUB=hub.url, expected=2)
     check("are of two folders" in log and not case.place.exists(), log)
     case.remove()
+
+
+def what_is_at_the_place(hub):
+    """A network that is none of download's stays; anything else is refused with what to do, before a byte is fetched; an empty folder gives way."""
     case = Weights()
     case.place.mkdir(parents=True)
+    case.run(MICRODIT_HUB=hub.url)
+    check(len(case.content()) == 2, case.content())
+    shutil.rmtree(case.place)
+    case.place.mkdir()
     (case.place / "config.json").write_text("mine")
+    asked = len(hub.seen)
+    log = case.run(MICRODIT_HUB=hub.url, expected=2)
+    check("holds no network" in log and f"mv {case.place} {case.place}.other" in log and case.content() == {"config.json": b"mine"}, log)
+    (case.place / "net.bin").write_text("my own")
     log = case.run(MICRODIT_HUB=hub.url)
-    check("download did not make it" in log and case.content() == {"config.json": b"mine"}, log)
+    check("download did not make it" in log and case.content() == {"config.json": b"mine", "net.bin": b"my own"}, log)
+    shutil.rmtree(case.place)
+    case.place.symlink_to(case.data / "nowhere")
+    log = case.run(MICRODIT_HUB=hub.url, expected=2)
+    check("is a link to" in log and len(hub.seen) == asked, log)
+    case.place.unlink()
+    case.run(MICRODIT_HUB=hub.url)
+    log = case.run(f"source.sha256={{net.safetensors: {'0' * 64}}}", MICRODIT_HUB=hub.url, expected=2)
+    check("net.safetensors has SHA-256" in log and "rm -r" in log, log)
+    (case.place / "config.json").unlink()
+    aside = case.place.parent / ".t.download"
+    aside.mkdir()
+    (aside / "something").write_text("")
+    log = case.run(MICRODIT_HUB=hub.url, expected=2)
+    check(f"rm -r {aside}" in log, log)
+    case.remove()
+    case = Weights(f"folder: {SOURCE}/assets\n  pattern: [nothing]")
+    log = case.run(expected=2)
+    check("max_failed_items" not in log, log)
+    case.remove()
+
+
+def two_at_once(hub):
+    """Who comes second to the same weights finds them there: both end well."""
+    serve = RepositoryHub.serve
+
+    def slow(handler, path):
+        time.sleep(0.5)
+        return serve(hub, handler, path)
+    hub.serve = slow
+    case = Weights()
+    both = [case.start(MICRODIT_HUB=hub.url) for _ in range(2)]
+    logs = [process.communicate(timeout=60)[0] for process in both]
+    del hub.serve
+    check([process.returncode for process in both] in ([0, 0], [0, 75], [75, 0]) and len(case.content()) == 2, logs)
+    case.run(MICRODIT_HUB=hub.url)
     case.remove()
 
 
@@ -184,7 +232,7 @@ def recipe(data):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (whole, one_of_two, never_a_part, refusals, tokens, cache, named_commands):
+    for case in (whole, one_of_two, never_a_part, refusals, what_is_at_the_place, two_at_once, tokens, cache, named_commands):
         if not wanted or case.__name__ in wanted:
             hub = RepositoryHub({REPOSITORY: dict(TREE)})
             case(hub)

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import resource
+import re
 import shutil
 import signal
 import subprocess
@@ -187,8 +188,9 @@ class DataStages(Job):
         programs_of_two.mkdir()
         shutil.copy(programs.BIN / "clean", programs_of_two)
         worker = (programs.BIN / "ingest_worker").read_bytes()
-        self.assertTrue(b"microdit-messages-1." in worker)
-        (programs_of_two / "ingest_worker").write_bytes(worker.replace(b"microdit-messages-1.", b"microdit-messages-0."))
+        other, count = re.subn(rb"microdit-messages-\d\.", b"microdit-messages-0.", worker)
+        self.assertEqual(count, 1)
+        (programs_of_two / "ingest_worker").write_bytes(other)
         (programs_of_two / "ingest_worker").chmod(0o755)
         done = subprocess.run([programs_of_two / "clean", *map(str, self.words)], env=programs.environment(self.data), cwd=programs.SOURCE,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)

@@ -139,6 +139,7 @@ class Data(unittest.TestCase):
             self.assertNotIn("several recipes", log)
             self.assertEqual(len(programs.metrics(self.root / "runs" / name)), 4)
         self.assertIn("recipe: emoji", self.train("steps=1", "name=fresh", expect=programs.USER_MISTAKE))
+        (self.root / "weights").symlink_to(programs.DATA / "weights")
         for stage in (["generate", "--prompt", "red", "num_images=1"], ["evaluate"]):
             programs.run(stage[0], "--run", self.root / "runs/named", *stage[1:], "--dry-run", data=self.root)
 
