@@ -9,6 +9,7 @@ cp "$MICRODIT_SOURCE/scripts/quickstart.sh" scripts/
 printf '#!/bin/sh\n' | tee scripts/setup.sh .venv/bin/cmake >.venv/bin/python
 echo "a red car" >configs/sample/prompts.txt
 echo '{"model_type": "bert"}' >encoder/config.json
+: >encoder/model.safetensors
 printf '# images:\n#   codec: encoder\n# text:\n#   encoder: encoder\n' >configs/datasets/emoji.yaml
 printf 'name: emoji\nruns: runs\n' >configs/train/emoji.yaml
 cat >build/bin/train <<'E2'
