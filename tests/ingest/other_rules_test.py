@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A folder made by a microdit with other rules (`algorithms` of its facts) is refused and left as it is."""
+"""A folder made by a microdit with other rules (`algorithms` of its facts) is refused and left as it is; so are samples whose pictures were judged otherwise."""
 import json
 import pathlib
 import sys
@@ -43,6 +43,11 @@ def main():
                 check(files_of(folder) == before, f"{stage} changed a folder of other rules")
             facts.write_text(now)
             data.run(stage)  # the control
+        for key in ("exif=apply", "frames=skip", "alpha=drop"):  # pictures are judged once, by clean
+            before = files_of(data.folder("latents"))
+            log = data.run("precompute", f"pictures.{key}", expect=USER_MISTAKE)
+            check("its pictures were judged with" in log and "run clean again" in log, log)
+            check(files_of(data.folder("latents")) == before, "precompute changed a folder of other pictures")
     print("ok")
 
 
