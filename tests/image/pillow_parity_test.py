@@ -25,10 +25,7 @@ RANDOM = np.random.RandomState(11)
 
 
 def photo(height, width, channels=3):
-    """Smooth shapes plus noise: what both a codec's and a resampler's corner cases need."""
-    y, x = np.mgrid[0:height, 0:width] / 9.0
-    layers = [127 + 90 * np.sin(x * (c + 1) / 3 + y) + RANDOM.randn(height, width) * 25 for c in range(channels)]
-    return np.clip(np.stack(layers, -1), 0, 255).astype(np.uint8)
+    return odd_pictures.photo(height, width, channels, RANDOM)
 
 
 def encoded(image, kind, **options):
