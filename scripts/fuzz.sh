@@ -24,7 +24,7 @@ flags=(-std=c++20 -O1 -gline-tables-only -fno-omit-frame-pointer -fsanitize=fuzz
 libraries=$(pkg-config --libs fmt spdlog yaml-cpp libxxhash libcrypto libpng libdeflate libwebp libwebpdemux libturbojpeg icu-uc libarchive libcurl zlib)
 # One list for this script and for the replay that the tests build: tests/fuzz/sources.txt.
 mapfile -t sources < <(grep -v '^#' tests/fuzz/sources.txt)
-sources+=(src/core/*.cpp src/image/decode.cpp src/image/decode_{gif,bmp,png,jpeg,webp,tiff_absent}.cpp src/image/png_{session,inflate}.cpp)
+sources+=(src/core/*.cpp src/image/decode.cpp src/image/decode_{gif,bmp,png,jpeg,webp,tiff_absent}.cpp src/image/exif.cpp src/image/png_{metadata,session,inflate}.cpp)
 objects=()
 rules="all: objects"$'\n'
 for source in "${sources[@]}" tests/fuzz/targets.cpp; do
