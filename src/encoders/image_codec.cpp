@@ -8,6 +8,7 @@
 #include <array>
 
 #include "core/error.h"
+#include "core/later_facts.h"
 #include "encoders/codec_config.h"
 #include "encoders/weights_folder.h"
 #include "nn/autocast.h"
@@ -67,13 +68,14 @@ void demand_values(const AutoencoderConfig& c, const fs::path& folder) {
 
 /// What a folder with the wanted weights would make otherwise, or "".
 std::string difference_to(const CodecFacts& wanted, const fs::path& folder) {
-  CodecFacts here = facts_of(read_codec_config(folder), folder, wanted.sha256);
-  here.folder = wanted.folder;
-  if (wanted.network.empty()) here.network.clear();  // written before this was
-  if (core::to_json(here) == core::to_json(wanted)) return "";
+  CodecFacts found = facts_of(read_codec_config(folder), folder, wanted.sha256);
+  found.folder = wanted.folder;
+  core::Json here = core::to_json(found), there = core::to_json(wanted);
+  core::forget_unshared(here, there);
+  if (here == there) return "";
   return fmt::format(
       "these weights, but the codec there is {}, the run was trained with {}: restore its config.json",
-      core::to_json(here).dump(), core::to_json(wanted).dump());
+      here.dump(), there.dump());
 }
 
 /// [1, C, 1, 1] like `latents`.

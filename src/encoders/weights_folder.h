@@ -36,7 +36,7 @@ void check_folder_weights(const std::filesystem::path& folder, std::string_view 
 /// How many values the folder's weights hold, of all tensors.
 double folder_weights_values(const std::filesystem::path& folder, std::string_view stem);
 
-/// SHA-256 of the one file, or of the list of its files SHA-256 lines in name order when sharded. Throws
+/// SHA-256 of the one file, or of the list of its files' SHA-256 lines in name order when sharded. Throws
 /// core::Stopped when `stop` is seen.
 std::string folder_weights_sha256(const std::filesystem::path& folder, std::string_view stem,
                                   const core::StopFlag& stop = core::StopFlag());

@@ -3,6 +3,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include "golden_config.h"
 #include "models/denoiser.h"
 #include "nn/position.h"
 #include "nn/timestep.h"
@@ -11,21 +12,6 @@ namespace microdit::models {
 namespace {
 
 constexpr double kTolerance = 1e-4;
-
-DenoiserConfig golden_config() {
-  DenoiserConfig c;
-  c.input_size = 8;
-  c.in_channels = 4;
-  c.dim = 64;
-  c.depth = 4;
-  c.head_dim = 16;
-  c.multiple_of = 32;
-  c.caption_channels = 24;
-  c.patch_mixer_depth = 2;
-  c.patch_mixer_dim = 32;
-  c.num_experts = 4;
-  return c;
-}
 
 /// 0.05 cos(0.37 k + numel mod 7), plus 1 for parameters with "norm" in their name.
 std::shared_ptr<Denoiser> golden_net() {

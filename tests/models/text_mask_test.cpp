@@ -7,23 +7,14 @@
 #include <limits>
 
 #include "core/error.h"
+#include "golden_config.h"
 #include "models/denoiser.h"
 
 namespace microdit::models {
 namespace {
 
 DenoiserConfig config(bool text_mask) {
-  DenoiserConfig c;
-  c.input_size = 8;
-  c.in_channels = 4;
-  c.dim = 64;
-  c.depth = 4;
-  c.head_dim = 16;
-  c.multiple_of = 32;
-  c.caption_channels = 24;
-  c.patch_mixer_depth = 2;
-  c.patch_mixer_dim = 32;
-  c.num_experts = 4;
+  DenoiserConfig c = golden_config();
   c.text_mask = text_mask;
   return c;
 }
