@@ -8,8 +8,8 @@ using namespace microdit;
 int main(int argc, char** argv) {
   return jobs::train_job<train::TrainConfig>(
       argc, argv, {.name = "train", .summary = "Train a denoiser on precomputed latents."},
-      [](train::TrainConfig& config, torch::Device device, comm::Communicator& comm) {
-        return std::make_unique<train::DenoiserTask>(config, device, comm);
+      [](train::TrainConfig& config, torch::Device device, jobs::Job& job) {
+        return std::make_unique<train::DenoiserTask>(config, device, job.comm, job.stop);
       },
       [](const train::TrainConfig& config) { return config.sampling.every_steps; }, train::describe_training);
 }

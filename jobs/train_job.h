@@ -15,12 +15,12 @@
 
 namespace microdit::jobs {
 
-/// `make_task(config, device, comm)`: what is trained. `picture_every_steps`: of a config. `describe`: prints what the job
+/// `make_task(config, device, job)`: what is trained. `picture_every_steps`: of a config. `describe`: prints what the job
 /// will need (--dry-run); it opens no device.
 template <class Config, class MakeTask>
 int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
               const std::function<std::int64_t(const Config&)>& picture_every_steps,
-              const std::function<void(Config&, comm::Communicator&)>& describe) {
+              const std::function<void(Config&, comm::Communicator&, const core::StopFlag&)>& describe) {
   info.makes_run = true;
   return run_config_job<Config>(argc, argv, info, [&](Job& job, Config config) {
     if (config.loop.threads_per_rank == 0) config.loop.threads_per_rank = eval::own_threads(job.comm);
@@ -33,12 +33,12 @@ int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
       train::run_folder(config.loop).compare_settings(settings, job.comm);
       comm::demand_cuda_build(config.loop.device);
       train::check_start(config.loop, settings.life, job.line.dry_run, job.comm);
-      if (job.line.dry_run) describe(config, job.comm);
+      if (job.line.dry_run) describe(config, job.comm, job.stop);
       return static_cast<int>(core::kDone);
     }
     job.comm.set_deadline(config.loop.watchdog_s);  // before NCCL is set up with the device
     const torch::Device device(comm::choose_device(job.comm, config.loop.device).name());
-    const auto task = make_task(config, device, job.comm);
+    const auto task = make_task(config, device, job);
     return train::Trainer(config.loop, settings, picture_every_steps(config),
                           {*task, device, job.comm, job.stop})
         .run();

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/stop_flag.h"
 
 namespace microdit::comm {
 
@@ -21,15 +22,18 @@ bool Communicator::any(bool here) {
 }
 
 std::string Communicator::run_on_root(const std::function<std::string()>& work) {
-  std::string answer;  // "+text" or "-error"
+  std::string answer;  // "+text", "-error" or "." for stopped
   if (rank() == 0) {
     try {
       answer = "+" + work();
+    } catch (const core::Stopped&) {
+      answer = ".";
     } catch (const std::exception& error) {
       answer = "-" + core::error_to_text(error);
     }
   }
   broadcast(answer, 0);
+  if (answer.front() == '.') throw core::Stopped();
   if (answer.front() == '-') core::throw_from_text(answer.substr(1));
   return answer.substr(1);
 }

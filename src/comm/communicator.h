@@ -59,7 +59,7 @@ class Communicator {
   /// True on every rank when it is true on one. Collective.
   bool any(bool here);
   /// Rank 0 does `work`, which returns nothing or a string. All ranks get the string, or the error with its type
-  /// (core::error_to_text). Collective.
+  /// (core::error_to_text), core::Stopped as well. Collective.
   template <class Work>
   auto on_root(const Work& work) {
     using Result = std::invoke_result_t<Work>;

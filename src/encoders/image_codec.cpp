@@ -185,18 +185,24 @@ CodecFacts describe_image_codec(const fs::path& folder, const core::StopFlag& st
                   folder_weights_sha256(folder, kStem, stop));
 }
 
-std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts, const fs::path& run_folder) {
-  const auto sha256_of = [](const fs::path& folder) { return folder_weights_sha256(folder, kStem); };
+fs::path find_image_codec_folder(const CodecFacts& facts, const fs::path& run_folder,
+                                 const core::StopFlag& stop) {
+  const auto sha256_of = [&](const fs::path& folder) { return folder_weights_sha256(folder, kStem, stop); };
   const auto difference = [&](const fs::path& folder) { return difference_to(facts, folder); };
-  return load_image_codec(
-      find_folder({"codec", facts.folder, facts.sha256, sha256_of, difference}, run_folder), facts.sha256);
+  return find_folder({"codec", facts.folder, facts.sha256, sha256_of, difference}, run_folder);
 }
 
-std::shared_ptr<ImageCodec> load_image_codec(const fs::path& folder, const std::string& sha256) {
+std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts, const fs::path& run_folder,
+                                             const core::StopFlag& stop) {
+  return load_image_codec(find_image_codec_folder(facts, run_folder, stop), facts.sha256, stop);
+}
+
+std::shared_ptr<ImageCodec> load_image_codec(const fs::path& folder, const std::string& sha256,
+                                             const core::StopFlag& stop) {
   const AutoencoderConfig config = read_codec_config(folder);
   demand_values(config, folder);
   auto net = std::make_shared<Autoencoder>(config);
-  load_folder_weights(folder, kStem, nn::state_dict(*net), current_name);
+  load_folder_weights(folder, kStem, nn::state_dict(*net), current_name, stop);
   net->eval();
   for (auto& parameter : net->parameters()) parameter.requires_grad_(false);
   return std::make_shared<ImageCodec>(std::move(net), folder, sha256);

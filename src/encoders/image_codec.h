@@ -107,17 +107,22 @@ class ImageCodec {
   std::int64_t most_values_ = kLargestActivation;
 };
 
-/// UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys.
+/// UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys. This and what follows throw
+/// core::Stopped when `stop` is seen while weights are hashed or read.
 std::shared_ptr<ImageCodec> load_image_codec(const std::filesystem::path& folder,
-                                             const std::string& sha256 = {});
+                                             const std::string& sha256 = {},
+                                             const core::StopFlag& stop = core::StopFlag());
 /// What load_image_codec(folder)->facts() says, from config.json and the weights' SHA-256 alone.
-/// Throws core::Stopped when `stop` is seen while they are hashed.
 CodecFacts describe_image_codec(const std::filesystem::path& folder,
                                 const core::StopFlag& stop = core::StopFlag());
 /// The codec that `facts` name, wherever it lies now (find_folder). UserError when it is not found, or its
 /// config.json says otherwise.
+std::filesystem::path find_image_codec_folder(const CodecFacts& facts,
+                                              const std::filesystem::path& run_folder = {},
+                                              const core::StopFlag& stop = core::StopFlag());
 std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts,
-                                             const std::filesystem::path& run_folder = {});
+                                             const std::filesystem::path& run_folder = {},
+                                             const core::StopFlag& stop = core::StopFlag());
 
 /// Writes folder/config.json and diffusion_pytorch_model.safetensors (dtype f32 or f16), each aside and
 /// renamed.

@@ -10,30 +10,15 @@
 namespace microdit::eval {
 namespace {
 
-constexpr double kLongestHash_s = 3600;                  // of tens of GB over a slow network
 constexpr std::int64_t kPass = 32;                       // captions
 constexpr std::size_t kMaxBytes = std::size_t{1} << 30;  // of rows that are kept, in host memory
 
 }  // namespace
 
-void hash_text_encoder_once(const encoders::TextEncoderFacts& facts, const std::filesystem::path& run_folder,
-                            comm::Communicator& comm, const core::StopFlag& stop) {
-  if (facts.kind.empty()) return;
-  const comm::WiderDeadline others_wait(comm, kLongestHash_s);
-  const std::string stopped = comm.on_root([&]() -> std::string {
-    try {
-      encoders::find_text_encoder_folder(facts, run_folder, stop);
-      return "";
-    } catch (const core::Stopped&) {
-      return "stopped";
-    }
-  });
-  if (!stopped.empty()) throw core::Stopped();
-}
-
 CaptionEncoder::CaptionEncoder(const encoders::TextEncoderFacts& facts,
-                               const std::filesystem::path& run_folder, torch::Device device)
-    : encoder_(encoders::find_text_encoder(facts, run_folder)), device_(device) {
+                               const std::filesystem::path& run_folder, torch::Device device,
+                               const core::StopFlag& stop)
+    : encoder_(encoders::find_text_encoder(facts, run_folder, stop)), device_(device) {
   encoder_->to(device);
 }
 

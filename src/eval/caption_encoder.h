@@ -12,23 +12,17 @@
 #include <utility>
 #include <vector>
 
-#include "comm/communicator.h"
 #include "core/stop_flag.h"
 #include "encoders/text_encoder.h"
 #include "stream/latent_stream.h"
 
 namespace microdit::eval {
 
-/// Before all ranks find a text encoder: rank 0 alone reads its weights for their SHA-256, the others then find that kept.
-/// Collective. UserError as find_text_encoder's; throws core::Stopped on all ranks when rank 0 sees `stop` meanwhile.
-void hash_text_encoder_once(const encoders::TextEncoderFacts& facts, const std::filesystem::path& run_folder,
-                            comm::Communicator& comm, const core::StopFlag& stop = core::StopFlag());
-
 class CaptionEncoder {
  public:
-  /// The encoder that made the ids, found as generation finds it.
+  /// The encoder that made the ids, found as generation finds it. Throws core::Stopped when `stop` is seen meanwhile.
   CaptionEncoder(const encoders::TextEncoderFacts& facts, const std::filesystem::path& run_folder,
-                 torch::Device device);
+                 torch::Device device, const core::StopFlag& stop = core::StopFlag());
   /// Rows [first, first + count) of a batch: fp32 [count, L, D] on the device, rounded to f16 as stored rows are; zero without a
   /// caption. A caption's bits do not depend on what else is in the batch, or was before.
   torch::Tensor rows(const stream::Batch& batch, std::int64_t first, std::int64_t count);

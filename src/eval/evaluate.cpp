@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "eval/best_and_worst.h"
 #include "eval/call_folder.h"
+#include "eval/encoder_hashes.h"
 #include "eval/evaluation.h"
 #include "eval/grid_pages.h"
 #include "eval/retrieval.h"
@@ -162,7 +163,7 @@ void EvaluateConfig::fields(core::Fields& f) {
   f.field("caption", caption,
           {.help = "caption source of the prompts; empty = the first the run trained on"});
   f.field("save_latents", save_latents,
-          {.help = "also SPLIT_latents.safetensors: unit (start noise), text, sample"});
+          {.help = "also SPLIT_latents.safetensors: unit (start noise), text (and text_mask), sample"});
   run.fields(f);
   if (f.reading() && candidates < 2 * prompts)
     f.error("candidates", fmt::format("must be at least twice prompts ({})", prompts));
@@ -171,7 +172,7 @@ void EvaluateConfig::fields(core::Fields& f) {
 int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::Communicator& comm,
              const core::StopFlag& stop) {
   const TrainedRun run = open_run(run_folder, config.run, comm);
-  hash_text_encoder_once(run.facts.text_encoder, run.folder, comm, stop);
+  hash_encoders_once(run.facts.codec, run.facts.text_encoder, run.folder, comm, stop);
   const std::vector<std::unique_ptr<Split>> splits =
       open_splits(run, config, [&](const std::function<std::string()>& work) { return comm.on_root(work); });
   const comm::WiderDeadline others_may_be_slower(comm, kLongestBatch_s);

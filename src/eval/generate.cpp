@@ -14,7 +14,7 @@
 #include "core/progress.h"
 #include "core/utf8.h"
 #include "eval/call_folder.h"
-#include "eval/caption_encoder.h"
+#include "eval/encoder_hashes.h"
 #include "eval/gather_rows.h"
 #include "eval/grid_pages.h"
 #include "eval/painter.h"
@@ -211,7 +211,7 @@ void GenerateConfig::fields(core::Fields& f) {
   f.field("seed", seed, {.help = "picture i of the list uses seed + i"});
   f.field("out", out, {.help = "folder; empty = RUN/images/NNN-<first prompt>, one per call"});
   f.field("save_latents", save_latents,
-          {.help = "also latents.safetensors: unit (start noise), text, sample"});
+          {.help = "also latents.safetensors: unit (start noise), text (and text_mask), sample"});
   run.fields(f);
 }
 
@@ -226,7 +226,7 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
   if (config.save_latents && items.size() > kMostLatents)
     core::user_error("save_latents=true: {} pictures, at most {} are saved so; paint fewer", items.size(),
                      kMostLatents);
-  hash_text_encoder_once(run.facts.text_encoder, run.folder, comm, stop);
+  hash_encoders_once(run.facts.codec, run.facts.text_encoder, run.folder, comm, stop);
   const Painter painter(run.facts, run.folder, compute.device, stop);
   if (comm.rank() == 0) painter.warn_of_cut(prompts);
   const Studio studio(run, painter, compute, run.load_model(compute.device));

@@ -88,7 +88,7 @@ Painter::Painter(const RunFacts& facts, const std::filesystem::path& run_folder,
       latent_size_(facts.latent_size),
       text_length_(facts.text_length),
       text_mask_(facts.model.text_mask),
-      codec_(encoders::find_image_codec(named(facts.codec, "codec", "codec"), run_folder)),
+      codec_(encoders::find_image_codec(named(facts.codec, "codec", "codec"), run_folder, stop)),
       text_encoder_(encoders::find_text_encoder(named(facts.text_encoder, "text encoder", "text_encoder"),
                                                 run_folder, stop)) {
   codec_->to(device);

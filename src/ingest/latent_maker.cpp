@@ -108,7 +108,7 @@ LatentMaker::LatentMaker(const CatalogueEntry& entry, const PrecomputePlan& plan
     : entry_(entry), plan_(plan), device_(device) {
   at::set_num_threads(static_cast<int>(entry.threads_per_rank));
   if (images) {
-    codec_ = encoders::load_image_codec(plan.recipe.images.codec, plan.codec.sha256);
+    codec_ = encoders::load_image_codec(plan.recipe.images.codec, plan.codec.sha256, stop);
     codec_->to(device);
     codec_->set_precision(plan.recipe.images.precision);
     pool_ =

@@ -35,14 +35,12 @@ void refuse_older(const CatalogueEntry& entry) {
                      folder.string());
 }
 
-/// Both encoders as JSON; "" when stopped.
-std::string describe_encoders(const Recipe& recipe, const core::StopFlag& stop) try {
+/// Both encoders as JSON.
+std::string describe_encoders(const Recipe& recipe, const core::StopFlag& stop) {
   const core::Json both = {
       {"codec", core::to_json(encoders::describe_image_codec(recipe.images.codec, stop))},
       {"text_encoder", core::to_json(encoders::describe_text_encoder(recipe.text.encoder, stop))}};
   return both.dump();
-} catch (const core::Stopped&) {
-  return "";
 }
 
 template <class Facts>
@@ -110,9 +108,8 @@ PrecomputePlan plan_encoders(const CatalogueEntry& entry, comm::Communicator& co
   plan.recipe = load_recipe(entry.name, entry.recipe);
   {
     const comm::WiderDeadline others_wait(comm, kLongestHash_s);
-    const std::string said = comm.on_root([&] { return describe_encoders(plan.recipe, stop); });
-    if (said.empty()) throw core::Stopped();
-    const core::Json both = core::parse_json(said, entry.recipe);
+    const core::Json both = core::parse_json(
+        comm.on_root([&] { return describe_encoders(plan.recipe, stop); }), entry.recipe);
     plan.codec = facts_from<encoders::CodecFacts>(both, "codec", entry.recipe);
     plan.text = facts_from<encoders::TextEncoderFacts>(both, "text_encoder", entry.recipe);
     plan.text.precision = plan.recipe.text.precision;

@@ -46,7 +46,7 @@ double rows_bytes(const std::vector<store::Column>& columns) {
 void try_pictures(const CatalogueEntry& entry, const PrecomputePlan& plan, const SamplesShard& shard,
                   torch::Device device, const core::StopFlag& stop, Trial& trial) {
   const ImageRecipe& recipe = plan.recipe.images;
-  const auto codec = encoders::load_image_codec(recipe.codec, plan.codec.sha256);
+  const auto codec = encoders::load_image_codec(recipe.codec, plan.codec.sha256, stop);
   codec->to(device);
   codec->set_precision(recipe.precision);
   PicturePool pool(entry.pictures, entry.decode_workers, limits::kSquaresSeconds, &stop);

@@ -78,8 +78,6 @@ std::uint64_t hash_of(const Column& column) {
   return hash.digest();
 }
 
-struct Stopped {};
-
 // A file from its first byte to its last, read once; its SHA-256 comes of it.
 class FilePass {
  public:
@@ -109,7 +107,7 @@ class FilePass {
 
  private:
   void fill() {
-    if (stop_.requested()) throw Stopped();
+    if (stop_.requested()) throw core::Stopped();
     ssize_t got = 0;
     while ((got = ::read(fd_, block_.data(), block_.size())) < 0)
       if (errno != EINTR) core::input_error(errno, "{}: cannot be read", path_.string());
@@ -279,7 +277,7 @@ std::optional<std::string> ShardWriter::finish(const ShardContents& contents, co
     std::string sha256 = core::read_back([&] { return compare(aside_, columns, stop); });
     core::publish(aside_, path_);
     return sha256;
-  } catch (const Stopped&) {
+  } catch (const core::Stopped&) {
     return std::nullopt;
   }
 }

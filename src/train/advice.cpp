@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "checkpoint/checkpoint.h"
+#include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/shell_line.h"
 
@@ -18,11 +19,9 @@ std::string key_of(const std::string& word) {
   return word.substr(0, word.find('='));
 }
 
-/// Whether `word` would set what `change` sets.
+/// Whether `word` sets the same key as `change`. One that sets a whole section stays: the change comes behind it.
 bool is_replaced(const std::string& word, const std::string& change) {
-  if (word.starts_with("-") || word.find('=') == std::string::npos) return false;
-  const std::string key = key_of(word), changed = key_of(change);
-  return key == changed || changed.starts_with(key + ".");
+  return !word.starts_with("-") && word.find('=') != std::string::npos && key_of(word) == key_of(change);
 }
 
 bool only_asks(const std::string& word) {
@@ -61,6 +60,22 @@ std::int64_t first_step_of(const fs::path& from) {
   if (fs::exists(from / "manifest.json")) return checkpoint::step_of(from.filename().string()).value_or(-1);
   const std::vector<std::int64_t> steps = visible_steps(from / "checkpoints");
   return steps.empty() ? -1 : steps.back();
+}
+
+/// data.N.recipe=... where the run stays with a recipe that it found as the only one, and there are several now.
+std::vector<std::string> recipes_of(const core::Json& settings) {
+  std::vector<std::string> words;
+  const core::Json data = settings.value("data", core::Json::array());
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    const std::string dataset = data[i].value("dataset", ""), recipe = data[i].value("recipe", "");
+    if (dataset.empty() || recipe.empty()) continue;
+    try {
+      core::latents_folder(dataset, "");
+    } catch (const core::UserError&) {
+      words.push_back(fmt::format("data.{}.recipe={}", i, recipe));
+    }
+  }
+  return words;
 }
 
 }  // namespace
@@ -103,6 +118,7 @@ std::string advice_for_changes(const RunFolder& run, const std::vector<std::stri
       keys, [](const std::string& key) { return key.starts_with("model") || key.starts_with("codec"); });
   const std::vector<std::int64_t> steps = visible_steps(run.checkpoints());
   std::vector<std::string> changes = {"name=" + free_name(run.path())};
+  for (std::string& word : recipes_of(now.json)) changes.push_back(std::move(word));
   if (steps.empty())
     return fmt::format("Change them back, or begin another run:\n  {}", command_with(now.life, changes));
   const std::string from = checkpoint_of(run.path(), steps.back());

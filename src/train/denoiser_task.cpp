@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "core/seed.h"
 #include "diffusion/noise.h"
+#include "eval/encoder_hashes.h"
 #include "eval/eval_data.h"
 #include "image/decode.h"
 #include "image/encode.h"
@@ -62,8 +63,9 @@ class EvaluationMode {
 
 }  // namespace
 
-DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Communicator& comm)
-    : data_(open_training_data(config, device, comm)),
+DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Communicator& comm,
+                           const core::StopFlag& stop)
+    : data_(open_training_data(config, device, comm, stop)),
       shape_(data_.stream->facts().shape),
       config_(complete_model(config, shape_)),
       device_(device),
@@ -77,8 +79,8 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
   model_->train();
   if (shape_.tokens_only) {
     const auto folder = run_folder(config.loop).path();
-    eval::hash_text_encoder_once(data_.text_encoder, folder, comm);
-    caption_encoder_ = std::make_unique<eval::CaptionEncoder>(data_.text_encoder, folder, device);
+    eval::hash_encoders_once({}, data_.text_encoder, folder, comm, stop);
+    caption_encoder_ = std::make_unique<eval::CaptionEncoder>(data_.text_encoder, folder, device, stop);
   }
   facts_ = run_facts(config, data_);
   core::log_info("data: {} samples of {} px, text {} x {}, in runs of {}", data_.stream->num_samples(),
@@ -139,7 +141,7 @@ void DenoiserTask::prepare_pictures(comm::Communicator& comm, const core::StopFl
         "sampling.every_steps=0, or (of an MDS folder) data.codec and data.text_encoder",
         config_.sampling.every_steps);
   const auto folder = run_folder(config_.loop).path();
-  eval::hash_text_encoder_once(facts_.text_encoder, folder, comm, stop);
+  eval::hash_encoders_once(facts_.codec, facts_.text_encoder, folder, comm, stop);
   painters_ = std::min<std::size_t>(config_.sampling.prompts.size(), static_cast<std::size_t>(comm.size()));
   if (static_cast<std::size_t>(comm.rank()) >= painters_) return;
   painter_ = std::make_unique<eval::Painter>(facts_, folder, device_, stop);

@@ -18,7 +18,8 @@ class DenoiserTask : public TrainTask {
  public:
   /// Opens the data, completes `config.model` from their facts (UserError where the config states another
   /// value), builds the network. Collective.
-  DenoiserTask(TrainConfig& config, torch::Device device, comm::Communicator& comm);
+  DenoiserTask(TrainConfig& config, torch::Device device, comm::Communicator& comm,
+               const core::StopFlag& stop);
 
   torch::nn::Module& module() override { return *model_; }
   core::Json facts() const override { return core::to_json(facts_); }

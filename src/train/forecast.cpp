@@ -129,20 +129,20 @@ void describe_loop(const LoopConfig& config, std::int64_t parameters, const comm
 
 }  // namespace
 
-void describe_training(TrainConfig& config, comm::Communicator& comm) {
+void describe_training(TrainConfig& config, comm::Communicator& comm, const core::StopFlag& stop) {
   if (comm.rank() != 0) return;
   std::int64_t parameters = 0;
   if (all_there(config.data)) {
     const auto alone = comm::make_local_communicator();
-    DenoiserTask task(config, torch::kCPU, *alone);
-    if (config.sampling.every_steps > 0) task.prepare_pictures(*alone, core::StopFlag());
+    DenoiserTask task(config, torch::kCPU, *alone, stop);
+    if (config.sampling.every_steps > 0) task.prepare_pictures(*alone, stop);
     parameters = count_parameters(task.module());
   }
   describe_loop(config.loop, parameters, comm);
   fmt::print("dry run: nothing was written\n");
 }
 
-void describe_codec_training(CodecConfig& config, comm::Communicator& comm) {
+void describe_codec_training(CodecConfig& config, comm::Communicator& comm, const core::StopFlag&) {
   if (comm.rank() != 0) return;
   encoders::Autoencoder net(config.codec);
   if (config.size % net.downscale() != 0)

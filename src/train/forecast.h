@@ -2,6 +2,7 @@
 #pragma once
 
 #include "comm/communicator.h"
+#include "core/stop_flag.h"
 #include "train/codec_task.h"
 #include "train/train_config.h"
 
@@ -9,7 +10,8 @@ namespace microdit::train {
 
 /// Checks config, initial weights, data and encoders where they are there already, and the run folder; prints sizes.
 /// UserError for what would end the job at once. Data that is not there yet is said, no error: an earlier stage makes it.
-void describe_training(TrainConfig& config, comm::Communicator& comm);
-void describe_codec_training(CodecConfig& config, comm::Communicator& comm);
+/// core::Stopped when `stop` is seen while encoders are hashed or read.
+void describe_training(TrainConfig& config, comm::Communicator& comm, const core::StopFlag& stop);
+void describe_codec_training(CodecConfig& config, comm::Communicator& comm, const core::StopFlag& stop);
 
 }  // namespace microdit::train

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "encoders/image_codec.h"
 #include "encoders/text_encoder.h"
+#include "eval/encoder_hashes.h"
 #include "eval/run_sources.h"
 #include "train/run_folder.h"
 
@@ -53,11 +54,11 @@ struct Found {
 };
 
 /// The encoders that made a source's latents: of a folder as its facts say, of MDS as the config says.
-core::Json encoders_of(const LatentsData& data, const eval::RunSource& source) {
+core::Json encoders_of(const LatentsData& data, const eval::RunSource& source, const core::StopFlag& stop) {
   core::Json out = core::Json::object();
-  if (!data.codec.empty()) out["codec"] = core::to_json(encoders::describe_image_codec(data.codec));
+  if (!data.codec.empty()) out["codec"] = core::to_json(encoders::describe_image_codec(data.codec, stop));
   if (!data.text_encoder.empty())
-    out["text_encoder"] = core::to_json(encoders::describe_text_encoder(data.text_encoder));
+    out["text_encoder"] = core::to_json(encoders::describe_text_encoder(data.text_encoder, stop));
   if (source.dataset.empty()) return out;
   const fs::path facts = core::latents_folder(source.dataset, source.recipe) / "facts.json";
   if (!fs::exists(facts)) return out;  // the stream will say what is missing
@@ -67,14 +68,15 @@ core::Json encoders_of(const LatentsData& data, const eval::RunSource& source) {
   return out;
 }
 
-Found find(const TrainConfig& config, comm::Communicator& comm) {
+Found find(const TrainConfig& config, comm::Communicator& comm, const core::StopFlag& stop) {
   const fs::path record = run_folder(config.loop).facts();
+  const comm::WiderDeadline others_wait(comm, eval::kLongestHash_s);
   const core::Json text = core::Json::parse(comm.on_root([&] {
     core::Json found = {{"sources", core::Json::array()}, {"encoders", core::Json::array()}};
     for (const LatentsData& data : config.data) {
       eval::RunSource source = find_source(data);
       found["sources"].push_back(core::to_json(source));
-      found["encoders"].push_back(encoders_of(data, source));
+      found["encoders"].push_back(encoders_of(data, source, stop));
     }
     if (fs::exists(record)) found["begun"] = core::read_json(record);
     return found.dump();
@@ -150,8 +152,9 @@ void take_recorded_recipes(TrainConfig& config, comm::Communicator& comm) {
   }
 }
 
-TrainingData open_training_data(const TrainConfig& config, torch::Device device, comm::Communicator& comm) {
-  const Found found = find(config, comm);
+TrainingData open_training_data(const TrainConfig& config, torch::Device device, comm::Communicator& comm,
+                                const core::StopFlag& stop) {
+  const Found found = find(config, comm, stop);
   TrainingData data;
   data.sources = found.sources;
   data.codec = first_of<encoders::CodecFacts>(found, "codec");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "core/stop_flag.h"
 #include "eval/run_facts.h"
 #include "stream/latent_stream.h"
 #include "train/train_config.h"
@@ -27,6 +28,8 @@ void take_recorded_recipes(TrainConfig& config, comm::Communicator& comm);
 
 /// Collective. UserError: what LatentStream says; data that have changed since the run began (a newer generation of a folder is
 /// no change: the run stays with its own). Batches are page-locked where `device` is a GPU.
-TrainingData open_training_data(const TrainConfig& config, torch::Device device, comm::Communicator& comm);
+/// Throws core::Stopped on all ranks when rank 0 sees `stop` while it hashes the encoders of an MDS folder.
+TrainingData open_training_data(const TrainConfig& config, torch::Device device, comm::Communicator& comm,
+                                const core::StopFlag& stop);
 
 }  // namespace microdit::train

@@ -5,6 +5,8 @@ import errno
 import json
 import os
 import pathlib
+import shlex
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -139,6 +141,11 @@ class Data(unittest.TestCase):
             self.assertNotIn("several recipes", log)
             self.assertEqual(len(programs.metrics(self.root / "runs" / name)), 4)
         self.assertIn("recipe: emoji", self.train("steps=1", "name=fresh", expect=programs.USER_MISTAKE))
+        # What a refusal says to type instead is a start that finds its recipe.
+        log = self.train("steps=5", "name=named", "batch_size=6", expect=programs.USER_MISTAKE)
+        command = next(line for line in log.splitlines() if line.startswith("  ") and "data.0.recipe=emoji" in line)
+        subprocess.run(shlex.split(command), check=True, cwd=programs.SOURCE, env=programs.environment(self.root))
+        self.assertTrue((self.root / "runs/named_2/checkpoints").is_dir())
         (self.root / "weights").symlink_to(programs.DATA / "weights")
         for stage in (["generate", "--prompt", "red", "num_images=1"], ["evaluate"]):
             programs.run(stage[0], "--run", self.root / "runs/named", *stage[1:], "--dry-run", data=self.root)
