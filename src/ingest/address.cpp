@@ -11,6 +11,7 @@
 
 #include "core/environment.h"
 #include "core/error.h"
+#include "ingest/limits.h"
 
 namespace microdit::ingest {
 namespace {
@@ -123,6 +124,11 @@ std::string escaped_url(std::string_view url, std::string_view origin) {
     const bool must = byte == ' ' || byte >= 0x80 || std::strchr("\"<>\\^`{|}", c) != nullptr;
     out += must ? hex_escape(byte) : std::string(1, c);
   }
+  if (out.size() > limits::kAddressBytes)
+    core::user_error("{}: {:.200}...: longer than {} bytes", origin, shown(out), limits::kAddressBytes);
+  if (host_name_of(out).size() > limits::kHostBytes)
+    core::user_error("{}: {:.200}...: a host's name has at most {} bytes", origin, shown(out),
+                     limits::kHostBytes);
   return out;
 }
 

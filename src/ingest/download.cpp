@@ -152,7 +152,8 @@ int fetch_all(const CatalogueEntry& entry, comm::Communicator& comm, const core:
     core::log_info("download: stopped as asked; the same command continues");
     return core::kRequeueMe;
   }
-  const std::vector<RawFile> files = list_files(entry, [&](const SourceSection&) { return *hub; });
+  const std::vector<RawFile> files = list_files(
+      entry, [&](const SourceSection&) { return *hub; }, stop);
   if (comm.rank() == 0) advise(entry, files);
   note_fetched_files(files, entry.raw_folder(), fetcher.client());
   std::map<std::string, const RawFile*> by_name;
@@ -214,7 +215,8 @@ bool describe_download(const CatalogueEntry& entry, const core::StopFlag& stop) 
   Fetcher fetcher(entry, token_for(entry));
   const auto hub = known_hub_files(entry, fetcher.client(), stop);
   if (!hub) return false;
-  const std::vector<RawFile> files = list_files(entry, [&](const SourceSection&) { return *hub; });
+  const std::vector<RawFile> files = list_files(
+      entry, [&](const SourceSection&) { return *hub; }, stop);
   advise(entry, files);
   const std::vector<RawFile> missing = missing_files(entry, files);
   fmt::print("download {}: {} files -> {}, {} of them are there already\n", entry.name, files.size(),

@@ -153,13 +153,16 @@ std::optional<PartialFile> Fetcher::open_partial(const fs::path& aside, const Ra
   const HeadCheck check_head = [&](std::span<const std::byte> head) {
     return why_no_archive(head, fmt::format("{} ({})", file.name, shown(file.url)), entry_.archive);
   };
-  if (std::optional<PartialFile> partial = PartialFile::open(aside, check_head)) return partial;
+  const core::Json what_it_is =
+      file.sha256.empty() ? file.inputs : core::Json{{"file", file.name}, {"sha256", file.sha256}};
+  const std::string what = what_it_is.dump(-1, ' ', true, core::Json::error_handler_t::replace);
+  if (std::optional<PartialFile> partial = PartialFile::open(aside, check_head, what)) return partial;
   if (first_time_busy(file.name)) {
     core::user_error("{}: another process is downloading this file; it is tried again after the others",
                      aside.string());
   }
   if (sleep_unless_stopped(kBusyWait_s, stop)) {
-    if (std::optional<PartialFile> partial = PartialFile::open(aside, check_head)) return partial;
+    if (std::optional<PartialFile> partial = PartialFile::open(aside, check_head, what)) return partial;
   }
   core::log_warn("{}: another process is still downloading this file: start again when it has ended",
                  aside.string());

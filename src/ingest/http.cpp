@@ -1,9 +1,14 @@
 // What is asked of an address: a file, a text, its length, its speed.
 #include "ingest/http.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "core/error.h"
+#include "ingest/address.h"
 #include "ingest/http_fetch.h"
 
 namespace microdit::ingest {
@@ -13,7 +18,10 @@ constexpr auto kAnswerHolds = std::chrono::seconds(60);
 
 }  // namespace
 
-HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)) {}
+HttpClient::HttpClient(HttpOptions options) : options_(std::move(options)) {
+  if (const std::string file = certificate_file(); !file.empty() && ::access(file.c_str(), R_OK) != 0)
+    core::user_error("CURL_CA_BUNDLE or SSL_CERT_FILE: {}: cannot be read ({})", file, std::strerror(errno));
+}
 
 bool HttpClient::still_serves(const std::string& origin, const std::string& first,
                               const core::StopFlag& stop) {
@@ -38,7 +46,7 @@ bool HttpClient::still_serves(const std::string& origin, const std::string& firs
 bool HttpClient::serves_now(const std::string& url, const std::string& origin, const core::StopFlag& stop) {
   struct Enough {};
   Sink sink;
-  sink.prepare = [](Hop& hop) {  // no HEAD: an address may be signed for GET alone
+  sink.prepare = [](Hop& hop, bool) {  // no HEAD: an address may be signed for GET alone
     hop.header_lines.emplace_back("Range: bytes=0-0");
     hop.on_begin = [](const ResponseHeaders&, Body) { throw Enough{}; };
   };
@@ -60,10 +68,13 @@ std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile
   sink.may_be_set_aside = true;
   sink.bytes = [&] { return partial.bytes(); };
   sink.restart = [&] { partial.forget_version(); };
-  sink.prepare = [&](Hop& hop) {
+  sink.is_whole = [&] { return announced >= 0 && static_cast<std::int64_t>(partial.bytes()) == announced; };
+  sink.prepare = [&](Hop& hop, bool whole) {
+    partial.take_back();
     hop.asked.expected_bytes = request.expected_bytes;
     const FileVersion version = partial.version();
-    if (!version.validator().empty()) {
+    if (announced < 0) announced = version.total;
+    if (!whole && !version.validator().empty()) {
       hop.asked.offset = partial.bytes();
       hop.asked.version = version;
       hop.header_lines.push_back(fmt::format("Range: bytes={}-", hop.asked.offset));
@@ -92,7 +103,7 @@ std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile
 std::optional<TextAnswer> HttpClient::text(const std::string& url, const core::StopFlag& stop) {
   TextAnswer answer;
   Sink sink;
-  sink.prepare = [&](Hop& hop) {
+  sink.prepare = [&](Hop& hop, bool) {
     hop.asked.max_bytes = limits::kListingBytes;
     hop.on_begin = [&](const ResponseHeaders&, Body) { answer.text.clear(); };
     hop.on_bytes = [&](std::span<const std::byte> bytes) {
@@ -107,7 +118,7 @@ std::optional<TextAnswer> HttpClient::text(const std::string& url, const core::S
 
 std::int64_t HttpClient::size(const std::string& url, const core::StopFlag& stop) {
   Sink sink;
-  sink.prepare = [](Hop& hop) { hop.head_only = true; };
+  sink.prepare = [](Hop& hop, bool) { hop.head_only = true; };
   const HopResult result = Fetch(*this, url, sink, stop).follow();
   return result.headers.status == 200 ? result.headers.total_bytes() : -1;
 }
@@ -119,7 +130,7 @@ double HttpClient::speed(const std::string& url, std::uint64_t bytes, double sec
   std::optional<Clock::time_point> began;
   double elapsed_s = 0;
   Sink sink;
-  sink.prepare = [&](Hop& hop) {
+  sink.prepare = [&](Hop& hop, bool) {
     hop.on_begin = [&](const ResponseHeaders&, Body) { began = Clock::now(); };
     hop.on_bytes = [&](std::span<const std::byte> piece) {
       arrived += piece.size();

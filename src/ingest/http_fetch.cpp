@@ -124,7 +124,8 @@ HopResult Fetch::request(const std::string& url) {
     client_.say_proxy(hop.proxy);
     if (!hop.private_allowed && is_private_literal(host)) refuse_private(host);
   }
-  sink_.prepare(hop);
+  sink_.prepare(hop, ask_for_whole_);
+  asked_for_rest_ = hop.asked.offset > 0;
   const bool to_hub = !options.hub_origin.empty() && origin_of(url) == options.hub_origin;
   if (to_hub && !options.token.empty()) {
     if (!url.starts_with("https://") && !is_loopback_literal(host))
@@ -140,9 +141,11 @@ HopResult Fetch::request(const std::string& url) {
   HopResult result = client_.loop_.perform(hop);
   if (result.refused_address) refuse_private(host);
   if (result.proxy_status >= 400 && !is_temporary(result.proxy_status)) {
-    core::user_error(
-        "{}: the proxy {} answered {} when asked for {}: allow the host there, or name it in no_proxy", name_,
-        shown_proxy(hop.proxy), result.proxy_status, host);
+    core::user_error("{}: the proxy {} answered {} when asked for {}: {}, or name it in no_proxy", name_,
+                     shown_proxy(hop.proxy), result.proxy_status, host,
+                     result.proxy_status == 407
+                         ? "put an account that it knows into https_proxy (http://USER:PASSWORD@HOST:PORT)"
+                         : "allow the host there");
   }
   if (to_hub) options.after_hub(url, result.headers);
   return result;
@@ -183,11 +186,7 @@ std::string Fetch::reason(const HopResult& result) {
                        client_.options_.slow_window_s);
   }
   if (status == 416) return unsatisfiable(result);
-  if (is_temporary(status)) return fmt::format("the server answered {}", status);
-  if (status >= 400) {
-    client_.note_another(origin_of(url_), /*in_vain=*/false);
-    core::user_error("{}: the server answered {}{}", name_, status, remedy_for(status));
-  }
+  if (status >= 400) return settle(status);
   if (result.hopeless) core::user_error("{}: {}", name_, result.error);
   if (!result.whole) return result.error;
   if (status != 200 && status != 206) return fmt::format("the server answered {}", status);
@@ -197,6 +196,17 @@ std::string Fetch::reason(const HopResult& result) {
 std::string Fetch::restart(std::string why) {
   sink_.restart();
   return why;
+}
+
+/// An error that is the server's word, or may be better next time. Some refuse parts, and serve the whole file.
+std::string Fetch::settle(long status) {
+  if (asked_for_rest_ && may_refuse_parts(status)) {
+    ask_for_whole_ = true;
+    return fmt::format("the server answered {} when asked for the rest; the whole file is asked for", status);
+  }
+  if (is_temporary(status)) return fmt::format("the server answered {}", status);
+  client_.note_another(origin_of(url_), /*in_vain=*/false);
+  core::user_error("{}: the server answered {}{}", name_, status, remedy_for(status));
 }
 
 std::string Fetch::too_many(const HopResult& result) {
@@ -211,7 +221,9 @@ std::string Fetch::too_many(const HopResult& result) {
 /// 416 to a continued range: the file here is whole already, or belongs to another version.
 std::string Fetch::unsatisfiable(const HopResult& result) {
   const auto here = static_cast<std::int64_t>(sink_.bytes());
-  if (here > 0 && result.headers.range_total == here) return "";
+  const bool is_whole =
+      result.headers.range_total < 0 ? sink_.is_whole() : result.headers.range_total == here;
+  if (here > 0 && is_whole) return "";
   return restart("the server cannot continue there (416)");
 }
 

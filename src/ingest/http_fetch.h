@@ -12,10 +12,12 @@ namespace microdit::ingest {
 
 /// Where an answer's body goes.
 struct Sink {
-  std::function<void(Hop&)> prepare = [](Hop&) {};  ///< sets range, limits and callbacks of a request
+  /// Sets range, limits and callbacks of a request; `whole`: for the whole file, whatever is here.
+  std::function<void(Hop&, bool whole)> prepare = [](Hop&, bool) {};
   std::function<std::uint64_t()> bytes = [] { return 0; };
-  std::function<void()> restart = [] {};  ///< the next request is for the whole file
-  bool may_be_set_aside = false;          ///< NotBefore instead of a long wait
+  std::function<void()> restart = [] {};                  ///< the next request is for the whole file
+  bool may_be_set_aside = false;                          ///< NotBefore instead of a long wait
+  std::function<bool()> is_whole = [] { return false; };  ///< what is here has the length that was announced
   std::function<std::string()> lack = [] { return std::string(); };  ///< what a whole answer still lacks
 };
 
@@ -44,6 +46,7 @@ class Fetch {
   [[noreturn]] void refuse_private(const std::string& host) const;
   std::string reason(const HopResult& result);
   std::string restart(std::string why);
+  std::string settle(long status);
   std::string too_many(const HopResult& result);
   std::string unsatisfiable(const HopResult& result);
   bool wait(const HopResult& result, const std::string& why);
@@ -60,6 +63,7 @@ class Fetch {
   std::vector<std::string>
       hops_;  ///< of the last request; the last of them answers for what comes, or does not come
   std::set<std::string> turns_;  ///< hosts whose turn was taken
+  bool asked_for_rest_ = false, ask_for_whole_ = false;
 };
 
 }  // namespace microdit::ingest

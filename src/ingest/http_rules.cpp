@@ -256,7 +256,7 @@ double parse_retry_after(std::string_view value, std::int64_t now) {
 }
 
 std::string checked_redirect(std::string_view from, const std::string& target) {
-  const std::string to = escaped_url(target, "a redirect");
+  const std::string to = escaped_url(target, shown(from) + ": a redirect");
   const bool secure = to.starts_with("https://");
   if (!secure && !to.starts_with("http://"))
     core::user_error("{}: redirects to '{:.200}': only http and https are followed", shown(from), shown(to));
@@ -272,7 +272,12 @@ bool is_temporary(long status) {
 }
 
 bool is_outage(long status) {
-  return status == 429 || (status >= 502 && status <= 504);
+  return status == 429 || (status >= 502 && status <= 504) || (status >= 520 && status <= 527) ||
+         status == 530;
+}
+
+bool may_refuse_parts(long status) {
+  return status == 400 || status == 403 || status == 405 || status == 412 || status == 501;
 }
 
 std::string remedy_for(long status) {

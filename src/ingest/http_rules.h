@@ -103,8 +103,10 @@ std::string checked_redirect(std::string_view from, const std::string& target);
 
 /// 408, 429 and 5xx: the same request may succeed later.
 bool is_temporary(long status);
-/// 429, 502, 503, 504: the server as a whole may be away.
+/// 429, 502, 503, 504 and a content network's own for an origin that is away (520 to 527, 530): the server as a whole may be away.
 bool is_outage(long status);
+/// What servers that serve no parts answer to a request for one: 400, 403, 405, 412, 501.
+bool may_refuse_parts(long status);
 /// What to do about a 4xx ("" when there is nothing to say).
 std::string remedy_for(long status);
 

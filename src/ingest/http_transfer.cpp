@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "core/error.h"
@@ -26,8 +27,7 @@ constexpr auto kPieceTime = std::chrono::seconds(1);  ///< a slow one's bytes wa
 /// A request on its way. All of it but `done` belongs to the loop's thread until it is done.
 class Transfer {
  public:
-  explicit Transfer(const Hop& hop)
-      : hop_(hop), curl_(curl_easy_init()), speed_(hop.slow_window_s, SpeedRule::Clock::now()) {
+  explicit Transfer(const Hop& hop) : hop_(hop), curl_(curl_easy_init()) {
     core::check(curl_ != nullptr, "curl_easy_init failed");
     set_what();
     set_callbacks();
@@ -40,6 +40,8 @@ class Transfer {
   Transfer& operator=(const Transfer&) = delete;
 
   CURL* handle() const { return curl_; }
+  /// On the loop's thread, before its first byte.
+  void start() { speed_.emplace(hop_.slow_window_s, network_time()); }
   bool stopped() const { return hop_.stop->requested(); }
 
   /// Fills the result; on the loop's thread, when libcurl is through with it.
@@ -47,17 +49,18 @@ class Transfer {
     HopResult& r = result_;
     r.whole = code == CURLE_OK;
     pass_on();
-    if (!r.whole) r.error = error_[0] ? error_ : curl_easy_strerror(code);
+    if (!r.whole) r.error = why(code);
     r.unreachable =
         r.headers.status == 0 &&
-        (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
-         code == CURLE_OPERATION_TIMEDOUT || code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR ||
-         code == CURLE_SEND_ERROR || code == CURLE_SSL_CONNECT_ERROR || r.too_slow);
+        (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_PROXY ||
+         code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT || code == CURLE_GOT_NOTHING ||
+         code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_SSL_CONNECT_ERROR ||
+         r.too_slow);
     curl_easy_getinfo(curl_, CURLINFO_HTTP_CONNECTCODE, &r.proxy_status);
     r.hung_up = r.unreachable && r.proxy_status < 400 &&
                 (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR);
-    r.hopeless = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT ||
-                 code == CURLE_UNSUPPORTED_PROTOCOL;
+    // CURLE_UNSUPPORTED_PROTOCOL is what an answer is called that does not begin with HTTP.
+    r.hopeless = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_URL_MALFORMAT;
     r.refused_address = r.refused_address && !r.whole && r.headers.status == 0;
     char* next = nullptr;
     curl_easy_getinfo(curl_, CURLINFO_REDIRECT_URL, &next);
@@ -68,6 +71,14 @@ class Transfer {
   bool done = false;
 
  private:
+  /// libcurl's own words, but those that may name the proxy with its password.
+  std::string why(CURLcode code) const {
+    const std::string& proxy = hop_.proxy;
+    if (error_[0] && proxy.find('@') == proxy.npos) return error_;
+    return fmt::format("{}{}", curl_easy_strerror(code),
+                       proxy.empty() ? "" : fmt::format(" (through the proxy {})", shown_proxy(proxy)));
+  }
+
   template <class T>
   void set(CURLoption option, T value) {
     core::check(curl_easy_setopt(curl_, option, value) == CURLE_OK, "curl option {}",
@@ -160,13 +171,21 @@ class Transfer {
   /// Nothing may be thrown through libcurl.
   template <class Work>
   bool guarded(const Work& work) {
+    const auto began = SpeedRule::Clock::now();
+    bool good = true;
     try {
       work();
-      return true;
     } catch (...) {
       result_.failure = std::current_exception();
-      return false;
+      good = false;
     }
+    on_disk += SpeedRule::Clock::now() - began;
+    return good;
+  }
+
+  /// The clock without what the disk took: while one transfer waits for that, none of the others can arrive.
+  static SpeedRule::Clock::time_point network_time() {
+    return SpeedRule::Clock::now() - on_disk;
   }
 
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) {
@@ -199,7 +218,7 @@ class Transfer {
     if (self.stopped()) return 1;
     const auto now = SpeedRule::Clock::now();
     if (now - self.passed_ >= kPieceTime && !self.pass_on()) return 1;
-    self.result_.too_slow |= self.speed_.too_slow(self.arrived_, now);
+    self.result_.too_slow |= self.speed_->too_slow(self.arrived_, network_time());
     return self.result_.too_slow ? 1 : 0;
   }
 
@@ -207,7 +226,8 @@ class Transfer {
   CURL* curl_;
   curl_slist* lines_ = nullptr;
   char error_[CURL_ERROR_SIZE] = {};
-  SpeedRule speed_;
+  static inline thread_local SpeedRule::Clock::duration on_disk{0};  ///< of the loop's thread, in all
+  std::optional<SpeedRule> speed_;
   HopResult result_;
   std::vector<std::byte> piece_;
   SpeedRule::Clock::time_point passed_ = SpeedRule::Clock::now();
@@ -254,6 +274,7 @@ struct TransferLoop::State {
     const std::lock_guard lock(mutex);
     for (Transfer* transfer : waiting) {
       under_way[transfer->handle()] = transfer;
+      transfer->start();
       curl_multi_add_handle(multi, transfer->handle());
     }
     waiting.clear();

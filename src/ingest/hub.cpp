@@ -92,7 +92,7 @@ std::optional<std::vector<HubFile>> tree(const HubPlace& hub, const FilePatterns
     if (!page) return std::nullopt;
     if (!page->is_array()) core::user_error("{}: the hub's listing is no list", shown(url));
     for (const core::Json& entry : *page) {
-      if (!entry.is_object() || entry.value("type", "") != "file") continue;
+      if (!entry.is_object() || !entry.contains("type") || entry["type"] != "file") continue;
       files.push_back(listed_file(entry, *commit, url));
     }
     const bool endless =

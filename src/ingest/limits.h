@@ -42,6 +42,8 @@ constexpr std::uint64_t kKeptSharedBytes = 16 * kMiB;  ///< of shared memory kep
 // Transfers.
 constexpr std::uint64_t kHeaderBytes = 64 * 1024;  ///< of one answer's header lines, trailers included
 constexpr int kHeaderLines = 200;                  ///< likewise
+constexpr std::size_t kAddressBytes = 16 * 1024;   ///< of one, escaped; signed ones are long
+constexpr std::size_t kHostBytes = 253;            ///< of a name (RFC 1035)
 constexpr int kRedirects = 5;                      ///< hops of one request
 constexpr std::uint64_t kErrorPageBytes = kMiB;  ///< of an error's or a redirect's body; then the line is cut
 constexpr std::uint64_t kListingBytes = 16 * kMiB;  ///< of one page of the hub's listing

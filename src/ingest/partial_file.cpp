@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kSyncBytes =
     64 * limits::kMiB;  // written out now and then: the end has less to wait for
 constexpr std::size_t kBlockBytes = 1 << 20;
+constexpr const char* kMark = "microdit part 2";
 constexpr int kOpenings = 8;  ///< while others publish or remove what was just opened
 
 /// Whether `path` still names the open file.
@@ -50,21 +51,22 @@ void require_free_space(const fs::path& folder, std::uint64_t more) {
   const double all = static_cast<double>(about.f_blocks) * static_cast<double>(about.f_frsize);
   const double floor = std::min(limits::kFreeFraction * all, static_cast<double>(limits::kFreeBytes));
   if (free - static_cast<double>(more) >= floor) return;
-  core::system_error(
+  const std::string why = fmt::format(
       "{}: {} are free, {} are wanted and {} must stay free: make room, or choose another MICRODIT_DATA; the "
-      "same "
-      "command continues",
+      "same command continues",
       folder.string(), core::bytes_text(static_cast<std::uint64_t>(free)), core::bytes_text(more),
       core::bytes_text(static_cast<std::uint64_t>(floor)));
+  if (free >= floor) core::user_error("{}", why);
+  core::system_error("{}", why);
 }
 
-std::optional<PartialFile> PartialFile::open(const fs::path& path, HeadCheck check_head) {
+std::optional<PartialFile> PartialFile::open(const fs::path& path, HeadCheck check_head, std::string what) {
   for (int opening = 0; opening < kOpenings; ++opening) {
     const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0) core::errno_error(errno, "{}: cannot be created", path.string());
     const bool locked = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
     const bool held = !locked && errno == EWOULDBLOCK;
-    PartialFile file(path, fd, locked, check_head);
+    PartialFile file(path, fd, locked, check_head, what);
     if (held) break;
     // Who held it until now may have published it: then this is the finished file.
     if (is_named(path, fd)) return file;
@@ -72,8 +74,12 @@ std::optional<PartialFile> PartialFile::open(const fs::path& path, HeadCheck che
   return std::nullopt;
 }
 
-PartialFile::PartialFile(fs::path path, int fd, bool locked, HeadCheck check_head)
-    : path_(std::move(path)), fd_(fd), locked_(locked), check_head_(std::move(check_head)) {
+PartialFile::PartialFile(fs::path path, int fd, bool locked, HeadCheck check_head, std::string what)
+    : path_(std::move(path)),
+      fd_(fd),
+      locked_(locked),
+      check_head_(std::move(check_head)),
+      what_(std::move(what)) {
   const off_t end = ::lseek(fd_, 0, SEEK_END);
   if (end < 0) core::errno_error(errno, "{}: cannot be read", path_.string());
   bytes_ = static_cast<std::uint64_t>(end);
@@ -89,7 +95,9 @@ PartialFile::PartialFile(PartialFile&& other) noexcept
       hashed_(other.hashed_),
       synced_(other.synced_),
       hash_(std::move(other.hash_)),
-      check_head_(std::move(other.check_head_)) {}
+      check_head_(std::move(other.check_head_)),
+      what_(std::move(other.what_)),
+      begun_(std::move(other.begun_)) {}
 
 PartialFile::~PartialFile() {
   if (fd_ >= 0) ::close(fd_);
@@ -102,10 +110,18 @@ fs::path PartialFile::tag_path() const {
 FileVersion PartialFile::version() const {
   std::error_code missing;
   if (bytes_ == 0 || !fs::exists(tag_path(), missing)) return {};
-  return file_version_of(core::read_text(tag_path()));
+  const std::string mark = core::read_text(tag_path()), head = mark_of({});
+  const std::string_view own(head.data(), head.find('\n', head.find('\n') + 1) + 1);
+  if (!mark.starts_with(own)) return {};  // of another file, or of an earlier microdit
+  return file_version_of(std::string_view(mark).substr(own.size()));
+}
+
+std::string PartialFile::mark_of(const FileVersion& version) const {
+  return fmt::format("{}\n{}\n{}", kMark, what_, to_text(version));
 }
 
 std::optional<std::string> PartialFile::sha256(const core::StopFlag& stop) {
+  if (begun_) require_head();
   if (!locked_) {
     hash_ = std::make_unique<core::Sha256>();
     hashed_ = 0;
@@ -125,34 +141,36 @@ std::optional<std::string> PartialFile::sha256(const core::StopFlag& stop) {
 
 void PartialFile::begin(const FileVersion& version, std::int64_t announced) {
   require_free_space(path_.parent_path(), announced > 0 ? static_cast<std::uint64_t>(announced) : 0);
-  // In this order, so that a kill in between leaves no bytes under the mark of another version. A mark may lie there without
-  // bytes, too.
+  begun_ = Begun{version};
+  head_is_good_ = false;
+  if (bytes_ == 0) replace();  // nothing to lose
+}
+
+// In this order, so that a kill in between leaves no bytes under the mark of another version. A mark may lie there without bytes, too.
+void PartialFile::replace() {
+  const Begun begun = *std::exchange(begun_, std::nullopt);
+  const std::string mark = mark_of(begun.version);
   std::error_code missing;
-  const bool known = !version.validator().empty();
-  const bool same =
-      known && fs::exists(tag_path(), missing) && core::read_text(tag_path()) == to_text(version);
+  const bool known = !begun.version.validator().empty();
+  const bool same = known && fs::exists(tag_path(), missing) && core::read_text(tag_path()) == mark;
   if (!same) forget_version();
   replaced_ = std::max(replaced_, bytes_);
   if (::ftruncate(fd_, 0) != 0) core::errno_error(errno, "{}: cannot be emptied", path_.string());
   bytes_ = hashed_ = synced_ = 0;
-  head_is_good_ = false;
   hash_ = std::make_unique<core::Sha256>();
-  if (known && !same) core::atomic_write(tag_path(), to_text(version));
+  if (known && !same) core::atomic_write(tag_path(), mark);
+  write(begun.head);
 }
 
 void PartialFile::append(std::span<const std::byte> bytes) {
-  if (hashed_ == bytes_) {
-    hash_->update(bytes);
-    hashed_ += bytes.size();
+  if (begun_) {
+    begun_->head.insert(begun_->head.end(), bytes.begin(), bytes.end());
+    if (begun_->head.size() < limits::kHeadBytes) return;
+    require_head();
+  } else {
+    write(bytes);
+    if (bytes_ >= limits::kHeadBytes) require_head();
   }
-  while (!bytes.empty()) {
-    const ssize_t put = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(bytes_));
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) core::errno_error(errno, "{}: cannot be written; is the disk full?", path_.string());
-    bytes = bytes.subspan(static_cast<std::size_t>(put));
-    bytes_ += static_cast<std::uint64_t>(put);
-  }
-  if (bytes_ >= limits::kHeadBytes) require_head();
   if (bytes_ - synced_ < kSyncBytes) return;
   ::sync_file_range(fd_, static_cast<off_t>(synced_), static_cast<off_t>(bytes_ - synced_),
                     SYNC_FILE_RANGE_WRITE);
@@ -164,15 +182,39 @@ void PartialFile::append(std::span<const std::byte> bytes) {
   require_free_space(path_.parent_path(), 0);
 }
 
+void PartialFile::write(std::span<const std::byte> bytes) {
+  if (hashed_ == bytes_) {
+    hash_->update(bytes);
+    hashed_ += bytes.size();
+  }
+  while (!bytes.empty()) {
+    const ssize_t put = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(bytes_));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) core::errno_error(errno, "{}: cannot be written; is the disk full?", path_.string());
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+    bytes_ += static_cast<std::uint64_t>(put);
+  }
+}
+
 void PartialFile::require_head() {
   if (head_is_good_) return;
-  std::array<std::byte, limits::kHeadBytes> head{};
-  const ssize_t got = ::pread(fd_, head.data(), head.size(), 0);
-  if (got < 0) core::errno_error(errno, "{}: cannot be read", path_.string());
-  const std::string why = check_head_(std::span(head).first(static_cast<std::size_t>(got)));
-  if (!why.empty()) {
-    discard();
-    core::user_error("{}", why);
+  if (begun_) {
+    const std::span<const std::byte> head(begun_->head);
+    const std::string why = check_head_(head.first(std::min(head.size(), limits::kHeadBytes)));
+    if (!why.empty()) {
+      take_back();
+      core::user_error("{}", why);
+    }
+    replace();
+  } else {
+    std::array<std::byte, limits::kHeadBytes> head{};
+    const ssize_t got = ::pread(fd_, head.data(), head.size(), 0);
+    if (got < 0) core::errno_error(errno, "{}: cannot be read", path_.string());
+    const std::string why = check_head_(std::span(head).first(static_cast<std::size_t>(got)));
+    if (!why.empty()) {
+      discard();
+      core::user_error("{}", why);
+    }
   }
   head_is_good_ = true;
 }

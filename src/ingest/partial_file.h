@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/hash.h"
 #include "core/stop_flag.h"
@@ -16,8 +17,8 @@
 
 namespace microdit::ingest {
 
-/// SystemError when fewer bytes than kFreeFraction of the disk and than kFreeBytes would be left at `folder` after
-/// `more` bytes.
+/// SystemError when fewer bytes than kFreeFraction of the disk and than kFreeBytes are left at `folder`; UserError when only after
+/// `more` bytes: others may be smaller.
 void require_free_space(const std::filesystem::path& folder, std::uint64_t more);
 
 /// Looks at a file's first bytes; says why they cannot be what is wanted ("" = nothing to say).
@@ -27,20 +28,25 @@ using HeadCheck = std::function<std::string(std::span<const std::byte> head)>;
 /// read again before they count.
 class PartialFile {
  public:
+  /// `what`, a line: which file its bytes are of, beside the version that the server says (two files of one size may have one tag).
   /// Nothing when another process holds it. SystemError when it cannot be made.
-  static std::optional<PartialFile> open(const std::filesystem::path& path, HeadCheck check_head);
+  static std::optional<PartialFile> open(const std::filesystem::path& path, HeadCheck check_head,
+                                         std::string what = {});
   PartialFile(PartialFile&& other) noexcept;
   PartialFile& operator=(PartialFile&&) = delete;
   PartialFile(const PartialFile&) = delete;
   ~PartialFile();
 
   const std::filesystem::path& path() const { return path_; }
-  std::uint64_t bytes() const { return bytes_; }
+  std::uint64_t bytes() const { return begun_ ? begun_->head.size() : bytes_; }
   /// Of the file that these bytes are of; without a validator they cannot be continued.
   FileVersion version() const;
 
-  /// From here on another version of the file, of `announced` bytes (-1 = not known).
+  /// From here on another version of the file, of `announced` bytes (-1 = not known). What is here goes when the first bytes are seen
+  /// to be what is wanted: a page that says "back in an hour" costs nothing.
   void begin(const FileVersion& version, std::int64_t announced);
+  /// Back to what was here, where no such bytes came since begin().
+  void take_back() { begun_.reset(); }
   /// SystemError when the disk is full or fails; UserError when the head is not what is wanted (nothing stays then).
   void append(std::span<const std::byte> bytes);
   /// The bytes so far cannot be continued.
@@ -55,8 +61,17 @@ class PartialFile {
   void discard();
 
  private:
-  PartialFile(std::filesystem::path path, int fd, bool locked, HeadCheck check_head);
+  PartialFile(std::filesystem::path path, int fd, bool locked, HeadCheck check_head, std::string what);
   std::filesystem::path tag_path() const;
+  std::string mark_of(const FileVersion& version) const;
+  void replace();
+  void write(std::span<const std::byte> bytes);
+
+  /// Another version, until enough of it is here.
+  struct Begun {
+    FileVersion version;
+    std::vector<std::byte> head{};
+  };
 
   std::filesystem::path path_;
   int fd_;
@@ -65,6 +80,8 @@ class PartialFile {
   std::uint64_t bytes_ = 0, hashed_ = 0, synced_ = 0;
   std::unique_ptr<core::Sha256> hash_ = std::make_unique<core::Sha256>();
   HeadCheck check_head_;
+  std::string what_;
+  std::optional<Begun> begun_;
 };
 
 }  // namespace microdit::ingest

@@ -108,8 +108,8 @@ PrecomputePlan plan_encoders(const CatalogueEntry& entry, comm::Communicator& co
   plan.recipe = load_recipe(entry.name, entry.recipe);
   {
     const comm::WiderDeadline others_wait(comm, kLongestHash_s);
-    const core::Json both = core::parse_json(
-        comm.on_root([&] { return describe_encoders(plan.recipe, stop); }), entry.recipe);
+    const core::Json both =
+        core::parse_json(comm.on_root([&] { return describe_encoders(plan.recipe, stop); }), entry.recipe);
     plan.codec = facts_from<encoders::CodecFacts>(both, "codec", entry.recipe);
     plan.text = facts_from<encoders::TextEncoderFacts>(both, "text_encoder", entry.recipe);
     plan.text.precision = plan.recipe.text.precision;

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cmath>
 #include <random>
+#include <thread>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -21,6 +22,7 @@ namespace {
 constexpr double kSameWindow_s = 5;  ///< two ends of windows that are this close are one window's
 constexpr double kShortest_s = 1, kLongest_s = 3600;
 constexpr std::size_t kFileBytes = 16 * 1024;
+constexpr std::chrono::milliseconds kLockWait{2000}, kLockPoll{10};
 
 double now_s() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -40,12 +42,21 @@ class LockedFile {
         path.parent_path());  // the first to ask comes before any file of the data root
     fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd_ < 0) core::errno_error(errno, "{}: cannot be opened", path.string());
-    while (::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+    const auto until = std::chrono::steady_clock::now() + kLockWait;
+    while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      held_by_another_ = errno == EWOULDBLOCK || errno == EINTR;
+      if (!held_by_another_ || std::chrono::steady_clock::now() > until)
+        return;  // or there are no locks here
+      std::this_thread::sleep_for(kLockPoll);
     }
+    held_by_another_ = false;
   }
   ~LockedFile() { ::close(fd_); }
   LockedFile(const LockedFile&) = delete;
   LockedFile& operator=(const LockedFile&) = delete;
+
+  /// For longer than anybody needs it: a node that hangs with it must not hang the others.
+  bool is_held_by_another() const { return held_by_another_; }
 
   /// What a kill or a full disk left half-written counts as nothing: the hub tells again.
   core::Json read() const {
@@ -64,6 +75,7 @@ class LockedFile {
  private:
   std::filesystem::path path_;
   int fd_ = -1;
+  bool held_by_another_ = false;
 };
 
 Quota quota_from(const core::Json& all, const std::string& name, bool known_hub) {
@@ -125,6 +137,7 @@ double RateGate::turn(const std::string& url) {
   if (!known_hub_ && !std::filesystem::exists(file_, missing)) return 0;
   const std::string name = quota_of(url);
   const LockedFile locked(file_);
+  if (locked.is_held_by_another()) return kShortest_s;  // the caller asks again, unless it is stopped
   core::Json all = locked.read();
   Quota quota = quota_from(all, name, known_hub_);
   const double wait_s = take_request(quota, now_s());
@@ -141,6 +154,7 @@ void RateGate::note(const std::string& url, const ResponseHeaders& headers) {
   if (rate.remaining < 0 && rate.quota < 0 && headers.status != 429) return;
   const std::string name = quota_of(url);
   const LockedFile locked(file_);
+  if (locked.is_held_by_another()) return;  // the next answer tells again
   core::Json all = locked.read();
   Quota quota = quota_from(all, name, known_hub_);
   note_answer(quota, headers, now_s());

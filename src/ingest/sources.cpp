@@ -106,9 +106,10 @@ std::vector<RawFile> from_list(const SourceSection& source) {
 }
 
 /// Paths of the regular files in `folder`, relative to it.
-std::vector<std::string> files_below(const fs::path& folder, bool deeper) {
+std::vector<std::string> files_below(const fs::path& folder, bool deeper, const core::StopFlag& stop) {
   std::vector<std::string> paths;
   const auto take = [&](const fs::directory_entry& entry) {
+    if (stop.requested()) throw core::Stopped();
     std::error_code error;
     if (!entry.is_regular_file(error) && !core::is_fault(error.value())) return;
     paths.push_back(entry.path().lexically_relative(folder).string());
@@ -123,17 +124,18 @@ std::vector<std::string> files_below(const fs::path& folder, bool deeper) {
   return paths;
 }
 
-std::vector<RawFile> from_folder(const SourceSection& source) {
+std::vector<RawFile> from_folder(const SourceSection& source, const core::StopFlag& stop) {
   const fs::path top = fs::absolute(source.folder).lexically_normal();
   const FilePatterns patterns(source.pattern, "source.pattern");
   const fs::path below = top / patterns.folder();
   if (!fs::is_directory(below)) core::user_error("source.folder: {}: no such folder", below.string());
-  std::vector<std::string> paths = files_below(below, patterns.goes_deeper());
+  std::vector<std::string> paths = files_below(below, patterns.goes_deeper(), stop);
   for (std::string& path : paths) path = (fs::path(patterns.folder()) / path).string();
   std::vector<RawFile> files;
   for (const std::string& path : patterns.choose(paths, top.string())) {
     RawFile& file = files.emplace_back(RawFile{.name = raw_name(path), .lies = top / path, .path = path});
     file.inputs = {{"file", core::with_valid_utf8(path)}};
+    if (stop.requested()) throw core::Stopped();
     struct stat about {};
     if (::stat(file.lies.c_str(), &about) == 0) {
       file.bytes = static_cast<std::int64_t>(about.st_size);
@@ -257,11 +259,12 @@ std::vector<std::string> expand_ranges(std::string_view pattern) {
   return expanded;
 }
 
-std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& hub) {
+std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& hub,
+                                const core::StopFlag& stop) {
   const SourceSection& source = entry.source;
   std::vector<RawFile> files = !source.hub.empty()      ? from_hub(source, hub)
                                : !source.urls.empty()   ? from_urls(source)
-                               : !source.folder.empty() ? from_folder(source)
+                               : !source.folder.empty() ? from_folder(source, stop)
                                                         : from_list(source);
   if (files.empty())
     core::user_error("{} {}: its source names no file", entry.is_weights() ? "weights" : "dataset",

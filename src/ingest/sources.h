@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "core/stop_flag.h"
 #include "ingest/catalogue.h"
 
 namespace microdit::ingest {
@@ -41,6 +42,8 @@ std::vector<std::string> expand_ranges(std::string_view pattern);
 
 /// The entry's files, of its subset, in the entry's order. `small` and the digests name files by path or by name. UserError: unknown
 /// scheme, two files with one name, a digest or a `small` name of no file (says the most alike), a list file or folder that is missing or malformed.
-std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& hub);
+/// core::Stopped when `stop` is seen while a folder is listed.
+std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& hub,
+                                const core::StopFlag& stop = core::StopFlag());
 
 }  // namespace microdit::ingest

@@ -2,8 +2,8 @@
 #include "ingest/stage_verdict.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
-#include <regex>
 #include <system_error>
 
 #include "core/config.h"
@@ -34,13 +34,56 @@ void remove_leftovers(const fs::path& folder, const std::vector<store::FailedIte
     if (!is_failed(item)) fs::remove(folder / "records" / (item + ".failed.json"), ignored);
 }
 
+std::size_t behind_digits(std::string_view text, std::size_t at) {
+  return std::min(text.find_first_not_of("0123456789", at), text.size());
+}
+
+/// Where what begins at `at` ends, if it is one of libcurl's " after 5001 ms", " with timeout after 5001 milliseconds", " with 7 bytes
+/// received", " with 7 out of 9 bytes received" and " with 7 bytes remaining to read"; else `at`.
+std::size_t end_of_chance(std::string_view text, std::size_t at) {
+  const auto skip = [&](std::size_t from, std::string_view word) {
+    return from != text.npos && text.substr(from).starts_with(word) ? from + word.size() : text.npos;
+  };
+  const auto digits = [&](std::size_t from) {
+    const std::size_t end = from == text.npos ? from : behind_digits(text, from);
+    return end == from ? text.npos : end;
+  };
+  const std::size_t timeout = skip(at, " with timeout");
+  const std::size_t time = digits(skip(timeout == text.npos ? at : timeout, " after "));
+  for (const std::string_view unit : {" ms", " milliseconds", "ms", "milliseconds"})
+    if (const std::size_t end = skip(time, unit);
+        end != text.npos && (end == text.size() || !std::isalnum(static_cast<unsigned char>(text[end]))))
+      return end;
+  std::size_t count = digits(skip(at, " with "));
+  if (const std::size_t all = digits(skip(count, " out of ")); all != text.npos) count = all;
+  for (const std::string_view what : {" bytes received", " bytes remaining to read"})
+    if (const std::size_t end = skip(count, what); end != text.npos) return end;
+  return at;
+}
+
+/// "HOST does not answer" of "not asked for, as HOST does not answer: why"; other text as it is.
+std::string without_why_of_silence(std::string said) {
+  constexpr std::string_view kSilent = " does not answer: ", kNotAsked = "not asked for, as ";
+  const std::size_t at = said.find(kSilent);
+  if (at == said.npos || at == 0) return said;
+  said.erase(at + kSilent.size() - 2);
+  std::size_t begin = said.rfind(' ', at - 1);
+  begin = begin == said.npos ? 0 : begin + 1;
+  if (std::string_view(said).substr(0, begin).ends_with(kNotAsked))
+    said.erase(begin - kNotAsked.size(), kNotAsked.size());
+  return said;
+}
+
 /// A reason as it becomes part of the manifest, and so of its SHA-256: of a file in the data root it says where in there, of any
 /// other the name alone; of a connection not how long it took and how far it came; of a silent host not who found it so.
 std::string lasting(const std::string& said) {
-  static const std::regex chance(
-      R"( (with timeout )?after \d+ ?(ms|milliseconds)\b| with \d+( out of \d+)? bytes (received|remaining to read))");
-  static const std::regex silence(R"((not asked for, as )?(\S+ does not answer): .*)");
-  std::string reason = std::regex_replace(std::regex_replace(said, chance, ""), silence, "$2");
+  std::string reason;
+  for (std::size_t at = 0; at < said.size();) {
+    const std::size_t end = end_of_chance(said, at);
+    if (end == at) reason += said[at];
+    at = std::max(end, at + 1);
+  }
+  reason = without_why_of_silence(std::move(reason));
   for (const std::string& prefix : {core::data_root().string() + "/", std::string("file://")})
     for (std::size_t at = 0; (at = reason.find(prefix, at)) != std::string::npos;)
       reason.erase(at, prefix.size());

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """download against a server that lies: each answer that was not asked for is refused or begun anew, with a word."""
+import fcntl
 import gzip
 import os
 import random
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 from hostile_server import Download, Server, check
 
@@ -92,6 +95,10 @@ CASES = {
                                 ["another version"]),
     "rest_encoded": (lambda h, c: cut(h, c) if c == 1 else h.whole(gzip.compress(CONTENT), "Content-Encoding: gzip"), 2,
                      ["Content-Encoding: gzip"]),
+    "rest_refused": (lambda h, c: cut(h, c) if c == 1 else h.whole(b"", status="412 Precondition Failed") if h.offset() else honest(h, c), 0,
+                     ["answered 412 when asked for the rest"]),
+    "rest_not_implemented": (lambda h, c: cut(h, c) if c == 1 else h.whole(b"", status="501 No") if h.offset() else honest(h, c), 0, ["501"]),
+    "rest_is_a_page": (lambda h, c: cut(h, c) if c == 1 else h.whole(b"<html>back in an hour</html>") if c == 2 else honest(h, c), 0, []),
     "gone_meanwhile": (lambda h, c: cut(h, c) if c == 1 else h.whole(b"", status="404 Not Found"), 2, ["answered 404"]),
     # Encodings that nobody asked for.
     "gzip": (lambda h, _: h.whole(gzip.compress(CONTENT), "Content-Encoding: gzip"), 2, ["Content-Encoding: gzip", "not asked for"]),
@@ -115,11 +122,13 @@ CASES = {
     "one_long_header": (lambda h, _: headers(h, [f"X: {'y' * 2_000_000}"]), 2, []),
     "long_values": (lambda h, _: h.whole(CONTENT, f"Content-Range: {'y' * 60_000}"), 2, ["contradicts itself"]),
     "long_encoding": (lambda h, _: h.whole(CONTENT, f"Content-Encoding: {'y' * 60_000}"), 2, ["Content-Encoding: y"]),
-    "long_redirect": (redirect("ftp://a/" + "y" * 60_000), 2, ["only http and https"]),
+    "long_redirect": (redirect("ftp://a/" + "y" * 60_000), 2, ["longer than"]),
+    "longish_redirect": (redirect("ftp://a/" + "y" * 6_000), 2, ["only http and https"]),
     "informational_flood": (informational_flood, 2, ["of headers"]),
     "trailer_flood": (lambda h, _: h.raw("Transfer-Encoding: chunked", body=CHUNKED + b"X: y\r\n" * 3000 + b"\r\n"), 2, ["of headers"]),
     "trailer_lies": (lambda h, _: h.raw("Transfer-Encoding: chunked", body=CHUNKED + b"Content-Length: 5\r\nETag: W/\"x\"\r\n\r\n"), 0, []),
-    "no_http": (lambda h, _: h.wfile.write(b"220 ftp ready\r\n"), 2, ["HTTP/0.9"]),
+    "no_http": (lambda h, _: h.wfile.write(b"220 ftp ready\r\n"), 2, ["HTTP/0.9", "gave up after 4"]),
+    "no_http_once": (first_then(lambda h, _: h.wfile.write(b"220 ftp ready\r\n"), honest), 0, []),
     "empty_answer": (lambda h, _: None, 2, ["gave up"]),
     # Statuses and redirects.
     "not_found": (lambda h, _: h.whole(b"", status="404 Not Found"), 2, ["answered 404"]),
@@ -131,6 +140,8 @@ CASES = {
     "redirect": (redirect("/honest"), 0, []),
     "redirect_loop": (redirect("/redirect_loop"), 2, ["more than 5 redirects"]),
     "redirect_nowhere": (redirect(""), 2, ["gave up"]),
+    "redirect_to_long_host": (redirect("http://" + "a" * 40_000 + ".example/"), 2, ["longer than 16384 bytes"]),
+    "redirect_to_longish_host": (redirect("http://" + "a" * 300 + ".example/"), 2, ["at most 253 bytes"]),
     "redirect_to_file": (redirect("file:///etc/passwd"), 2, ["only http and https", "/etc/passwd"]),
     "redirect_to_gopher": (redirect("gopher://127.0.0.1/"), 2, ["only http and https"]),
     "redirect_with_user": (redirect("http://127.0.0.1\\@127.0.0.2/x"), 2, ["with a user name"]),
@@ -161,9 +172,70 @@ def every_answer(server):
     left = set(case.left()) - {name for name, (_, code, _) in CASES.items() if code == 0}
     check(left <= stays, f"left behind: {left - stays}")
     check(all(r.get("accept-encoding") == "identity" for _, r in server.seen), "Accept-Encoding is not identity")
+    rests = [r.get("range") for r in server.requests("/rest_is_a_page") if r.get("range") != "bytes=0-0"]
+    check(rests == [None, "bytes=100000-", "bytes=100000-"], f"a page in place of the rest cost the part: {rests}")
     for name, (_, code, words) in CASES.items():  # what settles it is asked once, and once more after the others
         settled = code == 2 and "asked for" in " ".join(words)
         check(not settled or len(server.requests("/" + name)) <= 3, f"{name}: {len(server.requests('/' + name))} requests")
+    case.remove()
+
+
+def lies_close(server):
+    """Whatever a server says of itself, the others come and the folder closes without it."""
+    lies = {"host": redirect("http://" + "a" * 16_000 + ".example/"), "length": lambda h, _: h.raw("Content-Length: 20000000000000", body=b"x"),
+            "digits": redirect("http://127.0.0.1:1/ after " + "1" * 12_000)}
+    for name, answer in lies.items():
+        server.answers[f"/lies_{name}"] = answer
+    case = Download([f"{server.url}/{path}" for path in (*(f"lies_{name}" for name in lies), "honest")],
+                    "max_attempts: 1\nmax_file_bytes: 99_000_000_000_000", top="max_failed_items: 3\n")
+    log = case.run()
+    check((case.raw / "honest").read_bytes() == CONTENT and "closed without 3 items" in log, log)
+    check("must stay free" in log, log)
+    case.remove()
+
+
+def other_file(server):
+    """A part is continued as part of its own file alone: two files of one length may have one tag."""
+    other = bytes(reversed(CONTENT))
+    server.answers["/one/a"] = first_then(cut, lambda h, _: h.whole(b"", status="404 Not Found"))
+    server.answers["/two/a"] = lambda h, _: h.ranged(other)
+    case = Download([f"{server.url}/one/a"], "max_attempts: 2")
+    case.run(expected=2)
+    check(".a.part" in case.left(), case.left())
+    case.config.write_text(case.config.read_text().replace("/one/a", "/two/a"))
+    case.run()
+    check((case.raw / "a").read_bytes() == other, "two files were mixed")
+    case.remove()
+
+
+def secret_proxy(server):
+    """The password of a proxy is in no file and no line, whatever is wrong with the proxy; certificates that cannot be read are told at once."""
+    for proxy in ("ftp://user:HUSH@127.0.0.1:9", "http://user:HUSH@127.0.0.1:x", "http://user:HU SH@127.0.0.1:1", "http://user:HUSH@no.invalid:9"):
+        case = Download(["http://example.invalid/honest"], "max_attempts: 1")
+        log = case.run(http_proxy=proxy, expected=2)
+        for text in [log, *(path.read_text() for path in case.data.rglob("*") if path.is_file())]:
+            check("HUSH" not in text and "HU SH" not in text, text)
+        case.remove()
+    case = Download([f"{server.url}/honest"])
+    log = case.run(CURL_CA_BUNDLE="/nonexistent.pem", expected=2)
+    check("/nonexistent.pem" in log and "CURL_CA_BUNDLE" in log and case.left() == [], log)
+    case.remove()
+
+
+def held_quota(server):
+    """Whoever hangs with the quota's lock stops nobody from stopping."""
+    server.answers["/api/x"] = honest
+    case = Download([f"{server.url}/api/x"])
+    (case.data / "raw").mkdir()
+    with open(case.data / "raw/.quota_127.0.0.1.json", "w") as quota:
+        fcntl.flock(quota, fcntl.LOCK_EX)
+        process = case.start(MICRODIT_HUB=server.url)
+        time.sleep(3)
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        log, _ = process.communicate(timeout=60)
+        check(process.returncode == 75 and time.monotonic() - began < 10, f"{process.returncode} after {time.monotonic() - began:.1f} s: {log}")
+    case.run(MICRODIT_HUB=server.url)
     case.remove()
 
 
@@ -343,7 +415,7 @@ def main():
     for path in ("/honest", "/to_link_local"):  # as a proxy is asked
         server.answers["http://example.invalid" + path] = server.answers[path]
     wanted = sys.argv[1:]
-    for case in (every_answer, private_names, proxy, tunnel, first_bytes, tokens):
+    for case in (every_answer, lies_close, other_file, secret_proxy, held_quota, private_names, proxy, tunnel, first_bytes, tokens):
         if not wanted or case.__name__ in wanted:
             case(server)
     server.shutdown()
