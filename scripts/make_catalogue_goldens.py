@@ -227,8 +227,8 @@ def textcaps_rows(network):
     """What the hub's loading script gives: train, then validation; the first entry of each image id."""
     import datasets
     top = network.folder / "web/dl.fbaipublicfiles.com/textvqa"
-    with tempfile.TemporaryDirectory() as _, zipfile.ZipFile(top / "images/train_val_images.zip") as archive:
-        folder = Path(tempfile.mkdtemp(dir=network.folder.parent))
+    folder = Path(tempfile.mkdtemp(dir=network.folder.parent))
+    with zipfile.ZipFile(top / "images/train_val_images.zip") as archive:
         archive.extractall(folder)
     rows = []
     for split in ("train", "val"):
@@ -259,10 +259,6 @@ ORIGINALS = {run_.__name__: run_ for run_ in (cc12m, diffusiondb, journeydb, sa1
 def source_pictures(name, folder):
     """key -> bytes, read from the miniature's archives."""
     found = {}
-
-    def add(key, data):
-        found[key] = data
-
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".tar", ".tgz"):
             with tarfile.open(path) as archive:
@@ -273,8 +269,8 @@ def source_pictures(name, folder):
         else:
             continue
         for member, data in members:
-            add({"cc12m": f"{path.stem}/{member.removesuffix('.jpg')}", "journeydb": f"{path.parent.parent.name}/{member}",
-                 "textcaps": Path(member).stem, "coco2014": Path(member).name}.get(name, f"{path.stem}/{member}"), data)
+            found[{"cc12m": f"{path.stem}/{member.removesuffix('.jpg')}", "journeydb": f"{path.parent.parent.name}/{member}",
+                   "textcaps": Path(member).stem, "coco2014": Path(member).name}.get(name, f"{path.stem}/{member}")] = data
     return found
 
 

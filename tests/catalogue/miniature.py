@@ -50,11 +50,15 @@ class Miniature:
         return self.draw.sample(things, len(things) if self.seed == 0 else (len(things) * 3 + 3) // 4)
 
     def happens(self, fault, what):
-        """Whether a fault that ends the original's job is in; `what`: how it ends."""
+        """Whether this miniature has a fault that ends the original's job; `what`: how it ends."""
         drawn = self.seed == 0 or self.draw.random() < 0.75
         if drawn:
             self.crashing[fault] = what
-        return drawn and fault not in self.leave_out
+        return drawn
+
+    def left(self, marked):
+        """Of (thing, its fault or None), in their order: what is not left out. To be called when all is drawn."""
+        return [thing for thing, fault in marked if fault not in self.leave_out]
 
     def one(self, kind, crash=None, sides=None):
         width, height = sides or (self.draw.choice([300, 400, 530]), self.draw.choice([280, 350, 600]))
@@ -146,20 +150,20 @@ def cc12m(m):
             record = [(f"{key}.jpg", picture.data), (f"{key}.txt", text(words)), (f"{key}.json", text(json.dumps(about)))]
             m.draw.shuffle(record)
             if not picture.crash or m.happens(picture.crash, ends):
-                records.append(record)
+                records.append((record, picture.crash))
         for fault in wrong[shard::shards]:
             key, jpeg, words = f"{shard:04d}{m.draw.randrange(10 ** 5):05d}", m.one("jpeg").data, text(caption(m.draw))
-            records.append({
+            records.append(({
                 "no_picture": [(f"{key}.txt", words)], "no_caption": [(f"{key}.jpg", jpeg)],
                 "caption_not_utf8": [(f"{key}.jpg", jpeg), (f"{key}.txt", b"caf\xe9 at night")],
                 "caption_empty": [(f"{key}.jpg", jpeg), (f"{key}.txt", b"")],
                 "upper": [(f"{key}.JPG", jpeg), (f"{key}.txt", words)], "other_ending": [(f"{key}.jpeg", jpeg), (f"{key}.txt", words)],
                 "deep": [(f"more/{key}.jpg", jpeg), (f"more/{key}.txt", words)],
                 "dotted": [(f"{key}.v2.jpg", jpeg), (f"{key}.v2.txt", words)],
-                "long_ending": [(f"{key}.jpg", jpeg), (f"{key}.caption.txt", words)]}[fault])
+                "long_ending": [(f"{key}.jpg", jpeg), (f"{key}.caption.txt", words)]}[fault], None))
         m.draw.shuffle(records)
         before = "./" if shard == m.seed % shards else ""
-        members = [(before + name, data) for record in records for name, data in record]
+        members = [(before + name, data) for record in m.left(records) for name, data in record]
         if shard == (m.seed + 1) % shards:
             members += mac_leftovers(members[0][0])
         m.put(f"hub/datasets/pixparse/cc12m-wds/cc12m-train-{shard:04d}.tar", tar_bytes(members))
@@ -208,12 +212,12 @@ def diffusiondb(m):
         about = {name: {"p": r["prompt"], "se": r["seed"], "c": r["cfg"], "st": r["step"], "sa": "k_euler"}
                  for r in rows if (name := r["image_name"]) and r["part_id"] == part}
         members[part].append((f"part-{part:06d}.json", text(json.dumps(about))))
-    if m.happens("no_part_json", "the pool dies in download: part-N.json cannot be moved"):
-        members[parts[m.seed % 3]].pop()
+    ends_there = m.happens("no_part_json", "the pool dies in download: part-N.json cannot be moved") and "no_part_json" not in m.leave_out
     for i, part in enumerate(parts):
         m.draw.shuffle(members[part])
         if i == m.seed % 3:
             members[part] += mac_leftovers(members[part][0][0])
+            members[part] = [member for member in members[part] if not (ends_there and member[0] == f"part-{part:06d}.json")]
         m.put(f"{repository}/diffusiondb-large-part-{1 if part <= 10000 else 2}/part-{part:06d}.zip", zip_bytes(members[part]))
     m.draw.shuffle(rows)
     m.put(f"{repository}/metadata-large.parquet", diffusiondb_table(rows))
@@ -270,12 +274,13 @@ def journeydb(m):
             if fault == "two_rows":
                 rows.append(row(f"./{where}/{name}", caption(m.draw)))
         m.draw.shuffle(rows)
+        rows = [(line, None) for line in rows]
         if split == "train":
             for fault, line in (("row_without_prompt", json.dumps({"img_path": f"./000/{m.number(12)}.jpg"}) + "\n"), ("row_without_path", '{"prompt": "alone"}\n'),
                                 ("row_cut_short", '{"img_path": "./000/x.jpg", "pro\n'), ("empty_line", "\n")):
                 at = m.draw.randrange(len(rows))
                 if m.happens(fault, "convert dies at the line"):
-                    rows.insert(at, line)
+                    rows.insert(at, (line, fault))
         for i, number in enumerate(ids):
             m.draw.shuffle(members[number])
             before = "./" if i == m.seed % 2 else ""
@@ -283,7 +288,7 @@ def journeydb(m):
             if i == (m.seed + 1) % 2:
                 found += mac_leftovers(members[number][0][0])
             m.put(f"{repository}/{split}/imgs/{number:03d}.tgz", tgz_bytes([(before + name, data) for name, data in found]))
-        m.put(f"{repository}/{split}/{table}.tgz", tgz_bytes([(("./" if split == "valid" else "") + table, lines_of(rows)), *mac_leftovers(table)]))
+        m.put(f"{repository}/{split}/{table}.tgz", tgz_bytes([(("./" if split == "valid" else "") + table, lines_of(m.left(rows))), *mac_leftovers(table)]))
     m.put(f"{repository}/train/train_anno.jsonl.tgz", tgz_bytes([("train_anno.jsonl", lines_of([{"img_path": "x.jpg", "prompt": "another table"}]))]))
     m.put(f"{repository}/test/test_questions.jsonl.tgz", tgz_bytes([("test_questions.jsonl", lines_of([{"img_path": "./imgs/a.png", "Task1": {}}]))]))
     m.put(f"{repository}/test/imgs.tgz", tgz_bytes([("imgs", None), ("imgs/a.png", m.one("png").data)]))
@@ -337,12 +342,12 @@ def textcaps(m):
     pictures = m.pictures(["progressive", "grey", "cmyk", "turned", "png", "grey_png", "rgba", "palette", "grey16", "bilevel"], ["half", "words", "nothing"])
     captions, members, data = m.captions(pictures, ["", *EMPTY_WHEN_CLEANED]), [], {"train": [], "val": []}
 
-    def entries(split, image, strings, width=None, height=None):
+    def entries(split, image, strings, width, height, fault=None):
         for i in range(max(1, len(strings))):
-            data[split].append({"caption_str": strings[i] if strings else "", "caption_id": m.number(6), "image_id": image, "image_classes": ["Poster"],
+            data[split].append(({"caption_str": strings[i] if strings else "", "caption_id": m.number(6), "image_id": image, "image_classes": ["Poster"],
                                 "flickr_original_url": f"https://farm1.staticflickr.com/{m.number(4)}/{image}_o.jpg", "flickr_300k_url": None,
                                 "image_width": width, "image_height": height, "set_name": split, "image_name": image,
-                                "image_path": f"{'train' if split == 'train' else 'val'}/{image}.jpg", "reference_strs": strings, "reference_tokens": [s.split() for s in strings]})
+                                "image_path": f"{'train' if split == 'train' else 'val'}/{image}.jpg", "reference_strs": strings, "reference_tokens": [s.split() for s in strings]}, fault))
 
     def size_said(picture):
         try:
@@ -355,24 +360,25 @@ def textcaps(m):
         image, split = f"{m.draw.getrandbits(64):016x}", m.draw.choice(["train", "train", "val"])
         strings = [words, *(caption(m.draw) for _ in range(m.draw.randrange(1, 5)))]
         if not picture.crash or m.happens(picture.crash, "convert dies: the data set cannot decode the picture"):
-            members.append((f"train_images/{image}.jpg", picture.data))
-            entries(split, image, strings, *size_said(picture))
+            members.append(((f"train_images/{image}.jpg", picture.data), picture.crash))
+            entries(split, image, strings, *size_said(picture), picture.crash)
     for fault in m.some(["no_entry", "no_captions", "in_both", "other_size", "picture_missing", "deep"]):
         image, picture, strings = f"{m.draw.getrandbits(64):016x}", m.one("jpeg"), [caption(m.draw), caption(m.draw)]
         if fault != "picture_missing":
-            members.append(("train_images/" + ("more/" if fault == "deep" else "") + f"{image}.jpg", picture.data))
+            members.append((("train_images/" + ("more/" if fault == "deep" else "") + f"{image}.jpg", picture.data), None))
         size = (640, 480) if fault == "other_size" else size_said(picture)
         if fault == "no_captions":
             entries("val", image, [], *size)
         elif fault not in ("no_entry", "deep") and (fault != "picture_missing" or m.happens(fault, "convert dies: no such file")):
-            entries("train", image, strings, *size)
+            entries("train", image, strings, *size, fault)
         if fault == "in_both":
             entries("val", image, [caption(m.draw)], *size)
     for split, entries_of_split in data.items():
         m.draw.shuffle(entries_of_split)
-        about = {"dataset_type": split, "dataset_name": "textcaps", "dataset_version": "0.1", "score": float("nan"), "data": entries_of_split}
+        about = {"dataset_type": split, "dataset_name": "textcaps", "dataset_version": "0.1", "score": float("nan"), "data": m.left(entries_of_split)}
         m.put(f"{top}/data/textcaps/TextCaps_0.1_{split}.json", text(json.dumps(about)))
     m.draw.shuffle(members)
+    members = m.left(members)
     m.put(f"{top}/images/train_val_images.zip", zip_bytes([("train_images", None), *members, *mac_leftovers(members[0][0])]))
 
 
@@ -384,33 +390,33 @@ def coco2014(m):
     captions, members, images, annotations = m.captions(pictures, ["", *EMPTY_WHEN_CLEANED]), [], [], []
     numbers = m.draw.sample(range(1, 582_000), len(pictures) + 8)
 
-    def put(number, data, words):
+    def put(number, data, words, fault=None):
         if data is not None:
-            members.append((f"val2014/COCO_val2014_{number:012d}.jpg", data))
-        images.append({"id": number, "file_name": f"COCO_val2014_{number:012d}.jpg", "width": 640, "height": 480, "license": 1})
+            members.append(((f"val2014/COCO_val2014_{number:012d}.jpg", data), fault))
+        images.append(({"id": number, "file_name": f"COCO_val2014_{number:012d}.jpg", "width": 640, "height": 480, "license": 1}, fault))
         for said in words:
-            annotations.append({"image_id": number, "id": m.number(6), "caption": said})
+            annotations.append(({"image_id": number, "id": m.number(6), "caption": said}, fault))
 
     for picture, words, number in zip(pictures, captions, numbers):
         why = "precompute dies: the picture cannot be decoded" if picture.kind == "half" else ends
         if not picture.crash or m.happens(picture.crash, why):
-            put(number, picture.data, [words, *(caption(m.draw) + "\n" for _ in range(m.draw.randrange(1, 5)))])
+            put(number, picture.data, [words, *(caption(m.draw) + "\n" for _ in range(m.draw.randrange(1, 5)))], picture.crash)
     for fault, number in zip(m.some(["no_caption", "picture_missing", "caption_null", "not_listed", "deep"]), numbers[len(pictures):]):
         data, words = m.one("jpeg").data, [caption(m.draw)]
         if fault == "picture_missing" and m.happens(fault, "convert dies: no such file"):
-            put(number, None, words)
+            put(number, None, words, fault)
         elif fault == "caption_null" and m.happens(fault, "precompute dies: a caption that is no text"):
-            put(number, data, [None])
+            put(number, data, [None], fault)
         elif fault == "no_caption":
             put(number, data, [])
         elif fault == "not_listed":
             put(number, data, words)
             images.pop()
         elif fault == "deep":
-            members.append((f"val2014/more/COCO_val2014_{number:012d}.jpg", data))
-    m.draw.shuffle(annotations)
-    m.draw.shuffle(images)
-    m.draw.shuffle(members)
+            members.append(((f"val2014/more/COCO_val2014_{number:012d}.jpg", data), None))
+    for marked in (annotations, images, members):
+        m.draw.shuffle(marked)
+    annotations, images, members = m.left(annotations), m.left(images), m.left(members)
     about = {"info": {"year": 2014, "version": "1.0", "score": float("nan")}, "images": images, "licenses": [], "annotations": annotations}
     m.put(f"{top}/annotations/annotations_trainval2014.zip", zip_bytes([
         ("annotations/instances_val2014.json", text(json.dumps({"images": images, "annotations": []}))),
