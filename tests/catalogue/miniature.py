@@ -362,7 +362,7 @@ def textcaps(m):
         if not picture.crash or m.happens(picture.crash, "convert dies: the data set cannot decode the picture"):
             members.append(((f"train_images/{image}.jpg", picture.data), picture.crash))
             entries(split, image, strings, *size_said(picture), picture.crash)
-    for fault in m.some(["no_entry", "no_captions", "in_both", "other_size", "picture_missing", "deep"]):
+    for fault in m.some(["no_entry", "no_captions", "other_size", "picture_missing", "deep"]):
         image, picture, strings = f"{m.draw.getrandbits(64):016x}", m.one("jpeg"), [caption(m.draw), caption(m.draw)]
         if fault != "picture_missing":
             members.append((("train_images/" + ("more/" if fault == "deep" else "") + f"{image}.jpg", picture.data), None))
@@ -371,8 +371,6 @@ def textcaps(m):
             entries("val", image, [], *size)
         elif fault not in ("no_entry", "deep") and (fault != "picture_missing" or m.happens(fault, "convert dies: no such file")):
             entries("train", image, strings, *size, fault)
-        if fault == "in_both":
-            entries("val", image, [caption(m.draw)], *size)
     for split, entries_of_split in data.items():
         m.draw.shuffle(entries_of_split)
         about = {"dataset_type": split, "dataset_name": "textcaps", "dataset_version": "0.1", "score": float("nan"), "data": m.left(entries_of_split)}
