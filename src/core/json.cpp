@@ -23,15 +23,19 @@ constexpr std::size_t kNew = static_cast<std::size_t>(-1);
 
 class Builder : public nlohmann::json_sax<Json> {
  public:
-  Builder(std::string_view text, std::string_view origin, bool last_counts = false)
-      : text_(text), origin_(origin), last_counts_(last_counts) {}
+  Builder(std::string_view text, std::string_view origin, bool last_counts = false,
+          BigIntegers big = BigIntegers::rounded)
+      : text_(text), origin_(origin), last_counts_(last_counts), big_(big) {}
   Json take() { return std::move(root_); }
 
   bool null() override { return add(Json(nullptr)), true; }
   bool boolean(bool value) override { return add(Json(value)), true; }
   bool number_integer(number_integer_t value) override { return add(Json(value)), true; }
   bool number_unsigned(number_unsigned_t value) override { return add(Json(value)), true; }
-  bool number_float(number_float_t value, const string_t&) override { return add(Json(value)), true; }
+  bool number_float(number_float_t value, const string_t& digits) override {
+    const bool integer = digits.find_first_of(".eE") == digits.npos;
+    return add(integer && big_ == BigIntegers::as_text ? Json(digits) : Json(value)), true;
+  }
   bool string(string_t& value) override { return add(Json(std::move(value))), true; }
   bool binary(binary_t&) override { return false; }
   bool start_object(std::size_t) override { return open(Json::object()), true; }
@@ -94,6 +98,7 @@ class Builder : public nlohmann::json_sax<Json> {
   std::string_view text_;
   std::string_view origin_;
   bool last_counts_;
+  BigIntegers big_;
   Json root_;
   std::vector<Level> open_;
 };
@@ -169,9 +174,9 @@ Json parse_json(std::string_view text, std::string_view origin) {
   return builder.take();
 }
 
-Json parse_foreign_json(std::string_view text, std::string_view origin) {
+Json parse_foreign_json(std::string_view text, std::string_view origin, BigIntegers big) {
   const std::string strict = as_strict(text);
-  Builder builder(strict, origin, true);
+  Builder builder(strict, origin, true, big);
   Json::sax_parse(strict.begin(), strict.end(), &builder);
   return builder.take();
 }

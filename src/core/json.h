@@ -50,8 +50,11 @@ using Json = nlohmann::ordered_json;
 Json parse_json(std::string_view text, std::string_view origin);
 
 /// JSON from outside, as Python's json takes it: of duplicate keys the last counts; NaN, Infinity and numbers
-/// beyond a double's range become null, half a surrogate pair U+FFFD.
-Json parse_foreign_json(std::string_view text, std::string_view origin);
+/// beyond a double's range become null, half a surrogate pair U+FFFD. Integers beyond 64 bits are rounded to doubles, or are
+/// text of their digits.
+enum class BigIntegers { rounded, as_text };
+Json parse_foreign_json(std::string_view text, std::string_view origin,
+                        BigIntegers big = BigIntegers::rounded);
 
 /// Reads a whole JSON file. UserError when it is missing or malformed.
 Json read_json(const std::filesystem::path& path);

@@ -1,0 +1,112 @@
+// Rows get their key and their bytes; the sorter brings them into order; the writer puts them into blocks.
+#include "tables/table_builder.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/utf8.h"
+#include "tables/limits.h"
+
+namespace microdit::tables {
+namespace {
+
+// Fences stay in memory wherever the table is open: with larger tables blocks grow, so that these stay below 16 MiB.
+constexpr std::size_t kLeastBlock = 16 << 10, kMostBlock = 1u << 20;
+constexpr std::uint64_t kMostBlocks = 200'000;
+
+std::size_t block_bytes(std::uint64_t bytes) {
+  return static_cast<std::size_t>(std::clamp<std::uint64_t>(bytes / kMostBlocks, kLeastBlock, kMostBlock));
+}
+
+}  // namespace
+
+TableBuilder::TableBuilder(const std::filesystem::path& path, const TableSpec& spec,
+                           const core::StopFlag& stop, BuildOptions options)
+    : path_(path),
+      spec_(spec),
+      stop_(stop),
+      options_(std::move(options)),
+      key_template_(spec.key, spec.place("key")),
+      source_columns_(spec.source_columns()),
+      sorter_(path.string() + ".rows", options_.memory, spec.repeated == "first", stop) {
+  const auto place = [&](const std::string& name) {
+    return static_cast<std::size_t>(std::lower_bound(source_columns_.begin(), source_columns_.end(), name) -
+                                    source_columns_.begin());
+  };
+  for (const std::string& name : key_template_.names()) key_places_.push_back(place(name));
+  for (const auto& [name, column] : spec_.columns) {
+    columns_.push_back(name);
+    column_places_.push_back(place(column));
+  }
+  key_cells_.resize(key_places_.size());
+  kept_cells_.resize(column_places_.size());
+}
+
+void TableBuilder::wrong(const std::string& what) const {
+  core::user_error("{}{}: row {}: {}", spec_.file, spec_.member.empty() ? "" : ":" + spec_.member,
+                   counts_.rows, what);
+}
+
+void TableBuilder::add(std::span<const Value> row) {
+  if (stop_.requested()) throw core::Stopped();
+  ++counts_.rows;
+  if (counts_.rows > limits::kRows) wrong(fmt::format("more than {} rows", limits::kRows));
+  for (std::size_t i = 0; i < key_places_.size(); ++i) key_cells_[i] = row[key_places_[i]];
+  if (const std::string why = key_template_.expand(key_cells_, key_); !why.empty()) {
+    if (counts_.without_key++ == 0)
+      counts_.without_key_example = fmt::format("row {}: {}", counts_.rows, why);
+    return;
+  }
+  if (key_.find('\0') != key_.npos) wrong("its key holds a zero byte, which no path of a file can");
+  if (core::first_invalid_utf8(key_)) wrong("its key is not UTF-8; convert the file to UTF-8");
+  for (std::size_t i = 0; i < column_places_.size(); ++i) {
+    const Value& cell = kept_cells_[i] = row[column_places_[i]];
+    if (const auto* text = std::get_if<std::string>(&cell);
+        text != nullptr && core::first_invalid_utf8(*text))
+      wrong(fmt::format("its `{}` is not UTF-8; convert the file to UTF-8",
+                        source_columns_[column_places_[i]]));
+  }
+  row_.clear();
+  append_row(kept_cells_, row_);
+  if (row_.size() > limits::kRowBytes)
+    wrong(fmt::format("its columns have more than {} bytes", limits::kRowBytes));
+  sorter_.add(key_, row_);
+  if (sorter_.bytes() > limits::kSpilledBytes)
+    wrong(fmt::format("the rows so far have more than {} bytes", limits::kSpilledBytes));
+}
+
+void TableBuilder::merge_into(TableWriter& writer) {
+  const bool all = spec_.repeated == "all";
+  std::string last;
+  std::size_t rows = 0, bytes = 0;
+  sorter_.merge([&](std::string_view key, std::string_view row) {
+    const bool again = counts_.keys > 0 && key == last;
+    if (again && !all) return;
+    rows = again ? rows + 1 : 1;
+    bytes = again ? bytes + key.size() + row.size() : key.size() + row.size();
+    if (rows > limits::kRowsPerKey || bytes > limits::kKeyRowsBytes)
+      core::user_error(
+          "{}: more than {} rows, or {} bytes, for '{}': is this the key of one picture? Mend the template, "
+          "or write "
+          "`repeated: first`",
+          spec_.place("key"), limits::kRowsPerKey, limits::kKeyRowsBytes, core::shortened(key, 200));
+    if (!again) {
+      ++counts_.keys;
+      last = key;
+    }
+    writer.add(key, row);
+  });
+}
+
+TableCounts TableBuilder::finish() {
+  if (counts_.rows > 0 && counts_.rows == counts_.without_key)
+    core::user_error("{}: no row has it ({}); check the names of the columns", spec_.place("key"),
+                     counts_.without_key_example);
+  TableWriter writer(path_, block_bytes(sorter_.bytes()), stop_);
+  merge_into(writer);
+  counts_.repeated = counts_.rows - counts_.without_key - counts_.keys;
+  writer.finish(columns_, options_.made_from, counts_);
+  return counts_;
+}
+
+}  // namespace microdit::tables

@@ -1,0 +1,55 @@
+// Rows in any order -> a table's file, in a fixed amount of memory. The bytes depend on the rows and the spec alone.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/stop_flag.h"
+#include "tables/key_template.h"
+#include "tables/row_sorter.h"
+#include "tables/table_spec.h"
+#include "tables/table_writer.h"
+
+namespace microdit::tables {
+
+struct BuildOptions {
+  std::size_t memory = 96u << 20;  ///< bytes for sorting; readers and the index come on top
+  std::string made_from{};  ///< kept in the file: what tells a later life that it is the right one (JSON)
+};
+
+class TableBuilder {
+ public:
+  /// What a killed builder of this file left is removed. `stop` outlives the builder.
+  TableBuilder(const std::filesystem::path& path, const TableSpec& spec, const core::StopFlag& stop,
+               BuildOptions options = {});
+
+  /// Columns that add() is given, in that order.
+  const std::vector<std::string>& source_columns() const { return source_columns_; }
+  /// A row without a key is counted, and no error. UserError where a limit is passed, a key holds a zero byte, or text is not UTF-8.
+  /// core::Stopped.
+  void add(std::span<const Value> row);
+  /// Rows added so far.
+  std::uint64_t rows() const { return counts_.rows; }
+  /// Sorts, writes, publishes. UserError where no row has a key; SystemError where the disk refuses; core::Stopped.
+  TableCounts finish();
+
+ private:
+  void merge_into(TableWriter& writer);
+  [[noreturn]] void wrong(const std::string& what) const;
+  std::filesystem::path path_;
+  TableSpec spec_;
+  const core::StopFlag& stop_;
+  BuildOptions options_;
+  KeyTemplate key_template_;
+  std::vector<std::string> source_columns_, columns_;
+  std::vector<std::size_t> key_places_, column_places_;  ///< in a row
+  RowSorter sorter_;
+  TableCounts counts_;
+  Row key_cells_, kept_cells_;
+  std::string key_, row_;
+};
+
+}  // namespace microdit::tables
