@@ -21,7 +21,7 @@ TABLE = {
     "encoders": "core nn text",
     "checkpoint": "core comm",
     "stream": "core store",
-    "ingest": "core comm store image text encoders",
+    "ingest": "core comm store tables image text encoders",
     "eval": "core comm store stream image encoders nn models diffusion checkpoint",
     "train": "core comm store stream image encoders nn models diffusion checkpoint eval",
 }

@@ -195,20 +195,33 @@ class Reader {
     const void* block = nullptr;
     std::size_t size = 0;
     la_int64_t offset = 0;
+    std::uint64_t before = 0;  // bytes of the pieces that are on their way
     for (;;) {
+      if (rules_.pieces && member.bytes.size() >= limits::kPieceBytes) before += send_piece(member);
       const int status = archive_read_data_block(archive_.get(), &block, &size, &offset);
       if (status == ARCHIVE_EOF) return true;
       if (status == ARCHIVE_WARN) return member.skip = "damaged.crc", true;
       if (status != ARCHIVE_OK) return broken_member(member, status);
       // A sparse member says where a block lies; what lies before it is bytes, too.
       const std::uint64_t end = static_cast<std::uint64_t>(offset) + size;
-      if (end < member.bytes.size() || end > rules_.member_bytes)
+      if (end < before + member.bytes.size() || end > rules_.member_bytes)
         return member.skip = "unsupported.oversize", true;
-      count(end - member.bytes.size());
-      member.bytes.resize(static_cast<std::size_t>(offset));
+      count(end - before - member.bytes.size());
+      if (rules_.pieces && end - before > 2 * limits::kPieceBytes)  // a hole in a sparse member
+        return member.skip = "unsupported.oversize", true;
+      member.bytes.resize(static_cast<std::size_t>(offset) - before);
       const auto* data = static_cast<const std::byte*>(block);
       member.bytes.insert(member.bytes.end(), data, data + size);
     }
+  }
+
+  std::uint64_t send_piece(Member& member) {
+    Member piece = member;
+    piece.more = true;
+    member.bytes.clear();
+    const std::uint64_t bytes = piece.bytes.size();
+    on_member_(std::move(piece));
+    return bytes;
   }
 
   bool broken_member(Member& member, int status) {

@@ -36,7 +36,9 @@ std::vector<std::string> arguments(const std::string& name, const ArchiveRules& 
                                     rules.kind,
                                     std::to_string(rules.member_bytes),
                                     std::to_string(rules.expansion),
-                                    rules.offsets ? "1" : "0"};
+                                    rules.offsets  ? "1"
+                                    : rules.pieces ? "pieces"
+                                                   : "0"};
   words.insert(words.end(), rules.wanted.begin(), rules.wanted.end());
   return words;
 }
@@ -88,6 +90,7 @@ ArchiveSummary for_each_member(const std::filesystem::path& archive, const Archi
                        archive.string());
     Member member{
         .name = std::string(header.name_bytes, '\0'), .bytes = {}, .skip = {}, .offset = header.offset};
+    member.more = header.more != 0;
     member.skip.resize(header.skip_bytes);
     if (stopped(std::as_writable_bytes(std::span(member.name)))) return {.stopped = true};
     if (stopped(std::as_writable_bytes(std::span(member.skip)))) return {.stopped = true};

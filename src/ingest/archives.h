@@ -21,6 +21,7 @@ struct ArchiveRules {
   std::uint64_t member_bytes = limits::kRecordBytes;  ///< a larger member is skipped as unsupported.oversize
   std::uint64_t expansion = limits::kExpansion;       ///< unpacked : file, beyond 64 MiB: more is a bomb
   bool offsets = false;                               ///< fill Member::offset
+  bool pieces = false;  ///< a member comes in pieces of about limits::kPieceBytes
 };
 
 struct Member {
@@ -30,6 +31,7 @@ struct Member {
   std::int64_t offset =
       -1;  ///< where the bytes lie in the archive file as they are; -1 = compressed, or not asked for
   std::uint32_t file = 0;  ///< for whoever reads several files: the index of this one
+  bool more = false;       ///< pieces: this is not the last one
 };
 
 /// How far a reading came.

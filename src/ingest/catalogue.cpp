@@ -2,6 +2,9 @@
 #include "ingest/catalogue.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <set>
 
 #include "core/error.h"
 #include "store/manifest_text.h"
@@ -10,9 +13,12 @@ namespace microdit::ingest {
 
 void RecordSection::fields(core::Fields& f) {
   f.field("kind", kind,
-          {.choices = {"sidecar_text"}, .help = "sidecar_text: members with one stem are one record"});
+          {.choices = {"sidecar_text", "table"},
+           .help = "sidecar_text: members with one stem are one record; table: each picture is one, with its rows of `tables`"});
+  f.field("members", members,
+          {.help = "which files of the archives count: patterns over their paths, * within a folder (default: all)"});
   f.field("image", image, {.help = "extensions that are pictures, the preferred first"});
-  f.field("caption", caption, {.help = "caption source -> txt (a sidecar's text) or json:<key>"});
+  f.field("caption", caption, {.help = "caption source -> txt (a sidecar's text), json:<key> or table:<column>"});
   if (!f.reading()) return;
   if (image.empty()) f.error("image", "name at least one extension");
   if (caption.empty()) f.error("caption", "name at least one caption source");
@@ -20,15 +26,38 @@ void RecordSection::fields(core::Fields& f) {
     if (!store::is_plain_name(source))
       f.error("caption", fmt::format("'{}' is no name for a caption source", source));
     const bool json = where.starts_with("json:") && where.size() > 5;
-    if (!json && (where.empty() || where.find(':') != std::string::npos)) {
+    const bool table = where.starts_with("table:") && where.size() > 6;
+    if (kind == "table" && !table)
+      f.error("caption", fmt::format("{}: '{}': kind: table takes table:<column>", source, where));
+    else if (!table && !json && (where.empty() || where.find(':') != std::string::npos)) {
       f.error("caption",
-              fmt::format("{}: '{}' is neither an extension such as txt nor json:<key>", source, where));
+              fmt::format("{}: '{}' is neither an extension such as txt nor json:<key> nor table:<column>", source, where));
     }
   }
 }
 
+void TableSection::fields(core::Fields& f) {
+  TableSpec::fields(f);
+  f.field("of", of, {.help = "whose pictures: a pattern over names of raw files (default: all)"});
+}
+
+std::optional<double> FilterSection::number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+  return whole ? std::optional(value) : std::nullopt;
+}
+
 void FilterSection::fields(core::Fields& f) {
   f.field("min_side", min_side, {.min = 0, .max = 65535, .help = "shorter side at least, pixels"});
+  f.field("at_most", at_most, {.help = "column of a table: records with a larger number are left out"});
+  f.field("at_least", at_least, {.help = "column of a table: records with a smaller number are left out"});
+  if (f.reading())
+    for (const auto* bounds : {&at_most, &at_least})
+      for (const auto& [column, bound] : *bounds)
+        if (!number(bound))
+          f.error(bounds == &at_most ? "at_most" : "at_least",
+                  fmt::format("{}: '{}' is no number", column, bound));
   f.field("max_damaged_fraction", max_damaged_fraction,
           {.min = 0,
            .max = 1,
@@ -39,8 +68,8 @@ void FilterSection::fields(core::Fields& f) {
 void CaptionSection::fields(core::Fields& f) {
   f.field(
       "clean", clean,
-      {.choices = {"none", "reference", "gentle"},
-       .help = "none: as it is, without white space at the ends; reference: the original's cleaner; gentle: "
+      {.choices = {"as_is", "none", "reference", "gentle"},
+       .help = "as_is: every byte; none: without white space at the ends; reference: the original's cleaner; gentle: "
                "Unicode repair (ftfy) and white space alone"});
   f.field("empty", empty,
           {.choices = {"skip", "keep"},
@@ -58,10 +87,26 @@ void SplitSection::fields(core::Fields& f) {
   }
 }
 
+/// What names columns names those of every table: a picture may be in any.
+void CatalogueEntry::check_tables(core::Fields& f) {
+  const auto demand = [&](const char* key, const std::string& column) {
+    for (const TableSection& table : tables)
+      if (!table.columns.contains(column))
+        f.error(key, fmt::format("{}: the table of {} has no column '{}'", column, table.file, column));
+    if (tables.empty()) f.error(key, fmt::format("table:{}: the entry has no `tables`", column));
+  };
+  for (const auto& [source_name, where] : record.caption)
+    if (where.starts_with("table:")) demand("record", where.substr(6));
+  for (const auto* bounds : {&filters.at_most, &filters.at_least})
+    for (const auto& [column, bound] : *bounds) demand("filters", column);
+  if (tables.empty() != (record.kind != "table"))
+    f.error("record", "kind: table and `tables` belong together");
+}
+
 /// Of weights nothing but their files is asked.
 void CatalogueEntry::check_weights(core::Fields& f) {
   for (const char* key :
-       {"archive", "record", "filters", "captions", "splits", "pictures", "recipe", "shard_records",
+       {"archive", "record", "tables", "filters", "captions", "splits", "pictures", "recipe", "shard_records",
         "shard_bytes", "subset", "part", "max_failed_items", "keep_raw", "images"})
     if (f.given(key)) f.error(key, "is of data sets; kind: weights has name and source");
   if (!source.small.empty()) f.error("source", "small: weights are taken whole");
@@ -78,6 +123,7 @@ void CatalogueEntry::fields(core::Fields& f) {
   f.section("source", source);
   f.field("archive", archive, {.choices = {"tar", "tgz", "zip", "none"}, .help = "what the files are"});
   f.section("record", record);
+  f.sections("tables", tables);
   f.section("filters", filters);
   f.section("captions", captions);
   f.section("splits", splits);
@@ -109,6 +155,7 @@ void CatalogueEntry::fields(core::Fields& f) {
   f.field("task", task, {.help = "i/n: this task's share, 0-based (default: the Slurm array's)"});
   if (!f.reading()) return;
   if (is_weights()) check_weights(f);
+  check_tables(f);
   if (images == "reference" && !keep_raw) f.error("keep_raw", "images: reference needs the raw files");
   if (images == "reference" && archive == "tgz")
     f.error("images", "a tgz is compressed as a whole: reference needs plain tar, stored zip or loose files");
@@ -137,6 +184,15 @@ std::filesystem::path CatalogueEntry::samples_folder() const {
 }
 std::filesystem::path CatalogueEntry::latents_folder() const {
   return core::data_root() / "latents" / folder_name();
+}
+
+std::vector<std::string> CatalogueEntry::kept_columns() const {
+  std::set<std::string> columns;
+  for (const TableSection& table : tables)
+    for (const auto& [column, from] : table.columns) columns.insert(column);
+  for (const auto& [source_name, where] : record.caption)
+    if (where.starts_with("table:")) columns.erase(where.substr(6));
+  return {columns.begin(), columns.end()};
 }
 
 std::vector<std::string> CatalogueEntry::caption_sources() const {

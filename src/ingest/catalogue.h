@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,25 +13,36 @@
 #include "core/config.h"
 #include "ingest/picture_rules.h"
 #include "ingest/source_section.h"
+#include "tables/table_spec.h"
 
 namespace microdit::ingest {
 
 struct RecordSection {
-  std::string kind = "sidecar_text";                                ///< members with one stem are one record
+  /// sidecar_text: members with one stem are one record; table: each picture is one, for each row that `tables` have of it.
+  std::string kind = "sidecar_text";
+  std::vector<std::string> members{};  ///< patterns over a member's path (file_pattern.h); empty = all
   std::vector<std::string> image = {"jpg", "jpeg", "png", "webp"};  ///< extensions
-  /// Caption source name -> where it is: "txt" (a sidecar's text) or "json:<key>" (a key of the sidecar
-  /// .json).
+  /// Caption source name -> where it is: "txt" (a sidecar's text), "json:<key>" (a key of the sidecar
+  /// .json) or "table:<column>".
   std::map<std::string, std::string> caption = {{"caption", "txt"}};
+  void fields(core::Fields& f);
+};
+/// A table of the entry (tables/table_spec.h), and whose pictures it is about.
+struct TableSection : tables::TableSpec {
+  std::string of{};  ///< pattern over names of raw files (as they lie under raw/); empty = all
   void fields(core::Fields& f);
 };
 struct FilterSection {
   std::int64_t min_side = 0;
+  std::map<std::string, std::string> at_most{}, at_least{};  ///< column of a table -> a number
   double max_damaged_fraction =
       0.05;  ///< of clean's records that are damaged.* or unsupported.*; of the pictures of a shard in precompute
   void fields(core::Fields& f);
+  /// A bound as its text says it.
+  static std::optional<double> number(std::string_view text);
 };
 struct CaptionSection {
-  /// none: no white space at the ends; reference: the original's caption cleaner; gentle: Unicode repair and white space.
+  /// as_is: every byte of it; none: no white space at the ends; reference: the original's caption cleaner; gentle: Unicode repair and white space.
   std::string clean = "none";
   std::vector<std::string> which{};  ///< caption sources to keep, in this order; empty = all
   std::string empty =
@@ -50,6 +62,7 @@ struct CatalogueEntry {
   SourceSection source;
   std::string archive = "tar";  ///< tar | tgz | zip | none (the files themselves are the members)
   RecordSection record;
+  std::vector<TableSection> tables;
   FilterSection filters;
   CaptionSection captions;
   SplitSection splits;
@@ -78,11 +91,14 @@ struct CatalogueEntry {
   bool is_weights() const { return kind == "weights"; }
   std::filesystem::path samples_folder() const;
   std::filesystem::path latents_folder() const;  ///< of all recipes
+  /// Columns of tables that are no captions, sorted: they stay beside the samples as numbers.
+  std::vector<std::string> kept_columns() const;
   /// Caption sources that are kept, in the order that `caption_source` numbers mean.
   std::vector<std::string> caption_sources() const;
 
  private:
   void check_weights(core::Fields& f);
+  void check_tables(core::Fields& f);
 };
 
 /// UserError, which says what takes such an entry, where it is one of weights.

@@ -20,7 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // Versions of the rules that make samples of records: a folder never mixes two of them.
-constexpr int kRecordRules = 5, kCaptionRules = 3, kRowOrder = 1;
+constexpr int kRecordRules = 6, kCaptionRules = 3, kRowOrder = 1;
+constexpr double kLongestTable_s = 24 * 3600;  // that other ranks wait for rank 0, which makes tables
 constexpr int kPlaces =
     2;  // how samples say where a picture lies, if it is not among them; 1: in file i mod 65536
 
@@ -95,11 +96,17 @@ void remove_raw(const CatalogueEntry& entry, const CleanItem& item) {
 
 int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
   const store::Manifest raw = store::Manifest::read(entry.raw_folder());
-  const std::vector<CleanItem> items = list_clean_items(entry, raw);
+  std::vector<CleanItem> items = list_clean_items(entry, raw);
   if (items.empty()) core::user_error("{}: holds no file", entry.raw_folder().string());
+  if (!entry.tables.empty()) {
+    const comm::WiderDeadline others_wait(comm, kLongestTable_s);
+    comm.on_root([&] { make_tables(entry, raw, stop); });
+  }
+  const PictureTables tables(entry, raw);
   std::map<std::string, const CleanItem*> by_name;
   StagePlan stage;
-  for (const CleanItem& item : items) {
+  for (CleanItem& item : items) {
+    if (!entry.tables.empty()) item.item.inputs["tables"] = tables.identity();
     by_name[item.item.name] = &item;
     stage.items.push_back(item.item);
   }
@@ -114,7 +121,7 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
     if (!pool)
       pool =
           std::make_unique<PicturePool>(entry.pictures, entry.decode_workers, limits::kPictureSeconds, &stop);
-    return clean_item(entry, *by_name.at(item.name), *pool, progress, inner);
+    return clean_item(entry, *by_name.at(item.name), tables, *pool, progress, inner);
   };
   stage.bytes = [&](const store::Item& item) {
     std::uint64_t bytes = 0;
@@ -153,7 +160,12 @@ bool describe_clean(const CatalogueEntry& entry, const core::StopFlag& stop) {
   fmt::print("clean {}: {} of {} items left, {} -> {}\n", entry.name, left.size(), items.size(),
              readable(bytes, "B"), entry.samples_folder().string());
   if (left.empty()) return true;
-  const std::optional<CleanTrial> tried = try_records(entry, *left.front(), stop);
+  if (!tables_are_there(entry, raw)) {
+    fmt::print("  its tables are made first; then a dry run says more\n");
+    return true;
+  }
+  const std::optional<CleanTrial> tried =
+      try_records(entry, *left.front(), PictureTables(entry, raw), stop);
   if (!tried) return false;
   const CleanTrial& trial = *tried;
   if (trial.records == 0 || trial.raw_bytes <= 0) return true;

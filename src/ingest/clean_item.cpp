@@ -230,13 +230,40 @@ Member loose_member(const fs::path& path, const store::ShardEntry& file) {
   return {.name = file.file, .bytes = read_bytes(path, file.bytes), .skip = {}, .offset = 0};
 }
 
-std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool,
-                                        Progress& progress, const core::StopFlag& stop) {
+void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const std::string& file, RawRecord&& raw,
+               const std::function<void(RawRecord&&)>& take) {
+  if (entry.tables.empty() || !raw.skip.empty()) return take(std::move(raw));
+  std::vector<TableCells> rows = tables.rows(file, raw.key);
+  if (rows.empty()) raw.skip = "filtered.no_row";
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    RawRecord another = raw;
+    another.key += fmt::format("#{}", i + 1);
+    another.cells = std::move(rows[i]);
+    rows[i].clear();
+    if (i == 1) {
+      RawRecord first = raw;
+      first.cells = std::move(rows[0]);
+      take(std::move(first));
+    }
+    take(std::move(another));
+  }
+  if (rows.size() > 1) return;
+  if (!rows.empty()) raw.cells = std::move(rows[0]);
+  take(std::move(raw));
+}
+
+std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item,
+                                        const PictureTables& tables, PicturePool& pool, Progress& progress,
+                                        const core::StopFlag& stop) {
   const ArchiveRules rules{
       .kind = entry.archive, .wanted = wanted_extensions(entry), .offsets = entry.images == "reference"};
   try {
     ItemCleaner cleaner(entry, item, pool, progress, stop);
-    RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) { cleaner.add(std::move(raw)); });
+    RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) {
+      const std::size_t file = raw.members.empty() ? 0 : raw.members.begin()->second.file;
+      with_rows(entry, tables, item.files.at(file).file, std::move(raw),
+                [&](RawRecord&& one) { cleaner.add(std::move(one)); });
+    });
     PassedOver passed_over;
     for (std::size_t i = 0; i < item.files.size(); ++i)
       read_file(entry, item, i, rules, grouper, passed_over, stop);

@@ -8,9 +8,11 @@
 
 #include "core/stop_flag.h"
 #include "ingest/archives.h"
+#include "ingest/picture_tables.h"
 #include "ingest/catalogue.h"
 #include "ingest/picture_worker.h"
 #include "ingest/progress.h"
+#include "ingest/records.h"
 #include "store/manifest.h"
 
 namespace microdit::ingest {
@@ -25,8 +27,14 @@ struct CleanItem {
 /// skips.h), `lost_captions` (of kept records: {"SOURCE: REASON": {count, example}}), `passed_over` ({count, example}:
 /// members with an extension that nobody asked for), `fingerprints` (of the shards, in their order: by them a reader of
 /// some columns knows a shard without its SHA-256). Nothing when stopped. UserError when a raw file is not what was downloaded, or is no whole archive.
-std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool,
-                                        Progress& progress, const core::StopFlag& stop);
+std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item,
+                                        const PictureTables& tables, PicturePool& pool, Progress& progress,
+                                        const core::StopFlag& stop);
+
+/// Gives `take` a record for each row that the tables have of it ("KEY", "KEY#2" ...), or itself, as filtered.no_row, where they
+/// have none; as it is where the entry has no tables. `file`: the raw file that it is from.
+void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const std::string& file, RawRecord&& raw,
+               const std::function<void(RawRecord&&)>& take);
 
 /// A loose file as a record's member: without its bytes, as unsupported.oversize, where it is larger than any record may be.
 /// InputFault, SystemError where it cannot be read.

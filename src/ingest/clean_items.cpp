@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "ingest/archives.h"
+#include "ingest/picture_tables.h"
 #include "ingest/records.h"
 
 namespace microdit::ingest {
@@ -22,10 +23,11 @@ std::string stem_of(const std::string& file) {
   return file;
 }
 
-std::vector<CleanItem> archives(const store::Manifest& raw) {
+std::vector<CleanItem> archives(const CatalogueEntry& entry, const store::Manifest& raw) {
   std::vector<CleanItem> items;
   std::set<std::string> names;
   for (const store::ShardEntry& file : raw.shards()) {
+    if (is_table_file(entry, file.file)) continue;
     const std::string stem = stem_of(file.file);
     // a.tar beside a.zip; "a.part.json" and "a.failed.json" are no records of "a.part" and "a.failed".
     const bool is_taken = stem.ends_with(".part") || stem.ends_with(".failed") || !names.insert(stem).second;
@@ -103,7 +105,7 @@ std::vector<CleanItem> loose_files(const CatalogueEntry& entry, const store::Man
         generation == raw.generation ? raw : store::Manifest::read(raw.folder, generation);
     std::vector<store::ShardEntry> fresh;
     for (const store::ShardEntry& file : manifest.shards()) {
-      if (!known.insert(file.file).second) continue;
+      if (!known.insert(file.file).second || is_table_file(entry, file.file)) continue;
       const auto current = now.find(file.file);
       if (current != now.end()) fresh.push_back(current->second);
     }
@@ -115,7 +117,7 @@ std::vector<CleanItem> loose_files(const CatalogueEntry& entry, const store::Man
 }  // namespace
 
 std::vector<CleanItem> list_clean_items(const CatalogueEntry& entry, const store::Manifest& raw) {
-  return entry.archive == "none" ? loose_files(entry, raw) : archives(raw);
+  return entry.archive == "none" ? loose_files(entry, raw) : archives(entry, raw);
 }
 
 }  // namespace microdit::ingest

@@ -100,6 +100,13 @@ std::optional<store::ShardEntry> CleanRows::write(const std::filesystem::path& p
     add_texts(contents, layout, "caption." + sources[i], rows_,
               [i](const KeptRecord& row) -> const std::string& { return row.record.captions[i]; });
   }
+  const std::vector<std::string> columns = entry_.kept_columns();
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    const std::string name = "column." + columns[i];
+    contents.columns.push_back(
+        column_of<double>(name, DType::f64, rows_, [i](const auto& row) { return row.record.columns[i]; }));
+    layout.fixed.push_back(name);
+  }
   contents.sample_hashes = store::hash_samples(contents, layout);
   contents.attributes.update({{"stage", "samples"},
                               {"format", store::kFormat},

@@ -90,10 +90,13 @@ class Measurement {
 }  // namespace
 
 std::optional<CleanTrial> try_records(const CatalogueEntry& entry, const CleanItem& item,
-                                      const core::StopFlag& stop) {
+                                      const PictureTables& tables, const core::StopFlag& stop) {
   PicturePool pool(entry.pictures, 1, limits::kPictureSeconds, &stop);
   Measurement measurement(entry, pool);
-  RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) { measurement.add(std::move(raw)); });
+  RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) {
+    with_rows(entry, tables, item.files.front().file, std::move(raw),
+              [&](RawRecord&& one) { measurement.add(std::move(one)); });
+  });
   try {
     for (const store::ShardEntry& file : item.files) {
       if (stop.requested()) return std::nullopt;

@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "ingest/address.h"
 #include "ingest/archive_kind.h"
+#include "ingest/picture_tables.h"
 #include "ingest/hub.h"
 
 namespace microdit::ingest {
@@ -151,7 +152,7 @@ bool Fetcher::first_time_busy(const std::string& name) {
 std::optional<PartialFile> Fetcher::open_partial(const fs::path& aside, const RawFile& file,
                                                  const core::StopFlag& stop) {
   const HeadCheck check_head = [&](std::span<const std::byte> head) {
-    return why_no_archive(head, fmt::format("{} ({})", file.name, shown(file.url)), entry_.archive);
+    return why_no_archive(head, fmt::format("{} ({})", file.name, shown(file.url)), archive_of(entry_, file.name));
   };
   const core::Json what_it_is =
       file.sha256.empty() ? file.inputs : core::Json{{"file", file.name}, {"sha256", file.sha256}};
@@ -211,7 +212,7 @@ std::optional<store::ShardEntry> Fetcher::copied(const RawFile& file, const fs::
   const fs::path aside = core::temporary_path(final);
   try {
     std::optional<PartialFile> copy = PartialFile::open(aside, [&](std::span<const std::byte> head) {
-      return why_no_archive(head, fmt::format("{} ({})", file.name, file.url), entry_.archive);
+      return why_no_archive(head, fmt::format("{} ({})", file.name, file.url), archive_of(entry_, file.name));
     });
     core::check(copy.has_value(), "{}: is locked", aside.string());
     const bool whole = read_local(source, stop, [&](std::span<const std::byte> bytes) {
@@ -244,7 +245,7 @@ std::optional<store::ShardEntry> Fetcher::linked(const RawFile& file, const fs::
   const bool whole = read_local(file.lies, stop, [&](std::span<const std::byte> bytes) {
     if (shard.bytes == 0) {
       const std::string why = why_no_archive(bytes.first(std::min(bytes.size(), limits::kHeadBytes)),
-                                             file.lies.string(), entry_.archive);
+                                             file.lies.string(), archive_of(entry_, file.name));
       if (!why.empty()) core::user_error("{}", why);
     }
     hash.update(bytes);

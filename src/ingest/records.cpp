@@ -2,6 +2,7 @@
 #include "ingest/records.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/utf8.h"
+#include "ingest/file_pattern.h"
 #include "ingest/skips.h"
 #include "text/caption_processor.h"
 #include "text/strip.h"
@@ -28,6 +30,9 @@ std::string normal_extension(std::string_view written) {
 
 bool is_json(std::string_view where) {
   return where.starts_with("json:");
+}
+bool is_table(std::string_view where) {
+  return where.starts_with("table:");
 }
 
 /// The sidecar .json, parsed at most once.
@@ -68,6 +73,7 @@ class Sidecar {
 std::string cleaned(std::string_view caption, std::string_view how) {
   if (how == "reference") return text::clean_caption(caption);
   if (how == "gentle") return text::gentle_caption(caption);
+  if (how == "as_is") return std::string(caption);
   return std::string(text::strip(caption));
 }
 
@@ -90,6 +96,11 @@ class CaptionReader {
  private:
   std::optional<std::string> find(const std::string& where) {
     if (is_json(where)) return sidecar_.string(where.substr(5));
+    if (is_table(where)) {
+      const auto cell = raw_.cells.find(where.substr(6));
+      const auto* text = cell == raw_.cells.end() ? nullptr : std::get_if<std::string>(&cell->second);
+      return text ? std::optional(*text) : std::nullopt;
+    }
     const auto member = raw_.members.find(normal_extension(where));
     if (member == raw_.members.end()) return std::nullopt;
     return std::string(as_text(member->second.bytes).substr(0, limits::kCaptionBytes + 1));
@@ -115,7 +126,24 @@ std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const Catalogu
     out.lost.push_back(std::move(reason));
   }
   const bool kept = any || (entry.captions.empty == "keep" && why == "filtered.empty_caption");
+  if (!kept && entry.record.kind == "table" && why == CaptionReader::kNoCaption) return "filtered.no_caption";
   return kept ? "" : why;
+}
+
+/// "" or filtered.<column>. A row without a number there is kept, as Python's comparison with NaN keeps it.
+std::string read_columns(const RawRecord& raw, const CatalogueEntry& entry, ReadRecord& out) {
+  const auto number = [&](const std::string& column) {
+    const auto cell = raw.cells.find(column);
+    const std::optional<double> value =
+        cell == raw.cells.end() ? std::nullopt : tables::as_number(cell->second);
+    return value.value_or(std::numeric_limits<double>::quiet_NaN());
+  };
+  for (const std::string& column : entry.kept_columns()) out.columns.push_back(number(column));
+  for (const auto& [column, bound] : entry.filters.at_most)
+    if (number(column) > *FilterSection::number(bound)) return "filtered." + column;
+  for (const auto& [column, bound] : entry.filters.at_least)
+    if (number(column) < *FilterSection::number(bound)) return "filtered." + column;
+  return "";
 }
 
 constexpr const char* kBadName = "damaged.name";
@@ -142,8 +170,11 @@ RecordEndings record_endings(const CatalogueEntry& entry) {
     endings.image.push_back(normal_extension(extension));
   for (const std::string& source : entry.caption_sources()) {
     const std::string& where = entry.record.caption.at(source);
+    if (is_table(where)) continue;
     endings.caption.push_back(is_json(where) ? "json" : normal_extension(where));
   }
+  endings.alone = entry.record.kind == "table";
+  endings.members = entry.record.members;
   std::vector<std::string>& wanted = endings.wanted;
   wanted = endings.image;
   wanted.insert(wanted.end(), endings.caption.begin(), endings.caption.end());
@@ -162,15 +193,25 @@ void RecordGrouper::add(Member&& member) {
   // A name that could not be used keeps its place: the record that it was of is lost.
   const bool unusable = member.skip == kBadName;
   if (!unusable && name.substr(name.rfind('/') + 1).starts_with('.')) return;  // a ._file of a Mac
+  const bool counts = endings_.members.empty() || std::ranges::any_of(endings_.members, [&](const auto& pattern) {
+                        return matches(pattern, name);
+                      });
   std::optional<NameParts> parts = name_parts(name, endings_.wanted);
-  if (!parts && !unusable) return passed_over_.add(1, name);  // a LICENSE, an index
+  if ((!parts || !counts) && !unusable) return passed_over_.add(1, name);  // a LICENSE, an index
   if (!parts) parts = NameParts{name, name, ""};
+  if (endings_.alone) return add_alone(std::move(member), parts->extension);
   if (parts->stem != stem_) {
     end_stem();
     stem_ = parts->stem;
   }
   has_plain_ |= !parts->dotted() && !unusable;
   put(parts->dotted() ? dotted_ : plain_, std::move(member), *parts);
+}
+
+void RecordGrouper::add_alone(Member&& member, const std::string& extension) {
+  RawRecord record{.key = member.name, .members = {}, .skip = member.skip, .bytes = member.bytes.size()};
+  record.members.emplace(extension, std::move(member));
+  on_record_(std::move(record));
 }
 
 void RecordGrouper::put(RawRecord& record, Member&& member, const NameParts& parts) {
@@ -241,7 +282,8 @@ std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord
   }
   if (out.image.empty()) return kNoImage;
   Sidecar sidecar(raw);
-  const std::string reason = read_captions(raw, sidecar, entry, out, stop);
+  std::string reason = read_columns(raw, entry, out);
+  if (reason.empty()) reason = read_captions(raw, sidecar, entry, out, stop);
   if (!reason.empty()) return reason;
   out.group = out.key;
   if (!entry.splits.group.empty()) {

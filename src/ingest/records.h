@@ -11,6 +11,7 @@
 #include "core/stop_flag.h"
 #include "ingest/archives.h"
 #include "ingest/catalogue.h"
+#include "tables/value.h"
 
 namespace microdit::ingest {
 
@@ -31,6 +32,8 @@ struct PassedOver {
 
 /// The extensions that `record` asks for, in lower case and without a leading dot.
 struct RecordEndings {
+  bool alone = false;  ///< kind: table: each picture is a record, its key is its whole path
+  std::vector<std::string> members{};  ///< patterns of those that count; empty = all
   std::vector<std::string> image;    ///< one of them makes a picture
   std::vector<std::string> caption;  ///< one of them makes a caption
   std::vector<std::string> wanted;   ///< all, sorted
@@ -44,6 +47,7 @@ struct RawRecord {
   std::string key;
   std::map<std::string, Member> members;  ///< by lower-case extension
   std::string skip;                       ///< why one of them has no bytes
+  std::map<std::string, tables::Value> cells{};  ///< of its row, where it has one
   std::uint64_t bytes = 0;
 };
 
@@ -67,6 +71,7 @@ class RecordGrouper {
   const PassedOver& passed_over() const { return passed_over_; }
 
  private:
+  void add_alone(Member&& member, const std::string& extension);
   void put(RawRecord& record, Member&& member, const NameParts& parts);
   void release(RawRecord& record);
   void end_stem();
@@ -88,13 +93,14 @@ struct ReadRecord {
   std::int64_t image_offset = -1;  ///< Member::offset and Member::file of the picture
   std::uint32_t image_file = 0;
   std::vector<std::string> captions;
+  std::vector<double> columns{};  ///< of entry.kept_columns(); NaN where the row has no number
   std::vector<std::string>
       lost;  ///< of each: why there is none although its source is there, as read_record says; or ""
 };
 
 /// Fills `out`. Returns "" or why the record is skipped: what its members say (see for_each_member), filtered.dotted_key,
 /// unsupported.many_members, unsupported.oversize, damaged.no_image, damaged.utf8, damaged.json, unsupported.sidecar_size,
-/// unsupported.caption_size, damaged.no_caption, damaged.no_group, filtered.empty_caption. One good caption is enough; one
+/// unsupported.caption_size, damaged.no_caption (filtered.no_caption of kind: table), damaged.no_group, filtered.empty_caption, filtered.<column>. One good caption is enough; one
 /// picture of several is, too. Throws core::Stopped when `stop` is seen before a caption.
 std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out,
                         const core::StopFlag& stop = core::StopFlag());

@@ -22,6 +22,7 @@ void SourceSection::fields(core::Fields& f) {
   f.field("urls", urls,
           {.help = "http(s):// or file:// addresses; {0000..0007} expands; known by address without query, "
                    "file:// ones by name alone"});
+  f.field("also", also, {.help = "addresses of files that come with the others, whatever the subset: of `tables`"});
   f.field("list_file", list_file,
           {.help = "tab-separated file name and address per line, known by name alone; a header line may "
                    "come first"});

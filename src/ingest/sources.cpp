@@ -51,11 +51,11 @@ core::Json inputs_of_url(const std::string& name, const std::string& url) {
   return {{"file", name}, {"address", shown(url)}};
 }
 
-std::vector<RawFile> from_urls(const SourceSection& source) {
+std::vector<RawFile> from_urls(const std::vector<std::string>& urls, const char* key) {
   std::vector<RawFile> files;
-  for (const std::string& pattern : source.urls) {
+  for (const std::string& pattern : urls) {
     for (const std::string& url : expand_ranges(pattern)) {
-      check_scheme(url, "source.urls");
+      check_scheme(url, key);
       std::string name = name_of_url(url);
       files.push_back({.name = raw_name(name), .url = url, .path = std::move(name)});
     }
@@ -263,14 +263,19 @@ std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& h
                                 const core::StopFlag& stop) {
   const SourceSection& source = entry.source;
   std::vector<RawFile> files = !source.hub.empty()      ? from_hub(source, hub)
-                               : !source.urls.empty()   ? from_urls(source)
+                               : !source.urls.empty()   ? from_urls(source.urls, "source.urls")
                                : !source.folder.empty() ? from_folder(source, stop)
                                                         : from_list(source);
   if (files.empty())
     core::user_error("{} {}: its source names no file", entry.is_weights() ? "weights" : "dataset",
                      entry.name);
   if (entry.is_weights()) name_as_published(entry, files);
-  check_names(entry, files);
+  std::vector<RawFile> also = from_urls(source.also, "source.also");
+  {
+    std::vector<RawFile> all = files;
+    all.insert(all.end(), also.begin(), also.end());
+    check_names(entry, all);
+  }
   std::map<const RawFile*, std::string> digests;
   if (!source.sha256.empty()) {
     const FilesByName names(files);
@@ -278,7 +283,9 @@ std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& h
   }
   for (RawFile& file : files)
     if (const auto known = digests.find(&file); known != digests.end()) file.sha256 = known->second;
-  return entry.subset == "small" ? small_subset(files, source) : files;
+  if (entry.subset == "small") files = small_subset(files, source);
+  std::ranges::move(also, std::back_inserter(files));
+  return files;
 }
 
 }  // namespace microdit::ingest

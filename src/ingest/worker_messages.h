@@ -41,6 +41,7 @@ struct MemberHeader {
   enum class Kind : std::uint32_t { member, done, user_error, fault, system_error } kind = Kind::member;
   std::uint32_t name_bytes = 0;
   std::uint32_t skip_bytes = 0;
+  std::uint32_t more = 0;  ///< another piece of the member follows
   std::uint64_t bytes = 0;
   std::int64_t offset = -1;
   std::int64_t members = 0;  ///< with done: the summary; the name is its example
@@ -50,7 +51,7 @@ struct MemberHeader {
 /// A worker's first argument: programs of different builds find out that they would not understand each other. The number
 /// changes with the meaning of a message.
 inline std::string worker_protocol() {
-  return fmt::format("microdit-messages-2.{}.{}.{}", sizeof(PictureRequest), sizeof(PictureReply),
+  return fmt::format("microdit-messages-3.{}.{}.{}", sizeof(PictureRequest), sizeof(PictureReply),
                      sizeof(MemberHeader));
 }
 constexpr int kOtherProtocol = 5;  ///< exit code of a worker that speaks another

@@ -208,7 +208,8 @@ int serve_archive(int argc, char** argv) {
                      .wanted = {argv + 8, argv + argc},
                      .member_bytes = std::strtoull(argv[5], nullptr, 10),
                      .expansion = std::strtoull(argv[6], nullptr, 10),
-                     .offsets = argv[7] == std::string_view("1")};
+                     .offsets = argv[7] == std::string_view("1"),
+                     .pieces = argv[7] == std::string_view("pieces")};
   struct stat status {};
   ::fstat(kWorkerFile, &status);
   const std::uint64_t gibibytes = static_cast<std::uint64_t>(status.st_size) / limits::kGiB + 1;
@@ -216,7 +217,7 @@ int serve_archive(int argc, char** argv) {
   using Kind = MemberHeader::Kind;
   try {
     const ArchiveSummary summary = read_archive(kWorkerFile, argv[3], rules, [](Member&& member) {
-      send_member({.offset = member.offset}, member.name, member.skip, member.bytes);
+      send_member({.more = member.more, .offset = member.offset}, member.name, member.skip, member.bytes);
     });
     send_member({.kind = Kind::done, .members = summary.members, .passed_over = summary.passed_over},
                 summary.example, "", {});

@@ -1,0 +1,55 @@
+// An entry's tables: built once of raw files, asked for the rows of a picture.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "core/stop_flag.h"
+#include "ingest/catalogue.h"
+#include "store/manifest.h"
+#include "tables/key_template.h"
+#include "tables/table_file.h"
+
+namespace microdit::ingest {
+
+/// What a table says of one picture: name of a column -> its cell.
+using TableCells = std::map<std::string, tables::Value>;
+
+/// Whether a raw file is a table's, not one with pictures. `name`: as it lies under raw/.
+bool is_table_file(const CatalogueEntry& entry, const std::string& name);
+
+/// What kind of archive a raw file is: the entry's, or as a table's name ends.
+std::string archive_of(const CatalogueEntry& entry, const std::string& name);
+
+/// Makes the tables that are not there yet of the raw files they are of: raw/NAME/tables/HASH.table. Several processes may do so at
+/// once: what the first publishes, all use. UserError: no such raw file or member, rows that are none; core::Stopped.
+void make_tables(const CatalogueEntry& entry, const store::Manifest& raw, const core::StopFlag& stop);
+
+/// Whether make_tables would make nothing.
+bool tables_are_there(const CatalogueEntry& entry, const store::Manifest& raw);
+
+class PictureTables {
+ public:
+  PictureTables() = default;
+  /// Those of make_tables; none where the entry has none.
+  PictureTables(const CatalogueEntry& entry, const store::Manifest& raw);
+
+  /// The rows of the picture `member` of the raw file `file`: of the first table that has any, among those of that file.
+  std::vector<TableCells> rows(const std::string& file, const std::string& member) const;
+  /// What an item made with them depends on; empty without tables.
+  core::Json identity() const;
+
+ private:
+  struct Open {
+    const TableSection* section;
+    tables::PathTemplate join;
+    std::shared_ptr<tables::TableFile> file;
+  };
+  std::vector<Open> tables_;
+  core::Json identity_ = core::Json::array();
+};
+
+}  // namespace microdit::ingest

@@ -1,0 +1,163 @@
+// A thread reads pieces ahead, the reader of rows takes them.
+#include "ingest/table_bytes.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+#include "core/input_file.h"
+#include "core/utf8.h"
+#include "ingest/archives.h"
+#include "ingest/file_pattern.h"
+#include "ingest/limits.h"
+#include "tables/key_template.h"
+#include "text/strip.h"
+
+namespace microdit::ingest {
+namespace {
+
+constexpr std::size_t kAhead = 4;  // pieces
+
+bool same_path(std::string_view a, std::string_view b) {
+  return tables::path_parts(a).path == tables::path_parts(b).path;
+}
+
+/// CRLF and CR as LF, as Python opens text; no white space at the ends.
+std::string plain_text(std::span<const std::byte> bytes) {
+  std::string text;
+  const auto at = [&](std::size_t i) { return static_cast<char>(bytes[i]); };
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (at(i) == '\r' && i + 1 < bytes.size() && at(i + 1) == '\n') continue;
+    text += at(i) == '\r' ? '\n' : at(i);
+  }
+  return std::string(text::strip(text));
+}
+
+}  // namespace
+
+TableBytes::TableBytes(std::filesystem::path file, std::string archive, std::string member,
+                       const core::StopFlag& stop)
+    : file_(std::move(file)), archive_(std::move(archive)), member_(std::move(member)), stop_(stop) {
+  if (archive_ != "none" && member_.empty())
+    core::user_error("tables: {}: is an archive; say which file in it: member", file_.filename().string());
+  thread_ = std::thread([this] {
+    try {
+      archive_ == "none" ? read_file() : read_member();
+    } catch (...) {
+      failed_ = std::current_exception();
+    }
+    const std::lock_guard lock(lock_);
+    over_ = true;
+    changed_.notify_all();
+  });
+}
+
+TableBytes::~TableBytes() {
+  {
+    const std::lock_guard lock(lock_);
+    given_up_.request();
+    changed_.notify_all();
+  }
+  thread_.join();
+}
+
+/// False when nobody wants it any more.
+bool TableBytes::put(std::vector<std::byte>&& piece) {
+  std::unique_lock lock(lock_);
+  changed_.wait(lock, [&] { return pieces_.size() < kAhead || given_up_.requested(); });
+  if (given_up_.requested()) return false;
+  pieces_.push_back(std::move(piece));
+  changed_.notify_all();
+  return true;
+}
+
+void TableBytes::read_file() {
+  const core::InputFile in(file_);
+  for (std::uint64_t at = 0; at < in.size();) {
+    std::vector<std::byte> piece(std::min<std::uint64_t>(limits::kPieceBytes, in.size() - at));
+    in.read_at(at, piece);
+    at += piece.size();
+    if (!put(std::move(piece))) return;
+  }
+}
+
+void TableBytes::read_member() {
+  bool found = false, whole = false;
+  struct Enough {};
+  try {
+    for_each_member(
+        file_, {.kind = archive_, .member_bytes = limits::kTableBytes, .pieces = true},
+        [&](Member&& member) {
+          if (whole || !same_path(member.name, member_)) return;
+          if (!member.skip.empty())
+            core::user_error("{}: {}: {}", file_.string(), member_, member.skip);
+          found = true;
+          whole = !member.more;
+          if (!put(std::move(member.bytes))) throw Enough();
+        },
+        &given_up_);
+  } catch (const Enough&) {
+    return;
+  }
+  if (!found && !given_up_.requested())
+    core::user_error("tables: {}: holds no file {}", file_.filename().string(), member_);
+}
+
+std::size_t TableBytes::take(std::span<std::byte> out) {
+  std::unique_lock lock(lock_);
+  while (pieces_.empty() && !over_) {
+    if (stop_.requested()) throw core::Stopped();
+    changed_.wait_for(lock, std::chrono::milliseconds(100));
+  }
+  if (pieces_.empty()) {
+    if (failed_) std::rethrow_exception(failed_);
+    return 0;
+  }
+  std::vector<std::byte>& first = pieces_.front();
+  const std::size_t count = std::min(out.size(), first.size() - taken_);
+  std::memcpy(out.data(), first.data() + taken_, count);
+  taken_ += count;
+  if (taken_ == first.size()) {
+    pieces_.pop_front();
+    taken_ = 0;
+    changed_.notify_all();
+  }
+  return count;
+}
+
+tables::ByteSource TableBytes::source() {
+  return [this](std::span<std::byte> out) { return take(out); };
+}
+
+void TableBytes::finish() {
+  std::vector<std::byte> rest(limits::kPieceBytes);
+  while (take(rest) > 0) continue;
+}
+
+void read_texts(const std::filesystem::path& file, const std::string& archive, const tables::TableSpec& table,
+                const tables::RowRequest& request, const tables::RowSink& sink, const core::StopFlag& stop) {
+  if (archive == "none")
+    core::user_error("tables: {}: kind: texts takes a tar, tar.gz or zip", file.filename().string());
+  std::vector<tables::Value> row(request.columns.size());
+  const ArchiveSummary summary = for_each_member(
+      file, {.kind = archive, .member_bytes = limits::kCaptionBytes},
+      [&](Member&& member) {
+        if (!member.skip.empty() || (!table.member.empty() && !matches(table.member, member.name))) return;
+        const tables::PathParts parts = tables::path_parts(member.name);
+        const std::string text = plain_text(member.bytes);
+        if (core::first_invalid_utf8(text)) return;  // no row: as a sidecar that is no text is no caption
+        for (std::size_t i = 0; i < row.size(); ++i) {
+          const std::string& column = request.columns[i];
+          row[i] = column == "text"       ? text
+                   : column == "path"     ? std::string(parts.path)
+                   : column == "dir"      ? std::string(parts.dir)
+                   : column == "basename" ? std::string(parts.basename)
+                                          : std::string(parts.stem);
+        }
+        sink(row);
+      },
+      &stop);
+  if (summary.stopped) throw core::Stopped();
+}
+
+}  // namespace microdit::ingest
