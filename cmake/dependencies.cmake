@@ -26,6 +26,33 @@ add_library(microdit_hdf5 INTERFACE)
 target_include_directories(microdit_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
 target_link_libraries(microdit_hdf5 INTERFACE ${HDF5_LIBRARIES})
 
+# --- Arrow: the wheel pyarrow in .venv, or whatever CMAKE_PREFIX_PATH names; without it Parquet tables are refused ------------
+set(MICRODIT_ARROW_LEAST 26)  # of its interface what parquet_rows.cpp asks for
+file(GLOB _venv_arrow LIST_DIRECTORIES true ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/pyarrow)
+find_path(MICRODIT_ARROW_ROOT NAMES include/parquet/file_reader.h HINTS ${_venv_arrow} ${CMAKE_PREFIX_PATH} NO_CACHE)
+set(MICRODIT_WITH_ARROW OFF)
+set(MICRODIT_ARROW_LIBRARY_PATH "")
+if(MICRODIT_ARROW_ROOT)
+  file(STRINGS ${MICRODIT_ARROW_ROOT}/include/arrow/util/config.h _line REGEX "define ARROW_VERSION_MAJOR")
+  string(REGEX MATCH "[0-9]+" _arrow_version "${_line}")
+  # The wheel has libarrow.so.2600 alone, no name without the number.
+  foreach(name arrow parquet)
+    file(GLOB _found ${MICRODIT_ARROW_ROOT}/lib${name}.so* ${MICRODIT_ARROW_ROOT}/lib/lib${name}.so*)
+    if(_found)
+      list(GET _found 0 MICRODIT_LIB_${name})
+    endif()
+  endforeach()
+  if(MICRODIT_LIB_arrow AND MICRODIT_LIB_parquet AND NOT _arrow_version LESS MICRODIT_ARROW_LEAST)
+    set(MICRODIT_WITH_ARROW ON)
+    cmake_path(GET MICRODIT_LIB_arrow PARENT_PATH MICRODIT_ARROW_LIBRARY_PATH)
+    add_library(microdit_arrow INTERFACE)
+    target_include_directories(microdit_arrow SYSTEM INTERFACE ${MICRODIT_ARROW_ROOT}/include)
+    target_link_libraries(microdit_arrow INTERFACE ${MICRODIT_LIB_parquet} ${MICRODIT_LIB_arrow})
+    target_link_options(microdit_arrow INTERFACE -Wl,-rpath,${MICRODIT_ARROW_LIBRARY_PATH})
+  endif()
+endif()
+message(STATUS "Arrow (Parquet tables) ${MICRODIT_WITH_ARROW} ${_arrow_version} ${MICRODIT_ARROW_LIBRARY_PATH}")
+
 # --- CUDA: AUTO means "a GPU and a compiler for it are here" -----------------------------------
 find_program(MICRODIT_NVCC nvcc PATHS /usr/local/cuda/bin)
 find_program(MICRODIT_NVIDIA_SMI nvidia-smi)

@@ -39,7 +39,7 @@ endif()
 install(CODE "
   set(programs \"${_programs}\")
   set(opened \"${_opened}\")
-  set(folders \"${MICRODIT_TORCH_ROOT}/lib;${_nvidia};${CUDAToolkit_LIBRARY_DIR};${MICRODIT_CUDA_LIBRARY_PATH}\")")
+  set(folders \"${MICRODIT_TORCH_ROOT}/lib;${_nvidia};${CUDAToolkit_LIBRARY_DIR};${MICRODIT_CUDA_LIBRARY_PATH};${MICRODIT_ARROW_LIBRARY_PATH}\")")
 install(SCRIPT ${CMAKE_SOURCE_DIR}/cmake/install_libraries.cmake)
 
 set(_package microdit-${PROJECT_VERSION}-${CMAKE_SYSTEM_NAME}-${CMAKE_SYSTEM_PROCESSOR})

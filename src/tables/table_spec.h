@@ -20,7 +20,7 @@ struct TableSpec {
   std::string key{};            ///< template over a row's columns
   std::string join = "{path}";  ///< template over a picture's path
   std::map<std::string, std::string>
-      columns;                     ///< name -> the row's column; json: "a/b/0" goes into objects and lists
+      columns{};                   ///< name -> the row's column; json: "a/b/0" goes into objects and lists
   std::string repeated = "first";  ///< rows of one key: first, or all in the source's order
 
   void fields(core::Fields& f);
