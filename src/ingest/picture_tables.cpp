@@ -25,9 +25,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const store::ShardEntry& raw_file_of(const TableSection& table, const store::Manifest& raw) {
+store::ShardEntry raw_file_of(const TableSection& table, const store::Manifest& raw) {
   const std::string name = raw_name(table.file);
-  const auto& files = raw.shards();
+  const std::vector<store::ShardEntry> files = raw.shards();
   const auto found = std::ranges::find(files, name, &store::ShardEntry::file);
   if (found == files.end())
     core::user_error("tables: {}: no such file in {}; `source` must name it, too", table.file,
@@ -92,7 +92,7 @@ bool is_there(const fs::path& place, const std::string& from) {
 
 void make_table(const CatalogueEntry& entry, const TableSection& table, const store::Manifest& raw,
                 const core::StopFlag& stop) {
-  const store::ShardEntry& file = raw_file_of(table, raw);
+  const store::ShardEntry file = raw_file_of(table, raw);
   const std::string from = made_from(table, file);
   const fs::path place = place_of(entry, from);
   if (is_there(place, from)) return;
@@ -136,7 +136,7 @@ bool tables_are_there(const CatalogueEntry& entry, const store::Manifest& raw) {
 
 PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest& raw) {
   for (const TableSection& table : entry.tables) {
-    const store::ShardEntry& file = raw_file_of(table, raw);
+    const store::ShardEntry file = raw_file_of(table, raw);
     const std::string from = made_from(table, file);
     tables_.push_back({&table, tables::PathTemplate(table.join, "tables.join"),
                        std::make_shared<tables::TableFile>(place_of(entry, from))});
