@@ -52,7 +52,10 @@ class ByteReader {
     if (stop_.requested()) throw core::Stopped();
     before_ += filled_;
     buffer_.resize(kBytes);
-    filled_ = source_(std::as_writable_bytes(std::span(buffer_)));
+    filled_ = 0;
+    // At the beginning all of a mark (skip_mark): a source may give a byte at a time.
+    for (std::size_t more = 1; more > 0 && (filled_ == 0 || (before_ == 0 && filled_ < 4)); filled_ += more)
+      more = source_(std::as_writable_bytes(std::span(buffer_).subspan(filled_)));
     at_ = 0;
     return filled_ > 0;
   }

@@ -75,6 +75,10 @@ void TableBuilder::add(std::span<const Value> row) {
     wrong(fmt::format("the rows so far have more than {} bytes", limits::kSpilledBytes));
 }
 
+void TableBuilder::count_damaged(std::string_view name) {
+  if (counts_.damaged++ == 0) counts_.damaged_example = core::with_valid_utf8(name);
+}
+
 void TableBuilder::merge_into(TableWriter& writer) {
   const bool all = spec_.repeated == "all";
   std::string last;

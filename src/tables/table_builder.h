@@ -31,6 +31,8 @@ class TableBuilder {
   /// A row without a key is counted, and no error. UserError where a limit is passed, a key holds a zero byte, or text is not UTF-8.
   /// core::Stopped.
   void add(std::span<const Value> row);
+  /// The row that is added next has lost its text.
+  void count_damaged(std::string_view name);
   /// Rows added so far.
   std::uint64_t rows() const { return counts_.rows; }
   /// Sorts, writes, publishes. UserError where no row has a key; SystemError where the disk refuses; core::Stopped.

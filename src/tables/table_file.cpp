@@ -80,7 +80,8 @@ void TableFile::parse_tail(std::string_view tail, std::uint64_t offset) {
   if (columns > limits::kColumns) damaged("the number of columns");
   for (std::uint64_t i = 0; i < columns; ++i) columns_.emplace_back(take_string(tail, "a column's name"));
   made_from_ = take_string(tail, "what it was made from");
-  for (std::uint64_t* count : {&counts_.rows, &counts_.keys, &counts_.repeated, &counts_.without_key})
+  for (std::uint64_t* count :
+       {&counts_.rows, &counts_.keys, &counts_.repeated, &counts_.without_key, &counts_.damaged})
     *count = take_count(tail, "a count");
   parse_index(tail, offset);
 }

@@ -49,6 +49,8 @@ void TableSpec::fields(core::Fields& f) {
   if (kind != "json" && f.given("rows")) f.error("rows", "only kind: json has it");
   if (kind != "csv" && f.given("separator")) f.error("separator", "only kind: csv has it");
   if (kind != "csv" && f.given("quotes")) f.error("quotes", "only kind: csv has it");
+  if (kind == "parquet" && !member.empty())
+    f.error("member", "a Parquet file is read in place, not out of an archive");
   if (separator.size() != 1 && separator != "tab") f.error("separator", "must be one character, or tab");
   if (separator == "\"" || separator == "\n" || separator == "\r")
     f.error("separator", "a quote or a line's end separates nothing");

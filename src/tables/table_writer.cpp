@@ -32,8 +32,13 @@ std::string_view fence_between(std::string_view before, std::string_view key) {
 }  // namespace
 
 core::Json TableCounts::to_json() const {
-  core::Json json = {{"rows", rows}, {"keys", keys}, {"repeated", repeated}, {"without_key", without_key}};
+  core::Json json = {{"rows", rows},
+                     {"keys", keys},
+                     {"repeated", repeated},
+                     {"without_key", without_key},
+                     {"damaged", damaged}};
   if (!without_key_example.empty()) json["without_key_example"] = without_key_example;
+  if (!damaged_example.empty()) json["damaged_example"] = damaged_example;
   return json;
 }
 
@@ -71,7 +76,8 @@ void TableWriter::finish(const std::vector<std::string>& columns, std::string_vi
   append_number(columns.size(), tail);
   for (const std::string& column : columns) append_string(column, tail);
   append_string(made_from, tail);
-  for (const std::uint64_t count : {counts.rows, counts.keys, counts.repeated, counts.without_key})
+  for (const std::uint64_t count :
+       {counts.rows, counts.keys, counts.repeated, counts.without_key, counts.damaged})
     append_number(count, tail);
   append_number(blocks_, tail);
   tail += index_;

@@ -6,7 +6,7 @@
 //                   s key  s row (a cell per column, see value.h)
 //                 u64 xxh3 of all before in the block
 //   tail:  v columns, s name each;  s what it was made from (JSON);
-//          v rows, v keys, v repeated, v without a key;
+//          v rows, v keys, v repeated, v without a key, v damaged;
 //          v blocks, each: s fence  v bytes. A fence is the shortest text that is above all keys of the block before and not above
 //          the first of its own; the first is empty.
 //   u64 offset of the tail  u64 its bytes  u64 xxh3 of the file's first 16 bytes, the tail and these two numbers  "MDTABEND"
@@ -34,7 +34,9 @@ struct TableCounts {
   std::uint64_t keys = 0;
   std::uint64_t repeated = 0;         ///< rows whose key an earlier row has
   std::uint64_t without_key = 0;      ///< rows whose template could not be filled
-  std::string without_key_example{};  ///< "row 7: `id` is absent"; not kept in the file
+  std::uint64_t damaged = 0;          ///< texts that are not UTF-8 or too large; their rows have none
+  std::string without_key_example{};  ///< "row 7: `id` is absent"; examples are not kept in the file
+  std::string damaged_example{};      ///< the member's name
   core::Json to_json() const;
 };
 

@@ -1,0 +1,43 @@
+// A table's file from its source, by its spec: the door of this library for who builds.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+#include "core/stop_flag.h"
+#include "tables/byte_source.h"
+#include "tables/table_builder.h"
+#include "tables/table_spec.h"
+
+namespace microdit::tables {
+
+/// Where the rows come from.
+struct TableInput {
+  std::string origin{};          ///< for messages: "captions.zip:annotations/captions.json"
+  ByteSource bytes{};            ///< json, csv: the document, unpacked
+  std::filesystem::path file{};  ///< parquet: read in place
+};
+
+/// Builds `path`, which is there whole or not at all; what a killed life of the same left is removed. UserError, SystemError,
+/// InputFault, core::Stopped: see the readers and TableBuilder. Not for `kind: texts`.
+TableCounts build_table(const std::filesystem::path& path, const TableSpec& spec, const TableInput& input,
+                        const core::StopFlag& stop, const BuildOptions& options = {});
+
+/// A table of `kind: texts`: the caller goes through the archive.
+class TextTable {
+ public:
+  TextTable(const std::filesystem::path& path, const TableSpec& spec, const core::StopFlag& stop,
+            const BuildOptions& options = {});
+  /// A member: its text is stripped as Python's str.strip does. One that is not UTF-8, or larger than limits::kRowBytes, has no text and is counted
+  /// (TableCounts::damaged).
+  void add(std::string_view member, std::string_view bytes);
+  TableCounts finish() { return builder_.finish(); }
+
+ private:
+  TableBuilder builder_;
+};
+
+/// Without the blanks of Unicode at either end.
+std::string_view stripped(std::string_view text);
+
+}  // namespace microdit::tables
