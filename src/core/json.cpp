@@ -14,9 +14,12 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/utf8.h"
 
 namespace microdit::core {
 namespace {
+
+constexpr std::size_t kMostSaid = 300;  // bytes of a foreign text in a message
 
 constexpr std::size_t kMaxDepth = 200;
 constexpr std::size_t kNew = static_cast<std::size_t>(-1);
@@ -46,7 +49,7 @@ class Builder : public nlohmann::json_sax<Json> {
   bool key(string_t& name) override {
     Level& level = open_.back();
     const auto [found, fresh] = level.seen.try_emplace(name, level.value->size());
-    if (!fresh && !last_counts_) user_error("{}: duplicate JSON key '{}'", origin_, name);
+    if (!fresh && !last_counts_) user_error("{}: duplicate JSON key '{}'", origin_, shortened(name, kMostSaid));
     level.again = fresh ? kNew : found->second;
     level.key = std::move(name);
     return true;
@@ -58,7 +61,7 @@ class Builder : public nlohmann::json_sax<Json> {
     std::string_view what = error.what();
     if (const auto bracket = what.find("] "); bracket != what.npos) what.remove_prefix(bracket + 2);
     user_error("{}: not valid JSON near line {}: {}", origin_, 1 + std::count(text_.begin(), end, '\n'),
-               what);
+               with_valid_utf8(shortened(what, kMostSaid)));
   }
 
  private:

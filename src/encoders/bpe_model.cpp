@@ -5,6 +5,7 @@
 #include <queue>
 
 #include "core/error.h"
+#include "core/utf8.h"
 
 namespace microdit::encoders {
 namespace {
@@ -75,7 +76,7 @@ void BpeModel::add_merges(const BpeVocabulary& vocabulary) {
     const auto found = vocabulary.ids.find(piece);
     if (found == vocabulary.ids.end())
       core::user_error("{}: merge {} names the piece \"{}\", which the vocabulary does not have",
-                       vocabulary.origin, rank + 1, piece);
+                       vocabulary.origin, rank + 1, core::shortened(piece, 80));
     return found->second;
   };
   merged_.reserve(vocabulary.merges.size());
@@ -84,7 +85,8 @@ void BpeModel::add_merges(const BpeVocabulary& vocabulary) {
     const auto key =
         static_cast<std::uint64_t>(id_of(left, rank)) << 32 | static_cast<std::uint32_t>(id_of(right, rank));
     if (!ranks_.insert(key, static_cast<std::int32_t>(rank)))
-      core::user_error("{}: merge {} (\"{} {}\") is there twice", vocabulary.origin, rank + 1, left, right);
+      core::user_error("{}: merge {} (\"{} {}\") is there twice", vocabulary.origin, rank + 1, core::shortened(left, 80),
+                       core::shortened(right, 80));
     merged_.push_back(id_of(left + right, rank));
   }
 }

@@ -18,6 +18,7 @@ struct ClipConfig {
   std::int64_t width, layers, heads, hidden, positions, vocabulary;
   double norm_eps;
   bool quick_gelu;  ///< x sigmoid(1.702 x) for gelu
+  bool operator==(const ClipConfig&) const = default;
 };
 
 struct Layer {
@@ -95,9 +96,7 @@ bool is_quick(const core::Json& json, const char* fallback, const fs::path& file
 }
 
 /// What is absent has transformers' defaults.
-ClipConfig parse_transformers(const core::Json& config, const fs::path& file) {
-  const core::Json& json =
-      config.contains("text_config") && config["text_config"].is_object() ? config["text_config"] : config;
+ClipConfig parse_text_config(const core::Json& json, const fs::path& file) {
   const ClipConfig c{config_count(json, "hidden_size", file, 512),
                      config_count(json, "num_hidden_layers", file, 12, kMostLayers),
                      config_count(json, "num_attention_heads", file, 8),
@@ -107,6 +106,22 @@ ClipConfig parse_transformers(const core::Json& config, const fs::path& file) {
                      config_eps(json, "layer_norm_eps", 1e-5, file),
                      is_quick(json, "quick_gelu", file)};
   check_heads(c.width, c.heads, file);
+  return c;
+}
+
+/// transformers' CLIPModel takes text_config_dict for the whole of text_config where it is there, its CLIPTextModel does not.
+ClipConfig parse_transformers(const core::Json& config, const fs::path& file) {
+  const auto section = [&](const char* key) -> const core::Json* {
+    const auto found = config.find(key);
+    return found != config.end() && found->is_object() ? &*found : nullptr;
+  };
+  const core::Json *text = section("text_config"), *other = section("text_config_dict");
+  const ClipConfig c = parse_text_config(text ? *text : config, file);
+  if (text && other && parse_text_config(*other, file) != c)
+    core::user_error(
+        "{}: text_config and text_config_dict describe two networks, and transformers takes one or the other: "
+        "remove the one that is wrong",
+        file.string());
   return c;
 }
 

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/utf8.h"
 #include "encoders/clip_tokenizer.h"
 #include "encoders/fetch_command.h"
 #include "encoders/open_clip_cleaning.h"
@@ -76,8 +77,12 @@ fs::path beside(const fs::path& folder) {
 std::int64_t positive(const Json& settings, const char* key, std::int64_t fallback, const fs::path& path) {
   const Json value = settings.value(key, Json());
   if (value.is_null()) return fallback;
-  if (!value.is_number_integer() || value < 1)
-    core::user_error("{}: {} is {}, expected a positive integer", path.string(), key, value.dump());
+  const bool fits = value.is_number_integer() &&
+                    (!value.is_number_unsigned() ||
+                     value.get<std::uint64_t>() <= std::numeric_limits<std::int64_t>::max());
+  if (!fits || value < 1)
+    core::user_error("{}: {} is {}, expected a positive integer", path.string(), key,
+                     core::shortened(value.dump(), 80));
   return value.get<std::int64_t>();
 }
 

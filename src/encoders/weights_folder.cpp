@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <set>
 #include <span>
@@ -22,6 +23,7 @@ namespace microdit::encoders {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr std::uintmax_t kLargestConfig = 4 << 20;  // bytes of config.json
 
 using Files = std::vector<fs::path>;
 
@@ -188,6 +190,9 @@ core::Json read_folder_config(const fs::path& folder) {
   if (!fs::exists(folder / "config.json"))
     core::user_error("{}: no such file; the folder of one model is wanted, as its publisher ships it{}",
                      (folder / "config.json").string(), how_to_fetch(folder));
+  if (fs::file_size(folder / "config.json") > kLargestConfig)
+    core::user_error("{}: larger than {} bytes: no network's config", (folder / "config.json").string(),
+                     kLargestConfig);
   core::Json config = core::read_json(folder / "config.json");
   if (!config.is_object()) core::user_error("{}: not a JSON object", (folder / "config.json").string());
   return config;
@@ -233,8 +238,10 @@ std::string folder_weights_sha256(const fs::path& folder, std::string_view stem,
 
 std::int64_t config_integer(const core::Json& config, std::string_view key, std::int64_t fallback,
                             const fs::path& file) {
-  const auto* value =
-      find(config, key, file, "an integer", [](const core::Json& v) { return v.is_number_integer(); });
+  const auto* value = find(config, key, file, "an integer of 64 bits", [](const core::Json& v) {
+    return v.is_number_integer() &&
+           (!v.is_number_unsigned() || v.get<std::uint64_t>() <= std::numeric_limits<std::int64_t>::max());
+  });
   return value ? value->get<std::int64_t>() : fallback;
 }
 

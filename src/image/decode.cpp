@@ -108,6 +108,11 @@ Image decode(std::span<const std::byte> bytes, const DecodeRules& rules, bool* d
   if (damaged_inside) *damaged_inside = false;
   const ImageInfo info = probe_image(bytes);
   check_limits(info, rules);
+  const std::int64_t pixels = info.width * info.height;
+  if (rules.max_pixels_per_byte > 0 && pixels > kFreePixels &&
+      pixels / rules.max_pixels_per_byte > std::ssize(bytes))
+    throw BadImage(fmt::format("{} x {} pixels in {} bytes", info.width, info.height, bytes.size()),
+                   BadImage::Why::too_large);
   Image image = decode_stored(bytes, info.format, rules, damaged_inside);
   return rules.apply_exif ? turned(std::move(image), orientation_left(bytes, info.format)) : image;
 }

@@ -32,11 +32,14 @@ class BadImage : public std::runtime_error {
   Why why;
 };
 
+inline constexpr std::int64_t kFreePixels = std::int64_t{1} << 24;
+
 struct DecodeRules {
   std::int64_t max_pixels = 178'956'970;  ///< Pillow refuses more
   std::int64_t max_side = 65'535;
   int max_scans = 100;                           ///< of a JPEG
   std::int64_t max_scan_pixels = 2'000'000'000;  ///< scans x pixels of a JPEG: its cost in time
+  std::int64_t max_pixels_per_byte = 0;  ///< of pictures over kFreePixels; 0 = none: a few bytes may unpack for seconds
   bool drop_alpha = false;   ///< ignore alpha (as Pillow does) instead of composing it on white
   bool clip_grey16 = false;  ///< 16-bit grey: min(value, 255) (as Pillow does) instead of the high byte
   bool apply_exif =
@@ -45,6 +48,11 @@ struct DecodeRules {
 
 /// Format and size from the header alone. BadImage when there is none.
 ImageInfo probe_image(std::span<const std::byte> bytes);
+
+/// What Pillow would call the picture's pixels by its header: alpha (RGBA, LA, PA), palette (P; a GIF or BMP whose palette is the ramp
+/// of greys has none), deep (16-bit grey, 32-bit), else plain. BadImage as for probe_image.
+enum class PixelKind { plain, alpha, palette, deep };
+PixelKind pixel_kind(std::span<const std::byte> bytes);
 
 /// Whether there are several: frames of GIF, WebP or PNG, pages of a TIFF. False for a file whose second one has not begun.
 /// BadImage as for probe_image.

@@ -26,6 +26,7 @@ constexpr std::uint64_t kSidecarBytes = kMiB;        ///< of a record's .json
 constexpr std::uint64_t kCaptionBytes = 64 * 1024;   ///< of one caption, before cleaning
 
 // Pictures.
+constexpr std::int64_t kPixelsPerByte = 4096;           ///< of large pictures; more is a bomb
 constexpr std::int64_t kPixels = 178'956'970;            ///< Pillow refuses more (twice its warning limit)
 constexpr std::int64_t kSide = 65'535;                   ///< pixels
 constexpr int kJpegScans = 100;                          ///< of a progressive JPEG

@@ -1,12 +1,15 @@
 // The keys of the section `pictures`.
 #include "ingest/picture_rules.h"
 
+#include <algorithm>
+
+#include "core/error.h"
 #include "ingest/limits.h"
 
 namespace microdit::ingest {
 
-/// Rises when the same bytes become other pixels, or none: 5 since TIFF of CMYK, alpha and 16 bits are read as Pillow reads them.
-constexpr int kDecode = 5;
+/// Rises when the same bytes become other pixels, or none: 6 since large pictures of next to no bytes are left out.
+constexpr int kDecode = 6;
 
 void PictureSection::fields(core::Fields& f) {
   f.field("alpha", alpha, {.choices = {"white", "drop"}, .help = "compose on white, or ignore the channel"});
@@ -22,6 +25,16 @@ void PictureSection::fields(core::Fields& f) {
       "frames", frames,
       {.choices = {"first", "skip"},
        .help = "several frames (GIF, WebP, PNG) or pages (TIFF): take the first, or leave the picture out"});
+  f.field("leave_out", leave_out,
+          {.help = "pictures whose header says alpha, palette or deep (16-bit grey): what cannot become a JPEG as it is"});
+  if (f.reading())
+    for (const std::string& kind : leave_out)
+      if (kind != "alpha" && kind != "palette" && kind != "deep")
+        f.error("leave_out", fmt::format("'{}' is neither alpha, palette nor deep", kind));
+}
+
+bool PictureSection::leaves_out(std::string_view kind) const {
+  return std::ranges::find(leave_out, kind) != leave_out.end();
 }
 
 core::Json PictureSection::algorithms() const {
@@ -32,6 +45,7 @@ image::DecodeRules PictureSection::decode_rules() const {
   image::DecodeRules rules;
   rules.max_pixels = limits::kPixels;
   rules.max_side = limits::kSide;
+  rules.max_pixels_per_byte = limits::kPixelsPerByte;
   rules.max_scans = limits::kJpegScans;
   rules.max_scan_pixels = limits::kJpegScanPixels;
   rules.drop_alpha = this->alpha == "drop";

@@ -95,6 +95,9 @@ struct PictureWorker::Process {
     request.cpu_seconds = cpu_seconds;
     request.drop_damaged_inside = rules.damaged_inside == "skip";
     request.drop_several_frames = rules.frames == "skip";
+    request.drop_alpha = rules.leaves_out("alpha");
+    request.drop_palette = rules.leaves_out("palette");
+    request.drop_deep = rules.leaves_out("deep");
     request.rules = rules.decode_rules();
     for (bool again = false;; again = true) {
       std::byte* shared = memory.at_least(needed);

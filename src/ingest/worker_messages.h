@@ -23,6 +23,7 @@ struct PictureRequest {
   bool enlarge = false;
   bool drop_damaged_inside = true;
   bool drop_several_frames = false;
+  bool drop_alpha = false, drop_palette = false, drop_deep = false;
   int cpu_seconds = limits::kPictureSeconds;
   image::DecodeRules rules;
 };

@@ -153,6 +153,16 @@ void make_squares(const PictureRequest& request, const image::Image& picture, st
   reply.resize_s = seconds_since(start);
 }
 
+/// The reason, or null.
+const char* left_out(const PictureRequest& request, std::span<const std::byte> bytes) {
+  if (!request.drop_alpha && !request.drop_palette && !request.drop_deep) return nullptr;
+  const image::PixelKind kind = image::pixel_kind(bytes);
+  if (request.drop_alpha && kind == image::PixelKind::alpha) return "filtered.alpha";
+  if (request.drop_palette && kind == image::PixelKind::palette) return "filtered.palette";
+  if (request.drop_deep && kind == image::PixelKind::deep) return "filtered.deep";
+  return nullptr;
+}
+
 void serve_picture(const PictureRequest& request, std::byte* shared, PictureReply& reply) {
   const std::span<const std::byte> bytes(shared, request.bytes);
   const Clock::time_point start = Clock::now();
@@ -163,6 +173,7 @@ void serve_picture(const PictureRequest& request, std::byte* shared, PictureRepl
     if (std::min(info.width, info.height) < request.min_side) return put(reply.reason, "filtered.too_small");
     if (request.drop_several_frames && image::has_several_frames(bytes))
       return put(reply.reason, "filtered.several_frames");
+    if (const char* left = left_out(request, bytes)) return put(reply.reason, left);
     bool damaged_inside = false;
     const image::Image picture = image::decode(bytes, request.rules, &damaged_inside);
     reply.decode_s = seconds_since(start);
