@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 python=.venv-oracles/bin/python
 [ -x $python ] || { echo "bench.sh: $python is missing: run scripts/setup.sh --oracles" >&2; exit 2; }
 export PATH=$PWD/.venv/bin:$PATH
-cmake --preset release >/dev/null && ninja -C build train_step_bench codec_step_bench loader_bench slow_disk checkpoint_bench picture_bench tokenize_bench caption_bench text_encoder_bench jobs >/dev/null
+cmake --preset release >/dev/null && ninja -C build train_step_bench codec_step_bench loader_bench slow_disk checkpoint_bench picture_bench tokenize_bench caption_bench text_encoder_bench table_bench jobs >/dev/null
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 echo "load before: $(cut -d' ' -f1-3 /proc/loadavg)"
@@ -18,5 +18,6 @@ $python tests/bench/picture_bench.py
 $python tests/bench/tokenize_bench.py
 $python tests/bench/text_encoder_bench.py
 $python tests/bench/caption_bench.py || [ $? = 77 ]
+$python tests/bench/table_bench.py
 $python tests/bench/precompute_bench.py
 $python tests/bench/checkpoint_bench.py

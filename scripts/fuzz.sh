@@ -14,7 +14,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ ${#targets[@]} -gt 0 ] || targets=(safetensors pickle torch manifest index tar zip json wordpiece sentencepiece http yaml gif bmp png captions)
+[ ${#targets[@]} -gt 0 ] || targets=(safetensors pickle torch manifest index tar zip json wordpiece sentencepiece http yaml gif bmp png captions json_rows csv_rows table)
 command -v clang++ >/dev/null || { echo "fuzz.sh: clang++ is not installed: apt-get install clang" >&2; exit 2; }
 
 out=build/fuzz
@@ -27,7 +27,7 @@ mapfile -t sources < <(grep -v '^#' tests/fuzz/sources.txt)
 sources+=(src/core/*.cpp src/image/decode.cpp src/image/decode_{gif,bmp,png,jpeg,webp,tiff_absent}.cpp src/image/exif.cpp src/image/png_{metadata,session,inflate}.cpp)
 objects=()
 rules="all: objects"$'\n'
-for source in "${sources[@]}" tests/fuzz/targets.cpp; do
+for source in "${sources[@]}" tests/fuzz/targets.cpp tests/fuzz/table_targets.cpp; do
   object=$out/${source//\//_}.o
   objects+=("$object")
   rules+="$object: $source"$'\n\t'"clang++ ${flags[*]} -MMD -MP -c $source -o $object"$'\n'

@@ -25,6 +25,7 @@
 #include "encoders/sentencepiece_file.h"
 #include "encoders/tokenizer.h"
 #include "encoders/unigram_model.h"
+#include "fuzz/table_targets.h"
 #include "image/decode.h"
 #include "ingest/archive_reader.h"
 #include "ingest/catalogue.h"
@@ -252,7 +253,10 @@ const std::map<std::string, Target>& targets() {
                                                     {"gif", gif},
                                                     {"bmp", bmp},
                                                     {"png", png},
-                                                    {"captions", captions}};
+                                                    {"captions", captions},
+                                                    {"json_rows", json_rows},
+                                                    {"csv_rows", csv_rows},
+                                                    {"table", table_file}};
   return all;
 }
 

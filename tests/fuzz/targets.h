@@ -8,7 +8,8 @@
 namespace microdit::fuzz {
 
 using Target = void (*)(std::string_view bytes);
-/// By name: safetensors, pickle, torch, manifest, index, tar, zip, json, wordpiece, sentencepiece, http, yaml, gif, bmp, captions.
+/// By name: safetensors, pickle, torch, manifest, index, tar, zip, json, wordpiece, sentencepiece, http, yaml, gif, bmp, captions,
+/// json_rows, csv_rows, table.
 const std::map<std::string, Target>& targets();
 
 }  // namespace microdit::fuzz
