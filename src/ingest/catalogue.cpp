@@ -38,7 +38,7 @@ void RecordSection::fields(core::Fields& f) {
 
 void TableSection::fields(core::Fields& f) {
   TableSpec::fields(f);
-  f.field("of", of, {.help = "whose pictures: a pattern over names of raw files (default: all)"});
+  f.field("of", of, {.help = "whose pictures: a pattern over the files of the source (default: all)"});
 }
 
 std::optional<double> FilterSection::number(std::string_view text) {

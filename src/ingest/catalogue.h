@@ -29,7 +29,7 @@ struct RecordSection {
 };
 /// A table of the entry (tables/table_spec.h), and whose pictures it is about.
 struct TableSection : tables::TableSpec {
-  std::string of{};  ///< pattern over names of raw files (as they lie under raw/); empty = all
+  std::string of{};  ///< pattern over the source's files; empty = all
   void fields(core::Fields& f);
 };
 struct FilterSection {

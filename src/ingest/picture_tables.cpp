@@ -9,21 +9,28 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
 #include "ingest/file_pattern.h"
+#include "ingest/hub.h"
 #include "ingest/raw_name.h"
 #include "ingest/table_bytes.h"
-#include "tables/csv_rows.h"
-#include "tables/json_rows.h"
-#include "tables/parquet_rows.h"
-#include "tables/table_builder.h"
+#include "tables/build_table.h"
 
 namespace microdit::ingest {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr std::pair<std::string_view, const char*> kEndings[] = {
+    {".tar.gz", "tgz"}, {".tgz", "tgz"}, {".tar", "tar"}, {".zip", "zip"}};
+
+std::string_view without_ending(std::string_view name) {
+  for (const auto& [ending, kind] : kEndings)
+    if (name.ends_with(ending)) return name.substr(0, name.size() - ending.size());
+  return name;
+}
 
 store::ShardEntry raw_file_of(const TableSection& table, const store::Manifest& raw) {
   const std::string name = raw_name(table.file);
@@ -69,20 +76,22 @@ class MakerLock {
   int fd_;
 };
 
-void read_rows(const CatalogueEntry& entry, const TableSection& table, const fs::path& file,
-               tables::TableBuilder& builder, const core::StopFlag& stop) {
-  const tables::RowRequest request{file.filename().string() + (table.member.empty() ? "" : ":" + table.member),
-                                   builder.source_columns()};
-  const tables::RowSink sink = [&](std::span<const tables::Value> row) { builder.add(row); };
-  const std::string archive = archive_of(entry, file.filename().string());
-  if (table.kind == "parquet") return tables::read_parquet_rows(file, request, sink, stop);
-  if (table.kind == "texts") return read_texts(file, archive, table, request, sink, stop);
+tables::TableCounts build(const CatalogueEntry& entry, const TableSection& table, const fs::path& file,
+                          const fs::path& place, const std::string& from, const core::StopFlag& stop) {
+  const std::string name = file.filename().string(), archive = archive_of(entry, name);
+  const tables::BuildOptions options{.made_from = from};
+  if (table.kind == "texts") {
+    tables::TextTable texts(place, table, stop, options);
+    read_texts(file, archive, table.member, texts, stop);
+    return texts.finish();
+  }
+  if (table.kind == "parquet")
+    return tables::build_table(place, table, {.origin = name, .bytes = {}, .file = file}, stop, options);
   TableBytes bytes(file, archive, table.member, stop);
-  if (table.kind == "json")
-    tables::read_json_rows(bytes.source(), table.rows, request, sink, stop);
-  else
-    tables::read_csv_rows(bytes.source(), tables::csv_rules(table.separator, table.quotes), request, sink, stop);
-  bytes.finish();
+  return tables::build_table(
+      place, table,
+      {.origin = name + (table.member.empty() ? "" : ":" + table.member), .bytes = bytes.source(), .file = {}},
+      stop, options);
 }
 
 bool is_there(const fs::path& place, const std::string& from) {
@@ -100,9 +109,7 @@ void make_table(const CatalogueEntry& entry, const TableSection& table, const st
   const MakerLock lock(fs::path(place) += ".lock", stop);
   if (is_there(place, from)) return;
   core::log_info("clean: making the table of {}", table.file);
-  tables::TableBuilder builder(place, table, stop, {.made_from = from});
-  read_rows(entry, table, entry.raw_folder() / file.file, builder, stop);
-  const tables::TableCounts counts = builder.finish();
+  const tables::TableCounts counts = build(entry, table, entry.raw_folder() / file.file, place, from, stop);
   core::log_info("clean: the table of {}: {} rows, {} keys{}{}", table.file, counts.rows, counts.keys,
                  counts.repeated > 0 ? fmt::format("; {} rows of an earlier row's key", counts.repeated) : "",
                  counts.without_key > 0 ? fmt::format("; {} rows without a key (e.g. {})", counts.without_key,
@@ -118,9 +125,8 @@ bool is_table_file(const CatalogueEntry& entry, const std::string& name) {
 
 std::string archive_of(const CatalogueEntry& entry, const std::string& name) {
   if (!is_table_file(entry, name)) return entry.archive;
-  for (const auto& [ending, kind] : {std::pair{".tar.gz", "tgz"}, {".tgz", "tgz"}, {".tar", "tar"}, {".zip", "zip"}})
-    if (name.ends_with(ending)) return kind;
-  return "none";
+  const auto found = std::ranges::find_if(kEndings, [&](const auto& known) { return name.ends_with(known.first); });
+  return found == std::end(kEndings) ? "none" : found->second;
 }
 
 void make_tables(const CatalogueEntry& entry, const store::Manifest& raw, const core::StopFlag& stop) {
@@ -135,6 +141,10 @@ bool tables_are_there(const CatalogueEntry& entry, const store::Manifest& raw) {
 }
 
 PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest& raw) {
+  const fs::path pin = entry.raw_folder() / kPinFile;
+  if (!entry.tables.empty() && !entry.source.hub.empty() && fs::exists(pin))
+    for (const HubFile& file : pinned_files(entry.source, core::read_text(pin)))
+      paths_[raw_name(file.path)] = file.path;
   for (const TableSection& table : entry.tables) {
     const store::ShardEntry file = raw_file_of(table, raw);
     const std::string from = made_from(table, file);
@@ -148,9 +158,12 @@ PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest&
 }
 
 std::vector<TableCells> PictureTables::rows(const std::string& file, const std::string& member) const {
+  const auto known = paths_.find(file);
+  const std::string_view path = known == paths_.end() ? std::string_view(file) : known->second;
+  const std::string_view archive = without_ending(tables::path_parts(path).basename);
   for (const Open& table : tables_) {
-    if (!table.section->of.empty() && !matches(table.section->of, file)) continue;
-    const std::string key = table.join.key(member);
+    if (!table.section->of.empty() && !matches(table.section->of, path)) continue;
+    const std::string key = table.join.key(member, archive);
     if (key.empty()) continue;
     std::vector<TableCells> found;
     for (const tables::Row& row : table.file->find(key)) {

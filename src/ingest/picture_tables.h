@@ -43,6 +43,7 @@ class PictureTables {
   core::Json identity() const;
 
  private:
+  std::map<std::string, std::string> paths_;  ///< of raw files whose name is not their path in the source
   struct Open {
     const TableSection* section;
     tables::PathTemplate join;

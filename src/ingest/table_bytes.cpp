@@ -6,12 +6,10 @@
 
 #include "core/error.h"
 #include "core/input_file.h"
-#include "core/utf8.h"
 #include "ingest/archives.h"
 #include "ingest/file_pattern.h"
 #include "ingest/limits.h"
 #include "tables/key_template.h"
-#include "text/strip.h"
 
 namespace microdit::ingest {
 namespace {
@@ -22,15 +20,15 @@ bool same_path(std::string_view a, std::string_view b) {
   return tables::path_parts(a).path == tables::path_parts(b).path;
 }
 
-/// CRLF and CR as LF, as Python opens text; no white space at the ends.
-std::string plain_text(std::span<const std::byte> bytes) {
+/// CRLF and CR as LF.
+std::string with_plain_line_ends(std::span<const std::byte> bytes) {
   std::string text;
   const auto at = [&](std::size_t i) { return static_cast<char>(bytes[i]); };
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     if (at(i) == '\r' && i + 1 < bytes.size() && at(i + 1) == '\n') continue;
     text += at(i) == '\r' ? '\n' : at(i);
   }
-  return std::string(text::strip(text));
+  return text;
 }
 
 }  // namespace
@@ -129,32 +127,15 @@ tables::ByteSource TableBytes::source() {
   return [this](std::span<std::byte> out) { return take(out); };
 }
 
-void TableBytes::finish() {
-  std::vector<std::byte> rest(limits::kPieceBytes);
-  while (take(rest) > 0) continue;
-}
-
-void read_texts(const std::filesystem::path& file, const std::string& archive, const tables::TableSpec& table,
-                const tables::RowRequest& request, const tables::RowSink& sink, const core::StopFlag& stop) {
+void read_texts(const std::filesystem::path& file, const std::string& archive, const std::string& pattern,
+                tables::TextTable& texts, const core::StopFlag& stop) {
   if (archive == "none")
     core::user_error("tables: {}: kind: texts takes a tar, tar.gz or zip", file.filename().string());
-  std::vector<tables::Value> row(request.columns.size());
   const ArchiveSummary summary = for_each_member(
       file, {.kind = archive, .member_bytes = limits::kCaptionBytes},
       [&](Member&& member) {
-        if (!member.skip.empty() || (!table.member.empty() && !matches(table.member, member.name))) return;
-        const tables::PathParts parts = tables::path_parts(member.name);
-        const std::string text = plain_text(member.bytes);
-        if (core::first_invalid_utf8(text)) return;  // no row: as a sidecar that is no text is no caption
-        for (std::size_t i = 0; i < row.size(); ++i) {
-          const std::string& column = request.columns[i];
-          row[i] = column == "text"       ? text
-                   : column == "path"     ? std::string(parts.path)
-                   : column == "dir"      ? std::string(parts.dir)
-                   : column == "basename" ? std::string(parts.basename)
-                                          : std::string(parts.stem);
-        }
-        sink(row);
+        if (!member.skip.empty() || (!pattern.empty() && !matches(pattern, member.name))) return;
+        texts.add(member.name, with_plain_line_ends(member.bytes));
       },
       &stop);
   if (summary.stopped) throw core::Stopped();

@@ -12,8 +12,7 @@
 #include <vector>
 
 #include "core/stop_flag.h"
-#include "tables/byte_source.h"
-#include "tables/table_spec.h"
+#include "tables/build_table.h"
 
 namespace microdit::ingest {
 
@@ -25,8 +24,6 @@ class TableBytes {
   TableBytes(const TableBytes&) = delete;
 
   tables::ByteSource source();
-  /// The archive to its end, where damage may show. Throws what the reading threw.
-  void finish();
 
  private:
   void read_file();
@@ -47,9 +44,8 @@ class TableBytes {
   std::thread thread_;
 };
 
-/// kind: texts. Every file of the archive whose path `member` matches (default: all) is a row: its path's parts and its text, line ends
-/// as \n and without white space at its ends, as Python reads one.
-void read_texts(const std::filesystem::path& file, const std::string& archive, const tables::TableSpec& table,
-                const tables::RowRequest& request, const tables::RowSink& sink, const core::StopFlag& stop);
+/// kind: texts. Adds every file of the archive whose path matches `pattern` ("" = all), with line ends as Python opens text: \n.
+void read_texts(const std::filesystem::path& file, const std::string& archive, const std::string& pattern,
+                tables::TextTable& texts, const core::StopFlag& stop);
 
 }  // namespace microdit::ingest

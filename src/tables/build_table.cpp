@@ -66,7 +66,8 @@ void TextTable::add(std::string_view member, std::string_view bytes) {
                                   : column == "basename" ? parts.basename
                                   : column == "stem"     ? parts.stem
                                                          : text;
-    row.emplace_back(cell.empty() ? Value() : Value(std::string(cell)));
+    const bool is_there = !cell.empty() || (column == "text" && !damaged);  // an empty text is one
+    row.emplace_back(is_there ? Value(std::string(cell)) : Value());
   }
   if (damaged) builder_.count_damaged(member);
   builder_.add(row);

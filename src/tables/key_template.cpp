@@ -20,6 +20,11 @@ std::string padded(const std::string& number, std::size_t width) {
   return number.substr(0, sign) + std::string(width - number.size(), '0') + number.substr(sign);
 }
 
+std::string_view bare(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of("./");
+  return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of("./") + 1 - begin);
+}
+
 }  // namespace
 
 PathParts path_parts(std::string_view path) {
@@ -71,10 +76,10 @@ std::size_t KeyTemplate::field(std::size_t begin, std::string literal, std::stri
   if (mark != inside.npos) {
     const std::string_view how = inside.substr(mark + 1);
     if (inside[mark] == '|') {
-      constexpr std::string_view kNames[] = {"", "relative", "basename", "stem", "dir"};
+      constexpr std::string_view kNames[] = {"", "relative", "basename", "stem", "dir", "bare"};
       const auto* const found = std::find(std::begin(kNames) + 1, std::end(kNames), how);
       if (found == std::end(kNames))
-        wrong(where, begin + 2 + mark, fmt::format("'{}' is none of relative, basename, stem, dir", how));
+        wrong(where, begin + 2 + mark, fmt::format("'{}' is none of relative, basename, stem, dir, bare", how));
       piece.path = static_cast<Path>(found - std::begin(kNames));
     } else {
       const auto [stop, error] = std::from_chars(how.data(), how.data() + how.size(), piece.width);
@@ -113,7 +118,8 @@ std::string KeyTemplate::expand(std::span<const Value> values, std::string& key)
       key += piece.path == Path::relative   ? parts.path
              : piece.path == Path::basename ? parts.basename
              : piece.path == Path::stem     ? parts.stem
-                                            : parts.dir;
+             : piece.path == Path::dir      ? parts.dir
+                                            : bare(text);
     } else if (const auto* text = std::get_if<std::string>(&value)) {
       key += *text;
     } else {
@@ -129,20 +135,24 @@ std::string KeyTemplate::expand(std::span<const Value> values, std::string& key)
 }
 
 PathTemplate::PathTemplate(std::string_view text, std::string_view where) : template_(text, where) {
+  constexpr std::string_view kFields[] = {"path", "dir", "basename", "stem", "root", "archive"};
   for (const std::string& name : template_.names())
-    if (name != "path" && name != "dir" && name != "basename" && name != "stem")
-      core::user_error("{}: '{}': a member has {{path}}, {{dir}}, {{basename}} and {{stem}}, no {{{}}}",
-                       where, text, name);
+    if (std::ranges::find(kFields, name) == std::end(kFields))
+      core::user_error(
+          "{}: '{}': a member has {{path}}, {{dir}}, {{basename}}, {{stem}}, {{root}} and {{archive}}, no {{{}}}",
+          where, text, name);
 }
 
-std::string PathTemplate::key(std::string_view member) const {
+std::string PathTemplate::key(std::string_view member, std::string_view archive) const {
   const PathParts parts = path_parts(member);
   std::vector<Value> values;
   for (const std::string& name : template_.names())
     values.emplace_back(std::string(name == "path"       ? parts.path
                                     : name == "dir"      ? parts.dir
                                     : name == "basename" ? parts.basename
-                                                         : parts.stem));
+                                    : name == "stem"     ? parts.stem
+                                    : name == "root" ? parts.basename.substr(0, parts.basename.find('.'))
+                                                     : archive));
   std::string key;
   return template_.expand(values, key).empty() ? key : "";
 }

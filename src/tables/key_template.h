@@ -2,7 +2,8 @@
 //
 //   {name}        the value as text; 12.0 is 12
 //   {name:06}     a whole number, at least so many characters wide, filled with zeros as Python's format does
-//   {name|how}    the value as a path: `relative` (without a leading "./"), `basename`, `stem`, `dir`
+//   {name|how}    the value as a path: `relative` (without a leading "./"), `basename`, `stem`, `dir`;
+//                 `bare` (without dots and slashes at either end)
 //   {{ and }}     a brace
 #pragma once
 
@@ -29,7 +30,7 @@ class KeyTemplate {
   std::string expand(std::span<const Value> values, std::string& key) const;
 
  private:
-  enum class Path { none, relative, basename, stem, dir };
+  enum class Path { none, relative, basename, stem, dir, bare };
   struct Piece {
     std::string literal;  ///< before the field
     int name = -1;        ///< in names_; none after the last literal
@@ -43,12 +44,13 @@ class KeyTemplate {
   std::vector<Piece> pieces_;
 };
 
-/// The join side: a template whose fields are {path}, {dir}, {basename} and {stem} of a member. UserError where it uses another.
+/// The join side: a template whose fields are {path}, {dir}, {basename} and {stem} of a member, {root} (its basename up to the first
+/// dot) and {archive} (that it lies in, without its ending). UserError where it uses another.
 class PathTemplate {
  public:
   PathTemplate(std::string_view text, std::string_view where);
   /// The key of a member; a leading "./" of its path does not count. "" when there is none.
-  std::string key(std::string_view member) const;
+  std::string key(std::string_view member, std::string_view archive = {}) const;
 
  private:
   KeyTemplate template_;

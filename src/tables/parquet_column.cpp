@@ -21,15 +21,6 @@ bool is_unsigned(const parquet::ColumnDescriptor& column) {
   return type && type->is_int() && !static_cast<const parquet::IntLogicalType&>(*type).is_signed();
 }
 
-/// The double that the shortest digits of a float say: .2f is .2.
-double widened(float value) {
-  std::array<char, 32> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
-  double out = 0;
-  std::from_chars(digits.data(), end, out);
-  return out;
-}
-
 template <class Type>
 class Typed : public ParquetColumn {
  public:
@@ -76,7 +67,7 @@ class Typed : public ParquetColumn {
       if (!std::isfinite(value))
         out = std::monostate();
       else if constexpr (std::is_same_v<T, float>)
-        out = widened(value);
+        out = static_cast<double>(value);
       else
         out = value;
     } else {

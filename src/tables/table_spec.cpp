@@ -39,16 +39,17 @@ void TableSpec::fields(core::Fields& f) {
           {.help = "csv: fields may stand in double quotes (RFC 4180); false: a quote is text"});
   f.field("key", key,
           {.help = "a row's key from its columns: {id:012}.jpg, part-{part:06}/{name}, {img_path|relative}"});
-  f.field("join", join, {.help = "a picture's key from its path: {path}, {dir}, {basename}, {stem}"});
+  f.field("join", join, {.help = "a picture's key from its path: {path}, {dir}, {basename}, {stem}, {root} (up to the first dot), {archive}"});
   f.field("columns", columns,
           {.help = "columns to keep, name: column of the row (json: a/b/0 within objects and lists)"});
   f.field("repeated", repeated, {.choices = {"first", "all"}, .help = "which rows of one key are kept"});
   if (!f.reading()) return;
   if (kind == "texts" && !f.given("key")) key = "{stem}";
   if (kind == "texts" && !f.given("join")) join = "{stem}";
-  if (kind != "json" && f.given("rows")) f.error("rows", "only kind: json has it");
-  if (kind != "csv" && f.given("separator")) f.error("separator", "only kind: csv has it");
-  if (kind != "csv" && f.given("quotes")) f.error("quotes", "only kind: csv has it");
+  const TableSpec plain;  // what is printed back has all keys
+  if (kind != "json" && rows != plain.rows) f.error("rows", "only kind: json has it");
+  if (kind != "csv" && separator != plain.separator) f.error("separator", "only kind: csv has it");
+  if (kind != "csv" && quotes != plain.quotes) f.error("quotes", "only kind: csv has it");
   if (kind == "parquet" && !member.empty())
     f.error("member", "a Parquet file is read in place, not out of an archive");
   if (separator.size() != 1 && separator != "tab") f.error("separator", "must be one character, or tab");
