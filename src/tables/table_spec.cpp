@@ -46,9 +46,10 @@ void TableSpec::fields(core::Fields& f) {
   if (!f.reading()) return;
   if (kind == "texts" && !f.given("key")) key = "{stem}";
   if (kind == "texts" && !f.given("join")) join = "{stem}";
-  if (kind != "json" && f.given("rows")) f.error("rows", "only kind: json has it");
-  if (kind != "csv" && f.given("separator")) f.error("separator", "only kind: csv has it");
-  if (kind != "csv" && f.given("quotes")) f.error("quotes", "only kind: csv has it");
+  const TableSpec plain;
+  if (kind != "json" && rows != plain.rows) f.error("rows", "only kind: json has it");
+  if (kind != "csv" && separator != plain.separator) f.error("separator", "only kind: csv has it");
+  if (kind != "csv" && quotes != plain.quotes) f.error("quotes", "only kind: csv has it");
   if (kind == "parquet" && !member.empty())
     f.error("member", "a Parquet file is read in place, not out of an archive");
   if (separator.size() != 1 && separator != "tab") f.error("separator", "must be one character, or tab");
