@@ -24,6 +24,7 @@ class JsonScanner {
 
  private:
   int take(std::string* into);
+  void append(std::string& into, std::string_view bytes) const;
   void text(std::string* into);
   void nested(std::string* into);
   ByteReader& in_;

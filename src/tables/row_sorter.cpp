@@ -129,6 +129,8 @@ void RowSorter::add(std::string_view key, std::string_view row) {
   entries()[0] = {0, used_};
   used_ += record;
   bytes_ += key.size() + row.size();
+  key_bytes_ += key.size();
+  ++rows_;
 }
 
 void RowSorter::sort_entries() {

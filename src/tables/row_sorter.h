@@ -25,6 +25,8 @@ class RowSorter {
   void add(std::string_view key, std::string_view row);
   /// Bytes of all keys and rows that were added.
   std::uint64_t bytes() const { return bytes_; }
+  std::uint64_t key_bytes() const { return key_bytes_; }
+  std::uint64_t rows() const { return rows_; }
   /// Gives all rows, once, and removes the hidden file. core::Stopped.
   void merge(const std::function<void(std::string_view key, std::string_view row)>& give);
 
@@ -48,7 +50,7 @@ class RowSorter {
   const core::StopFlag& stop_;
   std::unique_ptr<char[]> buffer_;  ///< records from the front, entries from the back
   std::size_t used_ = 0, num_entries_ = 0;
-  std::uint64_t bytes_ = 0;
+  std::uint64_t bytes_ = 0, key_bytes_ = 0, rows_ = 0;
   std::size_t shared_ = 0;  ///< bytes that all keys of this run begin with
   std::vector<Run> runs_;
 };

@@ -10,12 +10,16 @@
 namespace microdit::tables {
 namespace {
 
-// Fences stay in memory wherever the table is open: with larger tables blocks grow, so that these stay below 16 MiB.
-constexpr std::size_t kLeastBlock = 16 << 10, kMostBlock = 1u << 20;
-constexpr std::uint64_t kMostBlocks = 200'000;
+// Fences stay in memory wherever the table is open: with larger tables blocks grow, so that these stay below kFenceBytes, taken
+// to be as long as keys. A function of the rows alone.
+constexpr std::size_t kLeastBlock = 8 << 10, kMostBlock = 1u << 20;
+constexpr std::uint64_t kFenceBytes = 14u << 20, kBesideFence = 12;
 
-std::size_t block_bytes(std::uint64_t bytes) {
-  return static_cast<std::size_t>(std::clamp<std::uint64_t>(bytes / kMostBlocks, kLeastBlock, kMostBlock));
+std::size_t block_bytes(const RowSorter& sorter) {
+  const std::uint64_t fence = sorter.key_bytes() / std::max<std::uint64_t>(sorter.rows(), 1) + kBesideFence;
+  const std::uint64_t most_blocks = kFenceBytes / fence;
+  return static_cast<std::size_t>(
+      std::clamp<std::uint64_t>(sorter.bytes() / most_blocks, kLeastBlock, kMostBlock));
 }
 
 }  // namespace
@@ -106,7 +110,7 @@ TableCounts TableBuilder::finish() {
   if (counts_.rows > 0 && counts_.rows == counts_.without_key)
     core::user_error("{}: no row has it ({}); check the names of the columns", spec_.place("key"),
                      counts_.without_key_example);
-  TableWriter writer(path_, block_bytes(sorter_.bytes()), stop_);
+  TableWriter writer(path_, block_bytes(sorter_), stop_);
   merge_into(writer);
   counts_.repeated = counts_.rows - counts_.without_key - counts_.keys;
   writer.finish(columns_, options_.made_from, counts_);

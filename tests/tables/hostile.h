@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@
 namespace microdit::tables {
 
 inline constexpr long kMostMiB = 256;
-inline constexpr unsigned kMostSeconds = 20;
+inline constexpr long kMostSeconds = 20;  ///< of CPU
 
 /// The message of the UserError that `run` ends with, "" when it ends well. A test failure where it ends otherwise, or takes more
 /// than kMostMiB or kMostSeconds.
@@ -23,7 +24,8 @@ inline std::string refusal_in_bounds(const std::function<void()>& run) {
   if (::pipe(ends) != 0) return "no pipe";
   const pid_t child = ::fork();
   if (child == 0) {
-    ::alarm(kMostSeconds);
+    const itimerval most{.it_interval = {}, .it_value = {.tv_sec = kMostSeconds, .tv_usec = 0}};
+    ::setitimer(ITIMER_PROF, &most, nullptr);
     int code = 3;
     std::string message;
     try {
