@@ -70,9 +70,9 @@ void check_kind(int file, const std::string& name, const std::string& kind) {
   if (got < 0) core::errno_error(errno, "{}: cannot be read", name);
   if (got == 0) refuse_damaged(name, "it is empty");
   const std::string_view found = kind_of({block.data(), static_cast<std::size_t>(got)});
-  const std::string_view expected = kind == "tgz" ? "gzip" : std::string_view(kind);
+  const std::string_view expected = kind == "tgz" || kind == "gz" ? "gzip" : std::string_view(kind);
   if (!found.empty() && found != expected) core::user_error("{}: {}", name, mismatch(found, kind));
-  if (found.empty() && kind == "tgz") refuse_damaged(name, "it is not gzip");
+  if (found.empty() && (kind == "tgz" || kind == "gz")) refuse_damaged(name, "it is not gzip");
 }
 
 void refuse_damaged(const std::string& file, std::string_view why) {

@@ -110,6 +110,7 @@ class Reader {
 
   ArchiveSummary run() {
     check_kind(file_, name_, rules_.kind);
+    if (rules_.kind == "gz") return read_gz();
     std::int64_t broken = 0;
     for (std::int64_t first = 0; first >= 0; ++broken) {
       if (broken > limits::kReopenings)
@@ -120,6 +121,30 @@ class Reader {
   }
 
  private:
+  /// The one member of a file that is compressed as it is, called after it.
+  ArchiveSummary read_gz() {
+    const std::string_view file = std::string_view(name_).substr(name_.rfind('/') + 1);
+    Member member{.name = std::string(file.substr(0, file.size() - (file.ends_with(".gz") ? 3 : 0))), .bytes = {}, .skip = {}};
+    summary_.members = 1;
+    if (!is_wanted(member.name)) {
+      summary_ = {.members = 1, .passed_over = 1, .example = member.name};
+      return summary_;
+    }
+    GzipStream stream(file_, name_, allowed_);
+    std::uint64_t before = 0;
+    for (auto bytes = stream.next(); !bytes.empty(); bytes = stream.next()) {
+      if (before + member.bytes.size() + bytes.size() > rules_.member_bytes) {
+        member.skip = "unsupported.oversize";
+        member.bytes = {};
+        break;
+      }
+      member.bytes.insert(member.bytes.end(), bytes.begin(), bytes.end());
+      if (rules_.pieces && member.bytes.size() >= limits::kPieceBytes) before += send_piece(member);
+    }
+    on_member_(std::move(member));
+    return summary_;
+  }
+
   [[noreturn]] void fail(std::string_view member = "") {
     if (stream_ && stream_->error) std::rethrow_exception(stream_->error);
     damaged(name_, archive_.get(), member);

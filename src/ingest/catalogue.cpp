@@ -13,12 +13,17 @@ namespace microdit::ingest {
 
 void RecordSection::fields(core::Fields& f) {
   f.field("kind", kind,
-          {.choices = {"sidecar_text", "table"},
-           .help = "sidecar_text: members with one stem are one record; table: each picture is one, with its rows of `tables`"});
+          {.choices = {"sidecar_text", "table", "cifar", "idx", "parquet"},
+           .help = "sidecar_text: members with one stem are one record; table: each picture is one, with its rows of `tables`; "
+                   "cifar, idx, parquet: pixels and classes"});
+  f.field("classes", classes, {.help = "cifar, idx, parquet: names of classes 0, 1, 2 ..., the captions (default: the numbers)"});
+  f.field("picture", picture, {.help = "parquet: the column of encoded pictures"});
+  f.field("label", label, {.help = "parquet: the column of classes"});
   f.field("members", members,
           {.help = "which files of the archives count: patterns over their paths, * within a folder (default: all)"});
   f.field("image", image, {.help = "extensions that are pictures, the preferred first"});
-  f.field("caption", caption, {.help = "caption source -> txt (a sidecar's text), json:<key> or table:<column>"});
+  if (f.reading() && is_labelled() && !f.given("caption")) caption = {{"class", "class"}};
+  f.field("caption", caption, {.help = "caption source -> txt (a sidecar's text), json:<key>, table:<column> or class"});
   if (!f.reading()) return;
   if (image.empty()) f.error("image", "name at least one extension");
   if (caption.empty()) f.error("caption", "name at least one caption source");
@@ -27,6 +32,9 @@ void RecordSection::fields(core::Fields& f) {
       f.error("caption", fmt::format("'{}' is no name for a caption source", source));
     const bool json = where.starts_with("json:") && where.size() > 5;
     const bool table = where.starts_with("table:") && where.size() > 6;
+    if (is_labelled() != (where == "class"))
+      f.error("caption", fmt::format("{}: '{}': `class` is of kind: cifar, idx and parquet, which have nothing else", source, where));
+    if (is_labelled()) continue;
     if (kind == "table" && !table)
       f.error("caption", fmt::format("{}: '{}': kind: table takes table:<column>", source, where));
     else if (!table && !json && (where.empty() || where.find(':') != std::string::npos)) {
@@ -79,6 +87,8 @@ void CaptionSection::fields(core::Fields& f) {
 
 void SplitSection::fields(core::Fields& f) {
   f.field("held_out", held_out, {.min = 0, .max = 1, .help = "fraction of groups that is never trained on"});
+  f.field("held_out_files", held_out_files, {.help = "files of the source, patterns: all of their records are held out"});
+  f.field("held_out_members", held_out_members, {.help = "the same of members of archives"});
   f.field("group", group,
           {.help = "json:<key>: records of one value stay on one side (default: the record's key)"});
   f.field("seed", seed, {.min = 0, .help = "another draw of the same fraction"});
@@ -121,7 +131,7 @@ void CatalogueEntry::fields(core::Fields& f) {
           {.choices = {"data", "weights"},
            .help = "weights: a frozen network's files, which download puts into weights/NAME"});
   f.section("source", source);
-  f.field("archive", archive, {.choices = {"tar", "tgz", "zip", "none"}, .help = "what the files are"});
+  f.field("archive", archive, {.choices = {"tar", "tgz", "zip", "gz", "parquet", "none"}, .help = "what the files are"});
   f.section("record", record);
   f.sections("tables", tables);
   f.section("filters", filters);
@@ -157,6 +167,11 @@ void CatalogueEntry::fields(core::Fields& f) {
   if (is_weights()) check_weights(f);
   check_tables(f);
   if (images == "reference" && !keep_raw) f.error("keep_raw", "images: reference needs the raw files");
+  if ((archive == "parquet") != (record.kind == "parquet") || (record.kind == "idx" && archive != "gz" && archive != "none") ||
+      (record.kind == "cifar" && archive == "none"))
+    f.error("archive", fmt::format("{} does not go with record.kind: {}", archive, record.kind));
+  if (images == "reference" && record.is_labelled())
+    f.error("images", fmt::format("reference: record.kind: {} has no picture files", record.kind));
   if (images == "reference" && archive == "tgz")
     f.error("images", "a tgz is compressed as a whole: reference needs plain tar, stored zip or loose files");
   if (!name.empty() && !store::is_plain_name(name)) {
@@ -192,6 +207,7 @@ std::vector<std::string> CatalogueEntry::kept_columns() const {
     for (const auto& [column, from] : table.columns) columns.insert(column);
   for (const auto& [source_name, where] : record.caption)
     if (where.starts_with("table:")) columns.erase(where.substr(6));
+  if (record.is_labelled()) columns.insert("class");
   return {columns.begin(), columns.end()};
 }
 

@@ -14,6 +14,8 @@
 #include "ingest/archives.h"
 #include "ingest/clean_parts.h"
 #include "ingest/clean_rows.h"
+#include "ingest/file_pattern.h"
+#include "ingest/labelled.h"
 #include "ingest/limits.h"
 #include "ingest/records.h"
 
@@ -196,9 +198,11 @@ void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const
                      path.string(), file.bytes, file.sha256, *bytes, *sha256, fetch_anew(entry, file.file));
 }
 
-/// The raw file `index` of the item; `passed_over`: members that did not even reach the grouper.
+using TakeMember = std::function<void(Member&&)>;
+
+/// The raw file `index` of the item; `passed_over`: members that did not even reach `take`.
 void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t index,
-               const ArchiveRules& rules, RecordGrouper& grouper, PassedOver& passed_over,
+               const ArchiveRules& rules, const TakeMember& take, PassedOver& passed_over,
                const core::StopFlag& stop) {
   const store::ShardEntry& file = item.files[index];
   const auto number = static_cast<std::uint32_t>(index);
@@ -207,18 +211,66 @@ void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t i
   if (entry.archive == "none") {
     Member member = loose_member(path, file);
     member.file = number;
-    return grouper.add(std::move(member));
+    return take(std::move(member));
   }
   try {
-    const auto take = [&](Member&& member) {
+    const auto numbered = [&](Member&& member) {
       member.file = number;
-      grouper.add(std::move(member));
+      take(std::move(member));
     };
-    const ArchiveSummary summary = for_each_member(path, rules, take, &stop);
+    const ArchiveSummary summary = for_each_member(path, rules, numbered, &stop);
     if (summary.stopped) throw Stopped();
     passed_over.add(summary.passed_over, summary.example);
   } catch (const core::UserError& damaged) {
     core::user_error("{}; {}", damaged.what(), fetch_anew(entry, file.file));
+  }
+}
+
+bool is_any_of(const std::vector<std::string>& patterns, std::string_view path) {
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) { return matches(pattern, path); });
+}
+
+/// Records of what holds pixels and classes.
+void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
+                   const TakeRecord& take, PassedOver& passed_over, const core::StopFlag& stop) {
+  const bool file_held = is_any_of(entry.splits.held_out_files, tables.path_of(item.files[0].file));
+  std::string from;
+  const TakeRecord marked = [&](RawRecord&& raw) {
+    raw.held_out = file_held || is_any_of(entry.splits.held_out_members, from);
+    take(std::move(raw));
+  };
+  const auto damaged = [&](const std::exception& error) {
+    core::user_error("{}; {}", error.what(), fetch_anew(entry, item.files[0].file));
+  };
+  if (entry.record.kind == "parquet") {
+    check_raw(entry, item.files[0], stop);
+    try {
+      return parquet_records(entry.raw_folder() / item.files[0].file, entry.record, marked, stop);
+    } catch (const core::UserError& error) {
+      damaged(error);
+    }
+  }
+  const ArchiveRules rules{.kind = entry.archive};
+  std::vector<Member> pair(item.files.size());
+  for (std::size_t i = 0; i < item.files.size(); ++i) {
+    const auto member_of = [&](Member&& member) {
+      if (entry.record.kind == "idx") {
+        pair[i] = std::move(member);
+        return;
+      }
+      if (!entry.record.members.empty() && !is_any_of(entry.record.members, member.name))
+        return passed_over.add(1, member.name);
+      if (!member.skip.empty()) core::user_error("{}: {}", member.name, member.skip);
+      from = member.name;
+      cifar_records(member, marked);
+    };
+    read_file(entry, item, i, rules, member_of, passed_over, stop);
+  }
+  if (entry.record.kind != "idx") return;
+  try {
+    idx_records(pair.at(0), pair.at(1), marked);
+  } catch (const core::UserError& error) {
+    damaged(error);
   }
 }
 
@@ -259,14 +311,23 @@ std::optional<store::Record> clean_item(const CatalogueEntry& entry, const Clean
       .kind = entry.archive, .wanted = wanted_extensions(entry), .offsets = entry.images == "reference"};
   try {
     ItemCleaner cleaner(entry, item, pool, progress, stop);
+    PassedOver passed_over;
+    if (entry.record.is_labelled()) {
+      read_labelled(entry, item, tables, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); }, passed_over, stop);
+      return cleaner.finish(passed_over);
+    }
     RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) {
       const std::size_t file = raw.members.empty() ? 0 : raw.members.begin()->second.file;
-      with_rows(entry, tables, item.files.at(file).file, std::move(raw),
-                [&](RawRecord&& one) { cleaner.add(std::move(one)); });
+      const std::string& name = item.files.at(file).file;
+      raw.held_out = is_any_of(entry.splits.held_out_files, tables.path_of(name)) ||
+                     std::ranges::any_of(raw.members, [&](const auto& member) {
+                       return is_any_of(entry.splits.held_out_members, member.second.name);
+                     });
+      with_rows(entry, tables, name, std::move(raw), [&](RawRecord&& one) { cleaner.add(std::move(one)); });
     });
-    PassedOver passed_over;
+    const TakeMember take = [&](Member&& member) { grouper.add(std::move(member)); };
     for (std::size_t i = 0; i < item.files.size(); ++i)
-      read_file(entry, item, i, rules, grouper, passed_over, stop);
+      read_file(entry, item, i, rules, take, passed_over, stop);
     grouper.finish();
     passed_over.add(grouper.passed_over().count, grouper.passed_over().example);
     return cleaner.finish(passed_over);

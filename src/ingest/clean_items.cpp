@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "ingest/archives.h"
+#include "ingest/labelled.h"
 #include "ingest/picture_tables.h"
 #include "ingest/records.h"
 
@@ -23,11 +24,28 @@ std::string stem_of(const std::string& file) {
   return file;
 }
 
+/// A file of pictures with that of their labels; files of labels alone are no items.
+void add_pair(const store::ShardEntry& pictures, const store::Manifest& raw, std::vector<CleanItem>& items) {
+  const std::string labels = idx_labels_of(pictures.file);
+  if (labels.empty()) return;
+  const std::vector<store::ShardEntry> files = raw.shards();
+  const auto found = std::ranges::find(files, labels, &store::ShardEntry::file);
+  if (found == files.end())
+    core::user_error("{}: {} is not there, which holds the labels of {}", raw.folder.string(), labels,
+                     pictures.file);
+  const std::string name = pictures.file.substr(0, pictures.file.find('.'));
+  items.push_back({{name, {{pictures.file, pictures.sha256}, {labels, found->sha256}}}, {pictures, *found}});
+}
+
 std::vector<CleanItem> archives(const CatalogueEntry& entry, const store::Manifest& raw) {
   std::vector<CleanItem> items;
   std::set<std::string> names;
   for (const store::ShardEntry& file : raw.shards()) {
     if (is_table_file(entry, file.file)) continue;
+    if (entry.record.kind == "idx") {
+      add_pair(file, raw, items);
+      continue;
+    }
     const std::string stem = stem_of(file.file);
     // a.tar beside a.zip; "a.part.json" and "a.failed.json" are no records of "a.part" and "a.failed".
     const bool is_taken = stem.ends_with(".part") || stem.ends_with(".failed") || !names.insert(stem).second;
@@ -117,7 +135,7 @@ std::vector<CleanItem> loose_files(const CatalogueEntry& entry, const store::Man
 }  // namespace
 
 std::vector<CleanItem> list_clean_items(const CatalogueEntry& entry, const store::Manifest& raw) {
-  return entry.archive == "none" ? loose_files(entry, raw) : archives(entry, raw);
+  return entry.archive == "none" && entry.record.kind != "idx" ? loose_files(entry, raw) : archives(entry, raw);
 }
 
 }  // namespace microdit::ingest

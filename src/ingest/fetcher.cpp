@@ -117,7 +117,7 @@ std::string why_no_archive(std::span<const std::byte> head, const std::string& n
   }
   if (archive == "none") return "";
   if (head.empty()) return fmt::format("{} is empty, no {}", name, archive);
-  const std::string_view wanted = archive == "tgz" ? "gzip" : std::string_view(archive);
+  const std::string_view wanted = archive == "tgz" || archive == "gz" ? "gzip" : std::string_view(archive);
   if (kind == wanted || (archive == "tar" && is_tar_block(text_of(head)))) return "";
   if (kind == "gzip" || kind == "tar" || kind == "zip") {
     return fmt::format("{} is {}, no {}: set archive: {} in the entry", name, kind, archive,

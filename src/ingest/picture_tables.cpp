@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr std::pair<std::string_view, const char*> kEndings[] = {
-    {".tar.gz", "tgz"}, {".tgz", "tgz"}, {".tar", "tar"}, {".zip", "zip"}};
+    {".tar.gz", "tgz"}, {".tgz", "tgz"}, {".tar", "tar"}, {".zip", "zip"}, {".gz", "gz"}};
 
 std::string_view without_ending(std::string_view name) {
   for (const auto& [ending, kind] : kEndings)
@@ -142,7 +142,8 @@ bool tables_are_there(const CatalogueEntry& entry, const store::Manifest& raw) {
 
 PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest& raw) {
   const fs::path pin = entry.raw_folder() / kPinFile;
-  if (!entry.tables.empty() && !entry.source.hub.empty() && fs::exists(pin))
+  const bool asked = !entry.tables.empty() || !entry.splits.held_out_files.empty();
+  if (asked && !entry.source.hub.empty() && fs::exists(pin))
     for (const HubFile& file : pinned_files(entry.source, core::read_text(pin)))
       paths_[raw_name(file.path)] = file.path;
   for (const TableSection& table : entry.tables) {
@@ -158,8 +159,7 @@ PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest&
 }
 
 std::vector<TableCells> PictureTables::rows(const std::string& file, const std::string& member) const {
-  const auto known = paths_.find(file);
-  const std::string_view path = known == paths_.end() ? std::string_view(file) : known->second;
+  const std::string path = path_of(file);
   const std::string_view archive = without_ending(tables::path_parts(path).basename);
   for (const Open& table : tables_) {
     if (!table.section->of.empty() && !matches(table.section->of, path)) continue;
@@ -173,6 +173,11 @@ std::vector<TableCells> PictureTables::rows(const std::string& file, const std::
     if (!found.empty()) return found;
   }
   return {};
+}
+
+std::string PictureTables::path_of(const std::string& file) const {
+  const auto known = paths_.find(file);
+  return known == paths_.end() ? file : known->second;
 }
 
 core::Json PictureTables::identity() const {

@@ -39,6 +39,8 @@ class PictureTables {
 
   /// The rows of the picture `member` of the raw file `file`: of the first table that has any, among those of that file.
   std::vector<TableCells> rows(const std::string& file, const std::string& member) const;
+  /// A raw file's path in its source.
+  std::string path_of(const std::string& file) const;
   /// What an item made with them depends on; empty without tables.
   core::Json identity() const;
 

@@ -96,6 +96,7 @@ class CaptionReader {
  private:
   std::optional<std::string> find(const std::string& where) {
     if (is_json(where)) return sidecar_.string(where.substr(5));
+    if (where == "class") return class_name();
     if (is_table(where)) {
       const auto cell = raw_.cells.find(where.substr(6));
       const auto* text = cell == raw_.cells.end() ? nullptr : std::get_if<std::string>(&cell->second);
@@ -104,6 +105,16 @@ class CaptionReader {
     const auto member = raw_.members.find(normal_extension(where));
     if (member == raw_.members.end()) return std::nullopt;
     return std::string(as_text(member->second.bytes).substr(0, limits::kCaptionBytes + 1));
+  }
+
+  std::optional<std::string> class_name() const {
+    const auto cell = raw_.cells.find("class");
+    if (cell == raw_.cells.end()) return std::nullopt;
+    const std::vector<std::string>& names = entry_.record.classes;
+    if (names.empty()) return tables::as_text(cell->second);
+    const auto* number = std::get_if<std::int64_t>(&cell->second);
+    if (!number || *number < 0 || *number >= std::ssize(names)) return std::nullopt;
+    return names[static_cast<std::size_t>(*number)];
   }
 
   const RawRecord& raw_;
@@ -170,7 +181,7 @@ RecordEndings record_endings(const CatalogueEntry& entry) {
     endings.image.push_back(normal_extension(extension));
   for (const std::string& source : entry.caption_sources()) {
     const std::string& where = entry.record.caption.at(source);
-    if (is_table(where)) continue;
+    if (is_table(where) || where == "class") continue;
     endings.caption.push_back(is_json(where) ? "json" : normal_extension(where));
   }
   endings.alone = entry.record.kind == "table";
@@ -272,7 +283,9 @@ std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord
   out.key = raw.key;
   if (core::first_invalid_utf8(out.key)) return kBadName;
   if (!raw.skip.empty()) return raw.skip;
-  for (const std::string& extension : entry.record.image) {
+  std::vector<std::string> extensions = entry.record.image;
+  if (entry.record.is_labelled()) extensions = {"picture"};
+  for (const std::string& extension : extensions) {
     const auto member = raw.members.find(normal_extension(extension));
     if (member == raw.members.end() || member->second.bytes.empty()) continue;
     out.image = std::move(member->second.bytes);
@@ -286,6 +299,7 @@ std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord
   if (reason.empty()) reason = read_captions(raw, sidecar, entry, out, stop);
   if (!reason.empty()) return reason;
   out.group = out.key;
+  out.held_out = raw.held_out;
   if (!entry.splits.group.empty()) {
     const auto group = sidecar.string(entry.splits.group.substr(5));
     if (!group) return sidecar.why().empty() ? "damaged.no_group" : sidecar.why();

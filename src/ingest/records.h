@@ -47,7 +47,8 @@ struct RawRecord {
   std::string key;
   std::map<std::string, Member> members;  ///< by lower-case extension
   std::string skip;                       ///< why one of them has no bytes
-  std::map<std::string, tables::Value> cells{};  ///< of its row, where it has one
+  std::map<std::string, tables::Value> cells{};  ///< of its row, where it has one; "class" of what is labelled
+  bool held_out = false;                         ///< its file or member is
   std::uint64_t bytes = 0;
 };
 
@@ -88,6 +89,7 @@ class RecordGrouper {
 /// A record whose text parts are read: captions in the order of entry.caption_sources(), "" where absent.
 struct ReadRecord {
   std::string key;
+  bool held_out = false;  ///< whatever its group
   std::string group;  ///< records of one group fall on one side of the split
   std::vector<std::byte> image;
   std::int64_t image_offset = -1;  ///< Member::offset and Member::file of the picture

@@ -36,7 +36,7 @@ std::string with_plain_line_ends(std::span<const std::byte> bytes) {
 TableBytes::TableBytes(std::filesystem::path file, std::string archive, std::string member,
                        const core::StopFlag& stop)
     : file_(std::move(file)), archive_(std::move(archive)), member_(std::move(member)), stop_(stop) {
-  if (archive_ != "none" && member_.empty())
+  if (archive_ != "none" && archive_ != "gz" && member_.empty())
     core::user_error("tables: {}: is an archive; say which file in it: member", file_.filename().string());
   thread_ = std::thread([this] {
     try {
@@ -86,7 +86,7 @@ void TableBytes::read_member() {
     for_each_member(
         file_, {.kind = archive_, .member_bytes = limits::kTableBytes, .pieces = true},
         [&](Member&& member) {
-          if (whole || !same_path(member.name, member_)) return;
+          if (whole || (archive_ != "gz" && !same_path(member.name, member_))) return;
           if (!member.skip.empty())
             core::user_error("{}: {}: {}", file_.string(), member_, member.skip);
           found = true;
