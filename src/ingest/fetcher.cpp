@@ -98,6 +98,14 @@ void require_local(const RawFile& file, const fs::path& path) {
   core::user_error("{}: no such file; make or fetch it first", file.url.empty() ? path.string() : file.url);
 }
 
+/// A signed address of a list expires; "" for any other file.
+std::string when_refused(const SourceSection& source, const RawFile& file) {
+  if (file.listed.empty()) return "";
+  return fmt::format(
+      ": the address in {} may have expired; put a new list{} there, and the same command continues where it was",
+      file.listed, source.list_page.empty() ? "" : " (" + source.list_page + ")");
+}
+
 }  // namespace
 
 std::string why_no_archive(std::span<const std::byte> head, const std::string& name,
@@ -182,7 +190,11 @@ std::optional<store::ShardEntry> Fetcher::over_http(const RawFile& file, const f
   std::optional<Fetched> fetched;
   try {
     fetched =
-        client_.fetch({.url = file.url, .expected_bytes = file.bytes, .on_bytes = on_bytes}, *partial, stop);
+        client_.fetch({.url = file.url,
+                       .expected_bytes = file.bytes,
+                       .on_bytes = on_bytes,
+                       .when_refused = when_refused(entry_.source, file)},
+                      *partial, stop);
     if (!fetched) return std::nullopt;
     partial->require_head();
   } catch (...) {

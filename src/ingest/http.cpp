@@ -66,6 +66,7 @@ std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile
   std::int64_t announced = request.expected_bytes;
   Sink sink;
   sink.may_be_set_aside = true;
+  sink.when_refused = request.when_refused;
   sink.bytes = [&] { return partial.bytes(); };
   sink.restart = [&] { partial.forget_version(); };
   sink.is_whole = [&] { return announced >= 0 && static_cast<std::int64_t>(partial.bytes()) == announced; };

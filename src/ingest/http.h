@@ -41,6 +41,7 @@ struct FileRequest {
   std::string url;
   std::int64_t expected_bytes = -1;                            ///< from a listing
   std::function<void(double bytes)> on_bytes = [](double) {};  ///< on the transfers' thread
+  std::string when_refused{};  ///< what to do about 401, 403 and 410, in place of the usual words
 };
 
 /// What a fetched file is besides its bytes.

@@ -206,7 +206,9 @@ std::string Fetch::settle(long status) {
   }
   if (is_temporary(status)) return fmt::format("the server answered {}", status);
   client_.note_another(origin_of(url_), /*in_vain=*/false);
-  core::user_error("{}: the server answered {}{}", name_, status, remedy_for(status));
+  const bool refused = status == 401 || status == 403 || status == 410;
+  core::user_error("{}: the server answered {}{}", name_, status,
+                   refused && !sink_.when_refused.empty() ? sink_.when_refused : remedy_for(status));
 }
 
 std::string Fetch::too_many(const HopResult& result) {

@@ -16,6 +16,7 @@ struct SourceSection {
   std::string hub{};                ///< "org/name[@revision]" of the hub (see hub.h)
   std::vector<std::string> urls{};  ///< http(s):// or file://
   std::vector<std::string> also{};  ///< addresses of files that come with the others, of every subset: tables
+  std::string list_page{};          ///< where a new list_file is to be had: its addresses may expire
   std::string list_file{};          ///< tab-separated: file name, address; a header line is skipped
   std::string folder{};             ///< files are used where they lie
   std::vector<std::string>

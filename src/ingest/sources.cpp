@@ -98,7 +98,7 @@ std::vector<RawFile> from_list(const SourceSection& source) {
       core::user_error("{}: expected: file name, a tab, an address", origin);
     const std::string name = line.substr(0, tab), url = line.substr(tab + 1);
     check_scheme(url, origin);
-    files.push_back({.name = raw_name(name), .url = url, .path = name});
+    files.push_back({.name = raw_name(name), .url = url, .path = name, .listed = origin});
   }
   // Signed addresses are renewed with other hosts and paths: the name is the identity.
   for (RawFile& file : files) file.inputs = {{"file", file.name}};

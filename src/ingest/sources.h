@@ -20,6 +20,7 @@ struct RawFile {
   std::string sha256{};          ///< "" = not known
   std::int64_t bytes = -1;       ///< -1 = not known
   std::string path{};            ///< as the source lists it; of an address its last component
+  std::string listed{};          ///< "LIST:LINE" that names its address
   std::string fault{};  ///< why not even its size could be read; then its record alone knows its inputs
   /// What identifies it in its record: names, addresses without queries, the hub's commit; no place of this machine.
   core::Json inputs = core::Json::object();
