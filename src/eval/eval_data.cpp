@@ -41,8 +41,8 @@ void warn_of_change(const std::vector<const RunSource*>& sources, const stream::
 }  // namespace
 
 std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& split,
-                                   const std::string& caption, std::uint64_t seed, const stream::Once& once,
-                                   const std::filesystem::path& run_folder) {
+                                   const stream::CaptionRule& captions, std::uint64_t seed,
+                                   const stream::Once& once, const std::filesystem::path& run_folder) {
   stream::StreamConfig config;
   SourcePlaces places;
   places.size = facts.size;
@@ -62,7 +62,7 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   if (config.sources.empty()) return nullptr;
   config.size = facts.size;
   config.split = split;
-  config.captions.names = {caption};
+  config.captions = captions;
   config.shuffle_run = facts.shuffle_run;
   config.seed = seed;
   config.once = once;

@@ -38,8 +38,8 @@ class Split {
   /// Empty when the data has no such samples.
   /// Collective where `once` is. `run_folder`: beside it lies what training found in MDS folders.
   static std::unique_ptr<Split> open(const RunFacts& facts, const std::string& split,
-                                     const std::string& caption, std::uint64_t seed, const stream::Once& once,
-                                     const std::filesystem::path& run_folder);
+                                     const stream::CaptionRule& captions, std::uint64_t seed,
+                                     const stream::Once& once, const std::filesystem::path& run_folder);
   std::int64_t count() const { return stream_.num_samples(); }
   /// `with_text`: the rows that the network takes, `with_captions`: as words.
   Piece read(std::int64_t first, std::int64_t count, bool with_text, bool with_captions) const;

@@ -23,11 +23,12 @@ namespace fs = std::filesystem;
 /// The train split first; the held-out one where there is one.
 std::vector<std::unique_ptr<Split>> open_splits(const TrainedRun& run, const EvaluateConfig& config,
                                                 const stream::Once& once) {
-  const std::string caption = config.caption.empty() ? run.facts.captions.front() : config.caption;
+  stream::CaptionRule captions{{config.caption}, {}, false};
+  if (config.caption.empty()) captions = {run.facts.captions, {}, true};
   std::vector<std::unique_ptr<Split>> splits;
   for (const char* name : {"train", "held_out"}) {
     auto split =
-        Split::open(run.facts, name, caption, static_cast<std::uint64_t>(config.seed), once, run.folder);
+        Split::open(run.facts, name, captions, static_cast<std::uint64_t>(config.seed), once, run.folder);
     if (split) splits.push_back(std::move(split));
   }
   if (splits.empty()) core::user_error("evaluate: the data of {} has no samples", run.folder.string());

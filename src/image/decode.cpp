@@ -104,15 +104,21 @@ Image decode_stored(Bytes bytes, Format format, const DecodeRules& rules, bool* 
   }
 }
 
+/// PNG and JPEG know better how few bytes can fill a picture.
+void check_spread(const ImageInfo& info, Bytes bytes, const DecodeRules& rules) {
+  const std::int64_t pixels = info.width * info.height;
+  if (rules.max_pixels_per_byte <= 0 || pixels <= kFreePixels || info.format == Format::png ||
+      info.format == Format::jpeg || pixels / rules.max_pixels_per_byte <= std::ssize(bytes))
+    return;
+  throw BadImage(fmt::format("{} x {} pixels in {} bytes", info.width, info.height, bytes.size()),
+                 BadImage::Why::too_large);
+}
+
 Image decode(std::span<const std::byte> bytes, const DecodeRules& rules, bool* damaged_inside) {
   if (damaged_inside) *damaged_inside = false;
   const ImageInfo info = probe_image(bytes);
   check_limits(info, rules);
-  const std::int64_t pixels = info.width * info.height;
-  if (rules.max_pixels_per_byte > 0 && pixels > kFreePixels &&
-      pixels / rules.max_pixels_per_byte > std::ssize(bytes))
-    throw BadImage(fmt::format("{} x {} pixels in {} bytes", info.width, info.height, bytes.size()),
-                   BadImage::Why::too_large);
+  check_spread(info, bytes, rules);
   Image image = decode_stored(bytes, info.format, rules, damaged_inside);
   return rules.apply_exif ? turned(std::move(image), orientation_left(bytes, info.format)) : image;
 }

@@ -118,6 +118,8 @@ void CatalogueEntry::check_tables(core::Fields& f) {
     if (where.starts_with("table:")) demand("record", where.substr(6));
   for (const auto* bounds : {&filters.at_most, &filters.at_least})
     for (const auto& [column, bound] : *bounds) demand("filters", column);
+  if (record.kind != "sidecar_text" && !splits.group.empty())
+    f.error("splits", fmt::format("group: a sidecar's key; record.kind: {} has none", record.kind));
   if (tables.empty() != (record.kind != "table"))
     f.error("record", "kind: table and `tables` belong together");
 }

@@ -33,7 +33,8 @@ void add_pair(const store::ShardEntry& pictures, const store::Manifest& raw, std
   if (found == files.end())
     core::user_error("{}: {} is not there, which holds the labels of {}", raw.folder.string(), labels,
                      pictures.file);
-  const std::string name = pictures.file.substr(0, pictures.file.find('.'));
+  const std::string name =
+      pictures.file.ends_with(".gz") ? pictures.file.substr(0, pictures.file.size() - 3) : pictures.file;
   items.push_back({{name, {{pictures.file, pictures.sha256}, {labels, found->sha256}}}, {pictures, *found}});
 }
 

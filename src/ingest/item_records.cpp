@@ -34,23 +34,6 @@ std::string fetch_anew(const CatalogueEntry& entry, const std::string& file) {
                      (entry.raw_folder() / "records" / (file + ".json")).string());
 }
 
-void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const core::StopFlag& stop) {
-  const fs::path path = entry.raw_folder() / file.file;
-  const std::string removed = store::removed_on_purpose(entry.raw_folder(), file.file);
-  const std::optional<std::uint64_t> bytes = core::input_bytes(path);
-  if (!bytes && !removed.empty())
-    core::user_error(
-        "{}: was removed when its samples were made (keep_raw: false); rm {} - then run download again",
-        path.string(), removed);
-  if (!bytes) core::user_error("{}: is in the manifest but missing: run download again", path.string());
-  const std::optional<std::string> sha256 =
-      *bytes == file.bytes ? core::sha256_file(path, stop) : "of another length";
-  if (!sha256) throw Stopped();
-  if (*sha256 != file.sha256)
-    core::user_error("{}: is not what was downloaded ({} bytes, SHA-256 {}; now {} bytes, SHA-256 {}); {}",
-                     path.string(), file.bytes, file.sha256, *bytes, *sha256, fetch_anew(entry, file.file));
-}
-
 using TakeMember = std::function<void(Member&&)>;
 
 /// The raw file `index` of the item; `passed_over`: members that did not even reach `take`.
@@ -113,7 +96,6 @@ void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const Pic
       }
       if (!entry.record.members.empty() && !is_any_of(entry.record.members, member.name))
         return passed_over.add(1, member.name);
-      if (!member.skip.empty()) core::user_error("{}: {}", member.name, member.skip);
       from = member.name;
       cifar_records(member, marked);
     };
@@ -129,6 +111,23 @@ void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const Pic
 
 }  // namespace
 
+void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const core::StopFlag& stop) {
+  const fs::path path = entry.raw_folder() / file.file;
+  const std::string removed = store::removed_on_purpose(entry.raw_folder(), file.file);
+  const std::optional<std::uint64_t> bytes = core::input_bytes(path);
+  if (!bytes && !removed.empty())
+    core::user_error(
+        "{}: was removed when its samples were made (keep_raw: false); rm {} - then run download again",
+        path.string(), removed);
+  if (!bytes) core::user_error("{}: is in the manifest but missing: run download again", path.string());
+  const std::optional<std::string> sha256 =
+      *bytes == file.bytes ? core::sha256_file(path, stop) : "of another length";
+  if (!sha256) throw Stopped();
+  if (*sha256 != file.sha256)
+    core::user_error("{}: is not what was downloaded ({} bytes, SHA-256 {}; now {} bytes, SHA-256 {}); {}",
+                     path.string(), file.bytes, file.sha256, *bytes, *sha256, fetch_anew(entry, file.file));
+}
+
 Member loose_member(const fs::path& path, const store::ShardEntry& file) {
   if (file.bytes > limits::kRecordBytes)
     return {.name = file.file, .bytes = {}, .skip = "unsupported.oversize", .offset = 0};
@@ -143,6 +142,7 @@ void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const s
   for (std::size_t i = 1; i < rows.size(); ++i) {
     RawRecord another = raw;
     another.key += fmt::format("#{}", i + 1);
+    another.group = raw.key;
     another.cells = std::move(rows[i]);
     rows[i].clear();
     if (i == 1) {
@@ -172,7 +172,8 @@ void read_item(const CatalogueEntry& entry, const CleanItem& item, const Picture
     with_rows(entry, tables, name, std::move(raw), take);
   });
   const TakeMember add = [&](Member&& member) { grouper.add(std::move(member)); };
-  for (std::size_t i = 0; i < item.files.size(); ++i) read_file(entry, item, i, rules, add, passed_over, stop);
+  for (std::size_t i = 0; i < item.files.size(); ++i)
+    read_file(entry, item, i, rules, add, passed_over, stop);
   grouper.finish();
   passed_over.add(grouper.passed_over().count, grouper.passed_over().example);
 }

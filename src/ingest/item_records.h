@@ -29,8 +29,11 @@ void read_item(const CatalogueEntry& entry, const CleanItem& item, const Picture
 
 /// Gives `take` a record for each row that the tables have of it ("KEY", "KEY#2" ...), or itself, as filtered.no_row, where they
 /// have none; as it is where the entry has no tables. `file`: the raw file that it is from.
-void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const std::string& file, RawRecord&& raw,
-               const TakeRecord& take);
+void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const std::string& file,
+               RawRecord&& raw, const TakeRecord& take);
+
+/// UserError when a raw file is not what was downloaded; core::Stopped.
+void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const core::StopFlag& stop);
 
 /// A loose file as a record's member: without its bytes, as unsupported.oversize, where it is larger than any record may be.
 /// InputFault, SystemError where it cannot be read.

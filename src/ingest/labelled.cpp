@@ -14,9 +14,14 @@ std::uint8_t byte_at(const Member& member, std::size_t at) {
   return static_cast<std::uint8_t>(member.bytes[at]);
 }
 
+/// The whole path without its last ending: two batches have never one.
 std::string stem_of(std::string_view path) {
-  const std::string_view name = path.substr(path.rfind('/') + 1);
-  return std::string(name.substr(0, name.find('.')));
+  const std::size_t dot = path.rfind('.');
+  return std::string(path.substr(0, dot == path.npos || dot < path.rfind('/') + 1 ? path.size() : dot));
+}
+
+void demand_bytes(const Member& member) {
+  if (!member.skip.empty()) core::user_error("{}: {}", member.name, member.skip);
 }
 
 /// Keys sort as their numbers do.
@@ -58,6 +63,7 @@ std::vector<std::size_t> idx_sizes(const Member& file, std::size_t dimensions) {
 }  // namespace
 
 void cifar_records(const Member& batch, const TakeRecord& take) {
+  demand_bytes(batch);
   constexpr std::size_t kSide = 32, kPlane = kSide * kSide, kRecord = 1 + 3 * kPlane;
   if (batch.bytes.empty() || batch.bytes.size() % kRecord != 0)
     core::user_error("{}: {} bytes are no whole records of CIFAR's binary version ({} bytes each)",
@@ -82,6 +88,8 @@ std::string idx_labels_of(const std::string& pictures) {
 }
 
 void idx_records(const Member& pictures, const Member& labels, const TakeRecord& take) {
+  demand_bytes(pictures);
+  demand_bytes(labels);
   const std::vector<std::size_t> sizes = idx_sizes(pictures, 3), count = idx_sizes(labels, 1);
   if (sizes[0] != count[0])
     core::user_error("{}: {} pictures, but {} has {} labels", pictures.name, sizes[0], labels.name, count[0]);

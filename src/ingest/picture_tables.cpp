@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <sstream>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -15,6 +16,7 @@
 #include "core/log.h"
 #include "ingest/glob.h"
 #include "ingest/hub.h"
+#include "ingest/item_records.h"
 #include "ingest/raw_name.h"
 #include "ingest/table_bytes.h"
 #include "tables/build_table.h"
@@ -23,6 +25,7 @@ namespace microdit::ingest {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr int kRules = 2;  // rises when the same file becomes other rows
 constexpr std::pair<std::string_view, const char*> kEndings[] = {
     {".tar.gz", "tgz"}, {".tgz", "tgz"}, {".tar", "tar"}, {".zip", "zip"}, {".gz", "gz"}};
 
@@ -46,7 +49,7 @@ store::ShardEntry raw_file_of(const TableSection& table, const store::Manifest& 
 std::string made_from(const TableSection& table, const store::ShardEntry& file) {
   core::Json spec = core::to_json(table);
   for (const char* key : {"join", "of", "file"}) spec.erase(key);  // which pictures ask, and where it lies
-  return core::Json({{"spec", std::move(spec)}, {"sha256", file.sha256}}).dump();
+  return core::Json({{"rules", kRules}, {"spec", std::move(spec)}, {"sha256", file.sha256}}).dump();
 }
 
 fs::path place_of(const CatalogueEntry& entry, const std::string& from) {
@@ -110,12 +113,16 @@ void make_table(const CatalogueEntry& entry, const TableSection& table, const st
   const MakerLock lock(fs::path(place) += ".lock", stop);
   if (is_there(place, from)) return;
   core::log_info("clean: making the table of {}", table.file);
+  check_raw(entry, file, stop);
   const tables::TableCounts counts = build(entry, table, entry.raw_folder() / file.file, place, from, stop);
-  core::log_info("clean: the table of {}: {} rows, {} keys{}{}", table.file, counts.rows, counts.keys,
-                 counts.repeated > 0 ? fmt::format("; {} rows of an earlier row's key", counts.repeated) : "",
-                 counts.without_key > 0 ? fmt::format("; {} rows without a key (e.g. {})", counts.without_key,
-                                                      counts.without_key_example)
-                                        : "");
+  core::log_info(
+      "clean: the table of {}: {} rows, {} keys{}{}{}", table.file, counts.rows, counts.keys,
+      counts.repeated > 0 ? fmt::format("; {} rows of an earlier row's key", counts.repeated) : "",
+      counts.without_key > 0
+          ? fmt::format("; {} rows without a key (e.g. {})", counts.without_key, counts.without_key_example)
+          : "",
+      counts.damaged > 0 ? fmt::format("; {} damaged (e.g. {})", counts.damaged, counts.damaged_example)
+                         : "");
 }
 
 }  // namespace
@@ -144,6 +151,16 @@ bool tables_are_there(const CatalogueEntry& entry, const store::Manifest& raw) {
 
 PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest& raw) {
   const fs::path pin = entry.raw_folder() / kPinFile;
+  if (!entry.source.folder.empty()) {
+    folder_ = fs::absolute(entry.source.folder).lexically_normal();
+    links_ = entry.raw_folder();
+  }
+  if (const std::string& list = entry.source.list_file; !list.empty() && fs::exists(list)) {
+    std::istringstream lines(core::read_text(list));
+    for (std::string line; std::getline(lines, line);)
+      if (const std::size_t tab = line.find('\t'); tab != line.npos)
+        paths_[raw_name(line.substr(0, tab))] = line.substr(0, tab);
+  }
   const bool asked = !entry.tables.empty() || !entry.splits.held_out_files.empty();
   if (asked && !entry.source.hub.empty() && fs::exists(pin))
     for (const HubFile& file : pinned_files(entry.source, core::read_text(pin)))
@@ -165,7 +182,7 @@ std::vector<TableCells> PictureTables::rows(const std::string& file, const std::
   const std::string_view archive = without_ending(tables::path_parts(path).basename);
   for (const Open& table : tables_) {
     if (!table.section->of.empty() && !matches(table.section->of, path)) continue;
-    const std::string key = table.join.key(member, archive);
+    const std::string key = table.join.key(member == file ? path : member, archive);
     if (key.empty()) continue;
     std::vector<TableCells> found;
     for (const tables::Row& row : table.file->find(key)) {
@@ -178,6 +195,12 @@ std::vector<TableCells> PictureTables::rows(const std::string& file, const std::
 }
 
 std::string PictureTables::path_of(const std::string& file) const {
+  if (!folder_.empty()) {  // raw/ has links into it
+    std::error_code none;
+    const fs::path lies = fs::read_symlink(links_ / file, none);
+    const std::string path = lies.lexically_relative(folder_).string();
+    if (!none && !path.empty() && !path.starts_with("..")) return path;
+  }
   const auto known = paths_.find(file);
   return known == paths_.end() ? file : known->second;
 }

@@ -45,6 +45,8 @@ class PictureTables {
   core::Json identity() const;
 
  private:
+  std::filesystem::path folder_,
+      links_;  ///< of an entry whose source is a folder: where it lies, and raw/NAME
   std::map<std::string, std::string> paths_;  ///< of raw files whose name is not their path in the source
   struct Open {
     const TableSection* section;

@@ -143,6 +143,11 @@ std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const Catalogu
 
 /// "" or filtered.<column>. A row without a number there is kept, as Python's comparison with NaN keeps it.
 std::string read_columns(const RawRecord& raw, const CatalogueEntry& entry, ReadRecord& out) {
+  const auto is_no_number = [&](const std::string& column) {
+    const auto cell = raw.cells.find(column);
+    const auto* text = cell == raw.cells.end() ? nullptr : std::get_if<std::string>(&cell->second);
+    return text && !text::strip(*text).empty() && !tables::as_number(cell->second);
+  };
   const auto number = [&](const std::string& column) {
     const auto cell = raw.cells.find(column);
     const std::optional<double> value =
@@ -150,6 +155,9 @@ std::string read_columns(const RawRecord& raw, const CatalogueEntry& entry, Read
     return value.value_or(std::numeric_limits<double>::quiet_NaN());
   };
   for (const std::string& column : entry.kept_columns()) out.columns.push_back(number(column));
+  for (const auto* bounds : {&entry.filters.at_most, &entry.filters.at_least})
+    for (const auto& [column, bound] : *bounds)
+      if (is_no_number(column)) return "damaged." + column;
   for (const auto& [column, bound] : entry.filters.at_most)
     if (number(column) > *FilterSection::number(bound)) return "filtered." + column;
   for (const auto& [column, bound] : entry.filters.at_least)
@@ -298,7 +306,7 @@ std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord
   std::string reason = read_columns(raw, entry, out);
   if (reason.empty()) reason = read_captions(raw, sidecar, entry, out, stop);
   if (!reason.empty()) return reason;
-  out.group = out.key;
+  out.group = raw.group.empty() ? out.key : raw.group;
   out.held_out = raw.held_out;
   if (!entry.splits.group.empty()) {
     const auto group = sidecar.string(entry.splits.group.substr(5));

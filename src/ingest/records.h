@@ -50,6 +50,7 @@ struct RawRecord {
   std::map<std::string, tables::Value>
       cells{};            ///< of its row, where it has one; "class" of what is labelled
   bool held_out = false;  ///< its file or member is
+  std::string group{};    ///< whose side of the split it shares; "" = its key's
   std::uint64_t bytes = 0;
 };
 

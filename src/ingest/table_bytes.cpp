@@ -131,9 +131,10 @@ void read_texts(const std::filesystem::path& file, const std::string& archive, c
   if (archive == "none")
     core::user_error("tables: {}: kind: texts takes a tar, tar.gz or zip", file.filename().string());
   const ArchiveSummary summary = for_each_member(
-      file, {.kind = archive, .member_bytes = limits::kCaptionBytes},
+      file, {.kind = archive, .member_bytes = limits::kMiB},
       [&](Member&& member) {
-        if (!member.skip.empty() || (!pattern.empty() && !matches(pattern, member.name))) return;
+        if (!pattern.empty() && !matches(pattern, member.name)) return;
+        if (!member.skip.empty()) return texts.add_damaged(member.name);
         texts.add(member.name, with_plain_line_ends(member.bytes));
       },
       &stop);

@@ -11,11 +11,19 @@ namespace microdit::stream {
 
 CaptionChoice::CaptionChoice(const CaptionRule& rule, const std::vector<std::string>& sources,
                              const std::string& folder)
-    : weight_(sources.size(), rule.names.empty() ? 1.0 : 0.0),
+    : weight_(sources.size(), rule.names.empty() && !rule.first ? 1.0 : 0.0),
       by_share_(!rule.shares.empty()),
-      restricts_(!rule.names.empty()) {
+      restricts_(!rule.names.empty() || rule.first) {
   core::check(rule.shares.empty() || rule.shares.size() == rule.names.size(),
               "{} shares for {} caption sources", rule.shares.size(), rule.names.size());
+  if (rule.first) {
+    const auto known = [&](const std::string& name) { return std::ranges::find(sources, name); };
+    const auto name =
+        std::ranges::find_if(rule.names, [&](const std::string& n) { return known(n) != sources.end(); });
+    const auto chosen = name == rule.names.end() ? sources.begin() : known(*name);
+    if (chosen != sources.end()) weight_[static_cast<std::size_t>(chosen - sources.begin())] = 1;
+    return;
+  }
   for (std::size_t i = 0; i < rule.names.size(); ++i) {
     const auto found = std::find(sources.begin(), sources.end(), rule.names[i]);
     if (found == sources.end())

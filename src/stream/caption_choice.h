@@ -13,6 +13,8 @@ namespace microdit::stream {
 struct CaptionRule {
   std::vector<std::string> names;  ///< empty = all
   std::vector<double> shares;
+  bool first =
+      false;  ///< of each folder the first of `names` that it has, else its own first: folders of a mix may differ
 };
 
 /// The rule for a folder whose caption sources are `sources`.

@@ -38,7 +38,8 @@ std::string_view stripped(std::string_view text) {
 TableCounts build_table(const std::filesystem::path& path, const TableSpec& spec, const TableInput& input,
                         const core::StopFlag& stop, const BuildOptions& options) {
   TableBuilder builder(path, spec, stop, options);
-  const RowRequest request{input.origin, builder.source_columns()};
+  RowRequest request{input.origin, builder.source_columns(), {}};
+  if (spec.kind == "json") request.damaged = [&](const std::string& why) { builder.count_damaged(why); };
   const RowSink sink = [&](std::span<const Value> row) { builder.add(row); };
   if (spec.kind == "json") {
     read_json_rows(input.bytes, spec.rows, request, sink, stop);

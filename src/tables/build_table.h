@@ -31,6 +31,8 @@ class TextTable {
   /// A member: its text is stripped as Python's str.strip does. One that is not UTF-8, or larger than limits::kRowBytes, has no text and is counted
   /// (TableCounts::damaged).
   void add(std::string_view member, std::string_view bytes);
+  /// One whose bytes cannot be had.
+  void add_damaged(std::string_view member) { add(member, "\xff"); }
   TableCounts finish() { return builder_.finish(); }
 
  private:

@@ -25,6 +25,8 @@ using RowSink = std::function<void(std::span<const Value>)>;
 struct RowRequest {
   std::string origin{};
   std::vector<std::string> columns{};
+  /// Told of a JSON line that is no JSON, and why; empty: that is an error.
+  std::function<void(const std::string& why)> damaged{};
 };
 
 /// A ByteSource byte by byte.

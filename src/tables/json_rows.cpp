@@ -63,7 +63,7 @@ class JsonRows {
 
   void lines() {
     for (std::string line; next_line(line);)
-      if (line.find_first_not_of(" \t\r") != line.npos) give(line);
+      if (line.find_first_not_of(" \t\r") != line.npos) give(line, true);
   }
 
   void document(const std::string& rows) {
@@ -120,15 +120,21 @@ class JsonRows {
       if (!first) scanner_.expect(',', "between rows");
       row.clear();
       scanner_.value(&row);
-      give(row);
+      give(row, false);
     }
     in_.get();
   }
 
-  void give(std::string_view text) {
+  void give(std::string_view text, bool is_line) {
     ++row_;
     const std::string origin = fmt::format("{}: row {}", request_.origin, row_);
-    const core::Json row = core::parse_foreign_json(text, origin, core::BigIntegers::as_text);
+    core::Json row;
+    try {
+      row = core::parse_foreign_json(text, origin, core::BigIntegers::as_text);
+    } catch (const core::UserError& wrong) {
+      if (!is_line || !request_.damaged) throw;
+      return request_.damaged(wrong.what());
+    }
     if (!row.is_object()) core::user_error("{}: no object, but {}", origin, row.type_name());
     for (std::size_t i = 0; i < paths_.size(); ++i) cells_[i] = cell(at_path(row, paths_[i]), i);
     sink_(cells_);

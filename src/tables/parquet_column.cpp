@@ -64,7 +64,7 @@ class Typed : public ParquetColumn {
       else
         out = value;
     } else if constexpr (std::is_floating_point_v<T>) {
-      if (!std::isfinite(value))
+      if (std::isnan(value))
         out = std::monostate();
       else if constexpr (std::is_same_v<T, float>)
         out = static_cast<double>(value);

@@ -13,6 +13,7 @@ namespace {
 // Fences stay in memory wherever the table is open: with larger tables blocks grow, so that these stay below kFenceBytes, taken
 // to be as long as keys. A function of the rows alone.
 constexpr std::size_t kLeastBlock = 8 << 10, kMostBlock = 1u << 20;
+constexpr std::uint64_t kForgiven = 16, kDamagedShare = 100;  // lines: so many, and one of so many
 constexpr std::uint64_t kFenceBytes = 14u << 20, kBesideFence = 12;
 
 std::size_t block_bytes(const RowSorter& sorter) {
@@ -44,6 +45,7 @@ TableBuilder::TableBuilder(const std::filesystem::path& path, const TableSpec& s
   }
   key_cells_.resize(key_places_.size());
   kept_cells_.resize(column_places_.size());
+  seen_.resize(column_places_.size());
 }
 
 void TableBuilder::wrong(const std::string& what) const {
@@ -65,6 +67,7 @@ void TableBuilder::add(std::span<const Value> row) {
   if (core::first_invalid_utf8(key_)) wrong("its key is not UTF-8; convert the file to UTF-8");
   for (std::size_t i = 0; i < column_places_.size(); ++i) {
     const Value& cell = kept_cells_[i] = row[column_places_[i]];
+    if (!is_null(cell)) seen_[i] = true;
     if (const auto* text = std::get_if<std::string>(&cell);
         text != nullptr && core::first_invalid_utf8(*text))
       wrong(fmt::format("its `{}` is not UTF-8; convert the file to UTF-8",
@@ -106,10 +109,26 @@ void TableBuilder::merge_into(TableWriter& writer) {
   });
 }
 
-TableCounts TableBuilder::finish() {
-  if (counts_.rows > 0 && counts_.rows == counts_.without_key)
+/// A table that could caption no picture is a mistake of the entry, or another file.
+void TableBuilder::demand_rows() const {
+  const bool lines = spec_.kind == "json";
+  if (lines && counts_.damaged > kForgiven + counts_.rows / kDamagedShare)
+    core::user_error("{}: {} of {} lines are no JSON ({})", spec_.place("rows"), counts_.damaged,
+                     counts_.rows + counts_.damaged, counts_.damaged_example);
+  if (counts_.rows == 0)
+    core::user_error("{}: has no rows{}", spec_.place("rows"),
+                     counts_.damaged > 0 ? " (" + counts_.damaged_example + ")" : "");
+  if (counts_.rows == counts_.without_key)
     core::user_error("{}: no row has it ({}); check the names of the columns", spec_.place("key"),
                      counts_.without_key_example);
+  for (std::size_t i = 0; lines && i < seen_.size(); ++i)
+    if (!seen_[i])
+      core::user_error("{}: no row has a `{}`; check the names of the columns", spec_.place("columns"),
+                       source_columns_[column_places_[i]]);
+}
+
+TableCounts TableBuilder::finish() {
+  demand_rows();
   TableWriter writer(path_, block_bytes(sorter_), stop_);
   merge_into(writer);
   counts_.repeated = counts_.rows - counts_.without_key - counts_.keys;

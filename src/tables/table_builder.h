@@ -40,6 +40,7 @@ class TableBuilder {
 
  private:
   void merge_into(TableWriter& writer);
+  void demand_rows() const;
   [[noreturn]] void wrong(const std::string& what) const;
   std::filesystem::path path_;
   TableSpec spec_;
@@ -51,6 +52,7 @@ class TableBuilder {
   RowSorter sorter_;
   TableCounts counts_;
   Row key_cells_, kept_cells_;
+  std::vector<bool> seen_;  ///< of each kept column: some row has it
   std::string key_, row_;
 };
 

@@ -137,6 +137,7 @@ def webp_cases():
     yield "webp cut", bad(DAMAGED, data[:len(data) // 2])
     yield "webp header alone", bad(HEADER, b"RIFF\x10\0\0\0WEBPVP8 ")
     yield "webp RIFF size lies", Case(set_bytes(data, 4, b"\xff\xff\xff\x7f"), kept=None, skipped=None)
+    yield "webp of 25 megapixels in next to no bytes", bad(LARGE, saved("WEBP", Image.new("RGB", (5000, 5000), (9, 8, 7)), lossless=True))
     yield "webp of 268 megapixels", bad(LARGE, b"RIFF\x1e\0\0\0WEBPVP8L\x11\0\0\0\x2f" + struct.pack("<I", 16382 | 16382 << 14) + bytes(13))
     yield "webp animation", good(moving)
     yield "webp animation cut", bad(DAMAGED, moving[:len(moving) // 3])

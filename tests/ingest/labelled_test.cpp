@@ -43,7 +43,7 @@ TEST(Labelled, CifarsPlanesBecomePictures) {
   cifar_records(member_of("a/data_batch_1.bin", bytes),
                 [&](RawRecord&& raw) { records.push_back(std::move(raw)); });
   ASSERT_EQ(records.size(), 2u);
-  EXPECT_EQ(records[1].key, "data_batch_1/00000001");
+  EXPECT_EQ(records[1].key, "a/data_batch_1/00000001");
   EXPECT_EQ(std::get<std::int64_t>(records[1].cells.at("class")), 4);
   const image::Image picture = image::decode(records[0].members.at("picture").bytes);
   EXPECT_EQ(picture.width, 32);
