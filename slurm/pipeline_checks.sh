@@ -61,6 +61,7 @@ check_data_stages() {
     for i in "${!datasets[@]}"; do
       job_words -- --config "${datasets[$i]}" "${data_set[@]}"
       resolved=$(resolved_config $stage "${words[@]}") || die "$stage cannot start with these settings (above)"
+      [ $stage != download ] || check_source "${datasets[$i]}" <<<"$resolved"
       name=$(setting name <<<"$resolved")
       [ "$(setting subset <<<"$resolved")" != small ] || name+=-small
       folders[$i]=$name
@@ -83,6 +84,19 @@ check_data_stages() {
     done
   done
   fetches=("${all[@]}")
+}
+
+# check_source ENTRY: what its resolved config on stdin takes from here is here: a list, a folder, the hub's token.
+check_source() {
+  local resolved list page folder
+  resolved=$(cat)
+  list=$(setting source.list_file <<<"$resolved") page=$(setting source.list_page <<<"$resolved") folder=$(setting source.folder <<<"$resolved")
+  [ -z "$list" ] || ${MICRODIT_PREFIX:-} test -f "$list" ||
+    die "$1: source.list_file: no file $list${page:+; a list is to be had at $page}"
+  [ -z "$folder" ] || ${MICRODIT_PREFIX:-} test -d "$folder" || die "$1: source.folder: no folder $folder"
+  [ "$(setting source.gated <<<"$resolved")" != true ] || [ -n "${HF_TOKEN:-}${HF_TOKEN_FILE:-}" ] ||
+    [ -s "${HF_HOME:-${HOME:-}/.cache/huggingface}/token" ] ||
+    die "$1 is gated: accept its terms on the hub, then set HF_TOKEN_FILE to a file (mode 0600) with your token"
 }
 
 # check_made WHO KIND: what the resolved config on stdin trains on is made by this chain, or there (KIND: samples, latents).

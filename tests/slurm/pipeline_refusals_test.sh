@@ -40,6 +40,9 @@ refused "an empty name" "a file's name is empty" "${emoji[@]}" --dataset configs
 refused "one entry twice" "two entries would be called emoji" "${emoji[@]}" --dataset configs/datasets/emoji.yaml,./configs/datasets/emoji.yaml
 refused "entries of one name" "pictograms.yaml are both called same" "${emoji[@]}" --dataset configs/datasets/emoji.yaml,configs/datasets/pictograms.yaml --data-set name=same
 refused "a mistake in the second entry" "sdxl-vae is an entry of weights" "${emoji[@]}" --dataset configs/datasets/emoji.yaml,configs/weights/sdxl_vae.yaml
+refused "a list that is not there" "sa1b.yaml: source.list_file: no file .*sa1b_links.txt" "${emoji[@]}" --dataset configs/datasets/emoji.yaml,configs/datasets/sa1b.yaml
+refused "a folder that is not there" "image_folder.yaml: source.folder: no folder /path/of/pictures" "${emoji[@]}" --dataset configs/datasets/image_folder.yaml
+HF_HOME=/nowhere HF_TOKEN='' HF_TOKEN_FILE='' refused "a gated set without a token" "journeydb.yaml is gated" "${emoji[@]}" --dataset configs/datasets/journeydb.yaml
 refused "data that nothing makes" "emoji trains on emoji, which is not in data/latents and which no entry .*they make: pictograms" "${emoji[@]}" --dataset configs/datasets/pictograms.yaml
 refused "the small subset under the whole one's name" "they make: emoji-small" "${emoji[@]}" --data-set subset=small
 refused "a codec's data that nothing makes" "train_codec trains on pictograms" "${emoji[@]}" --codec configs/train/emoji_codec.yaml
