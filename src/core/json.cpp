@@ -49,7 +49,8 @@ class Builder : public nlohmann::json_sax<Json> {
   bool key(string_t& name) override {
     Level& level = open_.back();
     const auto [found, fresh] = level.seen.try_emplace(name, level.value->size());
-    if (!fresh && !last_counts_) user_error("{}: duplicate JSON key '{}'", origin_, shortened(name, kMostSaid));
+    if (!fresh && !last_counts_)
+      user_error("{}: duplicate JSON key '{}'", origin_, shortened(name, kMostSaid));
     level.again = fresh ? kNew : found->second;
     level.key = std::move(name);
     return true;

@@ -85,8 +85,8 @@ void BpeModel::add_merges(const BpeVocabulary& vocabulary) {
     const auto key =
         static_cast<std::uint64_t>(id_of(left, rank)) << 32 | static_cast<std::uint32_t>(id_of(right, rank));
     if (!ranks_.insert(key, static_cast<std::int32_t>(rank)))
-      core::user_error("{}: merge {} (\"{} {}\") is there twice", vocabulary.origin, rank + 1, core::shortened(left, 80),
-                       core::shortened(right, 80));
+      core::user_error("{}: merge {} (\"{} {}\") is there twice", vocabulary.origin, rank + 1,
+                       core::shortened(left, 80), core::shortened(right, 80));
     merged_.push_back(id_of(left + right, rank));
   }
 }

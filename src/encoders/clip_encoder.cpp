@@ -119,7 +119,8 @@ ClipConfig parse_transformers(const core::Json& config, const fs::path& file) {
   const ClipConfig c = parse_text_config(text ? *text : config, file);
   if (text && other && parse_text_config(*other, file) != c)
     core::user_error(
-        "{}: text_config and text_config_dict describe two networks, and transformers takes one or the other: "
+        "{}: text_config and text_config_dict describe two networks, and transformers takes one or the "
+        "other: "
         "remove the one that is wrong",
         file.string());
   return c;

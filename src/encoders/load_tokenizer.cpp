@@ -77,9 +77,9 @@ fs::path beside(const fs::path& folder) {
 std::int64_t positive(const Json& settings, const char* key, std::int64_t fallback, const fs::path& path) {
   const Json value = settings.value(key, Json());
   if (value.is_null()) return fallback;
-  const bool fits = value.is_number_integer() &&
-                    (!value.is_number_unsigned() ||
-                     value.get<std::uint64_t>() <= std::numeric_limits<std::int64_t>::max());
+  const bool fits =
+      value.is_number_integer() &&
+      (!value.is_number_unsigned() || value.get<std::uint64_t>() <= std::numeric_limits<std::int64_t>::max());
   if (!fits || value < 1)
     core::user_error("{}: {} is {}, expected a positive integer", path.string(), key,
                      core::shortened(value.dump(), 80));

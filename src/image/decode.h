@@ -39,7 +39,8 @@ struct DecodeRules {
   std::int64_t max_side = 65'535;
   int max_scans = 100;                           ///< of a JPEG
   std::int64_t max_scan_pixels = 2'000'000'000;  ///< scans x pixels of a JPEG: its cost in time
-  std::int64_t max_pixels_per_byte = 0;  ///< of pictures over kFreePixels; 0 = none: a few bytes may unpack for seconds
+  std::int64_t max_pixels_per_byte =
+      0;                     ///< of pictures over kFreePixels; 0 = none: a few bytes may unpack for seconds
   bool drop_alpha = false;   ///< ignore alpha (as Pillow does) instead of composing it on white
   bool clip_grey16 = false;  ///< 16-bit grey: min(value, 255) (as Pillow does) instead of the high byte
   bool apply_exif =

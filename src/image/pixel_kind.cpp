@@ -43,7 +43,8 @@ PixelKind kind_of_webp(Bytes bytes) {
 PixelKind kind_of_gif(std::span<const std::uint8_t> data) {
   constexpr std::size_t kHeader = 13, kImage = 10;
   if (data.size() < kHeader) return PixelKind::plain;
-  const auto palette_at = [&](std::size_t at, std::uint8_t flags) -> std::optional<std::span<const std::uint8_t>> {
+  const auto palette_at = [&](std::size_t at,
+                              std::uint8_t flags) -> std::optional<std::span<const std::uint8_t>> {
     if (!(flags & 0x80)) return std::nullopt;
     const std::size_t bytes = 3u << ((flags & 7) + 1);
     return data.subspan(std::min(at, data.size()), std::min(bytes, data.size() - std::min(at, data.size())));
@@ -70,8 +71,10 @@ PixelKind kind_of_bmp(std::span<const std::uint8_t> data) {
   const std::uint32_t depth = little(&data[depth_at], 2);
   if (depth > 8) {
     // 32 bits with a mask of alpha.
-    const bool masks = !old && data.size() >= kFileHeader + 56 && little(&data[kFileHeader + 16], 4) == 3 && header >= 56;
-    return depth == 32 && masks && little(&data[kFileHeader + 52], 4) != 0 ? PixelKind::alpha : PixelKind::plain;
+    const bool masks =
+        !old && data.size() >= kFileHeader + 56 && little(&data[kFileHeader + 16], 4) == 3 && header >= 56;
+    return depth == 32 && masks && little(&data[kFileHeader + 52], 4) != 0 ? PixelKind::alpha
+                                                                           : PixelKind::plain;
   }
   std::uint32_t colours = old || data.size() < kFileHeader + 36 ? 0 : little(&data[kFileHeader + 32], 4);
   if (colours == 0 || colours > 256) colours = 1u << depth;
@@ -79,10 +82,10 @@ PixelKind kind_of_bmp(std::span<const std::uint8_t> data) {
   if (data.size() < begin + colours * step) return PixelKind::plain;
   const auto palette = data.subspan(begin, colours * step);
   if (colours == 2) {
-    const bool black_white = std::all_of(palette.begin(), palette.begin() + 3, [](auto v) { return v == 0; }) &&
-                             std::all_of(palette.begin() + static_cast<std::ptrdiff_t>(step),
-                                         palette.begin() + static_cast<std::ptrdiff_t>(step) + 3,
-                                         [](auto v) { return v == 255; });
+    const bool black_white =
+        std::all_of(palette.begin(), palette.begin() + 3, [](auto v) { return v == 0; }) &&
+        std::all_of(palette.begin() + static_cast<std::ptrdiff_t>(step),
+                    palette.begin() + static_cast<std::ptrdiff_t>(step) + 3, [](auto v) { return v == 255; });
     return black_white ? PixelKind::plain : PixelKind::palette;
   }
   return is_grey_ramp(palette, step) ? PixelKind::plain : PixelKind::palette;
@@ -125,7 +128,8 @@ PixelKind kind_of_tiff(std::span<const std::uint8_t> data) {
   if (tags.photometric == kPalette) return tags.samples > 1 ? PixelKind::alpha : PixelKind::palette;
   const bool grey = tags.photometric < kRgb;
   if (grey && tags.samples == 2) return PixelKind::alpha;
-  if (tags.photometric == kRgb && tags.samples == 4 && tags.has_extra && tags.extra != 0) return PixelKind::alpha;
+  if (tags.photometric == kRgb && tags.samples == 4 && tags.has_extra && tags.extra != 0)
+    return PixelKind::alpha;
   return (grey && tags.bits > 8) || tags.bits > 16 ? PixelKind::deep : PixelKind::plain;
 }
 

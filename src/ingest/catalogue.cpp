@@ -14,16 +14,21 @@ namespace microdit::ingest {
 void RecordSection::fields(core::Fields& f) {
   f.field("kind", kind,
           {.choices = {"sidecar_text", "table", "cifar", "idx", "parquet"},
-           .help = "sidecar_text: members with one stem are one record; table: each picture is one, with its rows of `tables`; "
+           .help = "sidecar_text: members with one stem are one record; table: each picture is one, with its "
+                   "rows of `tables`; "
                    "cifar, idx, parquet: pixels and classes"});
-  f.field("classes", classes, {.help = "cifar, idx, parquet: names of classes 0, 1, 2 ..., the captions (default: the numbers)"});
+  f.field("classes", classes,
+          {.help = "cifar, idx, parquet: names of classes 0, 1, 2 ..., the captions (default: the numbers)"});
   f.field("picture", picture, {.help = "parquet: the column of encoded pictures"});
   f.field("label", label, {.help = "parquet: the column of classes"});
-  f.field("members", members,
-          {.help = "which files of the archives count: patterns over their paths, * within a folder (default: all)"});
+  f.field(
+      "members", members,
+      {.help =
+           "which files of the archives count: patterns over their paths, * within a folder (default: all)"});
   f.field("image", image, {.help = "extensions that are pictures, the preferred first"});
   if (f.reading() && is_labelled() && !f.given("caption")) caption = {{"class", "class"}};
-  f.field("caption", caption, {.help = "caption source -> txt (a sidecar's text), json:<key>, table:<column> or class"});
+  f.field("caption", caption,
+          {.help = "caption source -> txt (a sidecar's text), json:<key>, table:<column> or class"});
   if (!f.reading()) return;
   if (image.empty()) f.error("image", "name at least one extension");
   if (caption.empty()) f.error("caption", "name at least one caption source");
@@ -33,13 +38,16 @@ void RecordSection::fields(core::Fields& f) {
     const bool json = where.starts_with("json:") && where.size() > 5;
     const bool table = where.starts_with("table:") && where.size() > 6;
     if (is_labelled() != (where == "class"))
-      f.error("caption", fmt::format("{}: '{}': `class` is of kind: cifar, idx and parquet, which have nothing else", source, where));
+      f.error("caption",
+              fmt::format("{}: '{}': `class` is of kind: cifar, idx and parquet, which have nothing else",
+                          source, where));
     if (is_labelled()) continue;
     if (kind == "table" && !table)
       f.error("caption", fmt::format("{}: '{}': kind: table takes table:<column>", source, where));
     else if (!table && !json && (where.empty() || where.find(':') != std::string::npos)) {
       f.error("caption",
-              fmt::format("{}: '{}' is neither an extension such as txt nor json:<key> nor table:<column>", source, where));
+              fmt::format("{}: '{}' is neither an extension such as txt nor json:<key> nor table:<column>",
+                          source, where));
     }
   }
 }
@@ -74,11 +82,11 @@ void FilterSection::fields(core::Fields& f) {
 }
 
 void CaptionSection::fields(core::Fields& f) {
-  f.field(
-      "clean", clean,
-      {.choices = {"as_is", "none", "reference", "gentle"},
-       .help = "as_is: every byte; none: without white space at the ends; reference: the original's cleaner; gentle: "
-               "Unicode repair (ftfy) and white space alone"});
+  f.field("clean", clean,
+          {.choices = {"as_is", "none", "reference", "gentle"},
+           .help = "as_is: every byte; none: without white space at the ends; reference: the original's "
+                   "cleaner; gentle: "
+                   "Unicode repair (ftfy) and white space alone"});
   f.field("empty", empty,
           {.choices = {"skip", "keep"},
            .help = "a record whose captions clean to nothing: leave it out, or keep it so"});
@@ -87,7 +95,8 @@ void CaptionSection::fields(core::Fields& f) {
 
 void SplitSection::fields(core::Fields& f) {
   f.field("held_out", held_out, {.min = 0, .max = 1, .help = "fraction of groups that is never trained on"});
-  f.field("held_out_files", held_out_files, {.help = "files of the source, patterns: all of their records are held out"});
+  f.field("held_out_files", held_out_files,
+          {.help = "files of the source, patterns: all of their records are held out"});
   f.field("held_out_members", held_out_members, {.help = "the same of members of archives"});
   f.field("group", group,
           {.help = "json:<key>: records of one value stay on one side (default: the record's key)"});
@@ -131,7 +140,8 @@ void CatalogueEntry::fields(core::Fields& f) {
           {.choices = {"data", "weights"},
            .help = "weights: a frozen network's files, which download puts into weights/NAME"});
   f.section("source", source);
-  f.field("archive", archive, {.choices = {"tar", "tgz", "zip", "gz", "parquet", "none"}, .help = "what the files are"});
+  f.field("archive", archive,
+          {.choices = {"tar", "tgz", "zip", "gz", "parquet", "none"}, .help = "what the files are"});
   f.section("record", record);
   f.sections("tables", tables);
   f.section("filters", filters);
@@ -167,7 +177,8 @@ void CatalogueEntry::fields(core::Fields& f) {
   if (is_weights()) check_weights(f);
   check_tables(f);
   if (images == "reference" && !keep_raw) f.error("keep_raw", "images: reference needs the raw files");
-  if ((archive == "parquet") != (record.kind == "parquet") || (record.kind == "idx" && archive != "gz" && archive != "none") ||
+  if ((archive == "parquet") != (record.kind == "parquet") ||
+      (record.kind == "idx" && archive != "gz" && archive != "none") ||
       (record.kind == "cifar" && archive == "none"))
     f.error("archive", fmt::format("{} does not go with record.kind: {}", archive, record.kind));
   if (images == "reference" && record.is_labelled())

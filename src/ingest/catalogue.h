@@ -21,7 +21,8 @@ struct RecordSection {
   /// sidecar_text: members with one stem are one record; table: each picture is one, for each row that `tables` have of it;
   /// cifar, idx, parquet: pixels and classes (labelled.h).
   std::string kind = "sidecar_text";
-  std::vector<std::string> classes{};  ///< names of classes 0, 1, 2 ..., which are the captions; empty = the numbers
+  std::vector<std::string>
+      classes{};  ///< names of classes 0, 1, 2 ..., which are the captions; empty = the numbers
   std::string picture = "image.bytes", label = "label";  ///< parquet: columns
   std::vector<std::string> members{};  ///< patterns over a member's path (file_pattern.h); empty = all
   std::vector<std::string> image = {"jpg", "jpeg", "png", "webp"};  ///< extensions
@@ -54,8 +55,9 @@ struct CaptionSection {
   void fields(core::Fields& f);
 };
 struct SplitSection {
-  double held_out = 0;    ///< fraction
-  std::vector<std::string> held_out_files{}, held_out_members{};  ///< patterns: all records of these are held out
+  double held_out = 0;  ///< fraction
+  std::vector<std::string> held_out_files{},
+      held_out_members{};  ///< patterns: all records of these are held out
   std::string group{};    ///< "json:<key>": records with one value stay on one side; empty = the record's key
   std::int64_t seed = 0;  ///< another draw of the same fraction
   void fields(core::Fields& f);
@@ -65,7 +67,8 @@ struct CatalogueEntry {
   std::string name;
   std::string kind = "data";  ///< data | weights: a model's files, which download alone takes
   SourceSection source;
-  std::string archive = "tar";  ///< tar | tgz | zip | gz (each file is one member) | parquet | none (the files themselves are the members)
+  std::string archive =
+      "tar";  ///< tar | tgz | zip | gz (each file is one member) | parquet | none (the files themselves are the members)
   RecordSection record;
   std::vector<TableSection> tables;
   FilterSection filters;

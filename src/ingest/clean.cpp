@@ -165,8 +165,7 @@ bool describe_clean(const CatalogueEntry& entry, const core::StopFlag& stop) {
     fmt::print("  its tables are made first; then a dry run says more\n");
     return true;
   }
-  const std::optional<CleanTrial> tried =
-      try_records(entry, *left.front(), PictureTables(entry, raw), stop);
+  const std::optional<CleanTrial> tried = try_records(entry, *left.front(), PictureTables(entry, raw), stop);
   if (!tried) return false;
   const CleanTrial& trial = *tried;
   if (trial.records == 0 || trial.raw_bytes <= 0) return true;

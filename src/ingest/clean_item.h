@@ -8,20 +8,15 @@
 
 #include "core/stop_flag.h"
 #include "ingest/archives.h"
-#include "ingest/picture_tables.h"
 #include "ingest/catalogue.h"
+#include "ingest/item_records.h"
+#include "ingest/picture_tables.h"
 #include "ingest/picture_worker.h"
 #include "ingest/progress.h"
 #include "ingest/records.h"
 #include "store/manifest.h"
 
 namespace microdit::ingest {
-
-/// A work item of clean: the raw files that it is made from.
-struct CleanItem {
-  store::Item item;
-  std::vector<store::ShardEntry> files;
-};
 
 /// Publishes the item's shards, each with a part record (see clean_parts.h). Details: `records`, `kept`, `skipped` (see
 /// skips.h), `lost_captions` (of kept records: {"SOURCE: REASON": {count, example}}), `passed_over` ({count, example}:
@@ -30,14 +25,5 @@ struct CleanItem {
 std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item,
                                         const PictureTables& tables, PicturePool& pool, Progress& progress,
                                         const core::StopFlag& stop);
-
-/// Gives `take` a record for each row that the tables have of it ("KEY", "KEY#2" ...), or itself, as filtered.no_row, where they
-/// have none; as it is where the entry has no tables. `file`: the raw file that it is from.
-void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const std::string& file, RawRecord&& raw,
-               const std::function<void(RawRecord&&)>& take);
-
-/// A loose file as a record's member: without its bytes, as unsupported.oversize, where it is larger than any record may be.
-/// InputFault, SystemError where it cannot be read.
-Member loose_member(const std::filesystem::path& path, const store::ShardEntry& file);
 
 }  // namespace microdit::ingest

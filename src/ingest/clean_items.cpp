@@ -135,7 +135,8 @@ std::vector<CleanItem> loose_files(const CatalogueEntry& entry, const store::Man
 }  // namespace
 
 std::vector<CleanItem> list_clean_items(const CatalogueEntry& entry, const store::Manifest& raw) {
-  return entry.archive == "none" && entry.record.kind != "idx" ? loose_files(entry, raw) : archives(entry, raw);
+  return entry.archive == "none" && entry.record.kind != "idx" ? loose_files(entry, raw)
+                                                               : archives(entry, raw);
 }
 
 }  // namespace microdit::ingest

@@ -91,8 +91,9 @@ std::optional<store::ShardEntry> CleanRows::write(const std::filesystem::path& p
       column_of<std::int32_t>("width", DType::i32, rows_, [](const auto& row) { return row.width; }));
   contents.columns.push_back(
       column_of<std::int32_t>("height", DType::i32, rows_, [](const auto& row) { return row.height; }));
-  contents.columns.push_back(column_of<std::uint8_t>(
-      "split", DType::u8, rows_, [&](const auto& row) { return row.record.held_out ? 1 : split_of(entry_.splits, row.record.group); }));
+  contents.columns.push_back(column_of<std::uint8_t>("split", DType::u8, rows_, [&](const auto& row) {
+    return row.record.held_out ? 1 : split_of(entry_.splits, row.record.group);
+  }));
   add_texts(contents, layout, "key", rows_,
             [](const KeptRecord& row) -> const std::string& { return row.record.key; });
   const std::vector<std::string> sources = entry_.caption_sources();

@@ -15,7 +15,6 @@ struct CleanTrial {
 /// Reads and checks records of the item's first files for a few seconds; writes nothing. Nothing when `stop` was seen.
 /// UserError as clean would say.
 std::optional<CleanTrial> try_records(const CatalogueEntry& entry, const CleanItem& item,
-                                      const PictureTables& tables,
-                                      const core::StopFlag& stop);
+                                      const PictureTables& tables, const core::StopFlag& stop);
 
 }  // namespace microdit::ingest

@@ -17,8 +17,8 @@
 
 namespace microdit::ingest {
 
-inline constexpr std::size_t kPieceBytes = 512
-                                    << 10;  ///< of a file, passed on at once: libcurl itself passes on 16 KiB
+inline constexpr std::size_t kPieceBytes =
+    512 << 10;  ///< of a file, passed on at once: libcurl itself passes on 16 KiB
 inline constexpr auto kPieceTime = std::chrono::seconds(1);  ///< a slow one's bytes wait no longer
 
 /// A request on its way. All of it but `done` belongs to the loop's thread until it is done.

@@ -16,8 +16,8 @@
 #include "core/log.h"
 #include "ingest/address.h"
 #include "ingest/archive_kind.h"
-#include "ingest/picture_tables.h"
 #include "ingest/hub.h"
+#include "ingest/picture_tables.h"
 
 namespace microdit::ingest {
 namespace {
@@ -102,7 +102,8 @@ void require_local(const RawFile& file, const fs::path& path) {
 std::string when_refused(const SourceSection& source, const RawFile& file) {
   if (file.listed.empty()) return "";
   return fmt::format(
-      ": the address in {} may have expired; put a new list{} there, and the same command continues where it was",
+      ": the address in {} may have expired; put a new list{} there, and the same command continues where it "
+      "was",
       file.listed, source.list_page.empty() ? "" : " (" + source.list_page + ")");
 }
 
@@ -160,7 +161,8 @@ bool Fetcher::first_time_busy(const std::string& name) {
 std::optional<PartialFile> Fetcher::open_partial(const fs::path& aside, const RawFile& file,
                                                  const core::StopFlag& stop) {
   const HeadCheck check_head = [&](std::span<const std::byte> head) {
-    return why_no_archive(head, fmt::format("{} ({})", file.name, shown(file.url)), archive_of(entry_, file.name));
+    return why_no_archive(head, fmt::format("{} ({})", file.name, shown(file.url)),
+                          archive_of(entry_, file.name));
   };
   const core::Json what_it_is =
       file.sha256.empty() ? file.inputs : core::Json{{"file", file.name}, {"sha256", file.sha256}};
@@ -189,12 +191,11 @@ std::optional<store::ShardEntry> Fetcher::over_http(const RawFile& file, const f
   if (!partial) return std::nullopt;
   std::optional<Fetched> fetched;
   try {
-    fetched =
-        client_.fetch({.url = file.url,
-                       .expected_bytes = file.bytes,
-                       .on_bytes = on_bytes,
-                       .when_refused = when_refused(entry_.source, file)},
-                      *partial, stop);
+    fetched = client_.fetch({.url = file.url,
+                             .expected_bytes = file.bytes,
+                             .on_bytes = on_bytes,
+                             .when_refused = when_refused(entry_.source, file)},
+                            *partial, stop);
     if (!fetched) return std::nullopt;
     partial->require_head();
   } catch (...) {

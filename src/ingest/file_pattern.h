@@ -5,12 +5,9 @@
 #include <string_view>
 #include <vector>
 
-namespace microdit::ingest {
+#include "ingest/glob.h"
 
-/// `*` and `?` and `[a-z]` within one folder's names, `**/` for folders of any depth (none too). As in a shell, hidden
-/// files and folders only where the pattern writes their dot out; likewise __MACOSX.
-bool matches(std::string_view pattern, std::string_view path);
-bool is_glob(std::string_view pattern);
+namespace microdit::ingest {
 
 /// What a set of patterns means, asked path by path.
 class FilePatterns {

@@ -34,10 +34,12 @@ RawRecord record_of(const std::string& stem, std::int64_t index, std::vector<std
 std::vector<std::size_t> idx_sizes(const Member& file, std::size_t dimensions) {
   const std::size_t head = 4 + 4 * dimensions;
   const auto refuse = [&](const char* why) {
-    core::user_error("{}: is no idx file of unsigned bytes in {} dimensions ({})", file.name, dimensions, why);
+    core::user_error("{}: is no idx file of unsigned bytes in {} dimensions ({})", file.name, dimensions,
+                     why);
   };
   if (file.bytes.size() < head) refuse("too short");
-  if (byte_at(file, 0) != 0 || byte_at(file, 1) != 0 || byte_at(file, 2) != 8 || byte_at(file, 3) != dimensions)
+  if (byte_at(file, 0) != 0 || byte_at(file, 1) != 0 || byte_at(file, 2) != 8 ||
+      byte_at(file, 3) != dimensions)
     refuse("another head");
   std::vector<std::size_t> sizes;
   std::size_t values = 1;
@@ -58,14 +60,15 @@ std::vector<std::size_t> idx_sizes(const Member& file, std::size_t dimensions) {
 void cifar_records(const Member& batch, const TakeRecord& take) {
   constexpr std::size_t kSide = 32, kPlane = kSide * kSide, kRecord = 1 + 3 * kPlane;
   if (batch.bytes.empty() || batch.bytes.size() % kRecord != 0)
-    core::user_error("{}: {} bytes are no whole records of CIFAR's binary version ({} bytes each)", batch.name,
-                     batch.bytes.size(), kRecord);
+    core::user_error("{}: {} bytes are no whole records of CIFAR's binary version ({} bytes each)",
+                     batch.name, batch.bytes.size(), kRecord);
   const std::string stem = stem_of(batch.name);
   for (std::size_t i = 0; i < batch.bytes.size() / kRecord; ++i) {
     const std::size_t begin = i * kRecord;
     image::Image picture(kSide, kSide);
     for (std::size_t p = 0; p < kPlane; ++p)
-      for (std::size_t c = 0; c < 3; ++c) picture.pixels[3 * p + c] = byte_at(batch, begin + 1 + c * kPlane + p);
+      for (std::size_t c = 0; c < 3; ++c)
+        picture.pixels[3 * p + c] = byte_at(batch, begin + 1 + c * kPlane + p);
     take(record_of(stem, static_cast<std::int64_t>(i), image::encode_png(picture),
                    std::int64_t{byte_at(batch, begin)}));
   }

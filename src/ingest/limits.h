@@ -13,8 +13,8 @@ constexpr std::uint64_t kMiB = 1u << 20;
 constexpr std::uint64_t kGiB = 1u << 30;
 
 // Archives.
-constexpr std::size_t kPieceBytes = 4 * kMiB;         ///< of a table that is handed on at once
-constexpr std::uint64_t kTableBytes = 1ull << 40;       ///< of a table within an archive
+constexpr std::size_t kPieceBytes = 4 * kMiB;        ///< of a table that is handed on at once
+constexpr std::uint64_t kTableBytes = 1ull << 40;    ///< of a table within an archive
 constexpr std::uint64_t kRecordBytes = 96 * kMiB;    ///< of all wanted members of one record, holes included
 constexpr int kRecordMembers = 16;                   ///< wanted members of one record
 constexpr std::ptrdiff_t kStemHalves = 16'384;       ///< halves of one stem whose names are held
@@ -26,7 +26,7 @@ constexpr std::uint64_t kSidecarBytes = kMiB;        ///< of a record's .json
 constexpr std::uint64_t kCaptionBytes = 64 * 1024;   ///< of one caption, before cleaning
 
 // Pictures.
-constexpr std::int64_t kPixelsPerByte = 4096;           ///< of large pictures; more is a bomb
+constexpr std::int64_t kPixelsPerByte = 4096;            ///< of large pictures; more is a bomb
 constexpr std::int64_t kPixels = 178'956'970;            ///< Pillow refuses more (twice its warning limit)
 constexpr std::int64_t kSide = 65'535;                   ///< pixels
 constexpr int kJpegScans = 100;                          ///< of a progressive JPEG

@@ -26,7 +26,8 @@ void PictureSection::fields(core::Fields& f) {
       {.choices = {"first", "skip"},
        .help = "several frames (GIF, WebP, PNG) or pages (TIFF): take the first, or leave the picture out"});
   f.field("leave_out", leave_out,
-          {.help = "pictures whose header says alpha, palette or deep (16-bit grey): what cannot become a JPEG as it is"});
+          {.help = "pictures whose header says alpha, palette or deep (16-bit grey): what cannot become a "
+                   "JPEG as it is"});
   if (f.reading())
     for (const std::string& kind : leave_out)
       if (kind != "alpha" && kind != "palette" && kind != "deep")

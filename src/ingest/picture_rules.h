@@ -19,7 +19,8 @@ struct PictureSection {
   std::string exif =
       "ignore";  ///< ignore: taken as it is stored (TIFF alone as its tag says); apply: turned as EXIF says
   std::string frames = "first";  ///< of several frames or pages: the first; skip: the picture is left out
-  std::vector<std::string> leave_out{};  ///< kinds of pixels by the header (image::PixelKind): alpha, palette, deep
+  std::vector<std::string>
+      leave_out{};  ///< kinds of pixels by the header (image::PixelKind): alpha, palette, deep
   void fields(core::Fields& f);
   bool leaves_out(std::string_view kind) const;
   /// For the facts' `algorithms`: {"alpha": "white", "grey16": "high", "exif": "ignore"} and the decoder's version.

@@ -13,7 +13,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
-#include "ingest/file_pattern.h"
+#include "ingest/glob.h"
 #include "ingest/hub.h"
 #include "ingest/raw_name.h"
 #include "ingest/table_bytes.h"
@@ -88,10 +88,11 @@ tables::TableCounts build(const CatalogueEntry& entry, const TableSection& table
   if (table.kind == "parquet")
     return tables::build_table(place, table, {.origin = name, .bytes = {}, .file = file}, stop, options);
   TableBytes bytes(file, archive, table.member, stop);
-  return tables::build_table(
-      place, table,
-      {.origin = name + (table.member.empty() ? "" : ":" + table.member), .bytes = bytes.source(), .file = {}},
-      stop, options);
+  return tables::build_table(place, table,
+                             {.origin = name + (table.member.empty() ? "" : ":" + table.member),
+                              .bytes = bytes.source(),
+                              .file = {}},
+                             stop, options);
 }
 
 bool is_there(const fs::path& place, const std::string& from) {
@@ -125,7 +126,8 @@ bool is_table_file(const CatalogueEntry& entry, const std::string& name) {
 
 std::string archive_of(const CatalogueEntry& entry, const std::string& name) {
   if (!is_table_file(entry, name)) return entry.archive;
-  const auto found = std::ranges::find_if(kEndings, [&](const auto& known) { return name.ends_with(known.first); });
+  const auto found =
+      std::ranges::find_if(kEndings, [&](const auto& known) { return name.ends_with(known.first); });
   return found == std::end(kEndings) ? "none" : found->second;
 }
 

@@ -32,11 +32,11 @@ struct PassedOver {
 
 /// The extensions that `record` asks for, in lower case and without a leading dot.
 struct RecordEndings {
-  bool alone = false;  ///< kind: table: each picture is a record, its key is its whole path
+  std::vector<std::string> image;      ///< one of them makes a picture
+  std::vector<std::string> caption;    ///< one of them makes a caption
+  std::vector<std::string> wanted;     ///< all, sorted
+  bool alone = false;                  ///< kind: table: each picture is a record, its key is its whole path
   std::vector<std::string> members{};  ///< patterns of those that count; empty = all
-  std::vector<std::string> image;    ///< one of them makes a picture
-  std::vector<std::string> caption;  ///< one of them makes a caption
-  std::vector<std::string> wanted;   ///< all, sorted
 };
 RecordEndings record_endings(const CatalogueEntry& entry);
 /// record_endings(entry).wanted
@@ -47,8 +47,9 @@ struct RawRecord {
   std::string key;
   std::map<std::string, Member> members;  ///< by lower-case extension
   std::string skip;                       ///< why one of them has no bytes
-  std::map<std::string, tables::Value> cells{};  ///< of its row, where it has one; "class" of what is labelled
-  bool held_out = false;                         ///< its file or member is
+  std::map<std::string, tables::Value>
+      cells{};            ///< of its row, where it has one; "class" of what is labelled
+  bool held_out = false;  ///< its file or member is
   std::uint64_t bytes = 0;
 };
 
@@ -90,7 +91,7 @@ class RecordGrouper {
 struct ReadRecord {
   std::string key;
   bool held_out = false;  ///< whatever its group
-  std::string group;  ///< records of one group fall on one side of the split
+  std::string group;      ///< records of one group fall on one side of the split
   std::vector<std::byte> image;
   std::int64_t image_offset = -1;  ///< Member::offset and Member::file of the picture
   std::uint32_t image_file = 0;

@@ -22,12 +22,14 @@ void SourceSection::fields(core::Fields& f) {
   f.field("urls", urls,
           {.help = "http(s):// or file:// addresses; {0000..0007} expands; known by address without query, "
                    "file:// ones by name alone"});
-  f.field("also", also, {.help = "addresses of files that come with the others, whatever the subset: of `tables`"});
+  f.field("also", also,
+          {.help = "addresses of files that come with the others, whatever the subset: of `tables`"});
   f.field("list_file", list_file,
           {.help = "tab-separated file name and address per line, known by name alone; a header line may "
                    "come first"});
   f.field("list_page", list_page,
-          {.help = "where a new list_file is to be had, named when a server refuses its addresses: signed ones expire"});
+          {.help = "where a new list_file is to be had, named when a server refuses its addresses: signed "
+                   "ones expire"});
   f.field("folder", folder,
           {.help = "folder of files that are used where they lie, never copied or removed"});
   f.field("pattern", pattern,

@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/input_file.h"
 #include "ingest/archives.h"
-#include "ingest/file_pattern.h"
+#include "ingest/glob.h"
 #include "ingest/limits.h"
 #include "tables/key_template.h"
 
@@ -87,8 +87,7 @@ void TableBytes::read_member() {
         file_, {.kind = archive_, .member_bytes = limits::kTableBytes, .pieces = true},
         [&](Member&& member) {
           if (whole || (archive_ != "gz" && !same_path(member.name, member_))) return;
-          if (!member.skip.empty())
-            core::user_error("{}: {}: {}", file_.string(), member_, member.skip);
+          if (!member.skip.empty()) core::user_error("{}: {}: {}", file_.string(), member_, member.skip);
           found = true;
           whole = !member.more;
           if (!put(std::move(member.bytes))) throw Enough();

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,7 +43,7 @@ class ByteReader {
   /// The bytes at hand, at least one unless the source has ended; skip(n) goes beyond n of them.
   std::string_view at_hand() {
     if (at_ == filled_) fill();
-    return {buffer_.data() + at_, filled_ - at_};
+    return {buffer_.get() + at_, filled_ - at_};
   }
   void skip(std::size_t bytes) { at_ += bytes; }
   std::uint64_t offset() const { return before_ + at_; }
@@ -51,18 +52,18 @@ class ByteReader {
   bool fill() {
     if (stop_.requested()) throw core::Stopped();
     before_ += filled_;
-    buffer_.resize(kBytes);
+    if (!buffer_) buffer_ = std::make_unique_for_overwrite<char[]>(kBytes);
     filled_ = 0;
     // At the beginning all of a mark (skip_mark): a source may give a byte at a time.
     for (std::size_t more = 1; more > 0 && (filled_ == 0 || (before_ == 0 && filled_ < 4)); filled_ += more)
-      more = source_(std::as_writable_bytes(std::span(buffer_).subspan(filled_)));
+      more = source_(std::as_writable_bytes(std::span(buffer_.get(), kBytes).subspan(filled_)));
     at_ = 0;
     return filled_ > 0;
   }
-  static constexpr std::size_t kBytes = 256 << 10;
+  static constexpr std::size_t kBytes = 64 << 10;
   ByteSource source_;
   const core::StopFlag& stop_;
-  std::vector<char> buffer_;
+  std::unique_ptr<char[]> buffer_;
   std::size_t at_ = 0, filled_ = 0;
   std::uint64_t before_ = 0;
 };

@@ -79,7 +79,8 @@ std::size_t KeyTemplate::field(std::size_t begin, std::string literal, std::stri
       constexpr std::string_view kNames[] = {"", "relative", "basename", "stem", "dir", "bare"};
       const auto* const found = std::find(std::begin(kNames) + 1, std::end(kNames), how);
       if (found == std::end(kNames))
-        wrong(where, begin + 2 + mark, fmt::format("'{}' is none of relative, basename, stem, dir, bare", how));
+        wrong(where, begin + 2 + mark,
+              fmt::format("'{}' is none of relative, basename, stem, dir, bare", how));
       piece.path = static_cast<Path>(found - std::begin(kNames));
     } else {
       const auto [stop, error] = std::from_chars(how.data(), how.data() + how.size(), piece.width);
@@ -139,7 +140,8 @@ PathTemplate::PathTemplate(std::string_view text, std::string_view where) : temp
   for (const std::string& name : template_.names())
     if (std::ranges::find(kFields, name) == std::end(kFields))
       core::user_error(
-          "{}: '{}': a member has {{path}}, {{dir}}, {{basename}}, {{stem}}, {{root}} and {{archive}}, no {{{}}}",
+          "{}: '{}': a member has {{path}}, {{dir}}, {{basename}}, {{stem}}, {{root}} and {{archive}}, no "
+          "{{{}}}",
           where, text, name);
 }
 
@@ -151,8 +153,8 @@ std::string PathTemplate::key(std::string_view member, std::string_view archive)
                                     : name == "dir"      ? parts.dir
                                     : name == "basename" ? parts.basename
                                     : name == "stem"     ? parts.stem
-                                    : name == "root" ? parts.basename.substr(0, parts.basename.find('.'))
-                                                     : archive));
+                                    : name == "root"     ? parts.basename.substr(0, parts.basename.find('.'))
+                                                         : archive));
   std::string key;
   return template_.expand(values, key).empty() ? key : "";
 }

@@ -11,7 +11,7 @@ namespace microdit::tables {
 namespace {
 
 constexpr std::size_t kHeadBytes = 2 * sizeof(std::uint32_t);
-constexpr std::size_t kLeastBuffer = 64 << 10, kMostBuffer = 4u << 20, kStaging = 1u << 20;
+constexpr std::size_t kLeastBuffer = 16 << 10, kMostBuffer = 4u << 20, kStaging = 1u << 20;
 
 /// The first eight bytes as a number that compares as they do.
 std::uint64_t order_of(std::string_view bytes) {

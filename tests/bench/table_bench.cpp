@@ -1,4 +1,4 @@
-// A table of prompts: table_bench make FILE ROWS -> seconds, and MiB of memory at most; table_bench find FILE ROWS LOOKUPS ->
+// A table of prompts: table_bench make FILE ROWS, or parquet FILE ROWS.parquet -> seconds, and MiB of memory at most; table_bench find FILE ROWS LOOKUPS ->
 // seconds of lookups of random keys; table_bench keys ROWS LOOKUPS -> those keys; table_bench lines ROWS -> the rows as JSON lines.
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -10,8 +10,7 @@
 #include <cstring>
 #include <string>
 
-#include "tables/json_rows.h"
-#include "tables/table_builder.h"
+#include "tables/build_table.h"
 #include "tables/table_file.h"
 
 namespace {
@@ -60,17 +59,12 @@ double seconds_of(const auto& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-void make(const std::string& path, std::uint64_t rows) {
+/// Builds the table, and prints seconds and memory.
+void make(const std::string& path, const std::string& kind, const tables::TableInput& input) {
   const core::StopFlag stop;
-  tables::TableSpec spec{.kind = "json", .file = "rows.jsonl", .key = "part-{part_id:06}/{image_name}"};
+  tables::TableSpec spec{.kind = kind, .file = input.origin, .key = "part-{part_id:06}/{image_name}"};
   spec.columns = {{"prompt", "prompt"}, {"image_nsfw", "image_nsfw"}, {"prompt_nsfw", "prompt_nsfw"}};
-  const double seconds = seconds_of([&] {
-    tables::TableBuilder builder(path, spec, stop);
-    tables::read_json_rows(
-        lines_of(rows), spec.rows, {"rows.jsonl", builder.source_columns()},
-        [&](std::span<const tables::Value> row) { builder.add(row); }, stop);
-    builder.finish();
-  });
+  const double seconds = seconds_of([&] { tables::build_table(path, spec, input, stop); });
   rusage used{};
   ::getrusage(RUSAGE_SELF, &used);
   std::printf("%.3f %ld\n", seconds, used.ru_maxrss / 1024);
@@ -95,16 +89,18 @@ void find(const std::string& path, std::uint64_t rows, std::uint64_t lookups) {
 
 int main(int argc, char** argv) {
   const std::string what = argc > 2 ? argv[1] : "";
-  if (what == "make" && argc == 4)
-    make(argv[2], std::strtoull(argv[3], nullptr, 10));
-  else if (what == "find" && argc == 5)
-    find(argv[2], std::strtoull(argv[3], nullptr, 10), std::strtoull(argv[4], nullptr, 10));
-  else if (what == "keys" && argc == 4)
-    for (std::uint64_t i = 0; i < std::strtoull(argv[3], nullptr, 10); ++i)
-      std::puts(key_of(asked_row(i, std::strtoull(argv[2], nullptr, 10))).c_str());
-  else if (what == "lines" && argc == 3)
-    for (std::uint64_t i = 0; i < std::strtoull(argv[2], nullptr, 10); ++i)
-      std::fputs(line_of(i, std::strtoull(argv[2], nullptr, 10)).c_str(), stdout);
-  else
+  const auto number = [&](int i) { return std::strtoull(argv[i], nullptr, 10); };
+  if (what == "make" && argc == 4) {
+    make(argv[2], "json", {.origin = "rows.jsonl", .bytes = lines_of(number(3))});
+  } else if (what == "parquet" && argc == 4) {
+    make(argv[2], "parquet", {.origin = argv[3], .file = argv[3]});
+  } else if (what == "find" && argc == 5) {
+    find(argv[2], number(3), number(4));
+  } else if (what == "keys" && argc == 4) {
+    for (std::uint64_t i = 0; i < number(3); ++i) std::puts(key_of(asked_row(i, number(2))).c_str());
+  } else if (what == "lines" && argc == 3) {
+    for (std::uint64_t i = 0; i < number(2); ++i) std::fputs(line_of(i, number(2)).c_str(), stdout);
+  } else {
     return 2;
+  }
 }

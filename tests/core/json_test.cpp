@@ -9,6 +9,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/scratch_folder.h"
+#include "core/utf8.h"
 
 namespace microdit::core {
 namespace {
@@ -83,6 +84,21 @@ TEST(Json, FilesRoundTrip) {
   EXPECT_EQ(read_text(folder / "a.json"), "{\n  \"b\": 1,\n  \"a\": [\n    1,\n    2\n  ]\n}\n");
   EXPECT_EQ(read_json(folder / "a.json")["a"][1], 2);
   EXPECT_THAT(message_of<UserError>([&] { read_json(folder / "no.json"); }), HasSubstr("no.json"));
+}
+
+TEST(Json, AMessageIsNoLongerThanItNeedBe) {
+  for (const std::string& text :
+       {"{\"a\":\"" + std::string(1 << 20, 'x'),
+        "{\"" + std::string(1 << 20, 'k') + "\":1,\"" + std::string(1 << 20, 'k') + "\":2}",
+        std::string("{\"a\": \xff\xfe}")}) {
+    try {
+      parse_json(text, "f.json");
+      ADD_FAILURE() << "was taken";
+    } catch (const UserError& error) {
+      EXPECT_LT(std::string_view(error.what()).size(), 600u);
+      EXPECT_FALSE(first_invalid_utf8(error.what()).has_value());
+    }
+  }
 }
 
 }  // namespace

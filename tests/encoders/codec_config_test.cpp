@@ -71,6 +71,12 @@ TEST_F(CodecFolder, ConfigSaysWhatDiffusersNeeds) {
   EXPECT_EQ(json["up_block_types"], (core::Json{"UpDecoderBlock2D", "UpDecoderBlock2D"}));
 }
 
+TEST_F(CodecFolder, NumbersBeyondTheirTypeAreNamed) {
+  edit_config([](core::Json& json) { json["latent_channels"] = std::uint64_t{1} << 63; });
+  EXPECT_THAT(message_of<core::UserError>([&] { read_codec_config(folder()); }),
+              testing::AllOf(HasSubstr("config.json"), HasSubstr("latent_channels")));
+}
+
 TEST_F(CodecFolder, RefusesAMissingScalingFactor) {
   edit_config([](core::Json& json) { json.erase("scaling_factor"); });
   EXPECT_THAT(refusal(), HasSubstr("scaling_factor"));

@@ -1,0 +1,180 @@
+// Raw files -> records: checked against what was downloaded, grouped or taken apart by the entry's kind of record.
+#include "ingest/item_records.h"
+
+#include <cerrno>
+#include <cstdio>
+
+#include "core/disk.h"
+#include "core/error.h"
+#include "core/hash.h"
+#include "ingest/glob.h"
+#include "ingest/limits.h"
+
+namespace microdit::ingest {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Stopped;
+
+std::vector<std::byte> read_bytes(const fs::path& path, std::uint64_t size) {
+  std::vector<std::byte> bytes(size);
+  errno = 0;
+  std::FILE* in = std::fopen(path.c_str(), "rb");
+  const std::size_t got = in ? std::fread(bytes.data(), 1, bytes.size(), in) : 0;
+  const int error = errno;
+  if (in) std::fclose(in);
+  if (core::is_fault(error)) core::input_error(error, "{}: cannot be read", path.string());
+  if (!in || got != bytes.size()) core::system_error("{}: cannot be read", path.string());
+  return bytes;
+}
+
+/// The one command after which download fetches a raw file anew and clean takes what it gets.
+std::string fetch_anew(const CatalogueEntry& entry, const std::string& file) {
+  return fmt::format("when its source is mended: rm {} - then run download and clean again",
+                     (entry.raw_folder() / "records" / (file + ".json")).string());
+}
+
+void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const core::StopFlag& stop) {
+  const fs::path path = entry.raw_folder() / file.file;
+  const std::string removed = store::removed_on_purpose(entry.raw_folder(), file.file);
+  const std::optional<std::uint64_t> bytes = core::input_bytes(path);
+  if (!bytes && !removed.empty())
+    core::user_error(
+        "{}: was removed when its samples were made (keep_raw: false); rm {} - then run download again",
+        path.string(), removed);
+  if (!bytes) core::user_error("{}: is in the manifest but missing: run download again", path.string());
+  const std::optional<std::string> sha256 =
+      *bytes == file.bytes ? core::sha256_file(path, stop) : "of another length";
+  if (!sha256) throw Stopped();
+  if (*sha256 != file.sha256)
+    core::user_error("{}: is not what was downloaded ({} bytes, SHA-256 {}; now {} bytes, SHA-256 {}); {}",
+                     path.string(), file.bytes, file.sha256, *bytes, *sha256, fetch_anew(entry, file.file));
+}
+
+using TakeMember = std::function<void(Member&&)>;
+
+/// The raw file `index` of the item; `passed_over`: members that did not even reach `take`.
+void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t index,
+               const ArchiveRules& rules, const TakeMember& take, PassedOver& passed_over,
+               const core::StopFlag& stop) {
+  const store::ShardEntry& file = item.files[index];
+  const auto number = static_cast<std::uint32_t>(index);
+  const fs::path path = entry.raw_folder() / file.file;
+  check_raw(entry, file, stop);
+  if (entry.archive == "none") {
+    Member member = loose_member(path, file);
+    member.file = number;
+    return take(std::move(member));
+  }
+  try {
+    const auto numbered = [&](Member&& member) {
+      member.file = number;
+      take(std::move(member));
+    };
+    const ArchiveSummary summary = for_each_member(path, rules, numbered, &stop);
+    if (summary.stopped) throw Stopped();
+    passed_over.add(summary.passed_over, summary.example);
+  } catch (const core::UserError& damaged) {
+    core::user_error("{}; {}", damaged.what(), fetch_anew(entry, file.file));
+  }
+}
+
+bool is_any_of(const std::vector<std::string>& patterns, std::string_view path) {
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) { return matches(pattern, path); });
+}
+
+/// Records of what holds pixels and classes.
+void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
+                   const TakeRecord& take, PassedOver& passed_over, const core::StopFlag& stop) {
+  const bool file_held = is_any_of(entry.splits.held_out_files, tables.path_of(item.files[0].file));
+  std::string from;
+  const TakeRecord marked = [&](RawRecord&& raw) {
+    raw.held_out = file_held || is_any_of(entry.splits.held_out_members, from);
+    take(std::move(raw));
+  };
+  const auto damaged = [&](const std::exception& error) {
+    core::user_error("{}; {}", error.what(), fetch_anew(entry, item.files[0].file));
+  };
+  if (entry.record.kind == "parquet") {
+    check_raw(entry, item.files[0], stop);
+    try {
+      return parquet_records(entry.raw_folder() / item.files[0].file, entry.record, marked, stop);
+    } catch (const core::UserError& error) {
+      damaged(error);
+    }
+  }
+  const ArchiveRules rules{.kind = entry.archive};
+  std::vector<Member> pair(item.files.size());
+  for (std::size_t i = 0; i < item.files.size(); ++i) {
+    const auto member_of = [&](Member&& member) {
+      if (entry.record.kind == "idx") {
+        pair[i] = std::move(member);
+        return;
+      }
+      if (!entry.record.members.empty() && !is_any_of(entry.record.members, member.name))
+        return passed_over.add(1, member.name);
+      if (!member.skip.empty()) core::user_error("{}: {}", member.name, member.skip);
+      from = member.name;
+      cifar_records(member, marked);
+    };
+    read_file(entry, item, i, rules, member_of, passed_over, stop);
+  }
+  if (entry.record.kind != "idx") return;
+  try {
+    idx_records(pair.at(0), pair.at(1), marked);
+  } catch (const core::UserError& error) {
+    damaged(error);
+  }
+}
+
+}  // namespace
+
+Member loose_member(const fs::path& path, const store::ShardEntry& file) {
+  if (file.bytes > limits::kRecordBytes)
+    return {.name = file.file, .bytes = {}, .skip = "unsupported.oversize", .offset = 0};
+  return {.name = file.file, .bytes = read_bytes(path, file.bytes), .skip = {}, .offset = 0};
+}
+
+void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const std::string& file,
+               RawRecord&& raw, const std::function<void(RawRecord&&)>& take) {
+  if (entry.tables.empty() || !raw.skip.empty()) return take(std::move(raw));
+  std::vector<TableCells> rows = tables.rows(file, raw.key);
+  if (rows.empty()) raw.skip = "filtered.no_row";
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    RawRecord another = raw;
+    another.key += fmt::format("#{}", i + 1);
+    another.cells = std::move(rows[i]);
+    rows[i].clear();
+    if (i == 1) {
+      RawRecord first = raw;
+      first.cells = std::move(rows[0]);
+      take(std::move(first));
+    }
+    take(std::move(another));
+  }
+  if (rows.size() > 1) return;
+  if (!rows.empty()) raw.cells = std::move(rows[0]);
+  take(std::move(raw));
+}
+
+void read_item(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
+               const TakeRecord& take, PassedOver& passed_over, const core::StopFlag& stop) {
+  if (entry.record.is_labelled()) return read_labelled(entry, item, tables, take, passed_over, stop);
+  const ArchiveRules rules{
+      .kind = entry.archive, .wanted = wanted_extensions(entry), .offsets = entry.images == "reference"};
+  RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) {
+    const std::size_t file = raw.members.empty() ? 0 : raw.members.begin()->second.file;
+    const std::string& name = item.files.at(file).file;
+    raw.held_out = is_any_of(entry.splits.held_out_files, tables.path_of(name)) ||
+                   std::ranges::any_of(raw.members, [&](const auto& member) {
+                     return is_any_of(entry.splits.held_out_members, member.second.name);
+                   });
+    with_rows(entry, tables, name, std::move(raw), take);
+  });
+  const TakeMember add = [&](Member&& member) { grouper.add(std::move(member)); };
+  for (std::size_t i = 0; i < item.files.size(); ++i) read_file(entry, item, i, rules, add, passed_over, stop);
+  grouper.finish();
+  passed_over.add(grouper.passed_over().count, grouper.passed_over().example);
+}
+
+}  // namespace microdit::ingest

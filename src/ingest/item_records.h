@@ -1,0 +1,39 @@
+// The raw files of a work item of clean, as records.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/stop_flag.h"
+#include "ingest/archives.h"
+#include "ingest/catalogue.h"
+#include "ingest/labelled.h"
+#include "ingest/picture_tables.h"
+#include "ingest/records.h"
+#include "store/manifest.h"
+
+namespace microdit::ingest {
+
+/// A work item of clean: the raw files that it is made from.
+struct CleanItem {
+  store::Item item;
+  std::vector<store::ShardEntry> files;
+};
+
+/// Gives `take` every record of the item's files, in their order. `passed_over`: members that are no record's. UserError when a raw file
+/// is not what was downloaded, or is no whole archive; core::Stopped.
+void read_item(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
+               const TakeRecord& take, PassedOver& passed_over, const core::StopFlag& stop);
+
+/// Gives `take` a record for each row that the tables have of it ("KEY", "KEY#2" ...), or itself, as filtered.no_row, where they
+/// have none; as it is where the entry has no tables. `file`: the raw file that it is from.
+void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const std::string& file, RawRecord&& raw,
+               const TakeRecord& take);
+
+/// A loose file as a record's member: without its bytes, as unsupported.oversize, where it is larger than any record may be.
+/// InputFault, SystemError where it cannot be read.
+Member loose_member(const std::filesystem::path& path, const store::ShardEntry& file);
+
+}  // namespace microdit::ingest
