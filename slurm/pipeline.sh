@@ -7,7 +7,8 @@
 #   slurm/pipeline.sh --status [FILE]                       where a submitted pipeline stands (default: the newest)
 #
 # Options:
-#   --dataset FILE        catalogue entry
+#   --dataset FILE[,FILE] catalogue entries: a chain of download, clean, precompute for each, none waiting for another's; training
+#                         (and --codec's) waits for all of them
 #   --train FILE[,FILE]   one training job per file, in this order, instead of the four phases; the last is sampled from
 #   --codec FILE          train a codec with this config before precompute
 #   --tasks N             array tasks of download, clean, precompute (4); N%K: at most K at once
@@ -36,7 +37,7 @@ split() {
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) dry_run=1; shift; continue ;;
-    --help | -h) sed -n '2,22s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    --help | -h) sed -n '2,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     --status) shift; exec bash slurm/pipeline_status.sh "$@" ;;
   esac
   [ $# -ge 2 ] || die "$1: unknown option or missing value; see --help"
@@ -78,8 +79,10 @@ check_stages
 # is_active STAGE: within --from and --until
 is_active() { [ "${position[$1]}" -ge "${position[$from]}" ] && [ "${position[$1]}" -le "${position[$until]}" ]; }
 
+datasets=() labels=()    # the entries, and what their jobs are called behind the stage; check_datasets sets them
 fetches=()               # entries of configs/weights that precompute needs and that are not there; check_data_stages sets it
 declare -A phase_init=()  # init.from=... for a phase that starts from an earlier one's run under another root
+check_datasets
 check_files
 check_data_stages
 check_training
@@ -107,22 +110,45 @@ prepare() {
   shift
   payload=("$script" "$@")
 }
-# each_job HOW: calls HOW STAGE SCRIPT SBATCH_OPTIONS... -- ARGUMENTS... for every active stage, in order
+# each_job HOW: calls HOW JOB SCRIPT SBATCH_OPTIONS... -- ARGUMENTS... for every job of the active stages, in order. HOW finds in
+# `after` what the job waits for, and leaves in `made` what a later one would name to wait for this one.
 each_job() {
-  local how=$1 array="--array=0-$((${tasks%\%*} - 1))" i entry
+  local how=$1 array="--array=0-$((${tasks%\%*} - 1))" i entry start=() ends=()
   [[ $tasks != *%* ]] || array+=%${tasks#*%}
-  local data=(-- --config "$dataset" "${data_set[@]}")
-  [ "${tasks%\%*}" != 1 ] || data+=(task=0/1)  # a lone task may be one of many that is submitted again: the programs want to be told
-  call() { ! is_active "$1" || "$how" "$@"; }
+  after=()
+  job() { made=$1; "$how" "$@"; after=("$made"); }
+  call() { ! is_active "$1" || job "$@"; }
+  # of_entry I STAGE: the array of a data stage for entry I
+  of_entry() {
+    local name=$2${labels[$1]:+_${labels[$1]}} words=(-- --config "${datasets[$1]}" "${data_set[@]}")
+    is_active "$2" || return 0
+    [ "${tasks%\%*}" != 1 ] || words+=(task=0/1)  # a lone task may be one of many that is submitted again: the programs want to be told
+    job "$name" "slurm/$2.sbatch" "$array" ${labels[$1]:+"--job-name=$name"} "${data_sbatch[@]}" "${words[@]}"
+  }
   if [ "$MICRODIT_INTERNET" != login ] && is_active download; then
     for entry in "${fetches[@]}"; do
-      "$how" "weights_$(basename "$entry" .yaml)" slurm/download.sbatch --array=0 "${data_sbatch[@]}" -- --config "$entry" task=0/1
+      job "weights_$(basename "$entry" .yaml)" slurm/download.sbatch --array=0 "${data_sbatch[@]}" -- --config "$entry" task=0/1
     done
   fi
-  [ "$MICRODIT_INTERNET" = login ] || call download slurm/download.sbatch "$array" "${data_sbatch[@]}" "${data[@]}"
-  call clean slurm/clean.sbatch "$array" "${data_sbatch[@]}" "${data[@]}"
-  [ -z "$codec" ] || call train_codec slurm/train_codec.sbatch "${train_sbatch[@]}" -- --config "$codec"
-  call precompute slurm/precompute.sbatch "$array" "${data_sbatch[@]}" "${data[@]}"
+  start=("${after[@]}")
+  for i in "${!datasets[@]}"; do
+    after=("${start[@]}")
+    [ "$MICRODIT_INTERNET" = login ] || of_entry "$i" download
+    of_entry "$i" clean
+    [ -n "$codec" ] || of_entry "$i" precompute
+    ends+=("${after[@]}")
+  done
+  after=("${ends[@]}")
+  if [ -n "$codec" ]; then
+    call train_codec slurm/train_codec.sbatch "${train_sbatch[@]}" -- --config "$codec"
+    start=("${after[@]}") ends=()
+    for i in "${!datasets[@]}"; do
+      after=("${start[@]}")
+      of_entry "$i" precompute
+      ends+=("${after[@]}")
+    done
+    after=("${ends[@]}")
+  fi
   for i in "${!configs[@]}"; do
     call "${phases[$i]}" "slurm/${scripts[$i]}.sbatch" "${train_sbatch[@]}" -- --config "${configs[$i]}" "${train_set[@]}" \
       ${phase_init[$i]:+"${phase_init[$i]}"}
@@ -131,35 +157,38 @@ each_job() {
   call evaluate slurm/evaluate.sbatch "${sample_sbatch[@]}" -- --run "$run"
 }
 
-previous=""
 print_job() {
+  local waits=""
   prepare "$@"
-  local name=${1//[^A-Za-z0-9_]/_}
-  [ -z "$previous" ] || command+=("--dependency=afterok:")
-  echo "$name=\$($(quoted "${command[@]}")${previous:+\"\$$previous\"} $(quoted "${payload[@]}"))"
-  previous=$name
+  made=${1//[^A-Za-z0-9_]/_}
+  [ ${#after[@]} = 0 ] || { command+=("--dependency=afterok:"); waits=$(printf ':"$%s"' "${after[@]}"); }
+  echo "$made=\$($(quoted "${command[@]}")${waits#:} $(quoted "${payload[@]}"))"
 }
 submitted=()
 submit_job() {
   local id
   prepare "$@"
-  [ -z "$previous" ] || command+=("--dependency=afterok:$previous")
+  [ ${#after[@]} = 0 ] || command+=("--dependency=afterok:$(IFS=:; echo "${after[*]}")")
   id=$("${command[@]}" "${payload[@]}") || {
     [ ${#submitted[@]} = 0 ] || scancel "${submitted[@]}"
     [ ${#submitted[@]} = 0 ] || echo "# cancelled: sbatch refused $1" >>"$record"
     echo "pipeline: sbatch refused $1; cancelled what was submitted: ${submitted[*]:-nothing}" >&2
     exit 1
   }
-  previous=${id%%;*}
-  submitted+=("$previous")
-  echo "$1 $previous" | tee -a "$record"
+  made=${id%%;*}
+  submitted+=("$made")
+  echo "$1 $made" | tee -a "$record"
 }
 
 # download_here HOW...: calls HOW with each download's command, of the weights first
 download_here() {
   local entry words
-  for entry in "${fetches[@]}" ""; do
-    if [ -n "$entry" ]; then job_words -- --config "$entry"; else job_words -- --config "$dataset" "${data_set[@]}"; fi
+  for entry in "${fetches[@]}"; do
+    job_words -- --config "$entry"
+    "$@" ${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/download" "${words[@]}" || return
+  done
+  for entry in "${datasets[@]}"; do
+    job_words -- --config "$entry" "${data_set[@]}"
     "$@" ${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/download" "${words[@]}" || return
   done
 }

@@ -14,10 +14,26 @@ check_stages() {
   [ "${position[$from]}" -le "${position[$until]}" ] || die "--from $from --until $until: $until comes before $from; stages: ${stages[*]}"
 }
 
+# Sets `datasets`, and `labels` where there are several: their jobs are called by the files' names.
+check_datasets() {
+  local i j label
+  mapfile -t datasets < <(tr , '\n' <<<"$dataset")
+  labels=("")
+  for i in "${!datasets[@]}"; do
+    [ -n "${datasets[$i]}" ] || die "--dataset $dataset: a file's name is empty"
+    [ ${#datasets[@]} -gt 1 ] || continue
+    label=$(basename "${datasets[$i]}" .yaml) label=${label//[^A-Za-z0-9_]/_}
+    for ((j = 0; j < i; j++)); do
+      [ "${labels[$j]}" != "$label" ] || die "--dataset $dataset: the jobs of two entries would be called $label"
+    done
+    labels[$i]=$label
+  done
+}
+
 # Files, programs, the number of tasks.
 check_files() {
   local file stage
-  for file in "$dataset" "$prompts" ${codec:+"$codec"} "${configs[@]}"; do
+  for file in "${datasets[@]}" "$prompts" ${codec:+"$codec"} "${configs[@]}"; do
     [ -f "$file" ] || die "no file $file"
   done
   grep -q '[^[:space:]]' "$prompts" || die "--prompts $prompts: no prompt in it"
@@ -35,19 +51,61 @@ check_files() {
   fi
 }
 
-# The programs read the dataset's file and the overrides; encoders are there, or will be fetched with the data.
+# The programs read the entries and the overrides; encoders are there, or will be fetched with the data. Sets folders[i], the
+# name under samples/ and latents/ of entry i.
 check_data_stages() {
-  local stage words
+  local stage words i j resolved name all=() fetch
+  folders=()
   for stage in download clean precompute; do
     is_active $stage || continue
-    job_words -- --config "$dataset" "${data_set[@]}"
-    resolved_config $stage "${words[@]}" >/dev/null || die "$stage cannot start with these settings (above)"
+    for i in "${!datasets[@]}"; do
+      job_words -- --config "${datasets[$i]}" "${data_set[@]}"
+      resolved=$(resolved_config $stage "${words[@]}") || die "$stage cannot start with these settings (above)"
+      [ $stage != download ] || check_source "${datasets[$i]}" <<<"$resolved"
+      name=$(setting name <<<"$resolved")
+      [ "$(setting subset <<<"$resolved")" != small ] || name+=-small
+      folders[$i]=$name
+    done
+  done
+  for i in "${!folders[@]}"; do
+    for ((j = 0; j < i; j++)); do
+      [ -z "${folders[$i]}" ] || [ "${folders[$i]}" != "${folders[$j]}" ] ||
+        die "${datasets[$j]} and ${datasets[$i]} are both called ${folders[$i]}: each entry needs a name of its own"
+    done
   done
   is_active precompute || return 0
   if [ -n "$codec" ] && is_active train_codec; then local NO_CODEC=1; fi
   if is_active download; then local FETCH=1; fi  # as jobs of its own, which become `fetches`
-  check_encoders -- --config "$dataset" "${data_set[@]}" ||
-    die "precompute could not read its encoders (above), so nothing after it could run; --until clean stops before it"
+  for i in "${!datasets[@]}"; do
+    check_encoders -- --config "${datasets[$i]}" "${data_set[@]}" ||
+      die "precompute could not read its encoders (above), so nothing after it could run; --until clean stops before it"
+    for fetch in "${fetches[@]}"; do
+      [[ " ${all[*]} " == *" $fetch "* ]] || all+=("$fetch")
+    done
+  done
+  fetches=("${all[@]}")
+}
+
+# check_source ENTRY: what its resolved config on stdin takes from here is here: a list, a folder, the hub's token.
+check_source() {
+  local resolved list page folder
+  resolved=$(cat)
+  list=$(setting source.list_file <<<"$resolved") page=$(setting source.list_page <<<"$resolved") folder=$(setting source.folder <<<"$resolved")
+  [ -z "$list" ] || ${MICRODIT_PREFIX:-} test -f "$list" ||
+    die "$1: source.list_file: no file $list${page:+; a list is to be had at $page}"
+  [ -z "$folder" ] || ${MICRODIT_PREFIX:-} test -d "$folder" || die "$1: source.folder: no folder $folder"
+  [ "$(setting source.gated <<<"$resolved")" != true ] || [ -n "${HF_TOKEN:-}${HF_TOKEN_FILE:-}" ] ||
+    [ -s "${HF_HOME:-${HOME:-}/.cache/huggingface}/token" ] ||
+    die "$1 is gated: accept its terms on the hub, then set HF_TOKEN_FILE to a file (mode 0600) with your token"
+}
+
+# check_made WHO KIND: what the resolved config on stdin trains on is made by this chain, or there (KIND: samples, latents).
+check_made() {
+  local name
+  while read -r name; do
+    [[ -n $name && $name != */* && " ${folders[*]} " != *" $name "* ]] || continue
+    [ -d "${MICRODIT_DATA:-data}/$2/$name" ] || die "$1 trains on $name, which is not in ${MICRODIT_DATA:-data}/$2 and which no entry of --dataset $dataset makes (they make: ${folders[*]})"
+  done < <(sed -n '/^data:/,/^[a-z]/s/^[ -]*dataset: *//p' | tr -d '"')
 }
 
 # Each phase is read by its program. Sets runs[i], and phase_init[i] where a phase starts from an earlier one of this chain
@@ -57,7 +115,8 @@ check_training() {
   runs=()
   if [ -n "$codec" ] && is_active train_codec; then
     job_words -- --config "$codec"
-    resolved_config train_codec "${words[@]}" >/dev/null || die "train_codec cannot start with these settings (above)"
+    resolved=$(resolved_config train_codec "${words[@]}") || die "train_codec cannot start with these settings (above)"
+    ! is_active clean || check_made train_codec samples <<<"$resolved"
   fi
   for i in "${!configs[@]}"; do
     job_words -- --config "${configs[$i]}" "${train_set[@]}"
@@ -68,6 +127,7 @@ check_training() {
     done
     runs+=("$root/$name")
     is_active "${phases[$i]}" || continue
+    ! is_active precompute || check_made "${phases[$i]}" latents <<<"$resolved"
     [ -z "$init" ] || check_init "$i" "$init"
     # A run that is there already goes on only with the settings that it was started with.
     ${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/train" "${words[@]}" ${phase_init[$i]:+"${phase_init[$i]}"} --check-settings >/dev/null ||
@@ -91,18 +151,26 @@ check_init() {
 
 # The first stage's input is there: its program looks, and says what the stage will need. (A download's lies elsewhere.)
 check_first() {
-  local i words said stage=$from
+  local i words
   case $from in
     download | generate | evaluate) return 0 ;;
-    clean | precompute) job_words -- --config "$dataset" "${data_set[@]}" ;;
-    train_codec) job_words -- --config "$codec" ;;
+    clean | precompute)
+      for i in "${datasets[@]}"; do
+        job_words -- --config "$i" "${data_set[@]}"
+        has_input "$from"
+      done ;;
+    train_codec) job_words -- --config "$codec"; has_input train_codec ;;
     *)
       for i in "${!phases[@]}"; do
         [ "${phases[$i]}" != "$from" ] || job_words -- --config "${configs[$i]}" "${train_set[@]}" ${phase_init[$i]:+"${phase_init[$i]}"}
       done
-      stage=train ;;
+      has_input train ;;
   esac
-  said=$(${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/$stage" "${words[@]}" --dry-run) || { echo "$said" >&2; die "$from cannot start (above)"; }
+}
+# has_input PROGRAM: a dry run with `words` finds what it reads.
+has_input() {
+  local said
+  said=$(${MICRODIT_PREFIX:-} "${MICRODIT_BIN:-build/bin}/$1" "${words[@]}" --dry-run) || { echo "$said" >&2; die "$from cannot start (above)"; }
   echo "$said" >&2
   # A dry run takes what is not there for what comes later; but before this stage nothing runs.
   ! grep -qE "is not (there|complete) yet" <<<"$said" || die "$from is the first stage, and its input is not there (above); --from an earlier one"
@@ -110,18 +178,18 @@ check_first() {
 
 # Each root can be written, though nothing is made there yet; what is sampled from is there, or will be.
 check_folders() {
-  local stage folder i folders=(slurm/logs)
+  local stage folder i roots=(slurm/logs)
   for stage in download clean precompute; do
-    if is_active $stage; then folders+=("${MICRODIT_DATA:-data}"); break; fi
+    if is_active $stage; then roots+=("${MICRODIT_DATA:-data}"); break; fi
   done
   for i in "${!runs[@]}"; do
-    if is_active "${phases[$i]}"; then folders+=("${runs[$i]}"); fi
+    if is_active "${phases[$i]}"; then roots+=("${runs[$i]}"); fi
   done
   if { is_active generate || is_active evaluate; } && ! is_active "${phases[-1]}"; then
     [ -d "${runs[-1]}" ] || die "--from $from: there is no run ${runs[-1]} to sample from"
-    folders+=("${runs[-1]}")
+    roots+=("${runs[-1]}")
   fi
-  for folder in "${folders[@]}"; do can_write "$folder" || die "$folder: cannot write there"; done
+  for folder in "${roots[@]}"; do can_write "$folder" || die "$folder: cannot write there"; done
 }
 can_write() {
   local folder=$1 probe

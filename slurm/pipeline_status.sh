@@ -20,10 +20,11 @@ counted() { sort | uniq -c | sed 's/^ *1 //; s/^ *//' | paste -sd, | sed 's/,/, 
 
 echo "$record"
 grep '^#' "$record"
+width=$(awk '!/^#/ { n = length($1); if (n > most) most = n } END { print (most > 14 ? most : 14) }' "$record")
 while read -r stage id; do
   state=$(awk -F'|' -v id="$id" '$1 == id { print $2 ($2 == "PENDING" ? " (" $4 ")" : " " $3) }' <<<"$queue" | counted)
   [ -n "$state" ] || state=$(ended "$id")
   log=$(ls -t slurm/logs/*-"$id".out slurm/logs/*-"${id}"_*.out 2>/dev/null | head -n 1)
-  printf '%-14s %-10s %s\n' "$stage" "$id" "$state"
+  printf '%-*s %-10s %s\n' "$width" "$stage" "$id" "$state"
   [ -z "$log" ] || printf '    %s: %s\n' "$log" "$(tail -n 1 "$log" | cut -c1-160)"
 done < <(grep -v '^#' "$record")

@@ -35,6 +35,17 @@ refused "a misspelt data key" "filterz" "${emoji[@]}" --data-set filterz.min_sid
 refused "a value out of range" "batch_size" "${emoji[@]}" --train-set batch_size=-1
 refused "a mistake in a phase that is not the last" "stepz" "${emoji[@]}" --train configs/train/emoji.yaml,configs/train/emoji_codec.yaml --train-set stepz=5
 refused "a missing dataset" "none.yaml" --dataset none.yaml
+refused "a missing one of two datasets" "no file none.yaml" "${emoji[@]}" --dataset configs/datasets/emoji.yaml,none.yaml
+refused "an empty name" "a file's name is empty" "${emoji[@]}" --dataset configs/datasets/emoji.yaml,
+refused "one entry twice" "two entries would be called emoji" "${emoji[@]}" --dataset configs/datasets/emoji.yaml,./configs/datasets/emoji.yaml
+refused "entries of one name" "pictograms.yaml are both called same" "${emoji[@]}" --dataset configs/datasets/emoji.yaml,configs/datasets/pictograms.yaml --data-set name=same
+refused "a mistake in the second entry" "sdxl-vae is an entry of weights" "${emoji[@]}" --dataset configs/datasets/emoji.yaml,configs/weights/sdxl_vae.yaml
+refused "a list that is not there" "sa1b.yaml: source.list_file: no file .*sa1b_links.txt" "${emoji[@]}" --dataset configs/datasets/emoji.yaml,configs/datasets/sa1b.yaml
+refused "a folder that is not there" "image_folder.yaml: source.folder: no folder /path/of/pictures" "${emoji[@]}" --dataset configs/datasets/image_folder.yaml
+HF_HOME=/nowhere HF_TOKEN='' HF_TOKEN_FILE='' refused "a gated set without a token" "journeydb.yaml is gated" "${emoji[@]}" --dataset configs/datasets/journeydb.yaml
+refused "data that nothing makes" "emoji trains on emoji, which is not in data/latents and which no entry .*they make: pictograms" "${emoji[@]}" --dataset configs/datasets/pictograms.yaml
+refused "the small subset under the whole one's name" "they make: emoji-small" "${emoji[@]}" --data-set subset=small
+refused "a codec's data that nothing makes" "train_codec trains on pictograms" "${emoji[@]}" --codec configs/train/emoji_codec.yaml
 refused "too large an array" "MaxArraySize" "${emoji[@]}" --tasks 5000
 refused "no number of tasks" "expected a number" "${emoji[@]}" --tasks 0
 refused "an open quote" "quote is not closed" "${emoji[@]}" --sbatch "--comment='a"
@@ -60,6 +71,9 @@ SBATCH_GRES=gpu:8 refused "GPUs for every job" "would give GPUs to every job" "$
 MICRODIT_INTERNET=moon refused "another internet" "expected login, transfer or compute" "${emoji[@]}"
 MICRODIT_BIN=nowhere refused "no programs" "nowhere/download is missing: build first" "${emoji[@]}"
 find . -not -path './cluster*' -not -name before -not -name out -not -name said | sort | diff before - || { echo "FAILED: files were left"; failures=$((failures + 1)); }
+
+slurm/pipeline.sh --dry-run "${emoji[@]}" --dataset configs/datasets/emoji.yaml,configs/datasets/pictograms.yaml --codec configs/train/emoji_codec.yaml >out 2>said
+equal "two entries are taken" "$? $(wc -l <out)" "0 10"
 
 slurm/pipeline.sh "${emoji[@]}" --until download >ids 2>said; equal "the control is submitted" "$?" 0
 wait_job "$(cut -d' ' -f2 ids)"

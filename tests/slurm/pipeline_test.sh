@@ -7,7 +7,7 @@ mkdir -p configs/datasets configs/train configs/sample encoder
 echo "a red car" >configs/sample/prompts.txt
 echo '{"model_type": "bert"}' >encoder/config.json
 : >encoder/model.safetensors
-for name in cc12m x; do printf '# images:\n#   codec: encoder\n# text:\n#   encoder: encoder\n' >configs/datasets/$name.yaml; done
+for name in cc12m x one-x two; do printf '# images:\n#   codec: encoder\n# text:\n#   encoder: encoder\n' >configs/datasets/$name.yaml; done
 before=""
 for phase in pretrain_256 finetune_256 pretrain_512 finetune_512; do
   printf 'name: %s\ninit:\n  from: "%s"\n' $phase "$before" >configs/train/$phase.yaml
@@ -27,7 +27,7 @@ case " $* " in
   *" --check-settings "* | *" --version "* | *" --dry-run "*) exit 0 ;;
 esac
 [ "${SLURM_PROCID:-0}" = 0 ] && echo "$stage ${SLURM_ARRAY_TASK_ID:--} $*" >>order
-[ "$stage" != "${FAIL:-}" ]
+[ "$stage" != "${FAIL:-}" ] && [ "$stage $(basename "$config" .yaml)" != "${FAIL:-}" ]
 E2
 done
 # The rules of lives are the real ones.
@@ -50,6 +50,34 @@ equal "a dry run submits nothing" "$(squeue -h | wc -l)$(ls order slurm/logs/pip
 slurm/pipeline.sh --dry-run --from precompute --until pretrain_256 --tasks 7%2 >lines
 equal "a lone task is told that it is the whole" "$(slurm/pipeline.sh --dry-run --until precompute --tasks 1 | grep -c -- '--array=0-0 .* task=0/1)$')" 3
 equal "a part of the chain" "$(wc -l <lines) $(grep -c -- '--array=0-6%2' lines) $(grep -c dependency lines)" "2 1 1"
+
+# Several entries: a chain for each, training after all of them; the weights that they lack are fetched once.
+both=(--dataset configs/datasets/one-x.yaml,configs/datasets/two.yaml --train configs/train/x.yaml)
+# waits: what each line of `lines` makes, and what it waits for
+waits() { sed -E 's/^([a-z0-9_]*)=.*--dependency=afterok:([^ ]*) .*/\1<\2/; s/^([a-z0-9_]*)=.*/\1/; s/["$]//g' lines | paste -sd' '; }
+slurm/pipeline.sh --dry-run "${both[@]}" >lines || failures=$((failures + 1))
+equal "two chains" "$(waits)" "download_one_x clean_one_x<download_one_x precompute_one_x<clean_one_x download_two clean_two<download_two \
+precompute_two<clean_two x<precompute_one_x:precompute_two generate<x evaluate<generate"
+equal "of two entries" "$(grep -o 'slurm/[cdp][a-z]*.sbatch .*)' lines | paste -sd' ')" "slurm/download.sbatch --config configs/datasets/one-x.yaml) \
+slurm/clean.sbatch --config configs/datasets/one-x.yaml) slurm/precompute.sbatch --config configs/datasets/one-x.yaml) \
+slurm/download.sbatch --config configs/datasets/two.yaml) slurm/clean.sbatch --config configs/datasets/two.yaml) \
+slurm/precompute.sbatch --config configs/datasets/two.yaml)"
+equal "jobs have their entry's name" "$(grep -o -- '--job-name=[^ ]*' lines | cut -d= -f2 | paste -sd' ')" \
+  "download_one_x clean_one_x precompute_one_x download_two clean_two precompute_two"
+slurm/pipeline.sh --dry-run "${both[@]}" --codec configs/train/x.yaml --from clean --until precompute >lines
+equal "a codec is trained between them" "$(waits)" "clean_one_x clean_two train_codec<clean_one_x:clean_two precompute_one_x<train_codec precompute_two<train_codec"
+slurm/pipeline.sh --dry-run "${both[@]}" --from x >lines
+equal "training alone" "$(waits)" "x generate<x evaluate<generate"
+for name in one-x two; do
+  printf '# images:\n#   codec: nowhere\n# text:\n#   encoder: encoder\n# weights:\n#   codec: configs/weights/w.yaml\n' >configs/datasets/lacks_$name.yaml
+done
+lacking=(--dataset configs/datasets/lacks_one-x.yaml,configs/datasets/lacks_two.yaml --train configs/train/x.yaml --until clean)
+slurm/pipeline.sh --dry-run "${lacking[@]}" --until precompute >lines
+equal "weights are fetched once, before both" "$(waits)" "weights_w download_lacks_one_x<weights_w clean_lacks_one_x<download_lacks_one_x \
+precompute_lacks_one_x<clean_lacks_one_x download_lacks_two<weights_w clean_lacks_two<download_lacks_two precompute_lacks_two<clean_lacks_two"
+MICRODIT_INTERNET=login slurm/pipeline.sh --dry-run "${lacking[@]}" --until precompute >lines
+equal "in this shell, too" "$(grep -o '[a-z_-]*.yaml' lines | head -n 3 | paste -sd' ') $(grep -c download lines)" "w.yaml lacks_one-x.yaml lacks_two.yaml 3"
+rm configs/datasets/lacks_*
 
 # A dry run's lines are what is submitted, whatever the quoting: run by a shell in which sbatch only notes its words.
 cat >noted.sh <<'E2'
@@ -114,6 +142,22 @@ slurm/pipeline.sh --status "$(ls slurm/logs/pipeline-*)" >status
 contains "the status of a finished pipeline" status "^evaluate .*COMPLETED 0:0"
 contains "of its arrays" status "^clean .* 2 COMPLETED 0:0"
 SLURM_CONF=/nowhere slurm/pipeline.sh --status >status 2>&1; equal "no answer is not an end" $? 1
+
+rm -f order
+slurm/pipeline.sh "${both[@]}" --tasks 2 >ids 2>said || { failures=$((failures + 1)); cat said; }
+slurm/pipeline.sh --status >status
+contains "the status shows the entries" status "^precompute_one_x .*PENDING (Dependency)"
+for job in $(cut -d' ' -f2 ids); do wait_job "$job"; done
+for entry in one-x two; do
+  equal "the chain of $entry" "$(grep "$entry.yaml" order | cut -d' ' -f1 | uniq -c | xargs)" "2 download 2 clean 2 precompute"
+done
+equal "training follows both" "$(tail -n 3 order | cut -d' ' -f1 | paste -sd' ')" "train generate evaluate"
+ls slurm/logs/precompute_two-*_1.out >/dev/null || failures=$((failures + 1))
+rm -f order
+FAIL="clean two" slurm/pipeline.sh "${both[@]}" --tasks 1 >ids 2>said
+for job in $(cut -d' ' -f2 ids); do wait_job "$job"; done
+equal "a chain that fails stops the training, not the other chain" "$(cut -d' ' -f1 order | sort | uniq -c | xargs)" "2 clean 2 download 1 precompute"
+equal "which is cancelled" "$(job_field "$(sed -n 's/^x //p' ids)" JobState)" CANCELLED
 
 rm -f order
 FAIL=clean slurm/pipeline.sh --dataset configs/datasets/x.yaml --train configs/train/x.yaml --tasks 2 >ids 2>said
