@@ -6,6 +6,8 @@ pictures take the lines that the README shows.
 catalogue_test.py [CASE ...]   (all without one)"""
 import collections
 import concurrent.futures
+import csv
+import gzip
 import hashlib
 import io
 import json
@@ -15,8 +17,10 @@ import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -28,6 +32,7 @@ try:
     import h5py
     import miniature
     import numpy as np
+    import odd_pictures
     import yaml
     from PIL import Image, ImageOps
     from source_server import SourceServer
@@ -43,8 +48,11 @@ ALL_DAMAGED = "filters.max_damaged_fraction=1"
 def two_at_a_time(jobs):
     """Of (function, arguments...): what two cores take."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(*job) for job in jobs]:
-            done.result()
+        wrong = [done.exception() for done in [pool.submit(*job) for job in jobs]]
+    for error in wrong:
+        if error and not isinstance(error, AssertionError):
+            raise error
+    check(not any(wrong), "\n".join(str(error) for error in wrong if error))
 
 
 def numbers(pattern):
@@ -284,12 +292,13 @@ def journeydb_valid(scratch):
 SMALL = ["shard_records=3", ALL_DAMAGED]
 
 
-def killed(source, stage, draw, longest_s, *words):
-    """Five lives that end by SIGKILL at a random moment, however many end well before theirs; then one that ends."""
-    hits = tries = 0
-    while hits < 5 and tries < 40:
-        tries += 1
-        process = subprocess.Popen(source.command(stage, *words), env=source.environment(), cwd=SOURCE, stdout=subprocess.DEVNULL,
+def killed(source, stage, draw, longest_s):
+    """Five lives that end by SIGKILL at a random moment; begun anew where one came to its end before. How many began on another's work."""
+    hits = amid = 0
+    for _ in range(40):
+        if hits == 5:
+            return amid
+        process = subprocess.Popen(source.command(stage, *SMALL), env=source.environment(), cwd=SOURCE, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL, start_new_session=True)
         try:
             process.wait(timeout=draw.uniform(0.05, longest_s))
@@ -297,39 +306,41 @@ def killed(source, stage, draw, longest_s, *words):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             hits += 1
+            amid += any(path.is_file() for path in made_by(source, stage).rglob("*"))
         else:
             check(process.returncode == 0, f"{source.name}: {stage}: exit {process.returncode} after {hits} kills")
-            break
-    source.run(stage, *words)
-    return hits
+            shutil.rmtree(made_by(source, stage))
+    raise AssertionError(f"{source.name}: {stage}: {hits} of 40 lives were killed")
 
 
-def kills_of(scratch, name, rate):
-    draw = random.Random(name)
-    with Source(scratch / name, name, rate=rate, crashing=False) as source:
+def made_by(source, stage):
+    return source.data / {"download": "raw", "clean": "samples"}[stage] / source.name
+
+
+def kills_of(scratch, name):
+    draw, stages = random.Random(name), ("download", "clean")
+    with Source(scratch / name, name, pictures=20, rate=400_000, crashing=False) as source:
         took = {}
-        for stage in ("download", "clean"):
+        for stage in stages:
             begin = time.monotonic()
             source.run(stage, *SMALL)
             took[stage] = time.monotonic() - begin
-        wanted = file_hashes(source.samples_folder())
-        tables = table_hashes(source)
-        check(len(wanted) > 6, f"{len(wanted)} shards")
+        wanted, tables = file_hashes(source.samples_folder()), table_hashes(source)
+        check(len(wanted) > 9, f"{len(wanted)} shards")
         for kind in ("killed", "tasks"):
             source.data = source.root / kind
             source.data.mkdir()
-            if source.name == "sa1b":
+            if name == "sa1b":
                 source.server.write_links(source.data / "sa1b_links.txt")
-            hits = collections.Counter()
-            for stage in ("download", "clean"):
+            for stage in stages:
                 if kind == "killed":
-                    while hits[stage] < 5:
-                        hits[stage] += killed(source, stage, draw, took[stage] / 2, *SMALL)
-                        if hits[stage] < 5:  # it was done before the fifth
-                            remove_folder(source, stage)
+                    amid = killed(source, stage, draw, 0.8 * took[stage])
+                    check(amid > 0, f"{name}: {stage}: every kill came before its work")
+                    source.run(stage, *SMALL)
                 else:
-                    for task in ("0/2", "1/2"):
-                        source.run(stage, f"task={task}", *SMALL)
+                    source.run(stage, "task=0/2", *SMALL)
+                    check(not (made_by(source, stage) / "manifest.jsonl").exists(), f"{name}: {stage}: one task closed the folder")
+                    source.run(stage, "task=1/2", *SMALL)
             check(file_hashes(source.samples_folder()) == wanted, f"{name}: {kind}: other bytes")
             check(table_hashes(source) == tables, f"{name}: {kind}: another table")
             hidden = [str(p) for p in source.data.rglob("*") if p.is_file() and (p.name.startswith(".") or p.name.endswith(".part"))]
@@ -343,15 +354,344 @@ def table_hashes(source):
     return found
 
 
-def remove_folder(source, stage):
-    shutil.rmtree(source.data / {"download": "raw", "clean": "samples"}[stage] / source.name)
-
-
 def kills(scratch):
-    two_at_a_time([(kills_of, scratch, "diffusiondb", 200_000), (kills_of, scratch, "sa1b", 200_000)])
+    two_at_a_time([(kills_of, scratch, "diffusiondb"), (kills_of, scratch, "sa1b")])
 
 
-CASES = [originals, whole, journeydb_valid, kills]
+# -- a source that grew or changed ---------------------------------------------------------------------------------------------------
+def marks(folder):
+    """Of every shard: when it was written, its inode, its bytes."""
+    return {path.name: (path.stat().st_mtime_ns, path.stat().st_ino, hashlib.sha256(path.read_bytes()).hexdigest()) for path in folder.glob("*.h5")}
+
+
+def another_archive(scratch, name):
+    """Of its archives the last comes later: what was there stays as it lies, and all of it is the original's list."""
+    with Source(scratch / name, name, crashing=False) as source:
+        everything = list(source.words)
+        if name == "sa1b":
+            links = source.data / "sa1b_links.txt"
+            lines = links.read_text().splitlines(keepends=True)
+            links.write_text("".join(lines[:-1]))
+        else:
+            first = json.loads(source.words[0].removeprefix("source.pattern="))
+            source.words[0] = "source.pattern=" + json.dumps(first[:-1])
+        source.run("download")
+        source.run("clean", ALL_DAMAGED)
+        before = marks(source.samples_folder())
+        check(before, f"{name}: no shard of the first archives")
+        if name == "sa1b":
+            links.write_text("".join(lines))
+        source.words = everything
+        source.run("download")
+        source.run("clean", ALL_DAMAGED)
+        after = marks(source.samples_folder())
+        check(after | before == after, f"{name}: shards that were there are other ones now")
+        check(len(after) > len(before), f"{name}: nothing was added")
+        equal_to_goldens(source, source.samples())
+
+
+class Own:
+    """A folder of pictures, and mine.yaml, whose text is all that a user writes."""
+
+    def __init__(self, root, count=20):
+        self.root, self.folder, self.data = pathlib.Path(root), pathlib.Path(root) / "pictures", pathlib.Path(root) / "data"
+        self.folder.mkdir(parents=True)
+        self.captions = {f"p{i:02d}.jpg": f'picture {i}, "drawn" in é' for i in range(count)}
+        for name in self.captions:
+            self.put(name)
+
+    def put(self, name):
+        target = self.folder / name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(odd_pictures.of_kind("jpeg", name, 40, 30))
+
+    def entry(self, text):
+        text = text.replace("/path/of/pictures", str(self.folder))
+        check(len(text.strip().splitlines()) < 15, f"{len(text.splitlines())} lines")
+        (self.root / "mine.yaml").write_text(text)
+
+    def table(self, file, data):
+        """Another table in the same place; it is written now, not when the one before was."""
+        before = (self.folder / file).stat().st_mtime if (self.folder / file).exists() else time.time()
+        (self.folder / file).write_bytes(data if isinstance(data, bytes) else data.encode())
+        os.utime(self.folder / file, (before + 5, before + 5))
+
+    def run(self, stage, *words, **options):
+        return programs.run(stage, "--config", self.root / "mine.yaml", *words, data=self.data, **options)
+
+    def measured(self, stage):
+        return programs.run_measured(programs.command(stage, "--config", self.root / "mine.yaml"), self.data)
+
+    def samples(self):
+        return samples_of(self.data / "samples/mine")
+
+    def check_captions(self, wanted, what):
+        found = {sample["key"]: sample["captions"]["caption"] for sample in self.samples()}
+        check(found == wanted, f"{what}: {found}, not {wanted}")
+
+
+def csv_of(captions, separator=",", end="\n"):
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=separator, lineterminator=end)
+    writer.writerows([("file", "caption"), *captions.items()])
+    return out.getvalue()
+
+
+def lines_of(captions):
+    return "".join(json.dumps({"file": name, "caption": said}) + "\n" for name, said in captions.items())
+
+
+OWN = """name: mine
+source: {folder: /path/of/pictures, pattern: ["*"]}
+archive: none
+record: {kind: table, image: [jpg], caption: {caption: "table:caption"}}
+tables:
+  - {kind: csv, file: captions.csv, key: "{file}", join: "{basename}", columns: {caption: caption}}
+splits: {held_out: 0.05}
+recipe: configs/latents/emoji.yaml
+"""
+
+
+def another_caption(scratch):
+    """A table that changed after clean: refused with what to do, nothing is touched; done, the new caption is there alone."""
+    own = Own(scratch / "changed")
+    own.entry(OWN)
+    own.table("captions.csv", csv_of(own.captions))
+    own.run("download")
+    own.run("clean")
+    own.check_captions(own.captions, "first")
+    before = marks(own.data / "samples/mine")
+    changed = own.captions | {"p03.jpg": "another caption, and a longer one"}
+    own.table("captions.csv", csv_of(changed))
+    own.run("download")
+    for _ in range(2):
+        log = own.run("clean", expect=USER_MISTAKE)
+        check("was made from" in log and '"tables":[{' in log and "to make it again: rm " in log, log)
+        check(marks(own.data / "samples/mine") == before, "a refusal touched the samples")
+    for path in set(re.findall(r"to make it again: rm (\S+) ", log)):
+        check(pathlib.Path(path).is_relative_to(own.data / "samples/mine/records"), path)
+        pathlib.Path(path).unlink()
+    own.run("clean")
+    own.check_captions(changed, "after the command that it named")
+
+
+def added_with_its_row(scratch):
+    """README: the same commands again take what was added, with a table too."""
+    own = Own(scratch / "added")
+    own.entry(OWN)
+    own.table("captions.csv", csv_of(own.captions))
+    own.run("download")
+    own.run("clean")
+    own.put("q.jpg")
+    own.captions["q.jpg"] = "added"
+    own.table("captions.csv", csv_of(own.captions))
+    own.run("download")
+    own.run("clean")
+    own.check_captions(own.captions, "a picture and its row more")
+
+
+def same_size(scratch):
+    """A table that changed and kept its size: download sees it, or says what to do."""
+    own = Own(scratch / "same")
+    own.entry(OWN)
+    own.table("captions.csv", csv_of(own.captions))
+    own.run("download")
+    own.run("clean")
+    own.table("captions.csv", csv_of(own.captions).replace("drawn", "dream"))
+    log = own.run("download", expect=USER_MISTAKE)
+    check("captions.csv" in log and "to make it again: rm " in log, log)
+
+
+def grown(scratch):
+    two_at_a_time([(another_archive, scratch, "diffusiondb"), (another_archive, scratch, "sa1b"), (another_caption, scratch), (same_size, scratch)])
+
+
+# -- hostile tables ------------------------------------------------------------------------------------------------------------------
+GOOD = {f"p{i:02d}.jpg": f"caption {i}" for i in range(4)}
+ROWS = [{"file": name, "caption": said} for name, said in GOOD.items()]
+MORE = [*ROWS, {"file": "none.jpg", "caption": "of no picture, or the mended file had the damaged one's size: `same_size`"}]
+JSON = {"kind": "json", "key": "{file}", "join": "{basename}", "columns": {"caption": "caption"}}
+CSV, PARQUET, INSIDE = JSON | {"kind": "csv"}, JSON | {"kind": "parquet"}, JSON | {"member": "rows.jsonl"}
+LINES = lines_of(GOOD).encode()
+LONG = json.dumps({"file": "p00.jpg", "caption": "a" * 900_000}).encode() + b"\n"
+
+
+def tar_claiming(data, claim):
+    member = tarfile.TarInfo("rows.jsonl")
+    member.size = claim
+    return member.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512 + 1024)
+
+
+def zip_claiming(data, claim):
+    whole = bytearray(miniature.zip_bytes([("rows.jsonl", data)]))
+    for signature, at in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
+        begin = whole.rindex(signature) + at
+        whole[begin:begin + 4] = struct.pack("<I", claim)
+    return bytes(whole)
+
+
+def tgz_bomb(count=400):
+    """Rows enough, each as long as a row may be; gzip's members one behind the other are one file."""
+    head = gzip.compress(tar_claiming(b"", len(LONG) * count)[:512], mtime=0)
+    return head + gzip.compress(LONG, mtime=0) * count
+
+
+def parquet_of(rows):
+    import pyarrow
+    return miniature.parquet_bytes(pyarrow.Table.from_pylist(rows), 1000)
+
+
+def long_footer():
+    whole = bytearray(parquet_of(ROWS))
+    whole[-8:-4] = struct.pack("<I", 1 << 30)
+    return bytes(whole)
+
+
+def inside(data=LINES, name="rows.jsonl"):
+    return miniature.zip_bytes([(name, data)])
+
+
+# name -> file, the table, its bytes, the same mended, what the refusal says
+HOSTILE = {
+    "member_not_there": ("t.zip", INSIDE, lambda: inside(name="other.jsonl"), inside, "holds no file rows.jsonl"),
+    "no_json": ("t.jsonl", JSON, lambda: b"this is no JSON\n" * 4, lambda: LINES, "row 1: not valid JSON"),
+    "deep_line": ("t.jsonl", JSON, lambda: LINES + b'{"file":"p00.jpg","caption":' + b"[" * 500_000 + b"\n", lambda: LINES, "row 5: JSON nested deeper than 200"),
+    "deep_document": ("t.json", JSON | {"rows": "data"}, lambda: b'{"x":' * 1_000_000, lambda: json.dumps({"data": ROWS}).encode(), "nested deeper than 200"),
+    "endless_line": ("t.jsonl", JSON, lambda: LINES + b'{"file":"p00.jpg","caption":"' + b"a" * (64 << 20), lambda: LINES, "line 5: more than 1048576 bytes"),
+    "endless_row": ("t.csv", CSV, lambda: b"file,caption\np00.jpg," + b"a" * (64 << 20), lambda: csv_of(GOOD).encode(), "line 2: more than 1048576 bytes"),
+    "endless_header": ("t.csv", CSV, lambda: b"a," * (16 << 20), lambda: csv_of(GOOD).encode(), "more than 4096 fields"),
+    "other_column": ("t.csv", CSV, lambda: b"file,text\np00.jpg,a\n", lambda: csv_of(GOOD).encode(), "has no column 'caption', but: file, text"),
+    "other_key": ("t.jsonl", JSON, lambda: LINES.replace(b"file", b"names"), lambda: LINES, "`file` is absent"),
+    "missing_quote": ("t.csv", CSV, lambda: b'file,caption\np00.jpg,"a\np01.jpg,b\n', lambda: csv_of(GOOD).encode(), "line 2: a quote is not closed"),
+    "wider_row": ("t.csv", CSV, lambda: b"file,caption\np00.jpg,a,b\n", lambda: csv_of(GOOD).encode(), "3 fields, the header has 2"),
+    "utf16": ("t.csv", CSV, lambda: csv_of(GOOD).encode("utf-16"), lambda: csv_of(GOOD).encode(), "is UTF-16"),
+    "no_utf8": ("t.csv", CSV, lambda: b"file,caption\np00.jpg,caf\xe9\n", lambda: csv_of(GOOD).encode(), "`caption` is not UTF-8"),
+    "cut_parquet": ("t.parquet", PARQUET, lambda: parquet_of(ROWS)[:-30], lambda: parquet_of(ROWS), "cut short"),
+    "parquet_footer": ("t.parquet", PARQUET, long_footer, lambda: parquet_of(MORE), "its footer is longer than the file"),
+    "parquet_list": ("t.parquet", PARQUET, lambda: parquet_of([{"file": "p00.jpg", "caption": ["a"]}]), lambda: parquet_of(ROWS), "'caption' is a list"),
+    "bomb": ("t.tgz", INSIDE, tgz_bomb, lambda: miniature.tgz_bytes([("rows.jsonl", LINES)]), "refused as a decompression bomb"),
+    "tar_claims_1_GiB": ("t.tar", INSIDE, lambda: tar_claiming(LINES, 1 << 30), lambda: miniature.tar_bytes([("rows.jsonl", LINES)]), "truncated"),
+    "zip_claims_1_GiB": ("t.zip", INSIDE, lambda: zip_claiming(LINES, 1 << 30), lambda: inside(LINES + lines_of({"none.jpg": "of no picture"}).encode()), "rows.jsonl: damaged"),
+    "cut_tgz": ("t.tgz", INSIDE, lambda: miniature.tgz_bytes([("rows.jsonl", LINES * 2000)])[:-40], lambda: miniature.tgz_bytes([("rows.jsonl", LINES)]), "truncated"),
+    "no_zip": ("t.zip", INSIDE, lambda: bytes(range(256)) * 20, inside, "is no zip"),
+    "cut_document": ("t.json", JSON | {"rows": "data"}, lambda: json.dumps({"data": ROWS}).encode()[:-20], lambda: json.dumps({"data": ROWS}).encode(), "cut short"),
+    "no_list": ("t.json", JSON | {"rows": "data"}, lambda: json.dumps({"other": ROWS}).encode(), lambda: json.dumps({"data": ROWS}).encode(), "no 'data' is there"),
+    "one_key": ("t.jsonl", JSON | {"repeated": "all"}, lambda: LINES.splitlines(True)[0] * 2000, lambda: LINES, "more than 1000 rows"),
+}
+LONGEST_S, MOST_KIB = 10, 400 * 1024
+
+
+def hostile_table(scratch, name):
+    file, table, bad, mended, words = HOSTILE[name]
+    own = Own(scratch / name, len(GOOD))
+    pattern = json.dumps(["*.jpg", file])
+    own.entry(f"name: mine\nsource: {{folder: /path/of/pictures, pattern: {pattern}, max_attempts: 1, backoff_s: 0}}\narchive: none\n"
+              'record: {kind: table, image: [jpg], caption: {caption: "table:caption"}}\n'
+              f"tables: [{json.dumps(table | {'file': file})}]\n")
+    own.table(file, bad())
+    said, code = "", 0
+    for stage in ("download", "clean"):
+        code, log, kib, seconds = own.measured(stage)
+        said += log
+        check(seconds < LONGEST_S and kib < MOST_KIB, f"{name}: {stage}: {seconds:.1f} s of CPU, {kib} KiB")
+        if code:
+            break
+    check(code == USER_MISTAKE and words in said and file in said, f"{name}: exit {code}, not 2 with '{words}' and {file}:\n{said}")
+    left = [str(p.relative_to(own.data)) for p in own.data.rglob("*") if p.is_file() and (p.suffix == ".part" or p.name.startswith(".") or p.suffix == ".h5")]
+    check(not left, f"{name}: left behind: {left}")
+    own.table(file, mended())
+    for stage in ("download", "clean"):
+        own.run(stage)
+    own.check_captions(GOOD, f"{name}, mended")
+
+
+def column_of_no_row(scratch):
+    """A column that no row of JSON has is a slip in the YAML or in the table: mended, the same commands go on."""
+    own = Own(scratch / "one", len(GOOD))
+    own.entry(OWN.replace("kind: csv, file: captions.csv", "kind: json, file: captions.jsonl"))
+    own.table("captions.jsonl", LINES.replace(b'caption"', b'text"'))
+    own.run("download")
+    log = own.run("clean", expect=USER_MISTAKE)
+    check("caption" in log and "captions.jsonl" in log, log)
+    own.table("captions.jsonl", LINES)
+    own.run("download")
+    own.run("clean")
+    own.check_captions(GOOD, "mended")
+
+
+def hostile_tables(scratch):
+    two_at_a_time([(hostile_table, scratch, name) for name in HOSTILE])
+    print(f"{len(HOSTILE)} tables")
+
+
+# -- before a download ---------------------------------------------------------------------------------------------------------------
+# name -> files of the small subset, with its tables
+FILES_OF_SMALL = {"cc12m": 23, "diffusiondb": 141, "journeydb": 6, "sa1b": 2, "textcaps": 3, "coco2014": 2}
+
+
+def dry_run(scratch, name):
+    with Source(scratch / name, name, whole_list=True) as source:
+        log = source.run("download", "subset=small", "--dry-run")
+        count, inodes = (re.search(what, log) for what in (r"download \w+: (\d+) files -> ", r"(\S+) (\w+) to read, \S+ \w+ to store, (\d+) inodes"))
+        check(count and int(count[1]) == FILES_OF_SMALL[name], log)
+        check(inodes and float(inodes[1]) > 0 and int(inodes[3]) >= 2 * int(count[1]), log)
+        check(re.search(r"about .+ at the .+ to one reader", log), log)
+        stored = [p for p in (source.data / "raw").rglob("*") if p.is_file()] if (source.data / "raw").exists() else []
+        check(not stored, f"{name}: a dry run stored {stored}")
+
+
+def dry_runs(scratch):
+    check(sorted(FILES_OF_SMALL) == sorted(SIX), "an entry without a number of files")
+    two_at_a_time([(dry_run, scratch, name) for name in SIX])
+
+
+# -- a user's own pictures -----------------------------------------------------------------------------------------------------------
+def own(scratch):
+    """The README's five lines on twenty pictures with a caption beside each; those of a table in the same folder."""
+    lines = (SOURCE / "README.md").read_text().splitlines()
+    begin = lines.index("    name: mine")
+    end = begin + next(i for i, line in enumerate(lines[begin:]) if not line.startswith("    "))
+    shown = "\n".join(line[4:] for line in lines[begin:end]) + "\n"
+    check(end - begin == 5, shown)
+    mine = Own(scratch / "sidecars")
+    mine.entry(shown)
+    for name, said in mine.captions.items():
+        (mine.folder / name.replace(".jpg", ".txt")).write_text(said)
+    for stage in ("download", "clean"):
+        mine.run(stage)
+    mine.check_captions({name.removesuffix(".jpg"): said for name, said in mine.captions.items()}, "sidecars")
+    check({hashlib.sha256(sample["image"]).digest() for sample in mine.samples()}
+          == {hashlib.sha256((mine.folder / name).read_bytes()).digest() for name in mine.captions}, "other pictures")
+    excel = csv_of(mine.captions, ";", "\r\n").encode("utf-8-sig")
+    variants = {
+        "csv": (OWN, "captions.csv", csv_of(mine.captions)),
+        "excel": (OWN.replace("kind: csv,", 'kind: csv, separator: ";",'), "captions.csv", excel),
+        "jsonl": (OWN.replace("kind: csv, file: captions.csv", "kind: json, file: captions.jsonl"), "captions.jsonl", lines_of(mine.captions)),
+    }
+    for name, (text, file, data) in variants.items():
+        mine = Own(scratch / name)
+        mine.entry(text)
+        mine.table(file, data)
+        for stage in ("download", "clean"):
+            mine.run(stage)
+        mine.check_captions(mine.captions, name)
+
+
+def own_folders(scratch):
+    """Pictures in folders of their own, named by the table as they lie there."""
+    mine = Own(scratch / "folders", 0)
+    mine.captions = {f"{folder}/p{i}.jpg": f"picture {i} of {folder}" for folder in ("cats", "dogs") for i in range(10)}
+    for name in mine.captions:
+        mine.put(name)
+    mine.entry(OWN.replace('"*"', '"**/*.jpg", captions.csv').replace("{basename}", "{path}"))
+    mine.table("captions.csv", csv_of(mine.captions))
+    for stage in ("download", "clean"):
+        mine.run(stage)
+    found = sorted(sample["captions"]["caption"] for sample in mine.samples())
+    check(found == sorted(mine.captions.values()), f"captions {found}")
+
+
+CASES = [originals, whole, journeydb_valid, kills, grown, added_with_its_row, hostile_tables, column_of_no_row, dry_runs, own, own_folders]
 
 
 def main():
