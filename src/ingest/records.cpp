@@ -10,7 +10,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/utf8.h"
-#include "ingest/glob.h"
+#include "ingest/record_places.h"
 #include "ingest/skips.h"
 #include "text/caption_processor.h"
 #include "text/strip.h"
@@ -20,19 +20,6 @@ namespace {
 
 std::string_view as_text(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-/// As an entry may write it: "JPG", ".jpg" and "jpg" are the same.
-std::string normal_extension(std::string_view written) {
-  if (written.starts_with('.')) written.remove_prefix(1);
-  return extension_of("x." + std::string(written));
-}
-
-bool is_json(std::string_view where) {
-  return where.starts_with("json:");
-}
-bool is_table(std::string_view where) {
-  return where.starts_with("table:");
 }
 
 /// The sidecar .json, parsed at most once.
@@ -91,7 +78,6 @@ class CaptionReader {
     text = cleaned(*found, entry_.captions.clean);
     return text.empty() ? "filtered.empty_caption" : "";
   }
-  static constexpr const char* kNoCaption = "damaged.no_caption";
 
  private:
   std::optional<std::string> find(const std::string& where) {
@@ -126,18 +112,18 @@ class CaptionReader {
 std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const CatalogueEntry& entry,
                           ReadRecord& out, const core::StopFlag& stop) {
   CaptionReader reader(raw, sidecar, entry);
-  std::string why = CaptionReader::kNoCaption;
+  std::string why = kNoCaption;
   bool any = false;
   for (const std::string& source : entry.caption_sources()) {
     if (stop.requested()) throw core::Stopped();
     std::string reason = reader.read(entry.record.caption.at(source), out.captions.emplace_back());
     any |= reason.empty();
-    if (reason == CaptionReader::kNoCaption) reason = "";  // an absent one is not lost
-    if (!reason.empty() && why == CaptionReader::kNoCaption) why = reason;
+    if (reason == kNoCaption) reason = "";  // an absent one is not lost
+    if (!reason.empty() && why == kNoCaption) why = reason;
     out.lost.push_back(std::move(reason));
   }
   const bool kept = any || (entry.captions.empty == "keep" && why == "filtered.empty_caption");
-  if (!kept && entry.record.kind == "table" && why == CaptionReader::kNoCaption) return "filtered.no_caption";
+  if (!kept && entry.record.kind == "table" && why == kNoCaption) return "filtered.no_caption";
   return kept ? "" : why;
 }
 
@@ -165,13 +151,6 @@ std::string read_columns(const RawRecord& raw, const CatalogueEntry& entry, Read
   return "";
 }
 
-constexpr const char* kBadName = "damaged.name";
-constexpr const char* kNoImage = "damaged.no_image";
-
-void drop_bytes(RawRecord& record) {
-  for (auto& [extension, member] : record.members) member.bytes = {};
-}
-
 }  // namespace
 
 void PassedOver::add(const core::Json& details) {
@@ -181,108 +160,6 @@ void PassedOver::add(const core::Json& details) {
 
 std::string PassedOver::text() const {
   return fmt::format("{} members that `record` does not ask for (e.g. {})", count, example);
-}
-
-RecordEndings record_endings(const CatalogueEntry& entry) {
-  RecordEndings endings;
-  for (const std::string& extension : entry.record.image)
-    endings.image.push_back(normal_extension(extension));
-  for (const std::string& source : entry.caption_sources()) {
-    const std::string& where = entry.record.caption.at(source);
-    if (is_table(where) || where == "class") continue;
-    endings.caption.push_back(is_json(where) ? "json" : normal_extension(where));
-  }
-  endings.alone = entry.record.kind == "table";
-  endings.members = entry.record.members;
-  std::vector<std::string>& wanted = endings.wanted;
-  wanted = endings.image;
-  wanted.insert(wanted.end(), endings.caption.begin(), endings.caption.end());
-  if (is_json(entry.splits.group)) wanted.push_back("json");
-  std::ranges::sort(wanted);
-  wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
-  return endings;
-}
-
-std::vector<std::string> wanted_extensions(const CatalogueEntry& entry) {
-  return record_endings(entry).wanted;
-}
-
-void RecordGrouper::add(Member&& member) {
-  const std::string_view name = member.name;
-  // A name that could not be used keeps its place: the record that it was of is lost.
-  const bool unusable = member.skip == kBadName;
-  if (!unusable && name.substr(name.rfind('/') + 1).starts_with('.')) return;  // a ._file of a Mac
-  const bool counts =
-      endings_.members.empty() ||
-      std::ranges::any_of(endings_.members, [&](const auto& pattern) { return matches(pattern, name); });
-  std::optional<NameParts> parts = name_parts(name, endings_.wanted);
-  if ((!parts || !counts) && !unusable) return passed_over_.add(1, name);  // a LICENSE, an index
-  if (!parts) parts = NameParts{name, name, ""};
-  if (endings_.alone) return add_alone(std::move(member), parts->extension);
-  if (parts->stem != stem_) {
-    end_stem();
-    stem_ = parts->stem;
-  }
-  has_plain_ |= !parts->dotted() && !unusable;
-  put(parts->dotted() ? dotted_ : plain_, std::move(member), *parts);
-}
-
-void RecordGrouper::add_alone(Member&& member, const std::string& extension) {
-  RawRecord record{.key = member.name, .members = {}, .skip = member.skip, .bytes = member.bytes.size()};
-  record.members.emplace(extension, std::move(member));
-  on_record_(std::move(record));
-}
-
-void RecordGrouper::put(RawRecord& record, Member&& member, const NameParts& parts) {
-  if (parts.key != record.key || record.members.contains(parts.extension)) {
-    release(record);
-    record.key = parts.key;
-  }
-  record.bytes += member.bytes.size();
-  if (record.skip.empty()) record.skip = member.skip;
-  if (record.bytes > limits::kRecordBytes) record.skip = "unsupported.oversize";
-  if (record.members.size() >= limits::kRecordMembers) record.skip = "unsupported.many_members";
-  if (!record.skip.empty()) {
-    drop_bytes(record);
-    member.bytes = {};
-  }
-  record.members.emplace(parts.extension, std::move(member));
-}
-
-/// A whole record goes on; a dotted half waits for what else there is of its stem.
-void RecordGrouper::release(RawRecord& record) {
-  RawRecord done = std::exchange(record, {});
-  if (done.members.empty()) return;
-  const auto has = [&](const std::vector<std::string>& endings) {
-    return std::ranges::any_of(endings, [&](const auto& ending) { return done.members.contains(ending); });
-  };
-  const bool image = has(endings_.image), caption = has(endings_.caption);
-  if (&record == &plain_ || (image && caption)) return on_record_(std::move(done));
-  if (done.skip.empty()) done.skip = image ? CaptionReader::kNoCaption : kNoImage;
-  drop_bytes(done);
-  halves_.push_back(std::move(done));
-  if (std::ssize(halves_) >= limits::kStemHalves) settle_halves();
-}
-
-void RecordGrouper::end_stem() {
-  release(dotted_);
-  release(plain_);
-  settle_halves();
-  has_plain_ = false;
-}
-
-/// What they are is told by the members of their stem so far.
-void RecordGrouper::settle_halves() {
-  std::map<std::string, int> times;
-  for (const RawRecord& half : halves_) ++times[half.key];
-  for (RawRecord& half : std::exchange(halves_, {})) {
-    if (has_plain_ && times[half.key] == 1 && half.skip != kBadName) half.skip = "filtered.dotted_key";
-    on_record_(std::move(half));
-  }
-}
-
-void RecordGrouper::finish() {
-  end_stem();
 }
 
 std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out,

@@ -21,9 +21,10 @@ std::string refusal(const core::Json& config) {
 }
 
 TEST(ClipConfig, TwoDescriptionsOfTheTextTowerMustAgree) {
-  core::Json config = {{"model_type", "clip"},
-                       {"text_config", {{"hidden_size", 64}, {"num_attention_heads", 4}, {"hidden_act", "quick_gelu"}}},
-                       {"text_config_dict", {{"hidden_size", 64}, {"num_attention_heads", 4}, {"hidden_act", "gelu"}}}};
+  core::Json config = {
+      {"model_type", "clip"},
+      {"text_config", {{"hidden_size", 64}, {"num_attention_heads", 4}, {"hidden_act", "quick_gelu"}}},
+      {"text_config_dict", {{"hidden_size", 64}, {"num_attention_heads", 4}, {"hidden_act", "gelu"}}}};
   EXPECT_THAT(refusal(config), HasSubstr("text_config and text_config_dict describe two networks"));
   config["text_config_dict"]["hidden_act"] = "quick_gelu";  // then the files that are not there are missed
   EXPECT_THAT(refusal(config), Not(HasSubstr("text_config_dict")));

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <cmath>
 
 #include "tables/hostile.h"
 #include "tables/json_rows.h"
@@ -76,6 +77,14 @@ TEST_F(ParquetRows, AreThoseThatWereWritten) {
     std::vector<Row> found;
     read(kData / (std::string(name) + ".parquet"), kColumns, [&](const Row& row) { found.push_back(row); });
     ASSERT_EQ(found.size(), expected.size()) << name;
+    bool infinite = false;  // JSON has no such number
+    for (Row& row : found)
+      for (Value& cell : row)
+        if (auto* number = std::get_if<double>(&cell); number && std::isinf(*number)) {
+          infinite = true;
+          cell = {};
+        }
+    EXPECT_TRUE(infinite) << name;
     for (std::size_t i = 0; i < found.size(); ++i) ASSERT_EQ(found[i], expected[i]) << name << " row " << i;
   }
 }
