@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 import re
+import shutil
 import struct
 import tarfile
 
@@ -84,7 +85,7 @@ def another_caption(scratch):
 
 
 def added_with_its_row(scratch):
-    """README: the same commands again take what was added, with a table too."""
+    """A picture and its row more: the table is another one, samples of the earlier are refused; without them all is made again."""
     own = Own(scratch / "added")
     own.entry(OWN)
     own.table("captions.csv", csv_of(own.captions))
@@ -94,6 +95,9 @@ def added_with_its_row(scratch):
     own.captions["q.jpg"] = "added"
     own.table("captions.csv", csv_of(own.captions))
     own.run("download")
+    log = own.run("clean", expect=USER_MISTAKE)
+    check("tables" in log and "rm " in log, log)
+    shutil.rmtree(own.data / "samples/mine")
     own.run("clean")
     own.check_captions(own.captions, "a picture and its row more")
 

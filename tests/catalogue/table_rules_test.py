@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""What a table says of a picture, and what it may not do to it: sides of the split, bounds, damage, files that changed.
+
+table_rules_test.py [CASE ...]   (all without one)"""
+import csv
+import io
+import json
+import zipfile
+
+from entries import OWN, Own, check, csv_of, run_cases
+from programs import USER_MISTAKE
+
+
+def both_rows_on_one_side(scratch):
+    """Two rows of one picture are two samples, never one to train on and one that is held out."""
+    own = Own(scratch / "rows", 40)
+    own.entry(OWN.replace('join: "{basename}"', 'join: "{basename}", repeated: all').replace("held_out: 0.05", "held_out: 0.3"))
+    own.table("captions.csv", csv_of(own.captions) + "".join(f"{name},again {name}\n" for name in own.captions))
+    for stage in ("download", "clean"):
+        own.run(stage)
+    sides = {}
+    for sample in own.samples():
+        sides.setdefault(sample["key"].split("#")[0], set()).add(int(sample["split"]))
+    check(len(sides) == 40 and all(len(side) == 1 for side in sides.values()), sides)
+    check({0} in sides.values() and {1} in sides.values(), "one side alone")
+
+
+def bounds(scratch):
+    """Numbers as Python compares them; text that is none is damage, whatever side it might mean; an empty cell is no number and is kept."""
+    values = {"0.1": True, "0.2": True, "0.21": False, "inf": False, "-inf": False, "90%": False, "0,9": False, "": True, " ": True}
+    own = Own(scratch / "bounds", len(values))
+    out = io.StringIO()
+    csv.writer(out).writerows([("file", "caption", "score"), *((name, "x", value) for name, value in zip(own.captions, values))])
+    own.entry(OWN.replace("columns: {caption: caption}", "columns: {caption: caption, score: score}").replace(
+        "splits: {held_out: 0.05}", "filters: {at_most: {score: 0.2}, max_damaged_fraction: 1}"))
+    own.table("captions.csv", out.getvalue())
+    own.run("download")
+    log = own.run("clean")
+    kept = {sample["key"] for sample in own.samples()}
+    expected = {name for name, keep in zip(own.captions, values.values()) if keep}
+    check(kept == expected, f"{sorted(kept ^ expected)} differ\n{log}")
+    check("damaged.score 4" in log and "filtered.score 1" in log, log)
+
+
+def damaged_texts(scratch):
+    """A text whose bytes are spoilt is told; one of 100 KB is no longer than another's limit for captions."""
+    own = Own(scratch / "texts", 6)
+    names = list(own.captions)
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name in names:
+            archive.writestr(name.replace(".jpg", ".txt"), f"text of {name}")
+    spoilt = data.getvalue().replace(f"text of {names[0]}".encode(), f"texT of {names[0]}".encode(), 1)
+    own.entry(OWN.replace('kind: csv, file: captions.csv, key: "{file}", join: "{basename}", columns: {caption: caption}',
+                          'kind: texts, file: captions.zip, columns: {caption: text}'))
+    own.table("captions.zip", spoilt)
+    own.run("download")
+    log = own.run("clean")
+    check("1 damaged" in log and names[0].replace(".jpg", ".txt") in log, log)
+    check({sample["captions"]["caption"] for sample in own.samples()} == {f"text of {name}" for name in names[1:]}, log)
+
+
+def file_that_changed(scratch):
+    """A table's file is what was downloaded, as any other."""
+    own = Own(scratch / "changed")
+    own.entry(OWN)
+    own.table("captions.csv", csv_of(own.captions))
+    own.run("download")
+    own.table("captions.csv", csv_of(own.captions).replace("drawn", "dream") + "#")
+    log = own.run("clean", expect=USER_MISTAKE)
+    check("captions.csv: is not what was downloaded" in log, log)
+    check(not list((own.data / "samples").rglob("*.h5")), "samples of it")
+
+
+def held_out_by_path(scratch):
+    """Files of a folder's sub-folders are named as they lie there."""
+    own = Own(scratch / "paths", 0)
+    own.captions = {f"{folder}/p{i}.jpg": f"picture {i} of {folder}" for folder in ("train", "valid") for i in range(5)}
+    for name in own.captions:
+        own.put(name)
+    own.entry(OWN.replace('"*"', '"**/*.jpg", captions.csv').replace("{basename}", "{path}").replace("held_out: 0.05", 'held_out_files: ["valid/*"]'))
+    own.table("captions.csv", csv_of(own.captions))
+    for stage in ("download", "clean"):
+        own.run(stage)
+    sides = {sample["captions"]["caption"]: int(sample["split"]) for sample in own.samples()}
+    check(sides == {said: int("valid" in said) for said in own.captions.values()}, sides)
+
+
+def lines_that_are_none(scratch):
+    """A few lines that are no JSON cost themselves alone; many are another file."""
+    own = Own(scratch / "lines", 8)
+    lines = [json.dumps({"file": name, "caption": said}) for name, said in own.captions.items()]
+    own.entry(OWN.replace("kind: csv, file: captions.csv", "kind: json, file: captions.jsonl"))
+    own.table("captions.jsonl", "\n".join([*lines[:4], '{"file": "p', *lines[4:]]))
+    own.run("download")
+    log = own.run("clean")
+    check("1 damaged" in log, log)
+    own.check_captions(own.captions, "all but the line")
+    other = Own(scratch / "many", 8)
+    other.entry(OWN.replace("kind: csv, file: captions.csv", "kind: json, file: captions.jsonl"))
+    other.table("captions.jsonl", "\n".join([*lines, *["{"] * 30]))
+    other.run("download")
+    log = other.run("clean", expect=USER_MISTAKE)
+    check("30 of 38 lines are no JSON" in log, log)
+
+
+if __name__ == "__main__":
+    run_cases([both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none])
