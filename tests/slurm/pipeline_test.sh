@@ -146,7 +146,7 @@ SLURM_CONF=/nowhere slurm/pipeline.sh --status >status 2>&1; equal "no answer is
 rm -f order
 slurm/pipeline.sh "${both[@]}" --tasks 2 >ids 2>said || { failures=$((failures + 1)); cat said; }
 slurm/pipeline.sh --status >status
-contains "the status shows the entries" status "^precompute_one_x .*PENDING (Dependency)"
+contains "the status shows the entries" status "^precompute_one_x .*PENDING ("
 for job in $(cut -d' ' -f2 ids); do wait_job "$job"; done
 for entry in one-x two; do
   equal "the chain of $entry" "$(grep "$entry.yaml" order | cut -d' ' -f1 | uniq -c | xargs)" "2 download 2 clean 2 precompute"
