@@ -20,7 +20,7 @@ TABLE = {
     "models": "core nn",
     "encoders": "core nn text",
     "checkpoint": "core comm",
-    "tables": "core",
+    "tables": "core text",
     "stream": "core store",
     "ingest": "core comm store tables image text encoders",
     "eval": "core comm store stream image encoders nn models diffusion checkpoint",

@@ -93,8 +93,10 @@ std::optional<CleanTrial> try_records(const CatalogueEntry& entry, const CleanIt
                                       const PictureTables& tables, const core::StopFlag& stop) {
   PicturePool pool(entry.pictures, 1, limits::kPictureSeconds, &stop);
   Measurement measurement(entry, pool);
+  const std::string& first = item.files.front().file;
+  const RawPlace place{first, tables.path_of(first)};
   RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) {
-    with_rows(entry, tables, item.files.front().file, std::move(raw),
+    with_rows(entry, tables, place, std::move(raw),
               [&](RawRecord&& one) { measurement.add(std::move(one)); });
   });
   try {

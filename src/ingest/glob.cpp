@@ -3,6 +3,7 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <string>
 
 namespace microdit::ingest {
@@ -33,6 +34,10 @@ bool part_matches(std::string_view pattern, std::string_view name) {
 
 bool is_glob(std::string_view pattern) {
   return pattern.find_first_of("*?[") != std::string_view::npos;
+}
+
+bool matches_any(const std::vector<std::string>& patterns, std::string_view path) {
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) { return matches(pattern, path); });
 }
 
 bool matches(std::string_view pattern, std::string_view path) {

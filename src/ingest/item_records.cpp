@@ -62,17 +62,13 @@ void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t i
   }
 }
 
-bool is_any_of(const std::vector<std::string>& patterns, std::string_view path) {
-  return std::ranges::any_of(patterns, [&](const std::string& pattern) { return matches(pattern, path); });
-}
-
 /// Records of what holds pixels and classes.
 void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
                    const TakeRecord& take, PassedOver& passed_over, const core::StopFlag& stop) {
-  const bool file_held = is_any_of(entry.splits.held_out_files, tables.path_of(item.files[0].file));
+  const bool file_held = matches_any(entry.splits.held_out_files, tables.path_of(item.files[0].file));
   std::string from;
   const TakeRecord marked = [&](RawRecord&& raw) {
-    raw.held_out = file_held || is_any_of(entry.splits.held_out_members, from);
+    raw.held_out = file_held || matches_any(entry.splits.held_out_members, from);
     take(std::move(raw));
   };
   const auto damaged = [&](const std::exception& error) {
@@ -94,7 +90,7 @@ void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const Pic
         pair[i] = std::move(member);
         return;
       }
-      if (!entry.record.members.empty() && !is_any_of(entry.record.members, member.name))
+      if (!entry.record.members.empty() && !matches_any(entry.record.members, member.name))
         return passed_over.add(1, member.name);
       from = member.name;
       cifar_records(member, marked);
@@ -134,27 +130,24 @@ Member loose_member(const fs::path& path, const store::ShardEntry& file) {
   return {.name = file.file, .bytes = read_bytes(path, file.bytes), .skip = {}, .offset = 0};
 }
 
-void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const std::string& file,
-               RawRecord&& raw, const std::function<void(RawRecord&&)>& take) {
+void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const RawPlace& place,
+               RawRecord&& raw, const TakeRecord& take) {
   if (entry.tables.empty() || !raw.skip.empty()) return take(std::move(raw));
-  std::vector<TableCells> rows = tables.rows(file, raw.key);
-  if (rows.empty()) raw.skip = "filtered.no_row";
-  for (std::size_t i = 1; i < rows.size(); ++i) {
-    RawRecord another = raw;
-    another.key += fmt::format("#{}", i + 1);
-    another.group = raw.key;
-    another.cells = std::move(rows[i]);
-    rows[i].clear();
-    if (i == 1) {
-      RawRecord first = raw;
-      first.cells = std::move(rows[0]);
-      take(std::move(first));
-    }
-    take(std::move(another));
+  const std::string key = raw.key;
+  std::vector<TableCells> rows = tables.rows(place.path, key == place.file ? place.path : key);
+  if (rows.empty()) {
+    raw.skip = "filtered.no_row";
+    return take(std::move(raw));
   }
-  if (rows.size() > 1) return;
-  if (!rows.empty()) raw.cells = std::move(rows[0]);
-  take(std::move(raw));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    RawRecord one = i + 1 < rows.size() ? raw : std::move(raw);
+    one.cells = std::move(rows[i]);
+    if (i > 0) {
+      one.key += fmt::format("#{}", i + 1);
+      one.group = key;
+    }
+    take(std::move(one));
+  }
 }
 
 void read_item(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
@@ -162,14 +155,18 @@ void read_item(const CatalogueEntry& entry, const CleanItem& item, const Picture
   if (entry.record.is_labelled()) return read_labelled(entry, item, tables, take, passed_over, stop);
   const ArchiveRules rules{
       .kind = entry.archive, .wanted = wanted_extensions(entry), .offsets = entry.images == "reference"};
+  RawPlace place;  // of the file that the last record is from
+  bool file_held = false;
   RecordGrouper grouper(record_endings(entry), [&](RawRecord&& raw) {
     const std::size_t file = raw.members.empty() ? 0 : raw.members.begin()->second.file;
-    const std::string& name = item.files.at(file).file;
-    raw.held_out = is_any_of(entry.splits.held_out_files, tables.path_of(name)) ||
-                   std::ranges::any_of(raw.members, [&](const auto& member) {
-                     return is_any_of(entry.splits.held_out_members, member.second.name);
+    if (const std::string& name = item.files.at(file).file; name != place.file) {
+      place = {name, tables.path_of(name)};
+      file_held = matches_any(entry.splits.held_out_files, place.path);
+    }
+    raw.held_out = file_held || std::ranges::any_of(raw.members, [&](const auto& member) {
+                     return matches_any(entry.splits.held_out_members, member.second.name);
                    });
-    with_rows(entry, tables, name, std::move(raw), take);
+    with_rows(entry, tables, place, std::move(raw), take);
   });
   const TakeMember add = [&](Member&& member) { grouper.add(std::move(member)); };
   for (std::size_t i = 0; i < item.files.size(); ++i)

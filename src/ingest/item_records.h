@@ -27,9 +27,14 @@ struct CleanItem {
 void read_item(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
                const TakeRecord& take, PassedOver& passed_over, const core::StopFlag& stop);
 
+/// A raw file: its name under raw/, and its path in the source (PictureTables::path_of).
+struct RawPlace {
+  std::string file, path;
+};
+
 /// Gives `take` a record for each row that the tables have of it ("KEY", "KEY#2" ...), or itself, as filtered.no_row, where they
-/// have none; as it is where the entry has no tables. `file`: the raw file that it is from.
-void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const std::string& file,
+/// have none; as it is where the entry has no tables.
+void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const RawPlace& place,
                RawRecord&& raw, const TakeRecord& take);
 
 /// UserError when a raw file is not what was downloaded; core::Stopped.

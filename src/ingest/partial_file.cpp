@@ -110,14 +110,13 @@ fs::path PartialFile::tag_path() const {
 FileVersion PartialFile::version() const {
   std::error_code missing;
   if (bytes_ == 0 || !fs::exists(tag_path(), missing)) return {};
-  const std::string mark = core::read_text(tag_path()), head = mark_of({});
-  const std::string_view own(head.data(), head.find('\n', head.find('\n') + 1) + 1);
-  if (!mark.starts_with(own)) return {};  // of another file, or of an earlier microdit
-  return file_version_of(std::string_view(mark).substr(own.size()));
+  const std::string mark = core::read_text(tag_path()), head = mark_head();
+  if (!mark.starts_with(head)) return {};  // of another file, or of an earlier microdit
+  return file_version_of(std::string_view(mark).substr(head.size()));
 }
 
-std::string PartialFile::mark_of(const FileVersion& version) const {
-  return fmt::format("{}\n{}\n{}", kMark, what_, to_text(version));
+std::string PartialFile::mark_head() const {
+  return fmt::format("{}\n{}\n", kMark, what_);
 }
 
 std::optional<std::string> PartialFile::sha256(const core::StopFlag& stop) {
@@ -149,7 +148,7 @@ void PartialFile::begin(const FileVersion& version, std::int64_t announced) {
 // In this order, so that a kill in between leaves no bytes under the mark of another version. A mark may lie there without bytes, too.
 void PartialFile::replace() {
   const Begun begun = *std::exchange(begun_, std::nullopt);
-  const std::string mark = mark_of(begun.version);
+  const std::string mark = mark_head() + to_text(begun.version);
   std::error_code missing;
   const bool known = !begun.version.validator().empty();
   const bool same = known && fs::exists(tag_path(), missing) && core::read_text(tag_path()) == mark;

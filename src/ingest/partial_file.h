@@ -63,7 +63,7 @@ class PartialFile {
  private:
   PartialFile(std::filesystem::path path, int fd, bool locked, HeadCheck check_head, std::string what);
   std::filesystem::path tag_path() const;
-  std::string mark_of(const FileVersion& version) const;
+  std::string mark_head() const;  ///< what stands before the version in tag_path()
   void replace();
   void write(std::span<const std::byte> bytes);
 

@@ -150,21 +150,7 @@ bool tables_are_there(const CatalogueEntry& entry, const store::Manifest& raw) {
 }
 
 PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest& raw) {
-  const fs::path pin = entry.raw_folder() / kPinFile;
-  if (!entry.source.folder.empty()) {
-    folder_ = fs::absolute(entry.source.folder).lexically_normal();
-    links_ = entry.raw_folder();
-  }
-  if (const std::string& list = entry.source.list_file; !list.empty() && fs::exists(list)) {
-    std::istringstream lines(core::read_text(list));
-    for (std::string line; std::getline(lines, line);)
-      if (const std::size_t tab = line.find('\t'); tab != line.npos)
-        paths_[raw_name(line.substr(0, tab))] = line.substr(0, tab);
-  }
-  const bool asked = !entry.tables.empty() || !entry.splits.held_out_files.empty();
-  if (asked && !entry.source.hub.empty() && fs::exists(pin))
-    for (const HubFile& file : pinned_files(entry.source, core::read_text(pin)))
-      paths_[raw_name(file.path)] = file.path;
+  if (!entry.tables.empty() || !entry.splits.held_out_files.empty()) find_paths(entry);
   for (const TableSection& table : entry.tables) {
     const store::ShardEntry file = raw_file_of(table, raw);
     const std::string from = made_from(table, file);
@@ -177,12 +163,28 @@ PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest&
   }
 }
 
-std::vector<TableCells> PictureTables::rows(const std::string& file, const std::string& member) const {
-  const std::string path = path_of(file);
+void PictureTables::find_paths(const CatalogueEntry& entry) {
+  if (!entry.source.folder.empty()) {
+    folder_ = fs::absolute(entry.source.folder).lexically_normal();
+    links_ = entry.raw_folder();
+  }
+  if (const std::string& list = entry.source.list_file; !list.empty() && fs::exists(list)) {
+    std::istringstream lines(core::read_text(list));
+    for (std::string line; std::getline(lines, line);)
+      if (const std::size_t tab = line.find('\t'); tab != line.npos)
+        paths_[raw_name(line.substr(0, tab))] = line.substr(0, tab);
+  }
+  const fs::path pin = entry.raw_folder() / kPinFile;
+  if (!entry.source.hub.empty() && fs::exists(pin))
+    for (const HubFile& file : pinned_files(entry.source, core::read_text(pin)))
+      paths_[raw_name(file.path)] = file.path;
+}
+
+std::vector<TableCells> PictureTables::rows(const std::string& path, const std::string& member) const {
   const std::string_view archive = without_ending(tables::path_parts(path).basename);
   for (const Open& table : tables_) {
     if (!table.section->of.empty() && !matches(table.section->of, path)) continue;
-    const std::string key = table.join.key(member == file ? path : member, archive);
+    const std::string key = table.join.key(member, archive);
     if (key.empty()) continue;
     std::vector<TableCells> found;
     for (const tables::Row& row : table.file->find(key)) {

@@ -37,14 +37,15 @@ class PictureTables {
   /// Those of make_tables; none where the entry has none.
   PictureTables(const CatalogueEntry& entry, const store::Manifest& raw);
 
-  /// The rows of the picture `member` of the raw file `file`: of the first table that has any, among those of that file.
-  std::vector<TableCells> rows(const std::string& file, const std::string& member) const;
-  /// A raw file's path in its source.
+  /// The rows of the picture `member` of a raw file, both by their paths: of the first table that has any, among those of that file.
+  std::vector<TableCells> rows(const std::string& path, const std::string& member) const;
+  /// A raw file's path in its source (of a folder's file one look at the disk); its name where nothing asks for paths.
   std::string path_of(const std::string& file) const;
   /// What an item made with them depends on; empty without tables.
   core::Json identity() const;
 
  private:
+  void find_paths(const CatalogueEntry& entry);
   std::filesystem::path folder_,
       links_;  ///< of an entry whose source is a folder: where it lies, and raw/NAME
   std::map<std::string, std::string> paths_;  ///< of raw files whose name is not their path in the source

@@ -46,9 +46,7 @@ void RecordGrouper::add(Member&& member) {
   // A name that could not be used keeps its place: the record that it was of is lost.
   const bool unusable = member.skip == kBadName;
   if (!unusable && name.substr(name.rfind('/') + 1).starts_with('.')) return;  // a ._file of a Mac
-  const bool counts =
-      endings_.members.empty() ||
-      std::ranges::any_of(endings_.members, [&](const auto& pattern) { return matches(pattern, name); });
+  const bool counts = endings_.members.empty() || matches_any(endings_.members, name);
   std::optional<NameParts> parts = name_parts(name, endings_.wanted);
   if ((!parts || !counts) && !unusable) return passed_over_.add(1, name);  // a LICENSE, an index
   if (!parts) parts = NameParts{name, name, ""};

@@ -1,40 +1,15 @@
 // The reader for each kind; texts of an archive as rows.
 #include "tables/build_table.h"
 
-#include <algorithm>
-
 #include "core/error.h"
 #include "core/utf8.h"
 #include "tables/csv_rows.h"
 #include "tables/json_rows.h"
 #include "tables/limits.h"
 #include "tables/parquet_rows.h"
+#include "text/strip.h"
 
 namespace microdit::tables {
-namespace {
-
-/// What Python's str.isspace() says yes to.
-constexpr std::string_view kBlanks[] = {
-    "\t",     "\n",     "\v",     "\f",     "\r",     "\x1c",   "\x1d",   "\x1e",   "\x1f",   " ",
-    "\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004", "\u2005", "\u2006",
-    "\u2007", "\u2008", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
-
-}  // namespace
-
-std::string_view stripped(std::string_view text) {
-  const auto begins = [&](std::string_view blank) { return text.starts_with(blank); };
-  const auto ends = [&](std::string_view blank) { return text.ends_with(blank); };
-  for (auto found = std::begin(kBlanks); !text.empty();) {
-    if ((found = std::find_if(std::begin(kBlanks), std::end(kBlanks), begins)) == std::end(kBlanks)) break;
-    text.remove_prefix(found->size());
-  }
-  for (auto found = std::begin(kBlanks); !text.empty();) {
-    if ((found = std::find_if(std::begin(kBlanks), std::end(kBlanks), ends)) == std::end(kBlanks)) break;
-    text.remove_suffix(found->size());
-  }
-  return text;
-}
-
 TableCounts build_table(const std::filesystem::path& path, const TableSpec& spec, const TableInput& input,
                         const core::StopFlag& stop, const BuildOptions& options) {
   TableBuilder builder(path, spec, stop, options);
@@ -59,7 +34,7 @@ TextTable::TextTable(const std::filesystem::path& path, const TableSpec& spec, c
 void TextTable::add(std::string_view member, std::string_view bytes) {
   const PathParts parts = path_parts(member);
   const bool damaged = bytes.size() > limits::kRowBytes || core::first_invalid_utf8(bytes).has_value();
-  const std::string_view text = damaged ? "" : stripped(bytes);
+  const std::string_view text = damaged ? "" : text::strip(bytes);
   Row row;
   for (const std::string& column : builder_.source_columns()) {
     const std::string_view cell = column == "path"       ? parts.path

@@ -39,7 +39,4 @@ class TextTable {
   TableBuilder builder_;
 };
 
-/// Without the blanks of Unicode at either end.
-std::string_view stripped(std::string_view text);
-
 }  // namespace microdit::tables

@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 
-from entries import OWN, Own, check, csv_of, run_cases
+from entries import OWN, Own, check, csv_of, run_cases, samples_of
 from programs import USER_MISTAKE
 
 
@@ -40,6 +40,12 @@ def bounds(scratch):
     expected = {name for name, keep in zip(own.captions, values.values()) if keep}
     check(kept == expected, f"{sorted(kept ^ expected)} differ\n{log}")
     check("damaged.score 4" in log and "filtered.score 1" in log, log)
+    own.entry((own.root / "mine.yaml").read_text().replace("name: mine", "name: other").replace("at_most", "at_least"))
+    own.run("download")
+    own.run("clean")
+    above = {sample["key"] for sample in samples_of(own.data / "samples/other")}
+    expected = {name for name, value in zip(own.captions, values) if value in ("0.2", "0.21", "", " ")}
+    check(above == expected, f"at_least: {sorted(above ^ expected)} differ")
 
 
 def damaged_texts(scratch):
