@@ -16,7 +16,10 @@ if(CCACHE)
 endif()
 find_program(MOLD mold)
 if(MOLD)
-  add_link_options(-fuse-ld=mold)
+  # separate-code: without it mold 1.10 may begin the pages that become read-only one before the first that is mapped (where
+  # code ends within a few bytes of a page's end and thread-local variables follow), and such a program cannot start:
+  # "cannot apply additional memory protection after relocation".
+  add_link_options(-fuse-ld=mold -Wl,-z,separate-code)
 endif()
 
 add_library(microdit_flags INTERFACE)
