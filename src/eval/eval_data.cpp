@@ -9,6 +9,7 @@
 
 #include "core/dataset_folder.h"
 #include "core/error.h"
+#include "core/later_facts.h"
 #include "core/log.h"
 #include "eval/run_sources.h"
 
@@ -34,8 +35,23 @@ namespace {
 void warn_of_change(const std::vector<const RunSource*>& sources, const stream::LatentStream& stream) {
   const std::vector<core::Json> pins = stream.pins();
   for (std::size_t i = 0; i < pins.size(); ++i)
-    if (pins[i].value("sha256", "") != sources[i]->sha256)
+    if (!sources[i]->sha256.empty() && pins[i].value("sha256", "") != sources[i]->sha256)
       core::log_warn("{}: it has changed since the run was trained on it", sources[i]->name());
+}
+
+/// Latents of other encoders than the run's would be measured as if they were its own.
+void demand_same_encoders(const RunFacts& run, const RunSource& source, const core::Json& facts) {
+  const auto compare = [&](const char* key, core::Json trained) {
+    core::Json measured = facts.value(key, core::Json());
+    if (!measured.is_object()) return;
+    for (core::Json* side : {&trained, &measured}) side->erase("folder");  // where it lay is a hint
+    core::forget_unshared(trained, measured);
+    if (trained != measured)
+      core::user_error("validation.data: {}: its `{}` is not the one of the run's data: {}, and {} there",
+                       source.name(), key, measured.dump(), trained.dump());
+  };
+  if (!run.codec.kind.empty()) compare("codec", core::to_json(run.codec));
+  if (!run.text_encoder.kind.empty()) compare("text_encoder", core::to_json(run.text_encoder));
 }
 
 }  // namespace
@@ -69,6 +85,8 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   try {
     auto opened = std::unique_ptr<Split>(new Split(config, facts.text_encoder, run_folder));
     warn_of_change(shown, opened->stream_);
+    if (shown.front()->sha256.empty())  // no data of the run's
+      demand_same_encoders(facts, *shown.front(), opened->stream_.facts().facts);
     return opened;
   } catch (const stream::EmptySplit&) {
     return nullptr;

@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 struct OwnSettings {
   double guidance = 0;
   std::string precision = "fp32";
+  ValidationConfig validation;
 };
 
 OwnSettings read_settings(const fs::path& file) {
@@ -35,7 +36,11 @@ OwnSettings read_settings(const fs::path& file) {
   if (!sampling.is_object() || !sampling.contains("guidance") || !sampling["guidance"].is_number())
     wrong("sampling.guidance");
   if (!json.contains("precision") || !json["precision"].is_string()) wrong("precision");
-  return {sampling["guidance"].get<double>(), json["precision"].get<std::string>()};
+  OwnSettings own{sampling["guidance"].get<double>(), json["precision"].get<std::string>(), {}};
+  if (json.contains("validation"))
+    own.validation = core::load<ValidationConfig>(
+        core::ConfigTree::of_json(json["validation"], file.string() + ": validation"));
+  return own;
 }
 
 void copy_in(const checkpoint::Reader& reader, const std::string& name, torch::Tensor target) {
@@ -162,7 +167,8 @@ TrainedRun open_run(const fs::path& given, const RunOptions& options, comm::Comm
           .weights = average ? "ema" : "raw",
           .objective = objective,
           .sampler = sampler,
-          .trained_precision = own.precision};
+          .trained_precision = own.precision,
+          .validation = own.validation};
 }
 
 }  // namespace microdit::eval

@@ -14,6 +14,7 @@
 #include "diffusion/sampler.h"
 #include "eval/compute.h"
 #include "eval/run_facts.h"
+#include "eval/run_sources.h"
 #include "models/denoiser.h"
 
 namespace microdit::eval {
@@ -37,6 +38,7 @@ struct TrainedRun {
   diffusion::Objective objective;
   diffusion::SamplerConfig sampler;  ///< the options', its guidance settled
   std::string trained_precision;
+  ValidationConfig validation;  ///< the run's own
 
   std::int64_t step() const { return checkpoint.step(); }
   /// What tells this checkpoint from every other.

@@ -31,15 +31,25 @@ std::int32_t ImageEncoder::add(const image::Image& square, const std::string& na
   core::check(square.height == size && square.pixels.size() == static_cast<std::size_t>(pixels.numel()),
               "a picture of {} x {} pixels was prepared for {}", square.width, square.height, size);
   std::memcpy(pixels.mutable_data_ptr(), square.pixels.data(), square.pixels.size());
+  const std::int32_t row = added_.at(size);
+  torch::Tensor mirror = recipe_.flips ? pixels.flip(1) : torch::Tensor();
+  push_kept(size, std::move(pixels), name, content);
+  if (recipe_.flips) push_kept(size, std::move(mirror), name, ~content);  // noise of its own
+  return row;
+}
+
+void ImageEncoder::push_kept(std::int64_t size, torch::Tensor&& pixels, const std::string& name,
+                             std::uint64_t content) {
   Batch& batch = batches_.at(size);
   batch.kept.push_back(std::ssize(batch.pixels));
   batch.names.push_back(name);
   push(size, std::move(pixels), content);
-  return added_.at(size)++;
+  ++added_.at(size);
 }
 
 void ImageEncoder::keep_place(std::int64_t size) {
-  push(size, torch::zeros({size, size, 3}, torch::kUInt8), 0);
+  for (std::int64_t i = 0; i < recipe_.samples_per_picture(); ++i)
+    push(size, torch::zeros({size, size, 3}, torch::kUInt8), 0);
 }
 
 void ImageEncoder::push(std::int64_t size, torch::Tensor&& pixels, std::uint64_t content) {

@@ -15,6 +15,9 @@ void ImageRecipe::fields(core::Fields& f) {
   f.field("sizes", sizes, {.min = 8, .max = 8192, .help = "picture sizes, pixels"});
   f.field("enlarge", enlarge,
           {.help = "true: every picture gets every size; false: none larger than its shorter side"});
+  f.field(
+      "flips", flips,
+      {.help = "true: each picture is two samples, itself and its mirror image (left and right exchanged)"});
   f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "pictures per encoder call"});
   f.field("precision", precision, {.choices = {"fp32", "bf16"}, .help = "of the codec"});
   f.field("seed", seed, {.min = 0, .help = "of latent: sample"});

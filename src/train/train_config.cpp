@@ -180,6 +180,7 @@ void TrainConfig::fields(core::Fields& f) {
   f.section("model", model);
   f.section("objective", objective);
   f.section("sampling", sampling, {.at_resume = core::AtResume::free});
+  f.section("validation", validation, {.at_resume = core::AtResume::free});
   if (f.reading() && shuffle_run != "auto" &&
       (shuffle_run.empty() || shuffle_run.size() > 6 ||
        shuffle_run.find_first_not_of("0123456789") != shuffle_run.npos || std::stoll(shuffle_run) < 1))

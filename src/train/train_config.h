@@ -10,6 +10,7 @@
 #include "diffusion/objective.h"
 #include "diffusion/sampler.h"
 #include "eval/run_facts.h"
+#include "eval/run_sources.h"
 #include "models/denoiser.h"
 
 namespace microdit::train {
@@ -135,6 +136,7 @@ struct TrainConfig {
   models::DenoiserConfig model;
   diffusion::ObjectiveConfig objective;
   SamplingConfig sampling;
+  eval::ValidationConfig validation;  ///< what evaluate measures the run on
   void fields(core::Fields& f);
 };
 
