@@ -19,9 +19,11 @@ void SourceSection::fields(core::Fields& f) {
           {.help = "repository org/name[@revision] of the hub (MICRODIT_HUB, HF_ENDPOINT): of a data set, of "
                    "kind: weights "
                    "a model's"});
-  f.field("urls", urls,
-          {.help = "http(s):// or file:// addresses; {0000..0007} expands; known by address without query, "
-                   "file:// ones by name alone"});
+  f.field(
+      "urls", urls,
+      {.help =
+           "http(s)://, file:// or hf://datasets/ORG/NAME[@REVISION]/PATH addresses; {0000..0007} expands; "
+           "known by address without query, file:// ones by name alone"});
   f.field("also", also,
           {.help = "addresses of files that come with the others, whatever the subset: of `tables`"});
   f.field("list_file", list_file,

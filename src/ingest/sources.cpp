@@ -42,7 +42,21 @@ void check_scheme(std::string_view url, std::string_view origin) {
   if (url.starts_with("file://")) {
     core::user_error("{}: {}: a file:// address needs an absolute path (three slashes)", origin, shown(url));
   }
-  core::user_error("{}: {}: only http://, https:// and file:// are read", origin, shown(url));
+  core::user_error("{}: {}: only http://, https://, file:// and hf://datasets/ are read", origin, shown(url));
+}
+
+/// The hub's own form of a file's address, hf://datasets/ORG/NAME[@REVISION]/PATH, as it is asked for at the hub that is set.
+std::optional<std::string> address_at_hub(const std::string& url, std::string_view origin) {
+  constexpr std::string_view kForm = "hf://datasets/";
+  if (!url.starts_with(kForm)) return std::nullopt;
+  const std::string_view place = std::string_view(url).substr(kForm.size());
+  const std::size_t name = place.find('/'), end = name == place.npos ? name : place.find('/', name + 1);
+  if (end == place.npos || end + 1 == place.size())
+    core::user_error("{}: {}: expected hf://datasets/ORG/NAME[@REVISION]/PATH", origin, shown(url));
+  SourceSection source;
+  source.hub = place.substr(0, end);
+  const HubPlace hub = hub_place(source);
+  return hub.file_url(hub.revision, std::string(place.substr(end + 1)));
 }
 
 /// Where a file:// address points is this machine's affair; its name is the file's identity.
@@ -55,12 +69,15 @@ std::vector<RawFile> from_urls(const std::vector<std::string>& urls, const char*
   std::vector<RawFile> files;
   for (const std::string& pattern : urls) {
     for (const std::string& url : expand_ranges(pattern)) {
-      check_scheme(url, key);
-      std::string name = name_of_url(url);
-      files.push_back({.name = raw_name(name), .url = url, .path = std::move(name)});
+      const std::optional<std::string> at_hub = address_at_hub(url, key);
+      if (!at_hub) check_scheme(url, key);
+      const std::string path = name_of_url(url), name = raw_name(path);
+      files.push_back({.name = name,
+                       .url = at_hub.value_or(url),
+                       .path = path,
+                       .inputs = inputs_of_url(name, url)});  // wherever the hub is
     }
   }
-  for (RawFile& file : files) file.inputs = inputs_of_url(file.name, file.url);
   return files;
 }
 

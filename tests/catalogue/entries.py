@@ -83,8 +83,7 @@ class Source:
         return words
 
     def here(self, url):
-        hub = "https://huggingface.co/"
-        return f"{self.server.url}/{url.removeprefix(hub)}" if url.startswith(hub) else self.server.address(url)
+        return url if url.startswith("hf://") else self.server.address(url)
 
     def environment(self):
         return programs.environment(self.data, HF_HOME=self.root / "hf", **self.server.environment())

@@ -212,6 +212,20 @@ TEST(ListFiles, IdentityIsNamesAndAddressesWithoutQueries) {
   EXPECT_EQ(files.at(1).inputs.dump(), R"({"file":"b.tar"})");
 }
 
+TEST(ListFiles, TheHubsAddressesAreAskedForAtTheHubThatIsSet) {
+  ::setenv("MICRODIT_HUB", "http://127.0.0.1:9/", 1);
+  const auto files = list_files(
+      entry_of({"hf://datasets/org/name/a b.tgz", "hf://datasets/org/name@v1.0/deep/{1..2}.tar"}), kNoHub);
+  EXPECT_EQ(files.at(0).url, "http://127.0.0.1:9/datasets/org/name/resolve/main/a%20b.tgz");
+  EXPECT_EQ(files.at(0).inputs["address"], "hf://datasets/org/name/a b.tgz");
+  EXPECT_EQ(files.at(2).url, "http://127.0.0.1:9/datasets/org/name/resolve/v1.0/deep/2.tar");
+  EXPECT_EQ(files.at(2).name, "2.tar");
+  ::unsetenv("MICRODIT_HUB");
+  for (const char* bad : {"hf://datasets/org/name", "hf://datasets/org/name/", "hf://models/org/name/x",
+                          "hf://datasets//name/x", "hf://datasets/../../x/y"})
+    EXPECT_THROW(list_files(entry_of({bad}), kNoHub), core::UserError) << bad;
+}
+
 TEST_F(ListFile, AFoldersFilesAreUsedWhereTheyLie) {
   std::filesystem::create_directories(folder_ / "in/deep/er");
   for (const char* name : {"in/b.tar", "in/a.tar", "in/a.txt", "in/deep/er/c.tar"}) write(name, "12345");
