@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Curve {
-  image::Series raw{.name = "training loss", .x = {}, .y = {}};
+  image::Series raw{.name = "training loss", .x = {}, .y = {}, .faint = true};
   image::Series smooth{.name = "averaged", .x = {}, .y = {}};
   double rate = 0;
   LossWatch watch{};
