@@ -20,13 +20,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const ValidationConfig& validation_of(const TrainedRun& run, const EvaluateConfig& config) {
-  return config.own_validation ? config.validation : run.validation;
+const std::vector<ValidationSource>& validation_of(const TrainedRun& run, const EvaluateConfig& config) {
+  return config.own_validation ? config.validation.data : run.validation;
 }
 
 /// [{"dataset", "recipe", "min_side"}]
 core::Json validation_json(const TrainedRun& run, const EvaluateConfig& config) {
-  return core::to_json(validation_of(run, config)).at("data");
+  return core::to_json(EvaluatedData{validation_of(run, config)}).at("data");
 }
 
 /// The train split first; the held-out one where there is one.
@@ -37,7 +37,7 @@ std::vector<std::unique_ptr<Split>> open_splits(const TrainedRun& run, const Eva
   std::vector<std::unique_ptr<Split>> splits;
   for (const char* name : {"train", "held_out"}) {
     RunFacts facts = run.facts;
-    const bool others = name == std::string("held_out") && !validation_of(run, config).data.empty();
+    const bool others = name == std::string("held_out") && !validation_of(run, config).empty();
     if (others) facts.data = run_sources(validation_of(run, config));
     auto split =
         Split::open(facts, name, captions, static_cast<std::uint64_t>(config.seed), once, run.folder);
@@ -206,7 +206,7 @@ int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::
   metrics["step"] = run.step();
   metrics["weights"] = run.weights;
   metrics["sampler"] = core::to_json(run.sampler);
-  if (!validation_of(run, config).data.empty()) metrics["eval_data"] = validation_json(run, config);
+  if (!validation_of(run, config).empty()) metrics["eval_data"] = validation_json(run, config);
   if (!measure_loss(evaluation, splits, config, metrics) ||
       (config.prompts > 0 &&
        !measure_retrieval(evaluation, splits, config, folder, made_by(run), metrics, comm))) {

@@ -17,10 +17,10 @@ struct EvaluateConfig {
   std::int64_t loss_samples = 10000;  ///< at most so many held-out samples, a fixed draw; 0 = all
   std::int64_t loss_draws = 4;        ///< noise draws per sample
   std::int64_t seed = 7;              ///< of the fixed noise and of all draws
-  std::string caption{};  ///< caption source of the prompts; empty = the first that the run trained on
-  ValidationConfig validation{};  ///< measured instead of what the run's own data hold out
-  bool own_validation = false;    ///< it was given; else it is the run's own
-  bool save_latents = false;      ///< also SPLIT_latents.safetensors
+  std::string caption{};        ///< caption source of the prompts; empty = the first that the run trained on
+  EvaluatedData validation{};   ///< measured instead of what the run's own data hold out
+  bool own_validation = false;  ///< it was given; else it is the run's own
+  bool save_latents = false;    ///< also SPLIT_latents.safetensors
   RunOptions run{.batch_size = 32, .sampler = {.steps = 24}};
   void fields(core::Fields& f);
 };

@@ -45,10 +45,6 @@ void ValidationSource::fields(core::Fields& f) {
   f.field("min_side", min_side, {.min = 0, .help = "only pictures whose shorter side has so many pixels"});
 }
 
-void ValidationConfig::fields(core::Fields& f) {
-  f.sections("data", data);
-}
-
 RunSource latents_source(const std::string& dataset, const std::string& recipe) {
   namespace fs = std::filesystem;
   RunSource source;
@@ -60,9 +56,9 @@ RunSource latents_source(const std::string& dataset, const std::string& recipe) 
   return source;
 }
 
-std::vector<RunSource> run_sources(const ValidationConfig& validation) {
+std::vector<RunSource> run_sources(const std::vector<ValidationSource>& validation) {
   std::vector<RunSource> sources;
-  for (const ValidationSource& one : validation.data) {
+  for (const ValidationSource& one : validation) {
     sources.push_back(latents_source(one.dataset, one.recipe));
     sources.back().min_side = one.min_side;
   }

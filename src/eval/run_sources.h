@@ -18,15 +18,16 @@ struct ValidationSource {
   void fields(core::Fields& f);
 };
 
-struct ValidationConfig {
+/// A section with such sources alone.
+struct EvaluatedData {
   std::vector<ValidationSource> data;  ///< none: what the run's data hold out
-  void fields(core::Fields& f);
+  void fields(core::Fields& f) { f.sections("data", data); }
 };
 
 /// A dataset's latents, by a name that is found again from any other folder. UserError: recipes to choose from.
 RunSource latents_source(const std::string& dataset, const std::string& recipe);
 /// At their newest generation. UserError as above.
-std::vector<RunSource> run_sources(const ValidationConfig& validation);
+std::vector<RunSource> run_sources(const std::vector<ValidationSource>& validation);
 
 struct SourcePlaces {
   std::int64_t size = 0;        ///< picture side in pixels

@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 struct OwnSettings {
   double guidance = 0;
   std::string precision = "fp32";
-  ValidationConfig validation;
+  EvaluatedData validation;
 };
 
 OwnSettings read_settings(const fs::path& file) {
@@ -37,9 +37,9 @@ OwnSettings read_settings(const fs::path& file) {
     wrong("sampling.guidance");
   if (!json.contains("precision") || !json["precision"].is_string()) wrong("precision");
   OwnSettings own{sampling["guidance"].get<double>(), json["precision"].get<std::string>(), {}};
-  if (json.contains("validation"))
-    own.validation = core::load<ValidationConfig>(
-        core::ConfigTree::of_json(json["validation"], file.string() + ": validation"));
+  if (const auto at = core::Json::json_pointer("/validation/data"); json.contains(at))
+    own.validation = core::load<EvaluatedData>(
+        core::ConfigTree::of_json({{"data", json[at]}}, file.string() + ": validation"));
   return own;
 }
 
@@ -58,19 +58,27 @@ bool is_run(const fs::path& folder) {
   return fs::exists(folder / "facts.json");
 }
 
+/// RUN/checkpoints/best as what it leads to.
+fs::path followed(const fs::path& given) {
+  const fs::path whole = core::whole_path(given);
+  std::error_code none;
+  return fs::is_symlink(whole, none) && whole.filename() == "best"
+             ? whole.parent_path() / fs::read_symlink(whole, none).filename()
+             : whole;
+}
+
 /// The checkpoints folder that `given` is or lies in; empty where it is something else.
 fs::path checkpoints_of(const fs::path& given) {
   if (is_run(given)) return {};
-  const fs::path whole = core::whole_path(given);
+  const fs::path whole = followed(given);
   const fs::path folder = checkpoint::step_of(whole.filename().string()) ? whole.parent_path() : whole;
   return folder.filename() == "checkpoints" && is_run(folder.parent_path()) ? folder : fs::path();
 }
 
 /// The step that --run and step= name; nothing: the newest.
 std::optional<std::int64_t> chosen_step(const fs::path& given, std::int64_t step) {
-  const auto named = checkpoints_of(given).empty()
-                         ? std::nullopt
-                         : checkpoint::step_of(core::whole_path(given).filename().string());
+  const auto named =
+      checkpoints_of(given).empty() ? std::nullopt : checkpoint::step_of(followed(given).filename().string());
   if (named && step > 0 && *named != step)
     core::user_error("step={}: --run {} names another step; leave one of them out", step, given.string());
   return named ? named : step > 0 ? std::optional(step) : std::nullopt;
@@ -168,7 +176,7 @@ TrainedRun open_run(const fs::path& given, const RunOptions& options, comm::Comm
           .objective = objective,
           .sampler = sampler,
           .trained_precision = own.precision,
-          .validation = own.validation};
+          .validation = own.validation.data};
 }
 
 }  // namespace microdit::eval

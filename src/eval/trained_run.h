@@ -38,7 +38,7 @@ struct TrainedRun {
   diffusion::Objective objective;
   diffusion::SamplerConfig sampler;  ///< the options', its guidance settled
   std::string trained_precision;
-  ValidationConfig validation;  ///< the run's own
+  std::vector<ValidationSource> validation;  ///< validation.data of the run's settings
 
   std::int64_t step() const { return checkpoint.step(); }
   /// What tells this checkpoint from every other.

@@ -10,6 +10,7 @@
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/grid.h"
+#include "nn/autocast.h"
 #include "train/run_folder.h"
 
 namespace microdit::train {
@@ -24,8 +25,9 @@ void complete(std::int64_t& value, std::int64_t from_data, const char* key) {
   value = from_data;
 }
 
-/// Fills the model's shapes in place and returns the completed config.
-const TrainConfig& complete_model(TrainConfig& config, const stream::RowShape& facts) {
+/// Fills the model's shapes and the lengths in place and returns the completed config.
+const TrainConfig& complete_model(TrainConfig& config, const stream::RowShape& facts, std::int64_t samples) {
+  config.resolve(samples);
   complete(config.model.in_channels, facts.channels, "in_channels");
   complete(config.model.input_size, facts.latent_size, "input_size");
   complete(config.model.caption_channels, facts.text_width, "caption_channels");
@@ -67,7 +69,7 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
                            const core::StopFlag& stop)
     : data_(open_training_data(config, device, comm, stop)),
       shape_(data_.stream->facts().shape),
-      config_(complete_model(config, shape_)),
+      config_(complete_model(config, shape_, data_.stream->num_samples())),
       device_(device),
       objective_(config.objective) {
   model_ = models::make_uninitialized_denoiser(config.model);
@@ -139,13 +141,24 @@ void DenoiserTask::prepare_pictures(comm::Communicator& comm, const core::StopFl
     core::user_error(
         "sampling.every_steps={}: the data name no codec and text encoder to paint with; say "
         "sampling.every_steps=0, or (of an MDS folder) data.codec and data.text_encoder",
-        config_.sampling.every_steps);
+        config_.sampling.every_steps.text());
   const auto folder = run_folder(config_.loop).path();
   eval::hash_encoders_once(facts_.codec, facts_.text_encoder, folder, comm, stop);
   painters_ = std::min<std::size_t>(config_.sampling.prompts.size(), static_cast<std::size_t>(comm.size()));
   if (static_cast<std::size_t>(comm.rank()) >= painters_) return;
   painter_ = std::make_unique<eval::Painter>(facts_, folder, device_, stop);
   painter_->warn_of_cut(config_.sampling.prompts);
+}
+
+void DenoiserTask::prepare_validation(comm::Communicator& comm) {
+  validation_.emplace(config_.validation, facts_, run_folder(config_.loop).path(),
+                      [&comm](const std::function<std::string()>& work) { return comm.on_root(work); });
+}
+
+std::optional<Validated> DenoiserTask::validate(comm::Communicator& comm, const core::StopFlag& stop) {
+  const EvaluationMode while_measuring(*model_);
+  const nn::Autocast autocast(config_.loop.precision == "bf16", device_);
+  return validation_->measure(*model_, objective_, device_, comm, stop);
 }
 
 /// The pictures of every size()-th prompt, from rank() on.
