@@ -4,6 +4,7 @@
 #include <torch/utils.h>
 
 #include "diffusion/sampler.h"
+#include "eval/denoise_fn.h"
 #include "models/denoiser.h"
 #include "nn/autocast.h"
 #include "nn/state_dict.h"
@@ -52,9 +53,9 @@ class Input {
     return tensor.to(device_, torch::kFloat);
   }
   /// "text" and, where the model takes it, "text_mask" of any type: not zero for rows that are seen.
-  diffusion::TextRows text(const models::DenoiserConfig& model) const {
+  diffusion::Condition text(const models::DenoiserConfig& model) const {
     const torch::Tensor rows = get("text", 3, "[B, L, D]");
-    if (!model.text_mask) return rows;
+    if (!model.text_mask) return {rows};
     const auto found = tensors_.find("text_mask");
     if (found == tensors_.end() || found->second.sizes() != rows.sizes().slice(0, 2))
       core::user_error("{}: tensor \"text_mask\" [B, L] is {} (model.text_mask: true)", path_.string(),
@@ -88,15 +89,7 @@ struct Setup {
   }
   /// In the precision asked for, while it lives.
   nn::Autocast compute() const { return {config.precision == "bf16", input.device()}; }
-  diffusion::DenoiseFn denoise() const {
-    return [net = net](const diffusion::DenoiseInput& in) {
-      std::optional<models::Mask> mask;
-      if (in.mask_ratio > 0) mask = models::Mask{in.mask_ratio, in.mask_noise_BT};
-      const models::Prediction out =
-          net->forward(in.x_BCHW, in.noise_label_B, {in.text_BLD, in.text_mask_BL}, mask);
-      return diffusion::DenoiseOutput{out.prediction_BCHW, out.kept_BT};
-    };
-  }
+  diffusion::DenoiseFn denoise() const { return eval::denoise_fn(*net); }
 };
 
 torch::Device device_of(const std::string& name) {
@@ -134,9 +127,9 @@ int probe_forward(Job& job) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
   const torch::Tensor label = setup.input.get("noise_label", 1, "[B]");
-  const diffusion::TextRows text = setup.input.text(setup.config.model);
+  const diffusion::Condition text = setup.input.text(setup.config.model);
   const nn::Autocast compute = setup.compute();
-  save(job, {{"sample", setup.net->forward(x, label, {text.rows_BLD, text.mask_BL}, setup.mask())
+  save(job, {{"sample", setup.net->forward(x, label, {text.text_BLD, text.text_mask_BL}, setup.mask())
                             .prediction_BCHW.to(torch::kFloat)}});
   return core::kDone;
 }
@@ -145,7 +138,7 @@ int probe_loss(Job& job) {
   const Setup setup = set_up(job);
   const diffusion::Objective objective(setup.config.objective);
   const torch::Tensor x0 = setup.input.get("x0", 4, "[B, C, H, W]");
-  const diffusion::TextRows text = setup.input.text(setup.config.model);
+  const diffusion::Condition text = setup.input.text(setup.config.model);
   const torch::Tensor noise = setup.input.like("noise", x0, "[B, C, H, W]");
   const torch::Tensor sigma = setup.input.like("sigma", x0.select(1, 0).select(1, 0).select(1, 0), "[B]");
   if (!(sigma > 0).all().item<bool>()) {
@@ -172,11 +165,14 @@ int probe_sample(Job& job) {
   if (setup.config.mask_ratio != 0)
     core::user_error("probe sample: mask_ratio must be 0 (a picture needs all its patches)");
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
-  const diffusion::TextRows text = setup.input.text(setup.config.model);
+  const diffusion::Condition text = setup.input.text(setup.config.model);
   if (setup.config.sampler.s_churn > 0)
     core::user_error("probe sample: s_churn must be 0 (probe draws no noise)");
   const nn::Autocast compute = setup.compute();
-  save(job, {{"sample", diffusion::sample(objective, setup.denoise(), x, text, setup.config.sampler)}});
+  save(job,
+       {{"sample",
+         diffusion::sample(objective, setup.denoise(), setup.config.sampler,
+                           {.unit_BCHW = x, .condition = text, .null = eval::null_like(*setup.net, text)})}});
   return core::kDone;
 }
 

@@ -4,24 +4,23 @@
 #include <torch/types.h>
 
 #include <functional>
-#include <utility>
 
 namespace microdit::diffusion {
 
-/// Text rows [B, L, D] and, where it is known, which of them are tokens (bool [B, L]).
-struct TextRows {
-  TextRows(torch::Tensor rows, torch::Tensor mask = {})
-      : rows_BLD(std::move(rows)), mask_BL(std::move(mask)) {}
-  torch::Tensor rows_BLD, mask_BL;
+/// What a batch is conditioned on: whatever the model takes, undefined what it does not. "No condition" is a value like
+/// any other, which the model supplies (models::Denoiser::null_like): zero text rows, a learned row, a class of its own.
+struct Condition {
+  torch::Tensor text_BLD{};      ///< text rows
+  torch::Tensor text_mask_BL{};  ///< bool, the rows that are tokens; undefined where it is not known
+  torch::Tensor class_B{};       ///< int64
 };
 
 struct DenoiseInput {
   torch::Tensor x_BCHW;         ///< already scaled by c_in
   torch::Tensor noise_label_B;  ///< c_noise
-  torch::Tensor text_BLD;
+  Condition condition{};
   double mask_ratio = 0;
   torch::Tensor mask_noise_BT{};  ///< undefined without a mask
-  torch::Tensor text_mask_BL{};   ///< TextRows::mask_BL; undefined where it is not known
 };
 struct DenoiseOutput {
   torch::Tensor prediction_BCHW;
@@ -29,8 +28,8 @@ struct DenoiseOutput {
 };
 using DenoiseFn = std::function<DenoiseOutput(const DenoiseInput&)>;
 
-/// Classifier-free guidance: one batch of the conditional and the null half (zero rows, none of them a token),
-/// null + scale (cond - null). scale 1 returns `denoise` itself. Applied in one place only: sample().
-DenoiseFn guided(DenoiseFn denoise, double scale);
+/// Classifier-free guidance: one batch of the conditional half and that of `null`, which is of the same kind as the inputs'
+/// conditions; null + scale (cond - null). scale 1 returns `denoise` itself. Applied in one place only: sample().
+DenoiseFn guided(DenoiseFn denoise, const Condition& null, double scale);
 
 }  // namespace microdit::diffusion

@@ -1,22 +1,30 @@
 // Classifier-free guidance (Ho & Salimans 2022) as a wrapper around a network.
+#include "core/error.h"
 #include "diffusion/denoise_fn.h"
 
 namespace microdit::diffusion {
+namespace {
 
-DenoiseFn guided(DenoiseFn denoise, double scale) {
+torch::Tensor joined(const torch::Tensor& first, const torch::Tensor& second) {
+  core::check(first.defined() == second.defined(), "guidance: condition and null condition are of two kinds");
+  return first.defined() ? torch::cat({first, second}) : torch::Tensor();
+}
+
+}  // namespace
+
+DenoiseFn guided(DenoiseFn denoise, const Condition& null, double scale) {
   if (scale == 1) return denoise;
-  return [denoise = std::move(denoise), scale](const DenoiseInput& input) {
+  return [denoise = std::move(denoise), null, scale](const DenoiseInput& input) {
     DenoiseInput both = input;
     both.x_BCHW = torch::cat({input.x_BCHW, input.x_BCHW});
     both.noise_label_B = torch::cat({input.noise_label_B, input.noise_label_B});
-    both.text_BLD = torch::cat({input.text_BLD, torch::zeros_like(input.text_BLD)});
-    if (input.text_mask_BL.defined())
-      both.text_mask_BL = torch::cat({input.text_mask_BL, torch::zeros_like(input.text_mask_BL)});
-    if (input.mask_noise_BT.defined())
-      both.mask_noise_BT = torch::cat({input.mask_noise_BT, input.mask_noise_BT});
+    both.condition = {joined(input.condition.text_BLD, null.text_BLD),
+                      joined(input.condition.text_mask_BL, null.text_mask_BL),
+                      joined(input.condition.class_B, null.class_B)};
+    both.mask_noise_BT = joined(input.mask_noise_BT, input.mask_noise_BT);
     const auto halves = denoise(both).prediction_BCHW.chunk(2);
-    const torch::Tensor &conditional = halves[0], &null = halves[1];
-    return DenoiseOutput{null + scale * (conditional - null), {}};
+    const torch::Tensor &conditional = halves[0], &unconditional = halves[1];
+    return DenoiseOutput{unconditional + scale * (conditional - unconditional), {}};
   };
 }
 

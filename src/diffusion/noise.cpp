@@ -31,6 +31,11 @@ torch::Tensor rows(std::span<const NoiseKey> keys, core::Purpose purpose, at::In
   return out;
 }
 
+torch::Tensor uniform_rows(std::span<const NoiseKey> keys, core::Purpose purpose, at::IntArrayRef row_shape) {
+  return rows(keys, purpose, row_shape,
+              [](core::CounterRng& rng, std::span<float> out) { rng.fill_uniform(out); });
+}
+
 }  // namespace
 
 torch::Tensor normal_rows(std::span<const NoiseKey> keys, core::Purpose purpose, at::IntArrayRef row_shape) {
@@ -38,14 +43,13 @@ torch::Tensor normal_rows(std::span<const NoiseKey> keys, core::Purpose purpose,
               [](core::CounterRng& rng, std::span<float> out) { rng.fill_normal(out); });
 }
 
-NoiseDraw draw_noise(std::span<const NoiseKey> keys, at::IntArrayRef latent_CHW, std::int64_t tokens) {
+NoiseDraw draw_noise(std::span<const NoiseKey> keys, TimeDraw time, at::IntArrayRef latent_CHW,
+                     std::int64_t tokens) {
   NoiseDraw draw;
-  draw.time_normal_B = normal_rows(keys, core::Purpose::time, {});
+  draw.time_B = time == TimeDraw::normal ? normal_rows(keys, core::Purpose::time, {})
+                                         : uniform_rows(keys, core::Purpose::time, {});
   draw.noise_BCHW = normal_rows(keys, core::Purpose::noise, latent_CHW);
-  if (tokens > 0) {
-    draw.mask_noise_BT = rows(keys, core::Purpose::mask, {tokens},
-                              [](core::CounterRng& rng, std::span<float> out) { rng.fill_uniform(out); });
-  }
+  if (tokens > 0) draw.mask_noise_BT = uniform_rows(keys, core::Purpose::mask, {tokens});
   return draw;
 }
 

@@ -21,7 +21,9 @@ struct NoiseKey {
 /// Standard normals, one row of `row_shape` per key: fp32 on the CPU, [keys, row_shape...].
 torch::Tensor normal_rows(std::span<const NoiseKey> keys, core::Purpose purpose, at::IntArrayRef row_shape);
 
-/// A batch's time, noise and (tokens > 0) mask noise, on the CPU; `latent_CHW`: shape of one sample.
-NoiseDraw draw_noise(std::span<const NoiseKey> keys, at::IntArrayRef latent_CHW, std::int64_t tokens = 0);
+/// A batch's time (a normal or a uniform number, as the objective's law wants it), noise and (tokens > 0) mask noise, on the
+/// CPU; `latent_CHW`: shape of one sample.
+NoiseDraw draw_noise(std::span<const NoiseKey> keys, TimeDraw time, at::IntArrayRef latent_CHW,
+                     std::int64_t tokens = 0);
 
 }  // namespace microdit::diffusion

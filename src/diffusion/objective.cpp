@@ -44,22 +44,22 @@ Objective::Objective(const ObjectiveConfig& config) : config_(config) {
   }
 }
 
-torch::Tensor Objective::loss(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const TextRows& text,
-                              const NoiseDraw& draw, double mask_ratio, std::int64_t patch_size) const {
-  const torch::Tensor sigma_B = (draw.time_normal_B.to(torch::kFloat) * config_.p_std + config_.p_mean).exp();
-  return loss_at(denoise, x0_BCHW, text, sigma_B, draw.noise_BCHW, draw.mask_noise_BT, mask_ratio,
+torch::Tensor Objective::loss(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW,
+                              const Condition& condition, const NoiseDraw& draw, double mask_ratio,
+                              std::int64_t patch_size) const {
+  const torch::Tensor sigma_B = (draw.time_B.to(torch::kFloat) * config_.p_std + config_.p_mean).exp();
+  return loss_at(denoise, x0_BCHW, condition, sigma_B, draw.noise_BCHW, draw.mask_noise_BT, mask_ratio,
                  patch_size);
 }
 
-torch::Tensor Objective::loss_at(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const TextRows& text,
-                                 const torch::Tensor& sigma_B, const torch::Tensor& noise_BCHW,
-                                 const torch::Tensor& mask_noise_BT, double mask_ratio,
-                                 std::int64_t patch_size) const {
+torch::Tensor Objective::loss_at(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW,
+                                 const Condition& condition, const torch::Tensor& sigma_B,
+                                 const torch::Tensor& noise_BCHW, const torch::Tensor& mask_noise_BT,
+                                 double mask_ratio, std::int64_t patch_size) const {
   const torch::Tensor x0 = x0_BCHW.to(torch::kFloat), sigma = sigma_B.to(torch::kFloat);
   const Preconditioning c = precondition(sigma, config_.sigma_data);
   const torch::Tensor x_t = x0 + noise_BCHW * sigma.view({-1, 1, 1, 1});
-  const DenoiseOutput out =
-      denoise({c.in * x_t, c.noise_label_B, text.rows_BLD, mask_ratio, mask_noise_BT, text.mask_BL});
+  const DenoiseOutput out = denoise({c.in * x_t, c.noise_label_B, condition, mask_ratio, mask_noise_BT});
   // |F - F*|^2 = |D - x0|^2 / c_out^2. The right side is taken, with the original's order of operations: at
   // small sigma both cancel in fp32, and only equal rounding keeps the gradients equal.
   const torch::Tensor residual = c.skip * x_t + c.out * out.prediction_BCHW.to(torch::kFloat) - x0;
@@ -74,10 +74,10 @@ torch::Tensor Objective::loss_at(const DenoiseFn& denoise, const torch::Tensor& 
 }
 
 torch::Tensor Objective::denoised(const DenoiseFn& denoise, const torch::Tensor& x_BCHW,
-                                  const torch::Tensor& sigma_B, const TextRows& text) const {
+                                  const torch::Tensor& sigma_B, const Condition& condition) const {
   const torch::Tensor x = x_BCHW.to(torch::kFloat);
   const Preconditioning c = precondition(sigma_B.to(torch::kFloat), config_.sigma_data);
-  const DenoiseOutput out = denoise({c.in * x, c.noise_label_B, text.rows_BLD, 0, {}, text.mask_BL});
+  const DenoiseOutput out = denoise({c.in * x, c.noise_label_B, condition});
   return c.skip * x + c.out * out.prediction_BCHW.to(torch::kFloat);
 }
 

@@ -37,30 +37,30 @@ std::vector<double> karras_grid(const SamplerConfig& config) {
   return sigmas;
 }
 
-torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const torch::Tensor& unit_BCHW,
-                     const TextRows& text, const SamplerConfig& config, const ChurnNoise& churn,
-                     const KeepGoing& keep_going) {
+torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const SamplerConfig& config,
+                     const SampleInput& input) {
   const torch::NoGradGuard no_grad;
-  const DenoiseFn network = guided(denoise, config.guidance);
+  const DenoiseFn network = guided(denoise, input.null, config.guidance);
   // Slope dx/dsigma of the probability flow (eq. 4).
   const auto slope = [&](const torch::Tensor& x, double sigma) {
     const torch::Tensor sigma_B = torch::full({x.size(0)}, sigma, x.options()).to(torch::kFloat);
-    const torch::Tensor denoised = objective.denoised(network, x.to(torch::kFloat), sigma_B, text);
+    const torch::Tensor denoised = objective.denoised(network, x.to(torch::kFloat), sigma_B, input.condition);
     return (x - denoised.to(torch::kDouble)) / sigma;
   };
   const std::vector<double> sigmas = karras_grid(config);
-  torch::Tensor x = unit_BCHW.to(torch::kDouble) * sigmas[0];
-  const auto stopped = [&] { return keep_going && !keep_going(); };
+  torch::Tensor x = input.unit_BCHW.to(torch::kDouble) * sigmas[0];
+  const auto stopped = [&] { return input.keep_going && !input.keep_going(); };
   for (std::size_t i = 0; i + 1 < sigmas.size(); ++i) {
     if (stopped()) return {};
     double sigma = sigmas[i];
     const double next = sigmas[i + 1];
     if (config.s_churn > 0 && sigma >= config.s_min && sigma <= config.s_max) {  // algorithm 2, lines 4 to 6
-      core::check(static_cast<bool>(churn), "s_churn {} without a source of noise", config.s_churn);
+      core::check(static_cast<bool>(input.step_noise), "s_churn {} without a source of noise",
+                  config.s_churn);
       const double gamma = std::min(config.s_churn / static_cast<double>(config.steps), std::sqrt(2.0) - 1);
       const double raised = sigma + gamma * sigma;
       const double spread = std::sqrt(raised * raised - sigma * sigma) * config.s_noise;
-      x = x + spread * churn(static_cast<std::int64_t>(i)).to(torch::kDouble);
+      x = x + spread * input.step_noise(static_cast<std::int64_t>(i)).to(torch::kDouble);
       sigma = raised;
     }
     const torch::Tensor here = slope(x, sigma);

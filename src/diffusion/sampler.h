@@ -30,16 +30,24 @@ struct SamplerConfig {
 /// sigma_0 ... sigma_{N-1}, 0 (float64): (smax^(1/rho) + i/(N-1) (smin^(1/rho) - smax^(1/rho)))^rho.
 std::vector<double> karras_grid(const SamplerConfig& config);
 
-/// Fresh unit normals of x's shape for churn at step i.
-using ChurnNoise = std::function<torch::Tensor(std::int64_t step)>;
+/// Fresh unit normals of x's shape for step i.
+using StepNoise = std::function<torch::Tensor(std::int64_t step)>;
 
 /// Asked before every evaluation of the network: false ends the sampling.
 using KeepGoing = std::function<bool()>;
 
-/// `unit_BCHW`: standard normal start; `denoise`: the bare network (guidance happens in here, nowhere else). Returns fp32
-/// [B,C,H,W], or an undefined tensor when `keep_going` said no. `churn` is needed only when s_churn > 0.
-torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const torch::Tensor& unit_BCHW,
-                     const TextRows& text, const SamplerConfig& config, const ChurnNoise& churn = {},
-                     const KeepGoing& keep_going = {});
+struct SampleInput {
+  torch::Tensor unit_BCHW;  ///< standard normal start
+  Condition condition{};
+  Condition
+      null{};  ///< what guidance leads away from: the model's null, or a negative prompt; not read with guidance 1
+  StepNoise step_noise{};  ///< needed only by what adds noise on the way (s_churn > 0)
+  KeepGoing keep_going{};
+};
+
+/// `denoise`: the bare network (guidance happens in here, nowhere else). Returns fp32 [B,C,H,W], or an undefined tensor
+/// when `keep_going` said no.
+torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const SamplerConfig& config,
+                     const SampleInput& input);
 
 }  // namespace microdit::diffusion

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/seed.h"
 #include "diffusion/noise.h"
+#include "eval/denoise_fn.h"
 #include "eval/gather_rows.h"
 #include "eval/grid_pages.h"
 #include "eval/retrieval.h"
@@ -46,8 +47,9 @@ double Evaluation::block_loss(const diffusion::DenoiseFn& network, const Piece& 
       keys.push_back({static_cast<std::uint64_t>(config_.seed), static_cast<std::uint64_t>(sample),
                       static_cast<std::uint64_t>(draw)});
     }
-    diffusion::NoiseDraw noise = diffusion::draw_noise(keys, piece.latents_NCHW.sizes().slice(1));
-    noise.time_normal_B = noise.time_normal_B.to(compute_.device);
+    diffusion::NoiseDraw noise =
+        diffusion::draw_noise(keys, run_.objective.time_draw(), piece.latents_NCHW.sizes().slice(1));
+    noise.time_B = noise.time_B.to(compute_.device);
     noise.noise_BCHW = noise.noise_BCHW.to(compute_.device);
     const torch::Tensor mean =
         run_.objective.loss(network, piece.latents_NCHW.to(compute_.device),

@@ -14,6 +14,7 @@
 #include "core/seed.h"
 #include "core/utf8.h"
 #include "diffusion/noise.h"
+#include "eval/denoise_fn.h"
 #include "nn/autocast.h"
 #include "nn/state_dict.h"
 
@@ -53,20 +54,6 @@ class SlowBatch {
   Clock::time_point begin_ = Clock::now();
   double next_s_ = kFirst_s;
 };
-
-}  // namespace
-
-diffusion::DenoiseFn denoise_fn(models::Denoiser& model) {
-  return [&model](const diffusion::DenoiseInput& input) {
-    std::optional<models::Mask> mask;
-    if (input.mask_ratio > 0) mask = models::Mask{input.mask_ratio, input.mask_noise_BT};
-    const models::Prediction out =
-        model.forward(input.x_BCHW, input.noise_label_B, {input.text_BLD, input.text_mask_BL}, mask);
-    return diffusion::DenoiseOutput{out.prediction_BCHW, out.kept_BT};
-  };
-}
-
-namespace {
 
 /// UserError where the run's data named none.
 template <class Facts>
@@ -109,13 +96,13 @@ void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
   if (cut > kTold) core::log_warn("{} prompts in all are longer than {} tokens", cut, text_length_);
 }
 
-diffusion::TextRows Painter::encode(const std::vector<std::string>& prompts) const {
+diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) const {
   const encoders::EncodedText encoded = text_encoder_->encode(prompts, text_length_);
   // Through fp16, as the training rows were stored.
-  diffusion::TextRows text(encoded.states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_));
+  diffusion::Condition text{encoded.states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_)};
   if (!text_mask_) return text;
   const torch::Tensor tokens = torch::tensor(encoded.num_tokens, torch::kInt64).unsqueeze(1);
-  text.mask_BL = (torch::arange(text_length_) < tokens).to(device_);
+  text.text_mask_BL = (torch::arange(text_length_) < tokens).to(device_);
   return text;
 }
 
@@ -140,23 +127,27 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
       for (const std::uint64_t seed : seeds) keys.push_back({.seed = seed, .a = step});
       return diffusion::normal_rows(keys, purpose, latent_CHW);
     };
-    const auto churn = [&](std::int64_t step) {
+    const auto step_noise = [&](std::int64_t step) {
       return noise(core::Purpose::churn, static_cast<std::uint64_t>(step)).to(device_);
     };
     const torch::Tensor unit = noise(core::Purpose::sampler, 0);
-    const diffusion::TextRows text = encode(filled(order.prompts, first, batch));
+    const diffusion::Condition text = encode(filled(order.prompts, first, batch));
     SlowBatch slow(order.sampler);
     const auto keep_going = [&] {
       slow.evaluation();
       return !order.keep_going || order.keep_going();
     };
-    const torch::Tensor sample =
-        diffusion::sample(objective, fn, unit.to(device_), text, order.sampler, churn, keep_going);
+    const torch::Tensor sample = diffusion::sample(objective, fn, order.sampler,
+                                                   {.unit_BCHW = unit.to(device_),
+                                                    .condition = text,
+                                                    .null = null_like(model, text),
+                                                    .step_noise = step_noise,
+                                                    .keep_going = keep_going});
     if (!sample.defined()) return {};
     const auto rows = static_cast<std::int64_t>(std::min(batch, order.prompts.size() - first));
     units.push_back(unit.narrow(0, 0, rows));
-    texts.push_back(text.rows_BLD.narrow(0, 0, rows).cpu());
-    if (text_mask_) masks.push_back(text.mask_BL.narrow(0, 0, rows).cpu().to(torch::kFloat32));
+    texts.push_back(text.text_BLD.narrow(0, 0, rows).cpu());
+    if (text_mask_) masks.push_back(text.text_mask_BL.narrow(0, 0, rows).cpu().to(torch::kFloat32));
     samples.push_back(sample.narrow(0, 0, rows).cpu());
   }
   return {torch::cat(units), torch::cat(texts), text_mask_ ? torch::cat(masks) : torch::Tensor(),

@@ -18,9 +18,6 @@
 
 namespace microdit::eval {
 
-/// A denoiser as diffusion sees it; `model` must outlive the callable.
-diffusion::DenoiseFn denoise_fn(models::Denoiser& model);
-
 /// What to paint and how. Prompt i starts from noise keyed by seeds[i] alone.
 struct PaintOrder {
   std::vector<std::string> prompts;
@@ -57,7 +54,7 @@ class Painter {
                                    const diffusion::KeepGoing& keep_going = {}) const;
 
  private:
-  diffusion::TextRows encode(const std::vector<std::string>& prompts) const;
+  diffusion::Condition encode(const std::vector<std::string>& prompts) const;
 
   torch::Device device_;
   std::int64_t channels_, latent_size_, text_length_;

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "nn/state_dict.h"
 
 namespace microdit::eval {
 namespace {
@@ -123,7 +124,8 @@ std::shared_ptr<models::Denoiser> TrainedRun::load_model(torch::Device device) c
   const torch::NoGradGuard no_grad;
   auto model = models::make_uninitialized_denoiser(facts.model);
   const std::string group = weights == "ema" ? "ema/" : "weights/";
-  for (const auto& item : model->named_parameters()) copy_in(checkpoint, group + item.key(), item.value());
+  for (const nn::DistinctParameter& item : nn::distinct_parameters(*model))
+    copy_in(checkpoint, group + item.name, item.tensor);
   for (const auto& item : model->named_buffers()) {
     const std::string name = "buffers/" + item.key();
     if (checkpoint.has(name)) copy_in(checkpoint, name, item.value());  // a converted file may leave them out

@@ -3,6 +3,7 @@
 
 #include <torch/nn/module.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,10 +14,12 @@
 // Shape legend: B batch, C channels, H W latent height and width, T patches, L text rows, D width.
 namespace microdit::models {
 
+/// What a model is conditioned on; undefined what it does not take.
 struct Condition {
-  torch::Tensor text_BLD;  ///< text rows; a null condition is zero rows
-  /// bool, the rows that are tokens; a null condition has none. Taken where DenoiserConfig::text_mask says so.
+  torch::Tensor text_BLD{};  ///< text rows
+  /// bool, the rows that are tokens. Taken where DenoiserConfig::text_mask says so.
   torch::Tensor text_mask_BL{};
+  torch::Tensor class_B{};  ///< int64
 };
 
 /// Which patches the backbone sees: the int(T * (1 - ratio)) patches with the lowest noise (ties as stable
@@ -31,15 +34,35 @@ struct Prediction {
   torch::Tensor kept_BT;          ///< 1 kept, 0 dropped (float); undefined without a mask
 };
 
+/// A block as a function of tensors (an input that is not there is undefined), so that it can be run anew.
+using BlockFn = std::function<torch::Tensor(const std::vector<torch::Tensor>& inputs)>;
+/// How a denoiser runs its blocks, numbered in the order in which they run: plainly, recomputed in the backward pass, between
+/// a gather and a release of its weights. Returns what fn(inputs) returns.
+using BlockRunner = std::function<torch::Tensor(std::int64_t block, const BlockFn& fn,
+                                                const std::vector<torch::Tensor>& inputs)>;
+
 /// Knows no device, rank, loss or guidance. Parameter names are the original's.
 class Denoiser : public torch::nn::Module {
  public:
   virtual Prediction forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,
                              const Condition& condition, const std::optional<Mask>& mask = std::nullopt) = 0;
+  /// "No condition" for a batch like that of `condition`: what guidance leads away from and dropped captions become.
+  virtual Condition null_like(const Condition& condition) const = 0;
   virtual bool supports_masking() const = 0;
   virtual std::int64_t patch_size() const = 0;
   /// Draws all parameters anew from `seed` (counter-keyed: the same on every rank).
   virtual void initialize(std::uint64_t seed) = 0;
+  /// Every block of every later forward goes through `runner`; an empty one calls it plainly.
+  void set_block_runner(BlockRunner runner) { block_runner_ = std::move(runner); }
+
+ protected:
+  torch::Tensor run_block(std::int64_t block, const BlockFn& fn,
+                          const std::vector<torch::Tensor>& inputs) const {
+    return block_runner_ ? block_runner_(block, fn, inputs) : fn(inputs);
+  }
+
+ private:
+  BlockRunner block_runner_;
 };
 
 /// The `model:` section of a config. Zeros mean: from the data's facts.

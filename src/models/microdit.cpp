@@ -109,6 +109,20 @@ void MicroDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_la
   }
 }
 
+Condition MicroDit::null_like(const Condition& condition) const {
+  const torch::Tensor& mask = condition.text_mask_BL;
+  return {
+      torch::zeros_like(condition.text_BLD), mask.defined() ? torch::zeros_like(mask) : torch::Tensor(), {}};
+}
+
+torch::Tensor MicroDit::run(std::int64_t number, const MicroDitBlock& block, const torch::Tensor& x_BTD,
+                            const SeenText& text, const torch::Tensor& activated_BD) const {
+  const auto call = [&block](const std::vector<torch::Tensor>& in) {
+    return block.forward(in[0], {in[1], in[2]}, in[3]);
+  };
+  return run_block(number, call, {x_BTD, text.rows_BLD, text.seen_BL, activated_BD});
+}
+
 // Hidden rows are zero from here on: whatever lies in them, be it not finite, has no part in values or gradients.
 SeenText MicroDit::seen_text(const Condition& condition) const {
   if (!config_.text_mask) return {condition.text_BLD};
@@ -138,7 +152,8 @@ Prediction MicroDit::forward(const torch::Tensor& x_BCHW, const torch::Tensor& n
   if (map_xin_) x = map_xin_->forward(x);
   const SeenText mixer_text =
       map_y_ ? SeenText{map_y_->forward(cond.text.rows_BLD), cond.text.seen_BL} : cond.text;
-  for (const auto& block : mixer_) x = block->forward(x, mixer_text, cond.activated_BD);
+  std::int64_t number = 0;
+  for (const auto& block : mixer_) x = run(number++, *block, x, mixer_text, cond.activated_BD);
 
   nn::TokenChoice choice;
   if (active) {
@@ -146,7 +161,7 @@ Prediction MicroDit::forward(const torch::Tensor& x_BCHW, const torch::Tensor& n
     x = nn::keep_tokens(x, choice.ids_BK);
   }
   if (map_xout_) x = map_xout_->forward(x);  // after masking: less to project
-  for (const auto& block : blocks_) x = block->forward(x, cond.text, cond.activated_BD);
+  for (const auto& block : blocks_) x = run(number++, *block, x, cond.text, cond.activated_BD);
   x = final_layer_->forward(x, cond.activated_BD);
   if (active) x = nn::restore_tokens(x, choice.ids_BK, mask_token_, num_tokens);
   return {nn::unpatchify(x, config_.patch_size), choice.kept_BT};

@@ -39,6 +39,8 @@ class MicroDit : public Denoiser {
   explicit MicroDit(const DenoiserConfig& config);
   Prediction forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,
                      const Condition& condition, const std::optional<Mask>& mask) override;
+  /// Zero rows, none of them a token.
+  Condition null_like(const Condition& condition) const override;
   bool supports_masking() const override { return true; }
   std::int64_t patch_size() const override { return config_.patch_size; }
   void initialize(std::uint64_t seed) override;
@@ -48,6 +50,8 @@ class MicroDit : public Denoiser {
     SeenText text;
     torch::Tensor activated_BD;
   };
+  torch::Tensor run(std::int64_t number, const MicroDitBlock& block, const torch::Tensor& x_BTD,
+                    const SeenText& text, const torch::Tensor& activated_BD) const;
   SeenText seen_text(const Condition& condition) const;
   Conditioning condition(const torch::Tensor& noise_label_B, const Condition& condition) const;
   void check_input(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,

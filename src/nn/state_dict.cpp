@@ -113,6 +113,19 @@ void save_tensors(const std::filesystem::path& path, const StateDict& tensors,
   core::write_safetensors(path, views, metadata);
 }
 
+std::vector<DistinctParameter> distinct_parameters(const torch::nn::Module& module) {
+  std::vector<DistinctParameter> distinct;
+  std::map<const void*, std::size_t> place;
+  for (const auto& item : module.named_parameters()) {
+    const auto [found, is_new] = place.try_emplace(item.value().unsafeGetTensorImpl(), distinct.size());
+    if (is_new)
+      distinct.push_back({item.key(), item.value(), {}});
+    else
+      distinct[found->second].aliases.push_back(item.key());
+  }
+  return distinct;
+}
+
 StateDict state_dict(const torch::nn::Module& module) {
   StateDict state = named_tensors(module);
   for (auto& [name, tensor] : state) tensor = tensor.detach();

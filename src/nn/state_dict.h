@@ -29,7 +29,16 @@ StateDict load_network(const std::filesystem::path& path);
 void save_tensors(const std::filesystem::path& path, const StateDict& tensors,
                   const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
-/// Parameters and persistent buffers of a module, by name.
+/// A parameter under the first of its names.
+struct DistinctParameter {
+  std::string name;
+  torch::Tensor tensor;
+  std::vector<std::string> aliases;  ///< its other names: modules that share it
+};
+/// The module's parameters, each once however many modules share it, by first name in the module's own order.
+std::vector<DistinctParameter> distinct_parameters(const torch::nn::Module& module);
+
+/// Parameters and persistent buffers of a module, by name; a shared one under every of its names.
 StateDict state_dict(const torch::nn::Module& module);
 /// Copies `state` into the module (converted to each tensor's dtype). Missing, extra and misshapen names are
 /// one UserError that lists them all with `origin`. `ignore`: names that may be missing or extra, and are not

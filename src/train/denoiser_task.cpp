@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "core/seed.h"
 #include "diffusion/noise.h"
+#include "eval/denoise_fn.h"
 #include "eval/encoder_hashes.h"
 #include "eval/eval_data.h"
 #include "image/decode.h"
@@ -105,10 +106,10 @@ diffusion::NoiseDraw DenoiserTask::draw(const Slice& slice) const {
     keys.push_back({static_cast<std::uint64_t>(config_.loop.seed),
                     static_cast<std::uint64_t>(batch_.position[static_cast<std::size_t>(i)])});
   }
-  diffusion::NoiseDraw out =
-      diffusion::draw_noise(keys, {shape_.channels, shape_.latent_size, shape_.latent_size},
-                            config_.mask_ratio > 0 ? patches * patches : 0);
-  out.time_normal_B = out.time_normal_B.to(device_);
+  diffusion::NoiseDraw out = diffusion::draw_noise(keys, objective_.time_draw(),
+                                                   {shape_.channels, shape_.latent_size, shape_.latent_size},
+                                                   config_.mask_ratio > 0 ? patches * patches : 0);
+  out.time_B = out.time_B.to(device_);
   out.noise_BCHW = out.noise_BCHW.to(device_);
   if (config_.mask_ratio > 0) out.mask_noise_BT = out.mask_noise_BT.to(device_);
   return out;

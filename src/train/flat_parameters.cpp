@@ -4,6 +4,7 @@
 #include <torch/utils.h>
 
 #include "core/error.h"
+#include "nn/state_dict.h"
 
 namespace microdit::train {
 namespace {
@@ -18,14 +19,14 @@ std::int64_t round_up(std::int64_t value, std::int64_t unit) {
 
 FlatParameters::FlatParameters(torch::nn::Module& module, int num_ranks, std::int64_t bucket_bytes,
                                torch::Device device) {
-  const auto named = module.named_parameters();
+  const std::vector<nn::DistinctParameter> named = nn::distinct_parameters(module);
   const std::int64_t unit = kLine * num_ranks;
   std::int64_t at = 0;
   Bucket bucket;
-  for (const auto& item : named) {
-    const torch::Tensor& p = item.value();
-    core::check(p.scalar_type() == torch::kFloat32, "parameter {} is not fp32", item.key());
-    placements_.push_back({item.key(), p.sizes().vec(), at, p.numel()});
+  for (const nn::DistinctParameter& item : named) {
+    const torch::Tensor& p = item.tensor;
+    core::check(p.scalar_type() == torch::kFloat32, "parameter {} is not fp32", item.name);
+    placements_.push_back({item.name, p.sizes().vec(), at, p.numel()});
     num_parameters_ += p.numel();
     at = round_up(at + p.numel(), kLine);
     if ((at - bucket.offset) * static_cast<std::int64_t>(sizeof(float)) >= bucket_bytes) {
@@ -46,7 +47,7 @@ FlatParameters::FlatParameters(torch::nn::Module& module, int num_ranks, std::in
   torch::NoGradGuard no_grad;
   for (std::size_t i = 0; i < placements_.size(); ++i) {
     const Placement& place = placements_[i];
-    torch::Tensor p = named[i].value();
+    torch::Tensor p = named[i].tensor;
     torch::Tensor view = weights_.narrow(0, place.offset, place.count).view(place.shape);
     view.copy_(p);
     p.set_data(view);

@@ -27,8 +27,8 @@ double median_step_s(int steps, const models::DenoiserConfig& config) {
   train::ShardedOptimizer optimizer(flat, *comm, {.shard_state = false});
   const diffusion::Objective objective({.sigma_data = 0.5});
   const diffusion::DenoiseFn denoise = [&](const diffusion::DenoiseInput& in) {
-    return diffusion::DenoiseOutput{net->forward(in.x_BCHW, in.noise_label_B, {in.text_BLD}).prediction_BCHW,
-                                    {}};
+    return diffusion::DenoiseOutput{
+        net->forward(in.x_BCHW, in.noise_label_B, {in.condition.text_BLD}).prediction_BCHW, {}};
   };
   const torch::Tensor x0 = nn::counter_normal({kBatch, 4, 8, 8}, 1, 6, 0);
   const torch::Tensor text = nn::counter_normal({kBatch, kTextRows, 384}, 1, 6, 1);
@@ -41,7 +41,7 @@ double median_step_s(int steps, const models::DenoiserConfig& config) {
         nn::counter_normal({kBatch}, 1, 5, index), nn::counter_normal({kBatch, 4, 8, 8}, 1, 6, 2, index), {}};
     const auto begin = std::chrono::steady_clock::now();
     flat.zero_gradients();
-    objective.loss(denoise, x0, text, draw, 0, net->patch_size()).backward();
+    objective.loss(denoise, x0, {text}, draw, 0, net->patch_size()).backward();
     const double norm = std::sqrt(optimizer.reduce_gradients());
     adamw.step = step + 1;
     adamw.gradient_scale = std::min(1.0, 1.0 / (norm + 1e-6));

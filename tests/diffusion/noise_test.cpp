@@ -34,14 +34,16 @@ TEST(Noise, IsTheSameForAnyThreadCount) {
 
 TEST(Noise, IsTheCountersOwn) {
   const std::vector<NoiseKey> keys = {{5, 11, 3}};
-  const NoiseDraw draw = draw_noise(keys, {4, 2, 2}, 9);
-  EXPECT_EQ(draw.time_normal_B[0].item<float>(), core::CounterRng(5, core::Purpose::time, 11, 3).normal());
+  const NoiseDraw draw = draw_noise(keys, TimeDraw::normal, {4, 2, 2}, 9);
+  EXPECT_EQ(draw.time_B[0].item<float>(), core::CounterRng(5, core::Purpose::time, 11, 3).normal());
+  EXPECT_EQ(draw_noise(keys, TimeDraw::uniform, {4, 2, 2}).time_B[0].item<float>(),
+            core::CounterRng(5, core::Purpose::time, 11, 3).uniform());
   std::vector<float> expected(16), mask(9);
   core::CounterRng(5, core::Purpose::noise, 11, 3).fill_normal(expected);
   core::CounterRng(5, core::Purpose::mask, 11, 3).fill_uniform(mask);
   EXPECT_TRUE(torch::equal(draw.noise_BCHW.flatten(), torch::tensor(expected)));
   EXPECT_TRUE(torch::equal(draw.mask_noise_BT.flatten(), torch::tensor(mask)));
-  EXPECT_FALSE(draw_noise(keys, {4, 2, 2}).mask_noise_BT.defined());
+  EXPECT_FALSE(draw_noise(keys, TimeDraw::normal, {4, 2, 2}).mask_noise_BT.defined());
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ TEST(Objective, LossIsTheMeanSquaredErrorOfTheNetwork) {
   const Batch batch;
   const Objective objective({.sigma_data = 0.6});
   const double loss =
-      objective.loss_at(batch.network(), batch.x0, batch.text, batch.sigma, batch.noise, {}, 0, 2)
+      objective.loss_at(batch.network(), batch.x0, {batch.text}, batch.sigma, batch.noise, {}, 0, 2)
           .item<double>();
   EXPECT_NEAR(loss / batch.exact_error(0.6).mean().item<double>(), 1, 1e-6);
 }
@@ -49,7 +49,7 @@ TEST(Objective, LossIsTheMeanSquaredErrorOfTheNetwork) {
 TEST(Objective, NetworkSeesScaledInputAndNoiseLabel) {
   const Batch batch;
   Objective({.sigma_data = 0.6})
-      .loss_at(batch.network(), batch.x0, batch.text, batch.sigma, batch.noise, {}, 0, 2);
+      .loss_at(batch.network(), batch.x0, {batch.text}, batch.sigma, batch.noise, {}, 0, 2);
   EXPECT_TRUE(torch::allclose(batch.seen.noise_label_B, batch.sigma.log() / 4));
   const torch::Tensor s = batch.sigma.view({-1, 1, 1, 1});
   EXPECT_TRUE(torch::allclose(batch.seen.x_BCHW, (batch.x0 + s * batch.noise) / (s.square() + 0.36).sqrt(),
@@ -61,7 +61,7 @@ TEST(Objective, MaskedLossAveragesKeptPatchesPerSample) {
   const torch::Tensor mask_noise = waves({3, 16}, 6);
   const double loss =
       Objective({})
-          .loss_at(batch.network(), batch.x0, batch.text, batch.sigma, batch.noise, mask_noise, 0.5, 2)
+          .loss_at(batch.network(), batch.x0, {batch.text}, batch.sigma, batch.noise, mask_noise, 0.5, 2)
           .item<double>();
   const torch::Tensor patches =
       batch.exact_error(0.9).mean(1).unfold(1, 2, 2).unfold(2, 2, 2).mean({3, 4}).flatten(1);
@@ -75,16 +75,17 @@ TEST(Objective, MaskedLossAveragesKeptPatchesPerSample) {
 TEST(Objective, TimeLawIsLogNormal) {
   const Batch batch;
   const NoiseDraw draw{torch::tensor({-1.0F, 0.0F, 2.0F}), batch.noise, {}};
-  Objective({.p_mean = 0.3, .p_std = 0.5}).loss(batch.network(), batch.x0, batch.text, draw, 0, 2);
+  Objective({.p_mean = 0.3, .p_std = 0.5}).loss(batch.network(), batch.x0, {batch.text}, draw, 0, 2);
   EXPECT_TRUE(torch::allclose(batch.seen.noise_label_B, torch::tensor({-0.2F, 0.3F, 1.3F}) / 4, 1e-5, 1e-6));
 }
 
 TEST(Objective, StaysAccurateAtSmallSigma) {
   Batch batch;
   batch.sigma = torch::full({3}, 0.002F);
-  const double loss = Objective({})
-                          .loss_at(batch.network(), batch.x0, batch.text, batch.sigma, batch.noise, {}, 0, 2)
-                          .item<double>();
+  const double loss =
+      Objective({})
+          .loss_at(batch.network(), batch.x0, {batch.text}, batch.sigma, batch.noise, {}, 0, 2)
+          .item<double>();
   EXPECT_NEAR(loss / batch.exact_error(0.9).mean().item<double>(), 1, 2e-5);
 }
 
@@ -96,7 +97,7 @@ TEST(Objective, DenoisedUndoesTheNoiseForAPerfectNetwork) {
   const torch::Tensor target = (batch.x0 - 0.81 / total2 * x_t) * total2.sqrt() / (0.9 * s);
   const DenoiseFn perfect = [&](const DenoiseInput&) { return DenoiseOutput{target, {}}; };
   EXPECT_TRUE(
-      torch::allclose(objective.denoised(perfect, x_t, batch.sigma, batch.text), batch.x0, 1e-4, 1e-5));
+      torch::allclose(objective.denoised(perfect, x_t, batch.sigma, {batch.text}), batch.x0, 1e-4, 1e-5));
 }
 
 TEST(Objective, RefusesUnknownFamilies) {

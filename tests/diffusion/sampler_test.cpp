@@ -34,8 +34,8 @@ torch::Tensor unit_normals(std::uint64_t stream, at::IntArrayRef shape = {64, 4,
   return t;
 }
 
-torch::Tensor text_for(const torch::Tensor& x) {
-  return torch::zeros({x.size(0), 1, 2});
+SampleInput start_of(const torch::Tensor& x) {
+  return {.unit_BCHW = x};
 }
 
 TEST(Karras, GridIsTheOriginals) {
@@ -62,9 +62,10 @@ TEST(Sampler, ReachesMeanAndStdOfAGaussian) {
     config.guidance = 1;
     config.s_churn = rule.churn;
     const torch::Tensor x = unit_normals(1);
-    const torch::Tensor out =
-        sample(objective, gaussian_network(0.9), x, text_for(x), config,
-               [&](std::int64_t step) { return unit_normals(100 + static_cast<std::uint64_t>(step)); });
+    const torch::Tensor out = sample(objective, gaussian_network(0.9), config,
+                                     {.unit_BCHW = x, .step_noise = [&](std::int64_t step) {
+                                        return unit_normals(100 + static_cast<std::uint64_t>(step));
+                                      }});
     // 16384 draws: standard errors .003 of the mean, .002 of the deviation.
     EXPECT_NEAR(out.mean().item<double>(), kMean, 0.012) << rule.name << " churn " << rule.churn;
     EXPECT_NEAR(out.std().item<double>(), kStd, 0.01) << rule.name << " churn " << rule.churn;
@@ -80,7 +81,7 @@ TEST(Sampler, HeunIsOfSecondOrderAndFirstOfFirst) {
     config.steps = steps;
     config.guidance = 1;
     config.sigma_min = 0.05;
-    return sample(objective, gaussian_network(0.9), x, text_for(x), config);
+    return sample(objective, gaussian_network(0.9), config, start_of(x));
   };
   // The exact flow from 80 to 0: (x - mean) shrinks by kStd / sqrt(kStd^2 + 80^2).
   const torch::Tensor exact =
@@ -130,9 +131,10 @@ TEST(Sampler, EqualsAlgorithm2) {
     for (std::uint64_t i = 0; i < 12; ++i)
       epsilon.push_back(unit_normals(200 + i, {1, 1, 1, 1}).item<double>());
     const torch::Tensor out =
-        sample(Objective({}), gaussian_network(0.9), x, text_for(x), config, [](std::int64_t step) {
-          return unit_normals(200 + static_cast<std::uint64_t>(step), {1, 1, 1, 1});
-        });
+        sample(Objective({}), gaussian_network(0.9), config,
+               {.unit_BCHW = x, .step_noise = [](std::int64_t step) {
+                  return unit_normals(200 + static_cast<std::uint64_t>(step), {1, 1, 1, 1});
+                }});
     EXPECT_NEAR(out.item<double>(), algorithm_2(x.item<double>(), karras_grid(config), config, epsilon), 2e-5)
         << churn;
   }
@@ -140,37 +142,47 @@ TEST(Sampler, EqualsAlgorithm2) {
 
 TEST(Guidance, IsNullPlusScaledDifference) {
   const DenoiseFn network = [](const DenoiseInput& in) {
-    return DenoiseOutput{
-        in.x_BCHW * (1 + in.text_BLD.sum({1, 2}).view({-1, 1, 1, 1})) + in.noise_label_B.view({-1, 1, 1, 1}),
-        {}};
+    return DenoiseOutput{in.x_BCHW * (1 + in.condition.text_BLD.sum({1, 2}).view({-1, 1, 1, 1})) +
+                             in.noise_label_B.view({-1, 1, 1, 1}),
+                         {}};
   };
   DenoiseInput in;
   in.x_BCHW = unit_normals(4, {3, 2, 2, 2});
   in.noise_label_B = unit_normals(5, {3});
-  in.text_BLD = unit_normals(6, {3, 2, 2});
+  in.condition.text_BLD = unit_normals(6, {3, 2, 2});
   const torch::Tensor conditional = network(in).prediction_BCHW;
   DenoiseInput null = in;
-  null.text_BLD = torch::zeros_like(in.text_BLD);
+  null.condition.text_BLD = torch::zeros_like(in.condition.text_BLD);
   const torch::Tensor expected =
       network(null).prediction_BCHW + 4 * (conditional - network(null).prediction_BCHW);
-  EXPECT_TRUE(torch::allclose(guided(network, 4)(in).prediction_BCHW, expected, 1e-5, 1e-6));
-  EXPECT_TRUE(torch::equal(guided(network, 1)(in).prediction_BCHW, conditional));
+  const Condition nothing{torch::zeros_like(in.condition.text_BLD)};
+  EXPECT_TRUE(torch::allclose(guided(network, nothing, 4)(in).prediction_BCHW, expected, 1e-5, 1e-6));
+  EXPECT_TRUE(torch::equal(guided(network, nothing, 1)(in).prediction_BCHW, conditional));
 }
 
-TEST(Guidance, NoRowOfTheNullHalfIsAToken) {
-  torch::Tensor given;
+TEST(Guidance, TheNullIsAValueOfTheSameKind) {
+  Condition given;
   const DenoiseFn network = [&](const DenoiseInput& in) {
-    given = in.text_mask_BL;
+    given = in.condition;
     return DenoiseOutput{torch::zeros_like(in.x_BCHW), {}};
   };
   SamplerConfig config;
   config.steps = 2;
-  const torch::Tensor x = unit_normals(7, {1, 1, 2, 2}), text = torch::ones({1, 3, 2});
   const torch::Tensor mask = torch::tensor({true, true, false}).unsqueeze(0);
-  sample(Objective({}), network, x, {text, mask}, config);
-  EXPECT_TRUE(torch::equal(given, torch::cat({mask, torch::zeros_like(mask)})));
-  sample(Objective({}), network, x, text, config);
-  EXPECT_FALSE(given.defined());
+  SampleInput input{.unit_BCHW = unit_normals(7, {1, 1, 2, 2}),
+                    .condition = {torch::ones({1, 3, 2}), mask, {}},
+                    .null = {torch::full({1, 3, 2}, 0.5), torch::zeros_like(mask), {}}};
+  sample(Objective({}), network, config, input);
+  EXPECT_TRUE(torch::equal(given.text_BLD, torch::cat({input.condition.text_BLD, input.null.text_BLD})));
+  EXPECT_TRUE(torch::equal(given.text_mask_BL, torch::cat({mask, torch::zeros_like(mask)})));
+  EXPECT_FALSE(given.class_B.defined());
+  input.condition = {.class_B = torch::tensor({3}, torch::kInt64)};
+  input.null = {.class_B = torch::tensor({10}, torch::kInt64)};
+  sample(Objective({}), network, config, input);
+  EXPECT_TRUE(torch::equal(given.class_B, torch::tensor({3, 10}, torch::kInt64)));
+  EXPECT_FALSE(given.text_BLD.defined());
+  input.null = {};
+  EXPECT_THROW(sample(Objective({}), network, config, input), std::logic_error);
 }
 
 TEST(Guidance, TheSamplerAppliesItOnce) {
@@ -178,17 +190,20 @@ TEST(Guidance, TheSamplerAppliesItOnce) {
   std::int64_t rows = 0;
   const DenoiseFn network = [&](const DenoiseInput& in) {
     rows += in.x_BCHW.size(0);
-    return DenoiseOutput{torch::zeros_like(in.x_BCHW) + 3 * in.text_BLD.sum({1, 2}).view({-1, 1, 1, 1}) + 0.5,
-                         {}};
+    return DenoiseOutput{
+        torch::zeros_like(in.x_BCHW) + 3 * in.condition.text_BLD.sum({1, 2}).view({-1, 1, 1, 1}) + 0.5, {}};
   };
   SamplerConfig guided_steps, plain;
   guided_steps.steps = plain.steps = 3;
   guided_steps.guidance = 5;
   plain.guidance = 1;
   const torch::Tensor x = unit_normals(7, {1, 1, 2, 2}), text = torch::full({1, 1, 1}, 0.25);
-  const torch::Tensor once = sample(Objective({}), network, x, text, guided_steps);
+  const auto with = [&](const torch::Tensor& rows) {
+    return SampleInput{.unit_BCHW = x, .condition = {rows}, .null = {torch::zeros_like(rows)}};
+  };
+  const torch::Tensor once = sample(Objective({}), network, guided_steps, with(text));
   EXPECT_EQ(rows, 2 * 5);
-  EXPECT_TRUE(torch::allclose(once, sample(Objective({}), network, x, 5 * text, plain), 1e-5, 1e-6));
+  EXPECT_TRUE(torch::allclose(once, sample(Objective({}), network, plain, with(5 * text)), 1e-5, 1e-6));
 }
 
 TEST(Sampler, EndsWhenItIsTold) {
@@ -201,7 +216,8 @@ TEST(Sampler, EndsWhenItIsTold) {
   config.guidance = 1;
   const torch::Tensor x = unit_normals(8, {1, 1, 2, 2});
   EXPECT_FALSE(
-      sample(Objective({}), network, x, text_for(x), config, {}, [&] { return evaluations < 4; }).defined());
+      sample(Objective({}), network, config, {.unit_BCHW = x, .keep_going = [&] { return evaluations < 4; }})
+          .defined());
   EXPECT_EQ(evaluations, 4);
 }
 

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 
+#include <numeric>
+
 #include "core/error.h"
 #include "models/microdit_block.h"
 
@@ -151,6 +153,45 @@ TEST(Config, ImpossibleOnesAreRefused) {
   refused([](DenoiserConfig& c) { c.input_size = 9; }, "patch_size");
   refused([](DenoiserConfig& c) { c.head_dim = 24; }, "head_dim");
   refused([](DenoiserConfig& c) { c.kind = "unet"; }, "unet");
+}
+
+TEST(Blocks, RunThroughTheHookInOrder) {
+  const DenoiserConfig config = small();
+  const auto net = make_denoiser(config, 3);
+  const torch::NoGradGuard no_grad;
+  for (const torch::Tensor& p : net->parameters()) p.add_(0.01);  // an untrained net gives zeros
+  const torch::Tensor x = torch::ones({2, 4, 8, 8}), label = torch::zeros({2}),
+                      text = torch::ones({2, 3, 24});
+  const auto predict = [&] { return net->forward(x, label, {text}).prediction_BCHW; };
+  const torch::Tensor plain = predict();
+  std::vector<std::int64_t> seen;
+  net->set_block_runner([&](std::int64_t block, const BlockFn& fn, const std::vector<torch::Tensor>& inputs) {
+    seen.push_back(block);
+    fn(inputs);  // a block is a function of its inputs: once more gives the same
+    return fn(inputs);
+  });
+  EXPECT_TRUE(torch::equal(predict(), plain));
+  std::vector<std::int64_t> all(static_cast<std::size_t>(config.patch_mixer_depth + config.depth));
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(seen, all);
+  seen.clear();
+  net->forward(x, label, {text}, Mask{0.5, torch::rand({2, 16})});
+  EXPECT_EQ(seen, all);
+  net->set_block_runner([&](std::int64_t block, const BlockFn& fn, const std::vector<torch::Tensor>& inputs) {
+    return block == 0 ? inputs[0] : fn(inputs);
+  });
+  EXPECT_FALSE(torch::equal(predict(), plain));
+  net->set_block_runner({});
+  EXPECT_TRUE(torch::equal(predict(), plain));
+}
+
+TEST(Condition, MicroditsNullIsZeroRowsWithoutTokens) {
+  const auto net = make_uninitialized_denoiser(small());
+  const torch::Tensor text = torch::ones({2, 3, 24}), mask = torch::ones({2, 3}, torch::kBool);
+  const Condition null = net->null_like({text, mask});
+  EXPECT_TRUE(torch::equal(null.text_BLD, torch::zeros_like(text)));
+  EXPECT_TRUE(torch::equal(null.text_mask_BL, torch::zeros_like(mask)));
+  EXPECT_FALSE(net->null_like({text}).text_mask_BL.defined());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "comm/communicator.h"
 #include "nn/kernels/adamw.h"
+#include "nn/state_dict.h"
 #include "train/flat_parameters.h"
 #include "train/sharding.h"
 
@@ -53,6 +54,36 @@ TEST(OptimizerTest, equals_torch_adamw_with_clipping) {
   for (std::size_t i = 0; i < reference->parameters().size(); ++i) {
     EXPECT_TRUE(torch::allclose(reference->parameters()[i], ours->parameters()[i], 1e-5, 1e-6)) << i;
   }
+}
+
+TEST(FlatParametersTest, shared_parameters_are_placed_once_and_stay_shared) {
+  struct Twice : torch::nn::Module {
+    torch::nn::Linear one{3, 3};
+    Twice() {
+      register_module("first", one);
+      register_module("second", one);
+      register_module("own", torch::nn::Linear(3, 1));
+    }
+  } net;
+  ASSERT_EQ(net.named_parameters().size(), 6U) << "torch lists a shared parameter under each name";
+  const auto distinct = nn::distinct_parameters(net);
+  ASSERT_EQ(distinct.size(), 4U);
+  EXPECT_EQ(distinct[0].name, "first.weight");
+  EXPECT_EQ(distinct[0].aliases, std::vector<std::string>{"second.weight"});
+  EXPECT_TRUE(distinct[2].aliases.empty());
+
+  FlatParameters flat(net, 1, 1 << 10, torch::kCPU);
+  EXPECT_EQ(flat.num_parameters(), 9 + 3 + 3 + 1);
+  ASSERT_EQ(flat.placements().size(), 4U);
+  // What is written to the buffer is what every name shows; gradients of both uses add up in one place.
+  flat.weights().narrow(0, flat.placements()[0].offset, 9).fill_(2);
+  const auto named = net.named_parameters();
+  EXPECT_TRUE(torch::equal(named["first.weight"], torch::full({3, 3}, 2.0F)));
+  EXPECT_TRUE(torch::equal(named["second.weight"], named["first.weight"]));
+  flat.zero_gradients();
+  (named["first.weight"].sum() + 3 * named["second.weight"].sum()).backward();
+  EXPECT_TRUE(
+      torch::equal(flat.gradients().narrow(0, flat.placements()[0].offset, 9), torch::full({9}, 4.0F)));
 }
 
 TEST(OptimizerTest, ema_follows_the_weights_and_swaps_in_and_out) {
