@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "diffusion/noise.h"
-#include "eval/painter.h"
+#include "eval/denoise_fn.h"
 #include "eval/run_sources.h"
 
 namespace microdit::train {
@@ -44,15 +44,19 @@ double Validation::block_loss(models::Denoiser& model, const diffusion::Objectiv
   std::vector<diffusion::NoiseKey> keys;
   for (const std::int64_t sample : piece.sample)
     keys.push_back({kSeed, static_cast<std::uint64_t>(sample), static_cast<std::uint64_t>(level)});
-  diffusion::NoiseDraw draw = diffusion::draw_noise(keys, piece.latents_NCHW.sizes().slice(1));
+  diffusion::NoiseDraw draw =
+      diffusion::draw_noise(keys, objective.time_draw(), piece.latents_NCHW.sizes().slice(1));
   // The middle of the level's share of the law, instead of a draw from it.
   const double share = (static_cast<double>(level) + 0.5) / static_cast<double>(config_.levels);
-  draw.time_normal_B.fill_(torch::special_ndtri(torch::tensor(share, torch::kFloat64)).item<double>());
-  draw.time_normal_B = draw.time_normal_B.to(device);
+  draw.time_B.fill_(objective.time_draw() == diffusion::TimeDraw::normal
+                        ? torch::special_ndtri(torch::tensor(share, torch::kFloat64)).item<double>()
+                        : share);
+  draw.time_B = draw.time_B.to(device);
   draw.noise_BCHW = draw.noise_BCHW.to(device);
   const torch::Tensor mean =
       objective.loss(eval::denoise_fn(model), piece.latents_NCHW.to(device),
-                     {piece.text_NLD.to(device), piece.text_mask_NL.to(device)}, draw, 0, model.patch_size());
+                     {.text_BLD = piece.text_NLD.to(device), .text_mask_BL = piece.text_mask_NL.to(device)},
+                     draw, 0, model.patch_size());
   return mean.item<double>() * static_cast<double>(piece.count());
 }
 
