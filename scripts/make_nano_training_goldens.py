@@ -114,7 +114,7 @@ def patience(nano, case):
         trainer.compute_loss, trainer.save_checkpoint = compute_loss, note
         trainer.train(case["epochs"], optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer), reference.Run(),
                       [(torch.zeros(1), "train")], [(torch.zeros(1), "val")])
-        return {**case, "saved": events, "epochs_run": len(epochs), 
+        return {**case, "saved": events, "epochs_run": len(epochs),
                 "best": trainer.best_val_loss if math.isfinite(trainer.best_val_loss) else None, "counter": trainer.intervals_since_best_val,
                 "files": sorted(os.listdir(folder))}
 
