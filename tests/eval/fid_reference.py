@@ -136,9 +136,3 @@ def exact_distance(mu1, sigma1, mu2, sigma2):
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     between = np.linalg.eigvalsh(root @ sigma2 @ root).clip(0)
     return float(((np.atleast_1d(mu1) - mu2) ** 2).sum() + np.trace(sigma1) + np.trace(sigma2) - 2 * np.sqrt(between).sum())
-
-
-def feature_distance(first, second):
-    """The same of few pictures' features [n, dims]: with S = A^T A the trace is the sum of the singular values of A1 A2^T."""
-    (mu1, a1), (mu2, a2) = [(x.mean(axis=0), (x - x.mean(axis=0)) / math.sqrt(len(x) - 1)) for x in (first, second)]
-    return float(((mu1 - mu2) ** 2).sum() + (a1**2).sum() + (a2**2).sum() - 2 * np.linalg.svd(a1 @ a2.T, compute_uv=False).sum())
