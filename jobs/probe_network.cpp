@@ -52,8 +52,15 @@ class Input {
     }
     return tensor.to(device_, torch::kFloat);
   }
-  /// "text" and, where the model takes it, "text_mask" of any type: not zero for rows that are seen.
-  diffusion::Condition text(const models::DenoiserConfig& model) const {
+  /// "class" where the model takes classes; else "text" and, where the model takes it, "text_mask" of any type: not zero for rows that are seen.
+  diffusion::Condition condition(const models::DenoiserConfig& model) const {
+    if (!model.takes_text()) {
+      const auto given = tensors_.find("class");
+      if (given == tensors_.end() || given->second.dim() != 1 || given->second.scalar_type() != torch::kLong)
+        core::user_error("{}: tensor \"class\" [B] of int64 is {}", path_.string(),
+                         given == tensors_.end() ? "missing" : c10::str(given->second.sizes()));
+      return {.class_B = given->second.to(device_)};
+    }
     const torch::Tensor rows = get("text", 3, "[B, L, D]");
     if (!model.text_mask) return {rows};
     const auto found = tensors_.find("text_mask");
@@ -127,9 +134,9 @@ int probe_forward(Job& job) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
   const torch::Tensor label = setup.input.get("noise_label", 1, "[B]");
-  const diffusion::Condition text = setup.input.text(setup.config.model);
+  const diffusion::Condition condition = setup.input.condition(setup.config.model);
   const nn::Autocast compute = setup.compute();
-  save(job, {{"sample", setup.net->forward(x, label, {text.text_BLD, text.text_mask_BL}, setup.mask())
+  save(job, {{"sample", setup.net->forward(x, label, {condition.text_BLD, condition.text_mask_BL, condition.class_B}, setup.mask())
                             .prediction_BCHW.to(torch::kFloat)}});
   return core::kDone;
 }
@@ -138,7 +145,7 @@ int probe_loss(Job& job) {
   const Setup setup = set_up(job);
   const diffusion::Objective objective(setup.config.objective);
   const torch::Tensor x0 = setup.input.get("x0", 4, "[B, C, H, W]");
-  const diffusion::Condition text = setup.input.text(setup.config.model);
+  const diffusion::Condition condition = setup.input.condition(setup.config.model);
   const torch::Tensor noise = setup.input.like("noise", x0, "[B, C, H, W]");
   const torch::Tensor sigma = setup.input.like("sigma", x0.select(1, 0).select(1, 0).select(1, 0), "[B]");
   if (!(sigma > 0).all().item<bool>()) {
@@ -147,14 +154,13 @@ int probe_loss(Job& job) {
   const auto mask = setup.mask();
   const torch::Tensor loss = [&] {  // as a training step does it: the backward pass is outside
     const nn::Autocast compute = setup.compute();
-    return objective.loss_at(setup.denoise(), x0, text, sigma, noise, mask ? mask->noise_BT : torch::Tensor(),
+    return objective.loss_at(setup.denoise(), x0, condition, sigma, noise, mask ? mask->noise_BT : torch::Tensor(),
                              setup.config.mask_ratio, setup.net->patch_size());
   }();
   loss.backward();
   nn::StateDict out{{"loss", loss}};
-  for (const auto& item : setup.net->named_parameters()) {
-    if (item.value().grad().defined()) out.emplace("grad." + item.key(), item.value().grad());
-  }
+  for (const nn::DistinctParameter& one : nn::distinct_parameters(*setup.net))
+    if (one.tensor.grad().defined()) out.emplace("grad." + one.name, one.tensor.grad());
   save(job, out);
   return core::kDone;
 }
@@ -165,14 +171,14 @@ int probe_sample(Job& job) {
   if (setup.config.mask_ratio != 0)
     core::user_error("probe sample: mask_ratio must be 0 (a picture needs all its patches)");
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
-  const diffusion::Condition text = setup.input.text(setup.config.model);
+  const diffusion::Condition condition = setup.input.condition(setup.config.model);
   if (setup.config.sampler.s_churn > 0)
     core::user_error("probe sample: s_churn must be 0 (probe draws no noise)");
   const nn::Autocast compute = setup.compute();
   save(job,
        {{"sample",
          diffusion::sample(objective, setup.denoise(), setup.config.sampler,
-                           {.unit_BCHW = x, .condition = text, .null = eval::null_like(*setup.net, text)})}});
+                           {.unit_BCHW = x, .condition = condition, .null = setup.config.model.has_null() ? eval::null_like(*setup.net, condition) : diffusion::Condition()})}});
   return core::kDone;
 }
 
