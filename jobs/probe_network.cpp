@@ -136,8 +136,11 @@ int probe_forward(Job& job) {
   const torch::Tensor label = setup.input.get("noise_label", 1, "[B]");
   const diffusion::Condition condition = setup.input.condition(setup.config.model);
   const nn::Autocast compute = setup.compute();
-  save(job, {{"sample", setup.net->forward(x, label, {condition.text_BLD, condition.text_mask_BL, condition.class_B}, setup.mask())
-                            .prediction_BCHW.to(torch::kFloat)}});
+  save(job,
+       {{"sample", setup.net
+                       ->forward(x, label, {condition.text_BLD, condition.text_mask_BL, condition.class_B},
+                                 setup.mask())
+                       .prediction_BCHW.to(torch::kFloat)}});
   return core::kDone;
 }
 
@@ -154,8 +157,9 @@ int probe_loss(Job& job) {
   const auto mask = setup.mask();
   const torch::Tensor loss = [&] {  // as a training step does it: the backward pass is outside
     const nn::Autocast compute = setup.compute();
-    return objective.loss_at(setup.denoise(), x0, condition, sigma, noise, mask ? mask->noise_BT : torch::Tensor(),
-                             setup.config.mask_ratio, setup.net->patch_size());
+    return objective.loss_at(setup.denoise(), x0, condition, sigma, noise,
+                             mask ? mask->noise_BT : torch::Tensor(), setup.config.mask_ratio,
+                             setup.net->patch_size());
   }();
   loss.backward();
   nn::StateDict out{{"loss", loss}};
@@ -175,10 +179,12 @@ int probe_sample(Job& job) {
   if (setup.config.sampler.s_churn > 0)
     core::user_error("probe sample: s_churn must be 0 (probe draws no noise)");
   const nn::Autocast compute = setup.compute();
-  save(job,
-       {{"sample",
-         diffusion::sample(objective, setup.denoise(), setup.config.sampler,
-                           {.unit_BCHW = x, .condition = condition, .null = setup.config.model.has_null() ? eval::null_like(*setup.net, condition) : diffusion::Condition()})}});
+  save(job, {{"sample", diffusion::sample(
+                            objective, setup.denoise(), setup.config.sampler,
+                            {.unit_BCHW = x,
+                             .condition = condition,
+                             .null = setup.config.model.has_null() ? eval::null_like(*setup.net, condition)
+                                                                   : diffusion::Condition()})}});
   return core::kDone;
 }
 

@@ -15,11 +15,9 @@ namespace microdit::ingest {
 ImageEncoder::ImageEncoder(const ImageRecipe& recipe, const encoders::ImageCodec& codec, torch::Device device)
     : recipe_(recipe), codec_(codec), device_(device) {
   for (const std::int64_t size : recipe.sizes) {
-    const std::int64_t side = size / codec.net().downscale();
-    columns_[size] = {fmt::format("latents_{}", size),
-                      core::DType::f16,
-                      {0, codec.config().latent_channels, side, side},
-                      {}};
+    const std::int64_t side = size / codec.downscale();
+    columns_[size] = {
+        fmt::format("latents_{}", size), core::DType::f16, {0, codec.channels(), side, side}, {}};
     batches_[size];
     added_[size] = 0;
   }
@@ -92,7 +90,7 @@ void ImageEncoder::fetch() {
 }
 
 torch::Tensor ImageEncoder::unit_noise(std::int64_t size, const std::vector<std::uint64_t>& contents) const {
-  const std::int64_t side = size / codec_.net().downscale(), channels = codec_.config().latent_channels;
+  const std::int64_t side = size / codec_.downscale(), channels = codec_.channels();
   torch::Tensor noise = torch::empty({static_cast<std::int64_t>(contents.size()), channels, side, side});
   for (std::size_t i = 0; i < contents.size(); ++i) {
     core::CounterRng rng(static_cast<std::uint64_t>(recipe_.seed), core::Purpose::codec_sample, contents[i],

@@ -102,8 +102,7 @@ class ClassDitBlock : public torch::nn::Module {
       : number_(number), activation_(c.activation), discards_gate_(c.compat == "nano") {
     adaln_ = register_module("adaln_single", adaln);
     norm_ = register_module("normalization_layer", std::make_shared<BlockNorm>(c.norm, c.dim));
-    attention_ =
-        register_module("multi_head_attn", std::make_shared<JointAttention>(c.dim, c.num_heads));
+    attention_ = register_module("multi_head_attn", std::make_shared<JointAttention>(c.dim, c.num_heads));
     const auto mlp = register_module("feedforward", std::make_shared<torch::nn::Module>());
     first_ = mlp->register_module("0", std::make_shared<nn::Linear>(c.dim, 4 * c.dim, true));
     second_ = mlp->register_module("2", std::make_shared<nn::Linear>(4 * c.dim, c.dim, true));
@@ -116,8 +115,7 @@ class ClassDitBlock : public torch::nn::Module {
         attention_->forward(p[2] * norm_->forward(x_BTD) + p[0], context_BLD, seen);
     // The original computes the gated value and goes on with the other.
     const torch::Tensor x = x_BTD + (discards_gate_ ? attended : p[4] * norm_->forward(attended));
-    const torch::Tensor hidden =
-        activate(activation_, first_->forward(p[3] * norm_->forward(x) + p[1]));
+    const torch::Tensor hidden = activate(activation_, first_->forward(p[3] * norm_->forward(x) + p[1]));
     return x + p[5] * norm_->forward(second_->forward(hidden));
   }
 
@@ -145,15 +143,17 @@ ClassDit::ClassDit(const DenoiserConfig& config) : config_(config) {
     classes_ = context->register_parameter("weight",
                                            torch::empty({c.num_classes + (c.learned_null ? 1 : 0), c.dim}));
   } else {
-    text_ = register_module("context_embedding", std::make_shared<nn::Linear>(c.caption_channels, c.dim, true));
-    if (c.learned_null) null_text_ = register_parameter("null_text", torch::empty({1, 1, c.caption_channels}));
+    text_ =
+        register_module("context_embedding", std::make_shared<nn::Linear>(c.caption_channels, c.dim, true));
+    if (c.learned_null)
+      null_text_ = register_parameter("null_text", torch::empty({1, 1, c.caption_channels}));
   }
   const auto list = register_module("dit_blocks", std::make_shared<torch::nn::Module>());
   for (std::int64_t i = 0; i < c.depth; ++i)
-    blocks_.push_back(list->register_module(std::to_string(i), std::make_shared<ClassDitBlock>(c, i, adaln_)));
+    blocks_.push_back(
+        list->register_module(std::to_string(i), std::make_shared<ClassDitBlock>(c, i, adaln_)));
   const auto reshaper = register_module("reshaper", std::make_shared<torch::nn::Module>());
-  last_norm_ =
-      reshaper->register_module("normalization_layer", std::make_shared<BlockNorm>(c.norm, c.dim));
+  last_norm_ = reshaper->register_module("normalization_layer", std::make_shared<BlockNorm>(c.norm, c.dim));
   reshape_ =
       reshaper->register_module("lin_projection", std::make_shared<nn::Linear>(c.dim, patch_width, true));
 }
@@ -163,11 +163,14 @@ void ClassDit::initialize(std::uint64_t seed) {
     const auto by_inputs = [](std::int64_t inputs) {
       return Rule{Law::uniform, 1 / std::sqrt(static_cast<double>(inputs))};
     };
-    if (name.find("normalization_layer") != name.npos) return {name.ends_with("weight") ? Law::ones : Law::zeros};
-    if (name.ends_with("layer_embeddings") || name.ends_with("in_proj_bias") || name.ends_with("out_proj.bias"))
+    if (name.find("normalization_layer") != name.npos)
+      return {name.ends_with("weight") ? Law::ones : Law::zeros};
+    if (name.ends_with("layer_embeddings") || name.ends_with("in_proj_bias") ||
+        name.ends_with("out_proj.bias"))
       return {Law::zeros};
     if (name.ends_with("in_proj_weight")) return xavier(parameter);
-    if (name == "null_text" || (name == "context_embedding.weight" && classes_.defined())) return {Law::normal, 1};
+    if (name == "null_text" || (name == "context_embedding.weight" && classes_.defined()))
+      return {Law::normal, 1};
     if (parameter.dim() == 2) return by_inputs(parameter.size(1));
     if (name == "patch_embedding.lin_projection.bias") return by_inputs(patch_->weight.size(1));
     if (name == "context_embedding.bias") return by_inputs(config_.caption_channels);
@@ -179,7 +182,9 @@ void ClassDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_la
                            const Condition& condition) const {
   const DenoiserConfig& c = config_;
   const std::int64_t batch = x.dim() > 0 ? x.size(0) : 0;
-  const auto is = [](const torch::Tensor& t, at::IntArrayRef shape) { return t.defined() && t.sizes() == shape; };
+  const auto is = [](const torch::Tensor& t, at::IntArrayRef shape) {
+    return t.defined() && t.sizes() == shape;
+  };
   if (!is(x, {batch, c.in_channels, c.input_size, c.input_size}))
     core::user_error("x has shape {}; the model takes [B, {}, {}, {}] (in_channels, input_size)",
                      c10::str(x.sizes()), c.in_channels, c.input_size, c.input_size);
@@ -209,8 +214,7 @@ void ClassDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_la
 
 Condition ClassDit::null_like(const Condition& condition) const {
   core::check(config_.learned_null, "a class_dit without model.learned_null has no null condition");
-  if (classes_.defined())
-    return {.class_B = torch::full_like(condition.class_B, config_.num_classes)};
+  if (classes_.defined()) return {.class_B = torch::full_like(condition.class_B, config_.num_classes)};
   torch::Tensor mask = condition.text_mask_BL;
   if (mask.defined()) {
     mask = torch::zeros_like(mask);
@@ -225,9 +229,8 @@ torch::Tensor ClassDit::context_of(const Condition& condition) const {
   if (classes_.defined()) return at::embedding(classes_, condition.class_B).unsqueeze(1);
   const torch::Tensor& text = condition.text_BLD;
   // Hidden rows are zero from here on: whatever lies in them has no part in values or gradients.
-  return text_->forward(config_.text_mask
-                            ? text.masked_fill(condition.text_mask_BL.logical_not().unsqueeze(-1), 0)
-                            : text);
+  return text_->forward(
+      config_.text_mask ? text.masked_fill(condition.text_mask_BL.logical_not().unsqueeze(-1), 0) : text);
 }
 
 torch::Tensor ClassDit::tokens_of(const torch::Tensor& x_BCHW) const {

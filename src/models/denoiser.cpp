@@ -37,7 +37,8 @@ void check(const DenoiserConfig& c) {
 
 void DenoiserConfig::fields(core::Fields& f) {
   const core::FieldRule positive{.min = 1};
-  f.field("kind", kind, {.choices = {"microdit", "class_dit"}, .help = "the network; further keys are its own"});
+  f.field("kind", kind,
+          {.choices = {"microdit", "class_dit"}, .help = "the network; further keys are its own"});
   f.field("input_size", input_size, {.min = 0, .help = "latent side; 0 = from the data"});
   f.field("patch_size", patch_size, positive);
   f.field("in_channels", in_channels, {.min = 0, .help = "latent channels; 0 = from the data"});
@@ -80,14 +81,17 @@ void DenoiserConfig::microdit_fields(core::Fields& f) {
 void DenoiserConfig::class_dit_fields(core::Fields& f) {
   f.field("num_heads", num_heads, {.min = 1});
   f.field("num_classes", num_classes, {.min = 0, .max = 1e7, .help = "0 = conditioned on text rows instead"});
-  f.field("caption_channels", caption_channels, {.min = 0, .help = "text width; 0 = from the data, or with classes"});
+  f.field("caption_channels", caption_channels,
+          {.min = 0, .help = "text width; 0 = from the data, or with classes"});
   f.field("text_mask", text_mask, {.help = "text rows behind a caption's last token are not seen"});
   f.field("norm", norm, {.choices = {"layer", "rms"}});
-  f.field("activation", activation, {.choices = {"silu", "gelu", "relu", "mish"}, .help = "of the feed-forward layers"});
+  f.field("activation", activation,
+          {.choices = {"silu", "gelu", "relu", "mish"}, .help = "of the feed-forward layers"});
   f.field("compat", compat,
           {.choices = {"none", "nano"}, .help = "nano: attention's gate is not used, as in nano-diffusion"});
-  f.field("learned_null", learned_null,
-          {.help = "a null condition, for guidance and dropped conditions: one more class, or a learned row"});
+  f.field(
+      "learned_null", learned_null,
+      {.help = "a null condition, for guidance and dropped conditions: one more class, or a learned row"});
   if (f.reading() && num_classes > 0 && (caption_channels > 0 || text_mask))
     f.error("num_classes", "a class_dit takes classes or text (caption_channels, text_mask), not both");
 }
