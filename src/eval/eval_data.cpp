@@ -15,20 +15,6 @@
 
 namespace microdit::eval {
 
-torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::int64_t first,
-                        at::IntArrayRef shape) {
-  std::int64_t row = 1;
-  for (std::size_t i = 1; i < shape.size(); ++i) row *= shape[i];
-  auto* data = const_cast<std::uint16_t*>(values.data()) + first * row;
-  return torch::from_blob(data, shape, torch::kFloat16);
-}
-
-torch::Tensor text_mask(const stream::Batch& batch, std::int64_t first, std::int64_t count,
-                        std::int64_t length) {
-  auto* lengths = const_cast<std::int32_t*>(batch.text_length.data()) + first;
-  return torch::arange(length) < torch::from_blob(lengths, {count, 1}, torch::kInt32);
-}
-
 namespace {
 
 /// Measured all the same, but said: the figures are of other data than the run's.
@@ -83,7 +69,7 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   config.seed = seed;
   config.once = once;
   try {
-    auto opened = std::unique_ptr<Split>(new Split(config, facts.text_encoder, run_folder));
+    auto opened = std::unique_ptr<Split>(new Split(config, facts, run_folder));
     warn_of_change(shown, opened->stream_);
     if (shown.front()->sha256.empty())  // no data of the run's
       demand_same_encoders(facts, *shown.front(), opened->stream_.facts().facts);
@@ -93,26 +79,21 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   }
 }
 
-Split::Split(const stream::StreamConfig& config, const encoders::TextEncoderFacts& text_encoder,
+Split::Split(const stream::StreamConfig& config, const RunFacts& facts,
              const std::filesystem::path& run_folder)
-    : name_(config.split), stream_(config) {
-  if (stream_.facts().shape.tokens_only)
-    caption_encoder_ = std::make_unique<CaptionEncoder>(text_encoder, run_folder, torch::kCPU);
+    : name_(config.split), model_(facts.model), stream_(config) {
+  if (stream_.facts().shape.tokens_only && model_.takes_text())
+    caption_encoder_ = std::make_unique<CaptionEncoder>(facts.text_encoder, run_folder, torch::kCPU);
 }
 
-Piece Split::read(std::int64_t first, std::int64_t count, bool with_text, bool with_captions) const {
+Piece Split::read(std::int64_t first, std::int64_t count, bool with_condition, bool with_captions) const {
   stream::Batch batch = stream_.read(first, count, with_captions);
   const stream::RowShape& f = stream_.facts().shape;
   Piece piece;
   piece.latents_NCHW = half_rows(batch.latents, 0, {batch.count, f.channels, f.latent_size, f.latent_size})
                            .to(torch::kFloat32);
-  if (with_text) {
-    piece.text_mask_NL = text_mask(batch, 0, batch.count, f.text_length);
-    piece.text_NLD =
-        caption_encoder_
-            ? caption_encoder_->rows(batch, 0, batch.count)
-            : half_rows(batch.text, 0, {batch.count, f.text_length, f.text_width}).to(torch::kFloat32);
-  }
+  if (with_condition)
+    piece.condition = batch_condition(batch, 0, batch.count, f, model_, caption_encoder_.get(), torch::kCPU);
   piece.sample = std::move(batch.sample);
   piece.captions = std::move(batch.captions);
   return piece;

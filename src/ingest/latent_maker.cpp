@@ -5,6 +5,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "core/error.h"
@@ -21,6 +22,7 @@ namespace microdit::ingest {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr const char* kClassColumn = "column.class";  ///< of samples (labelled.h)
 
 /// Each value `times` times: those of the samples that a picture is.
 template <class T>
@@ -31,6 +33,21 @@ std::vector<T> each(const std::vector<T>& values, std::int64_t times) {
   return all;
 }
 
+/// The numbers of the samples' classes, -1 where there is none; empty where the shard has no such column.
+std::vector<std::int32_t> classes_of(const SamplesShard& shard) {
+  const store::ShardReader& reader = shard.reader();
+  if (!reader.has(kClassColumn)) return {};
+  std::vector<std::int32_t> classes;
+  for (const double value : reader.read_as<double>(kClassColumn)) {
+    const bool none = std::isnan(value);
+    if (!none && !(value >= 0 && value < 2147483648.0 && value == std::floor(value)))
+      core::user_error("{}: `{}` holds {}, which is no number of a class", reader.path().string(),
+                       kClassColumn, value);
+    classes.push_back(none ? -1 : static_cast<std::int32_t>(value));
+  }
+  return classes;
+}
+
 /// What an images shard holds beside its latents. A mirror image's key is its picture's and "#flip".
 void add_picture_columns(const ImageRecipe& recipe, const SamplesShard& shard,
                          store::ShardContents& contents) {
@@ -38,15 +55,18 @@ void add_picture_columns(const ImageRecipe& recipe, const SamplesShard& shard,
   contents.columns.push_back(store::make_column("width", core::DType::i32, each(shard.widths(), times)));
   contents.columns.push_back(store::make_column("height", core::DType::i32, each(shard.heights(), times)));
   contents.columns.push_back(store::make_column("split", core::DType::u8, each(shard.splits(), times)));
+  if (const std::vector<std::int32_t> classes = classes_of(shard); !classes.empty())
+    contents.columns.push_back(store::make_column("class", core::DType::i32, each(classes, times)));
   std::vector<std::string> keys = each(shard.keys(), times);
   if (recipe.flips)
     for (std::size_t i = 1; i < keys.size(); i += 2) keys[i] += "#flip";
   store::add_strings(contents, "key", keys);
 }
 
-store::SampleLayout images_layout(const ImageRecipe& recipe) {
+store::SampleLayout images_layout(const ImageRecipe& recipe, bool with_classes) {
   store::SampleLayout layout;
   layout.fixed = {"width", "height", "split"};
+  if (with_classes) layout.fixed.push_back("class");
   layout.variable = {"key"};
   for (const std::int64_t size : recipe.sizes) layout.optional.push_back(fmt::format("latents_{}", size));
   return layout;
@@ -183,7 +203,8 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
   core::Json details = rows.finish(contents);
   add_picture_columns(recipe, shard, contents);
   store::ShardWriter file(plan_.folder / item.file());
-  return publish(item, file, contents, images_layout(recipe), std::move(details), stop);
+  return publish(item, file, contents, images_layout(recipe, shard.reader().has(kClassColumn)),
+                 std::move(details), stop);
 }
 
 std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Progress& progress,

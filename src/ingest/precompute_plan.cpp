@@ -82,6 +82,9 @@ core::Json make_facts(const CatalogueEntry& entry, const PrecomputePlan& plan) {
       {"threads_per_rank", entry.threads_per_rank},
       {"algorithms", {{"images", std::move(pictures)}, {"text", {{"text", kText}, {"rows", kRows}}}}}};
   if (images.flips) facts["flips"] = true;  // folders without it hold no such key
+  const auto record = core::load<RecordSection>(
+      core::ConfigTree::of_json(plan.samples.facts.at("record"), plan.samples.folder.string()));
+  if (record.is_labelled()) facts["classes"] = record.classes;
   return facts;
 }
 
@@ -148,9 +151,9 @@ void plan_items(const CatalogueEntry& entry, PrecomputePlan& plan) {
 
 core::Json facts_of_part(const core::Json& facts, LatentPart part) {
   static constexpr const char* kImages[] = {
-      "format",           "dataset",         "subset",          "split_names", "channels",     "sizes",
-      "enlarge",          "flips",           "downscale",       "codec",       "codec_latent", "codec_seed",
-      "image_batch_size", "image_precision", "threads_per_rank"};
+      "format",     "dataset",          "subset",          "split_names",     "channels", "classes",
+      "sizes",      "enlarge",          "flips",           "downscale",       "codec",    "codec_latent",
+      "codec_seed", "image_batch_size", "image_precision", "threads_per_rank"};
   static constexpr const char* kText_[] = {
       "format",         "dataset",      "subset",      "caption_sources", "text_length",
       "text_width",     "text_encoder", "pads",        "flips",           "text_batch_size",

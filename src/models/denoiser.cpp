@@ -97,9 +97,10 @@ void DenoiserConfig::class_dit_fields(core::Fields& f) {
 }
 
 std::shared_ptr<Denoiser> make_uninitialized_denoiser(const DenoiserConfig& config) {
+  if (config.kind != "microdit" && config.kind != "class_dit")
+    core::user_error("model.kind: \"{}\" is unknown; there are: microdit, class_dit", config.kind);
   check(config);
   if (config.kind == "class_dit") return std::make_shared<ClassDit>(config);
-  core::check(config.kind == "microdit", "model.kind: {}", config.kind);
   return std::make_shared<MicroDit>(config);
 }
 

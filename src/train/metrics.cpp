@@ -141,6 +141,12 @@ void Metrics::picture(const std::string& tag, std::int64_t step, const std::file
   events_.picture(tag, step, height, width, std::as_bytes(std::span(png.data(), png.size())));
 }
 
+void Metrics::leave_out(Clock::time_point begin) {
+  const Clock::duration taken = Clock::now() - begin;
+  for (Clock::time_point& end : ends_) end += taken;
+  last_line_ += taken;
+}
+
 void Metrics::validation(std::int64_t step, const Validated& raw, const std::optional<Validated>& average) {
   core::Json found;
   const auto add = [&](const char* name, const Validated& one) {

@@ -34,6 +34,8 @@ class Metrics {
   Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t total_steps, std::int64_t batch_size,
           std::int64_t log_every_steps);
   void step(const StepMetrics& metrics);
+  /// What was done since `begin` was no training: the speed does not know of it.
+  void leave_out(std::chrono::steady_clock::time_point begin);
   void validation(std::int64_t step, const Validated& raw, const std::optional<Validated>& average);
   void picture(const std::string& tag, std::int64_t step, const std::filesystem::path& png_file,
                std::int64_t height, std::int64_t width);

@@ -225,6 +225,7 @@ void Trainer::final_checkpoint() {
 }
 
 void Trainer::show_picture() {
+  const auto begin = std::chrono::steady_clock::now();
   const comm::WiderDeadline painting(comm_, kLongWork_s);
   try {
     optimizer_->with_average([&] {
@@ -241,6 +242,7 @@ void Trainer::show_picture() {
     core::log_warn("no picture of step {}: {}", completed_, error.what());
   }
   comm_.barrier();  // nobody waits for a slower one outside the wider deadline
+  if (metrics_) metrics_->leave_out(begin);
 }
 
 /// Rank 0 reads all metrics again for it: not on the loop's time.

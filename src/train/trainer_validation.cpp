@@ -36,11 +36,13 @@ void Trainer::lead_to_best(std::int64_t published) {
 void Trainer::validate_if_due() {
   const std::int64_t every = cadences_.validate_every_steps;
   if (every == 0 || completed_ % every != 0 || best_.last_step() == completed_) return;
+  const auto begin = std::chrono::steady_clock::now();
   const comm::WiderDeadline measuring(comm_, kLongWork_s);
   const std::optional<Validated> raw = task_.validate(comm_, stop_);
   std::optional<Validated> average;
   if (raw && config_.ema.decay > 0) optimizer_->with_average([&] { average = task_.validate(comm_, stop_); });
   comm_.barrier();  // nobody waits for a slower one outside the wider deadline
+  if (metrics_) metrics_->leave_out(begin);
   if (!raw || (config_.ema.decay > 0 && !average)) return;  // the next life does it
   const bool best = best_.add(completed_, average ? average->loss : raw->loss);
   if (metrics_) metrics_->validation(completed_, *raw, average);

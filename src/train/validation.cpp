@@ -55,8 +55,7 @@ double Validation::block_loss(models::Denoiser& model, const diffusion::Objectiv
   draw.noise_BCHW = draw.noise_BCHW.to(device);
   const torch::Tensor mean =
       objective.loss(eval::denoise_fn(model), piece.latents_NCHW.to(device),
-                     {.text_BLD = piece.text_NLD.to(device), .text_mask_BL = piece.text_mask_NL.to(device)},
-                     draw, 0, model.patch_size());
+                     eval::on_device(piece.condition, device), draw, 0, model.patch_size());
   return mean.item<double>() * static_cast<double>(piece.count());
 }
 
