@@ -102,7 +102,8 @@ void Trainer::load_or_initialize() {
     core::log_info("weights drawn by seed {} in {}", config_.seed, core::duration_text(seconds));
   }
   if (!latest && is_weights_file(from))
-    nn::load_state_dict(task_.module(), nn::load_network(from), from, {"pos_embed", "mask_token"});
+    nn::load_state_dict(task_.module(), nn::load_network(from, config_.init.weights == "ema"), from,
+                        {"pos_embed", "mask_token"});
   flat_.emplace(task_.module(), comm_.size(), config_.bucket_mb << 20, device_);
   // All alike: replicas that are updated in two ways would drift apart.
   const bool fused = !comm_.any(!nn::use_fused_kernels(config_.kernels, device_));

@@ -254,6 +254,38 @@ TEST(ClassDit, BeginsAsTorchLeavesSuchLayers) {
   EXPECT_FALSE(net->supports_masking());
 }
 
+TEST(ClassDit, LoadsNanoDiffusionsCheckpoints) {
+  // Real ones, as its own code wrote them (scripts/make_nano_training_goldens.py), plain and compiled.
+  const std::filesystem::path folder =
+      std::filesystem::path(MICRODIT_SOURCE_DIR) / "tests/train/goldens/nano_checkpoints";
+  for (const bool average : {false, true}) {
+    const nn::StateDict expected =
+        nn::load_tensors(folder / (average ? "mean.safetensors" : "raw.safetensors"));
+    for (const char* file : {"plain_checkpoint_epoch_0001.pt", "compiled_checkpoint_epoch_0001.pt"}) {
+      const nn::StateDict state = nn::load_network(folder / file, average);
+      DenoiserConfig c = small_class_dit();
+      const torch::Tensor table = state.at("adaln_single.layer_embeddings"),
+                          patch = state.at("patch_embedding.lin_projection.weight");
+      c.depth = table.size(0);
+      c.dim = patch.size(0);
+      c.patch_size = 2;
+      c.in_channels = patch.size(1) / 4;
+      c.num_classes = state.at("context_embedding.weight").size(0);
+      c.norm = state.contains("reshaper.normalization_layer.bias") ? "layer" : "rms";
+      const auto net = make_uninitialized_denoiser(c);
+      nn::load_state_dict(*net, state, file);
+      std::size_t compared = 0;
+      for (const auto& [name, tensor] : nn::state_dict(*net)) {
+        const auto found = expected.find(name);
+        if (found == expected.end()) continue;
+        EXPECT_TRUE(torch::equal(tensor, found->second)) << file << " " << name;
+        ++compared;
+      }
+      EXPECT_GT(compared, 10U);
+    }
+  }
+}
+
 TEST(ClassDit, RefusesWhatItDoesNotKnow) {
   const auto net = make_denoiser(small_class_dit(), 3);
   const torch::Tensor x = torch::randn({2, 3, 4, 4}), t = torch::tensor({1.0F, 500.0F});
