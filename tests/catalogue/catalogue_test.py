@@ -219,26 +219,5 @@ def grown(scratch):
     two_at_a_time([(another_archive, scratch, name) for name in ("diffusiondb", "sa1b")])
 
 
-# -- before a download ---------------------------------------------------------------------------------------------------------------
-# name -> files of the small subset, with its tables
-FILES_OF_SMALL = {"cc12m": 23, "diffusiondb": 141, "journeydb": 6, "sa1b": 2, "textcaps": 3, "coco2014": 2}
-
-
-def dry_run(scratch, name):
-    with Source(scratch / name, name, whole_list=True) as source:
-        log = source.run("download", "subset=small", "--dry-run")
-        count, inodes = (re.search(what, log) for what in (r"download \w+: (\d+) files -> ", r"(\S+) (\w+) to read, \S+ \w+ to store, (\d+) inodes"))
-        check(count and int(count[1]) == FILES_OF_SMALL[name], log)
-        check(inodes and float(inodes[1]) > 0 and int(inodes[3]) >= 2 * int(count[1]), log)
-        check(re.search(r"about .+ at the .+ to one reader", log), log)
-        stored = [p for p in (source.data / "raw").rglob("*") if p.is_file()] if (source.data / "raw").exists() else []
-        check(not stored, f"{name}: a dry run stored {stored}")
-
-
-def dry_runs(scratch):
-    check(sorted(FILES_OF_SMALL) == sorted(SIX), "an entry without a number of files")
-    two_at_a_time([(dry_run, scratch, name) for name in SIX])
-
-
 if __name__ == "__main__":
-    run_cases([originals, whole, journeydb_valid, tasks, grown, dry_runs])
+    run_cases([originals, whole, journeydb_valid, tasks, grown])
