@@ -39,7 +39,8 @@ void SourceSection::fields(core::Fields& f) {
                    "any depth; hidden ones where the dot is written out; a|b: the first that is there, a|: "
                    "it may be missing"});
   f.field("small", small,
-          {.help = "files of subset small, by path or name under raw/ (default: the first 1 %)"});
+          {.help = "files of subset small, by path or name under raw/ (default: the first 1 %, and those of "
+                   "`tables`)"});
   f.field("sha256", sha256,
           {.help = "file, by path or name under raw/ -> known SHA-256: what pins a file's bytes"});
   f.field("parallel", parallel, {.min = 1, .max = 64, .help = "files at once, per rank"});

@@ -103,6 +103,9 @@ bool is_header(std::string_view line) {
 }
 
 std::vector<RawFile> from_list(const SourceSection& source) {
+  if (std::error_code error; !fs::exists(source.list_file, error) && !error)
+    core::user_error("source.list_file: {}: no such file; put the list{} there", source.list_file,
+                     source.list_page.empty() ? "" : " that " + source.list_page + " offers");
   std::istringstream text(core::read_text(source.list_file));
   std::vector<RawFile> files;
   std::string line;
@@ -237,9 +240,25 @@ class FilesByName {
   std::map<std::string_view, const RawFile*> by_name_;
 };
 
-std::vector<RawFile> small_subset(const std::vector<RawFile>& files, const SourceSection& source) {
-  if (source.small.empty())
-    return {files.begin(), files.begin() + static_cast<std::ptrdiff_t>((files.size() + 99) / 100)};
+/// The first 1 %, at least one, to the end of a loose record; and what `tables` are made of.
+std::vector<RawFile> first_hundredth(const std::vector<RawFile>& files, const CatalogueEntry& entry) {
+  std::vector<RawFile> chosen, others;
+  for (const RawFile& file : files) {
+    const bool has_rows = std::ranges::any_of(
+        entry.tables, [&](const TableSection& table) { return raw_name(table.file) == file.name; });
+    (has_rows ? chosen : others).push_back(file);
+  }
+  std::size_t count = (others.size() + 99) / 100;
+  const auto stem = [&](std::size_t i) { return fs::path(others[i].path).replace_extension(); };
+  while (entry.archive == "none" && count > 0 && count < others.size() && stem(count) == stem(count - 1))
+    ++count;
+  chosen.insert(chosen.end(), others.begin(), others.begin() + static_cast<std::ptrdiff_t>(count));
+  return chosen;
+}
+
+std::vector<RawFile> small_subset(const std::vector<RawFile>& files, const CatalogueEntry& entry) {
+  const SourceSection& source = entry.source;
+  if (source.small.empty()) return first_hundredth(files, entry);
   const FilesByName names(files);
   std::vector<RawFile> chosen;
   for (const std::string& pattern : source.small) {
@@ -300,7 +319,7 @@ std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& h
   }
   for (RawFile& file : files)
     if (const auto known = digests.find(&file); known != digests.end()) file.sha256 = known->second;
-  if (entry.subset == "small") files = small_subset(files, source);
+  if (entry.subset == "small") files = small_subset(files, entry);
   std::ranges::move(also, std::back_inserter(files));
   return files;
 }

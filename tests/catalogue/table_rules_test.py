@@ -5,9 +5,12 @@ table_rules_test.py [CASE ...]   (all without one)"""
 import csv
 import io
 import json
+import tarfile
+import unicodedata
 import zipfile
 
-from entries import OWN, Own, check, csv_of, run_cases, samples_of
+from entries import OWN, Own, check, csv_of, odd_pictures, run_cases, samples_of
+from miniature import zip_bytes
 from programs import USER_MISTAKE
 
 
@@ -110,5 +113,34 @@ def lines_that_are_none(scratch):
     check("30 of 38 lines are no JSON" in log, log)
 
 
+def member_named(kind, name):
+    if kind == "zip":
+        return zip_bytes([(name, jpeg(name))])
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format={"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT}[kind]) as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(jpeg(name))
+        archive.addfile(member, io.BytesIO(jpeg(name)))
+    return out.getvalue()
+
+
+def jpeg(name):
+    return odd_pictures.of_kind("jpeg", name, 40, 30)
+
+
+def letters_in_two_forms(scratch):
+    """A row finds its picture whatever form the letters of its name have in the table and in the archive."""
+    for kind in ("pax", "gnu", "zip"):
+        for form, other in (("NFC", "NFC"), ("NFD", "NFD"), ("NFC", "NFD"), ("NFD", "NFC")):
+            ending, name = "zip" if kind == "zip" else "tar", "Über ỗ.jpg"
+            own = Own(scratch / f"{kind}{form}{other}", 0)
+            own.entry(OWN.replace("archive: none", f"archive: {ending}").replace('["*"]', f'["*.{ending}", captions.csv]'))
+            (own.folder / f"a.{ending}").write_bytes(member_named(kind, unicodedata.normalize(form, name)))
+            own.table("captions.csv", csv_of({unicodedata.normalize(other, name): "found"}))
+            own.run("download")
+            log = own.run("clean", expect=None)
+            check([sample["captions"]["caption"] for sample in own.samples()] == ["found"], f"{kind}, {form} in the archive, {other} in the table: {log}")
+
+
 if __name__ == "__main__":
-    run_cases([both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none])
+    run_cases([letters_in_two_forms, both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none])
