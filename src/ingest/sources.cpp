@@ -14,6 +14,7 @@
 #include "core/utf8.h"
 #include "ingest/address.h"
 #include "ingest/file_pattern.h"
+#include "ingest/files_by_name.h"
 #include "ingest/hub.h"
 #include "ingest/limits.h"
 #include "ingest/raw_name.h"
@@ -204,41 +205,6 @@ void check_names(const CatalogueEntry& entry, const std::vector<RawFile>& files)
         origin_of_file(file));
   }
 }
-
-/// Files by what an entry may call them: the path, and the name under raw/ (no file's path is another's name).
-class FilesByName {
- public:
-  explicit FilesByName(const std::vector<RawFile>& files) {
-    for (const RawFile& file : files) {
-      by_name_.emplace(file.name, &file);
-      by_name_.emplace(file.path, &file);
-    }
-  }
-  /// UserError where it is none's.
-  const RawFile& find(std::string_view name, std::string_view key) const {
-    const auto found = by_name_.find(name);
-    if (found != by_name_.end()) return *found->second;
-    const RawFile& nearest = *std::ranges::max_element(by_name_, {}, [&](const auto& known) {
-                                return alike(name, known.first);
-                              })->second;
-    core::user_error("{}: no file is named {}; the one most like it is {}{}", key, name,
-                     core::with_valid_utf8(nearest.path),
-                     nearest.path == nearest.name ? "" : ", under raw/ " + nearest.name);
-  }
-
- private:
-  /// Bytes that two names begin and end with together.
-  static std::size_t alike(std::string_view one, std::string_view other) {
-    const auto begin = std::ranges::mismatch(one, other).in1 - one.begin();
-    one.remove_prefix(static_cast<std::size_t>(begin));
-    other.remove_prefix(static_cast<std::size_t>(begin));
-    const auto end =
-        std::mismatch(one.rbegin(), one.rend(), other.rbegin(), other.rend()).first - one.rbegin();
-    return static_cast<std::size_t>(begin + end);
-  }
-
-  std::map<std::string_view, const RawFile*> by_name_;
-};
 
 /// The first 1 %, at least one, to the end of a loose record; and what `tables` are made of.
 std::vector<RawFile> first_hundredth(const std::vector<RawFile>& files, const CatalogueEntry& entry) {
