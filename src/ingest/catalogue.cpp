@@ -16,11 +16,15 @@ void RecordSection::fields(core::Fields& f) {
           {.choices = {"sidecar_text", "table", "cifar", "idx", "parquet"},
            .help = "sidecar_text: members with one stem are one record; table: each picture is one, with its "
                    "rows of `tables`; "
-                   "cifar, idx, parquet: pixels and classes"});
+                   "cifar, idx: pixels and classes; parquet: pictures in a column"});
   f.field("classes", classes,
           {.help = "cifar, idx, parquet: names of classes 0, 1, 2 ..., the captions (default: the numbers)"});
-  f.field("picture", picture, {.help = "parquet: the column of encoded pictures"});
-  f.field("label", label, {.help = "parquet: the column of classes"});
+  f.field("picture", picture,
+          {.help = "parquet: the column of encoded pictures, or the group that has `bytes`"});
+  f.field("label", label,
+          {.help = "parquet: the column of classes (default: label, none where captions are columns)"});
+  f.field("columns", columns,
+          {.help = "parquet: name -> column of numbers, kept beside the samples and known to filters"});
   f.field(
       "members", members,
       {.help =
@@ -28,8 +32,12 @@ void RecordSection::fields(core::Fields& f) {
   f.field("image", image, {.help = "extensions that are pictures, the preferred first"});
   if (f.reading() && is_labelled() && !f.given("caption")) caption = {{"class", "class"}};
   f.field("caption", caption,
-          {.help = "caption source -> txt (a sidecar's text), json:<key>, table:<column> or class"});
+          {.help = "caption source -> txt (a sidecar's text), json:<key>, table:<column>, class; of parquet "
+                   "column:<column>, of a list column:<column>/0"});
   if (!f.reading()) return;
+  if (kind == "parquet") check_columns(f);
+  for (const char* key : {"picture", "label", "columns"})
+    if (kind != "parquet" && f.given(key)) f.error(key, "is of kind: parquet");
   if (image.empty()) f.error("image", "name at least one extension");
   if (caption.empty()) f.error("caption", "name at least one caption source");
   for (const auto& [source, where] : caption) {
@@ -37,9 +45,11 @@ void RecordSection::fields(core::Fields& f) {
       f.error("caption", fmt::format("'{}' is no name for a caption source", source));
     const bool json = where.starts_with("json:") && where.size() > 5;
     const bool table = where.starts_with("table:") && where.size() > 6;
+    if (kind == "parquet" && where.starts_with("column:") && where.size() > 7) continue;
     if (is_labelled() != (where == "class"))
       f.error("caption",
-              fmt::format("{}: '{}': `class` is of kind: cifar, idx and parquet, which have nothing else",
+              fmt::format("{}: '{}': `class` is of kind: cifar, idx and parquet, column:<column> of parquet; "
+                          "they have nothing else",
                           source, where));
     if (is_labelled()) continue;
     if (kind == "table" && !table)
@@ -50,6 +60,18 @@ void RecordSection::fields(core::Fields& f) {
                           source, where));
     }
   }
+}
+
+/// Classes are asked for where something is made of them, or by name.
+void RecordSection::check_columns(core::Fields& f) {
+  const bool classes_are_captions =
+      std::ranges::any_of(caption, [](const auto& one) { return one.second == "class"; });
+  if (!classes_are_captions && !f.given("label")) label.clear();
+  if (classes_are_captions && label.empty()) f.error("label", "a caption is `class`: name its column");
+  if (picture.empty()) f.error("picture", "name the column of pictures");
+  for (const auto& [name, from] : columns)
+    if (!store::is_plain_name(name) || name == "class" || from.empty())
+      f.error("columns", fmt::format("'{}: {}' is no name (`class` is the label's) and column", name, from));
 }
 
 void TableSection::fields(core::Fields& f) {
@@ -117,7 +139,12 @@ void CatalogueEntry::check_tables(core::Fields& f) {
   for (const auto& [source_name, where] : record.caption)
     if (where.starts_with("table:")) demand("record", where.substr(6));
   for (const auto* bounds : {&filters.at_most, &filters.at_least})
-    for (const auto& [column, bound] : *bounds) demand("filters", column);
+    for (const auto& [column, bound] : *bounds) {
+      if (record.kind != "parquet")
+        demand("filters", column);
+      else if (!record.columns.contains(column) && !(column == "class" && record.has_classes()))
+        f.error("filters", fmt::format("{}: record.columns has no '{}'", column, column));
+    }
   if (record.kind != "sidecar_text" && !splits.group.empty())
     f.error("splits", fmt::format("group: a sidecar's key; record.kind: {} has none", record.kind));
   if (tables.empty() != (record.kind != "table"))
@@ -220,7 +247,8 @@ std::vector<std::string> CatalogueEntry::kept_columns() const {
     for (const auto& [column, from] : table.columns) columns.insert(column);
   for (const auto& [source_name, where] : record.caption)
     if (where.starts_with("table:")) columns.erase(where.substr(6));
-  if (record.is_labelled()) columns.insert("class");
+  for (const auto& [column, from] : record.columns) columns.insert(column);
+  if (record.has_classes()) columns.insert("class");
   return {columns.begin(), columns.end()};
 }
 

@@ -19,18 +19,25 @@ namespace microdit::ingest {
 
 struct RecordSection {
   /// sidecar_text: members with one stem are one record; table: each picture is one, for each row that `tables` have of it;
-  /// cifar, idx, parquet: pixels and classes (labelled.h).
+  /// cifar, idx: pixels and classes (labelled.h); parquet: pictures in a column (parquet_records.h).
   std::string kind = "sidecar_text";
   std::vector<std::string>
       classes{};  ///< names of classes 0, 1, 2 ..., which are the captions; empty = the numbers
-  std::string picture = "image.bytes", label = "label";  ///< parquet: columns
+  std::string picture = "image.bytes", label = "label";  ///< parquet: columns; no label: ""
+  std::map<std::string, std::string> columns{};  ///< parquet: name beside the samples -> column of numbers
   std::vector<std::string> members{};  ///< patterns over a member's path (file_pattern.h); empty = all
   std::vector<std::string> image = {"jpg", "jpeg", "png", "webp"};  ///< extensions
   /// Caption source name -> where it is: "txt" (a sidecar's text), "json:<key>" (a key of the sidecar
-  /// .json) "table:<column>" or "class".
+  /// .json) "table:<column>", "column:<column>" (of Parquet) or "class".
   std::map<std::string, std::string> caption = {{"caption", "txt"}};
+  bool has_classes() const { return is_labelled() && !label.empty(); }
+  /// Its records are the rows of one file, and so have each another key.
+  bool is_numbered() const { return kind == "idx" || kind == "parquet"; }
   bool is_labelled() const { return kind == "cifar" || kind == "idx" || kind == "parquet"; }
   void fields(core::Fields& f);
+
+ private:
+  void check_columns(core::Fields& f);
 };
 /// A table of the entry (tables/table_spec.h), and whose pictures it is about.
 struct TableSection : tables::TableSpec {

@@ -31,12 +31,14 @@ core::Json make_facts(const CatalogueEntry& entry) {
   core::Json algorithms = {{"records", kRecordRules}, {"captions", kCaptionRules}, {"row_order", kRowOrder}};
   algorithms.update(entry.pictures.algorithms());
   if (entry.images == "reference" && entry.archive == "none") algorithms["places"] = kPlaces;
+  core::Json record = core::to_json(entry.record);
+  if (entry.record.columns.empty()) record.erase("columns");  // as folders made before there were any say
   return {{"stage", "samples"},
           {"format", store::kFormat},
           {"dataset", entry.name},
           {"subset", entry.subset},
           {"archive", entry.archive},
-          {"record", core::to_json(entry.record)},
+          {"record", record},
           {"filters", filters},
           {"captions", core::to_json(entry.captions)},
           {"caption_sources", entry.caption_sources()},
@@ -123,11 +125,7 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
           std::make_unique<PicturePool>(entry.pictures, entry.decode_workers, limits::kPictureSeconds, &stop);
     return clean_item(entry, *by_name.at(item.name), tables, *pool, progress, inner);
   };
-  stage.bytes = [&](const store::Item& item) {
-    std::uint64_t bytes = 0;
-    for (const store::ShardEntry& file : by_name.at(item.name)->files) bytes += file.bytes;
-    return bytes;
-  };
+  stage.bytes = [&](const store::Item& item) { return bytes_of_files(*by_name.at(item.name)); };
   stage.committed = [&](const store::Record& record) {
     const CleanItem& made = *by_name.at(record.item);
     CleanParts(stage.folder, made.item).remove(record.shards.size());

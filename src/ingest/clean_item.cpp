@@ -41,7 +41,8 @@ class ItemCleaner {
         stop_(stop),
         parts_(entry.samples_folder(), item.item),
         state_(parts_.read()),
-        rows_(entry, names_of(item.files)) {
+        rows_(entry, names_of(item.files)),
+        most_(limits::records_of(bytes_of_files(item))) {
     first_ = state_.next;
     if (!state_.shards.empty())
       core::log_info("clean: {}: {} shards of an earlier life are kept, {} records are passed over",
@@ -51,7 +52,11 @@ class ItemCleaner {
   void add(RawRecord&& raw) {
     if (stop_.requested()) throw Stopped();
     const std::int64_t index = total_++;
-    const bool fresh = seen_.insert(core::xxh3_64(std::as_bytes(std::span(raw.key)))).second;
+    if (static_cast<std::uint64_t>(total_) > most_)
+      core::user_error("{}: more than {} records, which files of {} bytes may hold: refused as hostile",
+                       item_.files.front().file, most_, bytes_of_files(item_));
+    const bool fresh =
+        entry_.record.is_numbered() || seen_.insert(core::xxh3_64(std::as_bytes(std::span(raw.key)))).second;
     if (index < state_.next) return;
     progress_.add(1);
     Pending& pending = pending_.emplace_back();
@@ -155,6 +160,7 @@ class ItemCleaner {
   std::deque<Pending> pending_;
   std::int64_t first_ = 0;  ///< where the open shard begins
   std::int64_t total_ = 0;
+  std::uint64_t most_;
   std::unordered_set<std::uint64_t> seen_;  ///< hashes of keys: foreign names may be long and many
 };
 

@@ -9,6 +9,7 @@
 #include "core/hash.h"
 #include "ingest/glob.h"
 #include "ingest/limits.h"
+#include "ingest/parquet_records.h"
 
 namespace microdit::ingest {
 namespace {
@@ -62,7 +63,7 @@ void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t i
   }
 }
 
-/// Records of what holds pixels and classes.
+/// Records of what holds pixels, or pictures in a column, and classes or captions.
 void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
                    const TakeRecord& take, PassedOver& passed_over, const core::StopFlag& stop) {
   const bool file_held = matches_any(entry.splits.held_out_files, tables.path_of(item.files[0].file));
@@ -99,13 +100,19 @@ void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const Pic
   }
   if (entry.record.kind != "idx") return;
   try {
-    idx_records(pair.at(0), pair.at(1), marked);
+    idx_records(pair.at(0), pair.at(1), limits::records_of(bytes_of_files(item)), marked);
   } catch (const core::UserError& error) {
     damaged(error);
   }
 }
 
 }  // namespace
+
+std::uint64_t bytes_of_files(const CleanItem& item) {
+  std::uint64_t bytes = 0;
+  for (const store::ShardEntry& file : item.files) bytes += file.bytes;
+  return bytes;
+}
 
 void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const core::StopFlag& stop) {
   const fs::path path = entry.raw_folder() / file.file;

@@ -22,6 +22,9 @@ struct CleanItem {
   std::vector<store::ShardEntry> files;
 };
 
+/// Of the raw files together.
+std::uint64_t bytes_of_files(const CleanItem& item);
+
 /// Gives `take` every record of the item's files, in their order. `passed_over`: members that are no record's. UserError when a raw file
 /// is not what was downloaded, or is no whole archive; core::Stopped.
 void read_item(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,

@@ -23,7 +23,7 @@ RecordEndings record_endings(const CatalogueEntry& entry) {
     endings.image.push_back(normal_extension(extension));
   for (const std::string& source : entry.caption_sources()) {
     const std::string& where = entry.record.caption.at(source);
-    if (is_table(where) || where == "class") continue;
+    if (is_table(where) || is_column(where) || where == "class") continue;
     endings.caption.push_back(is_json(where) ? "json" : normal_extension(where));
   }
   endings.alone = entry.record.kind == "table";

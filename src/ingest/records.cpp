@@ -83,8 +83,8 @@ class CaptionReader {
   std::optional<std::string> find(const std::string& where) {
     if (is_json(where)) return sidecar_.string(where.substr(5));
     if (where == "class") return class_name();
-    if (is_table(where)) {
-      const auto cell = raw_.cells.find(where.substr(6));
+    if (is_table(where) || is_column(where)) {
+      const auto cell = raw_.cells.find(is_table(where) ? where.substr(6) : where);
       const auto* text = cell == raw_.cells.end() ? nullptr : std::get_if<std::string>(&cell->second);
       return text ? std::optional(*text) : std::nullopt;
     }
@@ -123,7 +123,9 @@ std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const Catalogu
     out.lost.push_back(std::move(reason));
   }
   const bool kept = any || (entry.captions.empty == "keep" && why == "filtered.empty_caption");
-  if (!kept && entry.record.kind == "table" && why == kNoCaption) return "filtered.no_caption";
+  const bool of_rows =
+      entry.record.kind == "table" || (entry.record.kind == "parquet" && !entry.record.has_classes());
+  if (!kept && of_rows && why == kNoCaption) return "filtered.no_caption";
   return kept ? "" : why;
 }
 

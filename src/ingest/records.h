@@ -104,7 +104,7 @@ struct ReadRecord {
 
 /// Fills `out`. Returns "" or why the record is skipped: what its members say (see for_each_member), filtered.dotted_key,
 /// unsupported.many_members, unsupported.oversize, damaged.no_image, damaged.utf8, damaged.json, unsupported.sidecar_size,
-/// unsupported.caption_size, damaged.no_caption (filtered.no_caption of kind: table), damaged.no_group, filtered.empty_caption, filtered.<column>. One good caption is enough; one
+/// unsupported.caption_size, damaged.no_caption (filtered.no_caption of kind: table and of columns of Parquet), damaged.no_group, filtered.empty_caption, filtered.<column>. One good caption is enough; one
 /// picture of several is, too. Throws core::Stopped when `stop` is seen before a caption.
 std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out,
                         const core::StopFlag& stop = core::StopFlag());

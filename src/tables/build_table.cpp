@@ -14,7 +14,7 @@ TableCounts build_table(const std::filesystem::path& path, const TableSpec& spec
                         const core::StopFlag& stop, const BuildOptions& options) {
   TableBuilder builder(path, spec, stop, options);
   RowRequest request{input.origin, builder.source_columns(), {}};
-  if (spec.kind == "json") request.damaged = [&](const std::string& why) { builder.count_damaged(why); };
+  if (spec.kind != "csv") request.damaged = [&](const std::string& why) { builder.count_damaged(why); };
   const RowSink sink = [&](std::span<const Value> row) { builder.add(row); };
   if (spec.kind == "json") {
     read_json_rows(input.bytes, spec.rows, request, sink, stop);
