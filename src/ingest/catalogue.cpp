@@ -133,7 +133,7 @@ void CatalogueEntry::check_tables(core::Fields& f) {
   const auto demand = [&](const char* key, const std::string& column) {
     for (const TableSection& table : tables)
       if (!table.columns.contains(column))
-        f.error(key, fmt::format("{}: the table of {} has no column '{}'", column, table.file, column));
+        f.error(key, fmt::format("{}: the table of {} has no column '{}'", column, table.name(), column));
     if (tables.empty()) f.error(key, fmt::format("table:{}: the entry has no `tables`", column));
   };
   for (const auto& [source_name, where] : record.caption)

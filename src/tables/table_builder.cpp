@@ -33,7 +33,8 @@ TableBuilder::TableBuilder(const std::filesystem::path& path, const TableSpec& s
       options_(std::move(options)),
       key_template_(spec.key, spec.place("key")),
       source_columns_(spec.source_columns()),
-      sorter_(path.string() + ".rows", options_.memory, spec.repeated == "first", stop) {
+      sorter_(path.string() + ".rows", options_.memory, spec.repeated == "first", stop),
+      part_(spec.name()) {
   const auto place = [&](const std::string& name) {
     return static_cast<std::size_t>(std::lower_bound(source_columns_.begin(), source_columns_.end(), name) -
                                     source_columns_.begin());
@@ -49,8 +50,12 @@ TableBuilder::TableBuilder(const std::filesystem::path& path, const TableSpec& s
 }
 
 void TableBuilder::wrong(const std::string& what) const {
-  core::user_error("{}{}: row {}: {}", spec_.file, spec_.member.empty() ? "" : ":" + spec_.member,
-                   counts_.rows, what);
+  core::user_error("{}: row {}: {}", part_, counts_.rows - before_part_, what);
+}
+
+void TableBuilder::begin(std::string part) {
+  part_ = std::move(part);
+  before_part_ = counts_.rows;
 }
 
 void TableBuilder::add(std::span<const Value> row) {
@@ -60,7 +65,8 @@ void TableBuilder::add(std::span<const Value> row) {
   for (std::size_t i = 0; i < key_places_.size(); ++i) key_cells_[i] = row[key_places_[i]];
   if (const std::string why = key_template_.expand(key_cells_, key_); !why.empty()) {
     if (counts_.without_key++ == 0)
-      counts_.without_key_example = fmt::format("row {}: {}", counts_.rows, why);
+      counts_.without_key_example =
+          fmt::format("{}row {}: {}", before_part_ > 0 ? part_ + ": " : "", counts_.rows - before_part_, why);
     return;
   }
   if (key_.find('\0') != key_.npos) wrong("its key holds a zero byte, which no path of a file can");

@@ -28,6 +28,8 @@ class TableBuilder {
 
   /// Columns that add() is given, in that order.
   const std::vector<std::string>& source_columns() const { return source_columns_; }
+  /// The rows that are added next are of this part; without, of one that is called as the spec says.
+  void begin(std::string part);
   /// A row without a key is counted, and no error. UserError where a limit is passed, a key holds a zero byte, or text is not UTF-8.
   /// core::Stopped.
   void add(std::span<const Value> row);
@@ -52,6 +54,8 @@ class TableBuilder {
   RowSorter sorter_;
   TableCounts counts_;
   Row key_cells_, kept_cells_;
+  std::string part_;               ///< for messages
+  std::uint64_t before_part_ = 0;  ///< rows
   std::vector<bool> seen_;  ///< of each kept column: some row has it
   std::string key_, row_;
 };

@@ -28,7 +28,7 @@ using Rows = std::vector<std::pair<std::string, std::string>>;
 
 TableSpec spec_of(const std::string& repeated) {
   return {
-      .kind = "csv", .file = "x.csv", .key = "{key}", .columns = {{"caption", "text"}}, .repeated = repeated};
+      .kind = "csv", .files = {"x.csv"}, .key = "{key}", .columns = {{"caption", "text"}}, .repeated = repeated};
 }
 
 TableCounts build(const std::filesystem::path& path, const Rows& rows, const TableSpec& spec,

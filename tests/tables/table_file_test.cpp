@@ -24,7 +24,7 @@ std::string text_of(int i) {
 void build(const std::filesystem::path& path, int rows) {
   const core::StopFlag stop;
   TableSpec spec{.kind = "csv",
-                 .file = "x.csv",
+                 .files = {"x.csv"},
                  .key = "{key:08}.jpg",
                  .columns = {{"caption", "text"}, {"nsfw", "nsfw"}, {"ok", "ok"}}};
   TableBuilder builder(path, spec, stop);  // columns: key nsfw ok text
