@@ -25,10 +25,9 @@ void RecordSection::fields(core::Fields& f) {
           {.help = "parquet: the column of classes (default: label, none where captions are columns)"});
   f.field("columns", columns,
           {.help = "parquet: name -> column of numbers, kept beside the samples and known to filters"});
-  f.field(
-      "members", members,
-      {.help =
-           "which files of the archives count: patterns over their paths, * within a folder (default: all)"});
+  f.field("members", members,
+          {.help = "which files of the archives, or loose files by their paths in the source, count: "
+                   "patterns, * within a folder (default: all)"});
   f.field("image", image, {.help = "extensions that are pictures, the preferred first"});
   if (f.reading() && is_labelled() && !f.given("caption")) caption = {{"class", "class"}};
   f.field("caption", caption,
@@ -119,7 +118,8 @@ void SplitSection::fields(core::Fields& f) {
   f.field("held_out", held_out, {.min = 0, .max = 1, .help = "fraction of groups that is never trained on"});
   f.field("held_out_files", held_out_files,
           {.help = "files of the source, patterns: all of their records are held out"});
-  f.field("held_out_members", held_out_members, {.help = "the same of members of archives"});
+  f.field("held_out_members", held_out_members,
+          {.help = "the same of members of archives, or of loose files by their paths in the source"});
   f.field("group", group,
           {.help = "json:<key>: records of one value stay on one side (default: the record's key)"});
   f.field("seed", seed, {.min = 0, .help = "another draw of the same fraction"});
@@ -205,6 +205,13 @@ void CatalogueEntry::fields(core::Fields& f) {
   if (!f.reading()) return;
   if (is_weights()) check_weights(f);
   check_tables(f);
+  if (record.kind == "idx" || record.kind == "parquet") {
+    if (!record.members.empty())
+      f.error("record", fmt::format("members: kind: {} has none; `source` says which files", record.kind));
+    if (!splits.held_out_members.empty())
+      f.error("splits",
+              fmt::format("held_out_members: record.kind: {} has none; held_out_files", record.kind));
+  }
   if (images == "reference" && !keep_raw) f.error("keep_raw", "images: reference needs the raw files");
   if ((archive == "parquet") != (record.kind == "parquet") ||
       (record.kind == "idx" && archive != "gz" && archive != "none") ||

@@ -103,6 +103,10 @@ struct CatalogueEntry {
   std::filesystem::path weights_folder() const;  ///< data_root()/weights/name
   /// Where download fetches to: data_root()/raw/folder_name(); of weights a hidden folder beside weights_folder().
   std::filesystem::path raw_folder() const;
+  /// Patterns over members, where these are loose files: they are about paths in the source.
+  bool has_loose_patterns() const {
+    return archive == "none" && !(record.members.empty() && splits.held_out_members.empty());
+  }
   bool is_weights() const { return kind == "weights"; }
   std::filesystem::path samples_folder() const;
   std::filesystem::path latents_folder() const;  ///< of all recipes

@@ -10,6 +10,7 @@
 #include "ingest/clean_items.h"
 #include "ingest/clean_parts.h"
 #include "ingest/clean_trial.h"
+#include "ingest/idle_patterns.h"
 #include "ingest/records.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
@@ -24,6 +25,7 @@ constexpr int kRecordRules = 6, kCaptionRules = 3, kRowOrder = 1;
 constexpr double kLongestTable_s = 24 * 3600;  // that other ranks wait for rank 0, which makes tables
 constexpr int kPlaces =
     2;  // how samples say where a picture lies, if it is not among them; 1: in file i mod 65536
+constexpr int kLoosePatterns = 2;  // over a loose file's path in the source; 1: over its name under raw/
 
 core::Json make_facts(const CatalogueEntry& entry) {
   core::Json filters = core::to_json(entry.filters);
@@ -31,6 +33,7 @@ core::Json make_facts(const CatalogueEntry& entry) {
   core::Json algorithms = {{"records", kRecordRules}, {"captions", kCaptionRules}, {"row_order", kRowOrder}};
   algorithms.update(entry.pictures.algorithms());
   if (entry.images == "reference" && entry.archive == "none") algorithms["places"] = kPlaces;
+  if (entry.has_loose_patterns()) algorithms["loose_patterns"] = kLoosePatterns;
   core::Json record = core::to_json(entry.record);
   if (entry.record.columns.empty()) record.erase("columns");  // as folders made before there were any say
   return {{"stage", "samples"},
@@ -63,9 +66,10 @@ class Sums {
     merge(skipped_, "skipped");
     merge(lost_captions_, "lost_captions");
     passed_over_.add(record.details);
+    idle_.add(record.details);
   }
-  /// UserError when too much of the dataset is damaged.
-  void check(const CatalogueEntry& entry) const {
+  /// UserError when too much of the dataset is damaged, or a pattern of the entry matched nothing. `items`: of the whole dataset.
+  void check(const CatalogueEntry& entry, std::size_t items) const {
     const std::string advice = skipped_.advice();
     const std::string text = fmt::format(
         "{} of {} records kept{}{}{}{}{}{}{}", kept_, records_,
@@ -81,6 +85,7 @@ class Sums {
           text, skipped_.damaged(), entry.filters.max_damaged_fraction);
     }
     if (kept_ == 0) core::user_error("clean: {}: nothing is left", text);
+    idle_.check(entry, items);
     core::log_info("clean: {}", text);
   }
 
@@ -88,6 +93,7 @@ class Sums {
   std::int64_t records_ = 0, kept_ = 0;
   Skips skipped_, lost_captions_;
   PassedOver passed_over_;
+  IdlePatterns idle_;
 };
 
 void remove_raw(const CatalogueEntry& entry, const CleanItem& item) {
@@ -100,6 +106,7 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
   const store::Manifest raw = store::Manifest::read(entry.raw_folder());
   std::vector<CleanItem> items = list_clean_items(entry, raw);
   if (items.empty()) core::user_error("{}: holds no file", entry.raw_folder().string());
+  comm.on_root([&] { check_file_patterns(entry, raw); });
   if (!entry.tables.empty()) {
     const comm::WiderDeadline others_wait(comm, kLongestTable_s);
     comm.on_root([&] { make_tables(entry, raw, stop); });
@@ -139,7 +146,7 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
     sums.add(record);
     if (!entry.keep_raw) remove_raw(entry, *by_name.at(record.item));  // a kill may have come between
   };
-  stage.check = [&] { sums.check(entry); };
+  stage.check = [&] { sums.check(entry, stage.items.size()); };
   return run_stage(stage, comm, stop);
 }
 
@@ -147,6 +154,7 @@ bool describe_clean(const CatalogueEntry& entry, const core::StopFlag& stop) {
   describe_space(entry.samples_folder());
   if (!is_complete(entry.raw_folder(), "download")) return true;
   const store::Manifest raw = store::Manifest::read(entry.raw_folder());
+  check_file_patterns(entry, raw);
   const std::vector<CleanItem> items = list_clean_items(entry, raw);
   std::vector<const CleanItem*> left;
   double bytes = 0;

@@ -74,7 +74,7 @@ class ItemCleaner {
   }
 
   /// The last shard and the record to commit.
-  store::Record finish(const PassedOver& passed_over) {
+  store::Record finish(const MemberNotes& notes) {
     while (!pending_.empty()) settle_first();
     close(total_);
     if (!state_.skipped.empty())
@@ -86,7 +86,8 @@ class ItemCleaner {
              {"kept", state_.kept},
              {"skipped", state_.skipped.to_json()},
              {"lost_captions", state_.lost_captions.to_json()},
-             {"passed_over", passed_over.to_json()},
+             {"passed_over", notes.passed_over.to_json()},
+             {"patterns", notes.patterns},
              {"fingerprints", state_.fingerprints}}};
   }
 
@@ -171,10 +172,8 @@ std::optional<store::Record> clean_item(const CatalogueEntry& entry, const Clean
                                         const core::StopFlag& stop) {
   try {
     ItemCleaner cleaner(entry, item, pool, progress, stop);
-    PassedOver passed_over;
-    read_item(
-        entry, item, tables, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); }, passed_over, stop);
-    return cleaner.finish(passed_over);
+    return cleaner.finish(read_item(
+        entry, item, tables, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); }, stop));
   } catch (const Stopped&) {
     return std::nullopt;
   }

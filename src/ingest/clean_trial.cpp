@@ -105,7 +105,7 @@ std::optional<CleanTrial> try_records(const CatalogueEntry& entry, const CleanIt
       const std::filesystem::path path = entry.raw_folder() / file.file;
       if (entry.archive == "none") {
         measurement.pass(file.bytes);
-        grouper.add(loose_member(path, file));
+        grouper.add(loose_member(entry, file, tables));
       } else {
         for_each_member(
             path,

@@ -225,7 +225,8 @@ std::optional<store::ShardEntry> Fetcher::copied(const RawFile& file, const fs::
   const fs::path aside = core::temporary_path(final);
   try {
     std::optional<PartialFile> copy = PartialFile::open(aside, [&](std::span<const std::byte> head) {
-      return why_no_archive(head, fmt::format("{} ({})", file.name, file.url), archive_of(entry_, file.name, file.path));
+      return why_no_archive(head, fmt::format("{} ({})", file.name, file.url),
+                            archive_of(entry_, file.name, file.path));
     });
     core::check(copy.has_value(), "{}: is locked", aside.string());
     const bool whole = read_local(source, stop, [&](std::span<const std::byte> bytes) {

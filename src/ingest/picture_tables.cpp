@@ -115,7 +115,8 @@ tables::TableCounts build(const CatalogueEntry& entry, const TableSection& table
     return texts.finish();
   }
   PartInputs inputs(entry, table, parts, stop);
-  return tables::build_table(place, table, [&] { return inputs.next(); }, stop, options);
+  return tables::build_table(
+      place, table, [&] { return inputs.next(); }, stop, options);
 }
 
 bool is_there(const fs::path& place, const std::string& from) {
@@ -131,8 +132,7 @@ void make_table(const CatalogueEntry& entry, const TableSection& table, const Pa
   fs::create_directories(place.parent_path());
   const MakerLock lock(fs::path(place) += ".lock", stop);
   if (is_there(place, from)) return;
-  const std::string name =
-      table.name() + (parts.size() > 1 ? fmt::format(" ({} files)", parts.size()) : "");
+  const std::string name = table.name() + (parts.size() > 1 ? fmt::format(" ({} files)", parts.size()) : "");
   core::log_info("clean: making the table of {}", name);
   for (const auto& [path, file] : parts) check_raw(entry, file, stop);
   const tables::TableCounts counts = build(entry, table, parts, place, from, stop);
@@ -162,7 +162,8 @@ bool tables_are_there(const CatalogueEntry& entry, const store::Manifest& raw) {
 }
 
 PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest& raw) {
-  if (!entry.tables.empty() || !entry.splits.held_out_files.empty()) paths_ = RawPaths(entry);
+  if (!entry.tables.empty() || !entry.splits.held_out_files.empty() || entry.has_loose_patterns())
+    paths_ = RawPaths(entry);
   for (const TableSection& table : entry.tables) {
     core::Json from = made_from(table, parts_of(table, raw, paths_));
     tables_.push_back({&table, tables::PathTemplate(table.join, "tables.join"),

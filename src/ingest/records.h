@@ -11,6 +11,7 @@
 #include "core/stop_flag.h"
 #include "ingest/archives.h"
 #include "ingest/catalogue.h"
+#include "ingest/glob.h"
 #include "tables/value.h"
 
 namespace microdit::ingest {
@@ -32,11 +33,11 @@ struct PassedOver {
 
 /// The extensions that `record` asks for, in lower case and without a leading dot.
 struct RecordEndings {
-  std::vector<std::string> image;      ///< one of them makes a picture
-  std::vector<std::string> caption;    ///< one of them makes a caption
-  std::vector<std::string> wanted;     ///< all, sorted
-  bool alone = false;                  ///< kind: table: each picture is a record, its key is its whole path
-  std::vector<std::string> members{};  ///< patterns of those that count; empty = all
+  std::vector<std::string> image;    ///< one of them makes a picture
+  std::vector<std::string> caption;  ///< one of them makes a caption
+  std::vector<std::string> wanted;   ///< all, sorted
+  bool alone = false;                ///< kind: table: each picture is a record, its key is its whole path
+  UsedPatterns members{};            ///< of those that count; empty = all
 };
 RecordEndings record_endings(const CatalogueEntry& entry);
 /// record_endings(entry).wanted
@@ -72,6 +73,8 @@ class RecordGrouper {
   void finish();
   /// Members with an extension that nobody asked for, with the first of them; hidden ones are not counted.
   const PassedOver& passed_over() const { return passed_over_; }
+  /// `record.members`, as far as they are asked.
+  const UsedPatterns& members() const { return endings_.members; }
 
  private:
   void add_alone(Member&& member, const std::string& extension);

@@ -33,7 +33,8 @@ TableCounts build_table(const std::filesystem::path& path, const TableSpec& spec
 TableCounts build_table(const std::filesystem::path& path, const TableSpec& spec, const TableInput& input,
                         const core::StopFlag& stop, const BuildOptions& options) {
   std::optional<TableInput> only = input;
-  return build_table(path, spec, [&] { return std::exchange(only, std::nullopt); }, stop, options);
+  return build_table(
+      path, spec, [&] { return std::exchange(only, std::nullopt); }, stop, options);
 }
 
 TextTable::TextTable(const std::filesystem::path& path, const TableSpec& spec, const core::StopFlag& stop,

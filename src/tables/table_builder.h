@@ -56,7 +56,7 @@ class TableBuilder {
   Row key_cells_, kept_cells_;
   std::string part_;               ///< for messages
   std::uint64_t before_part_ = 0;  ///< rows
-  std::vector<bool> seen_;  ///< of each kept column: some row has it
+  std::vector<bool> seen_;         ///< of each kept column: some row has it
   std::string key_, row_;
 };
 

@@ -10,7 +10,7 @@
 namespace microdit::tables {
 
 struct TableSpec {
-  std::string kind{};    ///< json, csv, parquet or texts
+  std::string kind{};  ///< json, csv, parquet or texts
   std::vector<std::string>
       files{};  ///< as the dataset's source names them: names, ranges, patterns; several files are one table
   std::string member{};  ///< of each archive, a name or a pattern; "" when they are none
