@@ -25,6 +25,8 @@ constexpr int kRecordRules = 6, kCaptionRules = 3, kRowOrder = 1;
 constexpr double kLongestTable_s = 24 * 3600;  // that other ranks wait for rank 0, which makes tables
 constexpr int kPlaces =
     2;  // how samples say where a picture lies, if it is not among them; 1: in file i mod 65536
+constexpr int kColumns = 2;        // numbers that stay beside samples; 1: integers beyond 2^53 were rounded
+constexpr int kJoinedTables = 2;   // 1: all columns were of the first table that has the picture
 constexpr int kLoosePatterns = 2;  // over a loose file's path in the source; 1: over its name under raw/
 
 core::Json make_facts(const CatalogueEntry& entry) {
@@ -33,6 +35,8 @@ core::Json make_facts(const CatalogueEntry& entry) {
   core::Json algorithms = {{"records", kRecordRules}, {"captions", kCaptionRules}, {"row_order", kRowOrder}};
   algorithms.update(entry.pictures.algorithms());
   if (entry.images == "reference" && entry.archive == "none") algorithms["places"] = kPlaces;
+  if (!entry.tables.empty() && !entry.kept_columns().empty()) algorithms["columns"] = kColumns;
+  if (entry.joins_tables()) algorithms["joined_tables"] = kJoinedTables;
   if (entry.has_loose_patterns()) algorithms["loose_patterns"] = kLoosePatterns;
   core::Json record = core::to_json(entry.record);
   if (entry.record.columns.empty()) record.erase("columns");  // as folders made before there were any say
@@ -65,6 +69,7 @@ class Sums {
     };
     merge(skipped_, "skipped");
     merge(lost_captions_, "lost_captions");
+    merge(lost_columns_, "lost_columns");
     passed_over_.add(record.details);
     idle_.add(record.details);
   }
@@ -72,9 +77,12 @@ class Sums {
   void check(const CatalogueEntry& entry, std::size_t items) const {
     const std::string advice = skipped_.advice();
     const std::string text = fmt::format(
-        "{} of {} records kept{}{}{}{}{}{}{}", kept_, records_,
+        "{} of {} records kept{}{}{}{}{}{}{}{}", kept_, records_,
         skipped_.empty() ? "" : "; skipped: ", skipped_.text(), advice.empty() ? "" : "; ", advice,
         lost_captions_.empty() ? "" : "; kept, but without a caption: ", lost_captions_.text(),
+        lost_columns_.empty() ? ""
+                              : "; kept, but NaN stands in a column: " + lost_columns_.text() +
+                                    " (columns are numbers: make it a caption, or leave it out of `columns`)",
         passed_over_.empty() ? "" : "; passed over: " + passed_over_.text());
     const double allowed = entry.filters.max_damaged_fraction * static_cast<double>(records_);
     if (static_cast<double>(skipped_.damaged()) > allowed) {
@@ -91,7 +99,7 @@ class Sums {
 
  private:
   std::int64_t records_ = 0, kept_ = 0;
-  Skips skipped_, lost_captions_;
+  Skips skipped_, lost_captions_, lost_columns_;
   PassedOver passed_over_;
   IdlePatterns idle_;
 };

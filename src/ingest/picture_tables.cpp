@@ -105,7 +105,8 @@ class PartInputs {
 
 tables::TableCounts build(const CatalogueEntry& entry, const TableSection& table, const Parts& parts,
                           const fs::path& place, const std::string& from, const core::StopFlag& stop) {
-  const tables::BuildOptions options{.made_from = from};
+  tables::BuildOptions options{.made_from = from};
+  for (const std::string& column : entry.kept_columns()) options.numbers.insert(column);
   if (table.kind == "texts") {
     tables::TextTable texts(place, table, stop, options);
     for (const auto& [path, file] : parts) {

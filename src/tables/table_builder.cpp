@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/utf8.h"
 #include "tables/limits.h"
+#include "text/strip.h"
 
 namespace microdit::tables {
 namespace {
@@ -43,6 +44,7 @@ TableBuilder::TableBuilder(const std::filesystem::path& path, const TableSpec& s
   for (const auto& [name, column] : spec_.columns) {
     columns_.push_back(name);
     column_places_.push_back(place(column));
+    numbers_.push_back({.must = options_.numbers.contains(name)});
   }
   key_cells_.resize(key_places_.size());
   kept_cells_.resize(column_places_.size());
@@ -74,6 +76,7 @@ void TableBuilder::add(std::span<const Value> row) {
   for (std::size_t i = 0; i < column_places_.size(); ++i) {
     const Value& cell = kept_cells_[i] = row[column_places_[i]];
     if (!is_null(cell)) seen_[i] = true;
+    if (numbers_[i].must && !numbers_[i].seen) note_number(cell, numbers_[i]);
     if (const auto* text = std::get_if<std::string>(&cell);
         text != nullptr && core::first_invalid_utf8(*text))
       wrong(fmt::format("its `{}` is not UTF-8; convert the file to UTF-8",
@@ -86,6 +89,11 @@ void TableBuilder::add(std::span<const Value> row) {
   sorter_.add(key_, row_);
   if (sorter_.bytes() > limits::kSpilledBytes)
     wrong(fmt::format("the rows so far have more than {} bytes", limits::kSpilledBytes));
+}
+
+void TableBuilder::note_number(const Value& cell, Number& column) const {
+  column.seen = as_number(cell).has_value();
+  if (!column.seen && column.instead.empty()) column.instead = text::strip(as_text(cell));
 }
 
 void TableBuilder::count_damaged(std::string_view name) {
@@ -127,6 +135,14 @@ void TableBuilder::demand_rows() const {
   if (counts_.rows == counts_.without_key)
     core::user_error("{}: no row has it ({}); check the names of the columns", spec_.place("key"),
                      counts_.without_key_example);
+  for (std::size_t i = 0; i < numbers_.size(); ++i)
+    if (numbers_[i].must && !numbers_[i].seen && !numbers_[i].instead.empty())
+      core::user_error(
+          "{}: {}: `{}` holds no number, but texts such as '{}': what is no caption stays beside the samples "
+          "as "
+          "a number; make it a caption, or leave it out",
+          spec_.place("columns"), columns_[i], source_columns_[column_places_[i]],
+          core::shortened(numbers_[i].instead, 60));
   for (std::size_t i = 0; lines && i < seen_.size(); ++i)
     if (!seen_[i])
       core::user_error("{}: no row has a `{}`; check the names of the columns", spec_.place("columns"),

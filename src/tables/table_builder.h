@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@ namespace microdit::tables {
 
 struct BuildOptions {
   std::size_t memory = 96u << 20;  ///< bytes for sorting; readers and the index come on top
+  std::set<std::string>
+      numbers{};  ///< columns by their name in the table, each of which must hold a number somewhere
   std::string made_from{};  ///< kept in the file: what tells a later life that it is the right one (JSON)
 };
 
@@ -57,6 +60,12 @@ class TableBuilder {
   std::string part_;               ///< for messages
   std::uint64_t before_part_ = 0;  ///< rows
   std::vector<bool> seen_;         ///< of each kept column: some row has it
+  struct Number {
+    bool must = false, seen = false;
+    std::string instead{};  ///< the first text that is none
+  };
+  void note_number(const Value& cell, Number& column) const;
+  std::vector<Number> numbers_;  ///< likewise
   std::string key_, row_;
 };
 
