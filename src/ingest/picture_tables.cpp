@@ -182,18 +182,26 @@ PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest&
 
 std::vector<TableCells> PictureTables::rows(const std::string& path, const std::string& member) const {
   const std::string_view archive = without_ending(tables::path_parts(path).basename);
+  std::vector<TableCells> found;
   for (const Open& table : tables_) {
+    const std::vector<std::string>& columns = table.file->columns();
+    const auto is_there = [&](const std::string& column) { return found.front().contains(column); };
+    if (!found.empty() && std::ranges::all_of(columns, is_there)) continue;
     if (!table.section->of.empty() && !matches(table.section->of, path)) continue;
     const std::string key = table.join.key(member, archive);
-    if (key.empty()) continue;
-    std::vector<TableCells> found;
-    for (const tables::Row& row : table.file->find(key)) {
-      TableCells& cells = found.emplace_back();
-      for (std::size_t i = 0; i < row.size(); ++i) cells[table.file->columns()[i]] = row[i];
+    const std::vector<tables::Row> rows = key.empty() ? std::vector<tables::Row>() : table.file->find(key);
+    if (rows.empty()) continue;
+    if (found.empty()) found.emplace_back();
+    std::vector<TableCells> joined;
+    for (const TableCells& before : found) {
+      for (const tables::Row& row : rows) {
+        TableCells& cells = joined.emplace_back(before);
+        for (std::size_t i = 0; i < row.size(); ++i) cells.emplace(columns[i], row[i]);  // the first stays
+      }
     }
-    if (!found.empty()) return found;
+    found = std::move(joined);
   }
-  return {};
+  return found;
 }
 
 core::Json PictureTables::identity() const {

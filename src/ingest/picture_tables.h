@@ -33,7 +33,8 @@ class PictureTables {
   /// Those of make_tables; none where the entry has none.
   PictureTables(const CatalogueEntry& entry, const store::Manifest& raw);
 
-  /// The rows of the picture `member` of a raw file, both by their paths: of the first table that has any, among those of that file.
+  /// The rows of the picture `member` of a raw file, both by their paths. Each column is of the first table, among those of that file,
+  /// that has the picture and that column; where a table has several rows of the picture, each is joined with what the others say.
   std::vector<TableCells> rows(const std::string& path, const std::string& member) const;
   /// A raw file's path in its source (RawPaths); its name where nothing asks for paths.
   std::string path_of(const std::string& file) const { return paths_.of(file); }
