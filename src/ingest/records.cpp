@@ -121,7 +121,7 @@ double kept_number(const tables::Value& cell, std::string& lost) {
   const std::optional<double> number = tables::as_number(cell);
   if (!number) lost = "no number";
   if (const auto whole = tables::whole_number(cell);
-      number && whole && fmt::format("{:.0f}", *number) != *whole)
+      number && whole && fmt::format("{:.0f}", *number + 0.) != *whole)
     lost = "beyond 2^53";
   return lost.empty() ? *number : kNone;
 }

@@ -54,11 +54,11 @@ TEST(TableFile, NoByteMayBeAnother) {
     changed[at] = static_cast<char>(changed[at] ^ 0x20);
     const std::string message = refusal(folder.write("bad", changed));
     EXPECT_THAT(message, HasSubstr((folder / "bad").string())) << at;
-    EXPECT_THAT(message, HasSubstr("remove it and run the same command again")) << at;
+    EXPECT_THAT(message, HasSubstr("remove it and run clean again")) << at;
   }
   for (std::size_t size = 0; size < bytes.size(); size += size < 100 ? 1 : 1009)
     EXPECT_THAT(refusal(folder.write("bad", bytes.substr(0, size)), false),
-                HasSubstr("run the same command again"))
+                HasSubstr("remove it and run clean again"))
         << size;
   EXPECT_EQ(refusal(folder / "good"), "");
 }
