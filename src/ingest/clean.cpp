@@ -3,9 +3,11 @@
 #include <map>
 #include <memory>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/shell_line.h"
 #include "ingest/clean_item.h"
 #include "ingest/clean_items.h"
 #include "ingest/clean_parts.h"
@@ -14,6 +16,7 @@
 #include "ingest/records.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
+#include "store/manifest_text.h"
 
 namespace microdit::ingest {
 namespace {
@@ -104,6 +107,36 @@ class Sums {
   IdlePatterns idle_;
 };
 
+/// UserError where all samples were made with other tables: one way out for all of them. Where some were, each item says its own.
+void refuse_other_tables(const CatalogueEntry& entry, const PictureTables& tables) {
+  const fs::path folder = entry.samples_folder();
+  if (entry.tables.empty() || !fs::exists(folder / store::kRecordsFolder)) return;
+  const core::Json now = tables.identity();
+  core::Json before;
+  const auto has_other = [&](const std::string& item) {
+    try {
+      const fs::path file = folder / store::kRecordsFolder / (item + ".json");
+      before =
+          store::record_from_text(core::read_text(file), file.string()).details.at("inputs").at("tables");
+      return before != now;
+    } catch (const std::exception& unread) {  // the driver judges it
+      return false;
+    }
+  };
+  const std::vector<std::string> items = store::record_names(folder).items;
+  if (items.empty() || !std::ranges::all_of(items, has_other)) return;
+  std::string names;
+  for (std::size_t i = 0; i < entry.tables.size(); ++i)
+    if (before.size() != now.size() || before[i] != now[i])
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", entry.tables[i].name());
+  core::user_error(
+      "clean: the samples of {} were made with another table of {} than there is now, and each of them may "
+      "say "
+      "something else; to make them again: {} - then run clean again{}; or choose another folder (name)",
+      folder.string(), names, core::shell_line({"rm", "-r", folder.string()}),
+      entry.keep_raw ? "" : " (it says how to fetch raw files again that were removed)");
+}
+
 void remove_raw(const CatalogueEntry& entry, const CleanItem& item) {
   for (const store::ShardEntry& file : item.files) store::remove_shards(entry.raw_folder(), file.file);
 }
@@ -120,6 +153,7 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
     comm.on_root([&] { make_tables(entry, raw, stop); });
   }
   const PictureTables tables(entry, raw);
+  comm.on_root([&] { refuse_other_tables(entry, tables); });
   std::map<std::string, const CleanItem*> by_name;
   StagePlan stage;
   for (CleanItem& item : items) {

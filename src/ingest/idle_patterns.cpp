@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/shell_line.h"
 #include "core/utf8.h"
 #include "ingest/raw_paths.h"
 
@@ -90,9 +91,8 @@ void IdlePatterns::check(const CatalogueEntry& entry, std::size_t items) const {
                       key, pattern, about.example.empty() ? "-" : about.example, meaning(key));
       if (entry.subset == "all" && items_ == items)
         core::user_error(
-            "{}; mend the pattern, or take it out, and make the samples anew: rm -r {} - then run clean "
-            "again",
-            what, entry.samples_folder().string());
+            "{}; mend the pattern, or take it out, and make the samples anew: {} - then run clean again",
+            what, core::shell_line({"rm", "-r", entry.samples_folder().string()}));
       core::log_warn("{}; {} may hold none of them", what,
                      entry.subset == "all" ? "what could be read" : "subset small");
     }
