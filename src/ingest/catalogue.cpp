@@ -1,15 +1,26 @@
 // The fields of a catalogue entry, their ranges, and what must hold between them.
 #include "ingest/catalogue.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <set>
+#include <ranges>
 
 #include "core/error.h"
 #include "store/manifest_text.h"
 
 namespace microdit::ingest {
+namespace {
+
+constexpr std::size_t kLongestColumn = 200;  // bytes of its name
+
+bool same_columns(const TableSection& a, const TableSection& b) {
+  return std::ranges::equal(std::views::keys(a.columns), std::views::keys(b.columns));
+}
+
+}  // namespace
 
 void RecordSection::fields(core::Fields& f) {
   f.field("kind", kind,
@@ -25,10 +36,9 @@ void RecordSection::fields(core::Fields& f) {
           {.help = "parquet: the column of classes (default: label, none where captions are columns)"});
   f.field("columns", columns,
           {.help = "parquet: name -> column of numbers, kept beside the samples and known to filters"});
-  f.field(
-      "members", members,
-      {.help =
-           "which files of the archives count: patterns over their paths, * within a folder (default: all)"});
+  f.field("members", members,
+          {.help = "which files of the archives, or loose files by their paths in the source, count: "
+                   "patterns, * within a folder (default: all)"});
   f.field("image", image, {.help = "extensions that are pictures, the preferred first"});
   if (f.reading() && is_labelled() && !f.given("caption")) caption = {{"class", "class"}};
   f.field("caption", caption,
@@ -119,7 +129,8 @@ void SplitSection::fields(core::Fields& f) {
   f.field("held_out", held_out, {.min = 0, .max = 1, .help = "fraction of groups that is never trained on"});
   f.field("held_out_files", held_out_files,
           {.help = "files of the source, patterns: all of their records are held out"});
-  f.field("held_out_members", held_out_members, {.help = "the same of members of archives"});
+  f.field("held_out_members", held_out_members,
+          {.help = "the same of members of archives, or of loose files by their paths in the source"});
   f.field("group", group,
           {.help = "json:<key>: records of one value stay on one side (default: the record's key)"});
   f.field("seed", seed, {.min = 0, .help = "another draw of the same fraction"});
@@ -128,13 +139,14 @@ void SplitSection::fields(core::Fields& f) {
   }
 }
 
-/// What names columns names those of every table: a picture may be in any.
 void CatalogueEntry::check_tables(core::Fields& f) {
   const auto demand = [&](const char* key, const std::string& column) {
-    for (const TableSection& table : tables)
-      if (!table.columns.contains(column))
-        f.error(key, fmt::format("{}: the table of {} has no column '{}'", column, table.file, column));
-    if (tables.empty()) f.error(key, fmt::format("table:{}: the entry has no `tables`", column));
+    const bool known =
+        std::ranges::any_of(tables, [&](const auto& table) { return table.columns.contains(column); });
+    if (tables.empty()) return f.error(key, fmt::format("table:{}: the entry has no `tables`", column));
+    if (!known)
+      f.error(key,
+              fmt::format("{}: no table has such a column, but: {}", column, fmt::join(all_columns(), ", ")));
   };
   for (const auto& [source_name, where] : record.caption)
     if (where.starts_with("table:")) demand("record", where.substr(6));
@@ -145,6 +157,23 @@ void CatalogueEntry::check_tables(core::Fields& f) {
       else if (!record.columns.contains(column) && !(column == "class" && record.has_classes()))
         f.error("filters", fmt::format("{}: record.columns has no '{}'", column, column));
     }
+  for (const std::string& column : kept_columns())
+    if (!store::is_plain_name(column) || column.size() > kLongestColumn)
+      f.error(
+          record.columns.contains(column) ? "record" : "tables",
+          fmt::format("columns: '{}' stays beside the samples under this name: at most {} letters, digits, "
+                      "'-', '_' and '.', as in {{score: '{}'}}",
+                      column, kLongestColumn, column));
+  const TableSection* all = nullptr;
+  for (const TableSection& table : tables) {
+    if (table.repeated != "all") continue;
+    if (all && !same_columns(*all, table))
+      f.error("tables",
+              fmt::format("repeated: all: {} and {}: of tables with other columns only one may have "
+                          "several rows of a picture",
+                          all->name(), table.name()));
+    all = &table;
+  }
   if (record.kind != "sidecar_text" && !splits.group.empty())
     f.error("splits", fmt::format("group: a sidecar's key; record.kind: {} has none", record.kind));
   if (tables.empty() != (record.kind != "table"))
@@ -205,6 +234,13 @@ void CatalogueEntry::fields(core::Fields& f) {
   if (!f.reading()) return;
   if (is_weights()) check_weights(f);
   check_tables(f);
+  if (record.kind == "idx" || record.kind == "parquet") {
+    if (!record.members.empty())
+      f.error("record", fmt::format("members: kind: {} has none; `source` says which files", record.kind));
+    if (!splits.held_out_members.empty())
+      f.error("splits",
+              fmt::format("held_out_members: record.kind: {} has none; held_out_files", record.kind));
+  }
   if (images == "reference" && !keep_raw) f.error("keep_raw", "images: reference needs the raw files");
   if ((archive == "parquet") != (record.kind == "parquet") ||
       (record.kind == "idx" && archive != "gz" && archive != "none") ||
@@ -241,10 +277,19 @@ std::filesystem::path CatalogueEntry::latents_folder() const {
   return core::data_root() / "latents" / folder_name();
 }
 
-std::vector<std::string> CatalogueEntry::kept_columns() const {
+bool CatalogueEntry::joins_tables() const {
+  return std::ranges::any_of(tables, [&](const auto& table) { return !same_columns(table, tables.front()); });
+}
+
+std::set<std::string> CatalogueEntry::all_columns() const {
   std::set<std::string> columns;
   for (const TableSection& table : tables)
     for (const auto& [column, from] : table.columns) columns.insert(column);
+  return columns;
+}
+
+std::vector<std::string> CatalogueEntry::kept_columns() const {
+  std::set<std::string> columns = all_columns();
   for (const auto& [source_name, where] : record.caption)
     if (where.starts_with("table:")) columns.erase(where.substr(6));
   for (const auto& [column, from] : record.columns) columns.insert(column);

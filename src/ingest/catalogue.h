@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -103,6 +104,12 @@ struct CatalogueEntry {
   std::filesystem::path weights_folder() const;  ///< data_root()/weights/name
   /// Where download fetches to: data_root()/raw/folder_name(); of weights a hidden folder beside weights_folder().
   std::filesystem::path raw_folder() const;
+  /// Whether columns of one record may be of several tables.
+  bool joins_tables() const;
+  /// Patterns over members, where these are loose files: they are about paths in the source.
+  bool has_loose_patterns() const {
+    return archive == "none" && !(record.members.empty() && splits.held_out_members.empty());
+  }
   bool is_weights() const { return kind == "weights"; }
   std::filesystem::path samples_folder() const;
   std::filesystem::path latents_folder() const;  ///< of all recipes
@@ -114,6 +121,7 @@ struct CatalogueEntry {
  private:
   void check_weights(core::Fields& f);
   void check_tables(core::Fields& f);
+  std::set<std::string> all_columns() const;  ///< of its tables
 };
 
 /// UserError, which says what takes such an entry, where it is one of weights.

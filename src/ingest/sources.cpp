@@ -18,6 +18,7 @@
 #include "ingest/hub.h"
 #include "ingest/limits.h"
 #include "ingest/raw_name.h"
+#include "ingest/table_files.h"
 
 namespace microdit::ingest {
 namespace {
@@ -208,10 +209,10 @@ void check_names(const CatalogueEntry& entry, const std::vector<RawFile>& files)
 
 /// The first 1 %, at least one, to the end of a loose record; and what `tables` are made of.
 std::vector<RawFile> first_hundredth(const std::vector<RawFile>& files, const CatalogueEntry& entry) {
+  const std::vector<TableFiles> tables = table_files(entry);
   std::vector<RawFile> chosen, others;
   for (const RawFile& file : files) {
-    const bool has_rows = std::ranges::any_of(
-        entry.tables, [&](const TableSection& table) { return raw_name(table.file) == file.name; });
+    const bool has_rows = is_table_file(tables, file.name, [&] { return file.path; });
     (has_rows ? chosen : others).push_back(file);
   }
   std::size_t count = (others.size() + 99) / 100;
@@ -259,6 +260,13 @@ std::vector<std::string> expand_ranges(std::string_view pattern) {
     }
   }
   return expanded;
+}
+
+std::vector<std::string> names_of_urls(const std::vector<std::string>& urls) {
+  std::vector<std::string> names;
+  for (const std::string& pattern : urls)
+    for (const std::string& url : expand_ranges(pattern)) names.push_back(name_of_url(url));
+  return names;
 }
 
 std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& hub,

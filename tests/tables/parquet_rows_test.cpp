@@ -148,9 +148,9 @@ TEST_F(ParquetRows, RefuseTextThatIsNone) {
   const core::StopFlag stop;
   for (const auto& [file, why] : {std::pair("not_utf8", "row 1: its key is not UTF-8"),
                                   std::pair("zero_byte", "row 1: its key holds a zero byte")}) {
-    TableBuilder builder(folder / "a",
-                         {.kind = "parquet", .file = "x.parquet", .key = "{key}", .columns = {{"t", "text"}}},
-                         stop);
+    TableBuilder builder(
+        folder / "a", {.kind = "parquet", .files = {"x.parquet"}, .key = "{key}", .columns = {{"t", "text"}}},
+        stop);
     EXPECT_THAT(message_of<core::UserError>([&] {
                   read(kData / (std::string(file) + ".parquet"), {"key", "text"},
                        [&](const Row& row) { builder.add(row); });
