@@ -62,7 +62,7 @@ double seconds_of(const auto& work) {
 /// Builds the table, and prints seconds and memory.
 void make(const std::string& path, const std::string& kind, const tables::TableInput& input) {
   const core::StopFlag stop;
-  tables::TableSpec spec{.kind = kind, .file = input.origin, .key = "part-{part_id:06}/{image_name}"};
+  tables::TableSpec spec{.kind = kind, .files = {input.origin}, .key = "part-{part_id:06}/{image_name}"};
   spec.columns = {{"prompt", "prompt"}, {"image_nsfw", "image_nsfw"}, {"prompt_nsfw", "prompt_nsfw"}};
   const double seconds = seconds_of([&] { tables::build_table(path, spec, input, stop); });
   rusage used{};

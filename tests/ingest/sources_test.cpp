@@ -146,7 +146,7 @@ TEST(ListFiles, SmallSubset) {
   expect_error<core::UserError>([&] { names_of(entry); },
                                 {"no file is named 10.tar", "most like it is 010.tar"});
   entry = entry_of({"http://h/a.b.jpg", "http://h/a.b.txt", "http://h/a.c.jpg", "http://h/z.csv"});
-  entry.subset = "small", entry.archive = "none", entry.tables.emplace_back().file = "z.csv";
+  entry.subset = "small", entry.archive = "none", entry.tables.emplace_back().files = {"z.csv"};
   EXPECT_EQ(names_of(entry), (Strings{"z.csv", "a.b.jpg", "a.b.txt"})) << "a whole record, and the table";
 }
 

@@ -162,9 +162,9 @@ TEST_F(ParquetRows, RefuseTextThatIsNone) {
 TEST_F(ParquetRows, WithoutTextAreCountedInATable) {
   const ScratchFolder folder;
   const core::StopFlag stop;
-  const TableCounts counts = build_table(
-      folder / "a", {.kind = "parquet", .file = "x.parquet", .key = "{key}", .columns = {{"t", "text"}}},
-      {.origin = "x.parquet", .file = kData / "not_utf8.parquet"}, stop);
+  const TableSpec spec{.kind = "parquet", .files = {"x.parquet"}, .key = "{key}", .columns = {{"t", "text"}}};
+  const TableInput input{.origin = "x.parquet", .file = kData / "not_utf8.parquet"};
+  const TableCounts counts = build_table(folder / "a", spec, input, stop);
   EXPECT_EQ(counts.rows, 1u);
   EXPECT_EQ(counts.damaged, 1u);
   EXPECT_EQ(counts.damaged_example, "row 1: `key` is not UTF-8");
