@@ -1,8 +1,8 @@
 """Runs pytorch-fid and clean-fid on made pictures and writes tests/eval/goldens/fid.{json,safetensors}.
 
 python scripts/make_fid_goldens.py, in an environment with torch, torchvision, scipy 1.15.3, pytorch-fid 0.3.0, clean-fid 0.1.35.
-It takes minutes (square roots of 2048 x 2048). Weights of the network and pictures are rules (tests/eval/fid_reference.py: made_weights, picture); here is what came out: resized
-pictures (some pixels of the large ones), features, distances."""
+It takes minutes (square roots of 2048 x 2048). Weights of the network and pictures are rules (tests/eval/fid_reference.py:
+made_weights, picture); here is what came out: resized pictures (some pixels of the large ones), features, distances."""
 import json
 import os
 import sys
