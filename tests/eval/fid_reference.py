@@ -98,6 +98,36 @@ def inception(blocks=(3,), seed=SEED):
         module.load_state_dict_from_url, torch.nn.Module.load_state_dict = original, load
 
 
+def write_networks(folder, seed=SEED):
+    """The made network as the two files that people have: pytorch-fid's state dict, and a TorchScript file with the part of NVIDIA's
+    that clean-fid's mode `clean` uses (`layers`: [B, 3, 299, 299] in (x - 128) / 128 to 2048 features)."""
+    from torchvision.models.inception import inception_v3
+    net = inception((0, 1, 2, 3), seed)
+    names = {name: tensor.shape for name, tensor in inception_v3(num_classes=1008, aux_logits=False, init_weights=False).state_dict().items()
+             if tensor.is_floating_point()}
+    torch.save(made_weights(names, seed), os.path.join(folder, "pt_inception-2015-12-05-6726825d.pth"))
+
+    class Whole(torch.nn.Module):
+        def __init__(self, layers):
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, x):
+            return self.layers(x)
+    layers = torch.nn.Sequential(*net.blocks, torch.nn.Flatten(1))
+    with torch.no_grad():
+        example = torch.zeros(1, 3, 299, 299)
+        torch.jit.trace(Whole(layers), example, check_trace=False).save(os.path.join(folder, "inception-2015-12-05.pt"))
+
+
+def torchscript_features(folder, networks):
+    """clean-fid's mode `clean` with its own wrapper around the file in `networks`."""
+    from cleanfid import fid
+    from cleanfid.inception_torchscript import InceptionV3W
+    net = InceptionV3W(networks, download=False).eval()
+    return fid.get_folder_features(folder, model=net, num_workers=0, batch_size=4, device=torch.device("cpu"), mode="clean", verbose=False)
+
+
 def pytorch_fid_features(folder, net, dims):
     from pytorch_fid import fid_score
     files = sorted(os.path.join(folder, name) for name in os.listdir(folder))
@@ -136,3 +166,10 @@ def exact_distance(mu1, sigma1, mu2, sigma2):
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     between = np.linalg.eigvalsh(root @ sigma2 @ root).clip(0)
     return float(((np.atleast_1d(mu1) - mu2) ** 2).sum() + np.trace(sigma1) + np.trace(sigma2) - 2 * np.sqrt(between).sum())
+
+
+if __name__ == "__main__":  # python fid_reference.py FOLDER: the two folders of scripts/make_fid_goldens.py and the network's files
+    import sys
+    write_folder(os.path.join(sys.argv[1], "first"), 0, 12)
+    write_folder(os.path.join(sys.argv[1], "second"), 100, 10)
+    write_networks(sys.argv[1])
