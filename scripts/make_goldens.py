@@ -2,9 +2,8 @@
 
 MICRODIT_REFERENCE=<checkout of the original> .venv-oracles/bin/python scripts/make_goldens.py
 Per net: NAME.yaml (its `model:` section) and NAME.safetensors: the outputs whole, the loss, and of every gradient its
-norm and its products with two fixed unit vectors. Weights and inputs are formulas (see fill and wave)."""
+norm and its products with two fixed unit vectors. Weights and inputs are formulas (tests/parity/formulas.py)."""
 import json
-import math
 import os
 import sys
 
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests/parity"))
 import reference
+from formulas import digest, fill, wave
 
 BASE = {"kind": "microdit", "input_size": 8, "patch_size": 2, "in_channels": 4, "dim": 48, "depth": 3, "head_dim": 16,
         "multiple_of": 32, "caption_channels": 20, "pos_interp_scale": 1.0, "norm_eps": 1e-6, "qkv_ratio": [0.5, 1.0],
@@ -29,28 +29,6 @@ NETS = {
 BATCH, ROWS, SIGMA_DATA = 2, 5, 0.6
 # The net of the known golden numbers (tests/parity/golden_numbers_test.py): only its names and shapes are kept.
 KNOWN = {**BASE, "dim": 64, "depth": 4, "caption_channels": 24}
-
-
-def wave(shape, step, phase):
-    """sin(step k + phase) over the flat index, fp64."""
-    return torch.sin(step * torch.arange(math.prod(shape), dtype=torch.float64) + phase).reshape(shape)
-
-
-def fill(name, tensor):
-    """A quadratic phase makes full-rank matrices; the phase differs by name."""
-    k = torch.arange(tensor.numel(), dtype=torch.float64)
-    values = torch.cos(0.37 * k + 0.0137 * k * k + sum(name.encode()) % 97).reshape(tensor.shape)
-    is_norm = tensor.dim() == 1 and not name.endswith("bias")
-    if is_norm:
-        return 1 + 0.2 * values
-    return values * (0.2 if tensor.dim() == 1 else math.sqrt(2 / tensor.shape[-1]))
-
-
-def digest(gradient):
-    g = gradient.detach().double().flatten()
-    k = torch.arange(len(g), dtype=torch.float64)
-    probes = [torch.cos(0.61 * k + 0.0031 * k * k), torch.sin(0.43 * k + 0.0071 * k * k)]
-    return torch.stack([g.norm()] + [g @ (p / p.norm()) for p in probes])
 
 
 def run(modules, cfg):
