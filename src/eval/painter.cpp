@@ -32,8 +32,8 @@ std::vector<T> filled(const std::vector<T>& items, std::size_t first, std::size_
 /// Tells now and then how far a batch is that takes long: after 5 s, 15 s, 35 s ...
 class SlowBatch {
  public:
-  explicit SlowBatch(const diffusion::SamplerConfig& sampler)
-      : steps_(sampler.steps), per_step_(sampler.rule == "heun" ? 2 : 1) {}
+  SlowBatch(std::int64_t steps, std::int64_t evaluations_per_step)
+      : steps_(steps), per_step_(evaluations_per_step) {}
 
   /// Before an evaluation of the network.
   void evaluation() {
@@ -117,9 +117,13 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     const nn::Autocast autocast(order.bf16, device_);
     return network(input);
   };
+  const std::int64_t per_step =
+      diffusion::step_rule(diffusion::settled(order.sampler, objective.config()), objective.config()).evaluations;
   const std::int64_t latent_CHW[] = {channels_, latent_size_, latent_size_};
   std::vector<torch::Tensor> units, texts, masks, samples;
   const auto batch = static_cast<std::size_t>(order.batch);
+  const diffusion::Condition negative =
+      order.negative.empty() ? diffusion::Condition() : encode(std::vector<std::string>(batch, order.negative));
   for (std::size_t first = 0; first < order.prompts.size(); first += batch) {
     const std::vector<std::uint64_t> seeds = filled(order.seeds, first, batch);
     const auto noise = [&](core::Purpose purpose, std::uint64_t step) {
@@ -132,7 +136,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     };
     const torch::Tensor unit = noise(core::Purpose::sampler, 0);
     const diffusion::Condition text = encode(filled(order.prompts, first, batch));
-    SlowBatch slow(order.sampler);
+    SlowBatch slow(order.sampler.steps, per_step);
     const auto keep_going = [&] {
       slow.evaluation();
       return !order.keep_going || order.keep_going();
@@ -140,7 +144,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     const torch::Tensor sample = diffusion::sample(objective, fn, order.sampler,
                                                    {.unit_BCHW = unit.to(device_),
                                                     .condition = text,
-                                                    .null = null_like(model, text),
+                                                    .null = order.negative.empty() ? null_like(model, text) : negative,
                                                     .step_noise = step_noise,
                                                     .keep_going = keep_going});
     if (!sample.defined()) return {};
@@ -150,7 +154,16 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     if (text_mask_) masks.push_back(text.text_mask_BL.narrow(0, 0, rows).cpu().to(torch::kFloat32));
     samples.push_back(sample.narrow(0, 0, rows).cpu());
   }
-  return {torch::cat(units), torch::cat(texts), text_mask_ ? torch::cat(masks) : torch::Tensor(),
+  const auto total = static_cast<std::int64_t>(order.prompts.size());
+  const auto of_each = [&](const torch::Tensor& rows) {  // the negative prompt's, as those of the others
+    if (!rows.defined()) return torch::Tensor();
+    std::vector<std::int64_t> shape = rows.sizes().vec();
+    shape[0] = total;
+    return rows.narrow(0, 0, 1).expand(shape).cpu().to(torch::kFloat32).contiguous();
+  };
+  return {torch::cat(units),           torch::cat(texts),
+          text_mask_ ? torch::cat(masks) : torch::Tensor(),
+          of_each(negative.text_BLD),  of_each(negative.text_mask_BL),
           torch::cat(samples)};
 }
 
@@ -175,7 +188,12 @@ std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int
 void write_latents(const std::filesystem::path& file, const Painting& painting) {
   nn::StateDict tensors{
       {"unit", painting.unit_BCHW}, {"text", painting.text_BLD}, {"sample", painting.sample_BCHW}};
-  if (painting.text_mask_BL.defined()) tensors.emplace("text_mask", painting.text_mask_BL);
+  const auto also = [&](const char* name, const torch::Tensor& tensor) {
+    if (tensor.defined()) tensors.emplace(name, tensor);
+  };
+  also("text_mask", painting.text_mask_BL);
+  also("negative", painting.negative_BLD);
+  also("negative_mask", painting.negative_mask_BL);
   nn::save_tensors(file, tensors);
 }
 

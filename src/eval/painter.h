@@ -22,6 +22,7 @@ namespace microdit::eval {
 struct PaintOrder {
   std::vector<std::string> prompts;
   std::vector<std::uint64_t> seeds;
+  std::string negative{};  ///< what guidance leads away from; empty = the model's null condition
   diffusion::SamplerConfig sampler;
   std::int64_t batch =
       32;  ///< rows at a time; the last batch is filled up, so that bits do not depend on its size
@@ -34,6 +35,7 @@ struct Painting {
   torch::Tensor unit_BCHW;     ///< the unit-normal start noise
   torch::Tensor text_BLD;      ///< what the network was given of the prompts
   torch::Tensor text_mask_BL;  ///< fp32, 1 for rows that are tokens; undefined where the model takes no mask
+  torch::Tensor negative_BLD, negative_mask_BL;  ///< the same of the negative prompt, one row of them per prompt; undefined without
   torch::Tensor sample_BCHW;   ///< scaled latents; undefined when keep_going said no
 };
 
@@ -63,7 +65,7 @@ class Painter {
   std::unique_ptr<encoders::TextEncoder> text_encoder_;
 };
 
-/// unit, text (and text_mask, where there is one) and sample of the pictures, for comparison with other implementations.
+/// unit, text, negative (and their masks, where there are any) and sample of the pictures, for comparison with other implementations.
 void write_latents(const std::filesystem::path& file, const Painting& painting);
 
 /// A uint8 tensor [B,H,W,3] on the CPU as pictures.
