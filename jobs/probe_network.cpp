@@ -196,7 +196,9 @@ int probe_sample(Job& job) {
     start.step_noise = [noise](std::int64_t step) { return noise[step]; };
   }
   std::vector<torch::Tensor> states;
-  start.each_step = [&](std::int64_t, const torch::Tensor& state) { states.push_back(state.to(torch::kFloat)); };
+  start.each_step = [&](std::int64_t, const torch::Tensor& state) {
+    states.push_back(state.to(torch::kFloat));
+  };
   const nn::Autocast compute = setup.compute();
   nn::StateDict out{{"sample", diffusion::sample(objective, setup.denoise(), sampler, start)}};
   if (!states.empty()) out.emplace("intermediates", torch::stack(states));

@@ -126,7 +126,9 @@ struct TypeName {
 
 class HelpPrinter : public Fields::State {
  public:
-  bool reading() const override { return true; }  // keys that are not printed at their default are listed, too
+  bool reading() const override {
+    return true;
+  }  // keys that are not printed at their default are listed, too
   void visit(std::string_view key, Value value, const FieldRule& rule) override {
     std::string standard;
     append_yaml(standard, std::visit([](const auto* held) { return Json(*held); }, value), 0);

@@ -10,7 +10,8 @@
 namespace microdit::diffusion {
 
 const std::vector<Family>& families() {
-  static const std::vector<std::string> kSteps = {"ddim", "euler", "ddpm", "heun", "dpmpp_2m", "first", "ancestral"};
+  static const std::vector<std::string> kSteps = {"ddim",     "euler", "ddpm",     "heun",
+                                                  "dpmpp_2m", "first", "ancestral"};
   static const std::vector<Family> kFamilies = {
       {Family::Kind::edm,
        {"edm"},

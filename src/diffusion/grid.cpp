@@ -32,7 +32,8 @@ std::vector<double> karras(double high, double low, double rho, std::int64_t cou
 /// round(torch.linspace(0, last, count)) backwards, in fp32 as nano-diffusion has it: halves lie on either side by its rounding.
 std::vector<double> rounded_line(double last, std::int64_t count) {
   if (count == 1) return {std::nearbyint(last)};
-  const torch::Tensor steps = torch::linspace(0, last, count, torch::kFloat).round().flip(0).to(torch::kDouble);
+  const torch::Tensor steps =
+      torch::linspace(0, last, count, torch::kFloat).round().flip(0).to(torch::kDouble);
   return {steps.data_ptr<double>(), steps.data_ptr<double>() + count};
 }
 
@@ -49,7 +50,8 @@ std::vector<double> steps_of(const std::string& grid, const SamplerConfig& c, bo
   for (std::int64_t i = 0; i < count; ++i) {
     if (grid == "uniform" && !betas) values.push_back(times - static_cast<double>(i) * stride);
     if (grid == "leading") values.push_back(static_cast<double>(count - 1 - i) * std::floor(stride));
-    if (grid == "trailing") values.push_back(std::nearbyint(times - static_cast<double>(i) * stride) - (betas ? 1 : 0));
+    if (grid == "trailing")
+      values.push_back(std::nearbyint(times - static_cast<double>(i) * stride) - (betas ? 1 : 0));
   }
   if (grid == "linspace")
     for (double& value : values) value = std::nearbyint(value);
@@ -57,8 +59,9 @@ std::vector<double> steps_of(const std::string& grid, const SamplerConfig& c, bo
   if (grid != "uniform")
     for (std::size_t i = 1; i < values.size(); ++i)
       if (values[i] >= values[i - 1])
-        core::user_error("sampler.steps: {} are more than the grid \"{}\" has times; take fewer, or grid=uniform",
-                         c.steps, grid);
+        core::user_error(
+            "sampler.steps: {} are more than the grid \"{}\" has times; take fewer, or grid=uniform", c.steps,
+            grid);
   return values;
 }
 

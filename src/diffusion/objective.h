@@ -45,7 +45,8 @@ class Objective {
   /// Prediction and network are EDM's: computed in the original's order of operations.
   bool is_edm() const { return config_.prediction == "edm"; }
   torch::Tensor edm_error(const DenoiseFn& denoise, const torch::Tensor& x0, DenoiseInput& input,
-                          const torch::Tensor& sigma_B, const torch::Tensor& noise, torch::Tensor& kept) const;
+                          const torch::Tensor& sigma_B, const torch::Tensor& noise,
+                          torch::Tensor& kept) const;
   torch::Tensor error(const torch::Tensor& difference) const;
   torch::Tensor weight(const Levels& levels, const torch::Tensor& b_B) const;
 

@@ -57,7 +57,8 @@ class Keys {
     if (f_.reading() || applies) f_.field(name, value, rule);
     if (!applies && f_.given(name)) f_.error(name, "has no effect here; it belongs to " + rule.help);
   }
-  void choice(const char* name, std::string& value, const std::string& standard, const core::FieldRule& rule) {
+  void choice(const char* name, std::string& value, const std::string& standard,
+              const core::FieldRule& rule) {
     if (f_.reading() || (value != standard && value != "auto")) f_.field(name, value, rule);
   }
 
@@ -86,9 +87,10 @@ void ObjectiveConfig::path_fields(core::Fields& f) {
   keys.of(betas, "beta_end", beta_end,
           {.min = 0, .max = 0.999, .exclusive_min = true, .help = "linear, scaled_linear: the last beta"});
   keys.of(flow, "shift", shift, positive("flow: above 1, more of the time is noisy"));
-  keys.of(flow, "shift_side", shift_side,
-          {.min = 0,
-           .help = "flow: the latent side at which shift is as given, in proportion at others; 0 = everywhere"});
+  keys.of(
+      flow, "shift_side", shift_side,
+      {.min = 0,
+       .help = "flow: the latent side at which shift is as given, in proportion at others; 0 = everywhere"});
 }
 
 void ObjectiveConfig::fields(core::Fields& f) {
@@ -114,7 +116,8 @@ void ObjectiveConfig::fields(core::Fields& f) {
               {.choices = {"mse", "l1", "smooth_l1", "huber"}, .help = "of what the network predicts"});
   keys.of(loss == "smooth_l1" || loss == "huber", "loss_delta", loss_delta,
           positive("smooth_l1, huber: where squares turn to lines"));
-  keys.choice("weight", weight, "one", {.choices = {"one", "min_snr", "edm"}, .help = "of the loss at a time"});
+  keys.choice("weight", weight, "one",
+              {.choices = {"one", "min_snr", "edm"}, .help = "of the loss at a time"});
   keys.of(weight == "min_snr", "snr_gamma", snr_gamma,
           positive("min_snr: the most that a signal-to-noise ratio counts"));
   if (!f.reading()) return;

@@ -47,28 +47,31 @@ torch::Tensor Path::gamma(const torch::Tensor& time) const {
     return cosine ? (u * (std::numbers::pi / 2)).cos().clamp_min(0).pow(2 * c.gamma_tau)
                   : (u / c.gamma_tau).sigmoid();
   };
-  const torch::Tensor begin = curve(torch::full_like(t, c.gamma_start)), end = curve(torch::full_like(t, c.gamma_end));
+  const torch::Tensor begin = curve(torch::full_like(t, c.gamma_start)),
+                      end = curve(torch::full_like(t, c.gamma_end));
   const torch::Tensor here = curve(t * (c.gamma_end - c.gamma_start) + c.gamma_start);
   return ((end - here) / (end - begin)).clamp(c.gamma_clip, 1);
 }
 
 Levels Path::at(const torch::Tensor& time_B) const {
   switch (kind_) {
-    case Family::Kind::edm: return {torch::ones_like(time_B), time_B};
-    case Family::Kind::flow: return {1 - time_B, time_B};
+    case Family::Kind::edm:
+      return {torch::ones_like(time_B), time_B};
+    case Family::Kind::flow:
+      return {1 - time_B, time_B};
     case Family::Kind::vp: {
       const torch::Tensor g = gamma(time_B);
       return {g.sqrt(), (1 - g).sqrt()};
     }
-    case Family::Kind::betas: break;
+    case Family::Kind::betas:
+      break;
   }
   const torch::Tensor table = gammas_T_.to(time_B.device());
   const torch::Tensor below = time_B.floor().clamp(0, table.size(0) - 1), part = time_B - below;
   const torch::Tensor low = table.index({below.to(torch::kLong)});
   const torch::Tensor high = table.index({(below + 1).clamp_max(table.size(0) - 1).to(torch::kLong)});
   // Between two steps the ratio is on a line.
-  const torch::Tensor ratio =
-      ((1 - low) / low).sqrt() * (1 - part) + ((1 - high) / high).sqrt() * part;
+  const torch::Tensor ratio = ((1 - low) / low).sqrt() * (1 - part) + ((1 - high) / high).sqrt() * part;
   const torch::Tensor whole = part == 0, alpha = (ratio.square() + 1).rsqrt();
   return {torch::where(whole, low.sqrt(), alpha), torch::where(whole, (1 - low).sqrt(), alpha * ratio)};
 }
@@ -101,10 +104,14 @@ Moment Path::moment_of_ratio(double ratio) const {
 double Path::last_time() const {
   const auto steps = static_cast<double>(config_.num_timesteps);
   switch (kind_) {
-    case Family::Kind::vp: return steps;
-    case Family::Kind::betas: return steps - 1;
-    case Family::Kind::flow: return 1;
-    case Family::Kind::edm: break;
+    case Family::Kind::vp:
+      return steps;
+    case Family::Kind::betas:
+      return steps - 1;
+    case Family::Kind::flow:
+      return 1;
+    case Family::Kind::edm:
+      break;
   }
   core::check(false, "path edm has no last time");
   return 0;

@@ -19,8 +19,8 @@ struct Estimate {
 
 /// Straight on: along the flow dx = x0 dalpha + n dsigma (DDIM, EDM's and flow's Euler); with eta > 0 part of the noise is drawn
 /// anew (Song et al. 2021, eq. 12 and 16; 1 = DDPM's ancestral step).
-torch::Tensor first(const torch::Tensor& x, const Estimate& e, const Level& here, const Level& next, double eta,
-                    const std::function<torch::Tensor()>& fresh) {
+torch::Tensor first(const torch::Tensor& x, const Estimate& e, const Level& here, const Level& next,
+                    double eta, const std::function<torch::Tensor()>& fresh) {
   if (here.sigma == 0) return next.alpha * e.x0;
   if (eta == 0 || next.sigma == 0) {
     const torch::Tensor moved = x + (next.sigma - here.sigma) * e.n;
@@ -35,14 +35,15 @@ torch::Tensor first(const torch::Tensor& x, const Estimate& e, const Level& here
 
 /// Along the mean of the estimates at both ends, in sigma / alpha: EDM's algorithm 2, and diffusers' Heun on betas. Where alpha
 /// may vanish (flow, and vp, whose first step in sigma / alpha would be nearly all there is), along alpha and sigma themselves.
-torch::Tensor heun(const torch::Tensor& x, const Estimate& mean, const Level& here, const Level& next, bool in_ratio) {
+torch::Tensor heun(const torch::Tensor& x, const Estimate& mean, const Level& here, const Level& next,
+                   bool in_ratio) {
   if (!in_ratio) return x + (next.sigma - here.sigma) * mean.n + (next.alpha - here.alpha) * mean.x0;
   return next.alpha * (x / here.alpha + (next.ratio() - here.ratio()) * mean.n);
 }
 
 /// DPM-Solver++(2M) (Lu et al. 2022, algorithm 2); `before`: x0 of the step before at `previous`, undefined in the first.
-torch::Tensor dpmpp_2m(const torch::Tensor& x, const Estimate& e, const torch::Tensor& before, const Level& previous,
-                       const Level& here, const Level& next) {
+torch::Tensor dpmpp_2m(const torch::Tensor& x, const Estimate& e, const torch::Tensor& before,
+                       const Level& previous, const Level& here, const Level& next) {
   if (here.sigma == 0 || next.sigma == 0) return next.alpha * e.x0;
   const auto lambda = [](const Level& level) { return std::log(level.alpha) - std::log(level.sigma); };
   const double h = lambda(next) - lambda(here);
@@ -55,7 +56,8 @@ torch::Tensor dpmpp_2m(const torch::Tensor& x, const Estimate& e, const torch::T
 }
 
 /// Algorithm 2 of Karras et al. 2022, lines 4 to 6: more noise than there is. Path edm.
-void churn(torch::Tensor& x, Moment& here, const SamplerConfig& c, const std::function<torch::Tensor()>& fresh) {
+void churn(torch::Tensor& x, Moment& here, const SamplerConfig& c,
+           const std::function<torch::Tensor()>& fresh) {
   const double sigma = here.level.sigma;
   if (!(c.s_churn > 0) || sigma < c.s_min || sigma > c.s_max) return;
   const double gamma = std::min(c.s_churn / static_cast<double>(c.steps), std::sqrt(2.0) - 1);
@@ -68,7 +70,8 @@ void churn(torch::Tensor& x, Moment& here, const SamplerConfig& c, const std::fu
 /// The network with guidance where the noise asks for it.
 class Guide {
  public:
-  Guide(const Objective& objective, const DenoiseFn& bare, const SamplerConfig& config, const SampleInput& input)
+  Guide(const Objective& objective, const DenoiseFn& bare, const SamplerConfig& config,
+        const SampleInput& input)
       : objective_(objective),
         bare_(bare),
         guided_(guided(bare, input.null, config.guidance, config.guidance_rescale)),
@@ -106,7 +109,8 @@ torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const
   const StepRule rule = step_rule(config, objective.config());
   const std::vector<Moment> grid =
       make_grid(config, objective.config(), objective.path(), input.unit_BCHW.size(3));
-  core::check(input.step_noise || !adds_noise(config, objective.config()), "no source of noise for the steps");
+  core::check(input.step_noise || !adds_noise(config, objective.config()),
+              "no source of noise for the steps");
   const Guide network(objective, denoise, config, input);
   const auto stopped = [&] { return input.keep_going && !input.keep_going(); };
   torch::Tensor x = input.unit_BCHW.to(torch::kDouble), before;

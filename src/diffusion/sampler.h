@@ -20,7 +20,8 @@ using EachStep = std::function<void(std::int64_t step, const torch::Tensor& x_BC
 struct SampleInput {
   torch::Tensor unit_BCHW;  ///< standard normal start
   Condition condition{};
-  Condition null{};  ///< what guidance leads away from: the model's null or a negative prompt; not read with guidance 1
+  Condition
+      null{};  ///< what guidance leads away from: the model's null or a negative prompt; not read with guidance 1
   StepNoise step_noise{};  ///< needed where noise is added on the way (adds_noise)
   KeepGoing keep_going{};
   EachStep each_step{};

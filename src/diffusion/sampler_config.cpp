@@ -18,7 +18,8 @@ void SamplerConfig::fields(core::Fields& f) {
   f.field("guidance", guidance, {.min = 1, .help = "classifier-free guidance; 1 = none"});
   if (f.given("guidance")) guidance_given = true;
   f.field("sigma_min", sigma_min, {.min = 0, .exclusive_min = true, .help = "the path edm: the grid's end"});
-  f.field("sigma_max", sigma_max, {.min = 0, .exclusive_min = true, .help = "the path edm: the grid's begin"});
+  f.field("sigma_max", sigma_max,
+          {.min = 0, .exclusive_min = true, .help = "the path edm: the grid's begin"});
   f.field("rho", rho, {.min = 0, .exclusive_min = true, .help = "of the grid karras"});
   f.field("s_churn", s_churn, {.min = 0, .help = "the path edm: noise that heun and euler add on the way"});
   f.field("s_min", s_min, not_negative);
@@ -35,7 +36,9 @@ void SamplerConfig::fields(core::Fields& f) {
   younger("max_time", max_time, standard.max_time,
           {.min = 0, .help = "the last usable time, where the grid begins (not edm); 0 = the path's end"});
   younger("guidance_rescale", guidance_rescale, standard.guidance_rescale,
-          {.min = 0, .max = 1, .help = "share of the guided prediction brought to the conditional one's deviation"});
+          {.min = 0,
+           .max = 1,
+           .help = "share of the guided prediction brought to the conditional one's deviation"});
   younger("guidance_min", guidance_min, standard.guidance_min,
           {.min = 0, .help = "guidance acts above this noise-to-signal ratio (edm: sigma)"});
   younger("guidance_max", guidance_max, standard.guidance_max, {.min = 0, .help = "... and up to this one"});
@@ -62,11 +65,15 @@ SamplerConfig settled(SamplerConfig c, const ObjectiveConfig& objective) {
   if (c.grid != "auto") refuse("grid", illegal(family, &Family::grids, "grid", c.grid, objective.path));
   const SamplerConfig standard;
   const auto belongs = [&](const char* key, bool is_set, bool applies, const char* to) {
-    if (is_set && !applies) refuse(key, fmt::format("has no effect with path \"{}\" and rule \"{}\"; it belongs to {}", objective.path, c.rule, to));
+    if (is_set && !applies)
+      refuse(key, fmt::format("has no effect with path \"{}\" and rule \"{}\"; it belongs to {}",
+                              objective.path, c.rule, to));
   };
-  const bool edm = family.is(Family::Kind::edm), first = c.rule == "first" || c.rule == "ddim" || c.rule == "euler";
+  const bool edm = family.is(Family::Kind::edm),
+             first = c.rule == "first" || c.rule == "ddim" || c.rule == "euler";
   belongs("eta", c.eta > 0, first, "the rules ddim, euler and first");
-  belongs("s_churn", c.s_churn > 0, edm && (first || c.rule == "heun"), "the path edm with the rules heun, euler and first");
+  belongs("s_churn", c.s_churn > 0, edm && (first || c.rule == "heun"),
+          "the path edm with the rules heun, euler and first");
   belongs("sigma_min", c.sigma_min != standard.sigma_min, edm, "the path edm");
   belongs("sigma_max", c.sigma_max != standard.sigma_max, edm, "the path edm");
   belongs("max_time", c.max_time > 0, !edm, "the other paths (edm has sigma_max)");

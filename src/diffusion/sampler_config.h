@@ -21,12 +21,13 @@ struct SamplerConfig {
   double s_min = 0;
   double s_max = 1e9;  ///< "infinity"
   double s_noise = 1;
-  std::string grid = "auto";  ///< auto = the rule's own
-  double eta = 0;             ///< of ddim: 0 = no noise on the way, 1 = ddpm
-  double clip_x0 = 0;         ///< estimates of x0 are cut to +- this; 0 = not
-  double max_time = 0;        ///< where the grid begins; 0 = the path's end
+  std::string grid = "auto";    ///< auto = the rule's own
+  double eta = 0;               ///< of ddim: 0 = no noise on the way, 1 = ddpm
+  double clip_x0 = 0;           ///< estimates of x0 are cut to +- this; 0 = not
+  double max_time = 0;          ///< where the grid begins; 0 = the path's end
   double guidance_rescale = 0;  ///< Lin et al. 2023, section 3.4
-  double guidance_min = 0;      ///< noise-to-signal ratios above which, and up to which, guidance acts (Kynkäänniemi et al. 2024)
+  double guidance_min =
+      0;  ///< noise-to-signal ratios above which, and up to which, guidance acts (Kynkäänniemi et al. 2024)
   double guidance_max = 1e9;
   bool guidance_given = false;  ///< read, not left at its default; not a key
   void fields(core::Fields& f);
@@ -41,10 +42,10 @@ SamplerConfig settled(SamplerConfig config, const ObjectiveConfig& objective);
 /// What the user-facing names of rules stand for.
 struct StepRule {
   enum class Kind { first, heun, dpmpp_2m } kind = Kind::first;
-  double eta = 0;            ///< of `first`
-  bool from_unit = false;    ///< the start is the unit noise itself, not sigma times it
+  double eta = 0;          ///< of `first`
+  bool from_unit = false;  ///< the start is the unit noise itself, not sigma times it
   std::string grid;
-  int evaluations = 1;       ///< of the network, per step
+  int evaluations = 1;  ///< of the network, per step
 };
 /// `config` is settled.
 StepRule step_rule(const SamplerConfig& config, const ObjectiveConfig& objective);

@@ -63,12 +63,11 @@ std::vector<Item> make_items(const std::vector<std::string>& prompts, const Gene
 /// All that the pictures depend on.
 core::Json call_of(const std::vector<std::string>& prompts, const GenerateConfig& config,
                    const TrainedRun& run, const std::string& precision) {
-  core::Json call = {
-          {"prompts", prompts},     {"num_images", config.num_images},
-          {"seed", config.seed},    {"run", name_of(run.folder)},
-          {"step", run.step()},     {"checkpoint_sha256", run.checkpoint_sha256()},
-          {"weights", run.weights}, {"sampler", core::to_json(run.sampler)},
-          {"precision", precision}};
+  core::Json call = {{"prompts", prompts},     {"num_images", config.num_images},
+                     {"seed", config.seed},    {"run", name_of(run.folder)},
+                     {"step", run.step()},     {"checkpoint_sha256", run.checkpoint_sha256()},
+                     {"weights", run.weights}, {"sampler", core::to_json(run.sampler)},
+                     {"precision", precision}};
   if (!config.negative.empty()) call["negative"] = config.negative;
   return call;
 }
@@ -100,9 +99,9 @@ std::string parameters_text(const Item& item, const TrainedRun& run, const image
   const std::string& path = run.objective.config().path;
   const std::string negative = item.settings.value("negative", "");
   return fmt::format("{}\n{}Steps: {}, Sampler: {} {}, CFG scale: {}, Seed: {}, Size: {}x{}", item.prompt,
-                     negative.empty() ? "" : fmt::format("Negative prompt: {}\n", negative), run.sampler.steps,
-                     path == "edm" ? "EDM" : path, run.sampler.rule, run.sampler.guidance, item.seed,
-                     picture.width, picture.height);
+                     negative.empty() ? "" : fmt::format("Negative prompt: {}\n", negative),
+                     run.sampler.steps, path == "edm" ? "EDM" : path, run.sampler.rule, run.sampler.guidance,
+                     item.seed, picture.width, picture.height);
 }
 
 /// manifest.jsonl and the grid, by rank 0 when all pictures are there.
@@ -149,9 +148,8 @@ class Studio {
     if (pictures.size() < last - first) return {};
     for (std::size_t i = first; i < last; ++i) {
       const image::Image& picture = pictures[i - first];
-      const auto text =
-          std::map<std::string, std::string>{{"parameters", parameters_text(items[i], run_, picture)},
-                                             {"microdit", items[i].settings.dump()}};
+      const auto text = std::map<std::string, std::string>{
+          {"parameters", parameters_text(items[i], run_, picture)}, {"microdit", items[i].settings.dump()}};
       core::atomic_write(out / items[i].name, image::encode_png(picture, text));
     }
     core::report_progress(items[last - 1].name);
@@ -193,8 +191,8 @@ Outcome paint_all(const std::vector<Item>& items, const Studio& studio, const fs
   return outcome;
 }
 
-void save_latents(const std::map<std::size_t, Painting>& own, bool with_mask, bool with_negative, const fs::path& file,
-                  comm::Communicator& comm) {
+void save_latents(const std::map<std::size_t, Painting>& own, bool with_mask, bool with_negative,
+                  const fs::path& file, comm::Communicator& comm) {
   Painting all;
   all.unit_BCHW = gather_rows(own, &Painting::unit_BCHW, comm);
   all.text_BLD = gather_rows(own, &Painting::text_BLD, comm);
@@ -266,7 +264,8 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
     core::log_info("stopped as asked; the same command continues in {}", out.string());
     return core::kRequeueMe;
   }
-  if (paint_anyway) save_latents(outcome.paintings, run.facts.model.text_mask, !config.negative.empty(), latents, comm);
+  if (paint_anyway)
+    save_latents(outcome.paintings, run.facts.model.text_mask, !config.negative.empty(), latents, comm);
   comm.on_root([&] {
     close(items, prompts, config, run, out);
     if (config.out.empty()) point_latest(run.folder / "images", out);

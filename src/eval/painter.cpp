@@ -118,12 +118,14 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     return network(input);
   };
   const std::int64_t per_step =
-      diffusion::step_rule(diffusion::settled(order.sampler, objective.config()), objective.config()).evaluations;
+      diffusion::step_rule(diffusion::settled(order.sampler, objective.config()), objective.config())
+          .evaluations;
   const std::int64_t latent_CHW[] = {channels_, latent_size_, latent_size_};
   std::vector<torch::Tensor> units, texts, masks, samples;
   const auto batch = static_cast<std::size_t>(order.batch);
-  const diffusion::Condition negative =
-      order.negative.empty() ? diffusion::Condition() : encode(std::vector<std::string>(batch, order.negative));
+  const diffusion::Condition negative = order.negative.empty()
+                                            ? diffusion::Condition()
+                                            : encode(std::vector<std::string>(batch, order.negative));
   for (std::size_t first = 0; first < order.prompts.size(); first += batch) {
     const std::vector<std::uint64_t> seeds = filled(order.seeds, first, batch);
     const auto noise = [&](core::Purpose purpose, std::uint64_t step) {
@@ -141,12 +143,13 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
       slow.evaluation();
       return !order.keep_going || order.keep_going();
     };
-    const torch::Tensor sample = diffusion::sample(objective, fn, order.sampler,
-                                                   {.unit_BCHW = unit.to(device_),
-                                                    .condition = text,
-                                                    .null = order.negative.empty() ? null_like(model, text) : negative,
-                                                    .step_noise = step_noise,
-                                                    .keep_going = keep_going});
+    const torch::Tensor sample =
+        diffusion::sample(objective, fn, order.sampler,
+                          {.unit_BCHW = unit.to(device_),
+                           .condition = text,
+                           .null = order.negative.empty() ? null_like(model, text) : negative,
+                           .step_noise = step_noise,
+                           .keep_going = keep_going});
     if (!sample.defined()) return {};
     const auto rows = static_cast<std::int64_t>(std::min(batch, order.prompts.size() - first));
     units.push_back(unit.narrow(0, 0, rows));
@@ -161,9 +164,11 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     shape[0] = total;
     return rows.narrow(0, 0, 1).expand(shape).cpu().to(torch::kFloat32).contiguous();
   };
-  return {torch::cat(units),           torch::cat(texts),
+  return {torch::cat(units),
+          torch::cat(texts),
           text_mask_ ? torch::cat(masks) : torch::Tensor(),
-          of_each(negative.text_BLD),  of_each(negative.text_mask_BL),
+          of_each(negative.text_BLD),
+          of_each(negative.text_mask_BL),
           torch::cat(samples)};
 }
 

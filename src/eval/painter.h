@@ -35,8 +35,9 @@ struct Painting {
   torch::Tensor unit_BCHW;     ///< the unit-normal start noise
   torch::Tensor text_BLD;      ///< what the network was given of the prompts
   torch::Tensor text_mask_BL;  ///< fp32, 1 for rows that are tokens; undefined where the model takes no mask
-  torch::Tensor negative_BLD, negative_mask_BL;  ///< the same of the negative prompt, one row of them per prompt; undefined without
-  torch::Tensor sample_BCHW;   ///< scaled latents; undefined when keep_going said no
+  torch::Tensor negative_BLD,
+      negative_mask_BL;  ///< the same of the negative prompt, one row of them per prompt; undefined without
+  torch::Tensor sample_BCHW;  ///< scaled latents; undefined when keep_going said no
 };
 
 class Painter {

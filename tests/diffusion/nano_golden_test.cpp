@@ -39,8 +39,8 @@ TEST(Nano, GammasOfTheRecord) {
   for (const auto& [path, expected] : vectors) {
     const Objective objective({.path = path, .prediction = "eps"});
     const torch::Tensor times = torch::tensor({0., 100., 250., 500., 750., 900., 1000.}, torch::kDouble);
-    EXPECT_TRUE(torch::allclose(objective.path().at(times).alpha_B.square(), torch::tensor(expected, torch::kDouble),
-                                1e-8, 0))
+    EXPECT_TRUE(torch::allclose(objective.path().at(times).alpha_B.square(),
+                                torch::tensor(expected, torch::kDouble), 1e-8, 0))
         << path;
   }
 }
@@ -51,7 +51,8 @@ TEST(Nano, GridIsExact) {
   for (const core::Json& g : facts["grids"]) {
     const std::vector<double> times = g["times"];
     if (std::adjacent_find(times.begin(), times.end()) != times.end() || times.size() < 2) continue;
-    const Objective objective({.path = "vp_cosine", .prediction = "eps", .num_timesteps = g["num_timesteps"]});
+    const Objective objective(
+        {.path = "vp_cosine", .prediction = "eps", .num_timesteps = g["num_timesteps"]});
     SamplerConfig config{.rule = "ddim", .steps = g["steps"]};
     const auto grid = make_grid(config, objective.config(), objective.path(), 4);
     ASSERT_EQ(grid.size(), times.size() + 1);
