@@ -98,7 +98,8 @@ class Guide {
 }  // namespace
 
 bool adds_noise(const SamplerConfig& config, const ObjectiveConfig& objective) {
-  return config.s_churn > 0 || step_rule(settled(config, objective), objective).eta > 0;
+  const SamplerConfig wanted = settled(config, objective);
+  return wanted.s_churn > 0 || step_rule(wanted, objective).eta > 0;
 }
 
 torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const SamplerConfig& wanted,
