@@ -20,6 +20,7 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(deflate REQUIRED IMPORTED_TARGET libdeflate)
 pkg_check_modules(turbojpeg REQUIRED IMPORTED_TARGET libturbojpeg)
 pkg_check_modules(webp REQUIRED IMPORTED_TARGET libwebp libwebpdemux)
+pkg_check_modules(pango REQUIRED IMPORTED_TARGET pangocairo)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 
 add_library(microdit_hdf5 INTERFACE)
@@ -27,7 +28,7 @@ target_include_directories(microdit_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})
 target_link_libraries(microdit_hdf5 INTERFACE ${HDF5_LIBRARIES})
 
 # --- Arrow: the wheel pyarrow in .venv, or whatever CMAKE_PREFIX_PATH names; without it Parquet tables are refused ------------
-set(MICRODIT_ARROW_LEAST 26)  # of its interface what parquet_rows.cpp asks for
+set(MICRODIT_ARROW_LEAST 26)  # of its interface what parquet_file.cpp asks for
 file(GLOB _venv_arrow LIST_DIRECTORIES true ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/pyarrow)
 find_path(MICRODIT_ARROW_ROOT NAMES include/parquet/file_reader.h HINTS ${_venv_arrow} ${CMAKE_PREFIX_PATH} NO_CACHE)
 set(MICRODIT_WITH_ARROW OFF)

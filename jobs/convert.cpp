@@ -215,7 +215,7 @@ void file_to_checkpoint(const fs::path& input, const fs::path& output, const Con
   writer.start(
       step, std::move(parts),
       {{"updates", 0}, {"skipped_in_a_row", 0}, {"converted_from_sha256", core::sha256_file(input)}});
-  writer.finish(0, 0);
+  writer.finish({});
   core::log_info("{} -> {}: {} tensors", input.string(), target.string(), names.size());
 }
 

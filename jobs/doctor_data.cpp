@@ -55,7 +55,7 @@ void print_summary(const DataSummary& summary) {
              summary.facts.kind == ingest::DataKind::samples ? "samples" : "latents");
   for (const auto& [what, words] : data_overview(summary)) print_line(what, words);
   for (const auto& [of_what, histogram] : data_histograms(summary))
-    if (histogram->total() > 0) print_line("", fmt::format("{}: {}", of_what, bins_text(*histogram)));
+    if (histogram.total() > 0) print_line("", fmt::format("{}: {}", of_what, bins_text(histogram)));
   print_skips(summary);
   std::vector<std::string> failed, damage;
   for (const auto& [item, reason] : summary.failed)

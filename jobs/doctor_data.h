@@ -24,8 +24,7 @@ ContactSheet draw_contact_sheet(ingest::DataSummary& summary);
 
 /// What is counted, as {what, words}; the bins of its histograms, as {of what, histogram}.
 std::vector<std::pair<std::string, std::string>> data_overview(const ingest::DataSummary& summary);
-std::vector<std::pair<std::string, const ingest::Histogram*>> data_histograms(
-    const ingest::DataSummary& summary);
+std::vector<std::pair<std::string, ingest::Histogram>> data_histograms(const ingest::DataSummary& summary);
 
 /// "12.5 %"; empty of nothing.
 std::string share_text(std::int64_t part, std::int64_t whole);

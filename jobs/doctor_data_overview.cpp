@@ -110,6 +110,11 @@ Lines data_overview(const DataSummary& summary) {
   lines.emplace_back("captions", captions_text(summary));
   if (!summary.lost_captions.empty())
     lines.emplace_back("lost", "captions of kept records: " + printable(summary.lost_captions.text(), 1000));
+  for (const auto& [name, numbers] : summary.counts.columns)
+    lines.emplace_back("column", fmt::format("{}: {}", printable(name, 80), numbers.text()));
+  if (!summary.lost_columns.empty())
+    lines.emplace_back(
+        "NaN", "for what is no number that a double holds: " + printable(summary.lost_columns.text(), 1000));
   if (summary.facts.kind == DataKind::samples)
     lines.emplace_back("longest", fmt::format("{} characters", summary.counts.longest));
   else if (summary.texts > 0)
@@ -121,11 +126,15 @@ Lines data_overview(const DataSummary& summary) {
   return lines;
 }
 
-std::vector<std::pair<std::string, const ingest::Histogram*>> data_histograms(const DataSummary& summary) {
+std::vector<std::pair<std::string, ingest::Histogram>> data_histograms(const DataSummary& summary) {
   const bool samples = summary.facts.kind == DataKind::samples;
-  return {{"shorter side in pixels", &summary.counts.side},
-          {"width to height", &summary.counts.aspect},
-          {samples ? "characters of a caption" : "tokens of a text", &summary.counts.length}};
+  std::vector<std::pair<std::string, ingest::Histogram>> all = {
+      {"shorter side in pixels", summary.counts.side},
+      {"width to height", summary.counts.aspect},
+      {samples ? "characters of a caption" : "tokens of a text", summary.counts.length}};
+  for (const auto& [name, numbers] : summary.counts.columns)
+    all.emplace_back("column " + printable(name, 80), numbers.histogram());
+  return all;
 }
 
 }  // namespace microdit::jobs

@@ -89,7 +89,7 @@ std::string bars_html(const std::string& of_what, const ingest::Histogram& histo
 
 std::string histograms_html(const DataSummary& summary) {
   std::string html;
-  for (const auto& [of_what, histogram] : data_histograms(summary)) html += bars_html(of_what, *histogram);
+  for (const auto& [of_what, histogram] : data_histograms(summary)) html += bars_html(of_what, histogram);
   return html.empty() ? "" : "<h2>How large, how long</h2>\n" + html;
 }
 

@@ -88,8 +88,8 @@ class LatentsDecoder {
       : codec_(codec),
         cells_(cells),
         progress_("doctor: decoded pictures", "latents", std::min(kPictures, summary.counts.rows)) {
-    const std::int64_t side = ingest::drawn_size(summary.counts) / codec.net().downscale();
-    shape_ = {codec.config().latent_channels, side, side};
+    const std::int64_t side = ingest::drawn_size(summary.counts) / codec.downscale();
+    shape_ = {codec.channels(), side, side};
   }
 
   void add(DrawnRow&& row) {

@@ -12,11 +12,23 @@
 #include "doctor_folders.h"
 #include "store/manifest.h"
 #include "stream/mds_verify.h"
+#include "tables/table_file.h"
 
 namespace microdit::jobs {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Of a raw folder: what clean has made of its tables.
+std::vector<fs::path> tables_in(const fs::path& folder) {
+  std::vector<fs::path> tables;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(folder / "tables", none))
+    if (entry.path().extension() == ".table" && !entry.path().filename().string().starts_with('.'))
+      tables.push_back(entry.path());
+  std::ranges::sort(tables);
+  return tables;
+}
 
 /// Lines "FOLDER/FILE: what".
 struct Found {
@@ -24,26 +36,37 @@ struct Found {
   std::string unread;  ///< a device failed under it: no verdict
 };
 
+/// What `look` throws is damage, or no verdict; said behind `place` where it does not name its file itself.
+template <class Look>
+void noting(Found& found, const fs::path& place, const Look& look) {
+  try {
+    look();
+  } catch (const std::exception& error) {
+    const core::Verdict verdict = core::judge(error);
+    const std::string before = verdict.message.starts_with(place.string()) ? "" : place.string() + ": ";
+    (verdict.exit_code == core::kHardwareFault ? found.unread : found.damage) +=
+        core::without_controls(before + verdict.message) + "\n";
+  }
+}
+
 void check(const StoredFolder& target, Found& found) {
   std::string& lines = found.damage;
-  try {
+  noting(found, target.folder, [&] {
     if (target.kind == Stored::checkpoint) {
       for (const std::string& damage : checkpoint::verify(target.folder)) {
         lines += core::without_controls((target.folder / damage).string()) + "\n";
       }
-    } else {
-      const auto verify = target.kind == Stored::mds ? stream::verify_mds : store::verify;
-      for (const store::Damage& damage : verify(target.folder)) {
-        lines += core::without_controls(
-                     fmt::format("{}: {}", (target.folder / damage.file).string(), damage.what)) +
-                 "\n";
-      }
+      return;
     }
-  } catch (const std::exception& error) {
-    const core::Verdict verdict = core::judge(error);
-    (verdict.exit_code == core::kHardwareFault ? found.unread : lines) +=
-        core::without_controls(fmt::format("{}: {}", target.folder.string(), verdict.message)) + "\n";
-  }
+    const auto verify = target.kind == Stored::mds ? stream::verify_mds : store::verify;
+    for (const store::Damage& damage : verify(target.folder)) {
+      lines +=
+          core::without_controls(fmt::format("{}: {}", (target.folder / damage.file).string(), damage.what)) +
+          "\n";
+    }
+  });
+  for (const fs::path& table : tables_in(target.folder))
+    noting(found, table, [&] { tables::TableFile(table).verify(); });
 }
 
 bool none(const std::vector<std::string>& texts) {
@@ -74,8 +97,11 @@ int verify_tree(const std::string& where, comm::Communicator& comm) {
                            [=](const StoredFolder& t) { return t.kind == kind; });
     };
     const auto mds = count(Stored::mds);
-    fmt::print("{}: {} stage folders, {} checkpoints{}: {}\n", where, count(Stored::stage),
+    std::size_t tables = 0;
+    for (const StoredFolder& target : targets) tables += tables_in(target.folder).size();
+    fmt::print("{}: {} stage folders, {} checkpoints{}{}: {}\n", where, count(Stored::stage),
                count(Stored::checkpoint), mds > 0 ? fmt::format(", {} MDS folders", mds) : "",
+               tables > 0 ? fmt::format(", {} tables", tables) : "",
                !none(damage)   ? "DAMAGED"
                : !none(unread) ? "could not all be read; another node may read them"
                                : "good");

@@ -52,8 +52,17 @@ class Input {
     }
     return tensor.to(device_, torch::kFloat);
   }
-  /// "text" and, where the model takes it, "text_mask" of any type: not zero for rows that are seen.
-  diffusion::Condition text(const models::DenoiserConfig& model, const std::string& name = "text") const {
+  /// "class" where the model takes classes; else "text" and, where the model takes it, "text_mask" of any type: not zero for rows
+  /// that are seen. `name`: what stands for "text".
+  diffusion::Condition condition(const models::DenoiserConfig& model,
+                                 const std::string& name = "text") const {
+    if (!model.takes_text()) {
+      const auto given = tensors_.find("class");
+      if (given == tensors_.end() || given->second.dim() != 1 || given->second.scalar_type() != torch::kLong)
+        core::user_error("{}: tensor \"class\" [B] of int64 is {}", path_.string(),
+                         given == tensors_.end() ? "missing" : c10::str(given->second.sizes()));
+      return {.class_B = given->second.to(device_)};
+    }
     const torch::Tensor rows = get(name, 3, "[B, L, D]");
     if (!model.text_mask) return {rows};
     const auto found = tensors_.find(name + "_mask");
@@ -65,7 +74,8 @@ class Input {
   /// What guidance leads away from: "negative" (and "negative_mask"), else the model's null.
   diffusion::Condition null(const models::Denoiser& net, const models::DenoiserConfig& model,
                             const diffusion::Condition& given) const {
-    return has("negative") ? text(model, "negative") : eval::null_like(net, given);
+    if (has("negative") && model.takes_text()) return condition(model, "negative");
+    return model.has_null() ? eval::null_like(net, given) : diffusion::Condition();
   }
   torch::Tensor like(const std::string& name, const torch::Tensor& other, const char* axes) const {
     const torch::Tensor tensor = get(name, other.dim(), axes);
@@ -132,10 +142,13 @@ int probe_forward(Job& job) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
   const torch::Tensor label = setup.input.get("noise_label", 1, "[B]");
-  const diffusion::Condition text = setup.input.text(setup.config.model);
+  const diffusion::Condition condition = setup.input.condition(setup.config.model);
   const nn::Autocast compute = setup.compute();
-  save(job, {{"sample", setup.net->forward(x, label, {text.text_BLD, text.text_mask_BL}, setup.mask())
-                            .prediction_BCHW.to(torch::kFloat)}});
+  save(job,
+       {{"sample", setup.net
+                       ->forward(x, label, {condition.text_BLD, condition.text_mask_BL, condition.class_B},
+                                 setup.mask())
+                       .prediction_BCHW.to(torch::kFloat)}});
   return core::kDone;
 }
 
@@ -161,20 +174,20 @@ int probe_loss(Job& job) {
   const Setup setup = set_up(job);
   const diffusion::Objective objective(setup.config.objective);
   const torch::Tensor x0 = setup.input.get("x0", 4, "[B, C, H, W]");
-  const diffusion::Condition text = setup.input.text(setup.config.model);
+  const diffusion::Condition condition = setup.input.condition(setup.config.model);
   const torch::Tensor noise = setup.input.like("noise", x0, "[B, C, H, W]");
   const torch::Tensor time = time_of(setup, objective, x0, needed_path(job, "input"));
   const auto mask = setup.mask();
   const torch::Tensor loss = [&] {  // as a training step does it: the backward pass is outside
     const nn::Autocast compute = setup.compute();
-    return objective.loss_at(setup.denoise(), x0, text, time, noise, mask ? mask->noise_BT : torch::Tensor(),
-                             setup.config.mask_ratio, setup.net->patch_size());
+    return objective.loss_at(setup.denoise(), x0, condition, time, noise,
+                             mask ? mask->noise_BT : torch::Tensor(), setup.config.mask_ratio,
+                             setup.net->patch_size());
   }();
   loss.backward();
   nn::StateDict out{{"loss", loss}};
-  for (const auto& item : setup.net->named_parameters()) {
-    if (item.value().grad().defined()) out.emplace("grad." + item.key(), item.value().grad());
-  }
+  for (const nn::DistinctParameter& one : nn::distinct_parameters(*setup.net))
+    if (one.tensor.grad().defined()) out.emplace("grad." + one.name, one.tensor.grad());
   save(job, out);
   return core::kDone;
 }
@@ -185,10 +198,11 @@ int probe_sample(Job& job) {
   if (setup.config.mask_ratio != 0)
     core::user_error("probe sample: mask_ratio must be 0 (a picture needs all its patches)");
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
-  const diffusion::Condition text = setup.input.text(setup.config.model);
+  const diffusion::Condition condition = setup.input.condition(setup.config.model);
   const diffusion::SamplerConfig& sampler = setup.config.sampler;
-  diffusion::SampleInput start{
-      .unit_BCHW = x, .condition = text, .null = setup.input.null(*setup.net, setup.config.model, text)};
+  diffusion::SampleInput start{.unit_BCHW = x,
+                               .condition = condition,
+                               .null = setup.input.null(*setup.net, setup.config.model, condition)};
   if (diffusion::adds_noise(sampler, objective.config())) {  // probe draws none
     std::vector<std::int64_t> shape = x.sizes().vec();
     shape.insert(shape.begin(), sampler.steps);

@@ -38,6 +38,7 @@ std::shared_ptr<encoders::ImageCodec> load_codec(Job& job) {
   const auto config = load_words<CodecConfig>(job);
   const torch::Device device(comm::choose_device(job.comm, config.device).name());
   auto codec = encoders::load_image_codec(needed_path(job, "codec"));
+  if (codec->net() == nullptr) core::user_error("codec: none has no network to ask; name a folder");
   codec->to(device);
   codec->set_precision(config.precision);
   return codec;
@@ -75,10 +76,10 @@ int probe_encode(Job& job) {
   const std::filesystem::path input = needed_path(job, "input");
   const auto codec = load_codec(job);
   const torch::Tensor images = read_pictures(input);
-  check_sides(images, codec->net().downscale(), input);
+  check_sides(images, codec->downscale(), input);
   const torch::Tensor moments = codec->moments(images);
   const torch::Tensor mean = moments.chunk(2, 1)[0];
-  const torch::Tensor latents = encoders::scale_latents(codec->config(), mean);
+  const torch::Tensor latents = encoders::scale_latents(codec->net()->config(), mean);
   nn::save_tensors(needed_path(job, "output"), {{"moments", moments}, {"mean", mean}, {"latents", latents}});
   return core::kDone;
 }
@@ -90,10 +91,10 @@ int probe_decode(Job& job) {
   const auto found = tensors.find("latents");
   if (found == tensors.end()) core::user_error("{}: tensor \"latents\" is missing", input.string());
   const torch::Tensor& latents = found->second;
-  if (latents.dim() != 4 || latents.size(1) != codec->config().latent_channels || latents.numel() == 0 ||
+  if (latents.dim() != 4 || latents.size(1) != codec->channels() || latents.numel() == 0 ||
       !latents.is_floating_point()) {
     core::user_error("{}: tensor \"latents\" must be floating point [B, {}, h, w]", input.string(),
-                     codec->config().latent_channels);
+                     codec->channels());
   }
   nn::save_tensors(needed_path(job, "output"), {{"image", codec->picture(latents)}});
   return core::kDone;

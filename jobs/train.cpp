@@ -11,5 +11,11 @@ int main(int argc, char** argv) {
       [](train::TrainConfig& config, torch::Device device, jobs::Job& job) {
         return std::make_unique<train::DenoiserTask>(config, device, job.comm, job.stop);
       },
-      [](const train::TrainConfig& config) { return config.sampling.every_steps; }, train::describe_training);
+      [](const train::TrainConfig& config) {
+        return train::Cadences{.picture_every_steps = config.sampling.every_steps,
+                               .validate_every_steps = config.validation.every_steps,
+                               .patience = config.validation.patience,
+                               .keep_best = config.validation.keep_best};
+      },
+      train::describe_training);
 }

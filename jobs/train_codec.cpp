@@ -8,9 +8,11 @@ using namespace microdit;
 int main(int argc, char** argv) {
   return jobs::train_job<train::CodecConfig>(
       argc, argv, {.name = "train_codec", .summary = "Train an AutoencoderKL on pictures."},
-      [](const train::CodecConfig& config, torch::Device device, jobs::Job&) {
+      [](train::CodecConfig& config, torch::Device device, jobs::Job&) {
         return std::make_unique<train::CodecTask>(config, device);
       },
-      [](const train::CodecConfig& config) { return config.picture_every_steps; },
+      [](const train::CodecConfig& config) {
+        return train::Cadences{.picture_every_steps = config.picture_every_steps};
+      },
       train::describe_codec_training);
 }

@@ -15,11 +15,11 @@
 
 namespace microdit::jobs {
 
-/// `make_task(config, device, job)`: what is trained. `picture_every_steps`: of a config. `describe`: prints what the job
+/// `make_task(config, device, job)`: what is trained. `cadences`: of a config, when the task is made. `describe`: prints what the job
 /// will need (--dry-run); it opens no device.
 template <class Config, class MakeTask>
 int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
-              const std::function<std::int64_t(const Config&)>& picture_every_steps,
+              const std::function<train::Cadences(const Config&)>& cadences,
               const std::function<void(Config&, comm::Communicator&, const core::StopFlag&)>& describe) {
   info.makes_run = true;
   return run_config_job<Config>(argc, argv, info, [&](Job& job, Config config) {
@@ -39,9 +39,7 @@ int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
     job.comm.set_deadline(config.loop.watchdog_s);  // before NCCL is set up with the device
     const torch::Device device(comm::choose_device(job.comm, config.loop.device).name());
     const auto task = make_task(config, device, job);
-    return train::Trainer(config.loop, settings, picture_every_steps(config),
-                          {*task, device, job.comm, job.stop})
-        .run();
+    return train::Trainer(config.loop, settings, cadences(config), {*task, device, job.comm, job.stop}).run();
   });
 }
 

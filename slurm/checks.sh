@@ -101,6 +101,7 @@ check_encoders() {
   for key in images.codec text.encoder; do
     [ $key != images.codec ] || [ -z "${NO_CODEC:-}" ] || continue
     folder=$(setting $key <<<"$resolved")
+    [ "$key=$folder" != images.codec=none ] || continue  # the pixels themselves
     said=$(has_model "$folder" $key) && continue
     entry=$(setting "weights.${key#*.}" <<<"$resolved")
     [ -z "$entry" ] || fetches+=("$entry")

@@ -35,7 +35,7 @@ OWNERS = {
     "mpi.h": {"comm"}, "nccl.h": {"comm"}, "cuda": {"comm", "nn"}, "cub/": {"nn"},
     "hdf5": {"store"}, "H5": {"store"},
     "curl/": {"ingest"}, "archive": {"ingest"}, "arrow/": {"tables"}, "parquet/": {"tables"},
-    "png.h": {"image"}, "libdeflate.h": {"image"}, "jpeglib.h": {"image"}, "jerror.h": {"image"}, "tiffio.h": {"image"}, "zlib.h": {"encoders", "ingest"}, "turbojpeg.h": {"image"}, "webp/": {"image"},
+    "png.h": {"image"}, "libdeflate.h": {"image"}, "jpeglib.h": {"image"}, "jerror.h": {"image"}, "tiffio.h": {"image"}, "zlib.h": {"encoders", "ingest"}, "turbojpeg.h": {"image"}, "webp/": {"image"}, "pango/": {"image"},
     "zstd": {"stream"},
     "yaml-cpp/": {"core"}, "spdlog/": {"core"}, "xxh": {"core"}, "openssl/": {"core"},
     "unicode/": {"encoders", "ingest", "text"}, "pcre2": {"encoders"}, "sentencepiece": {"encoders"},

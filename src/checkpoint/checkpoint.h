@@ -45,6 +45,13 @@ struct Part {
   HeldValues values;
 };
 
+/// Which checkpoints stay.
+struct Retention {
+  std::int64_t keep_last = 0;   ///< the newest so many that verify; 0 = all
+  std::int64_t keep_every = 0;  ///< steps divisible by it stay; 0 = none
+  std::int64_t keep_step = -1;  ///< this one stays, too; -1 = none
+};
+
 /// Writes one checkpoint: `folder/step_%07d`. Every rank brings its parts; together they cover each tensor
 /// once.
 class Writer {
@@ -59,12 +66,11 @@ class Writer {
   bool busy() const;          ///< started and not yet published
   bool durable_here() const;  ///< this rank's shard is on disk (or failed: publish() reports it)
   /// Collective, when every rank's durable_here() is true (the loop's all-reduce told): rank 0 checks sizes
-  /// and hashes, writes manifest.json and renames; in the background it then deletes all but the newest
-  /// `keep_last` verified checkpoints (0 = keep all) besides those in steps divisible by `keep_every` (0 =
-  /// none). What fails (a full disk) leaves nothing visible and is thrown on every rank; the next start() tries anew.
-  void publish(std::int64_t keep_last, std::int64_t keep_every);
+  /// and hashes, writes manifest.json and renames; in the background it then deletes what `retention` does not keep. What fails (a full
+  /// disk) leaves nothing visible and is thrown on every rank; the next start() tries anew.
+  void publish(const Retention& retention);
   /// Waits for all ranks' shards, then publish(), and for the deletions. Collective.
-  void finish(std::int64_t keep_last, std::int64_t keep_every);
+  void finish(const Retention& retention);
 
  private:
   struct Impl;

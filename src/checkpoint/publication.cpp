@@ -105,7 +105,8 @@ void retain(const fs::path& folder, std::int64_t newest, const Retention& retent
         known_good.insert(step);
       }
       ++kept;
-    } else if (retention.keep_every <= 0 || step % retention.keep_every != 0) {
+    } else if (step != retention.keep_step &&
+               (retention.keep_every <= 0 || step % retention.keep_every != 0)) {
       discard(path);
     }
   }

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <set>
 
+#include "checkpoint/checkpoint.h"
+
 namespace microdit::checkpoint {
 
 /// Makes the empty folder `.step_NNNNNNN.<generation>.tmp`, which no other life uses. SystemError when it
@@ -22,11 +24,6 @@ void discard(const std::filesystem::path& folder);
 /// a concurrent life's) stays and `hidden` is dropped: false. A damaged one makes way. SystemError on
 /// failure.
 bool publish_folder(const std::filesystem::path& hidden, const std::filesystem::path& visible);
-
-struct Retention {
-  std::int64_t keep_last = 0;   ///< 0 = keep all
-  std::int64_t keep_every = 0;  ///< steps divisible by it stay; 0 = none
-};
 
 /// Deletes checkpoints older than the newest `keep_last` good ones, `newest` (just published) being the first
 /// of them. `known_good`: steps that need no reading again; grows.

@@ -84,19 +84,19 @@ bool Writer::durable_here() const {
   return impl_->durable;
 }
 
-void Writer::publish(std::int64_t keep_last, std::int64_t keep_every) {
+void Writer::publish(const Retention& retention) {
   Impl& impl = *impl_;
   core::check(impl.busy, "publish() without start()");
   impl.join();
   impl.busy = false;
-  impl.retention = {keep_last, keep_every};
+  impl.retention = retention;
   const std::vector<std::string> shards = impl.comm.all_gather(impl.outcome);
   impl.comm.on_root([&] { impl.publish_on_rank_0(shards); });
   if (impl.comm.rank() == 0) impl.retain_in_background();
 }
 
-void Writer::finish(std::int64_t keep_last, std::int64_t keep_every) {
-  if (busy()) publish(keep_last, keep_every);  // which joins every rank's thread
+void Writer::finish(const Retention& retention) {
+  if (busy()) publish(retention);  // which joins every rank's thread
   impl_->join();
 }
 

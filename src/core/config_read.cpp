@@ -216,9 +216,8 @@ class Reader : public Fields::State {
   void read(const Node& node, std::string_view key, std::int64_t& target, const FieldRule& rule) {
     const auto value = integer_of(node);
     if (expect(value.has_value(), node, key, "a whole number") &&
-        in_range(static_cast<double>(*value), node, key, rule)) {
+        in_range(static_cast<double>(*value), node, key, rule))
       target = *value;
-    }
   }
 
   void read(const Node& node, std::string_view key, std::uint64_t& target, const FieldRule& rule) {
@@ -266,10 +265,11 @@ class Reader : public Fields::State {
 
   template <class T>
   void read(const Node& node, std::string_view key, std::vector<T>& target, const FieldRule& rule) {
-    if (!expect(node.kind == Kind::list, node, key, "a list (such as [a, b])")) return;
-    std::vector<T> values(node.items.size());
+    const bool one = std::is_same_v<T, std::string> && node.kind == Kind::scalar && !node.text.empty();
+    if (!expect(one || node.kind == Kind::list, node, key, "a list (such as [a, b])")) return;
+    std::vector<T> values(one ? 1 : node.items.size());  // one text is a list of one
     for (std::size_t i = 0; i < values.size(); ++i)
-      read(node.items[i], fmt::format("{}.{}", key, i), values[i], rule);
+      read(one ? node : node.items[i], fmt::format("{}.{}", key, i), values[i], rule);
     target = std::move(values);
   }
 

@@ -19,15 +19,24 @@ InputFile::InputFile(const std::filesystem::path& path) : path_(path) {
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd_ < 0 && is_fault(errno)) errno_error(errno, "{}: cannot open", path.string());
   if (fd_ < 0) user_error("{}: cannot open: {}", path.string(), std::strerror(errno));
+  look();
+}
+
+InputFile::InputFile(int open_file, std::filesystem::path name) : path_(std::move(name)), fd_(open_file) {
+  look();
+}
+
+/// A constructor that fails leaves nothing open.
+void InputFile::look() {
   struct stat about {};
   if (::fstat(fd_, &about) != 0) {
     const int error = errno;
     ::close(fd_);
-    errno_error(error, "{}: cannot stat", path.string());
+    errno_error(error, "{}: cannot stat", path_.string());
   }
   if (!S_ISREG(about.st_mode)) {
     ::close(fd_);
-    user_error("{}: not a regular file", path.string());
+    user_error("{}: not a regular file", path_.string());
   }
   size_ = static_cast<std::uint64_t>(about.st_size);
 }

@@ -13,6 +13,8 @@ class InputFile {
  public:
   /// UserError when it is missing or no regular file, FaultError when the device fails; both name the file.
   explicit InputFile(const std::filesystem::path& path);
+  /// A file that is open already, which it closes in the end; `name` is what messages call it.
+  InputFile(int open_file, std::filesystem::path name);
   ~InputFile();
   InputFile(InputFile&& other) noexcept;
   InputFile(const InputFile&) = delete;
@@ -24,6 +26,7 @@ class InputFile {
   std::string read_string(std::uint64_t offset, std::uint64_t size) const;
 
  private:
+  void look();
   std::filesystem::path path_;
   int fd_ = -1;
   std::uint64_t size_ = 0;

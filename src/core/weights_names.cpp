@@ -11,7 +11,9 @@
 namespace microdit::core {
 namespace {
 
-constexpr std::array<std::string_view, 3> kContainers = {"state.model.", "state_dict.", "model."};
+constexpr std::array<std::string_view, 4> kContainers = {"state.model.", "model_state_dict.", "state_dict.",
+                                                         "model."};
+constexpr std::string_view kAverage = "ema_model_state_dict.ema_model.";
 constexpr std::array<std::string_view, 3> kWrappers = {"module.", "_orig_mod.", "_fsdp_wrapped_module."};
 constexpr std::array<std::string_view, 2> kFrozen = {"vae.", "text_encoder."};
 constexpr std::string_view kNetwork = "dit.";
@@ -53,10 +55,14 @@ bool is_frozen(std::string_view name) {
 
 }  // namespace
 
-NetworkNames network_names(const std::vector<std::string>& all) {
+NetworkNames network_names(const std::vector<std::string>& all, bool average) {
   NetworkNames found;
   std::vector<Name> names;
   for (const std::string& name : all) names.push_back({name, name});
+  if (average) {
+    if (!any_begins(names, kAverage)) user_error("the file holds no averaged weights; say weights=raw");
+    enter(kAverage, names, found.others);
+  }
   for (const std::string_view container : kContainers)
     if (any_begins(names, container)) enter(container, names, found.others);
   unwrap(names);

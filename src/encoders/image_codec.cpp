@@ -35,6 +35,10 @@ CodecFacts facts_of(const AutoencoderConfig& c, const fs::path& folder, const st
           .downscale = c.downscale()};
 }
 
+CodecFacts pixel_facts() {
+  return {.kind = kPixels, .sha256 = kPixels, .channels = 3, .downscale = 1};
+}
+
 /// The name of a tensor that diffusers before 0.18 and CompVis files call query, key, value or proj_attn.
 std::string current_name(std::string_view name) {
   static constexpr std::string_view kAttention = ".attentions.0.";
@@ -111,15 +115,23 @@ std::int64_t pictures_at_once(const AutoencoderConfig& c, std::int64_t batch, st
   return count;
 }
 
+ImageCodec::ImageCodec() = default;
+
 ImageCodec::ImageCodec(std::shared_ptr<Autoencoder> net, fs::path folder, std::string sha256)
     : net_(std::move(net)), folder_(folder.lexically_normal()), sha256_(std::move(sha256)) {
   core::check(net_->config().scaling_factor > 0, "a codec needs a scaling factor");
   if (!folder_.empty() && sha256_.empty()) sha256_ = folder_weights_sha256(folder_, kStem);
 }
 
+void ImageCodec::to(torch::Device device) {
+  device_ = device;
+  if (net_) net_->to(device);
+}
+
 torch::Tensor ImageCodec::moments(const torch::Tensor& image_BCHW) const {
+  core::check(net_ != nullptr, "moments of no codec");
   const torch::NoGradGuard no_grad;
-  const torch::Device device = net_->parameters().front().device();
+  const torch::Device device = device_;
   return in_slices(image_BCHW, image_BCHW.size(2) * image_BCHW.size(3), [&](const torch::Tensor& some) {
     const nn::Autocast autocast(bf16_, device);
     return net_->encode_moments(some.to(device, torch::kFloat32)).to(torch::kFloat32);
@@ -128,18 +140,20 @@ torch::Tensor ImageCodec::moments(const torch::Tensor& image_BCHW) const {
 
 torch::Tensor ImageCodec::picture(const torch::Tensor& latents_BChw) const {
   const torch::NoGradGuard no_grad;
-  const torch::Device device = net_->parameters().front().device();
+  const torch::Device device = device_;
+  if (!net_) return latents_BChw.to(device, torch::kFloat32);
   const std::int64_t pixels =
       latents_BChw.size(2) * latents_BChw.size(3) * net_->downscale() * net_->downscale();
   return in_slices(latents_BChw, pixels, [&](const torch::Tensor& some) {
     const nn::Autocast autocast(bf16_, device);
-    return net_->decode(unscale_latents(config(), some.to(device, torch::kFloat32))).to(torch::kFloat32);
+    return net_->decode(unscale_latents(net_->config(), some.to(device, torch::kFloat32)))
+        .to(torch::kFloat32);
   });
 }
 
 torch::Tensor ImageCodec::in_slices(const torch::Tensor& batch, std::int64_t pixels,
                                     const std::function<torch::Tensor(const torch::Tensor&)>& work) const {
-  const std::int64_t count = pictures_at_once(config(), batch.size(0), pixels, most_values_);
+  const std::int64_t count = pictures_at_once(net_->config(), batch.size(0), pixels, most_values_);
   if (count >= batch.size(0)) return work(batch);
   std::vector<torch::Tensor> parts;
   for (std::int64_t first = 0; first < batch.size(0); first += count)
@@ -149,44 +163,49 @@ torch::Tensor ImageCodec::in_slices(const torch::Tensor& batch, std::int64_t pix
 
 torch::Tensor ImageCodec::encode(const torch::Tensor& pixels_BHW3, const torch::Tensor& unit_noise) const {
   const torch::NoGradGuard no_grad;
+  const std::int64_t colours = net_ ? net_->config().in_channels : 3;
+  core::check(
+      pixels_BHW3.dim() == 4 && pixels_BHW3.size(3) == colours && pixels_BHW3.scalar_type() == torch::kUInt8,
+      "codec encode takes uint8 [B, H, W, {}]", colours);
+  const torch::Tensor image =
+      pixels_BHW3.to(device_).permute({0, 3, 1, 2}).to(torch::kFloat32).div(255).mul(2).sub(1);
+  if (!net_) return image.contiguous();
   const auto& c = net_->config();
-  core::check(pixels_BHW3.dim() == 4 && pixels_BHW3.size(3) == c.in_channels &&
-                  pixels_BHW3.scalar_type() == torch::kUInt8,
-              "codec encode takes uint8 [B, H, W, {}]", c.in_channels);
   core::check(pixels_BHW3.size(1) % net_->downscale() == 0 && pixels_BHW3.size(2) % net_->downscale() == 0,
               "picture {}x{} is not a multiple of {} pixels", pixels_BHW3.size(1), pixels_BHW3.size(2),
               net_->downscale());
-  const torch::Device device = net_->parameters().front().device();
-  const torch::Tensor both =
-      moments(pixels_BHW3.to(device).permute({0, 3, 1, 2}).to(torch::kFloat32).div(255).mul(2).sub(1));
+  const torch::Tensor both = moments(image);
   torch::Tensor z = both.narrow(1, 0, c.latent_channels);
   if (unit_noise.defined()) {
     const torch::Tensor log_variance = both.narrow(1, c.latent_channels, c.latent_channels).clamp(-30, 20);
-    z = z + log_variance.mul(0.5).exp() * unit_noise.to(device);
+    z = z + log_variance.mul(0.5).exp() * unit_noise.to(device_);
   }
   return scale_latents(c, z).contiguous();
 }
 
 torch::Tensor ImageCodec::decode(const torch::Tensor& latents_BChw) const {
   const torch::NoGradGuard no_grad;
-  core::check(latents_BChw.dim() == 4 && latents_BChw.size(1) == config().latent_channels,
-              "codec decode takes [B, {}, h, w]", config().latent_channels);
+  core::check(latents_BChw.dim() == 4 && latents_BChw.size(1) == channels(),
+              "codec decode takes [B, {}, h, w]", channels());
   const torch::Tensor image =
       picture(latents_BChw).div(2).add(0.5).clamp(0, 1).mul(255).round().to(torch::kUInt8);
   return image.permute({0, 2, 3, 1}).contiguous();
 }
 
 CodecFacts ImageCodec::facts() const {
+  if (!net_) return pixel_facts();
   return facts_of(net_->config(), folder_, sha256_);
 }
 
 CodecFacts describe_image_codec(const fs::path& folder, const core::StopFlag& stop) {
+  if (folder == kPixels) return pixel_facts();
   return facts_of(read_codec_config(folder), folder.lexically_normal(),
                   folder_weights_sha256(folder, kStem, stop));
 }
 
 fs::path find_image_codec_folder(const CodecFacts& facts, const fs::path& run_folder,
                                  const core::StopFlag& stop) {
+  if (facts.kind == kPixels) return kPixels;
   const auto sha256_of = [&](const fs::path& folder) { return folder_weights_sha256(folder, kStem, stop); };
   const auto difference = [&](const fs::path& folder) { return difference_to(facts, folder); };
   return find_folder({"codec", facts.folder, facts.sha256, sha256_of, difference}, run_folder);
@@ -199,6 +218,7 @@ std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts, const fs::
 
 std::shared_ptr<ImageCodec> load_image_codec(const fs::path& folder, const std::string& sha256,
                                              const core::StopFlag& stop) {
+  if (folder == kPixels) return std::make_shared<ImageCodec>();
   const AutoencoderConfig config = read_codec_config(folder);
   demand_values(config, folder);
   auto net = std::make_shared<Autoencoder>(config);

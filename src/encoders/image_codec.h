@@ -71,14 +71,21 @@ inline constexpr std::int64_t kLargestActivation = std::int64_t{1} << 28;
 std::int64_t pictures_at_once(const AutoencoderConfig& config, std::int64_t batch, std::int64_t pixels,
                               std::int64_t most_values = kLargestActivation);
 
+/// The name of the codec that is none: latents are the pictures themselves, in [-1, 1]. For small ones.
+inline constexpr const char* kPixels = "none";
+
 /// A frozen codec from a diffusers folder (config.json + diffusion_pytorch_model[.fp16].safetensors, sharded
-/// index too).
+/// index too), or kPixels.
 class ImageCodec {
  public:
+  /// kPixels.
+  ImageCodec();
   /// `sha256` of the folder's weights; empty = computed.
   ImageCodec(std::shared_ptr<Autoencoder> net, std::filesystem::path folder, std::string sha256 = {});
-  const Autoencoder& net() const { return *net_; }
-  const AutoencoderConfig& config() const { return net_->config(); }
+  /// Null: kPixels.
+  const Autoencoder* net() const { return net_.get(); }
+  std::int64_t downscale() const { return net_ ? net_->downscale() : 1; }
+  std::int64_t channels() const { return net_ ? net_->config().latent_channels : 3; }
   /// uint8 [B,H,W,3] -> scaled latents fp32 [B,C,H/8,W/8]: (mean - shift) * scale, or a sample with
   /// `unit_noise`.
   torch::Tensor encode(const torch::Tensor& pixels_BHW3, const torch::Tensor& unit_noise = {}) const;
@@ -90,7 +97,7 @@ class ImageCodec {
   /// What a manifest says of it.
   CodecFacts facts() const;
   core::Json describe() const { return core::to_json(facts()); }
-  void to(torch::Device device) { net_->to(device); }
+  void to(torch::Device device);
   /// Another bound for pictures_at_once than kLargestActivation.
   void bound_activations(std::int64_t values) { most_values_ = values; }
   /// bf16: the network computes the layers that gain from it in bf16; fp32 is the default.
@@ -100,14 +107,15 @@ class ImageCodec {
   /// work on pictures_at_once of the batch at a time.
   torch::Tensor in_slices(const torch::Tensor& batch, std::int64_t pixels,
                           const std::function<torch::Tensor(const torch::Tensor&)>& work) const;
-  std::shared_ptr<Autoencoder> net_;
+  std::shared_ptr<Autoencoder> net_;  ///< null: pixels
+  torch::Device device_ = torch::kCPU;
   std::filesystem::path folder_;
   std::string sha256_;
   bool bf16_ = false;
   std::int64_t most_values_ = kLargestActivation;
 };
 
-/// UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys. This and what follows throw
+/// `folder` may be kPixels here and below. UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys. This and what follows throw
 /// core::Stopped when `stop` is seen while weights are hashed or read.
 std::shared_ptr<ImageCodec> load_image_codec(const std::filesystem::path& folder,
                                              const std::string& sha256 = {},

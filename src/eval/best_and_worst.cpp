@@ -9,7 +9,6 @@
 #include "core/atomic_file.h"
 #include "core/json.h"
 #include "image/encode.h"
-#include "image/font.h"
 #include "image/sheet.h"
 
 namespace microdit::eval {
@@ -30,9 +29,9 @@ image::Section section_of(const std::string& title, const std::vector<std::size_
   }
   std::vector<image::Image> pictures = painter.decode(torch::stack(latents));
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    section.blocks.push_back({.pictures = {std::move(pictures[2 * i]), std::move(pictures[2 * i + 1])},
-                              .caption = fmt::format("rank {}: {}", ranks[rows[i]] + 1,
-                                                     image::legible(painted.truth.captions[rows[i]]))});
+    section.blocks.push_back(
+        {.pictures = {std::move(pictures[2 * i]), std::move(pictures[2 * i + 1])},
+         .caption = fmt::format("rank {}: {}", ranks[rows[i]] + 1, painted.truth.captions[rows[i]])});
   }
   return section;
 }

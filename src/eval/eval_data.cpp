@@ -9,24 +9,11 @@
 
 #include "core/dataset_folder.h"
 #include "core/error.h"
+#include "core/later_facts.h"
 #include "core/log.h"
 #include "eval/run_sources.h"
 
 namespace microdit::eval {
-
-torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::int64_t first,
-                        at::IntArrayRef shape) {
-  std::int64_t row = 1;
-  for (std::size_t i = 1; i < shape.size(); ++i) row *= shape[i];
-  auto* data = const_cast<std::uint16_t*>(values.data()) + first * row;
-  return torch::from_blob(data, shape, torch::kFloat16);
-}
-
-torch::Tensor text_mask(const stream::Batch& batch, std::int64_t first, std::int64_t count,
-                        std::int64_t length) {
-  auto* lengths = const_cast<std::int32_t*>(batch.text_length.data()) + first;
-  return torch::arange(length) < torch::from_blob(lengths, {count, 1}, torch::kInt32);
-}
 
 namespace {
 
@@ -34,8 +21,23 @@ namespace {
 void warn_of_change(const std::vector<const RunSource*>& sources, const stream::LatentStream& stream) {
   const std::vector<core::Json> pins = stream.pins();
   for (std::size_t i = 0; i < pins.size(); ++i)
-    if (pins[i].value("sha256", "") != sources[i]->sha256)
+    if (!sources[i]->sha256.empty() && pins[i].value("sha256", "") != sources[i]->sha256)
       core::log_warn("{}: it has changed since the run was trained on it", sources[i]->name());
+}
+
+/// Latents of other encoders than the run's would be measured as if they were its own.
+void demand_same_encoders(const RunFacts& run, const RunSource& source, const core::Json& facts) {
+  const auto compare = [&](const char* key, core::Json trained) {
+    core::Json measured = facts.value(key, core::Json());
+    if (!measured.is_object()) return;
+    for (core::Json* side : {&trained, &measured}) side->erase("folder");  // where it lay is a hint
+    core::forget_unshared(trained, measured);
+    if (trained != measured)
+      core::user_error("validation.data: {}: its `{}` is not the one of the run's data: {}, and {} there",
+                       source.name(), key, measured.dump(), trained.dump());
+  };
+  if (!run.codec.kind.empty()) compare("codec", core::to_json(run.codec));
+  if (!run.text_encoder.kind.empty()) compare("text_encoder", core::to_json(run.text_encoder));
 }
 
 }  // namespace
@@ -67,34 +69,31 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   config.seed = seed;
   config.once = once;
   try {
-    auto opened = std::unique_ptr<Split>(new Split(config, facts.text_encoder, run_folder));
+    auto opened = std::unique_ptr<Split>(new Split(config, facts, run_folder));
     warn_of_change(shown, opened->stream_);
+    if (shown.front()->sha256.empty())  // no data of the run's
+      demand_same_encoders(facts, *shown.front(), opened->stream_.facts().facts);
     return opened;
   } catch (const stream::EmptySplit&) {
     return nullptr;
   }
 }
 
-Split::Split(const stream::StreamConfig& config, const encoders::TextEncoderFacts& text_encoder,
+Split::Split(const stream::StreamConfig& config, const RunFacts& facts,
              const std::filesystem::path& run_folder)
-    : name_(config.split), stream_(config) {
-  if (stream_.facts().shape.tokens_only)
-    caption_encoder_ = std::make_unique<CaptionEncoder>(text_encoder, run_folder, torch::kCPU);
+    : name_(config.split), model_(facts.model), stream_(config) {
+  if (stream_.facts().shape.tokens_only && model_.takes_text())
+    caption_encoder_ = std::make_unique<CaptionEncoder>(facts.text_encoder, run_folder, torch::kCPU);
 }
 
-Piece Split::read(std::int64_t first, std::int64_t count, bool with_text, bool with_captions) const {
+Piece Split::read(std::int64_t first, std::int64_t count, bool with_condition, bool with_captions) const {
   stream::Batch batch = stream_.read(first, count, with_captions);
   const stream::RowShape& f = stream_.facts().shape;
   Piece piece;
   piece.latents_NCHW = half_rows(batch.latents, 0, {batch.count, f.channels, f.latent_size, f.latent_size})
                            .to(torch::kFloat32);
-  if (with_text) {
-    piece.text_mask_NL = text_mask(batch, 0, batch.count, f.text_length);
-    piece.text_NLD =
-        caption_encoder_
-            ? caption_encoder_->rows(batch, 0, batch.count)
-            : half_rows(batch.text, 0, {batch.count, f.text_length, f.text_width}).to(torch::kFloat32);
-  }
+  if (with_condition)
+    piece.condition = batch_condition(batch, 0, batch.count, f, model_, caption_encoder_.get(), torch::kCPU);
   piece.sample = std::move(batch.sample);
   piece.captions = std::move(batch.captions);
   return piece;

@@ -9,24 +9,16 @@
 #include <string>
 #include <vector>
 
+#include "eval/batch_condition.h"
 #include "eval/caption_encoder.h"
 #include "eval/run_facts.h"
 #include "stream/latent_stream.h"
 
 namespace microdit::eval {
 
-/// Rows [first, first + shape[0]) of fp16 values as a tensor over the same memory.
-torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::int64_t first,
-                        at::IntArrayRef shape);
-
-/// Bool [count, L]: which of L text rows are tokens, of rows [first, first + count) of a batch.
-torch::Tensor text_mask(const stream::Batch& batch, std::int64_t first, std::int64_t count,
-                        std::int64_t length);
-
 struct Piece {
-  torch::Tensor latents_NCHW;  ///< fp32, scaled
-  torch::Tensor text_NLD;      ///< fp32; undefined where not asked for
-  torch::Tensor text_mask_NL;  ///< bool, rows that are tokens; likewise
+  torch::Tensor latents_NCHW;      ///< fp32, scaled
+  diffusion::Condition condition;  ///< on the CPU; empty where not asked for
   std::vector<std::int64_t> sample;
   std::vector<std::string> captions;  ///< where asked for
   std::int64_t count() const { return latents_NCHW.size(0); }
@@ -41,14 +33,14 @@ class Split {
                                      const stream::CaptionRule& captions, std::uint64_t seed,
                                      const stream::Once& once, const std::filesystem::path& run_folder);
   std::int64_t count() const { return stream_.num_samples(); }
-  /// `with_text`: the rows that the network takes, `with_captions`: as words.
-  Piece read(std::int64_t first, std::int64_t count, bool with_text, bool with_captions) const;
+  /// `with_condition`: what the network takes, `with_captions`: the captions as words.
+  Piece read(std::int64_t first, std::int64_t count, bool with_condition, bool with_captions) const;
   const std::string& name() const { return name_; }
 
  private:
-  Split(const stream::StreamConfig& config, const encoders::TextEncoderFacts& text_encoder,
-        const std::filesystem::path& run_folder);
+  Split(const stream::StreamConfig& config, const RunFacts& facts, const std::filesystem::path& run_folder);
   std::string name_;
+  models::DenoiserConfig model_;
   stream::LatentStream stream_;
   std::unique_ptr<CaptionEncoder> caption_encoder_;  ///< where the latents hold token ids alone
 };

@@ -20,6 +20,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+const std::vector<ValidationSource>& validation_of(const TrainedRun& run, const EvaluateConfig& config) {
+  return config.own_validation ? config.validation.data : run.validation;
+}
+
+/// [{"dataset", "recipe", "min_side"}]
+core::Json validation_json(const TrainedRun& run, const EvaluateConfig& config) {
+  return core::to_json(EvaluatedData{validation_of(run, config)}).at("data");
+}
+
 /// The train split first; the held-out one where there is one.
 std::vector<std::unique_ptr<Split>> open_splits(const TrainedRun& run, const EvaluateConfig& config,
                                                 const stream::Once& once) {
@@ -27,8 +36,16 @@ std::vector<std::unique_ptr<Split>> open_splits(const TrainedRun& run, const Eva
   if (config.caption.empty()) captions = {run.facts.captions, {}, true};
   std::vector<std::unique_ptr<Split>> splits;
   for (const char* name : {"train", "held_out"}) {
+    RunFacts facts = run.facts;
+    const bool others = name == std::string("held_out") && !validation_of(run, config).empty();
+    if (others) facts.data = run_sources(validation_of(run, config));
     auto split =
-        Split::open(run.facts, name, captions, static_cast<std::uint64_t>(config.seed), once, run.folder);
+        Split::open(facts, name, captions, static_cast<std::uint64_t>(config.seed), once, run.folder);
+    if (others && !split)
+      core::user_error(
+          "validation.data: {}: it holds nothing out; set splits: {{held_out: 1}} in the dataset's entry and "
+          "clean again under a new name, or leave validation.data=[] for what the run's own data hold out",
+          facts.data.front().name());
     if (split) splits.push_back(std::move(split));
   }
   if (splits.empty()) core::user_error("evaluate: the data of {} has no samples", run.folder.string());
@@ -59,18 +76,20 @@ core::Json call_of(const TrainedRun& run, const EvaluateConfig& config, const st
                    const std::vector<std::unique_ptr<Split>>& splits) {
   core::Json sizes = core::Json::object();
   for (const auto& split : splits) sizes[split->name()] = split->count();
-  return {{"step", run.step()},
-          {"checkpoint_sha256", run.checkpoint_sha256()},
-          {"weights", run.weights},
-          {"sampler", core::to_json(run.sampler)},
-          {"precision", precision},
-          {"prompts", config.prompts},
-          {"candidates", config.candidates},
-          {"loss_samples", config.loss_samples},
-          {"loss_draws", config.loss_draws},
-          {"seed", config.seed},
-          {"caption", config.caption},
-          {"samples", sizes}};
+  core::Json call = {{"step", run.step()},
+                     {"checkpoint_sha256", run.checkpoint_sha256()},
+                     {"weights", run.weights},
+                     {"sampler", core::to_json(run.sampler)},
+                     {"precision", precision},
+                     {"prompts", config.prompts},
+                     {"candidates", config.candidates},
+                     {"loss_samples", config.loss_samples},
+                     {"loss_draws", config.loss_draws},
+                     {"seed", config.seed},
+                     {"caption", config.caption},
+                     {"samples", sizes}};
+  if (const core::Json data = validation_json(run, config); !data.empty()) call["validation"] = data;
+  return call;
 }
 
 /// RUN/evaluation/NNN-step-N. What lies there from before evaluations had folders goes into one of its own.
@@ -165,6 +184,8 @@ void EvaluateConfig::fields(core::Fields& f) {
           {.help = "caption source of the prompts; empty = the first the run trained on"});
   f.field("save_latents", save_latents,
           {.help = "also SPLIT_latents.safetensors: unit (start noise), text (and text_mask), sample"});
+  own_validation = f.given("validation");
+  f.section("validation", validation);
   run.fields(f);
   if (f.reading() && candidates < 2 * prompts)
     f.error("candidates", fmt::format("must be at least twice prompts ({})", prompts));
@@ -185,6 +206,7 @@ int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::
   metrics["step"] = run.step();
   metrics["weights"] = run.weights;
   metrics["sampler"] = core::to_json(run.sampler);
+  if (!validation_of(run, config).empty()) metrics["eval_data"] = validation_json(run, config);
   if (!measure_loss(evaluation, splits, config, metrics) ||
       (config.prompts > 0 &&
        !measure_retrieval(evaluation, splits, config, folder, made_by(run), metrics, comm))) {

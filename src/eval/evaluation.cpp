@@ -53,8 +53,7 @@ double Evaluation::block_loss(const diffusion::DenoiseFn& network, const Piece& 
     noise.noise_BCHW = noise.noise_BCHW.to(compute_.device);
     const torch::Tensor mean =
         run_.objective.loss(network, piece.latents_NCHW.to(compute_.device),
-                            {piece.text_NLD.to(compute_.device), piece.text_mask_NL.to(compute_.device)},
-                            noise, 0, model_->patch_size());
+                            on_device(piece.condition, compute_.device), noise, 0, model_->patch_size());
     sum += mean.item<double>() * static_cast<double>(piece.count());
   }
   return sum;
@@ -114,8 +113,8 @@ std::optional<Painted> Evaluation::paint(const Split& split) const {
   if (config_.save_latents) {
     painted.painting.unit_BCHW = gather_rows(own, &Painting::unit_BCHW, comm_);
     painted.painting.text_BLD = gather_rows(own, &Painting::text_BLD, comm_);
-    if (run_.facts.model.text_mask)
-      painted.painting.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm_);
+    painted.painting.class_B = gather_rows(own, &Painting::class_B, comm_);
+    painted.painting.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm_);
   }
   return painted;
 }

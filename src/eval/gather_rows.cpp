@@ -41,6 +41,8 @@ torch::Tensor unpack(const std::string& text, std::size_t& at) {
 
 torch::Tensor gather_rows(const std::map<std::size_t, Painting>& own, torch::Tensor Painting::*member,
                           comm::Communicator& comm) {
+  const bool none = comm.any(own.empty() ? false : !(own.begin()->second.*member).defined());
+  if (none) return {};  // what the model does not take
   std::string here;
   for (const auto& [block, painting] : own) here += pack(painting.*member);
   const std::vector<std::string> all = comm.all_gather(here);

@@ -191,14 +191,15 @@ Outcome paint_all(const std::vector<Item>& items, const Studio& studio, const fs
   return outcome;
 }
 
-void save_latents(const std::map<std::size_t, Painting>& own, bool with_mask, bool with_negative,
-                  const fs::path& file, comm::Communicator& comm) {
+void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& file,
+                  comm::Communicator& comm) {
   Painting all;
   all.unit_BCHW = gather_rows(own, &Painting::unit_BCHW, comm);
   all.text_BLD = gather_rows(own, &Painting::text_BLD, comm);
-  if (with_mask) all.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm);
-  if (with_negative) all.negative_BLD = gather_rows(own, &Painting::negative_BLD, comm);
-  if (with_negative && with_mask) all.negative_mask_BL = gather_rows(own, &Painting::negative_mask_BL, comm);
+  all.class_B = gather_rows(own, &Painting::class_B, comm);
+  all.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm);
+  all.negative_BLD = gather_rows(own, &Painting::negative_BLD, comm);
+  all.negative_mask_BL = gather_rows(own, &Painting::negative_mask_BL, comm);
   all.sample_BCHW = gather_rows(own, &Painting::sample_BCHW, comm);
   comm.on_root([&] { write_latents(file, all); });
 }
@@ -243,7 +244,7 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
                      kMostLatents);
   hash_encoders_once(run.facts.codec, run.facts.text_encoder, run.folder, comm, stop);
   const Painter painter(run.facts, run.folder, compute.device, stop);
-  if (comm.rank() == 0) painter.warn_of_cut(prompts);
+  comm.on_root([&] { painter.warn_of_cut(prompts); });
   const Studio studio(run, painter, compute, run.load_model(compute.device));
   const fs::path out = comm.on_root([&] {
     return choose_folder(config, run, prompts.front(), call_of(prompts, config, run, precision), true)
@@ -264,8 +265,7 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
     core::log_info("stopped as asked; the same command continues in {}", out.string());
     return core::kRequeueMe;
   }
-  if (paint_anyway)
-    save_latents(outcome.paintings, run.facts.model.text_mask, !config.negative.empty(), latents, comm);
+  if (paint_anyway) save_latents(outcome.paintings, latents, comm);
   comm.on_root([&] {
     close(items, prompts, config, run, out);
     if (config.out.empty()) point_latest(run.folder / "images", out);

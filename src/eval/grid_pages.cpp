@@ -11,7 +11,6 @@
 #include "eval/summary.h"
 #include "eval/trained_run.h"
 #include "image/encode.h"
-#include "image/font.h"
 #include "image/sheet.h"
 
 namespace microdit::eval {
@@ -60,8 +59,7 @@ std::size_t write_grid_pages(const std::filesystem::path& folder, const std::vec
     for (std::size_t i = first; i < last; ++i) {
       const bool begins = i == first || lines[i].prompt != lines[i - 1].prompt;
       image::Block block;
-      if (begins)
-        block.caption = fmt::format("{}. {}", lines[i].prompt + 1, image::legible(prompts[lines[i].prompt]));
+      if (begins) block.caption = fmt::format("{}. {}", lines[i].prompt + 1, prompts[lines[i].prompt]);
       for (std::size_t k = 0; k < lines[i].count; ++k) block.pictures.push_back(picture(lines[i].first + k));
       section.blocks.push_back(std::move(block));
     }

@@ -4,6 +4,7 @@
 #include <torch/utils.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <set>
@@ -74,15 +75,41 @@ Painter::Painter(const RunFacts& facts, const std::filesystem::path& run_folder,
       channels_(facts.channels),
       latent_size_(facts.latent_size),
       text_length_(facts.text_length),
-      text_mask_(facts.model.text_mask),
       codec_(encoders::find_image_codec(named(facts.codec, "codec", "codec"), run_folder, stop)),
-      text_encoder_(encoders::find_text_encoder(named(facts.text_encoder, "text encoder", "text_encoder"),
-                                                run_folder, stop)) {
+      model_(facts.model),
+      classes_(facts.classes) {
   codec_->to(device);
+  if (!model_.takes_text()) return;
+  text_encoder_ = encoders::find_text_encoder(named(facts.text_encoder, "text encoder", "text_encoder"),
+                                              run_folder, stop);
   text_encoder_->to(device);
 }
 
+std::int64_t class_of_prompt(const std::string& prompt, const std::vector<std::string>& names,
+                             std::int64_t count) {
+  const auto lower = [](std::string text) {
+    std::ranges::transform(text, text.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+  };
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (static_cast<std::int64_t>(i) < count && lower(names[i]) == lower(prompt))
+      return static_cast<std::int64_t>(i);
+  std::int64_t number = -1;
+  const auto [end, error] = std::from_chars(prompt.data(), prompt.data() + prompt.size(), number);
+  if (error == std::errc() && end == prompt.data() + prompt.size() && number >= 0 && number < count)
+    return number;
+  std::string known = fmt::format("0 to {}", count - 1);
+  for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 50); ++i)
+    known += fmt::format(", {}", names[i]);
+  core::user_error("\"{}\" is no class of this model; there are: {}", core::shortened(prompt, 60), known);
+}
+
 void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
+  if (!text_encoder_) {
+    for (const std::string& prompt : prompts) class_of_prompt(prompt, classes_, model_.num_classes);
+    return;
+  }
   constexpr std::size_t kTold = 20;
   std::size_t cut = 0;
   for (const std::string& prompt : std::set<std::string>(prompts.begin(), prompts.end())) {
@@ -97,10 +124,16 @@ void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
 }
 
 diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) const {
+  if (!text_encoder_) {
+    std::vector<std::int64_t> numbers;
+    for (const std::string& prompt : prompts)
+      numbers.push_back(class_of_prompt(prompt, classes_, model_.num_classes));
+    return {.class_B = torch::tensor(numbers, torch::kLong).to(device_)};
+  }
   const encoders::EncodedText encoded = text_encoder_->encode(prompts, text_length_);
   // Through fp16, as the training rows were stored.
   diffusion::Condition text{encoded.states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_)};
-  if (!text_mask_) return text;
+  if (!model_.text_mask) return text;
   const torch::Tensor tokens = torch::tensor(encoded.num_tokens, torch::kInt64).unsqueeze(1);
   text.text_mask_BL = (torch::arange(text_length_) < tokens).to(device_);
   return text;
@@ -111,6 +144,11 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
   core::check(order.prompts.size() == order.seeds.size() && !order.prompts.empty(), "{} prompts, {} seeds",
               order.prompts.size(), order.seeds.size());
   core::check(!model.is_training(), "painting with a network in training mode");
+  if (order.sampler.guidance != 1 && !model_.has_null())
+    core::user_error(
+        "guidance={}: the model has learned no null condition (model.learned_null) to guide away from; "
+        "guidance=1 (of a training: sampling.guidance=1)",
+        order.sampler.guidance);
   const torch::NoGradGuard no_grad;
   const auto network = denoise_fn(model);  // bare: the sampler applies guidance
   const auto fn = [&](const diffusion::DenoiseInput& input) {
@@ -121,11 +159,15 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
       diffusion::step_rule(diffusion::settled(order.sampler, objective.config()), objective.config())
           .evaluations;
   const std::int64_t latent_CHW[] = {channels_, latent_size_, latent_size_};
-  std::vector<torch::Tensor> units, texts, masks, samples;
+  std::vector<torch::Tensor> units, texts, masks, classes, samples;
   const auto batch = static_cast<std::size_t>(order.batch);
   const diffusion::Condition negative = order.negative.empty()
                                             ? diffusion::Condition()
                                             : encode(std::vector<std::string>(batch, order.negative));
+  const auto null_of = [&](const diffusion::Condition& condition) {
+    if (!order.negative.empty()) return negative;
+    return model_.has_null() ? null_like(model, condition) : diffusion::Condition();
+  };
   for (std::size_t first = 0; first < order.prompts.size(); first += batch) {
     const std::vector<std::uint64_t> seeds = filled(order.seeds, first, batch);
     const auto noise = [&](core::Purpose purpose, std::uint64_t step) {
@@ -137,39 +179,45 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
       return noise(core::Purpose::churn, static_cast<std::uint64_t>(step)).to(device_);
     };
     const torch::Tensor unit = noise(core::Purpose::sampler, 0);
-    const diffusion::Condition text = encode(filled(order.prompts, first, batch));
+    const diffusion::Condition condition = encode(filled(order.prompts, first, batch));
     SlowBatch slow(order.sampler.steps, per_step);
     const auto keep_going = [&] {
       slow.evaluation();
       return !order.keep_going || order.keep_going();
     };
-    const torch::Tensor sample =
-        diffusion::sample(objective, fn, order.sampler,
-                          {.unit_BCHW = unit.to(device_),
-                           .condition = text,
-                           .null = order.negative.empty() ? null_like(model, text) : negative,
-                           .step_noise = step_noise,
-                           .keep_going = keep_going});
+    const torch::Tensor sample = diffusion::sample(objective, fn, order.sampler,
+                                                   {.unit_BCHW = unit.to(device_),
+                                                    .condition = condition,
+                                                    .null = null_of(condition),
+                                                    .step_noise = step_noise,
+                                                    .keep_going = keep_going});
     if (!sample.defined()) return {};
     const auto rows = static_cast<std::int64_t>(std::min(batch, order.prompts.size() - first));
     units.push_back(unit.narrow(0, 0, rows));
-    texts.push_back(text.text_BLD.narrow(0, 0, rows).cpu());
-    if (text_mask_) masks.push_back(text.text_mask_BL.narrow(0, 0, rows).cpu().to(torch::kFloat32));
+    const auto keep = [&](std::vector<torch::Tensor>& kept, const torch::Tensor& tensor) {
+      if (tensor.defined()) kept.push_back(tensor.narrow(0, 0, rows).cpu().to(torch::kFloat32));
+    };
+    keep(texts, condition.text_BLD);
+    keep(masks, condition.text_mask_BL);
+    keep(classes, condition.class_B);
     samples.push_back(sample.narrow(0, 0, rows).cpu());
   }
-  const auto total = static_cast<std::int64_t>(order.prompts.size());
+  const auto joined = [](const std::vector<torch::Tensor>& rows) {
+    return rows.empty() ? torch::Tensor() : torch::cat(rows);
+  };
   const auto of_each = [&](const torch::Tensor& rows) {  // the negative prompt's, as those of the others
     if (!rows.defined()) return torch::Tensor();
     std::vector<std::int64_t> shape = rows.sizes().vec();
-    shape[0] = total;
+    shape[0] = static_cast<std::int64_t>(order.prompts.size());
     return rows.narrow(0, 0, 1).expand(shape).cpu().to(torch::kFloat32).contiguous();
   };
-  return {torch::cat(units),
-          torch::cat(texts),
-          text_mask_ ? torch::cat(masks) : torch::Tensor(),
-          of_each(negative.text_BLD),
-          of_each(negative.text_mask_BL),
-          torch::cat(samples)};
+  return {.unit_BCHW = joined(units),
+          .text_BLD = joined(texts),
+          .class_B = joined(classes),
+          .text_mask_BL = joined(masks),
+          .negative_BLD = of_each(negative.text_BLD),
+          .negative_mask_BL = of_each(negative.text_mask_BL),
+          .sample_BCHW = joined(samples)};
 }
 
 std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int64_t batch,
@@ -191,14 +239,15 @@ std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int
 }
 
 void write_latents(const std::filesystem::path& file, const Painting& painting) {
-  nn::StateDict tensors{
-      {"unit", painting.unit_BCHW}, {"text", painting.text_BLD}, {"sample", painting.sample_BCHW}};
+  nn::StateDict tensors{{"unit", painting.unit_BCHW}, {"sample", painting.sample_BCHW}};
   const auto also = [&](const char* name, const torch::Tensor& tensor) {
     if (tensor.defined()) tensors.emplace(name, tensor);
   };
+  also("text", painting.text_BLD);
   also("text_mask", painting.text_mask_BL);
   also("negative", painting.negative_BLD);
   also("negative_mask", painting.negative_mask_BL);
+  if (painting.class_B.defined()) tensors.emplace("class", painting.class_B.to(torch::kLong));
   nn::save_tensors(file, tensors);
 }
 

@@ -33,7 +33,8 @@ struct PaintOrder {
 /// All that went into the pictures and came out, fp32 on the CPU.
 struct Painting {
   torch::Tensor unit_BCHW;     ///< the unit-normal start noise
-  torch::Tensor text_BLD;      ///< what the network was given of the prompts
+  torch::Tensor text_BLD;      ///< what the network was given of the prompts; or
+  torch::Tensor class_B;       ///< the classes that they name (fp32 whole numbers)
   torch::Tensor text_mask_BL;  ///< fp32, 1 for rows that are tokens; undefined where the model takes no mask
   torch::Tensor negative_BLD,
       negative_mask_BL;  ///< the same of the negative prompt, one row of them per prompt; undefined without
@@ -47,7 +48,8 @@ class Painter {
   Painter(const RunFacts& facts, const std::filesystem::path& run_folder, torch::Device device,
           const core::StopFlag& stop = core::StopFlag());
 
-  /// One warning per prompt that is longer than the text rows, with the part that is not seen.
+  /// One warning per prompt that is longer than the text rows, with the part that is not seen. UserError: of a model that takes
+  /// classes, a prompt that is neither the name of one nor its number.
   void warn_of_cut(const std::vector<std::string>& prompts) const;
   /// `model` in evaluation mode on the painter's device.
   Painting paint(models::Denoiser& model, const diffusion::Objective& objective,
@@ -61,12 +63,18 @@ class Painter {
 
   torch::Device device_;
   std::int64_t channels_, latent_size_, text_length_;
-  bool text_mask_;  ///< whether the model takes one
   std::shared_ptr<encoders::ImageCodec> codec_;
-  std::unique_ptr<encoders::TextEncoder> text_encoder_;
+  std::unique_ptr<encoders::TextEncoder> text_encoder_;  ///< null: the prompts are classes
+  const models::DenoiserConfig model_;
+  const std::vector<std::string> classes_;  ///< names
 };
 
-/// unit, text, negative (and their masks, where there are any) and sample of the pictures, for comparison with other implementations.
+/// The number of the class that a prompt names: by its name (capitals do not count) or as a number below `count`. UserError lists them.
+std::int64_t class_of_prompt(const std::string& prompt, const std::vector<std::string>& names,
+                             std::int64_t count);
+
+/// unit, text, class, negative (and masks, where there are any) and sample of the pictures, for comparison with other
+/// implementations.
 void write_latents(const std::filesystem::path& file, const Painting& painting);
 
 /// A uint8 tensor [B,H,W,3] on the CPU as pictures.

@@ -49,6 +49,7 @@ void RunFacts::fields(core::Fields& f) {
   if (f.reading() ? f.given("text_encoder") : !text_encoder.kind.empty())
     f.section("text_encoder", text_encoder);
   f.field("captions", captions, needed);
+  if (f.reading() || !classes.empty()) f.field("classes", classes);
   f.sections("data", data);
   f.field("shuffle_run", shuffle_run, {.min = 1, .required = true});
   f.section("model", model);

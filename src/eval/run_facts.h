@@ -49,6 +49,7 @@ struct RunFacts {
   encoders::CodecFacts codec;  ///< without a kind where the data name none: such a run paints no pictures
   encoders::TextEncoderFacts text_encoder;
   std::vector<std::string> captions;  ///< sources it trains on, the first first
+  std::vector<std::string> classes;   ///< names of the data's classes 0, 1, 2 ...; none where they have none
   std::vector<RunSource> data;
   std::int64_t shuffle_run = 1;  ///< neighbouring samples that stay together in the order
   models::DenoiserConfig model;

@@ -38,6 +38,33 @@ std::unique_ptr<stream::RowSource> open_mds(const RunSource& source, const encod
 
 }  // namespace
 
+void ValidationSource::fields(core::Fields& f) {
+  f.field("dataset", dataset,
+          {.required = true, .help = "whose held-out samples are measured: latents/DATASET, or a path"});
+  f.field("recipe", recipe, {.help = "of its latents; may be left out where there is one"});
+  f.field("min_side", min_side, {.min = 0, .help = "only pictures whose shorter side has so many pixels"});
+}
+
+RunSource latents_source(const std::string& dataset, const std::string& recipe) {
+  namespace fs = std::filesystem;
+  RunSource source;
+  const fs::path folder = core::latents_folder(dataset, recipe);
+  const bool is_path = dataset.find('/') != std::string::npos;
+  source.dataset = is_path ? fs::absolute(folder).lexically_normal().string() : dataset;
+  if (!is_path && folder != core::dataset_folder("latents", dataset))
+    source.recipe = folder.filename().string();
+  return source;
+}
+
+std::vector<RunSource> run_sources(const std::vector<ValidationSource>& validation) {
+  std::vector<RunSource> sources;
+  for (const ValidationSource& one : validation) {
+    sources.push_back(latents_source(one.dataset, one.recipe));
+    sources.back().min_side = one.min_side;
+  }
+  return sources;
+}
+
 stream::SourceConfig stream_source(const RunSource& source, const encoders::CodecFacts& codec,
                                    const encoders::TextEncoderFacts& text, const SourcePlaces& places) {
   stream::SourceConfig out;

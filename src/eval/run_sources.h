@@ -10,6 +10,25 @@
 
 namespace microdit::eval {
 
+/// Latents that a run is measured on instead of what its own data hold out: the held-out samples of a dataset.
+struct ValidationSource {
+  std::string dataset;  ///< latents/<dataset>/<recipe> under the data root, or a path
+  std::string recipe;   ///< may be empty where the dataset has latents of one recipe
+  std::int64_t min_side = 0;
+  void fields(core::Fields& f);
+};
+
+/// A section with such sources alone.
+struct EvaluatedData {
+  std::vector<ValidationSource> data;  ///< none: what the run's data hold out
+  void fields(core::Fields& f) { f.sections("data", data); }
+};
+
+/// A dataset's latents, by a name that is found again from any other folder. UserError: recipes to choose from.
+RunSource latents_source(const std::string& dataset, const std::string& recipe);
+/// At their newest generation. UserError as above.
+std::vector<RunSource> run_sources(const std::vector<ValidationSource>& validation);
+
 struct SourcePlaces {
   std::int64_t size = 0;        ///< picture side in pixels
   std::int64_t text_width = 0;  ///< of MDS folders whose text encoder nobody names

@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 struct OwnSettings {
   double guidance = 0;
   std::string precision = "fp32";
+  EvaluatedData validation;
 };
 
 OwnSettings read_settings(const fs::path& file) {
@@ -36,7 +37,11 @@ OwnSettings read_settings(const fs::path& file) {
   if (!sampling.is_object() || !sampling.contains("guidance") || !sampling["guidance"].is_number())
     wrong("sampling.guidance");
   if (!json.contains("precision") || !json["precision"].is_string()) wrong("precision");
-  return {sampling["guidance"].get<double>(), json["precision"].get<std::string>()};
+  OwnSettings own{sampling["guidance"].get<double>(), json["precision"].get<std::string>(), {}};
+  if (const auto at = core::Json::json_pointer("/validation/data"); json.contains(at))
+    own.validation = core::load<EvaluatedData>(
+        core::ConfigTree::of_json({{"data", json[at]}}, file.string() + ": validation"));
+  return own;
 }
 
 void copy_in(const checkpoint::Reader& reader, const std::string& name, torch::Tensor target) {
@@ -54,19 +59,27 @@ bool is_run(const fs::path& folder) {
   return fs::exists(folder / "facts.json");
 }
 
+/// RUN/checkpoints/best as what it leads to.
+fs::path followed(const fs::path& given) {
+  const fs::path whole = core::whole_path(given);
+  std::error_code none;
+  return fs::is_symlink(whole, none) && whole.filename() == "best"
+             ? whole.parent_path() / fs::read_symlink(whole, none).filename()
+             : whole;
+}
+
 /// The checkpoints folder that `given` is or lies in; empty where it is something else.
 fs::path checkpoints_of(const fs::path& given) {
   if (is_run(given)) return {};
-  const fs::path whole = core::whole_path(given);
+  const fs::path whole = followed(given);
   const fs::path folder = checkpoint::step_of(whole.filename().string()) ? whole.parent_path() : whole;
   return folder.filename() == "checkpoints" && is_run(folder.parent_path()) ? folder : fs::path();
 }
 
 /// The step that --run and step= name; nothing: the newest.
 std::optional<std::int64_t> chosen_step(const fs::path& given, std::int64_t step) {
-  const auto named = checkpoints_of(given).empty()
-                         ? std::nullopt
-                         : checkpoint::step_of(core::whole_path(given).filename().string());
+  const auto named =
+      checkpoints_of(given).empty() ? std::nullopt : checkpoint::step_of(followed(given).filename().string());
   if (named && step > 0 && *named != step)
     core::user_error("step={}: --run {} names another step; leave one of them out", step, given.string());
   return named ? named : step > 0 ? std::optional(step) : std::nullopt;
@@ -164,7 +177,8 @@ TrainedRun open_run(const fs::path& given, const RunOptions& options, comm::Comm
           .weights = average ? "ema" : "raw",
           .objective = objective,
           .sampler = sampler,
-          .trained_precision = own.precision};
+          .trained_precision = own.precision,
+          .validation = own.validation.data};
 }
 
 }  // namespace microdit::eval

@@ -14,6 +14,7 @@
 #include "diffusion/sampler.h"
 #include "eval/compute.h"
 #include "eval/run_facts.h"
+#include "eval/run_sources.h"
 #include "models/denoiser.h"
 
 namespace microdit::eval {
@@ -36,6 +37,7 @@ struct TrainedRun {
   diffusion::Objective objective;
   diffusion::SamplerConfig sampler;  ///< the options', its rule and guidance settled
   std::string trained_precision;
+  std::vector<ValidationSource> validation;  ///< validation.data of the run's settings
 
   std::int64_t step() const { return checkpoint.step(); }
   /// What tells this checkpoint from every other.

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "image/font.h"
 #include "image/resize.h"
 
 namespace microdit::image {
@@ -32,10 +31,6 @@ Image fit(const Image& picture, std::int64_t cell) {
   return resize_bicubic(picture, scaled(picture.width), scaled(picture.height));
 }
 
-std::size_t letters_within(std::int64_t width, int scale) {
-  return static_cast<std::size_t>(std::max<std::int64_t>((width / scale + 1) / kGlyphAdvance, 1));
-}
-
 }  // namespace
 
 std::int64_t default_cell(std::int64_t side) {
@@ -48,41 +43,10 @@ std::int64_t largest_side(const std::vector<Image>& pictures) {
   return side;
 }
 
-void paste_into_cell(Image& canvas, const Image& picture, std::int64_t x, std::int64_t y, std::int64_t cell) {
+void paste_into_cell(Canvas& canvas, const Image& picture, std::int64_t x, std::int64_t y,
+                     std::int64_t cell) {
   const Image fitted = fit(picture, cell);
-  const std::int64_t left = x + (cell - fitted.width) / 2, top = y + (cell - fitted.height) / 2;
-  for (std::int64_t row = 0; row < fitted.height; ++row) {
-    std::memcpy(canvas.row(top + row) + left * 3, fitted.row(row),
-                static_cast<std::size_t>(fitted.width * 3));
-  }
-}
-
-std::string shorten(const std::string& ascii, std::int64_t width, int scale) {
-  const std::size_t letters = letters_within(width, scale);
-  if (ascii.size() <= letters) return ascii;
-  if (letters <= 3) return ascii.substr(0, letters);
-  std::string kept = ascii.substr(0, letters - 3);
-  kept.erase(kept.find_last_not_of(' ') + 1);
-  return kept + "...";
-}
-
-std::vector<std::string> wrap(const std::string& text, std::int64_t width, std::int64_t most, int scale) {
-  const std::size_t letters = letters_within(width, scale);
-  std::string rest = legible(text);
-  std::vector<std::string> lines;
-  while (!rest.empty()) {
-    rest.erase(0, std::min(rest.find_first_not_of(' '), rest.size()));
-    if (rest.empty()) break;
-    if (rest.size() <= letters || std::ssize(lines) == most - 1) {
-      lines.push_back(shorten(rest, width, scale));
-      break;
-    }
-    const std::size_t space = rest.rfind(' ', letters);
-    const std::size_t cut = space == std::string::npos || space == 0 ? letters : space;
-    lines.push_back(rest.substr(0, cut));
-    rest.erase(0, cut);
-  }
-  return lines;
+  canvas.paste(fitted, x + (cell - fitted.width) / 2, y + (cell - fitted.height) / 2);
 }
 
 }  // namespace microdit::image

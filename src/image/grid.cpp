@@ -6,7 +6,6 @@
 
 #include "core/error.h"
 #include "image/cells.h"
-#include "image/font.h"
 
 namespace microdit::image {
 namespace {
@@ -27,32 +26,26 @@ Image grid(const std::vector<Image>& pictures, const std::vector<std::string>& c
   const std::int64_t columns = std::min(style.columns > 0 ? style.columns : square, count);
   const std::int64_t rows = (count + columns - 1) / columns;
 
-  std::vector<std::vector<std::string>> lines(pictures.size());
-  std::int64_t most_lines = 0;
-  for (std::size_t i = 0; i < std::min(captions.size(), pictures.size()); ++i) {
-    lines[i] = wrap(captions[i], cell, kMaxCaptionLines);
-    most_lines = std::max(most_lines, static_cast<std::int64_t>(lines[i].size()));
-  }
-  const std::int64_t caption = most_lines > 0 ? kCaptionGap + most_lines * kLineHeight : 0;
-  const std::int64_t head = style.title.empty() ? 0 : kLineHeight * kTitleScale + gap;
-  Image canvas(head + gap + rows * (cell + caption + gap), gap + columns * (cell + gap));
+  const TextStyle beneath{.width = cell, .lines = kMaxCaptionLines, .centred = true};
+  const std::size_t captioned = std::min(captions.size(), pictures.size());
+  std::int64_t caption = 0;
+  for (std::size_t i = 0; i < captioned; ++i)
+    if (!captions[i].empty())
+      caption = std::max(caption, kCaptionGap + text_size(captions[i], beneath).height);
+  const std::int64_t width = gap + columns * (cell + gap);
+  const TextStyle head{.size = kTitleSize, .bold = true, .width = std::max(width - 2 * gap, std::int64_t{1})};
+  const std::int64_t top = style.title.empty() ? 0 : text_size(style.title, head).height + gap;
+  Canvas canvas(top + gap + rows * (cell + caption + gap), width);
 
-  if (head > 0) {
-    const std::string title = shorten(to_ascii(style.title), canvas.width - 2 * gap, kTitleScale);
-    draw_text(canvas, gap, gap + kTitleScale, title, kTitleScale);
-  }
+  canvas.text(gap, gap, style.title, head);
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t x = gap + i % columns * (cell + gap);
-    const std::int64_t y = head + gap + i / columns * (cell + caption + gap);
+    const std::int64_t y = top + gap + i / columns * (cell + caption + gap);
     const auto index = static_cast<std::size_t>(i);
     paste_into_cell(canvas, pictures[index], x, y, cell);
-    for (std::size_t line = 0; line < lines[index].size(); ++line) {
-      const std::int64_t inset = (cell - text_width(lines[index][line])) / 2;
-      draw_text(canvas, x + std::max<std::int64_t>(inset, 0),
-                y + cell + kCaptionGap + static_cast<std::int64_t>(line) * kLineHeight, lines[index][line]);
-    }
+    if (index < captioned) canvas.text(x, y + cell + kCaptionGap, captions[index], beneath);
   }
-  return canvas;
+  return canvas.image();
 }
 
 }  // namespace microdit::image

@@ -17,12 +17,8 @@ struct GridStyle {
   std::string title{};
 };
 
-/// Captions (may be empty) are drawn with the built-in bitmap font, wrapped and shortened to the cell's
-/// width.
+/// Captions (UTF-8, may be empty) are wrapped to the cell's width, three lines at most.
 Image grid(const std::vector<Image>& pictures, const std::vector<std::string>& captions,
            const GridStyle& style = {});
-
-/// Draws ASCII text (others as '?') with the built-in 5x7-style font; returns the width drawn.
-std::int64_t draw_text(Image& canvas, std::int64_t x, std::int64_t y, const std::string& text, int scale = 1);
 
 }  // namespace microdit::image

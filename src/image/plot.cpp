@@ -5,12 +5,11 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "core/error.h"
 #include "image/axis.h"
-#include "image/font.h"
-#include "image/grid.h"
-#include "image/stroke.h"
+#include "image/canvas.h"
 
 namespace microdit::image {
 namespace {
@@ -33,7 +32,9 @@ constexpr std::int64_t kMark = 3;     // half a mark's side
 constexpr std::int64_t kTickLength = 4;
 constexpr std::int64_t kTickGap = 6;  // between the frame and a tick's label
 constexpr std::int64_t kLabelGap = 8;
-constexpr int kTitleScale = 2;
+constexpr double kLineWidth = 1.6;
+constexpr TextStyle kFaint{.size = 11, .color = kFaintTextColor};
+constexpr TextStyle kTitle{.size = kTitleSize, .bold = true};
 constexpr std::int64_t kPixelsPerXTick = 90;
 constexpr std::int64_t kPixelsPerYTick = 45;
 constexpr std::int64_t kSmallestSide = 120;
@@ -77,62 +78,90 @@ Ranges ranges_of(const std::vector<Series>& all, bool log_y) {
   return ranges;
 }
 
-Color color_of(std::size_t index) {
-  return kCycle[index % kCycle.size()];
+Color color_of(const std::vector<Series>& series, std::size_t index) {
+  const Color full = kCycle[index % kCycle.size()];
+  if (!series[index].faint) return full;
+  const auto paler = [](std::uint8_t value) {
+    return static_cast<std::uint8_t>(255 - (255 - value) * 2 / 5);
+  };
+  return {paler(full.red), paler(full.green), paler(full.blue)};
 }
 
 /// Draws the legend from `top`, in as many lines as it needs; returns where the next thing may start.
-std::int64_t draw_legend(Image& canvas, const std::vector<Series>& series, std::int64_t top) {
-  std::int64_t x = kMargin;
-  bool any = false;
+std::int64_t draw_legend(Canvas& canvas, std::int64_t width, const std::vector<Series>& series,
+                         std::int64_t top) {
+  std::int64_t x = kMargin, line = 0;
   for (std::size_t i = 0; i < series.size(); ++i) {
     if (series[i].name.empty()) continue;
-    const std::int64_t width = kSwatch + 6 + text_width(to_ascii(series[i].name)) + 16;
-    if (any && x + width > canvas.width) {
+    const Size name = text_size(series[i].name);
+    const std::int64_t whole = kSwatch + 6 + name.width + 16;
+    if (line > 0 && x + whole > width) {
       x = kMargin;
-      top += kLineHeight + 2;
+      top += line + 2;
     }
-    const std::int64_t middle = top + kCapHeight / 2;
-    fill(canvas, {x, middle - 1, x + kSwatch - 1, middle + 1}, color_of(i));
-    draw_text(canvas, x + kSwatch + 6, top, series[i].name);
-    x += width;
-    any = true;
+    line = std::max(line, name.height);
+    canvas.fill({x, top + name.height / 2 - 1, kSwatch, 3}, color_of(series, i));
+    canvas.text(x + kSwatch + 6, top, series[i].name);
+    x += whole;
   }
-  return any ? top + kLineHeight + 6 : top;
+  return line > 0 ? top + line + 8 : top;
 }
 
 std::int64_t widest(const std::vector<Tick>& ticks) {
   std::int64_t width = 0;
-  for (const Tick& tick : ticks) width = std::max(width, text_width(tick.label));
+  for (const Tick& tick : ticks) width = std::max(width, text_size(tick.label, kFaint).width);
   return width;
 }
+
+/// The plotting area; right and bottom are the last pixels within.
+struct Frame {
+  std::int64_t left = 0, top = 0, right = 0, bottom = 0;
+};
 
 std::int64_t along(std::int64_t from, std::int64_t to, double position) {
   return std::llround(static_cast<double>(from) + position * static_cast<double>(to - from));
 }
 
-void draw_axes(Image& canvas, const Frame& frame, const std::vector<Tick>& x_ticks,
+void draw_axes(Canvas& canvas, const Frame& frame, const std::vector<Tick>& x_ticks,
                const std::vector<Tick>& y_ticks) {
-  const TextStyle faint{.scale = 1, .color = kFaintTextColor};
+  const std::int64_t width = frame.right - frame.left + 1, height = frame.bottom - frame.top + 1;
   for (const Tick& tick : y_ticks) {
     const std::int64_t y = along(frame.bottom, frame.top, tick.position);
     const bool major = !tick.label.empty();
-    fill(canvas, {frame.left, y, frame.right, y}, major ? kGridColor : kMinorGridColor);
-    fill(canvas, {frame.left - (major ? kTickLength : kTickLength / 2), y, frame.left, y}, kAxisColor);
-    draw_text_styled(canvas, frame.left - kTickGap - text_width(tick.label), y - kCapHeight / 2, tick.label,
-                     faint);
+    const std::int64_t mark = major ? kTickLength : kTickLength / 2;
+    canvas.fill({frame.left, y, width, 1}, major ? kGridColor : kMinorGridColor);
+    canvas.fill({frame.left - mark, y, mark, 1}, kAxisColor);
+    const Size label = text_size(tick.label, kFaint);
+    canvas.text(frame.left - kTickGap - label.width, y - label.height / 2, tick.label, kFaint);
   }
   for (const Tick& tick : x_ticks) {
     const std::int64_t x = along(frame.left, frame.right, tick.position);
-    fill(canvas, {x, frame.top, x, frame.bottom}, kGridColor);
-    fill(canvas, {x, frame.bottom, x, frame.bottom + kTickLength}, kAxisColor);
-    draw_text_styled(canvas, x - text_width(tick.label) / 2, frame.bottom + kTickGap + 1, tick.label, faint);
+    canvas.fill({x, frame.top, 1, height}, kGridColor);
+    canvas.fill({x, frame.bottom, 1, kTickLength + 1}, kAxisColor);
+    canvas.text(x - text_size(tick.label, kFaint).width / 2, frame.bottom + kTickGap, tick.label, kFaint);
   }
-  fill(canvas, {frame.left, frame.top, frame.left, frame.bottom}, kAxisColor);
-  fill(canvas, {frame.left, frame.bottom, frame.right, frame.bottom}, kAxisColor);
+  canvas.fill({frame.left, frame.top, 1, height}, kAxisColor);
+  canvas.fill({frame.left, frame.bottom, width, 1}, kAxisColor);
 }
 
-void draw_series(Image& canvas, const Frame& frame, const Axis& x_axis, const Axis& y_axis,
+/// Of neighbouring points in one column of pixels the first, the lowest, the highest and the last: what a reader sees, in a
+/// path that does not grow with the data.
+std::vector<Point> thinned(const std::vector<Point>& points) {
+  std::vector<Point> kept;
+  for (std::size_t first = 0, next = 0; first < points.size(); first = next) {
+    const double column = std::floor(points[first].x);
+    std::size_t low = first, high = first;
+    for (next = first; next < points.size() && std::floor(points[next].x) == column; ++next) {
+      if (points[next].y < points[low].y) low = next;
+      if (points[next].y > points[high].y) high = next;
+    }
+    std::set<std::size_t> wanted = {first, low, high, next - 1};
+    for (const std::size_t i : wanted) kept.push_back(points[i]);
+  }
+  return kept;
+}
+
+void draw_series(Canvas& canvas, const Frame& frame, const Axis& x_axis, const Axis& y_axis,
                  const Series& series, Color color, bool log_y) {
   const auto place = [&](std::size_t i) {
     return Point{static_cast<double>(frame.left) +
@@ -140,13 +169,16 @@ void draw_series(Image& canvas, const Frame& frame, const Axis& x_axis, const Ax
                  static_cast<double>(frame.bottom) -
                      y_axis.position(series.y[i]) * static_cast<double>(frame.bottom - frame.top)};
   };
-  Stroke stroke(frame);
-  for (std::size_t i = 0; i < series.x.size(); ++i) {
-    if (!drawable(series, i, log_y)) continue;
-    const bool joined = i > 0 && drawable(series, i - 1, log_y);
-    stroke.segment(place(joined ? i - 1 : i), place(i));  // a lone point is a dot
+  const Box within{frame.left, frame.top, frame.right - frame.left + 1, frame.bottom - frame.top + 1};
+  std::vector<Point> joined;
+  for (std::size_t i = 0; i <= series.x.size(); ++i) {
+    if (i < series.x.size() && drawable(series, i, log_y)) {
+      joined.push_back(place(i));
+      continue;
+    }
+    canvas.line(thinned(joined), color, kLineWidth, within);  // a lone point is a dot
+    joined.clear();
   }
-  stroke.paint(canvas, color);
   for (std::size_t i = 0; i < series.x.size() && series.marks; ++i) {
     if (!drawable(series, i, log_y)) continue;
     const Point at = place(i);
@@ -154,7 +186,7 @@ void draw_series(Image& canvas, const Frame& frame, const Axis& x_axis, const Ax
         std::clamp<std::int64_t>(std::llround(at.x), frame.left + kMark, frame.right - kMark);
     const std::int64_t y =
         std::clamp<std::int64_t>(std::llround(at.y), frame.top + kMark, frame.bottom - kMark);
-    fill(canvas, {x - kMark, y - kMark, x + kMark, y + kMark}, color);
+    canvas.fill({x - kMark, y - kMark, 2 * kMark + 1, 2 * kMark + 1}, color);
   }
 }
 
@@ -167,37 +199,32 @@ Image plot(const std::vector<Series>& series, const PlotStyle& style) {
   const Axis x_axis(ranges.x.low, ranges.x.high, false, false);
   const Axis y_axis(ranges.y.low, ranges.y.high, style.log_y, true);
 
-  Image canvas(style.height, style.width);
+  Canvas canvas(style.height, style.width);
   std::int64_t top = kMargin;
   if (!style.title.empty()) {
-    draw_text(canvas, kMargin, top, style.title, kTitleScale);
-    top += kLineHeight * kTitleScale + 4;
+    TextStyle title = kTitle;
+    title.width = style.width - 2 * kMargin;
+    top += canvas.text(kMargin, top, style.title, title).height + 4;
   }
-  top = draw_legend(canvas, series, top) + 2;
+  top = draw_legend(canvas, style.width, series, top) + 2;
 
-  const std::int64_t x_label = style.x_label.empty() ? 0 : kLineHeight + kLabelGap;
-  const std::int64_t y_label = style.y_label.empty() ? 0 : kGlyphHeight + kLabelGap;
-  Frame frame{0, top, style.width - kMargin - 8, style.height - kMargin - kTickGap - kLineHeight - x_label};
+  const Size x_label = text_size(style.x_label), y_label = text_size(style.y_label, {.upward = true});
+  const std::int64_t beneath = kTickGap + text_size("0", kFaint).height,
+                     x_label_room = x_label.height > 0 ? x_label.height + kLabelGap : 0,
+                     y_label_room = y_label.width > 0 ? y_label.width + kLabelGap : 0;
+  Frame frame{0, top, style.width - kMargin - 8, style.height - kMargin - beneath - x_label_room};
   frame.top = std::min(frame.top, frame.bottom - 1);  // a legend of many lines leaves at least a line
   const auto y_ticks = y_axis.ticks(static_cast<int>((frame.bottom - frame.top) / kPixelsPerYTick) + 1);
-  frame.left = std::min(kMargin + y_label + widest(y_ticks) + kTickGap, frame.right - 1);
+  frame.left = std::min(kMargin + y_label_room + widest(y_ticks) + kTickGap, frame.right - 1);
   const auto x_ticks = x_axis.ticks(static_cast<int>((frame.right - frame.left) / kPixelsPerXTick) + 1);
 
   draw_axes(canvas, frame, x_ticks, y_ticks);
-  for (std::size_t i = 0; i < series.size(); ++i) {
-    draw_series(canvas, frame, x_axis, y_axis, series[i], color_of(i), style.log_y);
-  }
-  if (x_label > 0) {
-    const std::int64_t middle = (frame.left + frame.right) / 2;
-    draw_text(canvas, middle - text_width(to_ascii(style.x_label)) / 2, style.height - kMargin - kGlyphHeight,
+  for (std::size_t i = 0; i < series.size(); ++i)
+    draw_series(canvas, frame, x_axis, y_axis, series[i], color_of(series, i), style.log_y);
+  canvas.text((frame.left + frame.right - x_label.width) / 2, style.height - kMargin - x_label.height,
               style.x_label);
-  }
-  if (y_label > 0) {
-    const std::int64_t middle = (frame.top + frame.bottom) / 2;
-    draw_text_styled(canvas, kMargin, middle + text_width(to_ascii(style.y_label)) / 2, style.y_label,
-                     {.upward = true});
-  }
-  return canvas;
+  canvas.text(kMargin, (frame.top + frame.bottom + y_label.height) / 2, style.y_label, {.upward = true});
+  return canvas.image();
 }
 
 }  // namespace microdit::image

@@ -13,6 +13,7 @@ struct Series {
   std::vector<double> x;
   std::vector<double> y;
   bool marks = false;  ///< a square at each point: few points that no other series may hide
+  bool faint = false;  ///< paler: single values behind their mean
 };
 struct PlotStyle {
   std::string title{};

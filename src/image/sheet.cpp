@@ -5,8 +5,6 @@
 
 #include "core/error.h"
 #include "image/cells.h"
-#include "image/font.h"
-#include "image/stroke.h"
 
 namespace microdit::image {
 namespace {
@@ -19,6 +17,7 @@ constexpr std::int64_t kLabelWidth = 150;
 constexpr std::int64_t kNarrowest = 320;  // a title needs the room
 constexpr std::int64_t kMaxLines = 3;     // of a caption beneath, a title, a note
 constexpr Color kRuleColor{190, 190, 190};
+constexpr TextStyle kTitle{.size = kTitleSize, .bold = true};
 
 /// One pass over the page; without a canvas it only measures.
 class Page {
@@ -44,32 +43,31 @@ class Page {
   std::int64_t width() const { return width_; }
 
   /// The height of the page.
-  std::int64_t place(Image* canvas) const {
-    std::int64_t y = text(canvas, kMargin, kMargin, style_.title, width_ - 2 * kMargin, kTitleScale);
+  std::int64_t place(Canvas* canvas) const {
+    std::int64_t y = text(canvas, kMargin, kMargin, style_.title, kTitle);
     for (std::size_t i = 0; i < sections_.size(); ++i) {
       if (i > 0) {
-        if (canvas != nullptr) fill(*canvas, {kMargin, y + 4, width_ - kMargin - 1, y + 5}, kRuleColor);
+        if (canvas != nullptr) canvas->fill({kMargin, y + 4, width_ - 2 * kMargin, 2}, kRuleColor);
         y += 16;
       }
       y = section(canvas, y, sections_[i]);
     }
-    return text(canvas, kMargin, y, style_.note, width_ - 2 * kMargin, 1) + kMargin - kLineGap;
+    return text(canvas, kMargin, y, style_.note, {.color = kFaintTextColor}) + kMargin - kLineGap;
   }
 
  private:
-  /// Where the next thing may start.
-  std::int64_t text(Image* canvas, std::int64_t x, std::int64_t y, const std::string& words,
-                    std::int64_t width, int scale) const {
+  /// Over the page's whole width; where the next thing may start.
+  std::int64_t text(Canvas* canvas, std::int64_t x, std::int64_t y, const std::string& words,
+                    TextStyle style) const {
     if (words.empty()) return y;
-    for (const std::string& line : wrap(words, width, kMaxLines, scale)) {
-      if (canvas != nullptr) draw_text_styled(*canvas, x, y, line, {.scale = scale});
-      y += kLineHeight * scale;
-    }
-    return y + kLineGap;
+    style.width = width_ - 2 * kMargin;
+    style.lines = kMaxLines;
+    if (canvas != nullptr) canvas->text(x, y, words, style);
+    return y + text_size(words, style).height + kLineGap;
   }
 
-  std::int64_t section(Image* canvas, std::int64_t y, const Section& section) const {
-    y = text(canvas, kMargin, y, section.title, width_ - 2 * kMargin, kTitleScale);
+  std::int64_t section(Canvas* canvas, std::int64_t y, const Section& section) const {
+    y = text(canvas, kMargin, y, section.title, kTitle);
     const auto count = static_cast<std::int64_t>(section.blocks.size());
     if (!section.heads.empty() && count > 0) y = heads(canvas, y, section, std::min(columns_, count));
     for (std::int64_t first = 0; first < count; first += columns_) {
@@ -85,36 +83,32 @@ class Page {
 
   std::int64_t left_of(std::int64_t column) const { return kMargin + column * (block_ + kBlockGap); }
 
-  std::int64_t heads(Image* canvas, std::int64_t y, const Section& section, std::int64_t columns) const {
-    for (std::int64_t column = 0; column < columns && canvas != nullptr; ++column) {
-      for (std::size_t i = 0; i < section.heads.size(); ++i) {
-        const std::string head = shorten(to_ascii(section.heads[i]), cell_);
-        const std::int64_t x = left_of(column) + label_ + static_cast<std::int64_t>(i) * (cell_ + kInnerGap);
-        draw_text_styled(*canvas, x + (cell_ - text_width(head)) / 2, y, head, {.color = kFaintTextColor});
-      }
-    }
-    return y + kLineHeight + 2;
+  std::int64_t heads(Canvas* canvas, std::int64_t y, const Section& section, std::int64_t columns) const {
+    const TextStyle style{.color = kFaintTextColor, .width = cell_, .centred = true};
+    std::int64_t height = 0;
+    for (const std::string& head : section.heads) height = std::max(height, text_size(head, style).height);
+    for (std::int64_t column = 0; column < columns && canvas != nullptr; ++column)
+      for (std::size_t i = 0; i < section.heads.size(); ++i)
+        canvas->text(left_of(column) + label_ + static_cast<std::int64_t>(i) * (cell_ + kInnerGap), y,
+                     section.heads[i], style);
+    return y + height + 2;
   }
 
   /// The block's lower edge, the gap to the next line included.
-  std::int64_t block(Image* canvas, std::int64_t x, std::int64_t y, const Block& block) const {
+  std::int64_t block(Canvas* canvas, std::int64_t x, std::int64_t y, const Block& block) const {
     std::int64_t left = x + label_;
     for (const Image& picture : block.pictures) {
       if (canvas != nullptr) paste_into_cell(*canvas, picture, left, y, cell_);
       left += cell_ + kInnerGap;
     }
-    const std::int64_t width = style_.caption_left ? label_ - kLineGap : block_;
-    const std::int64_t most =
-        style_.caption_left ? std::max<std::int64_t>(1, cell_ / kLineHeight) : kMaxLines;
-    const auto lines = wrap(block.caption, width, most);
-    const auto height = static_cast<std::int64_t>(lines.size()) * kLineHeight;
-    std::int64_t top = style_.caption_left ? y + (cell_ - height) / 2 : y + cell_ + kCaptionGap;
-    for (const std::string& line : lines) {
-      const std::int64_t inset = style_.caption_left ? 0 : (block_ - text_width(line)) / 2;
-      if (canvas != nullptr) draw_text_styled(*canvas, x + inset, top, line, {});
-      top += kLineHeight;
-    }
-    return (style_.caption_left || lines.empty() ? y + cell_ : top) + kLineGap;
+    TextStyle style{.width = block_, .lines = kMaxLines, .centred = true};
+    if (style_.caption_left)
+      style = {.width = label_ - kLineGap, .lines = std::max<std::int64_t>(1, cell_ / text_size("X").height)};
+    const std::int64_t height = text_size(block.caption, style).height;
+    const std::int64_t top =
+        style_.caption_left ? y + std::max<std::int64_t>(0, cell_ - height) / 2 : y + cell_ + kCaptionGap;
+    if (canvas != nullptr) canvas->text(x, top, block.caption, style);
+    return (style_.caption_left || height == 0 ? y + cell_ : top + height) + kLineGap;
   }
 
   const std::vector<Section>& sections_;
@@ -126,9 +120,9 @@ class Page {
 
 Image sheet(const std::vector<Section>& sections, const SheetStyle& style) {
   const Page page(sections, style);
-  Image canvas(page.place(nullptr), page.width());
+  Canvas canvas(page.place(nullptr), page.width());
   page.place(&canvas);
-  return canvas;
+  return canvas.image();
 }
 
 }  // namespace microdit::image

@@ -30,7 +30,8 @@ constexpr std::array kMagics = {Magic{257, "ustar"sv, "tar"sv},
                                 Magic{0, "Rar!\x1a\x07"sv, "rar"sv},
                                 Magic{0, "version https://git-lfs"sv, "git_lfs"sv},
                                 Magic{0, "\x89HDF\r\n\x1a\n"sv, "hdf5"sv},
-                                Magic{0, "PAR1"sv, "parquet"sv}};
+                                Magic{0, "PAR1"sv, "parquet"sv},
+                                Magic{0, "PARE"sv, "parquet"sv}};
 
 bool is_html(std::string_view bytes) {
   const std::size_t begin = bytes.find_first_not_of(" \t\r\n\xef\xbb\xbf");

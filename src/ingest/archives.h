@@ -32,6 +32,8 @@ struct Member {
       -1;  ///< where the bytes lie in the archive file as they are; -1 = compressed, or not asked for
   std::uint32_t file = 0;  ///< for whoever reads several files: the index of this one
   bool more = false;       ///< pieces: this is not the last one
+  std::string path{};  ///< of a loose file: its path in the source, which patterns are about; "" = the name
+  const std::string& patterned() const { return path.empty() ? name : path; }
 };
 
 /// How far a reading came.

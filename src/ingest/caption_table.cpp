@@ -35,4 +35,17 @@ CaptionTable tabulate_captions(const SamplesShard& shard, const std::vector<std:
   return table;
 }
 
+void CaptionTable::double_samples() {
+  CaptionTable twice;
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i)
+    for (int t = 0; t < 2; ++t) {
+      twice.rows.insert(twice.rows.end(), rows.begin() + offsets[i], rows.begin() + offsets[i + 1]);
+      twice.sources.insert(twice.sources.end(), sources.begin() + offsets[i],
+                           sources.begin() + offsets[i + 1]);
+      twice.offsets.push_back(static_cast<std::int64_t>(twice.rows.size()));
+    }
+  twice.unique = std::move(unique);
+  *this = std::move(twice);
+}
+
 }  // namespace microdit::ingest

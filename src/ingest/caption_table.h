@@ -14,6 +14,8 @@ struct CaptionTable {
   std::vector<std::int64_t> offsets{0};  ///< sample i owns entries [offsets[i], offsets[i + 1])
   std::vector<std::int32_t> rows;        ///< row in `unique`
   std::vector<std::uint8_t> sources;     ///< place in `sources`
+  /// Each sample twice, one after the other, with the same captions.
+  void double_samples();
 };
 
 /// `sources`: the facts' caption_sources. UserError when a source has not one caption per sample.

@@ -1,35 +1,53 @@
 // The fields of a catalogue entry, their ranges, and what must hold between them.
 #include "ingest/catalogue.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <set>
+#include <ranges>
 
 #include "core/error.h"
 #include "store/manifest_text.h"
 
 namespace microdit::ingest {
+namespace {
+
+constexpr std::size_t kLongestColumn = 200;  // bytes of its name
+
+bool same_columns(const TableSection& a, const TableSection& b) {
+  return std::ranges::equal(std::views::keys(a.columns), std::views::keys(b.columns));
+}
+
+}  // namespace
 
 void RecordSection::fields(core::Fields& f) {
   f.field("kind", kind,
           {.choices = {"sidecar_text", "table", "cifar", "idx", "parquet"},
            .help = "sidecar_text: members with one stem are one record; table: each picture is one, with its "
                    "rows of `tables`; "
-                   "cifar, idx, parquet: pixels and classes"});
+                   "cifar, idx: pixels and classes; parquet: pictures in a column"});
   f.field("classes", classes,
           {.help = "cifar, idx, parquet: names of classes 0, 1, 2 ..., the captions (default: the numbers)"});
-  f.field("picture", picture, {.help = "parquet: the column of encoded pictures"});
-  f.field("label", label, {.help = "parquet: the column of classes"});
-  f.field(
-      "members", members,
-      {.help =
-           "which files of the archives count: patterns over their paths, * within a folder (default: all)"});
+  f.field("picture", picture,
+          {.help = "parquet: the column of encoded pictures, or the group that has `bytes`"});
+  f.field("label", label,
+          {.help = "parquet: the column of classes (default: label, none where captions are columns)"});
+  f.field("columns", columns,
+          {.help = "parquet: name -> column of numbers, kept beside the samples and known to filters"});
+  f.field("members", members,
+          {.help = "which files of the archives, or loose files by their paths in the source, count: "
+                   "patterns, * within a folder (default: all)"});
   f.field("image", image, {.help = "extensions that are pictures, the preferred first"});
   if (f.reading() && is_labelled() && !f.given("caption")) caption = {{"class", "class"}};
   f.field("caption", caption,
-          {.help = "caption source -> txt (a sidecar's text), json:<key>, table:<column> or class"});
+          {.help = "caption source -> txt (a sidecar's text), json:<key>, table:<column>, class; of parquet "
+                   "column:<column>, of a list column:<column>/0"});
   if (!f.reading()) return;
+  if (kind == "parquet") check_columns(f);
+  for (const char* key : {"picture", "label", "columns"})
+    if (kind != "parquet" && f.given(key)) f.error(key, "is of kind: parquet");
   if (image.empty()) f.error("image", "name at least one extension");
   if (caption.empty()) f.error("caption", "name at least one caption source");
   for (const auto& [source, where] : caption) {
@@ -37,9 +55,11 @@ void RecordSection::fields(core::Fields& f) {
       f.error("caption", fmt::format("'{}' is no name for a caption source", source));
     const bool json = where.starts_with("json:") && where.size() > 5;
     const bool table = where.starts_with("table:") && where.size() > 6;
+    if (kind == "parquet" && where.starts_with("column:") && where.size() > 7) continue;
     if (is_labelled() != (where == "class"))
       f.error("caption",
-              fmt::format("{}: '{}': `class` is of kind: cifar, idx and parquet, which have nothing else",
+              fmt::format("{}: '{}': `class` is of kind: cifar, idx and parquet, column:<column> of parquet; "
+                          "they have nothing else",
                           source, where));
     if (is_labelled()) continue;
     if (kind == "table" && !table)
@@ -50,6 +70,18 @@ void RecordSection::fields(core::Fields& f) {
                           source, where));
     }
   }
+}
+
+/// Classes are asked for where something is made of them, or by name.
+void RecordSection::check_columns(core::Fields& f) {
+  const bool classes_are_captions =
+      std::ranges::any_of(caption, [](const auto& one) { return one.second == "class"; });
+  if (!classes_are_captions && !f.given("label")) label.clear();
+  if (classes_are_captions && label.empty()) f.error("label", "a caption is `class`: name its column");
+  if (picture.empty()) f.error("picture", "name the column of pictures");
+  for (const auto& [name, from] : columns)
+    if (!store::is_plain_name(name) || name == "class" || from.empty())
+      f.error("columns", fmt::format("'{}: {}' is no name (`class` is the label's) and column", name, from));
 }
 
 void TableSection::fields(core::Fields& f) {
@@ -97,7 +129,8 @@ void SplitSection::fields(core::Fields& f) {
   f.field("held_out", held_out, {.min = 0, .max = 1, .help = "fraction of groups that is never trained on"});
   f.field("held_out_files", held_out_files,
           {.help = "files of the source, patterns: all of their records are held out"});
-  f.field("held_out_members", held_out_members, {.help = "the same of members of archives"});
+  f.field("held_out_members", held_out_members,
+          {.help = "the same of members of archives, or of loose files by their paths in the source"});
   f.field("group", group,
           {.help = "json:<key>: records of one value stay on one side (default: the record's key)"});
   f.field("seed", seed, {.min = 0, .help = "another draw of the same fraction"});
@@ -106,18 +139,41 @@ void SplitSection::fields(core::Fields& f) {
   }
 }
 
-/// What names columns names those of every table: a picture may be in any.
 void CatalogueEntry::check_tables(core::Fields& f) {
   const auto demand = [&](const char* key, const std::string& column) {
-    for (const TableSection& table : tables)
-      if (!table.columns.contains(column))
-        f.error(key, fmt::format("{}: the table of {} has no column '{}'", column, table.file, column));
-    if (tables.empty()) f.error(key, fmt::format("table:{}: the entry has no `tables`", column));
+    const bool known =
+        std::ranges::any_of(tables, [&](const auto& table) { return table.columns.contains(column); });
+    if (tables.empty()) return f.error(key, fmt::format("table:{}: the entry has no `tables`", column));
+    if (!known)
+      f.error(key,
+              fmt::format("{}: no table has such a column, but: {}", column, fmt::join(all_columns(), ", ")));
   };
   for (const auto& [source_name, where] : record.caption)
     if (where.starts_with("table:")) demand("record", where.substr(6));
   for (const auto* bounds : {&filters.at_most, &filters.at_least})
-    for (const auto& [column, bound] : *bounds) demand("filters", column);
+    for (const auto& [column, bound] : *bounds) {
+      if (record.kind != "parquet")
+        demand("filters", column);
+      else if (!record.columns.contains(column) && !(column == "class" && record.has_classes()))
+        f.error("filters", fmt::format("{}: record.columns has no '{}'", column, column));
+    }
+  for (const std::string& column : kept_columns())
+    if (!store::is_plain_name(column) || column.size() > kLongestColumn)
+      f.error(
+          record.columns.contains(column) ? "record" : "tables",
+          fmt::format("columns: '{}' stays beside the samples under this name: at most {} letters, digits, "
+                      "'-', '_' and '.', as in {{score: '{}'}}",
+                      column, kLongestColumn, column));
+  const TableSection* all = nullptr;
+  for (const TableSection& table : tables) {
+    if (table.repeated != "all") continue;
+    if (all && !same_columns(*all, table))
+      f.error("tables",
+              fmt::format("repeated: all: {} and {}: of tables with other columns only one may have "
+                          "several rows of a picture",
+                          all->name(), table.name()));
+    all = &table;
+  }
   if (record.kind != "sidecar_text" && !splits.group.empty())
     f.error("splits", fmt::format("group: a sidecar's key; record.kind: {} has none", record.kind));
   if (tables.empty() != (record.kind != "table"))
@@ -178,6 +234,13 @@ void CatalogueEntry::fields(core::Fields& f) {
   if (!f.reading()) return;
   if (is_weights()) check_weights(f);
   check_tables(f);
+  if (record.kind == "idx" || record.kind == "parquet") {
+    if (!record.members.empty())
+      f.error("record", fmt::format("members: kind: {} has none; `source` says which files", record.kind));
+    if (!splits.held_out_members.empty())
+      f.error("splits",
+              fmt::format("held_out_members: record.kind: {} has none; held_out_files", record.kind));
+  }
   if (images == "reference" && !keep_raw) f.error("keep_raw", "images: reference needs the raw files");
   if ((archive == "parquet") != (record.kind == "parquet") ||
       (record.kind == "idx" && archive != "gz" && archive != "none") ||
@@ -214,13 +277,23 @@ std::filesystem::path CatalogueEntry::latents_folder() const {
   return core::data_root() / "latents" / folder_name();
 }
 
-std::vector<std::string> CatalogueEntry::kept_columns() const {
+bool CatalogueEntry::joins_tables() const {
+  return std::ranges::any_of(tables, [&](const auto& table) { return !same_columns(table, tables.front()); });
+}
+
+std::set<std::string> CatalogueEntry::all_columns() const {
   std::set<std::string> columns;
   for (const TableSection& table : tables)
     for (const auto& [column, from] : table.columns) columns.insert(column);
+  return columns;
+}
+
+std::vector<std::string> CatalogueEntry::kept_columns() const {
+  std::set<std::string> columns = all_columns();
   for (const auto& [source_name, where] : record.caption)
     if (where.starts_with("table:")) columns.erase(where.substr(6));
-  if (record.is_labelled()) columns.insert("class");
+  for (const auto& [column, from] : record.columns) columns.insert(column);
+  if (record.has_classes()) columns.insert("class");
   return {columns.begin(), columns.end()};
 }
 

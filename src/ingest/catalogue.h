@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,18 +20,25 @@ namespace microdit::ingest {
 
 struct RecordSection {
   /// sidecar_text: members with one stem are one record; table: each picture is one, for each row that `tables` have of it;
-  /// cifar, idx, parquet: pixels and classes (labelled.h).
+  /// cifar, idx: pixels and classes (labelled.h); parquet: pictures in a column (parquet_records.h).
   std::string kind = "sidecar_text";
   std::vector<std::string>
       classes{};  ///< names of classes 0, 1, 2 ..., which are the captions; empty = the numbers
-  std::string picture = "image.bytes", label = "label";  ///< parquet: columns
+  std::string picture = "image.bytes", label = "label";  ///< parquet: columns; no label: ""
+  std::map<std::string, std::string> columns{};  ///< parquet: name beside the samples -> column of numbers
   std::vector<std::string> members{};  ///< patterns over a member's path (file_pattern.h); empty = all
   std::vector<std::string> image = {"jpg", "jpeg", "png", "webp"};  ///< extensions
   /// Caption source name -> where it is: "txt" (a sidecar's text), "json:<key>" (a key of the sidecar
-  /// .json) "table:<column>" or "class".
+  /// .json) "table:<column>", "column:<column>" (of Parquet) or "class".
   std::map<std::string, std::string> caption = {{"caption", "txt"}};
+  bool has_classes() const { return is_labelled() && !label.empty(); }
+  /// Its records are the rows of one file, and so have each another key.
+  bool is_numbered() const { return kind == "idx" || kind == "parquet"; }
   bool is_labelled() const { return kind == "cifar" || kind == "idx" || kind == "parquet"; }
   void fields(core::Fields& f);
+
+ private:
+  void check_columns(core::Fields& f);
 };
 /// A table of the entry (tables/table_spec.h), and whose pictures it is about.
 struct TableSection : tables::TableSpec {
@@ -96,6 +104,12 @@ struct CatalogueEntry {
   std::filesystem::path weights_folder() const;  ///< data_root()/weights/name
   /// Where download fetches to: data_root()/raw/folder_name(); of weights a hidden folder beside weights_folder().
   std::filesystem::path raw_folder() const;
+  /// Whether columns of one record may be of several tables.
+  bool joins_tables() const;
+  /// Patterns over members, where these are loose files: they are about paths in the source.
+  bool has_loose_patterns() const {
+    return archive == "none" && !(record.members.empty() && splits.held_out_members.empty());
+  }
   bool is_weights() const { return kind == "weights"; }
   std::filesystem::path samples_folder() const;
   std::filesystem::path latents_folder() const;  ///< of all recipes
@@ -107,6 +121,7 @@ struct CatalogueEntry {
  private:
   void check_weights(core::Fields& f);
   void check_tables(core::Fields& f);
+  std::set<std::string> all_columns() const;  ///< of its tables
 };
 
 /// UserError, which says what takes such an entry, where it is one of weights.

@@ -3,16 +3,20 @@
 #include <map>
 #include <memory>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/shell_line.h"
 #include "ingest/clean_item.h"
 #include "ingest/clean_items.h"
 #include "ingest/clean_parts.h"
 #include "ingest/clean_trial.h"
+#include "ingest/idle_patterns.h"
 #include "ingest/records.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
+#include "store/manifest_text.h"
 
 namespace microdit::ingest {
 namespace {
@@ -24,6 +28,9 @@ constexpr int kRecordRules = 6, kCaptionRules = 3, kRowOrder = 1;
 constexpr double kLongestTable_s = 24 * 3600;  // that other ranks wait for rank 0, which makes tables
 constexpr int kPlaces =
     2;  // how samples say where a picture lies, if it is not among them; 1: in file i mod 65536
+constexpr int kColumns = 2;        // numbers that stay beside samples; 1: integers beyond 2^53 were rounded
+constexpr int kJoinedTables = 2;   // 1: all columns were of the first table that has the picture
+constexpr int kLoosePatterns = 2;  // over a loose file's path in the source; 1: over its name under raw/
 
 core::Json make_facts(const CatalogueEntry& entry) {
   core::Json filters = core::to_json(entry.filters);
@@ -31,12 +38,17 @@ core::Json make_facts(const CatalogueEntry& entry) {
   core::Json algorithms = {{"records", kRecordRules}, {"captions", kCaptionRules}, {"row_order", kRowOrder}};
   algorithms.update(entry.pictures.algorithms());
   if (entry.images == "reference" && entry.archive == "none") algorithms["places"] = kPlaces;
+  if (!entry.tables.empty() && !entry.kept_columns().empty()) algorithms["columns"] = kColumns;
+  if (entry.joins_tables()) algorithms["joined_tables"] = kJoinedTables;
+  if (entry.has_loose_patterns()) algorithms["loose_patterns"] = kLoosePatterns;
+  core::Json record = core::to_json(entry.record);
+  if (entry.record.columns.empty()) record.erase("columns");  // as folders made before there were any say
   return {{"stage", "samples"},
           {"format", store::kFormat},
           {"dataset", entry.name},
           {"subset", entry.subset},
           {"archive", entry.archive},
-          {"record", core::to_json(entry.record)},
+          {"record", record},
           {"filters", filters},
           {"captions", core::to_json(entry.captions)},
           {"caption_sources", entry.caption_sources()},
@@ -60,15 +72,20 @@ class Sums {
     };
     merge(skipped_, "skipped");
     merge(lost_captions_, "lost_captions");
+    merge(lost_columns_, "lost_columns");
     passed_over_.add(record.details);
+    idle_.add(record.details);
   }
-  /// UserError when too much of the dataset is damaged.
-  void check(const CatalogueEntry& entry) const {
+  /// UserError when too much of the dataset is damaged, or a pattern of the entry matched nothing. `items`: of the whole dataset.
+  void check(const CatalogueEntry& entry, std::size_t items) const {
     const std::string advice = skipped_.advice();
     const std::string text = fmt::format(
-        "{} of {} records kept{}{}{}{}{}{}{}", kept_, records_,
+        "{} of {} records kept{}{}{}{}{}{}{}{}", kept_, records_,
         skipped_.empty() ? "" : "; skipped: ", skipped_.text(), advice.empty() ? "" : "; ", advice,
         lost_captions_.empty() ? "" : "; kept, but without a caption: ", lost_captions_.text(),
+        lost_columns_.empty() ? ""
+                              : "; kept, but NaN stands in a column: " + lost_columns_.text() +
+                                    " (columns are numbers: make it a caption, or leave it out of `columns`)",
         passed_over_.empty() ? "" : "; passed over: " + passed_over_.text());
     const double allowed = entry.filters.max_damaged_fraction * static_cast<double>(records_);
     if (static_cast<double>(skipped_.damaged()) > allowed) {
@@ -79,14 +96,46 @@ class Sums {
           text, skipped_.damaged(), entry.filters.max_damaged_fraction);
     }
     if (kept_ == 0) core::user_error("clean: {}: nothing is left", text);
+    idle_.check(entry, items);
     core::log_info("clean: {}", text);
   }
 
  private:
   std::int64_t records_ = 0, kept_ = 0;
-  Skips skipped_, lost_captions_;
+  Skips skipped_, lost_captions_, lost_columns_;
   PassedOver passed_over_;
+  IdlePatterns idle_;
 };
+
+/// UserError where all samples were made with other tables: one way out for all of them. Where some were, each item says its own.
+void refuse_other_tables(const CatalogueEntry& entry, const PictureTables& tables) {
+  const fs::path folder = entry.samples_folder();
+  if (entry.tables.empty() || !fs::exists(folder / store::kRecordsFolder)) return;
+  const core::Json now = tables.identity();
+  core::Json before;
+  const auto has_other = [&](const std::string& item) {
+    try {
+      const fs::path file = folder / store::kRecordsFolder / (item + ".json");
+      before =
+          store::record_from_text(core::read_text(file), file.string()).details.at("inputs").at("tables");
+      return before != now;
+    } catch (const std::exception& unread) {  // the driver judges it
+      return false;
+    }
+  };
+  const std::vector<std::string> items = store::record_names(folder).items;
+  if (items.empty() || !std::ranges::all_of(items, has_other)) return;
+  std::string names;
+  for (std::size_t i = 0; i < entry.tables.size(); ++i)
+    if (before.size() != now.size() || before[i] != now[i])
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", entry.tables[i].name());
+  core::user_error(
+      "clean: the samples of {} were made with another table of {} than there is now, and each of them may "
+      "say "
+      "something else; to make them again: {} - then run clean again{}; or choose another folder (name)",
+      folder.string(), names, core::shell_line({"rm", "-r", folder.string()}),
+      entry.keep_raw ? "" : " (it says how to fetch raw files again that were removed)");
+}
 
 void remove_raw(const CatalogueEntry& entry, const CleanItem& item) {
   for (const store::ShardEntry& file : item.files) store::remove_shards(entry.raw_folder(), file.file);
@@ -98,11 +147,13 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
   const store::Manifest raw = store::Manifest::read(entry.raw_folder());
   std::vector<CleanItem> items = list_clean_items(entry, raw);
   if (items.empty()) core::user_error("{}: holds no file", entry.raw_folder().string());
+  comm.on_root([&] { check_file_patterns(entry, raw); });
   if (!entry.tables.empty()) {
     const comm::WiderDeadline others_wait(comm, kLongestTable_s);
     comm.on_root([&] { make_tables(entry, raw, stop); });
   }
   const PictureTables tables(entry, raw);
+  comm.on_root([&] { refuse_other_tables(entry, tables); });
   std::map<std::string, const CleanItem*> by_name;
   StagePlan stage;
   for (CleanItem& item : items) {
@@ -123,11 +174,7 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
           std::make_unique<PicturePool>(entry.pictures, entry.decode_workers, limits::kPictureSeconds, &stop);
     return clean_item(entry, *by_name.at(item.name), tables, *pool, progress, inner);
   };
-  stage.bytes = [&](const store::Item& item) {
-    std::uint64_t bytes = 0;
-    for (const store::ShardEntry& file : by_name.at(item.name)->files) bytes += file.bytes;
-    return bytes;
-  };
+  stage.bytes = [&](const store::Item& item) { return bytes_of_files(*by_name.at(item.name)); };
   stage.committed = [&](const store::Record& record) {
     const CleanItem& made = *by_name.at(record.item);
     CleanParts(stage.folder, made.item).remove(record.shards.size());
@@ -141,7 +188,7 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
     sums.add(record);
     if (!entry.keep_raw) remove_raw(entry, *by_name.at(record.item));  // a kill may have come between
   };
-  stage.check = [&] { sums.check(entry); };
+  stage.check = [&] { sums.check(entry, stage.items.size()); };
   return run_stage(stage, comm, stop);
 }
 
@@ -149,6 +196,7 @@ bool describe_clean(const CatalogueEntry& entry, const core::StopFlag& stop) {
   describe_space(entry.samples_folder());
   if (!is_complete(entry.raw_folder(), "download")) return true;
   const store::Manifest raw = store::Manifest::read(entry.raw_folder());
+  check_file_patterns(entry, raw);
   const std::vector<CleanItem> items = list_clean_items(entry, raw);
   std::vector<const CleanItem*> left;
   double bytes = 0;

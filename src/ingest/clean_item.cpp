@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "core/utf8.h"
 #include "ingest/archives.h"
 #include "ingest/clean_parts.h"
 #include "ingest/clean_rows.h"
@@ -19,6 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::size_t kShownValue = 60;  // bytes of one that is no number
 constexpr auto kLookAtStop = std::chrono::milliseconds(100);
 
 /// Ends the reading of an archive from inside.
@@ -35,13 +37,15 @@ class ItemCleaner {
   ItemCleaner(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool, Progress& progress,
               const core::StopFlag& stop)
       : entry_(entry),
+        reader_(entry),
         item_(item),
         pool_(pool),
         progress_(progress),
         stop_(stop),
         parts_(entry.samples_folder(), item.item),
         state_(parts_.read()),
-        rows_(entry, names_of(item.files)) {
+        rows_(entry, names_of(item.files)),
+        most_(limits::records_of(bytes_of_files(item))) {
     first_ = state_.next;
     if (!state_.shards.empty())
       core::log_info("clean: {}: {} shards of an earlier life are kept, {} records are passed over",
@@ -51,13 +55,17 @@ class ItemCleaner {
   void add(RawRecord&& raw) {
     if (stop_.requested()) throw Stopped();
     const std::int64_t index = total_++;
-    const bool fresh = seen_.insert(core::xxh3_64(std::as_bytes(std::span(raw.key)))).second;
+    if (static_cast<std::uint64_t>(total_) > most_)
+      core::user_error("{}: more than {} records, which files of {} bytes may hold: refused as hostile",
+                       item_.files.front().file, most_, bytes_of_files(item_));
+    const bool fresh =
+        entry_.record.is_numbered() || seen_.insert(core::xxh3_64(std::as_bytes(std::span(raw.key)))).second;
     if (index < state_.next) return;
     progress_.add(1);
     Pending& pending = pending_.emplace_back();
     pending.index = index;
     if (fresh)
-      pending.reason = read_record(std::move(raw), entry_, pending.kept.record, stop_);
+      pending.reason = reader_.read(std::move(raw), pending.kept.record, stop_);
     else
       pending.reason = "damaged.duplicate_key";
     if (pending.kept.record.key.empty()) pending.kept.record.key = raw.key;
@@ -69,7 +77,7 @@ class ItemCleaner {
   }
 
   /// The last shard and the record to commit.
-  store::Record finish(const PassedOver& passed_over) {
+  store::Record finish(const MemberNotes& notes) {
     while (!pending_.empty()) settle_first();
     close(total_);
     if (!state_.skipped.empty())
@@ -81,7 +89,9 @@ class ItemCleaner {
              {"kept", state_.kept},
              {"skipped", state_.skipped.to_json()},
              {"lost_captions", state_.lost_captions.to_json()},
-             {"passed_over", passed_over.to_json()},
+             {"lost_columns", state_.lost_columns.to_json()},
+             {"passed_over", notes.passed_over.to_json()},
+             {"patterns", notes.patterns},
              {"fingerprints", state_.fingerprints}}};
   }
 
@@ -119,10 +129,13 @@ class ItemCleaner {
   }
 
   void keep(KeptRecord&& kept) {
-    const std::vector<std::string> sources = entry_.caption_sources();
+    const std::vector<std::string>& sources = reader_.sources();
     for (std::size_t i = 0; i < sources.size(); ++i)
       if (const std::string& reason = kept.record.lost[i]; !reason.empty())
         state_.lost_captions.add(sources[i] + ": " + reason, kept.record.key);
+    for (const auto& [reason, value] : kept.record.lost_columns)
+      state_.lost_columns.add(reason,
+                              fmt::format("{}: '{}'", kept.record.key, core::shortened(value, kShownValue)));
     rows_.add(std::move(kept));
   }
 
@@ -145,6 +158,7 @@ class ItemCleaner {
   }
 
   const CatalogueEntry& entry_;
+  const RecordReader reader_;
   const CleanItem& item_;
   PicturePool& pool_;
   Progress& progress_;
@@ -155,6 +169,7 @@ class ItemCleaner {
   std::deque<Pending> pending_;
   std::int64_t first_ = 0;  ///< where the open shard begins
   std::int64_t total_ = 0;
+  std::uint64_t most_;
   std::unordered_set<std::uint64_t> seen_;  ///< hashes of keys: foreign names may be long and many
 };
 
@@ -165,10 +180,8 @@ std::optional<store::Record> clean_item(const CatalogueEntry& entry, const Clean
                                         const core::StopFlag& stop) {
   try {
     ItemCleaner cleaner(entry, item, pool, progress, stop);
-    PassedOver passed_over;
-    read_item(
-        entry, item, tables, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); }, passed_over, stop);
-    return cleaner.finish(passed_over);
+    return cleaner.finish(read_item(
+        entry, item, tables, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); }, stop));
   } catch (const Stopped&) {
     return std::nullopt;
   }

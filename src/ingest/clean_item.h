@@ -19,8 +19,8 @@
 namespace microdit::ingest {
 
 /// Publishes the item's shards, each with a part record (see clean_parts.h). Details: `records`, `kept`, `skipped` (see
-/// skips.h), `lost_captions` (of kept records: {"SOURCE: REASON": {count, example}}), `passed_over` ({count, example}:
-/// members with an extension that nobody asked for), `fingerprints` (of the shards, in their order: by them a reader of
+/// skips.h), `lost_captions` (of kept records: {"SOURCE: REASON": {count, example}}), `lost_columns` (likewise, {"COLUMN: no number": ...}), `passed_over` ({count, example}:
+/// members with an extension that nobody asked for), `patterns` (IdlePatterns), `fingerprints` (of the shards, in their order: by them a reader of
 /// some columns knows a shard without its SHA-256). Nothing when stopped. UserError when a raw file is not what was downloaded, or is no whole archive.
 std::optional<store::Record> clean_item(const CatalogueEntry& entry, const CleanItem& item,
                                         const PictureTables& tables, PicturePool& pool, Progress& progress,

@@ -10,8 +10,9 @@
 #include "core/hash.h"
 #include "ingest/archives.h"
 #include "ingest/labelled.h"
-#include "ingest/picture_tables.h"
+#include "ingest/raw_paths.h"
 #include "ingest/records.h"
+#include "ingest/table_files.h"
 
 namespace microdit::ingest {
 namespace {
@@ -38,11 +39,27 @@ void add_pair(const store::ShardEntry& pictures, const store::Manifest& raw, std
   items.push_back({{name, {{pictures.file, pictures.sha256}, {labels, found->sha256}}}, {pictures, *found}});
 }
 
+/// Asks whether a raw file is a table's.
+class TableFileTest {
+ public:
+  explicit TableFileTest(const CatalogueEntry& entry) : tables_(table_files(entry)) {
+    if (!tables_.empty()) paths_ = RawPaths(entry);
+  }
+  bool operator()(const std::string& file) const {
+    return is_table_file(tables_, file, [&] { return paths_.of(file); });
+  }
+
+ private:
+  std::vector<TableFiles> tables_;
+  RawPaths paths_;
+};
+
 std::vector<CleanItem> archives(const CatalogueEntry& entry, const store::Manifest& raw) {
+  const TableFileTest is_table_file(entry);
   std::vector<CleanItem> items;
   std::set<std::string> names;
   for (const store::ShardEntry& file : raw.shards()) {
-    if (is_table_file(entry, file.file)) continue;
+    if (is_table_file(file.file)) continue;
     if (entry.record.kind == "idx") {
       add_pair(file, raw, items);
       continue;
@@ -115,6 +132,7 @@ void add_ranges(const CatalogueEntry& entry, const std::vector<store::ShardEntry
 }
 
 std::vector<CleanItem> loose_files(const CatalogueEntry& entry, const store::Manifest& raw) {
+  const TableFileTest is_table_file(entry);
   std::vector<CleanItem> items;
   std::set<std::string> known;
   std::map<std::string, store::ShardEntry> now;
@@ -124,7 +142,7 @@ std::vector<CleanItem> loose_files(const CatalogueEntry& entry, const store::Man
         generation == raw.generation ? raw : store::Manifest::read(raw.folder, generation);
     std::vector<store::ShardEntry> fresh;
     for (const store::ShardEntry& file : manifest.shards()) {
-      if (!known.insert(file.file).second || is_table_file(entry, file.file)) continue;
+      if (!known.insert(file.file).second || is_table_file(file.file)) continue;
       const auto current = now.find(file.file);
       if (current != now.end()) fresh.push_back(current->second);
     }

@@ -31,6 +31,7 @@ std::optional<CleanState> CleanParts::read_one(std::size_t number) const {
                      json.at("kept").get<std::int64_t>(),
                      Skips::from_json(json.at("skipped")),
                      Skips::from_json(json.at("lost_captions")),
+                     Skips::from_json(json.value("lost_columns", core::Json::object())),
                      {{shard(number).filename().string(), entry.at("rows").get<std::int64_t>(),
                        entry.at("bytes").get<std::uint64_t>(), entry.at("sha256").get<std::string>()}},
                      {entry.at("fingerprint").get<std::string>()}};
@@ -62,6 +63,7 @@ void CleanParts::write(const CleanState& state) const {
                            {"kept", state.kept},
                            {"skipped", state.skipped.to_json()},
                            {"lost_captions", state.lost_captions.to_json()},
+                           {"lost_columns", state.lost_columns.to_json()},
                            {"shard",
                             {{"rows", last.rows},
                              {"bytes", last.bytes},

@@ -16,7 +16,7 @@ namespace microdit::ingest {
 struct CleanState {
   std::int64_t next = 0;  ///< first raw record that is in no shard
   std::int64_t kept = 0;
-  Skips skipped{}, lost_captions{};
+  Skips skipped{}, lost_captions{}, lost_columns{};
   std::vector<store::ShardEntry> shards{};
   std::vector<std::string> fingerprints{};  ///< of the shards (ShardReader), hex
 };

@@ -33,13 +33,13 @@ struct Checked {
 
 class Measurement {
  public:
-  Measurement(const CatalogueEntry& entry, PicturePool& pool) : entry_(entry), pool_(pool) {}
+  Measurement(const CatalogueEntry& entry, PicturePool& pool) : entry_(entry), reader_(entry), pool_(pool) {}
 
   void add(RawRecord&& raw) {
     ++trial_.records;
     if (entry_.archive != "none") note_members(raw);
     ReadRecord record;
-    if (read_record(std::move(raw), entry_, record).empty()) {
+    if (reader_.read(std::move(raw), record).empty()) {
       Checked& one = pending_.emplace_back(std::move(record));
       one.result = pool_.check(one.record.image, entry_.filters.min_side);
       if (std::ssize(pending_) >= pool_.most_pending()) take();
@@ -80,6 +80,7 @@ class Measurement {
   }
 
   const CatalogueEntry& entry_;
+  const RecordReader reader_;
   PicturePool& pool_;
   std::deque<Checked> pending_;
   Clock::time_point start_ = Clock::now();
@@ -105,7 +106,7 @@ std::optional<CleanTrial> try_records(const CatalogueEntry& entry, const CleanIt
       const std::filesystem::path path = entry.raw_folder() / file.file;
       if (entry.archive == "none") {
         measurement.pass(file.bytes);
-        grouper.add(loose_member(path, file));
+        grouper.add(loose_member(entry, file, tables));
       } else {
         for_each_member(
             path,

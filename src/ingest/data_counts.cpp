@@ -91,6 +91,7 @@ void DataCounts::merge(const DataCounts& other) {
   for (std::size_t i = 0; i < other.captions.size(); ++i) captions[i] += other.captions[i];
   length.merge(other.length);
   longest = std::max(longest, other.longest);
+  for (const auto& [name, numbers] : other.columns) columns[name].merge(numbers);
 }
 
 DataCounts count_samples(const ShardReader& shard, std::int64_t rows, const DataFacts& facts) {
@@ -115,6 +116,12 @@ DataCounts count_samples(const ShardReader& shard, std::int64_t rows, const Data
   }
   counts.captioned_rows = rows;
   counts.without_caption = std::ranges::count(captioned, false);
+  constexpr std::string_view kColumn = "column.";
+  for (const auto& [name, info] : shard.columns()) {
+    if (!name.starts_with(kColumn)) continue;
+    NumberCounts& numbers = counts.columns[name.substr(kColumn.size())];
+    for (const double value : column<double>(shard, name, rows)) numbers.add(value);
+  }
   return counts;
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/json.h"
 #include "ingest/histogram.h"
+#include "ingest/number_counts.h"
 #include "store/shard.h"
 
 namespace microdit::ingest {
@@ -38,7 +39,8 @@ struct DataCounts {
   std::vector<std::int64_t> captions{};            ///< by source, those that are not empty
   /// Characters of each caption that is not empty; of latents tokens, each text once a shard.
   Histogram length{};
-  std::int64_t longest = 0;  ///< likewise
+  std::int64_t longest = 0;                       ///< likewise
+  std::map<std::string, NumberCounts> columns{};  ///< of samples: numbers that stay beside them
 
   void merge(const DataCounts& other);
 };

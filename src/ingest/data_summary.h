@@ -34,6 +34,7 @@ struct DataSummary {
   std::int64_t records = 0;    ///< of samples: what clean read, left out or not
   Skips skipped{};             ///< of samples
   Skips lost_captions{};       ///< of samples that were kept: "SOURCE: REASON"
+  Skips lost_columns{};        ///< likewise: "COLUMN: no number", with the value
   PassedOver passed_over{};    ///< of samples: members of no record
   Skips failed_pictures{};     ///< of latents: samples that no worker could decode; they have no latents
   std::int64_t texts = 0;      ///< of latents: captions encoded, each once a shard

@@ -27,6 +27,8 @@ namespace fs = std::filesystem;
 constexpr const char* kHostsFile = "records/hosts.txt";   ///< in the raw folder; no record
 constexpr std::uint64_t kProbeBytes = 64 * limits::kMiB;  ///< of one file, to measure the rate
 constexpr double kProbe_s = 5;
+constexpr std::size_t kAsked =
+    16;  ///< unknown sizes that a dry run asks for; their mean stands for the others
 constexpr std::size_t kManyLoose = 100'000;  ///< files; more of them cost more than they hold
 
 bool is_remote(const RawFile& file) {
@@ -113,6 +115,44 @@ std::int64_t bytes_of(const RawFile& file) {
   const std::uintmax_t bytes = fs::file_size(path_of_file_url(file.url), missing);
   if (missing) fmt::print("  missing: {}\n", file.url);
   return missing ? -1 : static_cast<std::int64_t>(bytes);
+}
+
+struct Sizes {
+  double to_read = 0, to_store = 0;
+  bool are_known = true;
+};
+
+/// Of all files together; of those whose size nobody has told yet a few are asked for, and their mean stands for the others.
+/// Nothing when stopped.
+std::optional<Sizes> sizes_of(const std::vector<RawFile>& files, HttpClient& client,
+                              const core::StopFlag& stop) {
+  Sizes sizes;
+  double told = 0;
+  std::size_t asked = 0, answered = 0, others = 0;
+  for (const RawFile& file : files) {
+    std::int64_t own = bytes_of(file);
+    if (own < 0 && is_remote(file) && asked < kAsked) {
+      ++asked;
+      own = client.size(file.url, stop);
+      if (stop.requested()) return std::nullopt;
+      if (own < 0) fmt::print("  {} does not tell its size\n", shown(file.url));
+      answered += own >= 0;
+      told += static_cast<double>(std::max<std::int64_t>(own, 0));
+    }
+    if (own < 0) {
+      others += is_remote(file);
+      continue;
+    }
+    sizes.to_read += static_cast<double>(own);
+    if (file.lies.empty()) sizes.to_store += static_cast<double>(own);
+  }
+  if (answered > 0) {
+    const double rest = told / static_cast<double>(answered) * static_cast<double>(others);
+    sizes.to_read += rest;
+    sizes.to_store += rest;
+  }
+  sizes.are_known = others == 0 || answered > 0;
+  return sizes;
 }
 
 /// Bytes per second at which a local file is read and hashed.
@@ -222,26 +262,15 @@ bool describe_download(const CatalogueEntry& entry, const core::StopFlag& stop) 
   fmt::print("download {}: {} files -> {}, {} of them are there already\n", entry.name, files.size(),
              place.string(), files.size() - missing.size());
   if (missing.empty()) return true;
-  double bytes = 0, to_store = 0;
-  std::int64_t unknown = 0;
-  for (const RawFile& file : missing) {
-    const std::int64_t own = bytes_of(file);
-    unknown += own < 0;
-    bytes += static_cast<double>(std::max<std::int64_t>(own, 0));
-    if (file.lies.empty()) to_store += static_cast<double>(std::max<std::int64_t>(own, 0));
-  }
-  const auto first = std::ranges::find_if(missing, is_remote);
-  if (unknown > 0 && first != missing.end()) {
-    const std::int64_t size = fetcher.client().size(first->url, stop);
-    if (stop.requested()) return false;
-    if (size < 0) fmt::print("  {} does not tell its size\n", shown(first->url));
-    bytes += static_cast<double>(std::max<std::int64_t>(size, 0)) * static_cast<double>(unknown);
-    to_store = bytes;
-  }
+  const std::optional<Sizes> sizes = sizes_of(missing, fetcher.client(), stop);
+  if (!sizes) return false;
+  const auto said = [&](double bytes) {
+    return sizes->are_known ? readable(bytes, "B") : "an unknown number of bytes";
+  };
   // One record each, and the file or a link to it; facts, a listing, two manifests.
-  fmt::print("  {} to read, {} to store, {} inodes\n", readable(bytes, "B"), readable(to_store, "B"),
+  fmt::print("  {} to read, {} to store, {} inodes\n", said(sizes->to_read), said(sizes->to_store),
              2 * missing.size() + 4);
-  describe_speed(missing, bytes, fetcher.client(), stop);
+  describe_speed(missing, sizes->to_read, fetcher.client(), stop);
   return !stop.requested();
 }
 

@@ -15,11 +15,9 @@ namespace microdit::ingest {
 ImageEncoder::ImageEncoder(const ImageRecipe& recipe, const encoders::ImageCodec& codec, torch::Device device)
     : recipe_(recipe), codec_(codec), device_(device) {
   for (const std::int64_t size : recipe.sizes) {
-    const std::int64_t side = size / codec.net().downscale();
-    columns_[size] = {fmt::format("latents_{}", size),
-                      core::DType::f16,
-                      {0, codec.config().latent_channels, side, side},
-                      {}};
+    const std::int64_t side = size / codec.downscale();
+    columns_[size] = {
+        fmt::format("latents_{}", size), core::DType::f16, {0, codec.channels(), side, side}, {}};
     batches_[size];
     added_[size] = 0;
   }
@@ -31,15 +29,25 @@ std::int32_t ImageEncoder::add(const image::Image& square, const std::string& na
   core::check(square.height == size && square.pixels.size() == static_cast<std::size_t>(pixels.numel()),
               "a picture of {} x {} pixels was prepared for {}", square.width, square.height, size);
   std::memcpy(pixels.mutable_data_ptr(), square.pixels.data(), square.pixels.size());
+  const std::int32_t row = added_.at(size);
+  torch::Tensor mirror = recipe_.flips ? pixels.flip(1) : torch::Tensor();
+  push_kept(size, std::move(pixels), name, content);
+  if (recipe_.flips) push_kept(size, std::move(mirror), name, ~content);  // noise of its own
+  return row;
+}
+
+void ImageEncoder::push_kept(std::int64_t size, torch::Tensor&& pixels, const std::string& name,
+                             std::uint64_t content) {
   Batch& batch = batches_.at(size);
   batch.kept.push_back(std::ssize(batch.pixels));
   batch.names.push_back(name);
   push(size, std::move(pixels), content);
-  return added_.at(size)++;
+  ++added_.at(size);
 }
 
 void ImageEncoder::keep_place(std::int64_t size) {
-  push(size, torch::zeros({size, size, 3}, torch::kUInt8), 0);
+  for (std::int64_t i = 0; i < recipe_.samples_per_picture(); ++i)
+    push(size, torch::zeros({size, size, 3}, torch::kUInt8), 0);
 }
 
 void ImageEncoder::push(std::int64_t size, torch::Tensor&& pixels, std::uint64_t content) {
@@ -82,7 +90,7 @@ void ImageEncoder::fetch() {
 }
 
 torch::Tensor ImageEncoder::unit_noise(std::int64_t size, const std::vector<std::uint64_t>& contents) const {
-  const std::int64_t side = size / codec_.net().downscale(), channels = codec_.config().latent_channels;
+  const std::int64_t side = size / codec_.downscale(), channels = codec_.channels();
   torch::Tensor noise = torch::empty({static_cast<std::int64_t>(contents.size()), channels, side, side});
   for (std::size_t i = 0; i < contents.size(); ++i) {
     core::CounterRng rng(static_cast<std::uint64_t>(recipe_.seed), core::Purpose::codec_sample, contents[i],

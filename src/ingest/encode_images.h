@@ -24,10 +24,10 @@ class ImageEncoder {
  public:
   ImageEncoder(const ImageRecipe& recipe, const encoders::ImageCodec& codec, torch::Device device);
   /// `square` is size x size. `name` is for messages, `content` (a hash of the picture's bytes) keys its noise
-  /// (latent: sample). Returns its row in latents_<size>.
+  /// (latent: sample). Returns its row in latents_<size>; with `flips` the row after it is its mirror image's.
   std::int32_t add(const image::Image& square, const std::string& name, std::uint64_t content);
-  /// The place of a picture of this size that there is no square of: a black one goes through the codec, and its latents
-  /// become no row.
+  /// The place of a picture of this size that there is no square of: a black one goes through the codec (with `flips` two), and
+  /// its latents become no row.
   void keep_place(std::int64_t size);
   /// The columns, sizes ascending.
   std::vector<store::Column> finish();
@@ -45,6 +45,7 @@ class ImageEncoder {
     std::vector<std::string> names;
   };
   void push(std::int64_t size, torch::Tensor&& pixels, std::uint64_t content);
+  void push_kept(std::int64_t size, torch::Tensor&& pixels, const std::string& name, std::uint64_t content);
   void encode(std::int64_t size);
   void fetch();
   torch::Tensor unit_noise(std::int64_t size, const std::vector<std::uint64_t>& contents) const;

@@ -17,7 +17,7 @@
 #include "ingest/address.h"
 #include "ingest/archive_kind.h"
 #include "ingest/hub.h"
-#include "ingest/picture_tables.h"
+#include "ingest/table_files.h"
 
 namespace microdit::ingest {
 namespace {
@@ -162,7 +162,7 @@ std::optional<PartialFile> Fetcher::open_partial(const fs::path& aside, const Ra
                                                  const core::StopFlag& stop) {
   const HeadCheck check_head = [&](std::span<const std::byte> head) {
     return why_no_archive(head, fmt::format("{} ({})", file.name, shown(file.url)),
-                          archive_of(entry_, file.name));
+                          archive_of(entry_, file.name, file.path));
   };
   const core::Json what_it_is =
       file.sha256.empty() ? file.inputs : core::Json{{"file", file.name}, {"sha256", file.sha256}};
@@ -225,7 +225,8 @@ std::optional<store::ShardEntry> Fetcher::copied(const RawFile& file, const fs::
   const fs::path aside = core::temporary_path(final);
   try {
     std::optional<PartialFile> copy = PartialFile::open(aside, [&](std::span<const std::byte> head) {
-      return why_no_archive(head, fmt::format("{} ({})", file.name, file.url), archive_of(entry_, file.name));
+      return why_no_archive(head, fmt::format("{} ({})", file.name, file.url),
+                            archive_of(entry_, file.name, file.path));
     });
     core::check(copy.has_value(), "{}: is locked", aside.string());
     const bool whole = read_local(source, stop, [&](std::span<const std::byte> bytes) {
@@ -257,8 +258,11 @@ std::optional<store::ShardEntry> Fetcher::linked(const RawFile& file, const fs::
   store::ShardEntry shard{file.name, 0, 0, ""};
   const bool whole = read_local(file.lies, stop, [&](std::span<const std::byte> bytes) {
     if (shard.bytes == 0) {
-      const std::string why = why_no_archive(bytes.first(std::min(bytes.size(), limits::kHeadBytes)),
-                                             file.lies.string(), archive_of(entry_, file.name));
+      const auto head = bytes.first(std::min(bytes.size(), limits::kHeadBytes));
+      const std::string archive = archive_of(entry_, file.name, file.path);
+      // Nobody sent it: a page among a user's own pictures is one bad picture, and clean's to count.
+      const bool any = archive == "none" && kind_of(text_of(head)) == "html";
+      const std::string why = any ? "" : why_no_archive(head, file.lies.string(), archive);
       if (!why.empty()) core::user_error("{}", why);
     }
     hash.update(bytes);

@@ -59,4 +59,21 @@ bool matches(std::string_view pattern, std::string_view path) {
   return path.empty();
 }
 
+bool UsedPatterns::match(std::string_view path) {
+  if (example_.empty()) example_ = path;
+  bool found = false;
+  for (std::size_t i = 0; i < patterns_.size(); ++i) {
+    if ((found && used_[i]) || !matches(patterns_[i], path)) continue;
+    found = used_[i] = true;
+  }
+  return found;
+}
+
+std::vector<std::string> UsedPatterns::idle() const {
+  std::vector<std::string> idle;
+  for (std::size_t i = 0; i < patterns_.size(); ++i)
+    if (!used_[i]) idle.push_back(patterns_[i]);
+  return idle;
+}
+
 }  // namespace microdit::ingest

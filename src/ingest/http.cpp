@@ -121,6 +121,8 @@ std::int64_t HttpClient::size(const std::string& url, const core::StopFlag& stop
   Sink sink;
   sink.prepare = [](Hop& hop, bool) { hop.head_only = true; };
   const HopResult result = Fetch(*this, url, sink, stop).follow();
+  if (result.headers.status == 0 && !stop.requested())
+    core::user_error("{}: does not answer: {}", shown(url), result.error);
   return result.headers.status == 200 ? result.headers.total_bytes() : -1;
 }
 
@@ -139,7 +141,12 @@ double HttpClient::speed(const std::string& url, std::uint64_t bytes, double sec
       if (arrived >= bytes || elapsed_s > seconds) throw Enough{};
     };
   };
-  Fetch(*this, url, sink, stop).follow();
+  const HopResult result = Fetch(*this, url, sink, stop).follow();
+  if (const long status = result.headers.status; status / 100 != 2 && !stop.requested()) {
+    const std::string why =
+        status == 0 ? "does not answer: " + result.error : fmt::format("the server answered {}", status);
+    core::user_error("{}: {}", shown(url), why);
+  }
   return elapsed_s > 0 ? static_cast<double>(arrived) / elapsed_s : 0;
 }
 

@@ -77,9 +77,10 @@ class HttpClient {
   void check_turn(const std::string& url);
   /// A short text (at most kListingBytes). Nothing when stopped.
   std::optional<TextAnswer> text(const std::string& url, const core::StopFlag& stop);
-  /// Length that the server announces (HEAD); -1 when it does not say, or is not there.
+  /// Length that the server announces (HEAD); -1 when it does not say. UserError when nobody answers.
   std::int64_t size(const std::string& url, const core::StopFlag& stop);
-  /// Bytes per second of the first `bytes` of a file, for at most `seconds`; 0 when nothing came.
+  /// Bytes per second of the first `bytes` of a file, for at most `seconds`; 0 when it is empty. UserError when
+  /// it is not sent.
   double speed(const std::string& url, std::uint64_t bytes, double seconds, const core::StopFlag& stop);
 
  private:

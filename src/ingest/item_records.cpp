@@ -8,7 +8,9 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "ingest/glob.h"
+#include "ingest/idle_patterns.h"
 #include "ingest/limits.h"
+#include "ingest/parquet_records.h"
 
 namespace microdit::ingest {
 namespace {
@@ -38,14 +40,14 @@ using TakeMember = std::function<void(Member&&)>;
 
 /// The raw file `index` of the item; `passed_over`: members that did not even reach `take`.
 void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t index,
-               const ArchiveRules& rules, const TakeMember& take, PassedOver& passed_over,
-               const core::StopFlag& stop) {
+               const PictureTables& tables, const ArchiveRules& rules, const TakeMember& take,
+               PassedOver& passed_over, const core::StopFlag& stop) {
   const store::ShardEntry& file = item.files[index];
   const auto number = static_cast<std::uint32_t>(index);
   const fs::path path = entry.raw_folder() / file.file;
   check_raw(entry, file, stop);
   if (entry.archive == "none") {
-    Member member = loose_member(path, file);
+    Member member = loose_member(entry, file, tables);
     member.file = number;
     return take(std::move(member));
   }
@@ -62,13 +64,15 @@ void read_file(const CatalogueEntry& entry, const CleanItem& item, std::size_t i
   }
 }
 
-/// Records of what holds pixels and classes.
-void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
-                   const TakeRecord& take, PassedOver& passed_over, const core::StopFlag& stop) {
+/// Records of what holds pixels, or pictures in a column, and classes or captions.
+MemberNotes read_labelled(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
+                          const TakeRecord& take, const core::StopFlag& stop) {
+  MemberNotes notes;
+  UsedPatterns members(entry.record.members), held_out(entry.splits.held_out_members);
   const bool file_held = matches_any(entry.splits.held_out_files, tables.path_of(item.files[0].file));
-  std::string from;
+  bool member_held = false;
   const TakeRecord marked = [&](RawRecord&& raw) {
-    raw.held_out = file_held || matches_any(entry.splits.held_out_members, from);
+    raw.held_out = file_held || member_held;
     take(std::move(raw));
   };
   const auto damaged = [&](const std::exception& error) {
@@ -77,7 +81,8 @@ void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const Pic
   if (entry.record.kind == "parquet") {
     check_raw(entry, item.files[0], stop);
     try {
-      return parquet_records(entry.raw_folder() / item.files[0].file, entry.record, marked, stop);
+      parquet_records(entry.raw_folder() / item.files[0].file, entry.record, marked, stop);
+      return notes;
     } catch (const core::UserError& error) {
       damaged(error);
     }
@@ -90,22 +95,31 @@ void read_labelled(const CatalogueEntry& entry, const CleanItem& item, const Pic
         pair[i] = std::move(member);
         return;
       }
-      if (!entry.record.members.empty() && !matches_any(entry.record.members, member.name))
-        return passed_over.add(1, member.name);
-      from = member.name;
+      if (!members.empty() && !members.match(member.patterned()))
+        return notes.passed_over.add(1, member.name);
+      member_held = held_out.match(member.patterned());
       cifar_records(member, marked);
     };
-    read_file(entry, item, i, rules, member_of, passed_over, stop);
+    read_file(entry, item, i, tables, rules, member_of, notes.passed_over, stop);
   }
-  if (entry.record.kind != "idx") return;
-  try {
-    idx_records(pair.at(0), pair.at(1), marked);
-  } catch (const core::UserError& error) {
-    damaged(error);
+  if (entry.record.kind == "idx") {
+    try {
+      idx_records(pair.at(0), pair.at(1), limits::records_of(bytes_of_files(item)), marked);
+    } catch (const core::UserError& error) {
+      damaged(error);
+    }
   }
+  notes.patterns = IdlePatterns::of_item(members, held_out);
+  return notes;
 }
 
 }  // namespace
+
+std::uint64_t bytes_of_files(const CleanItem& item) {
+  std::uint64_t bytes = 0;
+  for (const store::ShardEntry& file : item.files) bytes += file.bytes;
+  return bytes;
+}
 
 void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const core::StopFlag& stop) {
   const fs::path path = entry.raw_folder() / file.file;
@@ -124,10 +138,13 @@ void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const
                      path.string(), file.bytes, file.sha256, *bytes, *sha256, fetch_anew(entry, file.file));
 }
 
-Member loose_member(const fs::path& path, const store::ShardEntry& file) {
+Member loose_member(const CatalogueEntry& entry, const store::ShardEntry& file, const PictureTables& tables) {
+  Member member{.name = file.file, .bytes = {}, .skip = {}, .offset = 0, .path = tables.path_of(file.file)};
   if (file.bytes > limits::kRecordBytes)
-    return {.name = file.file, .bytes = {}, .skip = "unsupported.oversize", .offset = 0};
-  return {.name = file.file, .bytes = read_bytes(path, file.bytes), .skip = {}, .offset = 0};
+    member.skip = "unsupported.oversize";
+  else
+    member.bytes = read_bytes(entry.raw_folder() / file.file, file.bytes);
+  return member;
 }
 
 void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const RawPlace& place,
@@ -150,9 +167,11 @@ void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const R
   }
 }
 
-void read_item(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
-               const TakeRecord& take, PassedOver& passed_over, const core::StopFlag& stop) {
-  if (entry.record.is_labelled()) return read_labelled(entry, item, tables, take, passed_over, stop);
+MemberNotes read_item(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
+                      const TakeRecord& take, const core::StopFlag& stop) {
+  if (entry.record.is_labelled()) return read_labelled(entry, item, tables, take, stop);
+  MemberNotes notes;
+  UsedPatterns held_out(entry.splits.held_out_members);
   const ArchiveRules rules{
       .kind = entry.archive, .wanted = wanted_extensions(entry), .offsets = entry.images == "reference"};
   RawPlace place;  // of the file that the last record is from
@@ -163,16 +182,18 @@ void read_item(const CatalogueEntry& entry, const CleanItem& item, const Picture
       place = {name, tables.path_of(name)};
       file_held = matches_any(entry.splits.held_out_files, place.path);
     }
-    raw.held_out = file_held || std::ranges::any_of(raw.members, [&](const auto& member) {
-                     return matches_any(entry.splits.held_out_members, member.second.name);
-                   });
+    raw.held_out = file_held;
+    for (const auto& [extension, member] : raw.members)
+      if (held_out.match(member.patterned())) raw.held_out = true;
     with_rows(entry, tables, place, std::move(raw), take);
   });
   const TakeMember add = [&](Member&& member) { grouper.add(std::move(member)); };
   for (std::size_t i = 0; i < item.files.size(); ++i)
-    read_file(entry, item, i, rules, add, passed_over, stop);
+    read_file(entry, item, i, tables, rules, add, notes.passed_over, stop);
   grouper.finish();
-  passed_over.add(grouper.passed_over().count, grouper.passed_over().example);
+  notes.passed_over.add(grouper.passed_over().count, grouper.passed_over().example);
+  notes.patterns = IdlePatterns::of_item(grouper.members(), held_out);
+  return notes;
 }
 
 }  // namespace microdit::ingest

@@ -22,10 +22,19 @@ struct CleanItem {
   std::vector<store::ShardEntry> files;
 };
 
-/// Gives `take` every record of the item's files, in their order. `passed_over`: members that are no record's. UserError when a raw file
-/// is not what was downloaded, or is no whole archive; core::Stopped.
-void read_item(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
-               const TakeRecord& take, PassedOver& passed_over, const core::StopFlag& stop);
+/// Of the raw files together.
+std::uint64_t bytes_of_files(const CleanItem& item);
+
+/// What an item's members are besides records.
+struct MemberNotes {
+  PassedOver passed_over{};                    ///< members that are no record's
+  core::Json patterns = core::Json::object();  ///< IdlePatterns::of_item
+};
+
+/// Gives `take` every record of the item's files, in their order. UserError when a raw file is not what was downloaded, or is no whole
+/// archive; core::Stopped.
+MemberNotes read_item(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
+                      const TakeRecord& take, const core::StopFlag& stop);
 
 /// A raw file: its name under raw/, and its path in the source (PictureTables::path_of).
 struct RawPlace {
@@ -40,8 +49,8 @@ void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const R
 /// UserError when a raw file is not what was downloaded; core::Stopped.
 void check_raw(const CatalogueEntry& entry, const store::ShardEntry& file, const core::StopFlag& stop);
 
-/// A loose file as a record's member: without its bytes, as unsupported.oversize, where it is larger than any record may be.
+/// A loose file as a record's member; patterns see `place.path` of it. Without its bytes, as unsupported.oversize, where it is larger than any record may be.
 /// InputFault, SystemError where it cannot be read.
-Member loose_member(const std::filesystem::path& path, const store::ShardEntry& file);
+Member loose_member(const CatalogueEntry& entry, const store::ShardEntry& file, const PictureTables& tables);
 
 }  // namespace microdit::ingest

@@ -3,7 +3,6 @@
 
 #include "core/error.h"
 #include "image/encode.h"
-#include "tables/parquet_rows.h"
 
 namespace microdit::ingest {
 namespace {
@@ -24,14 +23,10 @@ void demand_bytes(const Member& member) {
   if (!member.skip.empty()) core::user_error("{}: {}", member.name, member.skip);
 }
 
-/// Keys sort as their numbers do.
-RawRecord record_of(const std::string& stem, std::int64_t index, std::vector<std::byte>&& picture,
-                    tables::Value label) {
-  RawRecord record;
-  record.key = fmt::format("{}/{:08}", stem, index);
-  record.bytes = picture.size();
-  record.members.emplace("picture", Member{.name = record.key, .bytes = std::move(picture), .skip = {}});
-  if (!tables::is_null(label)) record.cells["class"] = std::move(label);
+RawRecord record_of(const std::string& file, std::int64_t index, const image::Image& picture,
+                    std::int64_t label) {
+  RawRecord record = numbered_record(file, index, image::encode_png(picture));
+  record.cells["class"] = label;
   return record;
 }
 
@@ -62,21 +57,27 @@ std::vector<std::size_t> idx_sizes(const Member& file, std::size_t dimensions) {
 
 }  // namespace
 
+RawRecord numbered_record(const std::string& file, std::int64_t index, std::vector<std::byte>&& picture) {
+  RawRecord record;
+  record.key = fmt::format("{}/{:08}", stem_of(file), index);
+  record.bytes = picture.size();
+  record.members.emplace("picture", Member{.name = record.key, .bytes = std::move(picture), .skip = {}});
+  return record;
+}
+
 void cifar_records(const Member& batch, const TakeRecord& take) {
   demand_bytes(batch);
   constexpr std::size_t kSide = 32, kPlane = kSide * kSide, kRecord = 1 + 3 * kPlane;
   if (batch.bytes.empty() || batch.bytes.size() % kRecord != 0)
     core::user_error("{}: {} bytes are no whole records of CIFAR's binary version ({} bytes each)",
                      batch.name, batch.bytes.size(), kRecord);
-  const std::string stem = stem_of(batch.name);
   for (std::size_t i = 0; i < batch.bytes.size() / kRecord; ++i) {
     const std::size_t begin = i * kRecord;
     image::Image picture(kSide, kSide);
     for (std::size_t p = 0; p < kPlane; ++p)
       for (std::size_t c = 0; c < 3; ++c)
         picture.pixels[3 * p + c] = byte_at(batch, begin + 1 + c * kPlane + p);
-    take(record_of(stem, static_cast<std::int64_t>(i), image::encode_png(picture),
-                   std::int64_t{byte_at(batch, begin)}));
+    take(record_of(batch.name, static_cast<std::int64_t>(i), picture, byte_at(batch, begin)));
   }
 }
 
@@ -87,40 +88,22 @@ std::string idx_labels_of(const std::string& pictures) {
   return labels.replace(at, kPictures.size(), kLabels);
 }
 
-void idx_records(const Member& pictures, const Member& labels, const TakeRecord& take) {
+void idx_records(const Member& pictures, const Member& labels, std::uint64_t most, const TakeRecord& take) {
   demand_bytes(pictures);
   demand_bytes(labels);
   const std::vector<std::size_t> sizes = idx_sizes(pictures, 3), count = idx_sizes(labels, 1);
   if (sizes[0] != count[0])
     core::user_error("{}: {} pictures, but {} has {} labels", pictures.name, sizes[0], labels.name, count[0]);
-  const std::string stem = stem_of(pictures.name);
+  if (sizes[0] > most)
+    core::user_error("{}: {} pictures, but files of their size may hold {}: refused as hostile",
+                     pictures.name, sizes[0], most);
   const std::size_t pixels = sizes[1] * sizes[2];
   for (std::size_t i = 0; i < sizes[0]; ++i) {
     image::Image picture(static_cast<std::int64_t>(sizes[1]), static_cast<std::int64_t>(sizes[2]));
     for (std::size_t p = 0; p < pixels; ++p)
       for (std::size_t c = 0; c < 3; ++c) picture.pixels[3 * p + c] = byte_at(pictures, 16 + i * pixels + p);
-    take(record_of(stem, static_cast<std::int64_t>(i), image::encode_png(picture),
-                   std::int64_t{byte_at(labels, 8 + i)}));
+    take(record_of(pictures.name, static_cast<std::int64_t>(i), picture, byte_at(labels, 8 + i)));
   }
-}
-
-void parquet_records(const std::filesystem::path& file, const RecordSection& record, const TakeRecord& take,
-                     const core::StopFlag& stop) {
-  tables::RowRequest request{file.filename().string(), {record.picture}};
-  if (!record.label.empty()) request.columns.push_back(record.label);
-  const std::string stem = stem_of(file.filename().string());
-  std::int64_t index = 0;
-  tables::read_parquet_rows(
-      file, request,
-      [&](std::span<const tables::Value> row) {
-        std::vector<std::byte> bytes;
-        if (const auto* text = std::get_if<std::string>(&row[0])) {
-          const auto raw = std::as_bytes(std::span(*text));
-          bytes.assign(raw.begin(), raw.end());
-        }
-        take(record_of(stem, index++, std::move(bytes), row.size() > 1 ? row[1] : tables::Value()));
-      },
-      stop);
 }
 
 }  // namespace microdit::ingest

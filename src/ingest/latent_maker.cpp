@@ -5,6 +5,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "core/error.h"
@@ -21,18 +22,51 @@ namespace microdit::ingest {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr const char* kClassColumn = "column.class";  ///< of samples (labelled.h)
 
-/// What an images shard holds beside its latents.
-void add_picture_columns(const SamplesShard& shard, store::ShardContents& contents) {
-  contents.columns.push_back(store::make_column("width", core::DType::i32, shard.widths()));
-  contents.columns.push_back(store::make_column("height", core::DType::i32, shard.heights()));
-  contents.columns.push_back(store::make_column("split", core::DType::u8, shard.splits()));
-  store::add_strings(contents, "key", shard.keys());
+/// Each value `times` times: those of the samples that a picture is.
+template <class T>
+std::vector<T> each(const std::vector<T>& values, std::int64_t times) {
+  std::vector<T> all;
+  all.reserve(values.size() * static_cast<std::size_t>(times));
+  for (const T& value : values) all.insert(all.end(), static_cast<std::size_t>(times), value);
+  return all;
 }
 
-store::SampleLayout images_layout(const ImageRecipe& recipe) {
+/// The numbers of the samples' classes, -1 where there is none; empty where the shard has no such column.
+std::vector<std::int32_t> classes_of(const SamplesShard& shard) {
+  const store::ShardReader& reader = shard.reader();
+  if (!reader.has(kClassColumn)) return {};
+  std::vector<std::int32_t> classes;
+  for (const double value : reader.read_as<double>(kClassColumn)) {
+    const bool none = std::isnan(value);
+    if (!none && !(value >= 0 && value < 2147483648.0 && value == std::floor(value)))
+      core::user_error("{}: `{}` holds {}, which is no number of a class", reader.path().string(),
+                       kClassColumn, value);
+    classes.push_back(none ? -1 : static_cast<std::int32_t>(value));
+  }
+  return classes;
+}
+
+/// What an images shard holds beside its latents. A mirror image's key is its picture's and "#flip".
+void add_picture_columns(const ImageRecipe& recipe, const SamplesShard& shard,
+                         store::ShardContents& contents) {
+  const std::int64_t times = recipe.samples_per_picture();
+  contents.columns.push_back(store::make_column("width", core::DType::i32, each(shard.widths(), times)));
+  contents.columns.push_back(store::make_column("height", core::DType::i32, each(shard.heights(), times)));
+  contents.columns.push_back(store::make_column("split", core::DType::u8, each(shard.splits(), times)));
+  if (const std::vector<std::int32_t> classes = classes_of(shard); !classes.empty())
+    contents.columns.push_back(store::make_column("class", core::DType::i32, each(classes, times)));
+  std::vector<std::string> keys = each(shard.keys(), times);
+  if (recipe.flips)
+    for (std::size_t i = 1; i < keys.size(); i += 2) keys[i] += "#flip";
+  store::add_strings(contents, "key", keys);
+}
+
+store::SampleLayout images_layout(const ImageRecipe& recipe, bool with_classes) {
   store::SampleLayout layout;
   layout.fixed = {"width", "height", "split"};
+  if (with_classes) layout.fixed.push_back("class");
   layout.variable = {"key"};
   for (const std::int64_t size : recipe.sizes) layout.optional.push_back(fmt::format("latents_{}", size));
   return layout;
@@ -55,17 +89,19 @@ class LatentRows {
     const std::string& key = shard_.keys()[static_cast<std::size_t>(picture.row)];
     const bool failed = gave_out(prepared);
     if (failed) count_failed(prepared, key);
+    const std::int64_t times = recipe_.samples_per_picture();
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       const bool skipped = !recipe_.enlarge && recipe_.sizes[i] > shard_.shorter_side(picture.row);
       if (failed) {
         if (!skipped) encoder.keep_place(recipe_.sizes[i]);
-        rows_[i].push_back(-1);
+        rows_[i].insert(rows_[i].end(), static_cast<std::size_t>(times), -1);
         continue;
       }
       const image::Image& square = prepared.squares[i];
       core::check(skipped == square.pixels.empty(), "size {} of row {} was {}", recipe_.sizes[i], picture.row,
                   skipped ? "prepared" : "left out");
-      rows_[i].push_back(skipped ? -1 : encoder.add(square, key, picture.content));
+      const std::int32_t first = skipped ? -1 : encoder.add(square, key, picture.content);
+      for (std::int32_t t = 0; t < times; ++t) rows_[i].push_back(skipped ? -1 : first + t);
     }
   }
 
@@ -165,19 +201,21 @@ std::optional<store::Record> LatentMaker::make_images(const LatentItem& item, Pr
     contents.columns = encoder.finish();
   }
   core::Json details = rows.finish(contents);
-  add_picture_columns(shard, contents);
+  add_picture_columns(recipe, shard, contents);
   store::ShardWriter file(plan_.folder / item.file());
-  return publish(item, file, contents, images_layout(recipe), std::move(details), stop);
+  return publish(item, file, contents, images_layout(recipe, shard.reader().has(kClassColumn)),
+                 std::move(details), stop);
 }
 
 std::optional<store::Record> LatentMaker::make_text(const LatentItem& item, Progress& progress,
                                                     const core::StopFlag& stop) {
-  const CaptionTable captions = [&] {
+  CaptionTable captions = [&] {
     const TimeShares::Scope scope(times_, Spent::read);
     return tabulate_captions(
         SamplesShard(plan_.samples.folder, item.samples, SamplesUse::captions, item.fingerprint, stop),
         plan_.caption_sources());
   }();
+  if (plan_.recipe.images.flips) captions.double_samples();
   const std::optional<encoders::TokenRows> tokens = [&] {  // while another item has the encoders
     const TimeShares::Scope scope(times_, Spent::read);
     return text_->tokenize(captions.unique, stop);
@@ -226,7 +264,8 @@ std::optional<store::Record> LatentMaker::publish(const LatentItem& item, store:
   const std::optional<std::string> sha256 = shard.finish(contents, stop);
   if (!sha256) return std::nullopt;
   return store::Record{item.item.name,
-                       {{item.file(), item.samples.rows, fs::file_size(path), *sha256}},
+                       {{item.file(), item.samples.rows * plan_.recipe.images.samples_per_picture(),
+                         fs::file_size(path), *sha256}},
                        std::move(details),
                        core::read_back([&] { return store::index_notes(path, plan_.facts); })};
 }

@@ -13,9 +13,16 @@ constexpr std::uint64_t kMiB = 1u << 20;
 constexpr std::uint64_t kGiB = 1u << 30;
 
 // Archives.
-constexpr std::size_t kPieceBytes = 4 * kMiB;        ///< of a table that is handed on at once
-constexpr std::uint64_t kTableBytes = 1ull << 40;    ///< of a table within an archive
-constexpr std::uint64_t kRecordBytes = 96 * kMiB;    ///< of all wanted members of one record, holes included
+constexpr std::size_t kPieceBytes = 4 * kMiB;       ///< of a table that is handed on at once
+constexpr std::uint64_t kTableBytes = 1ull << 40;   ///< of a table within an archive
+constexpr std::uint64_t kRecordBytes = 96 * kMiB;   ///< of all wanted members of one record, holes included
+constexpr std::uint64_t kItemRecords = 10'000'000;  ///< of one raw file, or range of loose ones
+constexpr std::uint64_t kFreeRecords = 1'000'000;   ///< that any may hold, beyond:
+constexpr std::uint64_t kBytesPerRecord = 16;       ///< of the raw files; the smallest picture has more
+constexpr std::uint64_t records_of(std::uint64_t bytes) {
+  const std::uint64_t most = kFreeRecords + bytes / kBytesPerRecord;
+  return most < kItemRecords ? most : kItemRecords;
+}
 constexpr int kRecordMembers = 16;                   ///< wanted members of one record
 constexpr std::ptrdiff_t kStemHalves = 16'384;       ///< halves of one stem whose names are held
 constexpr std::uint64_t kExpansion = 100;            ///< unpacked : packed, beyond kFreeExpansion
@@ -34,8 +41,10 @@ constexpr std::int64_t kJpegScanPixels = 2'000'000'000;  ///< scans x pixels: wh
 constexpr std::int64_t kPictureSizes = 16;               ///< sizes made from one decoded picture
 
 // Worker processes, in which archives and pictures are read.
-constexpr std::uint64_t kWorkerMemory = 2 * kGiB;  ///< address space
-constexpr int kPictureSeconds = 20;                ///< of CPU, one picture: to be accepted
+constexpr std::uint64_t kWorkerMemory = 2 * kGiB;   ///< address space
+constexpr std::uint64_t kParquetMemory = 4 * kGiB;  ///< address space of one that reads Parquet; of it
+constexpr std::int64_t kParquetBytes = 3 * kGiB;    ///< what is decoded: a page is held two or three times
+constexpr int kPictureSeconds = 20;                 ///< of CPU, one picture: to be accepted
 constexpr int kSquaresSeconds =
     5 * kPictureSeconds;                   ///< likewise: an accepted one, decoded and resized elsewhere
 constexpr int kArchiveSecondsPerGiB = 60;  ///< of CPU, per GiB of archive begun

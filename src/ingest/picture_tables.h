@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "core/stop_flag.h"
 #include "ingest/catalogue.h"
+#include "ingest/raw_paths.h"
 #include "store/manifest.h"
 #include "tables/key_template.h"
 #include "tables/table_file.h"
@@ -18,13 +19,8 @@ namespace microdit::ingest {
 /// What a table says of one picture: name of a column -> its cell.
 using TableCells = std::map<std::string, tables::Value>;
 
-/// Whether a raw file is a table's, not one with pictures. `name`: as it lies under raw/.
-bool is_table_file(const CatalogueEntry& entry, const std::string& name);
-
-/// What kind of archive a raw file is: the entry's, or as a table's name ends.
-std::string archive_of(const CatalogueEntry& entry, const std::string& name);
-
-/// Makes the tables that are not there yet of the raw files they are of: raw/NAME/tables/HASH.table. Several processes may do so at
+/// Makes the tables that are not there yet, each of the raw files that `file` means, in the order of their paths, of an archive the
+/// members that `member` means, in its order: raw/NAME/tables/HASH.table. Several processes may do so at
 /// once: what the first publishes, all use. UserError: no such raw file or member, rows that are none; core::Stopped.
 void make_tables(const CatalogueEntry& entry, const store::Manifest& raw, const core::StopFlag& stop);
 
@@ -37,18 +33,16 @@ class PictureTables {
   /// Those of make_tables; none where the entry has none.
   PictureTables(const CatalogueEntry& entry, const store::Manifest& raw);
 
-  /// The rows of the picture `member` of a raw file, both by their paths: of the first table that has any, among those of that file.
+  /// The rows of the picture `member` of a raw file, both by their paths. Each column is of the first table, among those of that file,
+  /// that has the picture and that column; where a table has several rows of the picture, each is joined with what the others say.
   std::vector<TableCells> rows(const std::string& path, const std::string& member) const;
-  /// A raw file's path in its source (of a folder's file one look at the disk); its name where nothing asks for paths.
-  std::string path_of(const std::string& file) const;
+  /// A raw file's path in its source (RawPaths); its name where nothing asks for paths.
+  std::string path_of(const std::string& file) const { return paths_.of(file); }
   /// What an item made with them depends on; empty without tables.
   core::Json identity() const;
 
  private:
-  void find_paths(const CatalogueEntry& entry);
-  std::filesystem::path folder_,
-      links_;  ///< of an entry whose source is a folder: where it lies, and raw/NAME
-  std::map<std::string, std::string> paths_;  ///< of raw files whose name is not their path in the source
+  RawPaths paths_;
   struct Open {
     const TableSection* section;
     tables::PathTemplate join;

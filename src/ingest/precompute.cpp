@@ -29,7 +29,7 @@ class Sums {
     cut_ += count_of(record.details, "cut");
     longest_ = std::max(longest_, count_of(record.details, "longest"));
     if (!record.details.contains("latents")) return;
-    for (const auto& shard : record.shards) pictures_ += shard.rows;
+    for (const auto& shard : record.shards) samples_ += shard.rows;
     if (record.details.contains("failed_pictures"))
       failed_.merge(Skips::from_json(record.details["failed_pictures"]));
     const core::Json& latents = record.details["latents"];
@@ -42,19 +42,20 @@ class Sums {
           "precompute: {} of {} captions are longer than text.length {} (longest {} tokens): their ends are "
           "cut",
           cut_, captions_, recipe.text.length, longest_);
+    const std::int64_t times = recipe.images.samples_per_picture(), pictures = samples_ / times;
     if (!failed_.empty())
       core::log_warn("precompute: {} of {} pictures have no latents, although clean accepted them: {}",
-                     failed_.total(), pictures_, failed_.text());
+                     failed_.total(), pictures, failed_.text());
     for (const auto& [size, count] : latents_)
-      if (count + failed_.total() < pictures_)
+      if (count / times + failed_.total() < pictures)
         core::log_info(
             "precompute: {} of {} pictures have no latents of {} px: their shorter side is smaller "
             "(images.enlarge)",
-            pictures_ - failed_.total() - count, pictures_, size);
+            pictures - failed_.total() - count / times, pictures, size);
   }
 
  private:
-  std::int64_t captions_ = 0, cut_ = 0, longest_ = 0, pictures_ = 0;
+  std::int64_t captions_ = 0, cut_ = 0, longest_ = 0, samples_ = 0;
   std::map<std::string, std::int64_t> latents_;
   Skips failed_;
 };

@@ -55,31 +55,37 @@ core::Json make_facts(const CatalogueEntry& entry, const PrecomputePlan& plan) {
   pictures["resize"] = kResize;
   pictures["posterior"] = kPosterior;
   pictures["rows"] = kRows;
-  return {{"stage", "latents"},
-          {"dataset", entry.name},
-          {"subset", entry.subset},
-          {"recipe", plan.recipe.name},
-          {"channels", plan.codec.channels},
-          {"sizes", images.sizes},
-          {"enlarge", images.enlarge},
-          {"downscale", plan.codec.downscale},
-          {"codec", core::to_json(plan.codec)},
-          {"codec_latent", images.latent},
-          {"codec_seed", images.seed},
-          {"image_batch_size", images.batch_size},
-          {"image_precision", images.precision},
-          {"text_length", text.length},
-          {"text_width", plan.text.width},
-          {"text_encoder", core::to_json(plan.text)},
-          {"pads", plan.text.pads},
-          {"text_batch_size", text.batch_size},
-          {"text_precision", text.precision},
-          {"text_int8", text.int8},
-          {"tokens_only", text.tokens_only},
-          {"caption_sources", plan.samples.facts.at("caption_sources")},
-          {"split_names", plan.samples.facts.at("split_names")},
-          {"threads_per_rank", entry.threads_per_rank},
-          {"algorithms", {{"images", std::move(pictures)}, {"text", {{"text", kText}, {"rows", kRows}}}}}};
+  core::Json facts = {
+      {"stage", "latents"},
+      {"dataset", entry.name},
+      {"subset", entry.subset},
+      {"recipe", plan.recipe.name},
+      {"channels", plan.codec.channels},
+      {"sizes", images.sizes},
+      {"enlarge", images.enlarge},
+      {"downscale", plan.codec.downscale},
+      {"codec", core::to_json(plan.codec)},
+      {"codec_latent", images.latent},
+      {"codec_seed", images.seed},
+      {"image_batch_size", images.batch_size},
+      {"image_precision", images.precision},
+      {"text_length", text.length},
+      {"text_width", plan.text.width},
+      {"text_encoder", core::to_json(plan.text)},
+      {"pads", plan.text.pads},
+      {"text_batch_size", text.batch_size},
+      {"text_precision", text.precision},
+      {"text_int8", text.int8},
+      {"tokens_only", text.tokens_only},
+      {"caption_sources", plan.samples.facts.at("caption_sources")},
+      {"split_names", plan.samples.facts.at("split_names")},
+      {"threads_per_rank", entry.threads_per_rank},
+      {"algorithms", {{"images", std::move(pictures)}, {"text", {{"text", kText}, {"rows", kRows}}}}}};
+  if (images.flips) facts["flips"] = true;  // folders without it hold no such key
+  const core::Json record = plan.samples.facts.value("record", core::Json::object());
+  if (RecordSection{.kind = record.value("kind", "")}.is_labelled())
+    facts["classes"] = record.value("classes", core::Json::array());
+  return facts;
 }
 
 std::string fingerprint_of(const store::Record& samples, std::size_t shard) {
@@ -145,13 +151,13 @@ void plan_items(const CatalogueEntry& entry, PrecomputePlan& plan) {
 
 core::Json facts_of_part(const core::Json& facts, LatentPart part) {
   static constexpr const char* kImages[] = {
-      "format",     "dataset",          "subset",          "split_names",     "channels",
-      "sizes",      "enlarge",          "downscale",       "codec",           "codec_latent",
+      "format",     "dataset",          "subset",          "split_names",     "channels", "classes",
+      "sizes",      "enlarge",          "flips",           "downscale",       "codec",    "codec_latent",
       "codec_seed", "image_batch_size", "image_precision", "threads_per_rank"};
   static constexpr const char* kText_[] = {
-      "format",          "dataset", "subset",          "caption_sources", "text_length", "text_width",
-      "text_encoder",    "pads",    "text_batch_size", "text_precision",  "text_int8",   "tokens_only",
-      "threads_per_rank"};
+      "format",         "dataset",      "subset",      "caption_sources", "text_length",
+      "text_width",     "text_encoder", "pads",        "flips",           "text_batch_size",
+      "text_precision", "text_int8",    "tokens_only", "threads_per_rank"};
   core::Json found = core::Json::object();
   const auto take = [&](std::span<const char* const> keys) {
     for (const char* key : keys) found[key] = facts.value(key, core::Json());

@@ -70,7 +70,9 @@ void try_pictures(const CatalogueEntry& entry, const PrecomputePlan& plan, const
       4.0 * static_cast<double>(recipe.sizes.size()) + 4 + 4 + 1 + 8 + 8;  // rows, sizes, split, key, hash
   double names = 0;
   for (const std::string& key : shard.keys()) names += static_cast<double>(key.size());
-  trial.image_bytes = bytes / static_cast<double>(tried) + small + names / static_cast<double>(shard.rows());
+  trial.image_bytes =
+      bytes / static_cast<double>(tried) +
+      static_cast<double>(recipe.samples_per_picture()) * (small + names / static_cast<double>(shard.rows()));
 }
 
 void try_captions(const PrecomputePlan& plan, const SamplesShard& shard, torch::Device device,
@@ -97,7 +99,8 @@ void try_captions(const PrecomputePlan& plan, const SamplesShard& shard, torch::
              unique = static_cast<double>(captions.unique.size());
   trial.captions_per_sample = unique / samples;
   if (tried > 0) trial.text_bytes = bytes / tried * trial.captions_per_sample;
-  trial.text_bytes += (texts + 5 * static_cast<double>(captions.rows.size())) / samples + 16;
+  trial.text_bytes += texts / samples + static_cast<double>(plan.recipe.images.samples_per_picture()) *
+                                            (5 * static_cast<double>(captions.rows.size()) / samples + 16);
 }
 
 }  // namespace

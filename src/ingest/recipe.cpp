@@ -5,20 +5,29 @@
 #include <functional>
 
 #include "core/error.h"
+#include "encoders/image_codec.h"
 #include "store/manifest_text.h"
 
 namespace microdit::ingest {
 
 void ImageRecipe::fields(core::Fields& f) {
-  f.field("codec", codec, {.required = true, .help = "folder of an AutoencoderKL in the diffusers layout"});
+  f.field("codec", codec,
+          {.required = true,
+           .help = "folder of an AutoencoderKL in the diffusers layout; none = the pixels themselves, for "
+                   "small pictures"});
   f.field("latent", latent, {.choices = {"mean", "sample"}, .help = "the posterior's mean or one sample"});
   f.field("sizes", sizes, {.min = 8, .max = 8192, .help = "picture sizes, pixels"});
   f.field("enlarge", enlarge,
           {.help = "true: every picture gets every size; false: none larger than its shorter side"});
+  f.field(
+      "flips", flips,
+      {.help = "true: each picture is two samples, itself and its mirror image (left and right exchanged)"});
   f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "pictures per encoder call"});
   f.field("precision", precision, {.choices = {"fp32", "bf16"}, .help = "of the codec"});
   f.field("seed", seed, {.min = 0, .help = "of latent: sample"});
   if (!f.reading()) return;
+  if (codec == encoders::kPixels && latent == "sample")
+    f.error("latent", "pixels have no posterior: codec: none takes mean");
   if (sizes.empty()) f.error("sizes", "name at least one size");
   if (!std::ranges::is_sorted(sizes, std::less_equal<>())) f.error("sizes", "must ascend, each once");
 }

@@ -15,10 +15,13 @@ struct ImageRecipe {
   std::string latent = "mean";  ///< mean | sample
   std::vector<std::int64_t> sizes = {256, 512};
   bool enlarge = false;  ///< false: a size larger than a picture's shorter side is left out of that picture
+  bool flips =
+      false;  ///< true: each picture is two samples with the same captions, itself and its mirror image
   std::int64_t batch_size = 32;
   std::string precision = "fp32";
   std::int64_t seed = 0;  ///< of `latent: sample`
   void fields(core::Fields& f);
+  std::int64_t samples_per_picture() const { return flips ? 2 : 1; }
 };
 struct TextRecipe {
   std::string encoder{};  ///< folder

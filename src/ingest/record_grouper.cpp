@@ -4,7 +4,6 @@
 #include <string_view>
 #include <utility>
 
-#include "ingest/glob.h"
 #include "ingest/record_places.h"
 #include "ingest/records.h"
 
@@ -23,11 +22,11 @@ RecordEndings record_endings(const CatalogueEntry& entry) {
     endings.image.push_back(normal_extension(extension));
   for (const std::string& source : entry.caption_sources()) {
     const std::string& where = entry.record.caption.at(source);
-    if (is_table(where) || where == "class") continue;
+    if (is_table(where) || is_column(where) || where == "class") continue;
     endings.caption.push_back(is_json(where) ? "json" : normal_extension(where));
   }
   endings.alone = entry.record.kind == "table";
-  endings.members = entry.record.members;
+  endings.members = UsedPatterns(entry.record.members);
   std::vector<std::string>& wanted = endings.wanted;
   wanted = endings.image;
   wanted.insert(wanted.end(), endings.caption.begin(), endings.caption.end());
@@ -46,7 +45,7 @@ void RecordGrouper::add(Member&& member) {
   // A name that could not be used keeps its place: the record that it was of is lost.
   const bool unusable = member.skip == kBadName;
   if (!unusable && name.substr(name.rfind('/') + 1).starts_with('.')) return;  // a ._file of a Mac
-  const bool counts = endings_.members.empty() || matches_any(endings_.members, name);
+  const bool counts = endings_.members.empty() || endings_.members.match(member.patterned());
   std::optional<NameParts> parts = name_parts(name, endings_.wanted);
   if ((!parts || !counts) && !unusable) return passed_over_.add(1, name);  // a LICENSE, an index
   if (!parts) parts = NameParts{name, name, ""};

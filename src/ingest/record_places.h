@@ -1,4 +1,4 @@
-// Where an entry says that a caption is, and reasons that several files give. For records.cpp and record_grouper.cpp alone.
+// Where an entry says that a caption is, and reasons that several files give. For records.cpp, record_grouper.cpp and parquet_records.cpp alone.
 #pragma once
 
 #include <string>
@@ -22,6 +22,13 @@ inline bool is_json(std::string_view where) {
 }
 inline bool is_table(std::string_view where) {
   return where.starts_with("table:");
+}
+/// Of a Parquet file of pictures.
+inline bool is_column(std::string_view where) {
+  return where.starts_with("column:");
+}
+inline std::string column_of(std::string_view where) {
+  return std::string(where.substr(7));
 }
 
 }  // namespace microdit::ingest

@@ -22,6 +22,8 @@ std::string_view as_text(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+}  // namespace
+
 /// The sidecar .json, parsed at most once.
 class Sidecar {
  public:
@@ -57,6 +59,8 @@ class Sidecar {
   std::string why_;
 };
 
+namespace {
+
 std::string cleaned(std::string_view caption, std::string_view how) {
   if (how == "reference") return text::clean_caption(caption);
   if (how == "gentle") return text::gentle_caption(caption);
@@ -83,8 +87,8 @@ class CaptionReader {
   std::optional<std::string> find(const std::string& where) {
     if (is_json(where)) return sidecar_.string(where.substr(5));
     if (where == "class") return class_name();
-    if (is_table(where)) {
-      const auto cell = raw_.cells.find(where.substr(6));
+    if (is_table(where) || is_column(where)) {
+      const auto cell = raw_.cells.find(is_table(where) ? where.substr(6) : where);
       const auto* text = cell == raw_.cells.end() ? nullptr : std::get_if<std::string>(&cell->second);
       return text ? std::optional(*text) : std::nullopt;
     }
@@ -108,50 +112,77 @@ class CaptionReader {
   const CatalogueEntry& entry_;
 };
 
+/// A number as a column holds it: NaN of nothing; of what a double does not hold, too, and `lost` says why.
+double kept_number(const tables::Value& cell, std::string& lost) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  if (tables::is_null(cell)) return kNone;
+  const auto* text = std::get_if<std::string>(&cell);
+  if (text && text::strip(*text).empty()) return kNone;
+  const std::optional<double> number = tables::as_number(cell);
+  if (!number) lost = "no number";
+  if (const auto whole = tables::whole_number(cell);
+      number && whole && fmt::format("{:.0f}", *number + 0.) != *whole)
+    lost = "beyond 2^53";
+  return lost.empty() ? *number : kNone;
+}
+
+const tables::Value& cell_of(const RawRecord& raw, const std::string& column) {
+  static const tables::Value kNothing;
+  const auto cell = raw.cells.find(column);
+  return cell == raw.cells.end() ? kNothing : cell->second;
+}
+
+}  // namespace
+
+RecordReader::RecordReader(const CatalogueEntry& entry)
+    : entry_(entry), sources_(entry.caption_sources()), columns_(entry.kept_columns()) {
+  constexpr double kAny = std::numeric_limits<double>::infinity();
+  for (const auto& [column, bound] : entry.filters.at_most)
+    bounds_.push_back({column, -kAny, *FilterSection::number(bound)});
+  for (const auto& [column, bound] : entry.filters.at_least)
+    bounds_.push_back({column, *FilterSection::number(bound), kAny});
+}
+
 /// "" or the reason of a skip: the first that says more than that a source is absent.
-std::string read_captions(const RawRecord& raw, Sidecar& sidecar, const CatalogueEntry& entry,
-                          ReadRecord& out, const core::StopFlag& stop) {
-  CaptionReader reader(raw, sidecar, entry);
+std::string RecordReader::read_captions(const RawRecord& raw, Sidecar& sidecar, ReadRecord& out,
+                                        const core::StopFlag& stop) const {
+  CaptionReader reader(raw, sidecar, entry_);
   std::string why = kNoCaption;
   bool any = false;
-  for (const std::string& source : entry.caption_sources()) {
+  for (const std::string& source : sources_) {
     if (stop.requested()) throw core::Stopped();
-    std::string reason = reader.read(entry.record.caption.at(source), out.captions.emplace_back());
+    std::string reason = reader.read(entry_.record.caption.at(source), out.captions.emplace_back());
     any |= reason.empty();
     if (reason == kNoCaption) reason = "";  // an absent one is not lost
     if (!reason.empty() && why == kNoCaption) why = reason;
     out.lost.push_back(std::move(reason));
   }
-  const bool kept = any || (entry.captions.empty == "keep" && why == "filtered.empty_caption");
-  if (!kept && entry.record.kind == "table" && why == kNoCaption) return "filtered.no_caption";
+  const bool kept = any || (entry_.captions.empty == "keep" && why == "filtered.empty_caption");
+  const bool of_rows =
+      entry_.record.kind == "table" || (entry_.record.kind == "parquet" && !entry_.record.has_classes());
+  if (!kept && of_rows && why == kNoCaption) return "filtered.no_caption";
   return kept ? "" : why;
 }
 
 /// "" or filtered.<column>. A row without a number there is kept, as Python's comparison with NaN keeps it.
-std::string read_columns(const RawRecord& raw, const CatalogueEntry& entry, ReadRecord& out) {
-  const auto is_no_number = [&](const std::string& column) {
-    const auto cell = raw.cells.find(column);
-    const auto* text = cell == raw.cells.end() ? nullptr : std::get_if<std::string>(&cell->second);
-    return text && !text::strip(*text).empty() && !tables::as_number(cell->second);
-  };
-  const auto number = [&](const std::string& column) {
-    const auto cell = raw.cells.find(column);
-    const std::optional<double> value =
-        cell == raw.cells.end() ? std::nullopt : tables::as_number(cell->second);
-    return value.value_or(std::numeric_limits<double>::quiet_NaN());
-  };
-  for (const std::string& column : entry.kept_columns()) out.columns.push_back(number(column));
-  for (const auto* bounds : {&entry.filters.at_most, &entry.filters.at_least})
-    for (const auto& [column, bound] : *bounds)
-      if (is_no_number(column)) return "damaged." + column;
-  for (const auto& [column, bound] : entry.filters.at_most)
-    if (number(column) > *FilterSection::number(bound)) return "filtered." + column;
-  for (const auto& [column, bound] : entry.filters.at_least)
-    if (number(column) < *FilterSection::number(bound)) return "filtered." + column;
+std::string RecordReader::read_columns(const RawRecord& raw, ReadRecord& out) const {
+  for (const std::string& column : columns_) {
+    std::string lost;
+    const tables::Value& cell = cell_of(raw, column);
+    out.columns.push_back(kept_number(cell, lost));
+    if (!lost.empty()) out.lost_columns.emplace_back(column + ": " + lost, tables::as_text(cell));
+  }
+  for (const Bound& bound : bounds_) {
+    const tables::Value& cell = cell_of(raw, bound.column);
+    const auto* text = std::get_if<std::string>(&cell);
+    if (text && !text::strip(*text).empty() && !tables::as_number(cell)) return "damaged." + bound.column;
+  }
+  for (const Bound& bound : bounds_)
+    if (const auto number = tables::as_number(cell_of(raw, bound.column));
+        number && (*number > bound.at_most || *number < bound.at_least))
+      return "filtered." + bound.column;
   return "";
 }
-
-}  // namespace
 
 void PassedOver::add(const core::Json& details) {
   const auto found = details.find("passed_over");
@@ -162,14 +193,13 @@ std::string PassedOver::text() const {
   return fmt::format("{} members that `record` does not ask for (e.g. {})", count, example);
 }
 
-std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out,
-                        const core::StopFlag& stop) {
+std::string RecordReader::read(RawRecord&& raw, ReadRecord& out, const core::StopFlag& stop) const {
   out = ReadRecord();
   out.key = raw.key;
   if (core::first_invalid_utf8(out.key)) return kBadName;
   if (!raw.skip.empty()) return raw.skip;
-  std::vector<std::string> extensions = entry.record.image;
-  if (entry.record.is_labelled()) extensions = {"picture"};
+  std::vector<std::string> extensions = entry_.record.image;
+  if (entry_.record.is_labelled()) extensions = {"picture"};
   for (const std::string& extension : extensions) {
     const auto member = raw.members.find(normal_extension(extension));
     if (member == raw.members.end() || member->second.bytes.empty()) continue;
@@ -180,13 +210,13 @@ std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord
   }
   if (out.image.empty()) return kNoImage;
   Sidecar sidecar(raw);
-  std::string reason = read_columns(raw, entry, out);
-  if (reason.empty()) reason = read_captions(raw, sidecar, entry, out, stop);
+  std::string reason = read_columns(raw, out);
+  if (reason.empty()) reason = read_captions(raw, sidecar, out, stop);
   if (!reason.empty()) return reason;
   out.group = raw.group.empty() ? out.key : raw.group;
   out.held_out = raw.held_out;
-  if (!entry.splits.group.empty()) {
-    const auto group = sidecar.string(entry.splits.group.substr(5));
+  if (!entry_.splits.group.empty()) {
+    const auto group = sidecar.string(entry_.splits.group.substr(5));
     if (!group) return sidecar.why().empty() ? "damaged.no_group" : sidecar.why();
     out.group = *group;
   }

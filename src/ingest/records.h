@@ -5,12 +5,14 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/json.h"
 #include "core/stop_flag.h"
 #include "ingest/archives.h"
 #include "ingest/catalogue.h"
+#include "ingest/glob.h"
 #include "tables/value.h"
 
 namespace microdit::ingest {
@@ -32,11 +34,11 @@ struct PassedOver {
 
 /// The extensions that `record` asks for, in lower case and without a leading dot.
 struct RecordEndings {
-  std::vector<std::string> image;      ///< one of them makes a picture
-  std::vector<std::string> caption;    ///< one of them makes a caption
-  std::vector<std::string> wanted;     ///< all, sorted
-  bool alone = false;                  ///< kind: table: each picture is a record, its key is its whole path
-  std::vector<std::string> members{};  ///< patterns of those that count; empty = all
+  std::vector<std::string> image;    ///< one of them makes a picture
+  std::vector<std::string> caption;  ///< one of them makes a caption
+  std::vector<std::string> wanted;   ///< all, sorted
+  bool alone = false;                ///< kind: table: each picture is a record, its key is its whole path
+  UsedPatterns members{};            ///< of those that count; empty = all
 };
 RecordEndings record_endings(const CatalogueEntry& entry);
 /// record_endings(entry).wanted
@@ -72,6 +74,8 @@ class RecordGrouper {
   void finish();
   /// Members with an extension that nobody asked for, with the first of them; hidden ones are not counted.
   const PassedOver& passed_over() const { return passed_over_; }
+  /// `record.members`, as far as they are asked.
+  const UsedPatterns& members() const { return endings_.members; }
 
  private:
   void add_alone(Member&& member, const std::string& extension);
@@ -97,16 +101,39 @@ struct ReadRecord {
   std::int64_t image_offset = -1;  ///< Member::offset and Member::file of the picture
   std::uint32_t image_file = 0;
   std::vector<std::string> captions;
-  std::vector<double> columns{};  ///< of entry.kept_columns(); NaN where the row has no number
   std::vector<std::string>
-      lost;  ///< of each: why there is none although its source is there, as read_record says; or ""
+      lost;  ///< of each: why there is none although its source is there, as RecordReader says; or ""
+  std::vector<double>
+      columns{};  ///< of entry.kept_columns(); NaN where the row has no number that a double holds
+  /// Of these, where the row has something else: {"COLUMN: no number" or "COLUMN: beyond 2^53", the value}.
+  std::vector<std::pair<std::string, std::string>> lost_columns{};
 };
 
-/// Fills `out`. Returns "" or why the record is skipped: what its members say (see for_each_member), filtered.dotted_key,
-/// unsupported.many_members, unsupported.oversize, damaged.no_image, damaged.utf8, damaged.json, unsupported.sidecar_size,
-/// unsupported.caption_size, damaged.no_caption (filtered.no_caption of kind: table), damaged.no_group, filtered.empty_caption, filtered.<column>. One good caption is enough; one
-/// picture of several is, too. Throws core::Stopped when `stop` is seen before a caption.
-std::string read_record(RawRecord&& raw, const CatalogueEntry& entry, ReadRecord& out,
-                        const core::StopFlag& stop = core::StopFlag());
+class Sidecar;
+
+class RecordReader {
+ public:
+  /// `entry` outlives it.
+  explicit RecordReader(const CatalogueEntry& entry);
+  const std::vector<std::string>& sources() const { return sources_; }  ///< entry.caption_sources()
+
+  /// Fills `out`. Returns "" or why the record is skipped: what its members say (see for_each_member), filtered.dotted_key,
+  /// unsupported.many_members, unsupported.oversize, damaged.no_image, damaged.utf8, damaged.json, unsupported.sidecar_size,
+  /// unsupported.caption_size, damaged.no_caption (filtered.no_caption of kind: table and of columns of Parquet), damaged.no_group, filtered.empty_caption, filtered.<column>. One good caption is enough; one
+  /// picture of several is, too. Throws core::Stopped when `stop` is seen before a caption.
+  std::string read(RawRecord&& raw, ReadRecord& out, const core::StopFlag& stop = core::StopFlag()) const;
+
+ private:
+  std::string read_captions(const RawRecord& raw, Sidecar& sidecar, ReadRecord& out,
+                            const core::StopFlag& stop) const;
+  std::string read_columns(const RawRecord& raw, ReadRecord& out) const;
+  const CatalogueEntry& entry_;
+  std::vector<std::string> sources_, columns_;
+  struct Bound {
+    std::string column;
+    double at_least, at_most;
+  };
+  std::vector<Bound> bounds_;
+};
 
 }  // namespace microdit::ingest

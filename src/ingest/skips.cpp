@@ -89,7 +89,7 @@ std::string Skips::advice() const {
            "--hard-dereference";
   if (no_image > 0 && 2 * no_image >= total()) {
     return "check record.image: the extensions of the pictures (beside a.txt, a.b.jpg has the extension "
-           "b.jpg)";
+           "b.jpg), of Parquet record.picture: their column";
   }
   if (no_caption > 0 && 2 * no_caption >= total()) return "check record.caption: where the captions are";
   return "";

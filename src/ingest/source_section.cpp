@@ -19,9 +19,11 @@ void SourceSection::fields(core::Fields& f) {
           {.help = "repository org/name[@revision] of the hub (MICRODIT_HUB, HF_ENDPOINT): of a data set, of "
                    "kind: weights "
                    "a model's"});
-  f.field("urls", urls,
-          {.help = "http(s):// or file:// addresses; {0000..0007} expands; known by address without query, "
-                   "file:// ones by name alone"});
+  f.field(
+      "urls", urls,
+      {.help =
+           "http(s)://, file:// or hf://datasets/ORG/NAME[@REVISION]/PATH addresses; {0000..0007} expands; "
+           "known by address without query, file:// ones by name alone"});
   f.field("also", also,
           {.help = "addresses of files that come with the others, whatever the subset: of `tables`"});
   f.field("list_file", list_file,
@@ -37,7 +39,8 @@ void SourceSection::fields(core::Fields& f) {
                    "any depth; hidden ones where the dot is written out; a|b: the first that is there, a|: "
                    "it may be missing"});
   f.field("small", small,
-          {.help = "files of subset small, by path or name under raw/ (default: the first 1 %)"});
+          {.help = "files of subset small, by path or name under raw/ (default: the first 1 %, and those of "
+                   "`tables`)"});
   f.field("sha256", sha256,
           {.help = "file, by path or name under raw/ -> known SHA-256: what pins a file's bytes"});
   f.field("parallel", parallel, {.min = 1, .max = 64, .help = "files at once, per rank"});

@@ -14,9 +14,11 @@
 #include "core/utf8.h"
 #include "ingest/address.h"
 #include "ingest/file_pattern.h"
+#include "ingest/files_by_name.h"
 #include "ingest/hub.h"
 #include "ingest/limits.h"
 #include "ingest/raw_name.h"
+#include "ingest/table_files.h"
 
 namespace microdit::ingest {
 namespace {
@@ -42,7 +44,21 @@ void check_scheme(std::string_view url, std::string_view origin) {
   if (url.starts_with("file://")) {
     core::user_error("{}: {}: a file:// address needs an absolute path (three slashes)", origin, shown(url));
   }
-  core::user_error("{}: {}: only http://, https:// and file:// are read", origin, shown(url));
+  core::user_error("{}: {}: only http://, https://, file:// and hf://datasets/ are read", origin, shown(url));
+}
+
+/// The hub's own form of a file's address, hf://datasets/ORG/NAME[@REVISION]/PATH, as it is asked for at the hub that is set.
+std::optional<std::string> address_at_hub(const std::string& url, std::string_view origin) {
+  constexpr std::string_view kForm = "hf://datasets/";
+  if (!url.starts_with(kForm)) return std::nullopt;
+  const std::string_view place = std::string_view(url).substr(kForm.size());
+  const std::size_t name = place.find('/'), end = name == place.npos ? name : place.find('/', name + 1);
+  if (end == place.npos || end + 1 == place.size())
+    core::user_error("{}: {}: expected hf://datasets/ORG/NAME[@REVISION]/PATH", origin, shown(url));
+  SourceSection source;
+  source.hub = place.substr(0, end);
+  const HubPlace hub = hub_place(source);
+  return hub.file_url(hub.revision, std::string(place.substr(end + 1)));
 }
 
 /// Where a file:// address points is this machine's affair; its name is the file's identity.
@@ -55,12 +71,15 @@ std::vector<RawFile> from_urls(const std::vector<std::string>& urls, const char*
   std::vector<RawFile> files;
   for (const std::string& pattern : urls) {
     for (const std::string& url : expand_ranges(pattern)) {
-      check_scheme(url, key);
-      std::string name = name_of_url(url);
-      files.push_back({.name = raw_name(name), .url = url, .path = std::move(name)});
+      const std::optional<std::string> at_hub = address_at_hub(url, key);
+      if (!at_hub) check_scheme(url, key);
+      const std::string path = name_of_url(url), name = raw_name(path);
+      files.push_back({.name = name,
+                       .url = at_hub.value_or(url),
+                       .path = path,
+                       .inputs = inputs_of_url(name, url)});  // wherever the hub is
     }
   }
-  for (RawFile& file : files) file.inputs = inputs_of_url(file.name, file.url);
   return files;
 }
 
@@ -86,6 +105,9 @@ bool is_header(std::string_view line) {
 }
 
 std::vector<RawFile> from_list(const SourceSection& source) {
+  if (std::error_code error; !fs::exists(source.list_file, error) && !error)
+    core::user_error("source.list_file: {}: no such file; put the list{} there", source.list_file,
+                     source.list_page.empty() ? "" : " that " + source.list_page + " offers");
   std::istringstream text(core::read_text(source.list_file));
   std::vector<RawFile> files;
   std::string line;
@@ -185,44 +207,25 @@ void check_names(const CatalogueEntry& entry, const std::vector<RawFile>& files)
   }
 }
 
-/// Files by what an entry may call them: the path, and the name under raw/ (no file's path is another's name).
-class FilesByName {
- public:
-  explicit FilesByName(const std::vector<RawFile>& files) {
-    for (const RawFile& file : files) {
-      by_name_.emplace(file.name, &file);
-      by_name_.emplace(file.path, &file);
-    }
+/// The first 1 %, at least one, to the end of a loose record; and what `tables` are made of.
+std::vector<RawFile> first_hundredth(const std::vector<RawFile>& files, const CatalogueEntry& entry) {
+  const std::vector<TableFiles> tables = table_files(entry);
+  std::vector<RawFile> chosen, others;
+  for (const RawFile& file : files) {
+    const bool has_rows = is_table_file(tables, file.name, [&] { return file.path; });
+    (has_rows ? chosen : others).push_back(file);
   }
-  /// UserError where it is none's.
-  const RawFile& find(std::string_view name, std::string_view key) const {
-    const auto found = by_name_.find(name);
-    if (found != by_name_.end()) return *found->second;
-    const RawFile& nearest = *std::ranges::max_element(by_name_, {}, [&](const auto& known) {
-                                return alike(name, known.first);
-                              })->second;
-    core::user_error("{}: no file is named {}; the one most like it is {}{}", key, name,
-                     core::with_valid_utf8(nearest.path),
-                     nearest.path == nearest.name ? "" : ", under raw/ " + nearest.name);
-  }
+  std::size_t count = (others.size() + 99) / 100;
+  const auto stem = [&](std::size_t i) { return fs::path(others[i].path).replace_extension(); };
+  while (entry.archive == "none" && count > 0 && count < others.size() && stem(count) == stem(count - 1))
+    ++count;
+  chosen.insert(chosen.end(), others.begin(), others.begin() + static_cast<std::ptrdiff_t>(count));
+  return chosen;
+}
 
- private:
-  /// Bytes that two names begin and end with together.
-  static std::size_t alike(std::string_view one, std::string_view other) {
-    const auto begin = std::ranges::mismatch(one, other).in1 - one.begin();
-    one.remove_prefix(static_cast<std::size_t>(begin));
-    other.remove_prefix(static_cast<std::size_t>(begin));
-    const auto end =
-        std::mismatch(one.rbegin(), one.rend(), other.rbegin(), other.rend()).first - one.rbegin();
-    return static_cast<std::size_t>(begin + end);
-  }
-
-  std::map<std::string_view, const RawFile*> by_name_;
-};
-
-std::vector<RawFile> small_subset(const std::vector<RawFile>& files, const SourceSection& source) {
-  if (source.small.empty())
-    return {files.begin(), files.begin() + static_cast<std::ptrdiff_t>((files.size() + 99) / 100)};
+std::vector<RawFile> small_subset(const std::vector<RawFile>& files, const CatalogueEntry& entry) {
+  const SourceSection& source = entry.source;
+  if (source.small.empty()) return first_hundredth(files, entry);
   const FilesByName names(files);
   std::vector<RawFile> chosen;
   for (const std::string& pattern : source.small) {
@@ -259,6 +262,13 @@ std::vector<std::string> expand_ranges(std::string_view pattern) {
   return expanded;
 }
 
+std::vector<std::string> names_of_urls(const std::vector<std::string>& urls) {
+  std::vector<std::string> names;
+  for (const std::string& pattern : urls)
+    for (const std::string& url : expand_ranges(pattern)) names.push_back(name_of_url(url));
+  return names;
+}
+
 std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& hub,
                                 const core::StopFlag& stop) {
   const SourceSection& source = entry.source;
@@ -283,7 +293,7 @@ std::vector<RawFile> list_files(const CatalogueEntry& entry, const HubListing& h
   }
   for (RawFile& file : files)
     if (const auto known = digests.find(&file); known != digests.end()) file.sha256 = known->second;
-  if (entry.subset == "small") files = small_subset(files, source);
+  if (entry.subset == "small") files = small_subset(files, entry);
   std::ranges::move(also, std::back_inserter(files));
   return files;
 }

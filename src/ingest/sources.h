@@ -41,6 +41,9 @@ using HubListing = std::function<std::vector<HubFile>(const SourceSection&)>;
 /// a million.
 std::vector<std::string> expand_ranges(std::string_view pattern);
 
+/// Of each address, after its ranges are expanded, the last component. UserError where one has none.
+std::vector<std::string> names_of_urls(const std::vector<std::string>& urls);
+
 /// The entry's files, of its subset, in the entry's order. `small` and the digests name files by path or by name. UserError: unknown
 /// scheme, two files with one name, a digest or a `small` name of no file (says the most alike), a list file or folder that is missing or malformed.
 /// core::Stopped when `stop` is seen while a folder is listed.

@@ -52,24 +52,23 @@ class Attributes {
 
 }  // namespace
 
-std::filesystem::path worker_program() {
+std::filesystem::path worker_program(const std::string& name) {
   const std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-  for (const auto& candidate : {folder / "ingest_worker", folder.parent_path() / "bin/ingest_worker"}) {
+  for (const auto& candidate : {folder / name, folder.parent_path() / "bin" / name}) {
     if (std::filesystem::exists(candidate)) return candidate;
   }
-  core::user_error(
-      "{}: the program ingest_worker is not beside this one: build it (cmake --build build --target jobs)",
-      folder.string());
+  core::user_error("{}: the program {} is not beside this one: build it (cmake --build build --target jobs)",
+                   folder.string(), name);
 }
 
-WorkerProcess::WorkerProcess(const std::vector<std::string>& arguments, int file) {
+WorkerProcess::WorkerProcess(const std::vector<std::string>& arguments, int file, const std::string& program)
+    : program_(worker_program(program).string()) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
     core::errno_error(errno, "a socket for a worker");
   socket_ = ends[0];
-  const std::string program = worker_program().string();
   std::string protocol = worker_protocol();
-  std::vector<char*> words = {const_cast<char*>(program.c_str()), protocol.data()};
+  std::vector<char*> words = {const_cast<char*>(program_.c_str()), protocol.data()};
   for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
   char* const environment[] = {nullptr};
@@ -79,11 +78,11 @@ WorkerProcess::WorkerProcess(const std::vector<std::string>& arguments, int file
   posix_spawn_file_actions_addopen(actions.get(), 1, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_adddup2(actions.get(), file, kWorkerFile);
   const int status =
-      ::posix_spawn(&pid_, program.c_str(), actions.get(), attributes.get(), words.data(), environment);
+      ::posix_spawn(&pid_, program_.c_str(), actions.get(), attributes.get(), words.data(), environment);
   ::close(ends[1]);
   if (status != 0) {
     ::close(socket_);
-    core::errno_error(status, "{}: cannot be started", program);
+    core::errno_error(status, "{}: cannot be started", program_);
   }
 }
 
@@ -131,7 +130,7 @@ WorkerEnd WorkerProcess::end() {
   if (WIFEXITED(status) && WEXITSTATUS(status) == kOtherProtocol)
     core::system_error(
         "{}: is of another build than this program; build both (cmake --build build --target jobs)",
-        worker_program().string());
+        program_);
   if (!WIFSIGNALED(status)) return {Kind::exited, fmt::format("exit code {}", WEXITSTATUS(status))};
   const int signal = WTERMSIG(status);
   const Kind kind = signal == SIGXCPU ? Kind::out_of_time : signal == SIGKILL ? Kind::killed : Kind::crashed;

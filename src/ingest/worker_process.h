@@ -1,4 +1,4 @@
-// A worker process (the program ingest_worker): started with nothing of ours but a socket and one file, limited, watched.
+// A worker process: started with nothing of ours but a socket and one file, limited, watched.
 #pragma once
 
 #include <sys/types.h>
@@ -17,8 +17,11 @@ namespace microdit::ingest {
 constexpr int kWorkerSocket = 0;  ///< the descriptors that a worker begins with
 constexpr int kWorkerFile = 3;
 
+constexpr const char *kIngestWorker = "ingest_worker",
+                     *kParquetWorker = "parquet_worker";  ///< the programs: worker_serve.h, parquet_serve.h
+
 /// The program, beside the running one or in ../bin. UserError when it is in neither.
-std::filesystem::path worker_program();
+std::filesystem::path worker_program(const std::string& name = kIngestWorker);
 
 /// How a process ended, in words and as a kind.
 struct WorkerEnd {
@@ -30,7 +33,8 @@ class WorkerProcess {
  public:
   /// Runs the program with `arguments`, an empty environment, `file` as descriptor kWorkerFile. SystemError when it cannot
   /// be started.
-  WorkerProcess(const std::vector<std::string>& arguments, int file);
+  WorkerProcess(const std::vector<std::string>& arguments, int file,
+                const std::string& program = kIngestWorker);
   ~WorkerProcess();  ///< ends it at once
   WorkerProcess(const WorkerProcess&) = delete;
 
@@ -43,6 +47,7 @@ class WorkerProcess {
   WorkerEnd end();
 
  private:
+  std::string program_;
   pid_t pid_ = -1;
   int socket_ = -1;
 };

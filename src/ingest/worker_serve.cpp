@@ -1,100 +1,25 @@
 // One worker: pictures until the socket closes, or one archive.
 #include "ingest/worker_serve.h"
 
-#include <dirent.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <clocale>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 #include <string_view>
 
-#include "core/error.h"
 #include "image/decode.h"
 #include "image/resize.h"
 #include "ingest/archive_reader.h"
 #include "ingest/limits.h"
+#include "ingest/worker_inside.h"
 #include "ingest/worker_messages.h"
 #include "ingest/worker_process.h"
 
 namespace microdit::ingest {
 namespace {
-
-/// Whatever the stage had open, communicators and devices too, is not for here.
-void close_inherited() {
-  DIR* folder = ::opendir("/proc/self/fd");
-  if (!folder) return;
-  std::vector<int> open;
-  while (const dirent* entry = ::readdir(folder)) {
-    const int fd = std::atoi(entry->d_name);
-    if (fd > kWorkerFile && fd != ::dirfd(folder)) open.push_back(fd);
-  }
-  ::closedir(folder);
-  for (const int fd : open) ::close(fd);
-}
-
-void limit(__rlimit_resource resource, rlim_t value) {
-  const rlimit both{value, value};
-  if (::setrlimit(resource, &both) != 0) std::_Exit(3);
-}
-
-/// From now on, this many seconds more of CPU; the limit is the process's own, so it can be moved.
-void limit_cpu(std::uint64_t seconds) {
-  rusage used{};
-  ::getrusage(RUSAGE_SELF, &used);
-  const auto spent = static_cast<rlim_t>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + 1;
-  const rlimit both{spent + seconds, RLIM_INFINITY};
-  if (::setrlimit(RLIMIT_CPU, &both) != 0) std::_Exit(3);
-}
-
-void limit_all() {
-  close_inherited();
-  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  limit(RLIMIT_CORE, 0);
-  limit(RLIMIT_AS, limits::kWorkerMemory);
-  limit(RLIMIT_NOFILE, limits::kWorkerFiles);
-  limit(RLIMIT_FSIZE, 0);
-  // Names in archives; libarchive converts them through the locale.
-  for (const char* locale : {"C.UTF-8", "C.utf8", "en_US.UTF-8"})
-    if (std::setlocale(LC_ALL, locale)) return;
-  std::fputs(
-      "ingest_worker: this system has no UTF-8 locale (C.UTF-8, en_US.UTF-8): names in zips that are not "
-      "plain ASCII are damaged.name\n",
-      stderr);
-}
-
-bool read_all(void* to, std::size_t size) {
-  auto* at = static_cast<char*>(to);
-  while (size > 0) {
-    const ssize_t got = ::recv(kWorkerSocket, at, size, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    at += got;
-    size -= static_cast<std::size_t>(got);
-  }
-  return true;
-}
-
-void write_all(const void* from, std::size_t size) {
-  const auto* at = static_cast<const char*>(from);
-  while (size > 0) {
-    const ssize_t sent = ::send(kWorkerSocket, at, size, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent <= 0) std::_Exit(0);  // nobody listens any more
-    at += sent;
-    size -= static_cast<std::size_t>(sent);
-  }
-}
 
 template <std::size_t n>
 void put(std::array<char, n>& to, std::string_view text) {
@@ -202,50 +127,27 @@ int serve_pictures() {
   return 0;
 }
 
-void send_member(MemberHeader header, std::string_view name, std::string_view skip,
-                 std::span<const std::byte> bytes) {
-  header.name_bytes = static_cast<std::uint32_t>(name.size());
-  header.skip_bytes = static_cast<std::uint32_t>(skip.size());
-  header.bytes = bytes.size();
-  write_all(&header, sizeof header);
-  write_all(name.data(), name.size());
-  write_all(skip.data(), skip.size());
-  write_all(bytes.data(), bytes.size());
-}
-
 int serve_archive(int argc, char** argv) {
   if (argc < 8) return 3;
-  ArchiveRules rules{.kind = argv[4],
-                     .wanted = {argv + 8, argv + argc},
-                     .member_bytes = std::strtoull(argv[5], nullptr, 10),
-                     .expansion = std::strtoull(argv[6], nullptr, 10),
-                     .offsets = argv[7] == std::string_view("1"),
-                     .pieces = argv[7] == std::string_view("pieces")};
-  struct stat status {};
-  ::fstat(kWorkerFile, &status);
-  const std::uint64_t gibibytes = static_cast<std::uint64_t>(status.st_size) / limits::kGiB + 1;
-  limit_cpu(limits::kArchiveSecondsPerGiB * gibibytes);
-  using Kind = MemberHeader::Kind;
-  try {
-    const ArchiveSummary summary = read_archive(kWorkerFile, argv[3], rules, [](Member&& member) {
-      send_member({.more = member.more, .offset = member.offset}, member.name, member.skip, member.bytes);
+  const ArchiveRules rules{.kind = argv[4],
+                           .wanted = {argv + 8, argv + argc},
+                           .member_bytes = std::strtoull(argv[5], nullptr, 10),
+                           .expansion = std::strtoull(argv[6], nullptr, 10),
+                           .offsets = argv[7] == std::string_view("1"),
+                           .pieces = argv[7] == std::string_view("pieces")};
+  limit_file_cpu();
+  return answer(argv[3], [&] {
+    return read_archive(kWorkerFile, argv[3], rules, [](Member&& member) {
+      send_member(member.name, member.skip, member.bytes, member.more, member.offset);
     });
-    send_member({.kind = Kind::done, .members = summary.members, .passed_over = summary.passed_over},
-                summary.example, "", {});
-  } catch (const core::UserError& error) {
-    send_member({.kind = Kind::user_error}, error.what(), "", {});
-  } catch (const core::FaultError& error) {
-    send_member({.kind = Kind::fault}, error.what(), "", {});
-  } catch (const core::SystemError& error) {
-    send_member({.kind = Kind::system_error}, error.what(), "", {});
-  }
-  return 0;
+  });
 }
 
 }  // namespace
 
 int serve(int argc, char** argv) {
-  limit_all();
+  take_utf8_locale();
+  limit_all(limits::kWorkerMemory);
   if (argc < 3 || argv[1] != worker_protocol()) return kOtherProtocol;
   const std::string_view work = argv[2];
   if (work == "pictures") return serve_pictures();

@@ -2,6 +2,7 @@
 #include "models/denoiser.h"
 
 #include "core/error.h"
+#include "models/class_dit.h"
 #include "models/microdit.h"
 
 namespace microdit::models {
@@ -15,11 +16,15 @@ void check(const DenoiserConfig& c) {
   };
   need(c.input_size, "input_size");
   need(c.in_channels, "in_channels");
-  need(c.caption_channels, "caption_channels");
-  if (c.input_size % c.patch_size != 0) {
+  if (c.takes_text()) need(c.caption_channels, "caption_channels");
+  if (c.input_size % c.patch_size != 0)
     core::user_error("model.input_size: {} is no multiple of patch_size {}", c.input_size, c.patch_size);
-  }
   if (c.dim % 4 != 0) core::user_error("model.dim: {} must be a multiple of 4 (position embeddings)", c.dim);
+  if (c.kind == "class_dit") {
+    if (c.dim % c.num_heads != 0)
+      core::user_error("model.dim: {} is no multiple of num_heads {}", c.dim, c.num_heads);
+    return;
+  }
   if (c.dim % c.head_dim != 0)
     core::user_error("model.dim: {} is no multiple of head_dim {}", c.dim, c.head_dim);
   if (c.patch_mixer_depth == 0 && c.patch_mixer_dim != c.dim) {
@@ -31,13 +36,22 @@ void check(const DenoiserConfig& c) {
 }  // namespace
 
 void DenoiserConfig::fields(core::Fields& f) {
-  const core::FieldRule positive{.min = 1}, ratio{.min = 0, .exclusive_min = true};
-  f.field("kind", kind, {.choices = {"microdit"}, .help = "the network"});
+  const core::FieldRule positive{.min = 1};
+  f.field("kind", kind,
+          {.choices = {"microdit", "class_dit"}, .help = "the network; further keys are its own"});
   f.field("input_size", input_size, {.min = 0, .help = "latent side; 0 = from the data"});
   f.field("patch_size", patch_size, positive);
   f.field("in_channels", in_channels, {.min = 0, .help = "latent channels; 0 = from the data"});
   f.field("dim", dim, positive);
   f.field("depth", depth, positive);
+  if (kind == "class_dit")
+    class_dit_fields(f);
+  else
+    microdit_fields(f);
+}
+
+void DenoiserConfig::microdit_fields(core::Fields& f) {
+  const core::FieldRule positive{.min = 1}, ratio{.min = 0, .exclusive_min = true};
   f.field("head_dim", head_dim, positive);
   f.field("multiple_of", multiple_of, {.min = 1, .help = "hidden widths are rounded up to a multiple of it"});
   f.field("caption_channels", caption_channels, {.min = 0, .help = "text width; 0 = from the data"});
@@ -64,10 +78,29 @@ void DenoiserConfig::fields(core::Fields& f) {
   }
 }
 
+void DenoiserConfig::class_dit_fields(core::Fields& f) {
+  f.field("num_heads", num_heads, {.min = 1});
+  f.field("num_classes", num_classes, {.min = 0, .max = 1e7, .help = "0 = conditioned on text rows instead"});
+  f.field("caption_channels", caption_channels,
+          {.min = 0, .help = "text width; 0 = from the data, or with classes"});
+  f.field("text_mask", text_mask, {.help = "text rows behind a caption's last token are not seen"});
+  f.field("norm", norm, {.choices = {"layer", "rms"}});
+  f.field("activation", activation,
+          {.choices = {"silu", "gelu", "relu", "mish"}, .help = "of the feed-forward layers"});
+  f.field("compat", compat,
+          {.choices = {"none", "nano"}, .help = "nano: attention's gate is not used, as in nano-diffusion"});
+  f.field(
+      "learned_null", learned_null,
+      {.help = "a null condition, for guidance and dropped conditions: one more class, or a learned row"});
+  if (f.reading() && num_classes > 0 && (caption_channels > 0 || text_mask))
+    f.error("num_classes", "a class_dit takes classes or text (caption_channels, text_mask), not both");
+}
+
 std::shared_ptr<Denoiser> make_uninitialized_denoiser(const DenoiserConfig& config) {
-  if (config.kind != "microdit")
-    core::user_error("model.kind: \"{}\" is unknown; there is: microdit", config.kind);
+  if (config.kind != "microdit" && config.kind != "class_dit")
+    core::user_error("model.kind: \"{}\" is unknown; there are: microdit, class_dit", config.kind);
   check(config);
+  if (config.kind == "class_dit") return std::make_shared<ClassDit>(config);
   return std::make_shared<MicroDit>(config);
 }
 

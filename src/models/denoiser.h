@@ -90,7 +90,22 @@ struct DenoiserConfig {
   std::int64_t num_experts = 8;
   double expert_capacity = 2.0;
   std::int64_t experts_every_n = 2;
+  // Of class_dit (and dim, depth, input_size, patch_size, in_channels, caption_channels, text_mask).
+  std::int64_t num_heads = 12;
+  std::int64_t num_classes = 0;     ///< 0 = conditioned on text rows instead
+  std::string norm = "rms";         ///< layer | rms
+  std::string activation = "silu";  ///< silu | gelu | relu | mish
+  std::string compat =
+      "none";  ///< none | nano: attention's gate is computed and not used, as in nano-diffusion
+  bool learned_null = false;  ///< a null condition for guidance: a class of its own, or a learned row
   void fields(core::Fields& f);
+  bool takes_text() const { return kind != "class_dit" || num_classes == 0; }
+  /// Whether there is a condition to guide away from.
+  bool has_null() const { return kind != "class_dit" || learned_null; }
+
+ private:
+  void microdit_fields(core::Fields& f);
+  void class_dit_fields(core::Fields& f);
 };
 
 /// Builds the network on CPU in fp32, parameters initialised from `seed`. UserError for an impossible config.

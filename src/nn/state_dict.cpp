@@ -77,12 +77,12 @@ StateDict load_tensors(const std::filesystem::path& path) {
   return read_named(file, all);
 }
 
-StateDict load_network(const std::filesystem::path& path) {
+StateDict load_network(const std::filesystem::path& path, bool average) {
   const core::WeightsFile file(path);
   std::vector<std::string> names;
   for (const auto& [name, info] : file.tensors()) names.push_back(name);
   for (const auto& [name, why] : file.unreadable()) names.push_back(name);
-  const core::NetworkNames network = core::network_names(names);
+  const core::NetworkNames network = core::network_names(names, average);
   if (!network.others.empty())
     core::log_info("{}: {} of its {} tensors are no part of the network and stay unread ({}, ...)",
                    path.string(), network.others.size(), names.size(), network.others.front());

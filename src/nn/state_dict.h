@@ -24,7 +24,7 @@ StateDict load_tensors(const std::filesystem::path& path);
 torch::Tensor load_tensor(const core::WeightsFile& file, const std::string& name);
 /// The tensors of one network in a file that may hold more, by its own names (core/weights_names.h). UserError when one of them
 /// cannot be read.
-StateDict load_network(const std::filesystem::path& path);
+StateDict load_network(const std::filesystem::path& path, bool average = false);
 /// Written aside and renamed; tensors are made contiguous CPU copies if they are not.
 void save_tensors(const std::filesystem::path& path, const StateDict& tensors,
                   const std::map<std::string, std::string>& metadata = {{"format", "pt"}});

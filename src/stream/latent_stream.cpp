@@ -116,6 +116,7 @@ void LatentStream::Impl::resize(std::int64_t count, bool with_captions, Batch& b
     batch.text.resize(size * shape.text_bytes() / 2, config.reading.allocate);
   batch.text_length.resize(size);
   batch.captioned.resize(size);
+  batch.classes.resize(size);
   batch.sample.resize(size);
   batch.position.resize(size);
   batch.captions.assign(with_captions ? size : 0, "");
@@ -158,6 +159,7 @@ void LatentStream::Impl::fill(std::int64_t first, std::int64_t count, bool with_
       const std::size_t row = rows[source][i];
       batch.sample[row] = first_sample[source] + wish.sample;
       batch.captioned[row] = !wish.no_caption;
+      batch.classes[row] = wish.class_number;
       batch.text_length[row] = wish.no_caption ? 0 : wish.text_length;
       if (wish.no_caption)
         std::memset(wish.text, 0, facts.shape.text_bytes());  // the null condition: zero rows

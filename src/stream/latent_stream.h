@@ -71,6 +71,7 @@ struct Batch {
   HostBuffer<std::int32_t> ids;           ///< count x L token ids; only where sources have tokens only
   std::vector<std::int32_t> text_length;  ///< tokens before padding; 0 without a caption
   std::vector<std::uint8_t> captioned;    ///< 0 = the null condition
+  std::vector<std::int64_t> classes;      ///< numbers of the samples' classes; -1 = none
   std::vector<std::int64_t> sample;    ///< global sample index of each row (over all sources, in their order)
   std::vector<std::int64_t> position;  ///< stream position of each row
   std::vector<std::string>

@@ -98,6 +98,7 @@ void LatentsSource::read_of_shard(std::size_t shard, std::span<const std::size_t
       const auto k = static_cast<std::size_t>(wish.sample - first_[shard]);
       const std::uint32_t place = rows.latents_row[k];
       scratch.row_in_shard[i] = rows.rows[k];
+      wish.class_number = rows.classes.empty() ? -1 : rows.classes[k];
       scratch.requests.push_back(
           {&images, index_.shards[shard].places[column].offset + place * shape_.latents_bytes(),
            shape_.latents_bytes(), wish.latents, options_.verify ? &rows.latents_hashes[place] : nullptr, i,

@@ -24,6 +24,7 @@ struct RowWish {
   // Out:
   bool no_caption = false;  ///< dropped, or the sample has none of the wanted ones: `text` was left alone
   std::int32_t text_length = 0;    ///< tokens before padding; 0 without a caption
+  std::int32_t class_number = -1;  ///< of the sample's class; -1 = it has none
   std::string* caption = nullptr;  ///< if given: the chosen caption's text (empty where there is none)
   std::exception_ptr
       bad;  ///< why the row could not be read, after a second try; the others are good all the same

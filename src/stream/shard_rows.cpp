@@ -112,6 +112,8 @@ void read_images(const store::LatentIndex& index, const store::IndexedShard& sha
   Columns columns(index, shard, LatentFile::images, from);
   columns.want(latents + "_row");
   columns.want("split");
+  const bool with_classes = columns.has("class");
+  if (with_classes) columns.want("class");
   if (by_side)
     for (const char* side : {"width", "height"}) columns.want(side);
   if (filter.verify) columns.want(latents + "_xxh3");
@@ -119,6 +121,8 @@ void read_images(const store::LatentIndex& index, const store::IndexedShard& sha
 
   const auto places = columns.values<std::int32_t>(latents + "_row", shard.rows);
   const auto split = columns.values<std::uint8_t>("split", shard.rows);
+  std::vector<std::int32_t> classes;
+  if (with_classes) classes = columns.values<std::int32_t>("class", shard.rows);
   std::vector<std::int32_t> width, height;
   if (by_side) {
     width = columns.values<std::int32_t>("width", shard.rows);
@@ -132,6 +136,7 @@ void read_images(const store::LatentIndex& index, const store::IndexedShard& sha
       columns.broken(fmt::format("sample {}: `{}_row` leaves its column", row, latents));
     out.rows.push_back(static_cast<std::uint32_t>(row));
     out.latents_row.push_back(static_cast<std::uint32_t>(places[row]));
+    if (with_classes) out.classes.push_back(classes[row]);
   }
   if (static_cast<std::int64_t>(out.rows.size()) !=
       index.rows_of(shard, filter.size, filter.split, filter.bound))
@@ -179,7 +184,7 @@ void read_text(const store::LatentIndex& index, const store::IndexedShard& shard
 }  // namespace
 
 std::size_t ShardRows::bytes() const {
-  return (rows.size() + latents_row.size() + caption_offsets.size() + caption_rows.size() +
+  return (rows.size() + latents_row.size() + classes.size() + caption_offsets.size() + caption_rows.size() +
           text_length.size()) *
              4 +
          (latents_hashes.size() + text_hashes.size() + scale_hashes.size()) * 8 + caption_source.size() +

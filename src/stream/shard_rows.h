@@ -26,6 +26,7 @@ struct RowFilter {
 struct ShardRows {
   std::vector<std::uint32_t> rows;             ///< in the shard, of every sample that the filter leaves
   std::vector<std::uint32_t> latents_row;      ///< of each of these
+  std::vector<std::int32_t> classes;           ///< likewise; empty where the samples have none
   std::vector<std::uint64_t> latents_hashes;   ///< of every row of the latents; empty = not verified
   std::vector<std::uint32_t> caption_offsets;  ///< [rows of the shard + 1]
   std::vector<std::int32_t> caption_rows;      ///< rows of `text`

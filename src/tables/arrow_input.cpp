@@ -8,11 +8,12 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 namespace microdit::tables::detail {
 
-ArrowInput::ArrowInput(const std::filesystem::path& file, const core::StopFlag& stop, arrow::MemoryPool* pool)
-    : file_(file), stop_(stop), pool_(pool) {}
+ArrowInput::ArrowInput(core::InputFile&& file, const core::StopFlag& stop, arrow::MemoryPool* pool)
+    : file_(std::move(file)), stop_(stop), pool_(pool) {}
 
 void ArrowInput::rethrow() const {
   if (failed_) std::rethrow_exception(failed_);

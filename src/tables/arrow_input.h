@@ -5,7 +5,6 @@
 #include <arrow/result.h>
 
 #include <exception>
-#include <filesystem>
 
 #include "core/input_file.h"
 #include "core/stop_flag.h"
@@ -14,7 +13,7 @@ namespace microdit::tables::detail {
 
 class ArrowInput : public arrow::io::RandomAccessFile {
  public:
-  ArrowInput(const std::filesystem::path& file, const core::StopFlag& stop, arrow::MemoryPool* pool);
+  ArrowInput(core::InputFile&& file, const core::StopFlag& stop, arrow::MemoryPool* pool);
 
   const core::InputFile& file() const { return file_; }
   /// Throws what a read has thrown: Arrow knows only that it failed.

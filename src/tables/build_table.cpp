@@ -10,21 +10,31 @@
 #include "text/strip.h"
 
 namespace microdit::tables {
-TableCounts build_table(const std::filesystem::path& path, const TableSpec& spec, const TableInput& input,
+TableCounts build_table(const std::filesystem::path& path, const TableSpec& spec, const NextInput& next,
                         const core::StopFlag& stop, const BuildOptions& options) {
   TableBuilder builder(path, spec, stop, options);
-  RowRequest request{input.origin, builder.source_columns(), {}};
-  if (spec.kind == "json") request.damaged = [&](const std::string& why) { builder.count_damaged(why); };
   const RowSink sink = [&](std::span<const Value> row) { builder.add(row); };
-  if (spec.kind == "json") {
-    read_json_rows(input.bytes, spec.rows, request, sink, stop);
-  } else if (spec.kind == "csv") {
-    read_csv_rows(input.bytes, csv_rules(spec.separator, spec.quotes), request, sink, stop);
-  } else {
-    core::check(spec.kind == "parquet", "a table of kind '{}' is not read so", spec.kind);
-    read_parquet_rows(input.file, request, sink, stop);
+  while (const std::optional<TableInput> input = next()) {
+    builder.begin(input->origin);
+    RowRequest request{input->origin, builder.source_columns(), {}};
+    if (spec.kind != "csv") request.damaged = [&](const std::string& why) { builder.count_damaged(why); };
+    if (spec.kind == "json") {
+      read_json_rows(input->bytes, spec.rows, request, sink, stop);
+    } else if (spec.kind == "csv") {
+      read_csv_rows(input->bytes, csv_rules(spec.separator, spec.quotes), request, sink, stop);
+    } else {
+      core::check(spec.kind == "parquet", "a table of kind '{}' is not read so", spec.kind);
+      read_parquet_rows(input->file, request, sink, stop);
+    }
   }
   return builder.finish();
+}
+
+TableCounts build_table(const std::filesystem::path& path, const TableSpec& spec, const TableInput& input,
+                        const core::StopFlag& stop, const BuildOptions& options) {
+  std::optional<TableInput> only = input;
+  return build_table(
+      path, spec, [&] { return std::exchange(only, std::nullopt); }, stop, options);
 }
 
 TextTable::TextTable(const std::filesystem::path& path, const TableSpec& spec, const core::StopFlag& stop,

@@ -7,6 +7,8 @@
 #include "core/error.h"
 #include "core/utf8.h"
 #include "tables/limits.h"
+#include "text/code_points.h"
+#include "text/unicode_forms.h"
 
 namespace microdit::tables {
 namespace {
@@ -130,6 +132,9 @@ std::string KeyTemplate::expand(std::span<const Value> values, std::string& key)
       return fmt::format("it would be longer than {} bytes", limits::kKeyBytes);
   }
   if (key.empty()) return "it would be empty";
+  // Composed, whatever form either side was written in: libarchive composes names of pax tars and zips, and no others.
+  if (!text::is_ascii(key) && !core::first_invalid_utf8(key))
+    key = text::to_utf8(text::nfc(text::to_utf32(key)));
   if (key.size() > limits::kKeyBytes)
     return fmt::format("it would be longer than {} bytes", limits::kKeyBytes);
   return "";

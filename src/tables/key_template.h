@@ -5,6 +5,8 @@
 //   {name|how}    the value as a path: `relative` (without a leading "./"), `basename`, `stem`, `dir`;
 //                 `bare` (without dots and slashes at either end)
 //   {{ and }}     a brace
+//
+// A key's letters are composed (NFC), on both sides.
 #pragma once
 
 #include <span>

@@ -30,6 +30,7 @@ constexpr int kFooterDepth = 32;                   ///< of its structures in one
 constexpr std::uint64_t kFooterStructs = 500'000;  ///< in all: one is several hundred bytes once read
 constexpr std::size_t kSchemaElements = 4096;      ///< columns and groups
 constexpr std::uint32_t kPageHeaderBytes = kMiB;
+constexpr std::int64_t kListElements = 1'000'000;  ///< of a row
 constexpr std::int64_t kDecodedBytes =
     64 * kMiB;                             ///< held at a time, all wanted columns: pages and dictionaries
 constexpr std::uint64_t kExpansion = 100;  ///< decoded : stored bytes, beyond kFreeExpansion

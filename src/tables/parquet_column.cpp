@@ -11,6 +11,8 @@
 #include <cmath>
 #include <type_traits>
 
+#include "tables/limits.h"
+
 namespace microdit::tables::detail {
 namespace {
 
@@ -24,14 +26,35 @@ bool is_unsigned(const parquet::ColumnDescriptor& column) {
 template <class Type>
 class Typed : public ParquetColumn {
  public:
-  Typed(const parquet::ColumnDescriptor& column, std::unique_ptr<parquet::PageReader> pages,
-        arrow::MemoryPool* pool)
-      : most_(column.max_definition_level()),
+  Typed(const parquet::ColumnDescriptor& column, int element, std::unique_ptr<parquet::PageReader> pages,
+        arrow::MemoryPool* pool, const core::StopFlag& stop)
+      : element_(element),
+        most_(column.max_definition_level()),
         unsigned_(is_unsigned(column)),
+        stop_(stop),
         reader_(std::static_pointer_cast<parquet::TypedColumnReader<Type>>(
             parquet::ColumnReader::Make(&column, std::move(pages), pool))) {}
 
   bool next(Value& out) override {
+    if (element_ < 0) return take(out);
+    if (level_ == levels_ && !read()) return false;
+    if (repeated_[static_cast<std::size_t>(level_)] != 0)
+      throw parquet::ParquetException("a list goes on that has not begun");
+    out = std::monostate();
+    Value other;
+    std::int64_t at = 0;
+    do {
+      if (at > limits::kListElements)
+        throw parquet::ParquetException(
+            fmt::format("a list of more than {} elements", limits::kListElements));
+      take(at++ == element_ ? out : other);
+    } while ((level_ < levels_ || read()) && repeated_[static_cast<std::size_t>(level_)] != 0);
+    return true;
+  }
+
+ private:
+  /// The next value, of whatever row.
+  bool take(Value& out) {
     if (level_ == levels_ && !read()) return false;
     if (most_ > 0 && defined_[static_cast<std::size_t>(level_++)] < most_)
       return out = std::monostate(), true;
@@ -41,12 +64,13 @@ class Typed : public ParquetColumn {
     return true;
   }
 
- private:
   /// Of one page alone: values of text point into it.
   bool read() {
-    level_ = value_ = 0;
+    if (stop_.requested()) throw core::Stopped();
+    level_ = levels_ = value_ = num_values_ = 0;
     if (!reader_->HasNext()) return false;
-    levels_ = reader_->ReadBatch(kBatch, defined_.data(), nullptr, values_.data(), &num_values_);
+    levels_ = reader_->ReadBatch(kBatch, defined_.data(), element_ < 0 ? nullptr : repeated_.data(),
+                                 values_.data(), &num_values_);
     if (levels_ <= 0 || levels_ > kBatch || num_values_ < 0 || num_values_ > levels_)
       throw parquet::ParquetException("a page has fewer values than it says");
     return true;
@@ -79,10 +103,12 @@ class Typed : public ParquetColumn {
     }
   }
 
+  std::int64_t element_;
   std::int16_t most_;
   bool unsigned_;
+  const core::StopFlag& stop_;
   std::shared_ptr<parquet::TypedColumnReader<Type>> reader_;
-  std::array<std::int16_t, kBatch> defined_;
+  std::array<std::int16_t, kBatch> defined_, repeated_;
   std::array<typename Type::c_type, kBatch> values_;
   std::int64_t level_ = 0, levels_ = 0, value_ = 0, num_values_ = 0;
 };
@@ -90,7 +116,6 @@ class Typed : public ParquetColumn {
 }  // namespace
 
 std::string column_fault(const parquet::ColumnDescriptor& column) {
-  if (column.max_repetition_level() > 0) return "a list";
   if (const auto& type = column.logical_type(); type && (type->is_decimal() || type->is_float16()))
     return type->ToString();
   if (column.physical_type() == parquet::Type::INT96 ||
@@ -99,11 +124,11 @@ std::string column_fault(const parquet::ColumnDescriptor& column) {
   return "";
 }
 
-std::unique_ptr<ParquetColumn> open_column(const parquet::ColumnDescriptor& column,
+std::unique_ptr<ParquetColumn> open_column(const parquet::ColumnDescriptor& column, int element,
                                            std::unique_ptr<parquet::PageReader> pages,
-                                           arrow::MemoryPool* pool) {
+                                           arrow::MemoryPool* pool, const core::StopFlag& stop) {
   const auto make = [&]<class Type>(Type) {
-    return std::make_unique<Typed<Type>>(column, std::move(pages), pool);
+    return std::make_unique<Typed<Type>>(column, element, std::move(pages), pool, stop);
   };
   switch (column.physical_type()) {
     case parquet::Type::BOOLEAN:

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/stop_flag.h"
 #include "tables/value.h"
 
 namespace microdit::tables::detail {
@@ -18,12 +19,13 @@ class ParquetColumn {
   virtual bool next(Value& out) = 0;
 };
 
-/// "" or why a column is not one that a table can have ("a list", "a decimal").
+/// "" or why a column's values are none that a table can have ("a decimal").
 std::string column_fault(const parquet::ColumnDescriptor& column);
 
-/// Parquet's exceptions come out as they are.
-std::unique_ptr<ParquetColumn> open_column(const parquet::ColumnDescriptor& column,
+/// `element`: of a list in each row, nothing where it has fewer; -1 where the column is no list. Parquet's exceptions come out as they are;
+/// core::Stopped.
+std::unique_ptr<ParquetColumn> open_column(const parquet::ColumnDescriptor& column, int element,
                                            std::unique_ptr<parquet::PageReader> pages,
-                                           arrow::MemoryPool* pool);
+                                           arrow::MemoryPool* pool, const core::StopFlag& stop);
 
 }  // namespace microdit::tables::detail

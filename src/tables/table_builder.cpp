@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/utf8.h"
 #include "tables/limits.h"
+#include "text/strip.h"
 
 namespace microdit::tables {
 namespace {
@@ -33,7 +34,8 @@ TableBuilder::TableBuilder(const std::filesystem::path& path, const TableSpec& s
       options_(std::move(options)),
       key_template_(spec.key, spec.place("key")),
       source_columns_(spec.source_columns()),
-      sorter_(path.string() + ".rows", options_.memory, spec.repeated == "first", stop) {
+      sorter_(path.string() + ".rows", options_.memory, spec.repeated == "first", stop),
+      part_(spec.name()) {
   const auto place = [&](const std::string& name) {
     return static_cast<std::size_t>(std::lower_bound(source_columns_.begin(), source_columns_.end(), name) -
                                     source_columns_.begin());
@@ -42,6 +44,7 @@ TableBuilder::TableBuilder(const std::filesystem::path& path, const TableSpec& s
   for (const auto& [name, column] : spec_.columns) {
     columns_.push_back(name);
     column_places_.push_back(place(column));
+    numbers_.push_back({.must = options_.numbers.contains(name)});
   }
   key_cells_.resize(key_places_.size());
   kept_cells_.resize(column_places_.size());
@@ -49,8 +52,12 @@ TableBuilder::TableBuilder(const std::filesystem::path& path, const TableSpec& s
 }
 
 void TableBuilder::wrong(const std::string& what) const {
-  core::user_error("{}{}: row {}: {}", spec_.file, spec_.member.empty() ? "" : ":" + spec_.member,
-                   counts_.rows, what);
+  core::user_error("{}: row {}: {}", part_, counts_.rows - before_part_, what);
+}
+
+void TableBuilder::begin(std::string part) {
+  part_ = std::move(part);
+  before_part_ = counts_.rows;
 }
 
 void TableBuilder::add(std::span<const Value> row) {
@@ -60,7 +67,8 @@ void TableBuilder::add(std::span<const Value> row) {
   for (std::size_t i = 0; i < key_places_.size(); ++i) key_cells_[i] = row[key_places_[i]];
   if (const std::string why = key_template_.expand(key_cells_, key_); !why.empty()) {
     if (counts_.without_key++ == 0)
-      counts_.without_key_example = fmt::format("row {}: {}", counts_.rows, why);
+      counts_.without_key_example =
+          fmt::format("{}row {}: {}", before_part_ > 0 ? part_ + ": " : "", counts_.rows - before_part_, why);
     return;
   }
   if (key_.find('\0') != key_.npos) wrong("its key holds a zero byte, which no path of a file can");
@@ -68,6 +76,7 @@ void TableBuilder::add(std::span<const Value> row) {
   for (std::size_t i = 0; i < column_places_.size(); ++i) {
     const Value& cell = kept_cells_[i] = row[column_places_[i]];
     if (!is_null(cell)) seen_[i] = true;
+    if (numbers_[i].must && !numbers_[i].seen) note_number(cell, numbers_[i]);
     if (const auto* text = std::get_if<std::string>(&cell);
         text != nullptr && core::first_invalid_utf8(*text))
       wrong(fmt::format("its `{}` is not UTF-8; convert the file to UTF-8",
@@ -80,6 +89,11 @@ void TableBuilder::add(std::span<const Value> row) {
   sorter_.add(key_, row_);
   if (sorter_.bytes() > limits::kSpilledBytes)
     wrong(fmt::format("the rows so far have more than {} bytes", limits::kSpilledBytes));
+}
+
+void TableBuilder::note_number(const Value& cell, Number& column) const {
+  column.seen = as_number(cell).has_value();
+  if (!column.seen && column.instead.empty()) column.instead = text::strip(as_text(cell));
 }
 
 void TableBuilder::count_damaged(std::string_view name) {
@@ -121,6 +135,14 @@ void TableBuilder::demand_rows() const {
   if (counts_.rows == counts_.without_key)
     core::user_error("{}: no row has it ({}); check the names of the columns", spec_.place("key"),
                      counts_.without_key_example);
+  for (std::size_t i = 0; i < numbers_.size(); ++i)
+    if (numbers_[i].must && !numbers_[i].seen && !numbers_[i].instead.empty())
+      core::user_error(
+          "{}: {}: `{}` holds no number, but texts such as '{}': what is no caption stays beside the samples "
+          "as "
+          "a number; make it a caption, or leave it out",
+          spec_.place("columns"), columns_[i], source_columns_[column_places_[i]],
+          core::shortened(numbers_[i].instead, 60));
   for (std::size_t i = 0; lines && i < seen_.size(); ++i)
     if (!seen_[i])
       core::user_error("{}: no row has a `{}`; check the names of the columns", spec_.place("columns"),

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@ namespace microdit::tables {
 
 struct BuildOptions {
   std::size_t memory = 96u << 20;  ///< bytes for sorting; readers and the index come on top
+  std::set<std::string>
+      numbers{};  ///< columns by their name in the table, each of which must hold a number somewhere
   std::string made_from{};  ///< kept in the file: what tells a later life that it is the right one (JSON)
 };
 
@@ -28,6 +31,8 @@ class TableBuilder {
 
   /// Columns that add() is given, in that order.
   const std::vector<std::string>& source_columns() const { return source_columns_; }
+  /// The rows that are added next are of this part; without, of one that is called as the spec says.
+  void begin(std::string part);
   /// A row without a key is counted, and no error. UserError where a limit is passed, a key holds a zero byte, or text is not UTF-8.
   /// core::Stopped.
   void add(std::span<const Value> row);
@@ -52,7 +57,15 @@ class TableBuilder {
   RowSorter sorter_;
   TableCounts counts_;
   Row key_cells_, kept_cells_;
-  std::vector<bool> seen_;  ///< of each kept column: some row has it
+  std::string part_;               ///< for messages
+  std::uint64_t before_part_ = 0;  ///< rows
+  std::vector<bool> seen_;         ///< of each kept column: some row has it
+  struct Number {
+    bool must = false, seen = false;
+    std::string instead{};  ///< the first text that is none
+  };
+  void note_number(const Value& cell, Number& column) const;
+  std::vector<Number> numbers_;  ///< likewise
   std::string key_, row_;
 };
 

@@ -26,7 +26,7 @@ std::uint64_t fixed(std::string_view bytes, std::size_t at) {
 }  // namespace
 
 void TableFile::damaged(std::string_view what) const {
-  core::user_error("{}: damaged ({}); remove it and run the same command again, which builds it anew",
+  core::user_error("{}: damaged ({}); remove it and run clean again, which builds it anew",
                    file_.path().string(), what);
 }
 
@@ -53,12 +53,12 @@ std::string TableFile::read_tail() {
   if (file_.size() < kTableHeadBytes + kTableTrailerBytes) damaged("it is too short");
   const std::string head = file_.read_string(0, kTableHeadBytes);
   if (!head.starts_with(kTableMagic))
-    core::user_error("{}: no table of ours; remove it and run the same command again", path().string());
+    core::user_error("{}: no table of ours; remove it and run clean again", path().string());
   std::uint32_t version;
   std::memcpy(&version, head.data() + kTableMagic.size(), sizeof version);
   if (version != kTableVersion)
     core::user_error(
-        "{}: a table of version {}, this program reads version {}; remove it and run the same command again",
+        "{}: a table of version {}, this program reads version {}; remove it and run clean again",
         path().string(), version, kTableVersion);
   const std::string trailer = file_.read_string(file_.size() - kTableTrailerBytes, kTableTrailerBytes);
   if (!trailer.ends_with(kTableEnd)) damaged("its end is missing");

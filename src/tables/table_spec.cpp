@@ -1,6 +1,8 @@
 // The keys of a table, and what must hold between them.
 #include "tables/table_spec.h"
 
+#include <fmt/ranges.h>
+
 #include <set>
 
 #include "core/error.h"
@@ -28,9 +30,12 @@ void TableSpec::fields(core::Fields& f) {
           {.required = true,
            .choices = {"json", "csv", "parquet", "texts"},
            .help = "texts: files of an archive, one text each"});
-  f.field("file", file, {.required = true, .help = "the file, as `source` names it"});
+  f.field("file", files,
+          {.required = true,
+           .help = "the file, as `source` names it; a table in parts: a pattern such as "
+                   "\"meta/part-*.parquet\", or a list"});
   f.field("member", member,
-          {.help = "the file's name within that archive; a glob pattern where kind is texts"});
+          {.help = "the file's path within that archive, or a pattern: then all that match are parts"});
   f.field(
       "rows", rows,
       {.help = "json: lines (one object per line), . (the document is a list) or where the list is: a/b"});
@@ -57,6 +62,7 @@ void TableSpec::fields(core::Fields& f) {
   if (separator.size() != 1 && separator != "tab") f.error("separator", "must be one character, or tab");
   if (separator == "\"" || separator == "\n" || separator == "\r")
     f.error("separator", "a quote or a line's end separates nothing");
+  if (f.given("file") && files.empty()) f.error("file", "names no file");
   if (columns.empty()) f.error("columns", "names no column: what would a picture get from this table?");
   if (columns.size() > limits::kColumns) f.error("columns", fmt::format("more than {}", limits::kColumns));
   judged(f, "key", [&] { KeyTemplate(key, "key"); });
@@ -82,8 +88,12 @@ std::vector<std::string> TableSpec::source_columns() const {
   return {all.begin(), all.end()};
 }
 
+std::string TableSpec::name() const {
+  return fmt::format("{}{}", fmt::join(files, ", "), member.empty() ? "" : ":" + member);
+}
+
 std::string TableSpec::place(std::string_view setting) const {
-  return fmt::format("`{}` of the table of {}{}", setting, file, member.empty() ? "" : ":" + member);
+  return fmt::format("`{}` of the table of {}", setting, name());
 }
 
 }  // namespace microdit::tables

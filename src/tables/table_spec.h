@@ -10,9 +10,10 @@
 namespace microdit::tables {
 
 struct TableSpec {
-  std::string kind{};    ///< json, csv, parquet or texts
-  std::string file{};    ///< as the dataset's source names it
-  std::string member{};  ///< of that archive; "" when it is none
+  std::string kind{};  ///< json, csv, parquet or texts
+  std::vector<std::string>
+      files{};  ///< as the dataset's source names them: names, ranges, patterns; several files are one table
+  std::string member{};  ///< of each archive, a name or a pattern; "" when they are none
   std::string rows =
       "lines";  ///< json: "lines"; "." for a document that is an array; else where the array is ("a/b")
   std::string separator = ",";  ///< csv: one character, or "tab"
@@ -27,7 +28,9 @@ struct TableSpec {
 
   /// Columns that a reader must give, in that order: the key's and the kept ones', each once, sorted.
   std::vector<std::string> source_columns() const;
-  /// "`key` of the table of metadata.csv", for messages.
+  /// "metadata.csv", "meta/part-*.parquet, more.parquet:rows/*.json", for messages.
+  std::string name() const;
+  /// "`key` of the table of metadata.csv", likewise.
   std::string place(std::string_view setting) const;
 };
 

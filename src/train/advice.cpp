@@ -129,14 +129,15 @@ std::string advice_for_changes(const RunFolder& run, const std::vector<std::stri
         "weights over only where all shapes agree.)",
         command_with(now.life, changes), from);
   changes.insert(changes.end(), {"init.from=" + from, "init.load=all"});
-  if (now.json.value("steps", std::int64_t{0}) <= steps.back())
+  const core::Json wanted = now.json.value("steps", core::Json());
+  if (wanted.is_number() && wanted.get<std::int64_t>() <= steps.back())
     changes.push_back(fmt::format("steps={}", 2 * steps.back()));
   return fmt::format("Change them back, or go on from its step {} in another run:\n  {}", steps.back(),
                      command_with(now.life, changes));
 }
 
 void demand_steps_of_run(const LoopConfig& config, const core::Json& life, std::int64_t reached) {
-  if (config.steps >= reached) return;
+  if (!config.steps.is_known() || config.steps >= reached) return;  // in epochs: known when the data are open
   const fs::path run = run_folder(config).path();
   const std::vector<std::int64_t> there = visible_steps(RunFolder(run).checkpoints());
   const auto earlier = std::ranges::find_if(there, [&](std::int64_t step) { return step < config.steps; });
@@ -145,17 +146,17 @@ void demand_steps_of_run(const LoopConfig& config, const core::Json& life, std::
     other =
         fmt::format("\nOr branch off one of its checkpoints (steps {}):\n  {}", fmt::join(there, ", "),
                     command_with(life, {"name=" + free_name(run), "init.from=" + checkpoint_of(run, *earlier),
-                                        "init.load=all", fmt::format("steps={}", config.steps)}));
+                                        "init.load=all", fmt::format("steps={}", config.steps.text())}));
   }
-  core::user_error("steps={}: {} is at step {} already. To train on, give more:\n  {}{}", config.steps,
+  core::user_error("steps={}: {} is at step {} already. To train on, give more:\n  {}{}", config.steps.text(),
                    run.string(), reached, command_with(life, {fmt::format("steps={}", 2 * reached)}), other);
 }
 
 void demand_steps_of_start(const LoopConfig& config, std::int64_t first_step) {
-  if (config.init.load != "all" || first_step < config.steps) return;
+  if (config.init.load != "all" || !config.steps.is_known() || first_step < config.steps) return;
   core::user_error(
       "init.from={} init.load=all: starts at step {} of steps={}: nothing to train; give steps={}",
-      config.init.from, first_step, config.steps, 2 * first_step);
+      config.init.from, first_step, config.steps.text(), 2 * first_step);
 }
 
 void refuse_start(const std::string& from) {

@@ -100,14 +100,14 @@ void CodecConfig::fields(core::Fields& f) {
   f.field("kl", kl, {.min = 0, .help = "weight of the KL divergence to N(0, 1)"});
   f.field("sigma_data", sigma_data,
           {.min = 0, .exclusive_min = true, .help = "std that scaled latents shall have"});
-  f.field(
-      "picture_every_steps", picture_every_steps,
+  picture_every_steps.field(
+      f, "picture_every_steps",
       {.min = 0, .help = "steps between reconstruction grids; 0 = none", .at_resume = core::AtResume::free});
   f.section("codec", codec);
   if (f.reading() && data.empty()) f.error("data", "at least one dataset is needed");
 }
 
-CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
+CodecTask::CodecTask(CodecConfig& config, torch::Device device)
     : config_(config),
       device_(device),
       held_out_(samples_of(config, config.data.front().dataset), config.size, 1,
@@ -126,14 +126,16 @@ CodecTask::CodecTask(const CodecConfig& config, torch::Device device)
     proportions.push_back(source.proportion);
     sizes.push_back(static_cast<double>(sources_.back().pictures.num_pictures()));
   }
+  const auto pictures = static_cast<std::int64_t>(std::accumulate(sizes.begin(), sizes.end(), 0.0));
+  config.loop.resolve(pictures);
+  config.picture_every_steps.resolve(pictures, config.loop.batch_size);
   mixture_ = stream::Mixture(stream::by_size(proportions) ? sizes : proportions);
   if (config.size % net_->downscale() != 0) {
     core::user_error("size={}: not divisible by the codec's downscale {}", config.size, net_->downscale());
   }
   net_->to(device);
-  core::log_info("pictures: {} to train, {} held out, {} px",
-                 static_cast<std::int64_t>(std::accumulate(sizes.begin(), sizes.end(), 0.0)),
-                 held_out_.num_pictures(), config.size);
+  core::log_info("pictures: {} to train, {} held out, {} px", pictures, held_out_.num_pictures(),
+                 config.size);
 }
 
 core::Json CodecTask::facts() const {

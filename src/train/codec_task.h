@@ -28,14 +28,15 @@ struct CodecConfig {
   double l1 = 0.5;
   double kl = 1e-4;
   double sigma_data = 0.5;  ///< scaling_factor = sigma_data / std of the training latents
-  std::int64_t picture_every_steps = 0;
+  Length picture_every_steps = 0;
   encoders::AutoencoderConfig codec;
   void fields(core::Fields& f);
 };
 
 class CodecTask : public TrainTask {
  public:
-  CodecTask(const CodecConfig& config, torch::Device device);
+  /// Lengths of `config` become steps.
+  CodecTask(CodecConfig& config, torch::Device device);
 
   torch::nn::Module& module() override { return *net_; }
   core::Json facts() const override;
@@ -47,6 +48,10 @@ class CodecTask : public TrainTask {
   /// Held-out originals above their reconstructions.
   std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
                                       const core::StopFlag& stop) override;
+  void prepare_validation(comm::Communicator&) override {}
+  std::optional<Validated> validate(comm::Communicator&, const core::StopFlag&) override {
+    return std::nullopt;
+  }
   /// Measures the latents' std (scaling factor) and the held-out PSNR; writes run/codec/ and
   /// run/metrics.json.
   bool finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) override;

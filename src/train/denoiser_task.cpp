@@ -5,12 +5,13 @@
 #include "core/log.h"
 #include "core/seed.h"
 #include "diffusion/noise.h"
+#include "eval/batch_condition.h"
 #include "eval/denoise_fn.h"
 #include "eval/encoder_hashes.h"
-#include "eval/eval_data.h"
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/grid.h"
+#include "nn/autocast.h"
 #include "train/run_folder.h"
 
 namespace microdit::train {
@@ -25,11 +26,13 @@ void complete(std::int64_t& value, std::int64_t from_data, const char* key) {
   value = from_data;
 }
 
-/// Fills the model's shapes in place and returns the completed config.
-const TrainConfig& complete_model(TrainConfig& config, const stream::RowShape& facts) {
+/// Fills the model's shapes and the lengths in place and returns the completed config.
+const TrainConfig& complete_model(TrainConfig& config, const stream::RowShape& facts, std::int64_t samples) {
+  config.resolve(samples);
   complete(config.model.in_channels, facts.channels, "in_channels");
   complete(config.model.input_size, facts.latent_size, "input_size");
-  complete(config.model.caption_channels, facts.text_width, "caption_channels");
+  if (config.model.takes_text())
+    complete(config.model.caption_channels, facts.text_width, "caption_channels");
   return config;
 }
 
@@ -45,6 +48,7 @@ eval::RunFacts run_facts(const TrainConfig& config, const TrainingData& data) {
   facts.codec = data.codec;
   facts.text_encoder = data.text_encoder;
   facts.captions = data.captions;
+  facts.classes = data.stream->facts().facts.value("classes", std::vector<std::string>());
   facts.data = data.sources;
   facts.shuffle_run = data.stream->shuffle_run();
   facts.model = config.model;
@@ -68,7 +72,7 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
                            const core::StopFlag& stop)
     : data_(open_training_data(config, device, comm, stop)),
       shape_(data_.stream->facts().shape),
-      config_(complete_model(config, shape_)),
+      config_(complete_model(config, shape_, data_.stream->num_samples())),
       device_(device),
       objective_(config.objective) {
   model_ = models::make_uninitialized_denoiser(config.model);
@@ -76,9 +80,14 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
     core::user_error("mask_ratio={}: model.kind={} cannot be masked; set mask_ratio=0", config.mask_ratio,
                      config.model.kind);
   }
+  if (config.caption_drop > 0 && !config.model.has_null())
+    core::user_error(
+        "caption_drop={}: the model has no null condition to drop to (model.learned_null); set "
+        "caption_drop=0",
+        config.caption_drop);
   model_->to(device);
   model_->train();
-  if (shape_.tokens_only) {
+  if (shape_.tokens_only && config.model.takes_text()) {
     const auto folder = run_folder(config.loop).path();
     eval::hash_encoders_once({}, data_.text_encoder, folder, comm, stop);
     caption_encoder_ = std::make_unique<eval::CaptionEncoder>(data_.text_encoder, folder, device, stop);
@@ -120,33 +129,36 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
                       {slice.count, shape_.channels, shape_.latent_size, shape_.latent_size})
           .to(device_)
           .to(torch::kFloat32);  // there: half the bytes to copy
-  const torch::Tensor text =
-      caption_encoder_
-          ? caption_encoder_->rows(batch_, slice.first, slice.count)
-          : eval::half_rows(batch_.text, slice.first, {slice.count, shape_.text_length, shape_.text_width})
-                .to(device_)
-                .to(torch::kFloat32);
-  const torch::Tensor mask =
-      config_.model.text_mask
-          ? eval::text_mask(batch_, slice.first, slice.count, shape_.text_length).to(device_)
-          : torch::Tensor();
-  return objective_.loss(eval::denoise_fn(*model_), x0, {text, mask}, noise, config_.mask_ratio,
+  const diffusion::Condition condition = eval::batch_condition(
+      batch_, slice.first, slice.count, shape_, config_.model, caption_encoder_.get(), device_);
+  return objective_.loss(eval::denoise_fn(*model_), x0, condition, noise, config_.mask_ratio,
                          model_->patch_size());
 }
 
 void DenoiserTask::prepare_pictures(comm::Communicator& comm, const core::StopFlag& stop) {
   if (config_.sampling.prompts.empty()) return;
-  if (facts_.codec.kind.empty() || facts_.text_encoder.kind.empty())
+  if (facts_.codec.kind.empty() || (config_.model.takes_text() && facts_.text_encoder.kind.empty()))
     core::user_error(
         "sampling.every_steps={}: the data name no codec and text encoder to paint with; say "
         "sampling.every_steps=0, or (of an MDS folder) data.codec and data.text_encoder",
-        config_.sampling.every_steps);
+        config_.sampling.every_steps.text());
   const auto folder = run_folder(config_.loop).path();
   eval::hash_encoders_once(facts_.codec, facts_.text_encoder, folder, comm, stop);
   painters_ = std::min<std::size_t>(config_.sampling.prompts.size(), static_cast<std::size_t>(comm.size()));
   if (static_cast<std::size_t>(comm.rank()) >= painters_) return;
   painter_ = std::make_unique<eval::Painter>(facts_, folder, device_, stop);
   painter_->warn_of_cut(config_.sampling.prompts);
+}
+
+void DenoiserTask::prepare_validation(comm::Communicator& comm) {
+  validation_.emplace(config_.validation, facts_, run_folder(config_.loop).path(),
+                      [&comm](const std::function<std::string()>& work) { return comm.on_root(work); });
+}
+
+std::optional<Validated> DenoiserTask::validate(comm::Communicator& comm, const core::StopFlag& stop) {
+  const EvaluationMode while_measuring(*model_);
+  const nn::Autocast autocast(config_.loop.precision == "bf16", device_);
+  return validation_->measure(*model_, objective_, device_, comm, stop);
 }
 
 /// The pictures of every size()-th prompt, from rank() on.

@@ -11,13 +11,14 @@
 #include "train/train_config.h"
 #include "train/train_task.h"
 #include "train/training_data.h"
+#include "train/validation.h"
 
 namespace microdit::train {
 
 class DenoiserTask : public TrainTask {
  public:
   /// Opens the data, completes `config.model` from their facts (UserError where the config states another
-  /// value), builds the network. Collective.
+  /// value) and its lengths, builds the network. Collective.
   DenoiserTask(TrainConfig& config, torch::Device device, comm::Communicator& comm,
                const core::StopFlag& stop);
 
@@ -30,6 +31,8 @@ class DenoiserTask : public TrainTask {
   torch::Tensor loss(const Slice& slice) override;
   std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
                                       const core::StopFlag& stop) override;
+  void prepare_validation(comm::Communicator& comm) override;
+  std::optional<Validated> validate(comm::Communicator& comm, const core::StopFlag& stop) override;
   std::int64_t num_bad_rows() const override { return data_.stream->num_bad(); }
   bool finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) override;
 
@@ -46,6 +49,7 @@ class DenoiserTask : public TrainTask {
   eval::RunFacts facts_;
   stream::Batch batch_;
   std::unique_ptr<eval::CaptionEncoder> caption_encoder_;  ///< where the latents hold token ids alone
+  std::optional<Validation> validation_;
   std::unique_ptr<eval::Painter> painter_;  ///< null without pictures, and on ranks that have none to paint
   std::size_t painters_ = 0;                ///< ranks that have one
 };

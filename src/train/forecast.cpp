@@ -69,6 +69,10 @@ double recorded_rate(const fs::path& metrics) {
 void describe_work(const LoopConfig& config, const RunFolder& run) {
   const std::vector<std::int64_t> there = visible_steps(run.checkpoints());
   const std::int64_t reached = there.empty() ? 0 : there.back();
+  if (!config.steps.is_known()) {
+    fmt::print("work: {}; in steps when the data are there\n", config.steps.text());
+    return;
+  }
   if (reached >= config.steps) {
     fmt::print("work: finished at step {}; steps={} would train {} more\n", reached, 2 * reached, reached);
     return;
@@ -136,6 +140,7 @@ void describe_training(TrainConfig& config, comm::Communicator& comm, const core
     const auto alone = comm::make_local_communicator();
     DenoiserTask task(config, torch::kCPU, *alone, stop);
     if (config.sampling.every_steps > 0) task.prepare_pictures(*alone, stop);
+    if (config.validation.every_steps > 0) task.prepare_validation(*alone);
     parameters = count_parameters(task.module());
   }
   describe_loop(config.loop, parameters, comm);

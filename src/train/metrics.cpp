@@ -141,6 +141,26 @@ void Metrics::picture(const std::string& tag, std::int64_t step, const std::file
   events_.picture(tag, step, height, width, std::as_bytes(std::span(png.data(), png.size())));
 }
 
+void Metrics::leave_out(Clock::time_point begin) {
+  const Clock::duration taken = Clock::now() - begin;
+  for (Clock::time_point& end : ends_) end += taken;
+  last_line_ += taken;
+}
+
+void Metrics::validation(std::int64_t step, const Validated& raw, const std::optional<Validated>& average) {
+  core::Json found;
+  const auto add = [&](const char* name, const Validated& one) {
+    found[name] = {{"loss", one.loss}, {"levels", one.levels}};
+    events_.scalar(fmt::format("validation/{}", name), step, static_cast<float>(one.loss));
+    for (std::size_t i = 0; i < one.levels.size(); ++i)
+      events_.scalar(fmt::format("validation_levels/{}_{}", name, i), step,
+                     static_cast<float>(one.levels[i]));
+  };
+  add("raw", raw);
+  if (average) add("average", *average);
+  file_.append(core::Json{{"step", step}, {"validation", found}}.dump() + "\n");
+}
+
 void Metrics::sync() {
   file_.sync();
 }

@@ -12,6 +12,7 @@
 #include "train/loss_watch.h"
 #include "train/run_folder.h"
 #include "train/tensorboard.h"
+#include "train/validated.h"
 
 namespace microdit::train {
 
@@ -33,6 +34,9 @@ class Metrics {
   Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t total_steps, std::int64_t batch_size,
           std::int64_t log_every_steps);
   void step(const StepMetrics& metrics);
+  /// What was done since `begin` was no training: the speed does not know of it.
+  void leave_out(std::chrono::steady_clock::time_point begin);
+  void validation(std::int64_t step, const Validated& raw, const std::optional<Validated>& average);
   void picture(const std::string& tag, std::int64_t step, const std::filesystem::path& png_file,
                std::int64_t height, std::int64_t width);
   /// Makes what was logged so far durable; called before a checkpoint is published.

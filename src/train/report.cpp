@@ -24,9 +24,10 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Curve {
-  image::Series raw{.name = "training loss", .x = {}, .y = {}};
+  image::Series raw{.name = "training loss", .x = {}, .y = {}, .faint = true};
   image::Series smooth{.name = "averaged", .x = {}, .y = {}};
   double rate = 0;
+  image::Series validation{.name = "validation", .x = {}, .y = {}, .marks = true};
   LossWatch watch{};
 };
 
@@ -36,7 +37,14 @@ Curve read_curve(const fs::path& metrics) {
   std::ifstream in(metrics);
   for (std::string line; std::getline(in, line);) {
     const core::Json json = core::Json::parse(line, nullptr, false);
-    if (json.is_discarded() || !json["loss"].is_number()) continue;
+    if (!json.is_object()) continue;
+    if (json.contains("validation")) {  // of the weights that decide what is best
+      const core::Json& found = json["validation"];
+      curve.validation.x.push_back(json["step"].get<double>());
+      curve.validation.y.push_back(
+          found[found.contains("average") ? "average" : "raw"]["loss"].get<double>());
+    }
+    if (!json.contains("loss") || !json["loss"].is_number()) continue;
     const auto step = json["step"].get<double>();
     const auto loss = json["loss"].get<double>();
     window.push_back(loss);
@@ -112,6 +120,7 @@ void write_report(const RunFolder& run) {
   const std::string name = core::whole_path(run.path()).filename().string();
   if (!curve.raw.x.empty()) {
     std::vector<image::Series> series = {curve.raw, curve.smooth};
+    if (!curve.validation.x.empty()) series.push_back(curve.validation);
     for (image::Series& points : loss_points(evaluations)) series.push_back(std::move(points));
     const image::Image plot =
         image::plot(series, {.title = name, .x_label = "step", .y_label = "loss", .log_y = true});

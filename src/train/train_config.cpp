@@ -18,31 +18,47 @@ void OptimizerConfig::fields(core::Fields& f) {
 void ScheduleConfig::fields(core::Fields& f) {
   f.field("kind", kind,
           {.choices = {"constant", "cosine", "linear"}, .help = "learning rate after the warm-up"});
-  f.field("warmup_steps", warmup_steps, {.min = 0, .help = "linear warm-up, in steps"});
+  warmup_steps.field(f, "warmup_steps", {.min = 0, .help = "linear warm-up, in steps"});
   f.field("final_factor", final_factor, {.min = 0, .max = 1, .help = "of lr, at decay_steps"});
-  f.field("decay_steps", decay_steps, {.min = 0, .help = "0 = the run's steps at its first start"});
+  decay_steps.field(f, "decay_steps", {.min = 0, .help = "0 = the run's steps at its first start"});
 }
 
 void EmaConfig::fields(core::Fields& f) {
   f.field("decay", decay, {.min = 0, .max = 1, .help = "of the weight average; 0 = none"});
-  f.field("warmup", warmup,
-          {.min = 0, .help = "decay of update i is min(decay, i / (i + warmup)); 0 = plain"});
-  f.field("start_step", start_step, {.min = 0, .help = "until then the average equals the weights"});
+  warmup.field(f, "warmup", {.min = 0, .help = "updates; 0 = plain"});
+  f.field(
+      "ramp", ramp,
+      {.choices = {"ratio", "linear"},
+       .help = "decay of update i; ratio: min(decay, i / (i + warmup)); linear: decay min(1, i / warmup)"});
+  start_step.field(f, "start_step", {.min = 0, .help = "until then the average equals the weights"});
 }
 
 void CheckpointConfig::fields(core::Fields& f) {
-  f.field("every_steps", every_steps, {.min = 1, .help = "steps between checkpoints"});
+  every_steps.field(f, "every_steps", {.min = 1, .help = "steps between checkpoints"});
   f.field("every_minutes", every_minutes, {.min = 0, .help = "also by time; 0 = by steps only"});
   f.field("keep_last", keep_last, {.min = 0, .help = "checkpoints to keep; 0 = all"});
-  f.field("keep_every", keep_every, {.min = 0, .help = "also keep steps divisible by this; 0 = none"});
+  keep_every.field(f, "keep_every", {.min = 0, .help = "also keep steps divisible by this; 0 = none"});
 }
 
 void SamplingConfig::fields(core::Fields& f) {
-  f.field("every_steps", every_steps, {.min = 0, .help = "steps between sample grids; 0 = none"});
+  every_steps.field(f, "every_steps", {.min = 0, .help = "steps between sample grids; 0 = none"});
   f.field("prompts", prompts, {.help = "what the grids show"});
   f.field("steps", steps, {.min = 2, .max = 10000, .help = "sampler steps of the grids"});
   f.field("guidance", guidance,
           {.min = 1, .help = "classifier-free guidance of the grids, generate and evaluate; 1 = none"});
+}
+
+void ValidationConfig::fields(core::Fields& f) {
+  f.sections("data", data);
+  every_steps.field(f, "every_steps", {.min = 0, .help = "steps between validations; 0 = none"});
+  f.field("samples", samples, {.min = 1, .max = 1e7, .help = "at most so many held-out samples"});
+  f.field("levels", levels, {.min = 1, .max = 1000, .help = "noise levels, each sample at each"});
+  f.field("batch_size", batch_size, {.min = 1, .max = 65536, .help = "samples at a time"});
+  f.field("patience", patience,
+          {.min = 0,
+           .max = 1e6,
+           .help = "end after so many validations in a row that are not the best; 0 = never"});
+  f.field("keep_best", keep_best, {.help = "keep the best validation's checkpoint: checkpoints/best"});
 }
 
 void InitConfig::fields(core::Fields& f) {
@@ -59,8 +75,8 @@ void LoopConfig::fields(core::Fields& f) {
   f.field("name", name,
           {.required = true, .help = "the run's folder under `runs`", .at_resume = core::AtResume::free});
   f.field("runs", runs, {.help = "folder of runs", .at_resume = core::AtResume::free});
-  f.field("steps", steps,
-          {.min = 1, .max = 1e9, .help = "optimizer steps in all", .at_resume = core::AtResume::free});
+  steps.field(f, "steps",
+              {.min = 1, .max = 1e9, .help = "optimizer steps in all", .at_resume = core::AtResume::free});
   f.field("batch_size", batch_size, {.min = 1, .max = 1e7, .help = "samples per step, over all ranks"});
   f.field("microbatch_size", microbatch_size,
           {.min = 0,
@@ -94,11 +110,12 @@ void LoopConfig::fields(core::Fields& f) {
            .max = 65536,
            .help = "bytes of one reduce-scatter, in MiB",
            .at_resume = core::AtResume::rounding});
-  f.field("log_every_steps", log_every_steps,
-          {.min = 1,
-           .help = "steps between points in TensorBoard; progress lines come at most as often, in a batch "
-                   "log twice a minute",
-           .at_resume = core::AtResume::free});
+  log_every_steps.field(
+      f, "log_every_steps",
+      {.min = 1,
+       .help = "steps between points in TensorBoard; progress lines come at most as often, in a batch "
+               "log twice a minute",
+       .at_resume = core::AtResume::free});
   f.field(
       "max_skipped_steps", max_skipped_steps,
       {.min = 1, .help = "consecutive non-finite steps before failing", .at_resume = core::AtResume::free});
@@ -115,6 +132,18 @@ void LoopConfig::fields(core::Fields& f) {
     f.error("name", "must not contain a slash");
   if (f.reading() && name.starts_with(".")) f.error("name", "must not begin with a dot");
   if (f.reading() && (name.empty() || name.size() > 200)) f.error("name", "must have 1 to 200 letters");
+}
+
+void LoopConfig::resolve(std::int64_t samples) {
+  for (Length* length : {&steps, &log_every_steps, &schedule.warmup_steps, &schedule.decay_steps, &ema.warmup,
+                         &ema.start_step, &checkpoint.every_steps, &checkpoint.keep_every})
+    length->resolve(samples, batch_size);
+}
+
+void TrainConfig::resolve(std::int64_t samples) {
+  loop.resolve(samples);
+  for (Length* length : {&sampling.every_steps, &validation.every_steps})
+    length->resolve(samples, loop.batch_size);
 }
 
 void DataSource::fields(core::Fields& f) {
@@ -180,6 +209,7 @@ void TrainConfig::fields(core::Fields& f) {
   f.section("model", model);
   f.section("objective", objective);
   f.section("sampling", sampling, {.at_resume = core::AtResume::free});
+  f.section("validation", validation, {.at_resume = core::AtResume::free});
   if (f.reading() && shuffle_run != "auto" &&
       (shuffle_run.empty() || shuffle_run.size() > 6 ||
        shuffle_run.find_first_not_of("0123456789") != shuffle_run.npos || std::stoll(shuffle_run) < 1))

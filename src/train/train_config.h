@@ -10,7 +10,9 @@
 #include "diffusion/objective.h"
 #include "diffusion/sampler.h"
 #include "eval/run_facts.h"
+#include "eval/run_sources.h"
 #include "models/denoiser.h"
+#include "train/length.h"
 
 namespace microdit::train {
 
@@ -25,29 +27,31 @@ struct OptimizerConfig {
 
 struct ScheduleConfig {
   std::string kind = "cosine";  ///< constant | cosine | linear, after the warm-up
-  std::int64_t warmup_steps = 0;
-  double final_factor = 0.33;    ///< of lr, at decay_steps
-  std::int64_t decay_steps = 0;  ///< 0 = the run's `steps` at its first start
+  Length warmup_steps = 0;
+  double final_factor = 0.33;  ///< of lr, at decay_steps
+  Length decay_steps = 0;      ///< 0 = the run's `steps` at its first start
   void fields(core::Fields& f);
 };
 
 struct EmaConfig {
-  double decay = 0;             ///< 0 = no EMA
-  std::int64_t warmup = 10;     ///< decay at update i is min(decay, i / (i + warmup)); 0 = plain
-  std::int64_t start_step = 0;  ///< until then the average is the weights
+  double decay = 0;    ///< 0 = no EMA
+  Length warmup = 10;  ///< 0 = plain
+  std::string ramp =
+      "ratio";  ///< decay at update i; ratio: min(decay, i / (i + warmup)); linear: decay min(1, i / warmup)
+  Length start_step = 0;  ///< until then the average is the weights
   void fields(core::Fields& f);
 };
 
 struct CheckpointConfig {
-  std::int64_t every_steps = 1000;
+  Length every_steps = 1000;
   double every_minutes = 0;  ///< 0 = by steps only
   std::int64_t keep_last = 2;
-  std::int64_t keep_every = 0;  ///< also keep steps divisible by this
+  Length keep_every = 0;  ///< also keep steps divisible by this
   void fields(core::Fields& f);
 };
 
 struct SamplingConfig {
-  std::int64_t every_steps = 0;  ///< 0 = no grids while training
+  Length every_steps = 0;  ///< 0 = no grids while training
   std::vector<std::string> prompts;
   std::int64_t steps = 18;
   double guidance = 4.0;
@@ -67,7 +71,7 @@ struct InitConfig {
 struct LoopConfig {
   std::string name;  ///< the run is runs_root/name
   std::string runs = "runs";
-  std::int64_t steps = 1000;
+  Length steps = 1000;
   std::int64_t batch_size = 2048;    ///< over all ranks
   std::int64_t microbatch_size = 0;  ///< per rank and backward pass; 0 = the rank's whole share
   std::int64_t seed = 18;
@@ -77,7 +81,7 @@ struct LoopConfig {
   std::string sharding = "grad_op";   ///< none | grad_op
   std::string kernels = "auto";       ///< auto | fused | reference (nn/kernels/proof.h)
   std::int64_t bucket_mb = 160;
-  std::int64_t log_every_steps = 10;
+  Length log_every_steps = 10;
   std::int64_t max_skipped_steps = 10;    ///< consecutive non-finite steps before the run fails
   double watchdog_s = comm::kDeadline_s;  ///< a collective longer than this ends the job with 76; 0 = never
   OptimizerConfig optimizer;
@@ -85,6 +89,22 @@ struct LoopConfig {
   EmaConfig ema;
   CheckpointConfig checkpoint;
   InitConfig init;
+  void fields(core::Fields& f);
+  /// Lengths in epochs or samples become steps. `samples`: of an epoch.
+  void resolve(std::int64_t samples);
+};
+
+/// Loss on fixed held-out samples while training.
+struct ValidationConfig {
+  std::vector<eval::ValidationSource>
+      data;                    ///< none: what the run's data hold out; evaluate, too, measures these
+  Length every_steps = 0;      ///< 0 = never; else also before the first step
+  std::int64_t samples = 512;  ///< at most, a fixed draw
+  std::int64_t levels = 8;     ///< of noise, at the middles of as many equal shares of the training's own law
+  std::int64_t batch_size = 64;  ///< samples at a time
+  std::int64_t patience =
+      0;  ///< the run ends after so many validations in a row that are not the best; 0 = never
+  bool keep_best = true;  ///< the best one's checkpoint stays, and `checkpoints/best` leads to it
   void fields(core::Fields& f);
 };
 
@@ -135,7 +155,9 @@ struct TrainConfig {
   models::DenoiserConfig model;
   diffusion::ObjectiveConfig objective;
   SamplingConfig sampling;
+  ValidationConfig validation;
   void fields(core::Fields& f);
+  void resolve(std::int64_t samples);
 };
 
 }  // namespace microdit::train

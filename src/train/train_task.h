@@ -12,6 +12,7 @@
 #include "core/json.h"
 #include "core/stop_flag.h"
 #include "image/image.h"
+#include "train/validated.h"
 
 namespace microdit::train {
 
@@ -44,6 +45,10 @@ class TrainTask {
   /// meanwhile.
   virtual std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
                                               const core::StopFlag& stop) = 0;
+  /// Opens what validate() needs. Collective. UserError where there is nothing to validate on.
+  virtual void prepare_validation(comm::Communicator& comm) = 0;
+  /// With the module's present weights; the same bits for any number of ranks. Collective; nothing when `stop` was seen meanwhile.
+  virtual std::optional<Validated> validate(comm::Communicator& comm, const core::StopFlag& stop) = 0;
   /// Rows of the data that could not be read and were replaced, on this rank since it was opened.
   virtual std::int64_t num_bad_rows() const { return 0; }
   /// After the last step, with the averaged weights in the module, on rank 0: outputs other than the

@@ -41,23 +41,31 @@ double gpu_memory_gb(torch::Device device) {
 int Trainer::run() {
   const std::int64_t rows = config_.batch_size / comm_.size();
   task_.module().train();
-  if (completed_ < config_.steps) task_.start(completed_, comm_.rank() * rows, rows, config_.batch_size);
+  if (!is_over()) task_.start(completed_, comm_.rank() * rows, rows, config_.batch_size);
   last_checkpoint_time_ = std::chrono::steady_clock::now();
-  while (completed_ < config_.steps && !stop_agreed_) step();
-  if (stop_agreed_ && completed_ < config_.steps) core::log_info("asked to stop: saving step {}", completed_);
+  lead_to_best(last_checkpoint_);
+  validate_if_due();
+  while (!is_over() && !stop_agreed_) step();
+  if (stop_agreed_ && !is_over()) core::log_info("asked to stop: saving step {}", completed_);
   final_checkpoint();
   if (report_.valid()) report_.wait();
-  if (completed_ < config_.steps && comm_.rank() == 0) report_or_warn(run_.path());
-  if (completed_ < config_.steps || !close()) {
-    core::log_info("stopped at step {} of {} as asked; continue with: {}", completed_, config_.steps,
+  if (!is_over() && comm_.rank() == 0) report_or_warn(run_.path());
+  if (!is_over() || !close()) {
+    core::log_info("stopped at step {} of {} as asked; continue with: {}", completed_, config_.steps.steps(),
                    command_with(life_, {}));
     return core::kRequeueMe;
   }
   const bool diverged = metrics_ && metrics_->watch().diverged();
+  if (completed_ < config_.steps)
+    core::log_info(
+        "ended early: no validation was better than step {}'s ({:.5f}) in {} (validation.patience)",
+        best_.best_step(), best_.best(), best_.without_better());
   core::log_info("done: {} steps{}; checkpoint {}, report {}", completed_,
                  diverged ? ", but " + metrics_->watch().text() : "",
                  (run_.checkpoints() / checkpoint::step_name(completed_)).string(), run_.report().string());
-  core::log_info("continue with: {}", continue_command(life_, run_, 2 * completed_));
+  core::log_info("continue with: {}", completed_ < config_.steps
+                                          ? command_with(life_, {"validation.patience=0"})
+                                          : continue_command(life_, run_, 2 * completed_));
   return core::kDone;
 }
 
@@ -71,12 +79,15 @@ void Trainer::step() {
   const Agreement agreed = agree(norm2_here, loss_here);
   apply(agreed);
   ++completed_;
-  if (writer_->busy() && agreed.durable) or_warn("written", [&] { publish_checkpoint(); });
-  if (completed_ % config_.checkpoint.every_steps == 0 || agreed.checkpoint_due) {
-    if (writer_->busy()) or_warn("written", [&] { publish_checkpoint(); });
-    or_warn("begun", [&] { start_checkpoint(); });
+  if (writer_->busy() && agreed.durable) or_warn("written", &Trainer::publish_checkpoint);
+  if (!agreed.stop) validate_if_due();  // before the checkpoint, which then holds what was found
+  const bool due = completed_ % config_.checkpoint.every_steps == 0 || agreed.checkpoint_due;
+  if (due && last_checkpoint_ != completed_) {
+    if (writer_->busy()) or_warn("written", &Trainer::publish_checkpoint);
+    or_warn("begun", &Trainer::start_checkpoint);
   }
-  if (picture_every_steps_ > 0 && completed_ % picture_every_steps_ == 0 && !agreed.stop) show_picture();
+  const std::int64_t pictures = cadences_.picture_every_steps;
+  if (pictures > 0 && completed_ % pictures == 0 && !agreed.stop) show_picture();
   stop_agreed_ = agreed.stop;
 }
 
@@ -162,6 +173,9 @@ core::Json Trainer::state() const {
   state["position"] = completed_ * config_.batch_size;
   state["seed"] = config_.seed;
   state["facts"] = task_.facts();
+  state["steps"] = config_.steps.steps();
+  if (best_.last_step() >= 0) state["validation"] = best_.to_json();
+  if (is_over() && completed_ < config_.steps) state["ended_early"] = true;
   return state;
 }
 
@@ -185,16 +199,15 @@ void Trainer::start_checkpoint() {
 void Trainer::publish_checkpoint() {
   const comm::WiderDeadline slowest_writer(comm_, kLongWork_s);
   const std::int64_t step = std::exchange(last_checkpoint_, -1);
-  writer_->publish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+  writer_->publish(retention());
   last_checkpoint_ = step;
+  lead_to_best(step);
   if (comm_.rank() == 0) core::report_progress(checkpoint::step_name(step));
 }
 
-/// A checkpoint that cannot be written costs safety, not the training: it is said, and the next one is tried when it is due.
-template <class Work>
-void Trainer::or_warn(const char* what, const Work& work) {
+void Trainer::or_warn(const char* what, void (Trainer::*work)()) {
   try {
-    work();
+    (this->*work)();
   } catch (const core::SystemError& error) {
     core::log_warn("checkpoint could not be {}: {}; the next is tried when it is due", what, error.what());
   }
@@ -203,15 +216,16 @@ void Trainer::or_warn(const char* what, const Work& work) {
 /// The last one must succeed: what it says is the job's end.
 void Trainer::final_checkpoint() {
   const comm::WiderDeadline writing(comm_, kLongWork_s);
-  if (writer_->busy()) or_warn("written", [&] { publish_checkpoint(); });
+  if (writer_->busy()) or_warn("written", &Trainer::publish_checkpoint);
   if (last_checkpoint_ != completed_) {
     start_checkpoint();
     publish_checkpoint();
   }
-  writer_->finish(config_.checkpoint.keep_last, config_.checkpoint.keep_every);
+  writer_->finish(retention());
 }
 
 void Trainer::show_picture() {
+  const auto begin = std::chrono::steady_clock::now();
   const comm::WiderDeadline painting(comm_, kLongWork_s);
   try {
     optimizer_->with_average([&] {
@@ -228,6 +242,7 @@ void Trainer::show_picture() {
     core::log_warn("no picture of step {}: {}", completed_, error.what());
   }
   comm_.barrier();  // nobody waits for a slower one outside the wider deadline
+  if (metrics_) metrics_->leave_out(begin);
 }
 
 /// Rank 0 reads all metrics again for it: not on the loop's time.

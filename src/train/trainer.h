@@ -16,6 +16,7 @@
 #include "train/sharding.h"
 #include "train/train_config.h"
 #include "train/train_task.h"
+#include "train/validated.h"
 
 namespace microdit::train {
 
@@ -30,11 +31,19 @@ struct TrainerParts {
 /// How long the ranks may wait while one of them reads and hashes a whole checkpoint, paints or measures.
 inline constexpr double kLongWork_s = 3600;
 
+/// How often something is done beside the steps; 0 = never.
+struct Cadences {
+  std::int64_t picture_every_steps = 0;
+  std::int64_t validate_every_steps = 0;
+  std::int64_t patience = 0;  ///< validations in a row that are not the best end the run
+  bool keep_best = false;     ///< the best one's checkpoint
+};
+
 class Trainer {
  public:
   /// Compares settings and facts with the run's, if it exists; loads its newest checkpoint, or the initial weights; takes
-  /// hold of the folder (RunFolder::open). `picture_every_steps`: 0 = no pictures.
-  Trainer(const LoopConfig& config, const RunSettings& settings, std::int64_t picture_every_steps,
+  /// hold of the folder (RunFolder::open).
+  Trainer(const LoopConfig& config, const RunSettings& settings, const Cadences& cadences,
           TrainerParts parts);
   /// core::kDone, or core::kRequeueMe when all ranks agreed to stop (a checkpoint is written). SystemError
   /// when the loss stays non-finite.
@@ -59,10 +68,14 @@ class Trainer {
   void apply(const Agreement& agreed);
   void start_checkpoint();
   void publish_checkpoint();
-  template <class Work>
-  void or_warn(const char* what, const Work& work);
+  /// A checkpoint that cannot be written costs safety, not the training: it is said, and the next one is tried when it is due.
+  void or_warn(const char* what, void (Trainer::*work)());
   void final_checkpoint();
   void show_picture();
+  void validate_if_due();
+  bool is_over() const;
+  void lead_to_best(std::int64_t published);
+  checkpoint::Retention retention() const;
   void report_in_background();
   bool close();
   core::Json state() const;
@@ -74,7 +87,8 @@ class Trainer {
   const core::StopFlag& stop_;
   RunFolder run_;
   const core::Json life_;  ///< of RunSettings
-  std::int64_t picture_every_steps_;
+  Cadences cadences_;
+  BestWatch best_;
   std::optional<FlatParameters> flat_;
   std::optional<ShardedOptimizer> optimizer_;
   std::optional<checkpoint::Writer> writer_;

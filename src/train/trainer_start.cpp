@@ -29,9 +29,12 @@ checkpoint::Reader open_initial(const InitConfig& init, comm::Communicator& comm
   auto latest = checkpoint::open_latest(from / "checkpoints", comm);
   if (!latest) comm.on_root([&] { refuse_start(init.from); });
   comm.on_root([&] {
+    // What it was to reach: in its checkpoint, of earlier ones in its settings.
     const fs::path settings = RunFolder(from).settings();
-    if (init.unfinished || !fs::exists(settings)) return;
-    const std::int64_t steps = core::read_json(settings).value("steps", std::int64_t{0});
+    if (init.unfinished || !fs::exists(settings) || latest->state().contains("ended_early")) return;
+    const core::Json given = core::read_json(settings).value("steps", core::Json());
+    const std::int64_t own = given.is_number() ? given.get<std::int64_t>() : 0;
+    const std::int64_t steps = given.is_number() ? own : latest->state().value("steps", std::int64_t{0});
     if (latest->step() >= steps) return;
     core::user_error(
         "init.from={}: that run has reached step {} of {}; let it finish, name one of its checkpoints "
@@ -46,15 +49,18 @@ checkpoint::Reader open_initial(const InitConfig& init, comm::Communicator& comm
 void resolve_decay_steps(LoopConfig& config, comm::Communicator& comm) {
   if (config.schedule.decay_steps != 0) return;
   // One reader: the ranks' file systems may not agree yet on what a settings file says.
-  config.schedule.decay_steps = std::stoll(comm.on_root([&] {
+  const std::string recorded = comm.on_root([&] {
     const fs::path settings = run_folder(config).settings();
-    return std::to_string(fs::exists(settings)
-                              ? core::read_json(settings).at("schedule").at("decay_steps").get<std::int64_t>()
-                              : config.steps);
-  }));
+    return fs::exists(settings) ? core::read_json(settings).at("schedule").dump() : std::string();
+  });
+  config.schedule.decay_steps =
+      recorded.empty() ? config.steps
+                       : core::load<ScheduleConfig>(
+                             core::ConfigTree::of_json(core::parse_json(recorded, "settings"), "settings"))
+                             .decay_steps;
 }
 
-Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, std::int64_t picture_every_steps,
+Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, const Cadences& cadences,
                  TrainerParts parts)
     : config_(config),
       task_(parts.task),
@@ -63,14 +69,15 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, std::int
       stop_(parts.stop),
       run_(run_folder(config)),
       life_(settings.life),
-      picture_every_steps_(picture_every_steps) {
+      cadences_(cadences) {
   const comm::WiderDeadline reading(comm_, kLongWork_s);
   if (config.batch_size % comm_.size() != 0) {
     core::user_error("batch_size={}: not divisible by the {} ranks", config.batch_size, comm_.size());
   }
   run_.compare_settings(settings, comm_);
   run_.compare_facts(task_.facts(), comm_);
-  if (picture_every_steps_ > 0) task_.prepare_pictures(comm_, stop_);
+  if (cadences_.picture_every_steps > 0) task_.prepare_pictures(comm_, stop_);
+  if (cadences_.validate_every_steps > 0) task_.prepare_validation(comm_);
   load_or_initialize();
   // Only now: a start that is refused leaves nothing behind.
   run_.open(settings, task_.facts(), comm_);
@@ -95,7 +102,8 @@ void Trainer::load_or_initialize() {
     core::log_info("weights drawn by seed {} in {}", config_.seed, core::duration_text(seconds));
   }
   if (!latest && is_weights_file(from))
-    nn::load_state_dict(task_.module(), nn::load_network(from), from, {"pos_embed", "mask_token"});
+    nn::load_state_dict(task_.module(), nn::load_network(from, config_.init.weights == "ema"), from,
+                        {"pos_embed", "mask_token"});
   flat_.emplace(task_.module(), comm_.size(), config_.bucket_mb << 20, device_);
   // All alike: replicas that are updated in two ways would drift apart.
   const bool fused = !comm_.any(!nn::use_fused_kernels(config_.kernels, device_));
@@ -105,13 +113,15 @@ void Trainer::load_or_initialize() {
           .shard_state = config_.sharding == "grad_op", .with_ema = config_.ema.decay > 0, .fused = fused});
   core::log_info("{}: {} parameters, {} rank(s) x {} thread(s) on {}, batch {}, {} steps, sharding {}, {}",
                  run_.path().string(), flat_->num_parameters(), comm_.size(), config_.threads_per_rank,
-                 device_.str(), config_.batch_size, config_.steps, config_.sharding, config_.precision);
+                 device_.str(), config_.batch_size, config_.steps.steps(), config_.sharding,
+                 config_.precision);
   if (latest) {
     const core::Json& state = latest->state();
     optimizer_->load(*latest, {});
     completed_ = latest->step();
     updates_ = state.at("updates").get<std::int64_t>();
     skipped_in_a_row_ = state.at("skipped_in_a_row").get<std::int64_t>();
+    if (state.contains("validation")) best_ = BestWatch::from_json(state["validation"]);
     last_checkpoint_ = completed_;
     core::log_info("resuming from {} (step {})", latest->folder().string(), completed_);
   } else if (initial) {

@@ -31,17 +31,12 @@ T facts_of(const core::Json& json, const std::string& origin) {
 /// Names as they are found again from any other folder.
 eval::RunSource find_source(const LatentsData& data) {
   eval::RunSource source;
+  if (!data.dataset.empty()) source = eval::latents_source(data.dataset, data.recipe);
   source.mds = data.mds.empty() ? "" : fs::absolute(data.mds).lexically_normal().string();
   source.columns = data.columns;
   source.synthetic = data.synthetic;
   source.min_side = data.min_side;
   source.limit = data.limit;
-  if (data.dataset.empty()) return source;
-  const fs::path folder = core::latents_folder(data.dataset, data.recipe);
-  const bool is_path = data.dataset.find('/') != std::string::npos;
-  source.dataset = is_path ? fs::absolute(folder).lexically_normal().string() : data.dataset;
-  if (!is_path && folder != core::dataset_folder("latents", data.dataset))
-    source.recipe = folder.filename().string();
   return source;
 }
 

@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
     const double start_ms = ms_since(begin);
     while (!writer.durable_here()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     const auto durable = Clock::now();
-    writer.publish(1, 0);
+    writer.publish({1, 0});
     fmt::print("{:.3f} {:.3f} {:.3f}\n", start_ms, ms_since(durable), ms_since(begin));
   }
 }

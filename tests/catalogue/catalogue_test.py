@@ -1,22 +1,16 @@
 #!/usr/bin/env python3
 """The shipped entries on the miniatures of their sources, served as their hosts serve them: the samples are the original's
-(goldens/README.md), a killed stage ends at the same bytes, what is added to a source leaves the rest as it lies.
+(goldens/README.md), two tasks give the same bytes, what is added to a source leaves the rest as it lies.
 
 catalogue_test.py [CASE ...]   (all without one)"""
 import collections
 import hashlib
 import io
 import json
-import os
 import pathlib
-import random
 import re
-import shutil
-import signal
-import subprocess
-import time
 
-from entries import SOURCE, Source, check, file_hashes, marks, run_cases, two_at_a_time
+from entries import Source, check, file_hashes, marks, run_cases, two_at_a_time
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -163,64 +157,25 @@ def journeydb_valid(scratch):
         check(set(found) == {("train", 0), ("valid", 1)}, f"folder and split: {dict(found)}")
 
 
-# -- killed --------------------------------------------------------------------------------------------------------------------------
-SMALL = ["shard_records=3", ALL_DAMAGED]
-
-
-def killed(source, stage, draw, longest_s):
-    """Five lives that end by SIGKILL at a random moment; begun anew where one came to its end before. How many began on another's work."""
-    hits = amid = 0
-    for _ in range(40):
-        if hits == 5:
-            return amid
-        process = subprocess.Popen(source.command(stage, *SMALL), env=source.environment(), cwd=SOURCE, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)
-        try:
-            process.wait(timeout=draw.uniform(0.05, longest_s))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            hits += 1
-            amid += any(path.is_file() for path in made_by(source, stage).rglob("*"))
-        else:
-            check(process.returncode == 0, f"{source.name}: {stage}: exit {process.returncode} after {hits} kills")
-            shutil.rmtree(made_by(source, stage))
-    raise AssertionError(f"{source.name}: {stage}: {hits} of 40 lives were killed")
-
-
-def made_by(source, stage):
-    return source.data / {"download": "raw", "clean": "samples"}[stage] / source.name
-
-
-def kills_of(scratch, name):
-    draw, stages = random.Random(name), ("download", "clean")
-    with Source(scratch / name, name, pictures=20, rate=400_000, crashing=False) as source:
-        took = {}
+# -- in two tasks --------------------------------------------------------------------------------------------------------------------
+def tasks_of(scratch, name):
+    """A table is built once for all, the last task closes the folder; the bytes are those of one task."""
+    stages, words = {"download": "raw", "clean": "samples"}, ["shard_records=3", ALL_DAMAGED]
+    with Source(scratch / name, name, pictures=20, crashing=False) as source:
         for stage in stages:
-            begin = time.monotonic()
-            source.run(stage, *SMALL)
-            took[stage] = time.monotonic() - begin
+            source.run(stage, *words)
         wanted, tables = file_hashes(source.samples_folder()), table_hashes(source)
         check(len(wanted) > 9, f"{len(wanted)} shards")
-        for kind in ("killed", "tasks"):
-            source.data = source.root / kind
-            source.data.mkdir()
-            if name == "sa1b":
-                source.server.write_links(source.data / "sa1b_links.txt")
-            for stage in stages:
-                if kind == "killed":
-                    amid = killed(source, stage, draw, 0.8 * took[stage])
-                    check(amid > 0, f"{name}: {stage}: every kill came before its work")
-                    source.run(stage, *SMALL)
-                else:
-                    source.run(stage, "task=0/2", *SMALL)
-                    check(not (made_by(source, stage) / "manifest.jsonl").exists(), f"{name}: {stage}: one task closed the folder")
-                    source.run(stage, "task=1/2", *SMALL)
-            check(file_hashes(source.samples_folder()) == wanted, f"{name}: {kind}: other bytes")
-            check(table_hashes(source) == tables, f"{name}: {kind}: another table")
-            hidden = [str(p) for p in source.data.rglob("*") if p.is_file() and (p.name.startswith(".") or p.name.endswith(".part"))]
-            check(not hidden, f"{name}: {kind}: left behind: {hidden}")
-        print(f"{name}: {len(wanted)} shards; {took['download']:.1f} s and {took['clean']:.1f} s undisturbed")
+        source.data = source.root / "tasks"
+        source.data.mkdir()
+        if name == "sa1b":
+            source.server.write_links(source.data / "sa1b_links.txt")
+        for stage, below in stages.items():
+            source.run(stage, "task=0/2", *words)
+            check(not (source.data / below / name / "manifest.jsonl").exists(), f"{name}: {stage}: one task closed the folder")
+            source.run(stage, "task=1/2", *words)
+        check(file_hashes(source.samples_folder()) == wanted, f"{name}: other bytes")
+        check(table_hashes(source) == tables, f"{name}: another table")
 
 
 def table_hashes(source):
@@ -229,8 +184,8 @@ def table_hashes(source):
     return found
 
 
-def kills(scratch):
-    two_at_a_time([(kills_of, scratch, "diffusiondb"), (kills_of, scratch, "sa1b")])
+def tasks(scratch):
+    two_at_a_time([(tasks_of, scratch, "diffusiondb"), (tasks_of, scratch, "sa1b")])
 
 
 # -- a source that grew --------------------------------------------------------------------------------------------------------------
@@ -264,26 +219,5 @@ def grown(scratch):
     two_at_a_time([(another_archive, scratch, name) for name in ("diffusiondb", "sa1b")])
 
 
-# -- before a download ---------------------------------------------------------------------------------------------------------------
-# name -> files of the small subset, with its tables
-FILES_OF_SMALL = {"cc12m": 23, "diffusiondb": 141, "journeydb": 6, "sa1b": 2, "textcaps": 3, "coco2014": 2}
-
-
-def dry_run(scratch, name):
-    with Source(scratch / name, name, whole_list=True) as source:
-        log = source.run("download", "subset=small", "--dry-run")
-        count, inodes = (re.search(what, log) for what in (r"download \w+: (\d+) files -> ", r"(\S+) (\w+) to read, \S+ \w+ to store, (\d+) inodes"))
-        check(count and int(count[1]) == FILES_OF_SMALL[name], log)
-        check(inodes and float(inodes[1]) > 0 and int(inodes[3]) >= 2 * int(count[1]), log)
-        check(re.search(r"about .+ at the .+ to one reader", log), log)
-        stored = [p for p in (source.data / "raw").rglob("*") if p.is_file()] if (source.data / "raw").exists() else []
-        check(not stored, f"{name}: a dry run stored {stored}")
-
-
-def dry_runs(scratch):
-    check(sorted(FILES_OF_SMALL) == sorted(SIX), "an entry without a number of files")
-    two_at_a_time([(dry_run, scratch, name) for name in SIX])
-
-
 if __name__ == "__main__":
-    run_cases([originals, whole, journeydb_valid, kills, grown, dry_runs])
+    run_cases([originals, whole, journeydb_valid, tasks, grown])

@@ -21,6 +21,7 @@ try:
     import odd_pictures
     import yaml
     from source_server import SourceServer
+    from template_layouts import TEMPLATES
 except ImportError as missing:
     programs.skip(f"{missing}: scripts/setup.sh --oracles")
 
@@ -51,7 +52,7 @@ class Source:
         self.root, self.name, self.seed = pathlib.Path(root), name, seed
         self.made, self.data = self.root / "made", self.root / "data"
         self.data.mkdir(parents=True)
-        self.made_of = miniature.Miniature(name, self.made, seed, pictures)
+        self.made_of = miniature.Miniature(name, self.made, seed, pictures, layout=TEMPLATES.get(name))
         if not crashing and self.made_of.crashing:
             faults = self.made_of.crashing
             self.made = self.root / "calm"
@@ -70,6 +71,10 @@ class Source:
         """What the entry needs here: where its hosts are, and of its files those that the miniature has."""
         source = yaml.safe_load(self.config.read_text())["source"]
         words = []
+        if self.name in TEMPLATES:
+            return self.of_template()
+        if "folder" in source:
+            return [f"source.folder={self.made}/files{source['folder']}"]
         for key in ("urls", "also"):
             if key in source:
                 words.append(f"source.{key}=" + json.dumps([self.here(url) for url in source[key]]))
@@ -82,9 +87,16 @@ class Source:
             words += ["source.pattern=" + json.dumps(have), "source.small=[]"]
         return words
 
+    def of_template(self):
+        """What its first line says is to be changed."""
+        if self.name == "image_folder":
+            return [f"source.folder={self.made}/files/my pictures"]
+        tars = sorted(self.made.rglob("shard-*.tar"))
+        return {"webdataset": [f'source.urls=["{self.server.url}/web/data.example.org/tars/shard-{{00000..{len(tars) - 1:05d}}}.tar"]'],
+                "hub_webdataset": ["source.hub=some-org/Pictures.v1_a", 'source.pattern=["data/**/train-*.tar"]']}[self.name]
+
     def here(self, url):
-        hub = "https://huggingface.co/"
-        return f"{self.server.url}/{url.removeprefix(hub)}" if url.startswith(hub) else self.server.address(url)
+        return url if url.startswith("hf://") else self.server.address(url)
 
     def environment(self):
         return programs.environment(self.data, HF_HOME=self.root / "hf", **self.server.environment())

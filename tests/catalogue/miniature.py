@@ -33,11 +33,11 @@ class Picture:
 class Miniature:
     """`crashing`: fault -> what it does to the original. `draw` decides everything, before anything is left out."""
 
-    def __init__(self, name, folder, seed=0, pictures=4, leave_out=()):
+    def __init__(self, name, folder, seed=0, pictures=4, leave_out=(), layout=None):
         self.name, self.folder, self.seed, self.plain, self.leave_out = name, Path(folder), seed, pictures, frozenset(leave_out)
         self.draw = random.Random(f"{name} {seed}")
         self.crashing = {}
-        LAYOUTS[name](self)
+        (layout or LAYOUTS[name])(self)
 
     def put(self, path, data):
         target = self.folder / path

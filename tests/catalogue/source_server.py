@@ -134,7 +134,7 @@ class SourceServer(RepositoryHub):
 
     def from_host(self, handler, path):
         """A file of another host; SA-1B's tars by signed links alone."""
-        if path.endswith(".tar"):
+        if path.startswith("scontent.") and path.endswith(".tar"):
             query = dict(urllib.parse.parse_qsl(handler.path.partition("?")[2]))
             if query.get("oh") != self.signature(path, query.get("oe"), self.list_number) or int(query["oe"], 16) < time.time():
                 return handler.whole(b"URL signature expired", "Content-Type: text/plain", status="403 Forbidden")

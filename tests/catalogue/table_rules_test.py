@@ -5,9 +5,12 @@ table_rules_test.py [CASE ...]   (all without one)"""
 import csv
 import io
 import json
+import tarfile
+import unicodedata
 import zipfile
 
-from entries import OWN, Own, check, csv_of, run_cases, samples_of
+from entries import OWN, Own, check, csv_of, lines_of, miniature, odd_pictures, run_cases, samples_of
+from miniature import zip_bytes
 from programs import USER_MISTAKE
 
 
@@ -110,5 +113,110 @@ def lines_that_are_none(scratch):
     check("30 of 38 lines are no JSON" in log, log)
 
 
+def member_named(kind, name):
+    if kind == "zip":
+        return zip_bytes([(name, jpeg(name))])
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format={"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT}[kind]) as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(jpeg(name))
+        archive.addfile(member, io.BytesIO(jpeg(name)))
+    return out.getvalue()
+
+
+def jpeg(name):
+    return odd_pictures.of_kind("jpeg", name, 40, 30)
+
+
+def letters_in_two_forms(scratch):
+    """A row finds its picture whatever form the letters of its name have in the table and in the archive."""
+    for kind in ("pax", "gnu", "zip"):
+        for form, other in (("NFC", "NFC"), ("NFD", "NFD"), ("NFC", "NFD"), ("NFD", "NFC")):
+            ending, name = "zip" if kind == "zip" else "tar", "Über ỗ.jpg"
+            own = Own(scratch / f"{kind}{form}{other}", 0)
+            own.entry(OWN.replace("archive: none", f"archive: {ending}").replace('["*"]', f'["*.{ending}", captions.csv]'))
+            (own.folder / f"a.{ending}").write_bytes(member_named(kind, unicodedata.normalize(form, name)))
+            own.table("captions.csv", csv_of({unicodedata.normalize(other, name): "found"}))
+            own.run("download")
+            log = own.run("clean", expect=None)
+            check([sample["captions"]["caption"] for sample in own.samples()] == ["found"], f"{kind}, {form} in the archive, {other} in the table: {log}")
+
+
+# -- a table in parts ----------------------------------------------------------------------------------------------------------------
+def parts_of(captions, count):
+    """Rows in turn over so many parts; each ends with a row of the first picture, of which only that of the first part counts."""
+    names, (first, said) = list(captions), next(iter(captions.items()))
+    parts = [{name: captions[name] for name in names[1 + i::count]} for i in range(count)]
+    return [{**part, first: f"{said}{' again' * i}"} for i, part in enumerate(parts)]
+
+
+def table_in(own, table, files, pattern="*"):
+    """Downloads and cleans with that table of these files; what clean said."""
+    for file, data in files.items():
+        (own.folder / file).parent.mkdir(exist_ok=True)
+        own.table(file, data)
+    text = OWN.replace('{kind: csv, file: captions.csv, key: "{file}",', '{%s, key: "{file}",' % table)
+    own.entry(text.replace('pattern: ["*"]', f'pattern: ["*.jpg", "{pattern}"]'))
+    own.run("download")
+
+
+def a_table_in_parts(scratch):
+    """Files that a pattern or a list means are one table, in the order of their paths; members of an archive likewise."""
+    import pyarrow
+    captions = {f"p{i:02d}.jpg": f"picture {i}" for i in range(9)}
+    parts = parts_of(captions, 3)
+    rows = [[{"file": name, "caption": said} for name, said in part.items()] for part in parts]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for i, part in enumerate(parts):
+            archive.writestr(f"rows/part-{i}.jsonl", lines_of(part))
+        archive.writestr("rows/about.json", "{}")
+    ways = {
+        "pattern": ('kind: csv, file: "meta/part-*.csv"', {f"meta/part-{i}.csv": csv_of(part) for i, part in enumerate(parts)}, "meta/*"),
+        "range": ('kind: csv, file: "meta/part-{0..2}.csv"', {f"meta/part-{i}.csv": csv_of(part) for i, part in enumerate(parts)}, "meta/*"),
+        "list": ("kind: csv, file: [c.csv, a.csv, b.csv]", {f"{name}.csv": csv_of(part) for name, part in zip("abc", parts)}, "*.csv"),
+        "parquet": ('kind: parquet, file: "meta/**/*.parquet"',
+                    {f"meta/{i}.parquet": miniature.parquet_bytes(pyarrow.Table.from_pylist(part), 2) for i, part in enumerate(rows)}, "meta/*"),
+        "members": ('kind: json, file: rows.zip, member: "rows/*.jsonl"', {"rows.zip": packed.getvalue()}, "*.zip"),
+    }
+    for name, (table, files, pattern) in ways.items():
+        own = Own(scratch / name, len(captions))
+        table_in(own, table, files, pattern)
+        own.run("clean")
+        own.check_captions(captions, name)
+    own = Own(scratch / "more", len(captions))
+    table_in(own, *ways["pattern"])
+    own.run("clean")
+    own.table("meta/part-3.csv", csv_of({"p00.jpg": "of another part"}))
+    own.run("download")
+    log = own.run("clean", expect=USER_MISTAKE)
+    check("another table of meta/part-*.csv than there is now" in log and "rm -r" in log, log)
+
+
+def parts_that_are_not_there(scratch):
+    """A pattern that means nothing is told with what is there; a damaged part and its row are named."""
+    own = Own(scratch / "none", 2)
+    table_in(own, 'kind: csv, file: "meta/prat-*.csv"', {"meta/part-0.csv": csv_of(own.captions)}, "meta/*")
+    log = own.run("clean", expect=USER_MISTAKE)
+    check("tables: file: meta/prat-*.csv: no such file" in log and "which has meta/part-0.csv" in log, log)
+    log = own.run("clean", "--dry-run", expect=USER_MISTAKE)
+    check("meta/prat-*.csv" in log, log)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("rows/part-0.jsonl", lines_of(own.captions))
+    own = Own(scratch / "archive", 2)
+    table_in(own, 'kind: json, file: rows.zip, member: "*.jsonl"', {"rows.zip": packed.getvalue()}, "*.zip")
+    log = own.run("clean", expect=USER_MISTAKE)
+    check("rows.zip: holds no file *.jsonl, but: rows/part-0.jsonl" in log, log)
+    damaged = Own(scratch / "damaged", 2)
+    table_in(damaged, 'kind: csv, file: "meta/*.csv"', {"meta/a.csv": csv_of(own.captions), "meta/b.csv": b"file,caption\nx.jpg,caf\xe9\n"}, "meta/*")
+    log = damaged.run("clean", expect=USER_MISTAKE)
+    check("meta/b.csv: row 1: its `caption` is not UTF-8" in log, log)
+    check(not list(damaged.data.rglob("*.table")), "a table of it")
+    table_in(damaged, "kind: csv, file: meta/a.csv, member: rows.csv", {}, "meta/*")
+    log = damaged.run("clean", expect=USER_MISTAKE)
+    check("a.csv: is no archive of several files: it has no member rows.csv" in log, log)
+
+
 if __name__ == "__main__":
-    run_cases([both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none])
+    run_cases([letters_in_two_forms, a_table_in_parts, parts_that_are_not_there, both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none])

@@ -25,7 +25,7 @@ using testing::IsEmpty;
   const auto latest = open_latest(folder);
   for (std::int64_t step = (latest ? latest->step() : 0) + 1;; ++step) {
     writer.start(step, parts_of(sample_tensors(step), 0, 1), sample_state(step));
-    writer.finish(3, 10);
+    writer.finish({3, 10});
   }
 }
 
@@ -79,10 +79,10 @@ TEST(Lives, AnOrphanCannotPublishWhatALaterLifeRemoved) {
   orphan.start(5, parts_of(sample_tensors(5), 0, 1), sample_state(5));
   while (!orphan.durable_here()) ::usleep(1000);
   Writer later(scratch.path(), *comm);
-  EXPECT_THROW(orphan.finish(0, 0), core::SystemError);
+  EXPECT_THROW(orphan.finish({0, 0}), core::SystemError);
   EXPECT_THAT(names_in(scratch.path()), IsEmpty());
   later.start(5, parts_of(sample_tensors(5), 0, 1), sample_state(5));
-  later.finish(0, 0);
+  later.finish({0, 0});
   EXPECT_THAT(verify(scratch.path() / step_name(5)), IsEmpty());
 }
 
@@ -99,7 +99,7 @@ TEST(Lives, TwoLivesMayWriteTheSameStepAtOnce) {
     for (Writer* writer : {&first, &second}) {
       lives.emplace_back([writer] {
         writer->start(5, parts_of(sample_tensors(5), 0, 1), sample_state(5));
-        writer->finish(2, 0);
+        writer->finish({2, 0});
       });
     }
     lives.clear();
@@ -124,7 +124,7 @@ TEST(Lives, AFullDiskIsEverybodysErrorAndLeavesNothing) {
       if (comm.rank() == 1) parts = {{"weights/1", {100'000}, 0, std::vector<float>(100'000)}};
       writer.start(2, parts, {});
       while (!writer.durable_here()) ::usleep(1000);
-      writer.publish(1, 0);
+      writer.publish({1, 0});
     });
     bool all_said_so = true;
     for (const std::string& error : errors) {

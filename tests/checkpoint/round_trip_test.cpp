@@ -81,7 +81,7 @@ TEST(RoundTrip, TheCallerMayGoOnWhileItIsWritten) {
   writer.start(1, {{"weights/big", {5'000'000}, 0, values}}, sample_state(1));
   EXPECT_TRUE(writer.busy());
   EXPECT_FALSE(open_latest(scratch.path()));  // nothing visible before publish()
-  writer.finish(0, 0);
+  writer.finish({0, 0});
   EXPECT_FALSE(writer.busy());
   EXPECT_TRUE(writer.durable_here());
   std::vector<float> back(values.size());
@@ -90,9 +90,9 @@ TEST(RoundTrip, TheCallerMayGoOnWhileItIsWritten) {
   // One at a time.
   writer.start(2, parts_of(sample_tensors(2), 0, 1), sample_state(2));
   EXPECT_THROW(writer.start(3, parts_of(sample_tensors(3), 0, 1), sample_state(3)), std::logic_error);
-  writer.finish(0, 0);
+  writer.finish({0, 0});
   EXPECT_EQ(open_latest(scratch.path())->step(), 2);
-  EXPECT_THROW(writer.publish(0, 0), std::logic_error);
+  EXPECT_THROW(writer.publish({0, 0}), std::logic_error);
 }
 
 TEST(RoundTrip, ValuesMissingOrTwiceAreRefusedOnAllRanks) {
@@ -103,7 +103,7 @@ TEST(RoundTrip, ValuesMissingOrTwiceAreRefusedOnAllRanks) {
       Part part{"weights/w", {10}, 0, std::vector<float>(5)};
       if (comm.rank() == 1) part = {"weights/w", second_shape, second_begin, std::vector<float>(5)};
       writer.start(1, {part}, {});
-      writer.finish(0, 0);
+      writer.finish({0, 0});
     });
   };
   EXPECT_THAT(attempt(4, {10}), Each(HasSubstr("weights/w")));

@@ -68,7 +68,7 @@ inline void save(const fs::path& folder, std::int64_t step, comm::Communicator& 
                  std::int64_t keep_last = 0, std::int64_t keep_every = 0) {
   Writer writer(folder, comm);
   writer.start(step, parts_of(sample_tensors(step), comm.rank(), comm.size()), sample_state(step));
-  writer.finish(keep_last, keep_every);
+  writer.finish({keep_last, keep_every});
 }
 
 /// Whether every tensor reads back whole.

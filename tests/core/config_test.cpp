@@ -133,6 +133,8 @@ TEST(Config, TypesAreNamed) {
   EXPECT_EQ(mistake("resume: 'true'"), "c.yaml:1: resume: expected true or false, found 'true'");
   EXPECT_EQ(mistake("note: [a]"), "c.yaml:1: note: expected text, found a list");
   EXPECT_EQ(mistake("steps: {a: 1}"), "c.yaml:1: steps: expected a whole number, found a section");
+  EXPECT_EQ(read("words: x").words, std::vector<std::string>{"x"});  // one text is a list of one
+  EXPECT_EQ(mistake("words: ''"), "c.yaml:1: words: expected a list (such as [a, b]), found ''");
   EXPECT_EQ(mistake("sizes: 8"), "c.yaml:1: sizes: expected a list (such as [a, b]), found '8'");
   EXPECT_EQ(mistake("sizes:\n  - 8\n  - x"), "c.yaml:3: sizes.1: expected a whole number, found 'x'");
   EXPECT_EQ(mistake("tags: [a]"), "c.yaml:1: tags: expected a section (indented keys), found a list");

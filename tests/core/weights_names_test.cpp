@@ -36,6 +36,16 @@ TEST(NetworkNames, WrappersAreTakenOff) {
   }
 }
 
+TEST(NetworkNames, OfNanoDiffusionsCheckpointsEitherWeights) {
+  const std::vector<std::string> all = {"model_state_dict._orig_mod.w",
+                                        "ema_model_state_dict.ema_model._orig_mod.w",
+                                        "optimizer_state_dict.state.0.exp_avg"};
+  EXPECT_THAT(network_names(all).stored, ElementsAre(Pair("w", "model_state_dict._orig_mod.w")));
+  EXPECT_THAT(network_names(all, true).stored,
+              ElementsAre(Pair("w", "ema_model_state_dict.ema_model._orig_mod.w")));
+  EXPECT_THROW(network_names({"w"}, true), UserError);
+}
+
 TEST(NetworkNames, OfACheckpointTheNetworkAlone) {
   const NetworkNames found =
       network_names({"state.model.dit.w", "state.model.vae.w", "state.model.text_encoder.w",

@@ -45,7 +45,7 @@ TEST_F(CodecFolder, StatisticsAreItsIdentityAndOlderFactsHaveNone) {
   EXPECT_EQ(said["latents_std"], (core::Json{8, 0.5, 1}));
   const auto read = core::load<CodecFacts>(core::ConfigTree::of_json(said, "facts"));
   EXPECT_EQ(read.latents_std, facts.latents_std);
-  EXPECT_EQ(find_image_codec(read)->config().latents_mean, facts.latents_mean);
+  EXPECT_EQ(find_image_codec(read)->net()->config().latents_mean, facts.latents_mean);
   EXPECT_THAT(message_of<core::UserError>([&] { find_image_codec(before); }), HasSubstr("latents_mean"));
   with("[1, 2, 4]");
   EXPECT_THAT(message_of<core::UserError>([&] { find_image_codec(facts); }), HasSubstr("latents_mean"));
@@ -56,13 +56,13 @@ TEST_F(CodecFolder, StatisticsOutliveBeingSaved) {
   net_->config().latents_mean = {1, 2, 3};
   net_->config().latents_std = {4, 5, 6};
   save_autoencoder(folder(), *net_, false);
-  EXPECT_EQ(load_image_codec(folder())->config().latents_std, net_->config().latents_std);
+  EXPECT_EQ(load_image_codec(folder())->net()->config().latents_std, net_->config().latents_std);
 }
 
 TEST_F(CodecFolder, ConfigSaysWhatDiffusersNeeds) {
   const core::Json json = core::read_json(folder() / "config.json");
   EXPECT_EQ(json["_class_name"], "AutoencoderKL");
-  EXPECT_EQ(json["sample_size"], load_image_codec(folder())->config().sample_size);
+  EXPECT_EQ(json["sample_size"], load_image_codec(folder())->net()->config().sample_size);
   core::Json wider = json;
   wider["out_channels"] = 4;
   core::write_json(folder() / "config.json", wider);

@@ -20,10 +20,10 @@ using testing::HasSubstr;
 TEST_F(CodecFolder, ReadsBackWhatItWrote) {
   const auto codec = load_image_codec(folder());
   const ImageCodec original(net_, folder());
-  EXPECT_EQ(codec->config().shift_factor, 0.125);
-  EXPECT_EQ(codec->config().block_out_channels, net_->config().block_out_channels);
+  EXPECT_EQ(codec->net()->config().shift_factor, 0.125);
+  EXPECT_EQ(codec->net()->config().block_out_channels, net_->config().block_out_channels);
   EXPECT_TRUE(torch::equal(codec->encode(pixels_), original.encode(pixels_)));
-  for (const auto& p : codec->net().parameters()) EXPECT_FALSE(p.requires_grad());
+  for (const auto& p : codec->net()->parameters()) EXPECT_FALSE(p.requires_grad());
 }
 
 TEST_F(CodecFolder, HalfPrecisionIsReadToSingle) {
@@ -31,7 +31,7 @@ TEST_F(CodecFolder, HalfPrecisionIsReadToSingle) {
   EXPECT_EQ(nn::load_tensors(folder() / kWeights).begin()->second.scalar_type(), torch::kFloat16);
   const auto codec = load_image_codec(folder());
   const auto expected = ImageCodec(net_, folder()).encode(pixels_);
-  EXPECT_EQ(codec->net().parameters().front().scalar_type(), torch::kFloat32);
+  EXPECT_EQ(codec->net()->parameters().front().scalar_type(), torch::kFloat32);
   EXPECT_LT((codec->encode(pixels_) - expected).abs().max().item<double>(), 2e-2);
 }
 
@@ -58,7 +58,7 @@ TEST(CodecGoldens, EqualDiffusersOwn) {
   };
   const torch::Tensor moments = codec->moments(given.at("image"));
   expect_close(moments, "moments");
-  expect_close(scale_latents(codec->config(), moments.narrow(1, 0, 4)), "encoded");
+  expect_close(scale_latents(codec->net()->config(), moments.narrow(1, 0, 4)), "encoded");
   expect_close(codec->picture(given.at("latents")), "picture");
 }
 
@@ -81,7 +81,7 @@ TEST_F(CodecFolder, ALargeBatchGoesThroughInSlices) {
   const auto noise = torch::randn({6, 3, 4, 6});
   const auto latents = codec->encode(pixels), sample = codec->encode(pixels, noise);
   const auto pictures = codec->picture(latents);
-  ASSERT_EQ(pictures_at_once(codec->config(), 6, 96, 96 * 16 * 2), 2);
+  ASSERT_EQ(pictures_at_once(codec->net()->config(), 6, 96, 96 * 16 * 2), 2);
   codec->bound_activations(96 * 16 * 2);
   EXPECT_LT((codec->encode(pixels) - latents).abs().max().item<double>(), 1e-5);
   EXPECT_LT((codec->encode(pixels, noise) - sample).abs().max().item<double>(), 1e-5);
@@ -123,7 +123,7 @@ TEST_F(CodecFolder, IsFoundInTheRunFolderWithItsOwnScaling) {
   EXPECT_THAT(message_of<core::UserError>([&] { find_image_codec(facts, run.path()); }),
               HasSubstr("/no/such/place/of_mine: not there"));
   std::filesystem::copy(folder(), run.path() / "of_mine");
-  EXPECT_EQ(find_image_codec(facts, run.path())->config().scaling_factor, 1.25);
+  EXPECT_EQ(find_image_codec(facts, run.path())->net()->config().scaling_factor, 1.25);
   core::Json json = core::read_json(run.path() / "of_mine/config.json");
   json["scaling_factor"] = 2.5;  // the weights are the same, the latents would not be
   core::write_json(run.path() / "of_mine/config.json", json);
@@ -134,7 +134,7 @@ TEST_F(CodecFolder, IsFoundInTheRunFolderWithItsOwnScaling) {
   EXPECT_THAT(message_of<core::UserError>([&] { find_image_codec(facts, run.path()); }),
               HasSubstr("norm_num_groups=1"));
   facts.network.clear();  // written before that was compared
-  EXPECT_EQ(find_image_codec(facts, run.path())->config().norm_num_groups, 1);
+  EXPECT_EQ(find_image_codec(facts, run.path())->net()->config().norm_num_groups, 1);
 }
 
 TEST_F(CodecFolder, SaysWhatAFileIsThatIsNoSafetensors) {
@@ -240,6 +240,21 @@ TEST_F(CodecFolder, RefusesAMissingFolderAndFile) {
               HasSubstr("no/such/folder"));
   std::filesystem::remove(folder() / kWeights);
   EXPECT_THAT(refusal(), HasSubstr(kWeights));
+}
+
+TEST(ImageCodec, NoneIsThePicturesThemselves) {
+  const auto codec = load_image_codec("none");
+  const torch::Tensor pixels =
+      torch::arange(256, torch::kInt64).to(torch::kUInt8).view({1, 16, 16, 1}).repeat({2, 1, 1, 3});
+  const torch::Tensor latents = codec->encode(pixels);
+  EXPECT_EQ(latents.sizes(), (at::IntArrayRef{2, 3, 16, 16}));
+  EXPECT_EQ(latents.min().item<float>(), -1);
+  EXPECT_EQ(latents.max().item<float>(), 1);
+  // Stored as halves, every value of a byte comes back.
+  EXPECT_TRUE(torch::equal(codec->decode(latents.to(torch::kHalf).to(torch::kFloat)), pixels));
+  EXPECT_EQ(codec->facts().kind, "none");
+  EXPECT_EQ(codec->downscale(), 1);
+  EXPECT_EQ(find_image_codec(describe_image_codec("none"))->channels(), 3);
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ TEST(Oracle, Dump) {
     const fs::path folder = entry.path();
     if (fs::is_directory(folder / "theirs")) {
       const auto input = nn::load_tensors(folder / "input.safetensors");
-      const AutoencoderConfig config = load_image_codec(folder / "theirs")->config();
+      const AutoencoderConfig config = load_image_codec(folder / "theirs")->net()->config();
       Autoencoder net(config);
       nn::load_state_dict(net, nn::load_tensors(folder / "theirs/diffusion_pytorch_model.safetensors"),
                           "theirs");

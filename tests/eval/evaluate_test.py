@@ -49,6 +49,35 @@ class Evaluate(unittest.TestCase):
         file = self.data / "runs" / run / "metrics.json"
         return json.loads(file.read_text()) if file.exists() else {}, log
 
+    def test_another_set_is_measured_instead_of_what_is_held_out(self):
+        found, log = self.evaluate("whole", "prompts=0")
+        self.assertEqual((found["eval_loss_split"], found.get("eval_data")), ("train", None))
+        found, log = self.evaluate("whole", "prompts=4", "candidates=30", "validation.data=[{dataset: small}]")
+        self.assertEqual((found["eval_loss_split"], found["loss_samples"]), ("held_out", 8))
+        self.assertEqual([one["dataset"] for one in found["eval_data"]], ["small"])
+        self.assertEqual(set(found["retrieval"]), {"trained", "held_out"})
+        # From the run's own settings; and back to its own data by an empty list.
+        self.train("with_set", "data=[{dataset: small}]", "validation.data=[{dataset: large}]")
+        found, log = self.evaluate("with_set", "prompts=0")
+        self.assertEqual((found["eval_data"][0]["dataset"], found["loss_samples"]), ("large", min(SAMPLES // 10, 10_000)))
+        found, log = self.evaluate("with_set", "prompts=0", "validation.data=[]")
+        self.assertEqual((found.get("eval_data"), found["loss_samples"]), (None, 8))
+
+    def test_a_set_that_cannot_be_measured_is_refused(self):
+        _, log = self.evaluate("small", "prompts=0", "validation.data=[{dataset: whole}]", expect=2)
+        self.assertIn("validation.data: whole/emoji: it holds nothing out", log)
+        _, log = self.evaluate("small", "prompts=0", "validation.data=[{dataset: nowhere}]", expect=2)
+        self.assertIn("nowhere", log)
+        other = made_latents.make(self.data, "other", 20, 5)
+        facts = json.loads((other / "facts.json").read_text())
+        facts["codec"]["sha256"] = "0" * 64
+        (other / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
+        for old in [*other.glob("manifest*"), *other.glob("index*")]:
+            old.unlink()
+        made_latents.close(other, ["made"], 20, 5)
+        _, log = self.evaluate("small", "prompts=0", "validation.data=[{dataset: other}]", expect=2)
+        self.assertIn("its `codec` is not the one of the run's data", log)
+
     def test_memory_does_not_grow_with_the_data(self):
         found, _ = self.evaluate("large", "prompts=4")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024

@@ -120,7 +120,7 @@ void archive(std::string_view bytes, const char* kind) {
     must(raw.bytes <= ingest::limits::kRecordBytes &&
          (raw.key.find("../") == std::string::npos || !raw.skip.empty()));
     ingest::ReadRecord record;
-    if (ingest::read_record(std::move(raw), entry, record).empty()) must(!record.image.empty());
+    if (ingest::RecordReader(entry).read(std::move(raw), record).empty()) must(!record.image.empty());
   });
   refused_or_done([&] {
     ingest::read_archive(file, "x", rules, [&](ingest::Member&& member) {

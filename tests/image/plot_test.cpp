@@ -102,6 +102,33 @@ TEST(Plot, SurvivesOddData) {
   EXPECT_THROW(plot({}, {.width = 10, .height = 10}), std::logic_error);
 }
 
+TEST(Plot, AMillionNoisyPointsAreDrawnFromTheirEdges) {
+  std::vector<double> x, y;
+  for (int i = 0; i < 1'000'000; ++i) {
+    x.push_back(i);
+    y.push_back(i == 500'003 ? 9 : (i * 7919) % 1000 / 1000.0);  // one peak in all the noise
+  }
+  const Image image = plot({{"", x, y}}, {.width = 400, .height = 300});
+  int highest = 300;
+  for (std::int64_t row = 299; row >= 0; --row)
+    for (std::int64_t column = 0; column < 400; ++column)
+      if (is_blue(image.row(row) + column * 3)) highest = static_cast<int>(row);
+  EXPECT_LT(highest, 60) << "the peak is seen";
+}
+
+TEST(Plot, FaintSeriesArePaler) {
+  const auto darkest = [](bool faint) {
+    const Image image =
+        plot({{.name = "", .x = {0, 1}, .y = {1, 2}, .faint = faint}}, {.width = 400, .height = 300});
+    int found = 255;
+    for (std::int64_t y = 0; y < 300; ++y)
+      for (std::int64_t x = 0; x < 400; ++x)
+        if (is_blue(image.row(y) + 3 * x)) found = std::min<int>(found, image.row(y)[3 * x]);
+    return found;
+  };
+  EXPECT_GT(darkest(true), darkest(false) + 60);
+}
+
 TEST(Plot, MarksFewPointsSoThatTheyAreSeen) {
   const auto blue = [](bool marks) {
     const Image image =

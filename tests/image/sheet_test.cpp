@@ -5,8 +5,6 @@
 
 #include <algorithm>
 
-#include "image/font.h"
-
 namespace microdit::image {
 namespace {
 
@@ -64,13 +62,6 @@ TEST(Sheet, PutsBlocksSideBySide) {
   EXPECT_EQ(page.width, 10 + 4 * (260 + 20) - 20 + 10);
   EXPECT_EQ(ink(page, 10 + 260, 10, 20, 128), 0);
   EXPECT_THROW(sheet({}, {}), std::logic_error);
-}
-
-TEST(Legible, NamesWhatTheFontLacks) {
-  EXPECT_EQ(legible("\xd0\xba\xd1\x80\xd0\xb0\xd1\x81\xd0\xbd\xd0\xbe\xd0\xb5 \xd1\x81"), "(another script)");
-  EXPECT_EQ(legible("caf\xc3\xa9"), "caf?");
-  EXPECT_EQ(legible("???"), "???") << "the user's own question marks";
-  EXPECT_EQ(legible(""), "");
 }
 
 }  // namespace

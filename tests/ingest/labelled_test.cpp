@@ -11,6 +11,8 @@ namespace {
 
 using testing::HasSubstr;
 
+constexpr std::uint64_t kMost = 1000;
+
 Member member_of(const std::string& name, const std::vector<int>& values) {
   Member member{.name = name, .bytes = {}, .skip = {}};
   for (const int value : values) member.bytes.push_back(static_cast<std::byte>(value));
@@ -62,7 +64,7 @@ TEST(Labelled, IdxFilesComeInPairs) {
   std::vector<RawRecord> records;
   const auto take = [&](RawRecord&& raw) { records.push_back(std::move(raw)); };
   const Member labels = member_of("t-labels-idx1-ubyte", idx({2}, 2));
-  idx_records(member_of("t-images-idx3-ubyte", idx({2, 3, 5}, 30)), labels, take);
+  idx_records(member_of("t-images-idx3-ubyte", idx({2, 3, 5}, 30)), labels, kMost, take);
   ASSERT_EQ(records.size(), 2u);
   EXPECT_EQ(records[1].key, "t-images-idx3-ubyte/00000001");
   const image::Image picture = image::decode(records[1].members.at("picture").bytes);
@@ -70,7 +72,7 @@ TEST(Labelled, IdxFilesComeInPairs) {
   EXPECT_EQ(picture.height, 3);
   EXPECT_EQ(picture.row(2)[3 * 4 + 1], 29);
   EXPECT_THAT(refusal([&] {
-                idx_records(member_of("p", idx({3, 3, 5}, 45)), labels, take);
+                idx_records(member_of("p", idx({3, 3, 5}, 45)), labels, kMost, take);
               }),
               HasSubstr("p: 3 pictures, but t-labels-idx1-ubyte has 2 labels"));
 }
@@ -78,8 +80,12 @@ TEST(Labelled, IdxFilesComeInPairs) {
 TEST(Labelled, HostileIdxFilesAreRefused) {
   const Member labels = member_of("l", idx({2}, 2));
   const auto refused = [&](const std::vector<int>& bytes) {
-    return refusal([&] { idx_records(member_of("p", bytes), labels, [](RawRecord&&) {}); });
+    return refusal([&] { idx_records(member_of("p", bytes), labels, kMost, [](RawRecord&&) {}); });
   };
+  EXPECT_THAT(refusal([&] {
+                idx_records(member_of("p", idx({2, 3, 5}, 30)), labels, 1, [](RawRecord&&) {});
+              }),
+              HasSubstr("p: 2 pictures, but files of their size may hold 1"));
   EXPECT_THAT(refused({}), HasSubstr("too short"));
   EXPECT_THAT(refused(idx({2, 3}, 6)), HasSubstr("another head"));
   std::vector<int> large = idx({2, 3, 5}, 30);

@@ -201,5 +201,55 @@ TEST_F(Precompute, AStopIsHeardBetweenCaptions) {
   EXPECT_FALSE(encoder.tokenize({"red", "blue"}, stop_));
 }
 
+TEST_F(Precompute, WithFlipsEachPictureIsTwoSamples) {
+  run();
+  const torch::Tensor plain = latents(shard("0-00001.images.h5"), "latents_8");  // records 5 and 6
+  const auto text_plain = shard("0-00001.text.h5");
+  const auto unique = store::read_strings(text_plain, "text_caption");
+  const auto rows = text_plain.read_as<std::int32_t>("caption_rows");
+  const auto offsets = text_plain.read_as<std::int64_t>("caption_offsets");
+  remove_latents();
+  recipe_.images.flips = true;
+  EXPECT_EQ(run(), core::kDone);
+  EXPECT_TRUE(store::verify(latents_folder()).empty());
+  const auto manifest = store::Manifest::read(latents_folder());
+  EXPECT_EQ(manifest.facts["flips"], true);
+  EXPECT_TRUE(logged("1 of 14 pictures have no latents of 16 px")) << log_;
+  std::int64_t samples = 0;
+  for (const auto& entry : manifest.shards()) samples += entry.rows;
+  EXPECT_EQ(samples, 2 * 2 * 14);  // pictures and captions of 14 records
+  const store::ShardReader images = shard("0-00001.images.h5");
+  EXPECT_EQ(store::read_strings(images, "key"), (std::vector<std::string>{"05", "05#flip", "06", "06#flip"}));
+  EXPECT_EQ(images.read_as<std::int32_t>("height"), (std::vector<std::int32_t>{14, 14, 20, 20}));
+  EXPECT_EQ(images.read_as<std::int32_t>("latents_8_row"), (std::vector<std::int32_t>{0, 1, 2, 3}));
+  EXPECT_EQ(images.read_as<std::int32_t>("latents_16_row"), (std::vector<std::int32_t>{-1, -1, 0, 1}));
+  const torch::Tensor both = latents(images, "latents_8");
+  const auto codec = encoders::load_image_codec(folder_ / "codec");
+  const torch::NoGradGuard no_grad;
+  for (const int i : {0, 1}) {
+    image::Image prepared = image::resize_and_center_crop(picture_of(5 + i), 8);
+    const torch::Tensor pixels = torch::from_blob(prepared.pixels.data(), {1, 8, 8, 3}, torch::kUInt8);
+    EXPECT_TRUE(torch::allclose(both[2 * i], plain[i], 2e-3, 1e-3));
+    EXPECT_TRUE(torch::allclose(both[2 * i + 1], codec->encode(pixels.flip(2))[0], 2e-3, 1e-3));
+    EXPECT_FALSE(torch::allclose(both[2 * i + 1], plain[i], 2e-2, 2e-2));
+  }
+  const store::ShardReader text = shard("0-00001.text.h5");
+  EXPECT_EQ(store::read_strings(text, "text_caption"), unique);
+  const auto doubled = text.read_as<std::int64_t>("caption_offsets");
+  const auto doubled_rows = text.read_as<std::int32_t>("caption_rows");
+  ASSERT_EQ(doubled.size(), 2 * offsets.size() - 1);
+  for (std::size_t i = 0; i + 1 < doubled.size(); ++i) {
+    const std::vector<std::int32_t> own(doubled_rows.begin() + doubled[i],
+                                        doubled_rows.begin() + doubled[i + 1]),
+        expected(rows.begin() + offsets[i / 2], rows.begin() + offsets[i / 2 + 1]);
+    EXPECT_EQ(own, expected);
+  }
+  // Another recipe without flips takes nothing of it over.
+  recipe_.name = "plain";
+  recipe_.images.flips = false;
+  EXPECT_EQ(run(), core::kDone);
+  EXPECT_FALSE(logged("took over"));
+}
+
 }  // namespace
 }  // namespace microdit::ingest

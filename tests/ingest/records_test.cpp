@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "ingest/skips.h"
 #include "raw_records.h"
 
@@ -22,12 +25,12 @@ TEST(ReadRecord, CaptionsInTheEntrysOrderAbsentOnesEmpty) {
   ReadRecord out;
   auto records = group({member("1.png", "P"), member("1.jpg", "J"), member("1.txt", " a cat \n"),
                         member("1.json", R"({"long": "a cat: animal"})")});
-  ASSERT_EQ(read_record(std::move(records[0]), two_captions(), out), "");
+  ASSERT_EQ(RecordReader(two_captions()).read(std::move(records[0]), out), "");
   EXPECT_EQ(out.image, bytes_of("P"));  // the preferred extension
   EXPECT_EQ(out.captions, (std::vector<std::string>{"a cat", "a cat: animal"}));
   EXPECT_EQ(out.group, "1");
   records = group({member("2.jpg", "J"), member("2.txt", "a dog")});
-  ASSERT_EQ(read_record(std::move(records[0]), two_captions(), out), "");
+  ASSERT_EQ(RecordReader(two_captions()).read(std::move(records[0]), out), "");
   EXPECT_EQ(out.captions, (std::vector<std::string>{"a dog", ""}));
 }
 
@@ -35,22 +38,22 @@ TEST(ReadRecord, AStopIsHeardBeforeEachCaption) {
   ReadRecord out;
   const auto records = group({member("1.png"), member("1.txt", "a cat")});
   core::StopFlag stop;
-  ASSERT_EQ(read_record(RawRecord(records[0]), two_captions(), out, stop), "");
+  ASSERT_EQ(RecordReader(two_captions()).read(RawRecord(records[0]), out, stop), "");
   stop.request();
-  EXPECT_THROW(read_record(RawRecord(records[0]), two_captions(), out, stop), core::Stopped);
+  EXPECT_THROW(RecordReader(two_captions()).read(RawRecord(records[0]), out, stop), core::Stopped);
 }
 
 TEST(ReadRecord, TheCleanerRunsWhenAsked) {
   CatalogueEntry entry = two_captions();
   ReadRecord out;
   auto records = group({member("1.png"), member("1.txt", "A  <PERSON>")});
-  ASSERT_EQ(read_record(RawRecord(records[0]), entry, out), "");
+  ASSERT_EQ(RecordReader(entry).read(RawRecord(records[0]), out), "");
   EXPECT_EQ(out.captions[0], "A  <PERSON>");
   entry.captions.clean = "reference";
-  ASSERT_EQ(read_record(RawRecord(records[0]), entry, out), "");
+  ASSERT_EQ(RecordReader(entry).read(RawRecord(records[0]), out), "");
   EXPECT_EQ(out.captions[0], "a person");
   entry.captions.clean = "gentle";
-  ASSERT_EQ(read_record(RawRecord(records[0]), entry, out), "");
+  ASSERT_EQ(RecordReader(entry).read(RawRecord(records[0]), out), "");
   EXPECT_EQ(out.captions[0], "A <PERSON>");
 }
 
@@ -59,9 +62,9 @@ TEST(ReadRecord, ACaptionThatCleansToNothing) {
   entry.captions.clean = "reference";
   ReadRecord out;
   const auto records = group({member("1.png"), member("1.txt", "AB1234")});
-  EXPECT_EQ(read_record(RawRecord(records[0]), entry, out), "filtered.empty_caption");
+  EXPECT_EQ(RecordReader(entry).read(RawRecord(records[0]), out), "filtered.empty_caption");
   entry.captions.empty = "keep";
-  EXPECT_EQ(read_record(RawRecord(records[0]), entry, out), "");
+  EXPECT_EQ(RecordReader(entry).read(RawRecord(records[0]), out), "");
   EXPECT_EQ(out.lost[0], "filtered.empty_caption");  // counted all the same
 }
 
@@ -69,7 +72,7 @@ TEST(ReadRecord, EveryReasonToSkip) {
   CatalogueEntry entry = two_captions();
   const auto reason = [&](std::vector<Member> members) {
     ReadRecord out;
-    return read_record(std::move(group(std::move(members)).at(0)), entry, out);
+    return RecordReader(entry).read(std::move(group(std::move(members)).at(0)), out);
   };
   EXPECT_EQ(reason({member("1.txt")}), "damaged.no_image");
   EXPECT_EQ(reason({member("1.png")}), "damaged.no_caption");
@@ -97,25 +100,25 @@ TEST(ReadRecord, OneGoodCaptionIsEnough) {
   const CatalogueEntry entry = two_captions();
   ReadRecord out;
   auto records = group({member("1.png"), member("1.txt", "\xff"), member("1.json", R"({"long": "good"})")});
-  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(RecordReader(entry).read(std::move(records[0]), out), "");
   EXPECT_EQ(out.captions, (std::vector<std::string>{"", "good"}));
   EXPECT_EQ(out.lost, (std::vector<std::string>{"damaged.utf8", ""}));
   records = group({member("1.png"), member("1.txt", "good"), member("1.json", "{")});
-  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(RecordReader(entry).read(std::move(records[0]), out), "");
   EXPECT_EQ(out.captions, (std::vector<std::string>{"good", ""}));
   EXPECT_EQ(out.lost, (std::vector<std::string>{"", "damaged.json"}));
   records = group({member("1.png"), member("1.txt", "good")});
-  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(RecordReader(entry).read(std::move(records[0]), out), "");
   EXPECT_EQ(out.lost, (std::vector<std::string>{"", ""}));  // what is absent is not lost
 }
 
 TEST(ReadRecord, OneGoodPictureIsEnough) {
   ReadRecord out;
   auto records = group({member("1.png", ""), member("1.jpg", "J"), member("1.txt", "a cat")});
-  EXPECT_EQ(read_record(std::move(records[0]), two_captions(), out), "");
+  EXPECT_EQ(RecordReader(two_captions()).read(std::move(records[0]), out), "");
   EXPECT_EQ(out.image, bytes_of("J"));
   records = group({member("1.png", ""), member("1.txt", "a cat")});
-  EXPECT_EQ(read_record(std::move(records[0]), two_captions(), out), "damaged.no_image");
+  EXPECT_EQ(RecordReader(two_captions()).read(std::move(records[0]), out), "damaged.no_image");
 }
 
 TEST(ReadRecord, AnEmptyCaptionIsKeptWhenAsked) {
@@ -123,10 +126,10 @@ TEST(ReadRecord, AnEmptyCaptionIsKeptWhenAsked) {
   entry.captions.empty = "keep";
   ReadRecord out;
   auto records = group({member("1.png"), member("1.txt", " \n")});
-  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(RecordReader(entry).read(std::move(records[0]), out), "");
   EXPECT_EQ(out.captions, (std::vector<std::string>{"", ""}));
   records = group({member("1.png")});
-  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "damaged.no_caption");
+  EXPECT_EQ(RecordReader(entry).read(std::move(records[0]), out), "damaged.no_caption");
 }
 
 TEST(ReadRecord, JsonAsPythonTakesIt) {
@@ -137,16 +140,16 @@ TEST(ReadRecord, JsonAsPythonTakesIt) {
         R"({"n": 1e400, "long": "a cat", "m": [-1e999]})", R"({"other": "\ud83d", "long": "a cat"})"}) {
     ReadRecord out;
     auto records = group({member("1.png"), member("1.json", json)});
-    EXPECT_EQ(read_record(std::move(records[0]), entry, out), "") << json;
+    EXPECT_EQ(RecordReader(entry).read(std::move(records[0]), out), "") << json;
     EXPECT_EQ(out.captions[1], "a cat");
   }
   ReadRecord out;
   auto records = group({member("1.png"), member("1.json", R"({"long": "NaN and \" Infinity"})")});
-  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(RecordReader(entry).read(std::move(records[0]), out), "");
   EXPECT_EQ(out.captions[1], "NaN and \" Infinity");
   records =
       group({member("1.png"), member("1.json", R"({"long": "\ud83d \ud83d\ude00 \ude00 \\ud83d 1e400"})")});
-  EXPECT_EQ(read_record(std::move(records[0]), two_captions(), out), "");
+  EXPECT_EQ(RecordReader(two_captions()).read(std::move(records[0]), out), "");
   EXPECT_EQ(out.captions[1], "\xef\xbf\xbd \xf0\x9f\x98\x80 \xef\xbf\xbd \\ud83d 1e400");
 }
 
@@ -157,7 +160,7 @@ TEST(ReadRecord, ExtensionsOfTheEntryInAnyForm) {
   EXPECT_EQ(wanted_extensions(entry), (std::vector<std::string>{"jpg", "json", "png", "txt"}));
   ReadRecord out;
   auto records = group({member("1.jpg"), member("1.txt", "a cat")});
-  EXPECT_EQ(read_record(std::move(records[0]), entry, out), "");
+  EXPECT_EQ(RecordReader(entry).read(std::move(records[0]), out), "");
   EXPECT_EQ(out.captions[0], "a cat");
 }
 
@@ -182,6 +185,36 @@ TEST(Skips, UnsortedArchivesAreSaidToBe) {
   Skips wrong;
   for (int i = 0; i < 8; ++i) wrong.add("damaged.no_image", "a");
   EXPECT_NE(wrong.advice().find("record.image"), std::string::npos);
+}
+
+TEST(ReadRecord, ColumnsHoldWhatADoubleHolds) {
+  CatalogueEntry entry = two_captions();
+  entry.tables.emplace_back().columns = {{"score", "score"}};
+  const auto read = [&](const tables::Value& cell) {
+    auto records = group({member("1.jpg"), member("1.txt", "a cat")});
+    records[0].cells["score"] = cell;
+    ReadRecord out;
+    EXPECT_EQ(RecordReader(entry).read(std::move(records[0]), out), "");
+    const std::string lost =
+        out.lost_columns.empty() ? "" : out.lost_columns[0].first + out.lost_columns[0].second;
+    EXPECT_EQ(std::isnan(out.columns.at(0)),
+              !lost.empty() || tables::is_null(cell) || cell == tables::Value(" "));
+    return lost.empty() ? fmt::format("{}", out.columns[0]) : lost;
+  };
+  EXPECT_EQ(read(std::int64_t{1} << 53), "9007199254740992");
+  EXPECT_EQ(read(std::int64_t{1} << 60), "1.152921504606847e+18");
+  EXPECT_EQ(read((std::int64_t{1} << 53) + 1), "score: beyond 2^539007199254740993");
+  EXPECT_EQ(read(std::numeric_limits<std::int64_t>::max()), "score: beyond 2^539223372036854775807");
+  EXPECT_EQ(read(std::numeric_limits<std::int64_t>::min()), "-9.223372036854776e+18");
+  EXPECT_EQ(read("007"), "7");
+  EXPECT_EQ(read("-0"), "-0");
+  EXPECT_EQ(read(0.1), "0.1");
+  EXPECT_EQ(read(1e300), "1e+300");
+  EXPECT_EQ(read(true), "1");
+  EXPECT_EQ(read(tables::Value()), "nan");
+  EXPECT_EQ(read(" "), "nan");
+  EXPECT_EQ(read("van Gogh"), "score: no numbervan Gogh");
+  EXPECT_EQ(read("nan"), "score: no numbernan");
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 
 #include "core/error.h"
 #include "core/hash.h"
-#include "ingest/file_pattern.h"
 #include "ingest/raw_name.h"
 #include "store/manifest_text.h"
 #include "tar_writer.h"
@@ -146,6 +145,9 @@ TEST(ListFiles, SmallSubset) {
   entry.source.small = {"10.tar"};
   expect_error<core::UserError>([&] { names_of(entry); },
                                 {"no file is named 10.tar", "most like it is 010.tar"});
+  entry = entry_of({"http://h/a.b.jpg", "http://h/a.b.txt", "http://h/a.c.jpg", "http://h/z.csv"});
+  entry.subset = "small", entry.archive = "none", entry.tables.emplace_back().file = "z.csv";
+  EXPECT_EQ(names_of(entry), (Strings{"z.csv", "a.b.jpg", "a.b.txt"})) << "a whole record, and the table";
 }
 
 TEST(ListFiles, Hub) {
@@ -212,6 +214,20 @@ TEST(ListFiles, IdentityIsNamesAndAddressesWithoutQueries) {
   EXPECT_EQ(files.at(1).inputs.dump(), R"({"file":"b.tar"})");
 }
 
+TEST(ListFiles, TheHubsAddressesAreAskedForAtTheHubThatIsSet) {
+  ::setenv("MICRODIT_HUB", "http://127.0.0.1:9/", 1);
+  const auto files = list_files(
+      entry_of({"hf://datasets/org/name/a b.tgz", "hf://datasets/org/name@v1.0/deep/{1..2}.tar"}), kNoHub);
+  EXPECT_EQ(files.at(0).url, "http://127.0.0.1:9/datasets/org/name/resolve/main/a%20b.tgz");
+  EXPECT_EQ(files.at(0).inputs["address"], "hf://datasets/org/name/a b.tgz");
+  EXPECT_EQ(files.at(2).url, "http://127.0.0.1:9/datasets/org/name/resolve/v1.0/deep/2.tar");
+  EXPECT_EQ(files.at(2).name, "2.tar");
+  ::unsetenv("MICRODIT_HUB");
+  for (const char* bad : {"hf://datasets/org/name", "hf://datasets/org/name/", "hf://models/org/name/x",
+                          "hf://datasets//name/x", "hf://datasets/../../x/y"})
+    EXPECT_THROW(list_files(entry_of({bad}), kNoHub), core::UserError) << bad;
+}
+
 TEST_F(ListFile, AFoldersFilesAreUsedWhereTheyLie) {
   std::filesystem::create_directories(folder_ / "in/deep/er");
   for (const char* name : {"in/b.tar", "in/a.tar", "in/a.txt", "in/deep/er/c.tar"}) write(name, "12345");
@@ -234,62 +250,6 @@ TEST_F(ListFile, AFoldersFilesAreUsedWhereTheyLie) {
   entry.source.folder = (folder_ / "none").string();
   entry.source.pattern = {"*"};
   expect_error<core::UserError>([&] { names_of(entry); }, {"source.folder", "none", "no such folder"});
-}
-
-TEST(FilePattern, GlobsKnowFolders) {
-  for (const auto& [pattern, path] :
-       std::vector<std::pair<const char*, const char*>>{{"*.tar", "a.tar"},
-                                                        {"**/*.tar", "a.tar"},
-                                                        {"**/*.tar", "x/y/a.tar"},
-                                                        {"d/**/a", "d/a"},
-                                                        {"d/**/a", "d/e/f/a"},
-                                                        {".*", ".a"},
-                                                        {"**/.a/*", "x/.a/b"},
-                                                        {"__MACOSX/*", "__MACOSX/a"},
-                                                        {".a/**/b", ".a/c/b"},
-                                                        {"d?/[a-c].x", "d1/b.x"}}) {
-    EXPECT_TRUE(matches(pattern, path)) << pattern << " " << path;
-  }
-  for (const auto& [pattern, path] :
-       std::vector<std::pair<const char*, const char*>>{{"*.tar", "x/a.tar"},
-                                                        {"*", "a/b"},
-                                                        {"d/*", "d"},
-                                                        {"a", "a/b"},
-                                                        {"a/b", "a"},
-                                                        {"**/a", "x/b"},
-                                                        {"*", ".a"},
-                                                        {"?a", ".a"},
-                                                        {"[.]a", ".a"},
-                                                        {"**/*", "x/.a"},
-                                                        {"**/*", ".x/a"},
-                                                        {"*/a", ".x/a"},
-                                                        {"**/*", "x/__MACOSX/a"},
-                                                        {"*/a", "__MACOSX/a"},
-                                                        {"[a-c].x", "d.x"}}) {
-    EXPECT_FALSE(matches(pattern, path)) << pattern << " " << path;
-  }
-  const FilePatterns patterns({"data/train/{00..01}.tar", "data/train/x*.tar"}, "k");
-  EXPECT_EQ(patterns.folder(), "data/train");
-  EXPECT_FALSE(patterns.goes_deeper());
-  EXPECT_TRUE(FilePatterns({"data/a.tar", "data/b/c.tar"}, "k").goes_deeper());
-  EXPECT_EQ(FilePatterns({"data/a.tar", "other/c.tar"}, "k").folder(), "");
-}
-
-TEST(FilePattern, AlternativesAreTriedInTheirOrder) {
-  const FilePatterns patterns({"v/[01].a|v/0.b", "v/x*|v/y", "v/none|"}, "k");
-  EXPECT_EQ(patterns.folder(), "v");
-  EXPECT_FALSE(patterns.goes_deeper());
-  EXPECT_EQ(patterns.choose({"v/0.a", "v/0.b", "v/1.a", "v/y", "v/z"}, "here"),
-            (std::vector<std::string>{"v/0.a", "v/1.a", "v/y"}));
-  EXPECT_EQ(FilePatterns({"v/a|", "v/b"}, "k").choose({"v/a", "v/b"}, "here").size(), 2u);
-  EXPECT_TRUE(FilePatterns({"a|b/c"}, "k").goes_deeper());
-  expect_error<core::UserError>(
-      [&] {
-        patterns.choose({"v/0.a", "v/1.a"}, "here");
-      },
-      {"k", "v/x*|v/y", "no such file in here"});
-  for (const char* wrong : {"|a", "a|../b", "a|/b", "a{0..1}|b"})
-    expect_error<core::UserError>([&] { FilePatterns({wrong}, "k"); }, {"k"});
 }
 
 }  // namespace

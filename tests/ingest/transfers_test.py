@@ -642,7 +642,7 @@ def names(_):
 
 def dry_run(_):
     """What it will need: bytes, inodes, time; nothing is made."""
-    server = Server({f"/{i}.bin": lambda h, _: h.whole(CONTENT) for i in range(4)})
+    server = Server({f"/{i}.bin": lambda h, _: h.whole(CONTENT) for i in range(16)})
     case = Download([f"{server.url}/{{0..3}}.bin?sig=SECRET"])
     log = case.run("--dry-run")
     check("4 files" in log and "12.0 MB to read, 12.0 MB to store, 12 inodes" in log and "at the" in log and "SECRET" not in log, log)

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "models/microdit_block.h"
+#include "nn/state_dict.h"
 
 namespace microdit::models {
 namespace {
@@ -192,6 +193,112 @@ TEST(Condition, MicroditsNullIsZeroRowsWithoutTokens) {
   EXPECT_TRUE(torch::equal(null.text_BLD, torch::zeros_like(text)));
   EXPECT_TRUE(torch::equal(null.text_mask_BL, torch::zeros_like(mask)));
   EXPECT_FALSE(net->null_like({text}).text_mask_BL.defined());
+}
+
+DenoiserConfig small_class_dit() {
+  DenoiserConfig c;
+  c.kind = "class_dit";
+  c.input_size = 4;
+  c.in_channels = 3;
+  c.dim = 16;
+  c.depth = 2;
+  c.num_heads = 2;
+  c.num_classes = 5;
+  return c;
+}
+
+TEST(ClassDit, ItsNullIsAClassOfItsOwn) {
+  DenoiserConfig c = small_class_dit();
+  c.learned_null = true;
+  const auto net = make_denoiser(c, 3);
+  const torch::Tensor x = torch::randn({2, 3, 4, 4}), t = torch::tensor({1.0F, 500.0F});
+  const Condition classes{.class_B = torch::tensor({0, 4}, torch::kLong)};
+  const Condition null = net->null_like(classes);
+  EXPECT_TRUE(torch::equal(null.class_B, torch::full({2}, 5, torch::kLong)));
+  EXPECT_FALSE(
+      torch::allclose(net->forward(x, t, classes).prediction_BCHW, net->forward(x, t, null).prediction_BCHW));
+  EXPECT_THROW(make_denoiser(small_class_dit(), 3)->null_like(classes), std::logic_error);
+}
+
+TEST(ClassDit, TakesTextRowsInsteadOfClasses) {
+  DenoiserConfig c = small_class_dit();
+  c.num_classes = 0;
+  c.caption_channels = 6;
+  c.text_mask = c.learned_null = true;
+  const auto net = make_denoiser(c, 3);
+  const torch::Tensor x = torch::randn({2, 3, 4, 4}), t = torch::tensor({1.0F, 500.0F});
+  Condition text{.text_BLD = torch::randn({2, 3, 6}),
+                 .text_mask_BL = torch::tensor({{1, 1, 0}, {1, 0, 0}}).to(torch::kBool)};
+  const torch::Tensor seen = net->forward(x, t, text).prediction_BCHW;
+  text.text_BLD[0][2].fill_(std::nan(""));  // behind the last token
+  EXPECT_TRUE(torch::equal(net->forward(x, t, text).prediction_BCHW, seen));
+  text.text_BLD[0][1].add_(1);
+  EXPECT_FALSE(torch::allclose(net->forward(x, t, text).prediction_BCHW[0], seen[0]));
+  // The null is a learned row, the same whatever the text was.
+  const torch::Tensor null = net->forward(x, t, net->null_like(text)).prediction_BCHW;
+  text.text_BLD = torch::zeros({2, 3, 6});
+  EXPECT_TRUE(torch::equal(net->forward(x, t, net->null_like(text)).prediction_BCHW, null));
+  EXPECT_FALSE(torch::allclose(net->forward(x, t, text).prediction_BCHW, null));
+}
+
+TEST(ClassDit, BeginsAsTorchLeavesSuchLayers) {
+  const auto net = make_denoiser(small_class_dit(), 3);
+  for (const auto& item : net->named_parameters()) {
+    const torch::Tensor& p = item.value();
+    const bool zero = p.abs().max().item<float>() == 0;
+    const bool table = item.key().ends_with("layer_embeddings") || item.key().ends_with("in_proj_bias") ||
+                       item.key().ends_with("out_proj.bias");
+    EXPECT_EQ(zero, table) << item.key();
+  }
+  EXPECT_EQ(nn::distinct_parameters(*net).size(), 2U + 3U + 1U + 2U * (1U + 4U + 4U) + 1U + 2U);
+  EXPECT_FALSE(net->supports_masking());
+}
+
+TEST(ClassDit, LoadsNanoDiffusionsCheckpoints) {
+  // Real ones, as its own code wrote them (scripts/make_nano_training_goldens.py), plain and compiled.
+  const std::filesystem::path folder =
+      std::filesystem::path(MICRODIT_SOURCE_DIR) / "tests/train/goldens/nano_checkpoints";
+  for (const bool average : {false, true}) {
+    const nn::StateDict expected =
+        nn::load_tensors(folder / (average ? "mean.safetensors" : "raw.safetensors"));
+    for (const char* file : {"plain_checkpoint_epoch_0001.pt", "compiled_checkpoint_epoch_0001.pt"}) {
+      const nn::StateDict state = nn::load_network(folder / file, average);
+      DenoiserConfig c = small_class_dit();
+      const torch::Tensor table = state.at("adaln_single.layer_embeddings"),
+                          patch = state.at("patch_embedding.lin_projection.weight");
+      c.depth = table.size(0);
+      c.dim = patch.size(0);
+      c.patch_size = 2;
+      c.in_channels = patch.size(1) / 4;
+      c.num_classes = state.at("context_embedding.weight").size(0);
+      c.norm = state.contains("reshaper.normalization_layer.bias") ? "layer" : "rms";
+      const auto net = make_uninitialized_denoiser(c);
+      nn::load_state_dict(*net, state, file);
+      std::size_t compared = 0;
+      for (const auto& [name, tensor] : nn::state_dict(*net)) {
+        const auto found = expected.find(name);
+        if (found == expected.end()) continue;
+        EXPECT_TRUE(torch::equal(tensor, found->second)) << file << " " << name;
+        ++compared;
+      }
+      EXPECT_GT(compared, 10U);
+    }
+  }
+}
+
+TEST(ClassDit, RefusesWhatItDoesNotKnow) {
+  const auto net = make_denoiser(small_class_dit(), 3);
+  const torch::Tensor x = torch::randn({2, 3, 4, 4}), t = torch::tensor({1.0F, 500.0F});
+  for (const torch::Tensor& classes :
+       {torch::tensor({0, 5}, torch::kLong), torch::tensor({-1, 0}, torch::kLong),
+        torch::tensor({0}, torch::kLong), torch::tensor({0.0F, 1.0F}), torch::Tensor()})
+    EXPECT_THROW(net->forward(x, t, {.class_B = classes}), core::UserError);
+  DenoiserConfig c = small_class_dit();
+  c.num_heads = 3;
+  EXPECT_THROW(make_denoiser(c), core::UserError);
+  c = small_class_dit();
+  c.num_classes = 0;
+  EXPECT_THROW(make_denoiser(c), core::UserError) << "neither classes nor a width of text";
 }
 
 }  // namespace

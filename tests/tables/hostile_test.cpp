@@ -78,7 +78,7 @@ TEST(HostileCsv, ZeroBytesAndBadText) {
   const std::string bad = refusal_in_bounds([] {
     const ScratchFolder folder;
     const core::StopFlag stop;
-    build_table(folder / "a", {.kind = "csv", .file = "x.csv", .key = "{k}", .columns = {{"a", "a"}}},
+    build_table(folder / "a", {.kind = "csv", .files = {"x.csv"}, .key = "{k}", .columns = {{"a", "a"}}},
                 {.origin = "x.csv", .bytes = bytes_of("k,a\n1,ok\n2,\xff\n")}, stop);
   });
   EXPECT_THAT(bad, HasSubstr("x.csv: row 2: its `a` is not UTF-8"));
@@ -88,7 +88,7 @@ TEST(HostileTexts, AreCountedAndHaveNoText) {
   const ScratchFolder folder;
   const core::StopFlag stop;
   TextTable texts(folder / "a",
-                  {.kind = "texts", .file = "x.tar", .key = "{stem}", .columns = {{"caption", "text"}}},
+                  {.kind = "texts", .files = {"x.tar"}, .key = "{stem}", .columns = {{"caption", "text"}}},
                   stop);
   texts.add("./captions/sa_1.txt", "\n\u3000 a cat \u00a0\x1c\n");
   texts.add("captions/sa_2.txt", "a\xff");

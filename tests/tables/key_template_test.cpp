@@ -42,6 +42,14 @@ TEST(KeyTemplate, TakesPathsApart) {
   EXPECT_EQ(key_of("{x|relative}", {".../a"}), ".../a");
 }
 
+TEST(KeyTemplate, ComposesLettersAsArchivesDo) {
+  const std::string composed = "\u00dcber \u1ed7.jpg", apart = "U\u0308ber o\u0302\u0303.jpg";
+  EXPECT_EQ(key_of("{name}", {apart}), composed);
+  EXPECT_EQ(key_of("{name}", {composed}), composed);
+  EXPECT_EQ(PathTemplate("{basename}", "join").key("a/" + apart), composed);
+  EXPECT_EQ(key_of("{name}", {std::string("caf\xe9")}), "caf\xe9") << "no UTF-8: as it is";
+}
+
 TEST(KeyTemplate, SaysWhyARowHasNoKey) {
   EXPECT_EQ(key_of("{id:06}", {"x7"}), "!`id` is no whole number: 'x7'");
   EXPECT_EQ(key_of("{id:06}", {1.5}), "!`id` is no whole number: '1.5'");

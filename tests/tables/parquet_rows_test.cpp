@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 #include <cmath>
 
+#include "tables/build_table.h"
 #include "tables/hostile.h"
 #include "tables/json_rows.h"
+#include "tables/parquet_file.h"
 #include "tables/table_builder.h"
 
 namespace microdit::tables {
@@ -93,8 +95,44 @@ TEST_F(ParquetRows, NameTheColumnThatIsNone) {
   EXPECT_THAT(refusal(kData / "two.parquet", {"caption"}),
               HasSubstr("two.parquet: it has no column 'caption', but: key, text"));
   EXPECT_THAT(refusal(kData / "twice.parquet", {"key"}), HasSubstr("more than one column 'key'"));
-  EXPECT_THAT(refusal(kData / "list.parquet"), HasSubstr("its column 'text' is a list"));
+  EXPECT_THAT(refusal(kData / "list.parquet"),
+              HasSubstr("its column 'text' is a list (its first element is 'text/0')"));
+  EXPECT_THAT(refusal(kData / "two.parquet", {"text/0"}), HasSubstr("its column 'text' is no list"));
+  EXPECT_THAT(refusal(kData / "list.parquet", {"word/0"}), HasSubstr("no column 'word/0'"));
   EXPECT_THAT(refusal(kData / "deep.parquet"), HasSubstr("no column 'text'"));
+}
+
+/// Row i has no list where i % 5 is 0, else i % 5 - 1 elements, the third of them null; batches, pages and row groups end anywhere.
+TEST_F(ParquetRows, HaveElementsOfLists) {
+  std::int64_t i = 0;
+  EXPECT_EQ(read(kData / "lists.parquet", {"text/0", "key", "text/2", "text.list.element/1"},
+                 [&](const Row& row) {
+                   const auto wanted = [&](int element) {
+                     return i % 5 - 1 > element ? Value(fmt::format("{} {}", i, element)) : Value();
+                   };
+                   ASSERT_EQ(row, (Row{wanted(0), fmt::format("k{}", i), {}, wanted(1)})) << i;
+                   ++i;
+                 }),
+            3000u);
+}
+
+TEST_F(ParquetRows, SayWhichColumnIsTooLargeAndHowToWriteIt) {
+  const core::StopFlag stop;
+  const std::string message = message_of<core::UserError>([&] {
+    ParquetFile file(core::InputFile(kData / "zstd_bomb.parquet"), "x.parquet", {.decoded_bytes = 8 << 20},
+                     stop);
+    EXPECT_TRUE(file.has("text"));
+    EXPECT_FALSE(file.has("tex"));
+    file.read({"x.parquet", {"key", "text"}, {}}, [](auto) {});
+  });
+  EXPECT_THAT(message,
+              HasSubstr("x.parquet: cannot be read as Parquet: column `text` of row group 0 (0 MiB"));
+  EXPECT_THAT(message, HasSubstr("more than 8 MiB would be decoded at a time"));
+  EXPECT_THAT(message, HasSubstr("row_group_size=100"));
+  EXPECT_THAT(message_of<core::UserError>([&] {
+                ParquetFile(core::InputFile(kData / "two.parquet"), "x.parquet", {.rows = 1}, stop);
+              }),
+              HasSubstr("it says that it has 2 rows; one of"));
 }
 
 TEST_F(ParquetRows, ThatLieAreRefused) {
@@ -110,15 +148,26 @@ TEST_F(ParquetRows, RefuseTextThatIsNone) {
   const core::StopFlag stop;
   for (const auto& [file, why] : {std::pair("not_utf8", "row 1: its key is not UTF-8"),
                                   std::pair("zero_byte", "row 1: its key holds a zero byte")}) {
-    TableBuilder builder(folder / "a",
-                         {.kind = "parquet", .file = "x.parquet", .key = "{key}", .columns = {{"t", "text"}}},
-                         stop);
+    TableBuilder builder(
+        folder / "a", {.kind = "parquet", .files = {"x.parquet"}, .key = "{key}", .columns = {{"t", "text"}}},
+        stop);
     EXPECT_THAT(message_of<core::UserError>([&] {
                   read(kData / (std::string(file) + ".parquet"), {"key", "text"},
                        [&](const Row& row) { builder.add(row); });
                 }),
                 HasSubstr(why));
   }
+}
+
+TEST_F(ParquetRows, WithoutTextAreCountedInATable) {
+  const ScratchFolder folder;
+  const core::StopFlag stop;
+  const TableCounts counts = build_table(
+      folder / "a", {.kind = "parquet", .file = "x.parquet", .key = "{key}", .columns = {{"t", "text"}}},
+      {.origin = "x.parquet", .file = kData / "not_utf8.parquet"}, stop);
+  EXPECT_EQ(counts.rows, 1u);
+  EXPECT_EQ(counts.damaged, 1u);
+  EXPECT_EQ(counts.damaged_example, "row 1: `key` is not UTF-8");
 }
 
 TEST_F(ParquetRows, WhoseFooterIsABombAreRefusedUnread) {

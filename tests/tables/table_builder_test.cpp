@@ -27,8 +27,11 @@ using testing::IsEmpty;
 using Rows = std::vector<std::pair<std::string, std::string>>;
 
 TableSpec spec_of(const std::string& repeated) {
-  return {
-      .kind = "csv", .file = "x.csv", .key = "{key}", .columns = {{"caption", "text"}}, .repeated = repeated};
+  return {.kind = "csv",
+          .files = {"x.csv"},
+          .key = "{key}",
+          .columns = {{"caption", "text"}},
+          .repeated = repeated};
 }
 
 TableCounts build(const std::filesystem::path& path, const Rows& rows, const TableSpec& spec,

@@ -24,7 +24,7 @@ std::string text_of(int i) {
 void build(const std::filesystem::path& path, int rows) {
   const core::StopFlag stop;
   TableSpec spec{.kind = "csv",
-                 .file = "x.csv",
+                 .files = {"x.csv"},
                  .key = "{key:08}.jpg",
                  .columns = {{"caption", "text"}, {"nsfw", "nsfw"}, {"ok", "ok"}}};
   TableBuilder builder(path, spec, stop);  // columns: key nsfw ok text
@@ -54,11 +54,11 @@ TEST(TableFile, NoByteMayBeAnother) {
     changed[at] = static_cast<char>(changed[at] ^ 0x20);
     const std::string message = refusal(folder.write("bad", changed));
     EXPECT_THAT(message, HasSubstr((folder / "bad").string())) << at;
-    EXPECT_THAT(message, HasSubstr("remove it and run the same command again")) << at;
+    EXPECT_THAT(message, HasSubstr("remove it and run clean again")) << at;
   }
   for (std::size_t size = 0; size < bytes.size(); size += size < 100 ? 1 : 1009)
     EXPECT_THAT(refusal(folder.write("bad", bytes.substr(0, size)), false),
-                HasSubstr("run the same command again"))
+                HasSubstr("remove it and run clean again"))
         << size;
   EXPECT_EQ(refusal(folder / "good"), "");
 }

@@ -80,5 +80,25 @@ TEST(BuildTable, TakesEveryKind) {
   }
 }
 
+TEST(BuildTable, PartsAreOneTable) {
+  const ScratchFolder folder;
+  const core::StopFlag stop;
+  const std::vector<std::string> parts = {"key,text\na,x\nb,y\n", "text,key\nlater,a\nz,c\n"};
+  const auto built = [&](const std::string& repeated) {
+    std::size_t at = 0;
+    const NextInput next = [&]() -> std::optional<TableInput> {
+      if (at == parts.size()) return std::nullopt;
+      return TableInput{.origin = fmt::format("part {}", at), .bytes = bytes_of(parts[at++]), .file = {}};
+    };
+    const TableSpec spec =
+        spec_of("kind: csv\nfile: [p/*.csv, q.csv]\nkey: '{key}'\ncolumns: {t: text}\nrepeated: " + repeated);
+    EXPECT_EQ(spec.name(), "p/*.csv, q.csv");
+    EXPECT_EQ(build_table(folder / "a", spec, next, stop).rows, 4u);
+    return TableFile(folder / "a").find("a");
+  };
+  EXPECT_THAT(built("first"), ElementsAre(Row{"x"}));
+  EXPECT_THAT(built("all"), ElementsAre(Row{"x"}, Row{"later"}));
+}
+
 }  // namespace
 }  // namespace microdit::tables

@@ -16,7 +16,7 @@ TEST(Table, CaptionsOfAJsonDocumentAreFoundByPicture) {
   const ScratchFolder folder;
   const core::StopFlag stop;
   TableSpec spec{.kind = "json",
-                 .file = "captions.json",
+                 .files = {"captions.json"},
                  .rows = "annotations",
                  .key = "COCO_{image_id:012}.jpg",
                  .join = "{basename}",

@@ -59,6 +59,9 @@ def hostile():
     parquet.write_table(pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["key", "key"]),
                         HERE / "twice.parquet")
     parquet.write_table(pyarrow.table({"key": ["a"], "text": [["x", "y"]]}), HERE / "list.parquet")
+    lists = [None if i % 5 == 0 else [f"{i} {j}" if j != 2 else None for j in range(i % 5 - 1)] for i in range(3000)]
+    parquet.write_table(pyarrow.table({"key": [f"k{i}" for i in range(3000)], "text": pyarrow.array(lists, pyarrow.list_(pyarrow.string()))}),
+                        HERE / "lists.parquet", row_group_size=1700, data_page_size=2000, write_batch_size=500)
     parquet.write_table(pyarrow.table({"key": pyarrow.array([b"a\xff", b"b"], pyarrow.binary()), "text": ["x", "y"]}),
                         HERE / "not_utf8.parquet")
     parquet.write_table(pyarrow.table({"key": ["a\0b"], "text": ["x"]}), HERE / "zero_byte.parquet")

@@ -1,0 +1,61 @@
+// Validations of the loop: when, what is the best, when patience ends.
+#include <filesystem>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "train/trainer.h"
+
+namespace microdit::train {
+
+namespace fs = std::filesystem;
+
+/// All steps are done, or patience is at its end.
+bool Trainer::is_over() const {
+  return completed_ >= config_.steps ||
+         (cadences_.patience > 0 && best_.without_better() >= cadences_.patience);
+}
+
+checkpoint::Retention Trainer::retention() const {
+  return {.keep_last = config_.checkpoint.keep_last,
+          .keep_every = config_.checkpoint.keep_every,
+          .keep_step = cadences_.keep_best ? best_.best_step() : -1};
+}
+
+/// checkpoints/best leads to the best one when that is there. It is a way to it and nothing else: what fails is said.
+void Trainer::lead_to_best(std::int64_t published) {
+  if (!cadences_.keep_best || comm_.rank() != 0 || published < 0 || published != best_.best_step()) return;
+  const fs::path link = run_.checkpoints() / "best", aside = run_.checkpoints() / ".best";
+  std::error_code error;
+  fs::remove(aside, error);
+  fs::create_directory_symlink(checkpoint::step_name(published), aside, error);
+  if (!error) fs::rename(aside, link, error);
+  if (error) core::log_warn("{}: cannot be made: {}", link.string(), error.message());
+}
+
+/// Before the first step and every so many: raw weights, and the average where there is one, which then decides what is best.
+void Trainer::validate_if_due() {
+  const std::int64_t every = cadences_.validate_every_steps;
+  if (every == 0 || completed_ % every != 0 || best_.last_step() == completed_) return;
+  const auto begin = std::chrono::steady_clock::now();
+  const comm::WiderDeadline measuring(comm_, kLongWork_s);
+  const std::optional<Validated> raw = task_.validate(comm_, stop_);
+  std::optional<Validated> average;
+  if (raw && config_.ema.decay > 0) optimizer_->with_average([&] { average = task_.validate(comm_, stop_); });
+  comm_.barrier();  // nobody waits for a slower one outside the wider deadline
+  if (metrics_) metrics_->leave_out(begin);
+  if (!raw || (config_.ema.decay > 0 && !average)) return;  // the next life does it
+  const bool best = best_.add(completed_, average ? average->loss : raw->loss);
+  if (metrics_) metrics_->validation(completed_, *raw, average);
+  core::log_info("step {}: validation loss {:.5f}{}{}", completed_, raw->loss,
+                 average ? fmt::format(", averaged weights {:.5f}", average->loss) : "",
+                 best ? ", the best so far"
+                 : best_.best_step() < 0
+                     ? ""
+                     : fmt::format("; best {:.5f} at step {}", best_.best(), best_.best_step()));
+  report_in_background();
+  if (!best || !cadences_.keep_best) return;
+  if (writer_->busy()) or_warn("written", &Trainer::publish_checkpoint);
+  or_warn("begun", &Trainer::start_checkpoint);
+}
+
+}  // namespace microdit::train
