@@ -25,7 +25,7 @@ struct NetworkConfig {
   void fields(core::Fields& f) {
     f.section("model", model);
     f.section("objective", objective);
-    sampler.fields(f);  // steps=, guidance=, ... without a prefix
+    sampler.fields_at_top(f);
     f.field("mask_ratio", mask_ratio, {.min = 0, .max = 1, .help = "share of patches to drop"});
     f.field("device", device, {.choices = {"cpu", "cuda"}});
     f.field("precision", precision, {.choices = {"fp32", "bf16"}, .help = "compute type; weights stay fp32"});
@@ -52,8 +52,10 @@ class Input {
     }
     return tensor.to(device_, torch::kFloat);
   }
-  /// "class" where the model takes classes; else "text" and, where the model takes it, "text_mask" of any type: not zero for rows that are seen.
-  diffusion::Condition condition(const models::DenoiserConfig& model) const {
+  /// "class" where the model takes classes; else "text" and, where the model takes it, "text_mask" of any type: not zero for rows
+  /// that are seen. `name`: what stands for "text".
+  diffusion::Condition condition(const models::DenoiserConfig& model,
+                                 const std::string& name = "text") const {
     if (!model.takes_text()) {
       const auto given = tensors_.find("class");
       if (given == tensors_.end() || given->second.dim() != 1 || given->second.scalar_type() != torch::kLong)
@@ -61,13 +63,19 @@ class Input {
                          given == tensors_.end() ? "missing" : c10::str(given->second.sizes()));
       return {.class_B = given->second.to(device_)};
     }
-    const torch::Tensor rows = get("text", 3, "[B, L, D]");
+    const torch::Tensor rows = get(name, 3, "[B, L, D]");
     if (!model.text_mask) return {rows};
-    const auto found = tensors_.find("text_mask");
+    const auto found = tensors_.find(name + "_mask");
     if (found == tensors_.end() || found->second.sizes() != rows.sizes().slice(0, 2))
-      core::user_error("{}: tensor \"text_mask\" [B, L] is {} (model.text_mask: true)", path_.string(),
+      core::user_error("{}: tensor \"{}_mask\" [B, L] is {} (model.text_mask: true)", path_.string(), name,
                        found == tensors_.end() ? "missing" : c10::str(found->second.sizes()));
     return {rows, found->second.to(device_) != 0};
+  }
+  /// What guidance leads away from: "negative" (and "negative_mask"), else the model's null.
+  diffusion::Condition null(const models::Denoiser& net, const models::DenoiserConfig& model,
+                            const diffusion::Condition& given) const {
+    if (has("negative") && model.takes_text()) return condition(model, "negative");
+    return model.has_null() ? eval::null_like(net, given) : diffusion::Condition();
   }
   torch::Tensor like(const std::string& name, const torch::Tensor& other, const char* axes) const {
     const torch::Tensor tensor = get(name, other.dim(), axes);
@@ -144,20 +152,35 @@ int probe_forward(Job& job) {
   return core::kDone;
 }
 
+namespace {
+
+/// "sigma" of the path edm, "t" of the others; inside the path's range.
+torch::Tensor time_of(const Setup& setup, const diffusion::Objective& objective, const torch::Tensor& x0,
+                      const std::filesystem::path& input) {
+  const bool edm = objective.config().family().is(diffusion::Family::Kind::edm);
+  const char* name = edm ? "sigma" : "t";
+  const torch::Tensor time = setup.input.like(name, x0.select(1, 0).select(1, 0).select(1, 0), "[B]");
+  if (edm && !(time > 0).all().item<bool>())
+    core::user_error("{}: tensor \"sigma\" must be above 0 everywhere", input.string());
+  if (!edm && !((time >= 0) & (time <= objective.path().last_time())).all().item<bool>())
+    core::user_error("{}: tensor \"t\" must lie in 0 ... {} (objective.path: {})", input.string(),
+                     objective.path().last_time(), objective.config().path);
+  return time;
+}
+
+}  // namespace
+
 int probe_loss(Job& job) {
   const Setup setup = set_up(job);
   const diffusion::Objective objective(setup.config.objective);
   const torch::Tensor x0 = setup.input.get("x0", 4, "[B, C, H, W]");
   const diffusion::Condition condition = setup.input.condition(setup.config.model);
   const torch::Tensor noise = setup.input.like("noise", x0, "[B, C, H, W]");
-  const torch::Tensor sigma = setup.input.like("sigma", x0.select(1, 0).select(1, 0).select(1, 0), "[B]");
-  if (!(sigma > 0).all().item<bool>()) {
-    core::user_error("{}: tensor \"sigma\" must be above 0 everywhere", needed_path(job, "input").string());
-  }
+  const torch::Tensor time = time_of(setup, objective, x0, needed_path(job, "input"));
   const auto mask = setup.mask();
   const torch::Tensor loss = [&] {  // as a training step does it: the backward pass is outside
     const nn::Autocast compute = setup.compute();
-    return objective.loss_at(setup.denoise(), x0, condition, sigma, noise,
+    return objective.loss_at(setup.denoise(), x0, condition, time, noise,
                              mask ? mask->noise_BT : torch::Tensor(), setup.config.mask_ratio,
                              setup.net->patch_size());
   }();
@@ -176,15 +199,24 @@ int probe_sample(Job& job) {
     core::user_error("probe sample: mask_ratio must be 0 (a picture needs all its patches)");
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
   const diffusion::Condition condition = setup.input.condition(setup.config.model);
-  if (setup.config.sampler.s_churn > 0)
-    core::user_error("probe sample: s_churn must be 0 (probe draws no noise)");
+  const diffusion::SamplerConfig& sampler = setup.config.sampler;
+  diffusion::SampleInput start{.unit_BCHW = x,
+                               .condition = condition,
+                               .null = setup.input.null(*setup.net, setup.config.model, condition)};
+  if (diffusion::adds_noise(sampler, objective.config())) {  // probe draws none
+    std::vector<std::int64_t> shape = x.sizes().vec();
+    shape.insert(shape.begin(), sampler.steps);
+    const torch::Tensor noise = setup.input.like("step_noise", torch::empty(shape), "[steps, B, C, H, W]");
+    start.step_noise = [noise](std::int64_t step) { return noise[step]; };
+  }
+  std::vector<torch::Tensor> states;
+  start.each_step = [&](std::int64_t, const torch::Tensor& state) {
+    states.push_back(state.to(torch::kFloat));
+  };
   const nn::Autocast compute = setup.compute();
-  save(job, {{"sample", diffusion::sample(
-                            objective, setup.denoise(), setup.config.sampler,
-                            {.unit_BCHW = x,
-                             .condition = condition,
-                             .null = setup.config.model.has_null() ? eval::null_like(*setup.net, condition)
-                                                                   : diffusion::Condition()})}});
+  nn::StateDict out{{"sample", diffusion::sample(objective, setup.denoise(), sampler, start)}};
+  if (!states.empty()) out.emplace("intermediates", torch::stack(states));
+  save(job, out);
   return core::kDone;
 }
 

@@ -126,6 +126,9 @@ struct TypeName {
 
 class HelpPrinter : public Fields::State {
  public:
+  bool reading() const override {
+    return true;
+  }  // keys that are not printed at their default are listed, too
   void visit(std::string_view key, Value value, const FieldRule& rule) override {
     std::string standard;
     append_yaml(standard, std::visit([](const auto* held) { return Json(*held); }, value), 0);
@@ -187,6 +190,7 @@ class ResumableKeys : public Fields::State {
  public:
   std::map<std::string, AtResume> keys;
 
+  bool reading() const override { return true; }  // as for help
   void visit(std::string_view key, Value, const FieldRule& rule) override { add(key, rule); }
   bool begin_section(std::string_view key, const FieldRule& rule) override {
     add(key, rule);

@@ -29,7 +29,9 @@ struct DenoiseOutput {
 using DenoiseFn = std::function<DenoiseOutput(const DenoiseInput&)>;
 
 /// Classifier-free guidance: one batch of the conditional half and that of `null`, which is of the same kind as the inputs'
-/// conditions; null + scale (cond - null). scale 1 returns `denoise` itself. Applied in one place only: sample().
-DenoiseFn guided(DenoiseFn denoise, const Condition& null, double scale);
+/// conditions; null + scale (cond - null). Of the result the share `rescale` is brought to the conditional half's standard
+/// deviation, sample by sample (Lin et al. 2023, eq. 15 and 16). scale 1 returns `denoise` itself. Applied in one place only:
+/// sample().
+DenoiseFn guided(DenoiseFn denoise, const Condition& null, double scale, double rescale = 0);
 
 }  // namespace microdit::diffusion

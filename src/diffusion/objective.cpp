@@ -1,7 +1,10 @@
-// EDM's path, preconditioning and loss (Karras et al. 2022).
+// Loss and x0 of every path and prediction; EDM's in the original's order of operations (Karras et al. 2022).
 #include "diffusion/objective.h"
 
+#include <cmath>
+
 #include "core/error.h"
+#include "diffusion/prediction.h"
 
 namespace microdit::diffusion {
 
@@ -25,60 +28,126 @@ torch::Tensor patch_means(const torch::Tensor& x_BCHW, std::int64_t patch_size) 
   return at::avg_pool2d(x_BCHW.mean(1, /*keepdim=*/true), patch_size).flatten(1);
 }
 
-}  // namespace
-
-void ObjectiveConfig::fields(core::Fields& f) {
-  f.field("path", path, {.choices = {"edm"}, .help = "how noise is added"});
-  f.field("prediction", prediction, {.choices = {"edm"}, .help = "what the network predicts"});
-  f.field("sigma_data", sigma_data,
-          {.min = 0, .exclusive_min = true, .help = "standard deviation of the latents"});
-  f.field("p_mean", p_mean, {.help = "mean of ln sigma in training"});
-  f.field("p_std", p_std,
-          {.min = 0, .exclusive_min = true, .help = "standard deviation of ln sigma in training"});
+/// A number per sample, for a product with a picture of fp32.
+torch::Tensor per_sample(const torch::Tensor& values_B) {
+  return values_B.to(torch::kFloat).view({-1, 1, 1, 1});
 }
 
-Objective::Objective(const ObjectiveConfig& config) : config_(config) {
-  if (config.path != "edm" || config.prediction != "edm") {
-    core::user_error("objective: path \"{}\" with prediction \"{}\" is unknown; there is: edm with edm",
-                     config.path, config.prediction);
+}  // namespace
+
+Objective::Objective(const ObjectiveConfig& config) : config_(settled(config)), path_(config_) {}
+
+TimeDraw Objective::time_draw() const {
+  const bool normal = config_.time_law == "log_normal" || config_.time_law == "logit_normal";
+  return normal ? TimeDraw::normal : TimeDraw::uniform;
+}
+
+torch::Tensor Objective::times(const torch::Tensor& draw_B, std::int64_t side) const {
+  const ObjectiveConfig& c = config_;
+  if (c.time_law == "log_normal") return (draw_B.to(torch::kFloat) * c.p_std + c.p_mean).exp();
+  const bool flow = c.family().is(Family::Kind::flow);
+  torch::Tensor u = draw_B.to(torch::kDouble);
+  if (c.time_law == "logit_normal") u = (u * c.logit_std + c.logit_mean).sigmoid();
+  if (c.time_law == "uniform_discrete") {
+    // vp: 0 ... T, betas: 0 ... T - 1, flow: 1/T ... 1
+    const double count = flow ? static_cast<double>(c.num_timesteps) : path_.last_time() + 1;
+    const torch::Tensor step = (u * count).floor();
+    if (!flow) return step;
+    u = (step + 1) / count;
   }
+  if (!flow) return u * path_.last_time();
+  const double s = path_.shift(side);
+  return s * u / (1 + (s - 1) * u);
 }
 
 torch::Tensor Objective::loss(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW,
                               const Condition& condition, const NoiseDraw& draw, double mask_ratio,
                               std::int64_t patch_size) const {
-  const torch::Tensor sigma_B = (draw.time_B.to(torch::kFloat) * config_.p_std + config_.p_mean).exp();
-  return loss_at(denoise, x0_BCHW, condition, sigma_B, draw.noise_BCHW, draw.mask_noise_BT, mask_ratio,
-                 patch_size);
+  return loss_at(denoise, x0_BCHW, condition, times(draw.time_B, x0_BCHW.size(3)), draw.noise_BCHW,
+                 draw.mask_noise_BT, mask_ratio, patch_size);
 }
 
-torch::Tensor Objective::loss_at(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW,
-                                 const Condition& condition, const torch::Tensor& sigma_B,
-                                 const torch::Tensor& noise_BCHW, const torch::Tensor& mask_noise_BT,
-                                 double mask_ratio, std::int64_t patch_size) const {
-  const torch::Tensor x0 = x0_BCHW.to(torch::kFloat), sigma = sigma_B.to(torch::kFloat);
+/// Weight of the loss on F. A weight w on |x0 - its estimate|^2 is w b^2 on |F - F*|^2.
+torch::Tensor Objective::weight(const Levels& levels, const torch::Tensor& b_B) const {
+  const torch::Tensor ratio2 = (levels.sigma_B / levels.alpha_B).square();
+  if (config_.weight == "min_snr") return (1 / ratio2).clamp_max(config_.snr_gamma) * b_B.square();
+  core::check(config_.weight == "edm", "weight {}", config_.weight);
+  const double data2 = config_.sigma_data * config_.sigma_data;
+  return (ratio2 + data2) / (ratio2 * data2) * b_B.square();
+}
+
+torch::Tensor Objective::error(const torch::Tensor& difference) const {
+  if (config_.loss == "mse") return difference.square();
+  const torch::Tensor size = difference.abs();
+  if (config_.loss == "l1") return size;
+  const double delta = config_.loss_delta;  // Huber 1964; smooth_l1 is it divided by delta
+  const torch::Tensor huber =
+      torch::where(size < delta, 0.5 * difference.square(), delta * (size - 0.5 * delta));
+  return config_.loss == "huber" ? huber : huber / delta;
+}
+
+torch::Tensor Objective::edm_error(const DenoiseFn& denoise, const torch::Tensor& x0, DenoiseInput& input,
+                                   const torch::Tensor& sigma_B, const torch::Tensor& noise,
+                                   torch::Tensor& kept) const {
+  const torch::Tensor sigma = sigma_B.to(torch::kFloat);
   const Preconditioning c = precondition(sigma, config_.sigma_data);
-  const torch::Tensor x_t = x0 + noise_BCHW * sigma.view({-1, 1, 1, 1});
-  const DenoiseOutput out = denoise({c.in * x_t, c.noise_label_B, condition, mask_ratio, mask_noise_BT});
+  const torch::Tensor x_t = x0 + noise * sigma.view({-1, 1, 1, 1});
+  input.x_BCHW = c.in * x_t;
+  input.noise_label_B = c.noise_label_B;
+  const DenoiseOutput out = denoise(input);
+  kept = out.kept_BT;
   // |F - F*|^2 = |D - x0|^2 / c_out^2. The right side is taken, with the original's order of operations: at
   // small sigma both cancel in fp32, and only equal rounding keeps the gradients equal.
   const torch::Tensor residual = c.skip * x_t + c.out * out.prediction_BCHW.to(torch::kFloat) - x0;
   const torch::Tensor sigma_data_sigma = sigma * config_.sigma_data;
   const torch::Tensor weight =
       (sigma.square() + config_.sigma_data * config_.sigma_data) / sigma_data_sigma.square();
-  const torch::Tensor error = weight.view({-1, 1, 1, 1}) * residual.square();
-  if (!(mask_ratio > 0)) return error.mean();
-  core::check(out.kept_BT.defined(), "the network returned no mask for mask_ratio {}", mask_ratio);
-  const torch::Tensor per_sample = (patch_means(error, patch_size) * out.kept_BT).sum(1) / out.kept_BT.sum(1);
-  return per_sample.mean();
+  return weight.view({-1, 1, 1, 1}) * residual.square();
 }
 
-torch::Tensor Objective::denoised(const DenoiseFn& denoise, const torch::Tensor& x_BCHW,
-                                  const torch::Tensor& sigma_B, const Condition& condition) const {
-  const torch::Tensor x = x_BCHW.to(torch::kFloat);
-  const Preconditioning c = precondition(sigma_B.to(torch::kFloat), config_.sigma_data);
-  const DenoiseOutput out = denoise({c.in * x, c.noise_label_B, condition});
-  return c.skip * x + c.out * out.prediction_BCHW.to(torch::kFloat);
+torch::Tensor Objective::loss_at(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW,
+                                 const Condition& condition, const torch::Tensor& time_B,
+                                 const torch::Tensor& noise_BCHW, const torch::Tensor& mask_noise_BT,
+                                 double mask_ratio, std::int64_t patch_size) const {
+  const torch::Tensor x0 = x0_BCHW.to(torch::kFloat);
+  DenoiseInput input{{}, {}, condition, mask_ratio, mask_noise_BT};
+  torch::Tensor error, kept;
+  if (is_edm() && config_.loss == "mse" && config_.weight != "min_snr") {  // edm's own weight is 1 on F
+    error = edm_error(denoise, x0, input, time_B, noise_BCHW, kept);
+  } else {
+    const torch::Tensor time = time_B.to(torch::kDouble);
+    const Levels levels = path_.at(time);
+    const Prediction f = prediction_at(config_.prediction, levels, config_.sigma_data);
+    const torch::Tensor scale = path_.input_scale(levels);
+    input.x_BCHW = per_sample(scale * levels.alpha_B) * x0 + per_sample(scale * levels.sigma_B) * noise_BCHW;
+    input.noise_label_B = path_.noise_label(time).to(torch::kFloat);
+    const DenoiseOutput out = denoise(input);
+    kept = out.kept_BT;
+    const torch::Tensor target = per_sample(f.p) * x0 + per_sample(f.q) * noise_BCHW;
+    error = this->error(out.prediction_BCHW.to(torch::kFloat) - target);
+    if (config_.weight != "one") error = per_sample(weight(levels, f.b)) * error;
+  }
+  if (!(mask_ratio > 0)) return error.mean();
+  core::check(kept.defined(), "the network returned no mask for mask_ratio {}", mask_ratio);
+  const torch::Tensor means = (patch_means(error, patch_size) * kept).sum(1) / kept.sum(1);
+  return means.mean();
+}
+
+torch::Tensor Objective::denoised(const DenoiseFn& denoise, const torch::Tensor& x_BCHW, const Moment& moment,
+                                  const Condition& condition) const {
+  const auto all = [&](double value) { return torch::full({x_BCHW.size(0)}, value, x_BCHW.options()); };
+  if (is_edm()) {
+    const torch::Tensor x = x_BCHW.to(torch::kFloat);
+    const Preconditioning c = precondition(all(moment.time).to(torch::kFloat), config_.sigma_data);
+    const DenoiseOutput out = denoise({c.in * x, c.noise_label_B, condition});
+    return (c.skip * x + c.out * out.prediction_BCHW.to(torch::kFloat)).to(torch::kDouble);
+  }
+  const Levels levels{all(moment.level.alpha), all(moment.level.sigma)};
+  const Prediction f = prediction_at(config_.prediction, levels, config_.sigma_data);
+  const auto wide = [](const torch::Tensor& values_B) { return values_B.view({-1, 1, 1, 1}); };
+  const DenoiseOutput out = denoise({(wide(path_.input_scale(levels)) * x_BCHW).to(torch::kFloat),
+                                     path_.noise_label(all(moment.time)).to(torch::kFloat), condition});
+  return wide(f.a) * x_BCHW + wide(f.b) * out.prediction_BCHW.to(torch::kDouble);
 }
 
 }  // namespace microdit::diffusion

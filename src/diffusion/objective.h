@@ -1,24 +1,12 @@
-// Path, prediction and loss (design section 4): Level{alpha, sigma}, x0 = a x_t + b F, loss on F* with weight 1 by default.
+// The loss of a network, and what its output says of x0: one algebra over Level{alpha, sigma} and Prediction{a, b}.
 #pragma once
 
 #include <torch/types.h>
 
-#include <memory>
-#include <string>
-
-#include "core/config.h"
 #include "diffusion/denoise_fn.h"
+#include "diffusion/path.h"
 
 namespace microdit::diffusion {
-
-struct ObjectiveConfig {
-  std::string path = "edm";
-  std::string prediction = "edm";
-  double sigma_data = 0.9;  ///< the original's
-  double p_mean = -0.6;     ///< log-normal sigma: ln sigma ~ N(p_mean, p_std^2)
-  double p_std = 1.2;
-  void fields(core::Fields& f);
-};
 
 /// What a time law is a function of.
 enum class TimeDraw { normal, uniform };
@@ -32,25 +20,38 @@ struct NoiseDraw {
 
 class Objective {
  public:
+  /// UserError: a combination that is not legal.
   explicit Objective(const ObjectiveConfig& config);
-  const ObjectiveConfig& config() const { return config_; }
+  const ObjectiveConfig& config() const { return config_; }  ///< settled
+  const Path& path() const { return path_; }
   /// What draw_noise is to draw for loss().
-  TimeDraw time_draw() const { return TimeDraw::normal; }
+  TimeDraw time_draw() const;
+  /// The time law: [B] as draw_noise gives it -> times, for latents of `side`. edm: fp32, else float64.
+  torch::Tensor times(const torch::Tensor& draw_B, std::int64_t side) const;
 
-  /// Mean loss over the batch, fp32 scalar. With mask_ratio > 0 the mean over kept patches per sample, then
-  /// over samples. EDM (Karras et al. 2022, eq. 2 and table 1): lambda(sigma) |D - x0|^2 = |F - F*|^2.
+  /// Mean over the batch of weight(t) * loss(F - F*), fp32 scalar. With mask_ratio > 0 the mean over kept patches per sample,
+  /// then over samples. EDM (Karras et al. 2022, eq. 2 and table 1): lambda(sigma) |D - x0|^2 = |F - F*|^2.
   torch::Tensor loss(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const Condition& condition,
                      const NoiseDraw& draw, double mask_ratio, std::int64_t patch_size) const;
-  /// The same at given sigma [B].
+  /// The same at given times [B] (edm: sigma).
   torch::Tensor loss_at(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const Condition& condition,
-                        const torch::Tensor& sigma_B, const torch::Tensor& noise_BCHW,
+                        const torch::Tensor& time_B, const torch::Tensor& noise_BCHW,
                         const torch::Tensor& mask_noise_BT, double mask_ratio, std::int64_t patch_size) const;
-  /// Denoised estimate D(x; sigma): preconditioning around the network, fp32.
-  torch::Tensor denoised(const DenoiseFn& denoise, const torch::Tensor& x_BCHW, const torch::Tensor& sigma_B,
+  /// Estimate of x0 from x_t (float64) at one moment for the whole batch; float64. edm's preconditioning is fp32.
+  torch::Tensor denoised(const DenoiseFn& denoise, const torch::Tensor& x_BCHW, const Moment& moment,
                          const Condition& condition) const;
 
  private:
+  /// Prediction and network are EDM's: computed in the original's order of operations.
+  bool is_edm() const { return config_.prediction == "edm"; }
+  torch::Tensor edm_error(const DenoiseFn& denoise, const torch::Tensor& x0, DenoiseInput& input,
+                          const torch::Tensor& sigma_B, const torch::Tensor& noise,
+                          torch::Tensor& kept) const;
+  torch::Tensor error(const torch::Tensor& difference) const;
+  torch::Tensor weight(const Levels& levels, const torch::Tensor& b_B) const;
+
   ObjectiveConfig config_;
+  Path path_;
 };
 
 }  // namespace microdit::diffusion

@@ -1,75 +1,142 @@
-// The sampler loop: a noise grid, a step rule, a float64 state.
+// The sampler loop and its three step rules.
 #include "diffusion/sampler.h"
 
 #include <torch/utils.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
+#include "diffusion/grid.h"
 
 namespace microdit::diffusion {
+namespace {
 
-void SamplerConfig::fields(core::Fields& f) {
-  const core::FieldRule positive{.min = 0, .exclusive_min = true}, not_negative{.min = 0};
-  f.field("rule", rule, {.choices = {"heun", "first"}, .help = "second or first order steps"});
-  f.field("steps", steps, {.min = 1, .max = 10000});
-  f.field("guidance", guidance, {.min = 1, .help = "classifier-free guidance; 1 = none"});
-  f.field("sigma_min", sigma_min, positive);
-  f.field("sigma_max", sigma_max, positive);
-  f.field("rho", rho, positive);
-  f.field("s_churn", s_churn, not_negative);
-  f.field("s_min", s_min, not_negative);
-  f.field("s_max", s_max, not_negative);
-  f.field("s_noise", s_noise, not_negative);
-  if (sigma_min >= sigma_max) f.error("sigma_min", "must be below sigma_max");
-}
+/// What the network says at a moment: x = alpha x0 + sigma n.
+struct Estimate {
+  torch::Tensor x0, n;
+};
 
-std::vector<double> karras_grid(const SamplerConfig& config) {
-  const double first = std::pow(config.sigma_max, 1 / config.rho),
-               last = std::pow(config.sigma_min, 1 / config.rho);
-  std::vector<double> sigmas;
-  for (std::int64_t i = 0; i < config.steps; ++i) {
-    const double along =
-        config.steps > 1 ? static_cast<double>(i) / static_cast<double>(config.steps - 1) : 0;
-    sigmas.push_back(std::pow(first + along * (last - first), config.rho));
+/// Straight on: along the flow dx = x0 dalpha + n dsigma (DDIM, EDM's and flow's Euler); with eta > 0 part of the noise is drawn
+/// anew (Song et al. 2021, eq. 12 and 16; 1 = DDPM's ancestral step).
+torch::Tensor first(const torch::Tensor& x, const Estimate& e, const Level& here, const Level& next,
+                    double eta, const std::function<torch::Tensor()>& fresh) {
+  if (here.sigma == 0) return next.alpha * e.x0;
+  if (eta == 0 || next.sigma == 0) {
+    const torch::Tensor moved = x + (next.sigma - here.sigma) * e.n;
+    return next.alpha == here.alpha ? moved : moved + (next.alpha - here.alpha) * e.x0;
   }
-  sigmas.push_back(0);
-  return sigmas;
+  const double kept = here.alpha / next.alpha;
+  const double variance = eta * eta * (here.sigma * here.sigma - kept * kept * next.sigma * next.sigma) *
+                          (next.sigma * next.sigma) / (here.sigma * here.sigma);
+  return next.alpha * e.x0 + std::sqrt(std::max(0.0, next.sigma * next.sigma - variance)) * e.n +
+         std::sqrt(std::max(0.0, variance)) * fresh();
 }
 
-torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const SamplerConfig& config,
+/// Along the mean of the estimates at both ends, in sigma / alpha: EDM's algorithm 2, and diffusers' Heun on betas. Where alpha
+/// may vanish (flow, and vp, whose first step in sigma / alpha would be nearly all there is), along alpha and sigma themselves.
+torch::Tensor heun(const torch::Tensor& x, const Estimate& mean, const Level& here, const Level& next,
+                   bool in_ratio) {
+  if (!in_ratio) return x + (next.sigma - here.sigma) * mean.n + (next.alpha - here.alpha) * mean.x0;
+  return next.alpha * (x / here.alpha + (next.ratio() - here.ratio()) * mean.n);
+}
+
+/// DPM-Solver++(2M) (Lu et al. 2022, algorithm 2); `before`: x0 of the step before at `previous`, undefined in the first.
+torch::Tensor dpmpp_2m(const torch::Tensor& x, const Estimate& e, const torch::Tensor& before,
+                       const Level& previous, const Level& here, const Level& next) {
+  if (here.sigma == 0 || next.sigma == 0) return next.alpha * e.x0;
+  const auto lambda = [](const Level& level) { return std::log(level.alpha) - std::log(level.sigma); };
+  const double h = lambda(next) - lambda(here);
+  torch::Tensor x0 = e.x0;
+  if (before.defined()) {
+    const double half_turn = 0.5 * h / (lambda(here) - lambda(previous));  // 1 / (2 r)
+    x0 = (1 + half_turn) * e.x0 - half_turn * before;
+  }
+  return next.sigma / here.sigma * x - next.alpha * std::expm1(-h) * x0;
+}
+
+/// Algorithm 2 of Karras et al. 2022, lines 4 to 6: more noise than there is. Path edm.
+void churn(torch::Tensor& x, Moment& here, const SamplerConfig& c,
+           const std::function<torch::Tensor()>& fresh) {
+  const double sigma = here.level.sigma;
+  if (!(c.s_churn > 0) || sigma < c.s_min || sigma > c.s_max) return;
+  const double gamma = std::min(c.s_churn / static_cast<double>(c.steps), std::sqrt(2.0) - 1);
+  const double raised = sigma + gamma * sigma;
+  const double spread = std::sqrt(raised * raised - sigma * sigma) * c.s_noise;
+  x = x + spread * fresh();
+  here = {raised, {1, raised}};
+}
+
+/// The network with guidance where the noise asks for it.
+class Guide {
+ public:
+  Guide(const Objective& objective, const DenoiseFn& bare, const SamplerConfig& config,
+        const SampleInput& input)
+      : objective_(objective),
+        bare_(bare),
+        guided_(guided(bare, input.null, config.guidance, config.guidance_rescale)),
+        config_(config),
+        condition_(input.condition) {}
+
+  Estimate at(const torch::Tensor& x, const Moment& here) const {
+    const double ratio = here.level.ratio();
+    const bool guide = ratio > config_.guidance_min && ratio <= config_.guidance_max;
+    torch::Tensor x0 = objective_.denoised(guide ? guided_ : bare_, x, here, condition_);
+    if (config_.clip_x0 > 0) x0 = x0.clamp(-config_.clip_x0, config_.clip_x0);
+    const Level& level = here.level;
+    return {x0, level.sigma == 0 ? torch::zeros_like(x) : (x - level.alpha * x0) / level.sigma};
+  }
+
+ private:
+  const Objective& objective_;
+  const DenoiseFn& bare_;
+  DenoiseFn guided_;
+  const SamplerConfig& config_;
+  const Condition& condition_;
+};
+
+}  // namespace
+
+bool adds_noise(const SamplerConfig& config, const ObjectiveConfig& objective) {
+  const SamplerConfig wanted = settled(config, objective);
+  return wanted.s_churn > 0 || step_rule(wanted, objective).eta > 0;
+}
+
+torch::Tensor sample(const Objective& objective, const DenoiseFn& denoise, const SamplerConfig& wanted,
                      const SampleInput& input) {
   const torch::NoGradGuard no_grad;
-  const DenoiseFn network = guided(denoise, input.null, config.guidance);
-  // Slope dx/dsigma of the probability flow (eq. 4).
-  const auto slope = [&](const torch::Tensor& x, double sigma) {
-    const torch::Tensor sigma_B = torch::full({x.size(0)}, sigma, x.options()).to(torch::kFloat);
-    const torch::Tensor denoised = objective.denoised(network, x.to(torch::kFloat), sigma_B, input.condition);
-    return (x - denoised.to(torch::kDouble)) / sigma;
-  };
-  const std::vector<double> sigmas = karras_grid(config);
-  torch::Tensor x = input.unit_BCHW.to(torch::kDouble) * sigmas[0];
+  const SamplerConfig config = settled(wanted, objective.config());
+  const Family& family = objective.config().family();
+  const StepRule rule = step_rule(config, objective.config());
+  const std::vector<Moment> grid =
+      make_grid(config, objective.config(), objective.path(), input.unit_BCHW.size(3));
+  core::check(input.step_noise || !adds_noise(config, objective.config()),
+              "no source of noise for the steps");
+  const Guide network(objective, denoise, config, input);
   const auto stopped = [&] { return input.keep_going && !input.keep_going(); };
-  for (std::size_t i = 0; i + 1 < sigmas.size(); ++i) {
+  torch::Tensor x = input.unit_BCHW.to(torch::kDouble), before;
+  if (!rule.from_unit) x = x * grid[0].level.sigma;
+  for (std::size_t i = 0; i + 1 < grid.size(); ++i) {
     if (stopped()) return {};
-    double sigma = sigmas[i];
-    const double next = sigmas[i + 1];
-    if (config.s_churn > 0 && sigma >= config.s_min && sigma <= config.s_max) {  // algorithm 2, lines 4 to 6
-      core::check(static_cast<bool>(input.step_noise), "s_churn {} without a source of noise",
-                  config.s_churn);
-      const double gamma = std::min(config.s_churn / static_cast<double>(config.steps), std::sqrt(2.0) - 1);
-      const double raised = sigma + gamma * sigma;
-      const double spread = std::sqrt(raised * raised - sigma * sigma) * config.s_noise;
-      x = x + spread * input.step_noise(static_cast<std::int64_t>(i)).to(torch::kDouble);
-      sigma = raised;
+    const auto fresh = [&] { return input.step_noise(static_cast<std::int64_t>(i)).to(torch::kDouble); };
+    Moment here = grid[i];
+    const Moment& next = grid[i + 1];
+    churn(x, here, config, fresh);
+    const Estimate e = network.at(x, here);
+    if (rule.kind == StepRule::Kind::dpmpp_2m) {
+      x = dpmpp_2m(x, e, before, grid[i > 0 ? i - 1 : 0].level, here.level, next.level);
+      before = e.x0;
+    } else {
+      torch::Tensor moved = first(x, e, here.level, next.level, rule.eta, fresh);
+      if (rule.kind == StepRule::Kind::heun && next.level.sigma > 0) {
+        if (stopped()) return {};
+        const Estimate there = network.at(moved, next);
+        moved = heun(x, {0.5 * e.x0 + 0.5 * there.x0, 0.5 * e.n + 0.5 * there.n}, here.level, next.level,
+                     family.is(Family::Kind::edm) || family.is(Family::Kind::betas));
+      }
+      x = moved;
     }
-    const torch::Tensor here = slope(x, sigma);
-    torch::Tensor moved = x + (next - sigma) * here;
-    if (config.rule == "heun" && next > 0) {
-      if (stopped()) return {};
-      moved = x + (next - sigma) * (0.5 * here + 0.5 * slope(moved, next));
-    }
-    x = moved;
+    if (input.each_step && i + 2 < grid.size()) input.each_step(static_cast<std::int64_t>(i), x);
   }
   return x.to(torch::kFloat);
 }

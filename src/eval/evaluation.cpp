@@ -90,6 +90,7 @@ std::optional<Painted> Evaluation::paint(const Split& split) const {
   painted.truth = split.read(0, total, false, true);
   PaintOrder order{.prompts = {},
                    .seeds = {},
+                   .negative = {},
                    .sampler = run_.sampler,
                    .batch = batch,
                    .bf16 = compute_.bf16,

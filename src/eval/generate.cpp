@@ -53,6 +53,7 @@ std::vector<Item> make_items(const std::vector<std::string>& prompts, const Gene
                        {"run", name_of(run.folder)}, {"step", run.step()},
                        {"weights", run.weights},     {"sampler", core::to_json(run.sampler)},
                        {"precision", precision}};
+      if (!config.negative.empty()) item.settings["negative"] = config.negative;
       items.push_back(std::move(item));
     }
   }
@@ -62,11 +63,13 @@ std::vector<Item> make_items(const std::vector<std::string>& prompts, const Gene
 /// All that the pictures depend on.
 core::Json call_of(const std::vector<std::string>& prompts, const GenerateConfig& config,
                    const TrainedRun& run, const std::string& precision) {
-  return {{"prompts", prompts},     {"num_images", config.num_images},
-          {"seed", config.seed},    {"run", name_of(run.folder)},
-          {"step", run.step()},     {"checkpoint_sha256", run.checkpoint_sha256()},
-          {"weights", run.weights}, {"sampler", core::to_json(run.sampler)},
-          {"precision", precision}};
+  core::Json call = {{"prompts", prompts},     {"num_images", config.num_images},
+                     {"seed", config.seed},    {"run", name_of(run.folder)},
+                     {"step", run.step()},     {"checkpoint_sha256", run.checkpoint_sha256()},
+                     {"weights", run.weights}, {"sampler", core::to_json(run.sampler)},
+                     {"precision", precision}};
+  if (!config.negative.empty()) call["negative"] = config.negative;
+  return call;
 }
 
 std::vector<std::byte> read_bytes(const fs::path& file) {
@@ -92,10 +95,13 @@ bool is_there(const Item& item, const fs::path& file) {
 }
 
 /// The form that pictures tools read: prompt, then settings in one line.
-std::string parameters_text(const Item& item, const diffusion::SamplerConfig& sampler,
-                            const image::Image& picture) {
-  return fmt::format("{}\nSteps: {}, Sampler: EDM {}, CFG scale: {}, Seed: {}, Size: {}x{}", item.prompt,
-                     sampler.steps, sampler.rule, sampler.guidance, item.seed, picture.width, picture.height);
+std::string parameters_text(const Item& item, const TrainedRun& run, const image::Image& picture) {
+  const std::string& path = run.objective.config().path;
+  const std::string negative = item.settings.value("negative", "");
+  return fmt::format("{}\n{}Steps: {}, Sampler: {} {}, CFG scale: {}, Seed: {}, Size: {}x{}", item.prompt,
+                     negative.empty() ? "" : fmt::format("Negative prompt: {}\n", negative),
+                     run.sampler.steps, path == "edm" ? "EDM" : path, run.sampler.rule, run.sampler.guidance,
+                     item.seed, picture.width, picture.height);
 }
 
 /// manifest.jsonl and the grid, by rank 0 when all pictures are there.
@@ -142,9 +148,8 @@ class Studio {
     if (pictures.size() < last - first) return {};
     for (std::size_t i = first; i < last; ++i) {
       const image::Image& picture = pictures[i - first];
-      const auto text =
-          std::map<std::string, std::string>{{"parameters", parameters_text(items[i], run_.sampler, picture)},
-                                             {"microdit", items[i].settings.dump()}};
+      const auto text = std::map<std::string, std::string>{
+          {"parameters", parameters_text(items[i], run_, picture)}, {"microdit", items[i].settings.dump()}};
       core::atomic_write(out / items[i].name, image::encode_png(picture, text));
     }
     core::report_progress(items[last - 1].name);
@@ -193,8 +198,15 @@ void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& fi
   all.text_BLD = gather_rows(own, &Painting::text_BLD, comm);
   all.class_B = gather_rows(own, &Painting::class_B, comm);
   all.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm);
+  all.negative_BLD = gather_rows(own, &Painting::negative_BLD, comm);
+  all.negative_mask_BL = gather_rows(own, &Painting::negative_mask_BL, comm);
   all.sample_BCHW = gather_rows(own, &Painting::sample_BCHW, comm);
   comm.on_root([&] { write_latents(file, all); });
+}
+
+void check_negative(const GenerateConfig& config, const TrainedRun& run) {
+  if (!config.negative.empty() && run.sampler.guidance == 1)
+    core::user_error("negative: has no effect with guidance=1; give guidance above 1, or leave it out");
 }
 
 /// The folder of the call; images/ is the run's own.
@@ -210,6 +222,8 @@ fs::path choose_folder(const GenerateConfig& config, const TrainedRun& run, cons
 void GenerateConfig::fields(core::Fields& f) {
   f.field("num_images", num_images, {.min = 1, .max = 1e6, .help = "pictures per prompt"});
   f.field("seed", seed, {.help = "picture i of the list uses seed + i"});
+  f.field("negative", negative,
+          {.max = 100000, .help = "negative prompt: what guidance leads away from; empty = no condition"});
   f.field("out", out, {.help = "folder; empty = RUN/images/NNN-<first prompt>, one per call"});
   f.field("save_latents", save_latents,
           {.help = "also latents.safetensors: unit (start noise), text (and text_mask), sample"});
@@ -219,6 +233,7 @@ void GenerateConfig::fields(core::Fields& f) {
 int generate(const std::string& run_folder, const std::vector<std::string>& prompts,
              const GenerateConfig& config, comm::Communicator& comm, const core::StopFlag& stop) {
   const TrainedRun run = open_run(run_folder, config.run, comm);
+  check_negative(config, run);
   const Compute compute = choose_compute(config.run.compute, run.trained_precision, comm);
   core::log_info("painting on {}; {} prompt{} x {}, {} at a time; {}", compute.text(), prompts.size(),
                  prompts.size() == 1 ? "" : "s", config.num_images, config.run.batch_size, made_by(run));
@@ -239,10 +254,12 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
   const bool paint_anyway = config.save_latents && comm.on_root([&] {
     return std::string(fs::exists(latents) ? "" : "missing");
   }) == "missing";
-  const PaintOrder how{
-      .prompts = {}, .seeds = {}, .sampler = {}, .batch = config.run.batch_size, .keep_going = [&] {
-        return !stop.requested();
-      }};
+  const PaintOrder how{.prompts = {},
+                       .seeds = {},
+                       .negative = config.negative,
+                       .sampler = {},
+                       .batch = config.run.batch_size,
+                       .keep_going = [&] { return !stop.requested(); }};
   const Outcome outcome = paint_all(items, studio, out, paint_anyway, how, comm, stop);
   if (outcome.stopped) {
     core::log_info("stopped as asked; the same command continues in {}", out.string());
@@ -259,6 +276,7 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
 int describe_generate(const std::string& run_folder, const std::vector<std::string>& prompts,
                       const GenerateConfig& config, comm::Communicator& comm) {
   const TrainedRun run = open_run(run_folder, config.run, comm);
+  check_negative(config, run);
   if (comm.rank() != 0) return core::kDone;
   const Painter painter(run.facts, run.folder, torch::kCPU);
   painter.warn_of_cut(prompts);

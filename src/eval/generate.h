@@ -15,6 +15,7 @@ namespace microdit::eval {
 struct GenerateConfig {
   std::int64_t num_images = 4;  ///< per prompt
   std::uint64_t seed = 2024;    ///< image i of the whole list uses seed + i (modulo 2^64)
+  std::string negative;         ///< negative prompt; empty = the model's null condition
   std::string out;              ///< folder; empty = RUN/images/NNN-<first prompt>
   bool save_latents = false;    ///< also latents.safetensors
   RunOptions run{.batch_size = 8, .sampler = {.steps = 30}};

@@ -33,8 +33,8 @@ std::vector<T> filled(const std::vector<T>& items, std::size_t first, std::size_
 /// Tells now and then how far a batch is that takes long: after 5 s, 15 s, 35 s ...
 class SlowBatch {
  public:
-  explicit SlowBatch(const diffusion::SamplerConfig& sampler)
-      : steps_(sampler.steps), per_step_(sampler.rule == "heun" ? 2 : 1) {}
+  SlowBatch(std::int64_t steps, std::int64_t evaluations_per_step)
+      : steps_(steps), per_step_(evaluations_per_step) {}
 
   /// Before an evaluation of the network.
   void evaluation() {
@@ -155,9 +155,19 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     const nn::Autocast autocast(order.bf16, device_);
     return network(input);
   };
+  const std::int64_t per_step =
+      diffusion::step_rule(diffusion::settled(order.sampler, objective.config()), objective.config())
+          .evaluations;
   const std::int64_t latent_CHW[] = {channels_, latent_size_, latent_size_};
   std::vector<torch::Tensor> units, texts, masks, classes, samples;
   const auto batch = static_cast<std::size_t>(order.batch);
+  const diffusion::Condition negative = order.negative.empty()
+                                            ? diffusion::Condition()
+                                            : encode(std::vector<std::string>(batch, order.negative));
+  const auto null_of = [&](const diffusion::Condition& condition) {
+    if (!order.negative.empty()) return negative;
+    return model_.has_null() ? null_like(model, condition) : diffusion::Condition();
+  };
   for (std::size_t first = 0; first < order.prompts.size(); first += batch) {
     const std::vector<std::uint64_t> seeds = filled(order.seeds, first, batch);
     const auto noise = [&](core::Purpose purpose, std::uint64_t step) {
@@ -170,18 +180,17 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     };
     const torch::Tensor unit = noise(core::Purpose::sampler, 0);
     const diffusion::Condition condition = encode(filled(order.prompts, first, batch));
-    SlowBatch slow(order.sampler);
+    SlowBatch slow(order.sampler.steps, per_step);
     const auto keep_going = [&] {
       slow.evaluation();
       return !order.keep_going || order.keep_going();
     };
-    const torch::Tensor sample =
-        diffusion::sample(objective, fn, order.sampler,
-                          {.unit_BCHW = unit.to(device_),
-                           .condition = condition,
-                           .null = model_.has_null() ? null_like(model, condition) : diffusion::Condition(),
-                           .step_noise = step_noise,
-                           .keep_going = keep_going});
+    const torch::Tensor sample = diffusion::sample(objective, fn, order.sampler,
+                                                   {.unit_BCHW = unit.to(device_),
+                                                    .condition = condition,
+                                                    .null = null_of(condition),
+                                                    .step_noise = step_noise,
+                                                    .keep_going = keep_going});
     if (!sample.defined()) return {};
     const auto rows = static_cast<std::int64_t>(std::min(batch, order.prompts.size() - first));
     units.push_back(unit.narrow(0, 0, rows));
@@ -196,10 +205,18 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
   const auto joined = [](const std::vector<torch::Tensor>& rows) {
     return rows.empty() ? torch::Tensor() : torch::cat(rows);
   };
+  const auto of_each = [&](const torch::Tensor& rows) {  // the negative prompt's, as those of the others
+    if (!rows.defined()) return torch::Tensor();
+    std::vector<std::int64_t> shape = rows.sizes().vec();
+    shape[0] = static_cast<std::int64_t>(order.prompts.size());
+    return rows.narrow(0, 0, 1).expand(shape).cpu().to(torch::kFloat32).contiguous();
+  };
   return {.unit_BCHW = joined(units),
           .text_BLD = joined(texts),
           .class_B = joined(classes),
           .text_mask_BL = joined(masks),
+          .negative_BLD = of_each(negative.text_BLD),
+          .negative_mask_BL = of_each(negative.text_mask_BL),
           .sample_BCHW = joined(samples)};
 }
 
@@ -223,9 +240,14 @@ std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int
 
 void write_latents(const std::filesystem::path& file, const Painting& painting) {
   nn::StateDict tensors{{"unit", painting.unit_BCHW}, {"sample", painting.sample_BCHW}};
-  if (painting.text_BLD.defined()) tensors.emplace("text", painting.text_BLD);
+  const auto also = [&](const char* name, const torch::Tensor& tensor) {
+    if (tensor.defined()) tensors.emplace(name, tensor);
+  };
+  also("text", painting.text_BLD);
+  also("text_mask", painting.text_mask_BL);
+  also("negative", painting.negative_BLD);
+  also("negative_mask", painting.negative_mask_BL);
   if (painting.class_B.defined()) tensors.emplace("class", painting.class_B.to(torch::kLong));
-  if (painting.text_mask_BL.defined()) tensors.emplace("text_mask", painting.text_mask_BL);
   nn::save_tensors(file, tensors);
 }
 

@@ -22,6 +22,7 @@ namespace microdit::eval {
 struct PaintOrder {
   std::vector<std::string> prompts;
   std::vector<std::uint64_t> seeds;
+  std::string negative{};  ///< what guidance leads away from; empty = the model's null condition
   diffusion::SamplerConfig sampler;
   std::int64_t batch =
       32;  ///< rows at a time; the last batch is filled up, so that bits do not depend on its size
@@ -35,7 +36,9 @@ struct Painting {
   torch::Tensor text_BLD;      ///< what the network was given of the prompts; or
   torch::Tensor class_B;       ///< the classes that they name (fp32 whole numbers)
   torch::Tensor text_mask_BL;  ///< fp32, 1 for rows that are tokens; undefined where the model takes no mask
-  torch::Tensor sample_BCHW;   ///< scaled latents; undefined when keep_going said no
+  torch::Tensor negative_BLD,
+      negative_mask_BL;  ///< the same of the negative prompt, one row of them per prompt; undefined without
+  torch::Tensor sample_BCHW;  ///< scaled latents; undefined when keep_going said no
 };
 
 class Painter {
@@ -70,7 +73,8 @@ class Painter {
 std::int64_t class_of_prompt(const std::string& prompt, const std::vector<std::string>& names,
                              std::int64_t count);
 
-/// unit, text (and text_mask, where there is one) and sample of the pictures, for comparison with other implementations.
+/// unit, text, class, negative (and masks, where there are any) and sample of the pictures, for comparison with other
+/// implementations.
 void write_latents(const std::filesystem::path& file, const Painting& painting);
 
 /// A uint8 tensor [B,H,W,3] on the CPU as pictures.

@@ -112,8 +112,7 @@ void RunOptions::fields(core::Fields& f) {
   f.field("weights", weights, {.choices = {"auto", "ema", "raw"}, .help = "auto: ema where there is one"});
   compute.fields(f);
   f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "samples at a time"});
-  sampler.fields(f);
-  own_guidance = f.given("guidance");
+  sampler.fields_at_top(f);  // without guidance=: the run's own (sampling.guidance)
 }
 
 std::string TrainedRun::checkpoint_sha256() const {
@@ -169,8 +168,9 @@ TrainedRun open_run(const fs::path& given, const RunOptions& options, comm::Comm
   core::log_info("{}: step {}, {} weights", reader->folder().string(), reader->step(),
                  average ? "averaged" : "raw");
   diffusion::SamplerConfig sampler = options.sampler;
-  if (!options.own_guidance) sampler.guidance = own.guidance;
+  if (!sampler.guidance_given) sampler.guidance = own.guidance;
   const diffusion::Objective objective(facts.objective);
+  sampler = diffusion::settled(sampler, objective.config());
   return {.folder = folder,
           .facts = std::move(facts),
           .checkpoint = std::move(*reader),

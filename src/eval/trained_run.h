@@ -26,7 +26,6 @@ struct RunOptions {
   ComputeOptions compute{};
   std::int64_t batch_size = 8;
   diffusion::SamplerConfig sampler{};
-  bool own_guidance = false;  ///< guidance was given; else it is the run's own (sampling.guidance)
   void fields(core::Fields& f);
 };
 
@@ -36,7 +35,7 @@ struct TrainedRun {
   checkpoint::Reader checkpoint;
   std::string weights;  ///< "ema" or "raw": which are taken
   diffusion::Objective objective;
-  diffusion::SamplerConfig sampler;  ///< the options', its guidance settled
+  diffusion::SamplerConfig sampler;  ///< the options', its rule and guidance settled
   std::string trained_precision;
   std::vector<ValidationSource> validation;  ///< validation.data of the run's settings
 

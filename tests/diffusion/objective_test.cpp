@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "core/error.h"
+#include "diffusion/prediction.h"
 
 namespace microdit::diffusion {
 namespace {
@@ -96,12 +99,206 @@ TEST(Objective, DenoisedUndoesTheNoiseForAPerfectNetwork) {
                       total2 = s.square() + 0.81;
   const torch::Tensor target = (batch.x0 - 0.81 / total2 * x_t) * total2.sqrt() / (0.9 * s);
   const DenoiseFn perfect = [&](const DenoiseInput&) { return DenoiseOutput{target, {}}; };
-  EXPECT_TRUE(
-      torch::allclose(objective.denoised(perfect, x_t, batch.sigma, {batch.text}), batch.x0, 1e-4, 1e-5));
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const double sigma = batch.sigma[i].item<double>();
+    const torch::Tensor x0 =
+        objective.denoised(perfect, x_t.to(torch::kDouble), {sigma, {1, sigma}}, {batch.text});
+    EXPECT_TRUE(torch::allclose(x0[i].to(torch::kFloat), batch.x0[i], 1e-4, 1e-5));
+  }
 }
 
 TEST(Objective, RefusesUnknownFamilies) {
   EXPECT_THROW(Objective({.path = "flow"}), core::UserError);
+  EXPECT_THROW(Objective({.path = "edn"}), core::UserError);
+  EXPECT_THROW(Objective({.prediction = "v"}), core::UserError);
+  EXPECT_THROW(Objective({.path = "linear", .prediction = "v", .time_law = "logit_normal"}), core::UserError);
+}
+
+/// Everything that is legal: path and prediction.
+std::vector<ObjectiveConfig> all_objectives() {
+  std::vector<ObjectiveConfig> all;
+  for (const Family& family : families())
+    for (const std::string& path : family.paths)
+      for (const std::string& prediction : family.predictions)
+        all.push_back({.path = path, .prediction = prediction, .sigma_data = 0.6});
+  return all;
+}
+
+torch::Tensor some_times(const std::string& path) {
+  if (path == "edm") return torch::tensor({0.05, 0.7, 9.0}, torch::kDouble);
+  if (path == "flow") return torch::tensor({0.02, 0.4, 0.97}, torch::kDouble);
+  return torch::tensor({3.0, 250.0, 990.0}, torch::kDouble);
+}
+
+TEST(Predictions, FourNumbersAreOneEquation) {
+  for (const ObjectiveConfig& config : all_objectives()) {
+    const Objective objective(config);
+    const Levels levels = objective.path().at(some_times(config.path));
+    const Prediction f = prediction_at(config.prediction, levels, config.sigma_data);
+    // x0 = a (alpha x0 + sigma n) + b (p x0 + q n) for every x0 and n
+    const torch::Tensor of_x0 = f.a * levels.alpha_B + f.b * f.p, of_n = f.a * levels.sigma_B + f.b * f.q;
+    EXPECT_TRUE(torch::allclose(of_x0, torch::ones_like(of_x0), 0, 1e-12))
+        << config.path << config.prediction;
+    EXPECT_TRUE(torch::allclose(of_n, torch::zeros_like(of_n), 0, 1e-9)) << config.path << config.prediction;
+  }
+}
+
+TEST(Objective, APerfectNetworkHasNoLossAndGivesTheData) {
+  const Batch batch;
+  for (const ObjectiveConfig& config : all_objectives()) {
+    const Objective objective(config);
+    const torch::Tensor times = some_times(config.path);
+    const Levels levels = objective.path().at(times);
+    const Prediction f = prediction_at(config.prediction, levels, config.sigma_data);
+    const auto wide = [](const torch::Tensor& values) { return values.view({-1, 1, 1, 1}); };
+    const torch::Tensor target = wide(f.p) * batch.x0 + wide(f.q) * batch.noise;
+    DenoiseInput seen;
+    const DenoiseFn perfect = [&](const DenoiseInput& in) {
+      seen = in;
+      return DenoiseOutput{target.to(torch::kFloat), {}};
+    };
+    EXPECT_LT(objective.loss_at(perfect, batch.x0, {batch.text}, times, batch.noise, {}, 0, 2).item<double>(),
+              1e-7)
+        << config.path << config.prediction;
+    const torch::Tensor x_t = wide(levels.alpha_B) * batch.x0 + wide(levels.sigma_B) * batch.noise;
+    EXPECT_TRUE(torch::allclose(
+        seen.x_BCHW, (wide(objective.path().input_scale(levels)) * x_t).to(torch::kFloat), 1e-5, 1e-6));
+    const double label = config.path == "edm" ? std::log(0.7) / 4 : config.path == "flow" ? 400 : 250;
+    EXPECT_NEAR(seen.noise_label_B[1].item<double>(), label, 1e-4);
+    const torch::Tensor x0 =
+        objective.denoised(perfect, x_t, objective.path().moment(times[1].item<double>()), {batch.text});
+    EXPECT_TRUE(torch::allclose(x0[1], batch.x0[1].to(torch::kDouble), 1e-4, 1e-4))
+        << config.path << config.prediction;
+  }
+}
+
+double loss_of(const Batch& batch, const ObjectiveConfig& config) {
+  const torch::Tensor times = some_times(config.path);
+  return Objective(config)
+      .loss_at(batch.network(), batch.x0, {batch.text}, times, batch.noise, {}, 0, 2)
+      .item<double>();
+}
+
+TEST(Objective, LossFunctionsAreTorchs) {
+  const Batch batch;
+  ObjectiveConfig config{.path = "vp_cosine", .prediction = "eps"};
+  const auto near = [&](const torch::Tensor& expected) {
+    EXPECT_NEAR(loss_of(batch, config) / expected.item<double>(), 1, 1e-5) << config.loss;
+  };
+  near(at::mse_loss(batch.output, batch.noise));
+  config.loss = "l1";
+  near(at::l1_loss(batch.output, batch.noise));
+  config.loss = "smooth_l1";
+  config.loss_delta = 0.5;
+  near(at::smooth_l1_loss(batch.output, batch.noise, at::Reduction::Mean, 0.5));
+  config.loss = "huber";
+  near(at::huber_loss(batch.output, batch.noise, at::Reduction::Mean, 0.5));
+}
+
+TEST(Objective, WeightsCountTheErrorOfX0) {
+  const Batch batch;
+  for (const char* prediction : {"eps", "v", "x0"}) {
+    for (const char* weight : {"min_snr", "edm"}) {
+      ObjectiveConfig config{
+          .path = "scaled_linear", .prediction = prediction, .weight = weight, .snr_gamma = 2};
+      const Objective objective(config);
+      const Levels levels = objective.path().at(some_times(config.path));
+      const Prediction f = prediction_at(prediction, levels, 0.9);
+      const torch::Tensor snr = (levels.alpha_B / levels.sigma_B).square();
+      const torch::Tensor of_x0 =
+          std::string(weight) == "edm" ? snr + 1 / 0.81 : snr.clamp_max(2);  // 1/sigma^2 + 1/data^2
+      const auto wide = [](const torch::Tensor& values) { return values.view({-1, 1, 1, 1}); };
+      const torch::Tensor x_t = wide(levels.alpha_B) * batch.x0 + wide(levels.sigma_B) * batch.noise;
+      const torch::Tensor estimate = wide(f.a) * x_t + wide(f.b) * batch.output;
+      const double expected = (wide(of_x0) * (estimate - batch.x0).square()).mean().item<double>();
+      EXPECT_NEAR(loss_of(batch, config) / expected, 1, 1e-4) << prediction << weight;
+    }
+  }
+  EXPECT_NEAR(loss_of(batch, {.weight = "edm"}), loss_of(batch, {}), 1e-12)
+      << "edm's own weight is 1 on what it predicts";
+}
+
+TEST(Objective, TimeLaws) {
+  const torch::Tensor u = torch::tensor({0.0, 0.25, 0.9995}, torch::kDouble),
+                      z = torch::tensor({-1.0, 0.0, 2.0}, torch::kDouble);
+  const auto times = [](const ObjectiveConfig& config, const torch::Tensor& draw, std::int64_t side = 8) {
+    const Objective objective(config);
+    EXPECT_EQ(objective.time_draw() == TimeDraw::normal, config.time_law == "logit_normal");
+    return objective.times(draw, side);
+  };
+  const auto equal = [](const torch::Tensor& ours, const std::vector<double>& expected) {
+    EXPECT_TRUE(torch::allclose(ours, torch::tensor(expected, torch::kDouble), 1e-12, 1e-12)) << ours;
+  };
+  equal(times({.path = "vp_cosine", .prediction = "v"}, u), {0, 250, 1000});  // 0 ... T, as nano-diffusion
+  equal(times({.path = "vp_cosine", .prediction = "v", .time_law = "uniform"}, u), {0, 250, 999.5});
+  equal(times({.path = "linear", .prediction = "v"}, u), {0, 250, 999});
+  equal(times({.path = "flow", .prediction = "velocity"}, u), {0, 0.25, 0.9995});
+  equal(times({.path = "flow", .prediction = "velocity", .time_law = "uniform_discrete"}, u),
+        {0.001, 0.251, 1});
+  const ObjectiveConfig logit{.path = "flow",
+                              .prediction = "velocity",
+                              .time_law = "logit_normal",
+                              .logit_mean = 0.5,
+                              .logit_std = 2};
+  equal(times(logit, z), {1 / (1 + std::exp(1.5)), 1 / (1 + std::exp(-0.5)), 1 / (1 + std::exp(-4.5))});
+  equal(times({.path = "flow", .prediction = "velocity", .shift = 3}, u),
+        {0, 0.5, 3 * 0.9995 / (1 + 2 * 0.9995)});
+  const ObjectiveConfig by_side{.path = "flow", .prediction = "velocity", .shift = 1.5, .shift_side = 32};
+  equal(times(by_side, u, 64), {0, 0.5, 3 * 0.9995 / (1 + 2 * 0.9995)});
+}
+
+struct File {
+  ObjectiveConfig objective;
+  void fields(core::Fields& f) { f.section("objective", objective); }
+};
+
+TEST(ObjectiveConfig, OldSettingsAreAsTheyWere) {
+  EXPECT_EQ(core::to_json(ObjectiveConfig()).size(), 5U) << "runs older than the other keys must go on";
+  const core::Json read = core::to_json(core::load<File>(core::ConfigTree::of_overrides({})).objective);
+  EXPECT_EQ(read, core::to_json(ObjectiveConfig()));
+}
+
+TEST(ObjectiveConfig, ReadsBackWhatItPrints) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"objective.path=vp_sigmoid", "objective.prediction=v", "objective.gamma_tau=0.9",
+            "objective.loss=huber", "objective.loss_delta=0.3", "objective.time_law=logit_normal",
+            "objective.logit_std=2"},
+           {"objective.path=flow", "objective.prediction=velocity", "objective.shift=3",
+            "objective.weight=min_snr"},
+           {"objective.path=scaled_linear", "objective.prediction=eps", "objective.beta_end=0.012"}}) {
+    const ObjectiveConfig read = core::load<File>(core::ConfigTree::of_overrides(words)).objective;
+    const core::Json printed = core::to_json(read);
+    for (const std::string& word : words) {
+      const auto at = word.find('=');
+      EXPECT_TRUE(printed.contains(word.substr(10, at - 10))) << word << printed;
+    }
+    const core::Json whole{{"objective", printed}};
+    EXPECT_EQ(core::to_json(core::load<File>(core::ConfigTree::of_json(whole, "facts")).objective), printed);
+  }
+}
+
+TEST(ObjectiveConfig, KeysWithoutEffectAndIllegalPairsAreRefused) {
+  const auto refused = [](const std::vector<std::string>& words) -> std::string {
+    try {
+      core::load<File>(core::ConfigTree::of_overrides(words));
+    } catch (const core::UserError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto has = [](const std::string& text, const std::string& part) {
+    return text.find(part) != text.npos;
+  };
+  EXPECT_TRUE(has(refused({"objective.path=flow", "objective.prediction=eps"}), "there is: velocity, x0"));
+  EXPECT_TRUE(has(refused({"objective.shift=3"}), "objective.shift"));
+  EXPECT_TRUE(has(refused({"objective.path=vp_linear", "objective.prediction=v", "objective.gamma_tau=1"}),
+                  "vp_cosine"));
+  EXPECT_TRUE(has(refused({"objective.loss_delta=2"}), "smooth_l1, huber"));
+  EXPECT_TRUE(has(refused({"objective.snr_gamma=2"}), "min_snr"));
+  EXPECT_TRUE(has(refused({"objective.logit_mean=2"}), "logit_normal"));
+  EXPECT_TRUE(has(refused({"objective.time_law=uniform"}), "there is: log_normal"));
+  EXPECT_EQ(refused({"objective.path=flow", "objective.prediction=velocity", "objective.time_law=uniform"}),
+            "");
 }
 
 }  // namespace

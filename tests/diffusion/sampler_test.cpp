@@ -5,7 +5,8 @@
 
 #include <cmath>
 
-#include "core/seed.h"
+#include "diffusion/grid.h"
+#include "unit_normals.h"
 
 namespace microdit::diffusion {
 namespace {
@@ -27,21 +28,20 @@ DenoiseFn gaussian_network(double sigma_data) {
   };
 }
 
-torch::Tensor unit_normals(std::uint64_t stream, at::IntArrayRef shape = {64, 4, 8, 8}) {
-  torch::Tensor t = torch::empty(shape);
-  core::CounterRng(11, core::Purpose::sampler, stream)
-      .fill_normal({t.mutable_data_ptr<float>(), static_cast<std::size_t>(t.numel())});
-  return t;
-}
-
-SampleInput start_of(const torch::Tensor& x) {
-  return {.unit_BCHW = x};
+std::vector<double> sigmas_of(const SamplerConfig& config) {
+  const Objective objective({});
+  std::vector<double> sigmas;
+  for (const Moment& moment : make_grid(config, objective.config(), objective.path(), 8)) {
+    EXPECT_EQ(moment.level.alpha, 1);
+    sigmas.push_back(moment.level.sigma);
+  }
+  return sigmas;
 }
 
 TEST(Karras, GridIsTheOriginals) {
   SamplerConfig config;
   config.steps = 5;
-  const std::vector<double> grid = karras_grid(config);
+  const std::vector<double> grid = sigmas_of(config);
   const double expected[] = {80, 17.527832, 2.515219, .169753, .002, 0};
   ASSERT_EQ(grid.size(), 6U);
   for (std::size_t i = 0; i < 6; ++i) EXPECT_NEAR(grid[i], expected[i], 1e-6);
@@ -135,7 +135,7 @@ TEST(Sampler, EqualsAlgorithm2) {
                {.unit_BCHW = x, .step_noise = [](std::int64_t step) {
                   return unit_normals(200 + static_cast<std::uint64_t>(step), {1, 1, 1, 1});
                 }});
-    EXPECT_NEAR(out.item<double>(), algorithm_2(x.item<double>(), karras_grid(config), config, epsilon), 2e-5)
+    EXPECT_NEAR(out.item<double>(), algorithm_2(x.item<double>(), sigmas_of(config), config, epsilon), 2e-5)
         << churn;
   }
 }

@@ -149,4 +149,5 @@ def main():
     print("golden numbers and bad input: good")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -72,7 +72,8 @@ class Settings(Folder):
         self.start("name=a/b", phrases=["name", "slash"])
         self.start("data=[]", phrases=["data"])
         self.start("objective.path=edn", phrases=["path", "edn", "edm"])
-        self.start("objective.prediction=x0", phrases=["prediction", "x0", "edm"])
+        self.start("objective.prediction=v", phrases=["prediction", "v", "there is: edm, eps, x0"])
+        self.start("objective.path=flow", phrases=["objective.prediction", "edm", "there is: velocity, x0"])
         self.start("model.kind=microdot", phrases=["model.kind", "microdot", "microdit"])
         self.start("just_a_word", phrases=["just_a_word", "key=value"])
 

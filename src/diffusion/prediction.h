@@ -1,0 +1,18 @@
+// What a network predicts, as four numbers: x0 = a x_t + b F, and F's target is p x0 + q n.
+#pragma once
+
+#include <string>
+
+#include "diffusion/path.h"
+
+namespace microdit::diffusion {
+
+/// Float64, of the levels' shape. p = (1 - a alpha) / b and q = -a sigma / b, written so that nothing cancels.
+struct Prediction {
+  torch::Tensor a, b, p, q;
+};
+
+/// `kind`: eps | v | x0 | velocity | edm (Karras et al. 2022, table 1; `sigma_data` is its).
+Prediction prediction_at(const std::string& kind, const Levels& levels, double sigma_data);
+
+}  // namespace microdit::diffusion
