@@ -50,9 +50,13 @@ void SamplerConfig::fields_at_top(core::Fields& f) {
   const core::Json before = core::to_json(*this);
   fields(f);
   if (!f.given("sampler")) return;
-  const bool both = core::to_json(*this) != before;
+  const core::Json at_top = core::to_json(*this);
   f.section("sampler", *this);
-  if (both) f.error("sampler", "give the sampler's keys with this prefix or without it, not both");
+  const core::Json both = core::to_json(*this);
+  for (const auto& [key, value] : at_top.items())
+    if (value != before.value(key, core::Json()) && value != both.value(key, core::Json()))
+      f.error(key, fmt::format("{} here and {} as sampler.{}: give it once", value.dump(),
+                               both.value(key, core::Json()).dump(), key));
 }
 
 SamplerConfig settled(SamplerConfig c, const ObjectiveConfig& objective) {

@@ -139,13 +139,14 @@ class Case:
         for rule, (kind, keys, words) in RULES.items():
             keys = {**keys, **DISCRETE[path], "beta_schedule": path, "prediction_type": PREDICTIONS[prediction]}
             theirs = diffusers_reference.run(kind, keys, steps, network, self.noise)["x"][-1]
+            betas = [f"objective.{key}={value}" for key, value in DISCRETE[path].items()]
             ours = self.probe("sample", {"x": self.noise, "class": self.classes}, f"objective.path={path}", f"objective.prediction={prediction}",
-                              f"sampler.rule={rule}", f"sampler.steps={steps}", "guidance=1", *words)
+                              f"sampler.rule={rule}", f"sampler.steps={steps}", "guidance=1", *betas, *words)
             results[f"{rule} {path} {prediction} {steps}"] = CHAIN_BAR, difference({"sample": ours["sample"]}, {"sample": theirs})
         for rule, kind in FLOW_RULES.items():
             theirs = diffusers_reference.run(kind, {"shift": 3.0}, steps, network, self.noise)["x"][-1]
             ours = self.probe("sample", {"x": self.noise, "class": self.classes}, "objective.path=flow", "objective.prediction=velocity",
-                              f"sampler.rule={rule}", f"sampler.steps={steps}", "sampler.shift=3", "guidance=1")
+                              f"sampler.rule={rule}", f"sampler.steps={steps}", "objective.shift=3", "guidance=1")
             results[f"flow {rule} {steps}"] = CHAIN_BAR, difference({"sample": ours["sample"]}, {"sample": theirs})
         return results
 
