@@ -5,6 +5,19 @@
 
 using namespace microdit;
 
+namespace {
+
+/// --classes FILE: `classes: [3, cat]`.
+struct ClassesFile {
+  std::vector<std::string> classes;
+  void fields(core::Fields& f) {
+    f.field("classes", classes, {.required = true, .help = "names or numbers"});
+    if (f.reading() && classes.empty()) f.error("classes", "names none");
+  }
+};
+
+}  // namespace
+
 int main(int argc, char** argv) {
   const jobs::JobInfo info{
       .name = "generate",
@@ -23,8 +36,19 @@ int main(int argc, char** argv) {
       for (std::string& prompt : eval::read_prompts(job.line.prompts_file))
         prompts.push_back(std::move(prompt));
     }
+    std::vector<std::string> classes = job.line.classes;
+    if (!job.line.classes_file.empty()) {
+      const auto file = core::load<ClassesFile>(job.line.classes_file);
+      classes.insert(classes.end(), file.classes.begin(), file.classes.end());
+    }
+    if (!classes.empty() && eval::read_run_facts(eval::run_folder_of(job.line.run)).model.takes_text())
+      core::user_error("generate: --class {}: this model is conditioned on text; give --prompt",
+                       classes.front());
+    prompts.insert(prompts.end(), classes.begin(), classes.end());
     if (prompts.empty())
-      core::user_error("generate: nothing to paint; give --prompt \"...\" or --prompts FILE");
+      core::user_error(
+          "generate: nothing to paint; give --prompt \"...\", --prompts FILE, --class NAME or --classes "
+          "FILE");
     if (job.line.dry_run) return eval::describe_generate(job.line.run, prompts, config, job.comm);
     return eval::generate(job.line.run, prompts, config, job.comm, job.stop);
   });

@@ -20,6 +20,8 @@ struct CommandLine {
   std::string run{};                      ///< --run
   std::vector<std::string> prompts{};     ///< --prompt (may repeat)
   std::string prompts_file{};             ///< --prompts
+  std::vector<std::string> classes{};     ///< --class (may repeat)
+  std::string classes_file{};             ///< --classes
   std::vector<std::string> positional{};  ///< words that are no key=value (doctor verify DIR, probe forward)
   std::vector<std::string> overrides{};   ///< key=value
   bool print_config = false;

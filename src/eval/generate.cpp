@@ -20,6 +20,7 @@
 #include "eval/painter.h"
 #include "image/decode.h"
 #include "image/encode.h"
+#include "image/grid.h"
 
 namespace microdit::eval {
 namespace {
@@ -124,6 +125,10 @@ void close(const std::vector<Item>& items, const std::vector<std::string>& promp
                  pages == 1 ? "" : fmt::format(" to {}", grid_page_name(pages - 1)));
 }
 
+std::string trajectory_name(const Item& item) {
+  return fs::path(item.name).stem().string() + "_trajectory.png";
+}
+
 /// A rank's work on the list: blocks of a fixed shape at fixed places, so that a picture's bits do not depend
 /// on who else is painted, nor where.
 class Studio {
@@ -151,6 +156,12 @@ class Studio {
       const auto text = std::map<std::string, std::string>{
           {"parameters", parameters_text(items[i], run_, picture)}, {"microdit", items[i].settings.dump()}};
       core::atomic_write(out / items[i].name, image::encode_png(picture, text));
+      if (!painting.states_BKCHW.defined()) continue;
+      const torch::Tensor states = painting.states_BKCHW[static_cast<std::int64_t>(i - first)];
+      core::atomic_write(
+          out / trajectory_name(items[i]),
+          image::encode_png(image::grid(painter_.decode(states), {},
+                                        {.columns = states.size(0), .title = items[i].prompt})));
     }
     core::report_progress(items[last - 1].name);
     return painting;
@@ -181,7 +192,9 @@ Outcome paint_all(const std::vector<Item>& items, const Studio& studio, const fs
     if (block < blocks && !stop.requested()) {
       const std::size_t last = std::min(first + batch, items.size());
       bool there = !paint_anyway;
-      for (std::size_t i = first; there && i < last; ++i) there = is_there(items[i], out / items[i].name);
+      for (std::size_t i = first; there && i < last; ++i)
+        there = is_there(items[i], out / items[i].name) &&
+                (how.trajectory == 0 || fs::exists(out / trajectory_name(items[i])));
       if (!there) outcome.paintings[block] = studio.paint(items, first, last, out, how);
       if (!paint_anyway) outcome.paintings.clear();
     }
@@ -227,6 +240,11 @@ void GenerateConfig::fields(core::Fields& f) {
   f.field("out", out, {.help = "folder; empty = RUN/images/NNN-<first prompt>, one per call"});
   f.field("save_latents", save_latents,
           {.help = "also latents.safetensors: unit (start noise), text (and text_mask), sample"});
+  f.field("trajectory", trajectory,
+          {.min = 0,
+           .max = 100,
+           .help = "also a strip of so many states from noise to picture for each; 0 = none"});
+  if (f.reading() && trajectory == 1) f.error("trajectory", "a way has at least 2 states");
   run.fields(f);
 }
 
@@ -259,6 +277,7 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
                        .negative = config.negative,
                        .sampler = {},
                        .batch = config.run.batch_size,
+                       .trajectory = config.trajectory,
                        .keep_going = [&] { return !stop.requested(); }};
   const Outcome outcome = paint_all(items, studio, out, paint_anyway, how, comm, stop);
   if (outcome.stopped) {

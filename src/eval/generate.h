@@ -18,6 +18,8 @@ struct GenerateConfig {
   std::string negative;         ///< negative prompt; empty = the model's null condition
   std::string out;              ///< folder; empty = RUN/images/NNN-<first prompt>
   bool save_latents = false;    ///< also latents.safetensors
+  std::int64_t trajectory =
+      0;  ///< also NNNNNN_trajectory.png: so many states from the noise to the picture; 0 = none
   RunOptions run{.batch_size = 8, .sampler = {.steps = 30}};
   void fields(core::Fields& f);
 };

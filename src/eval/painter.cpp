@@ -139,6 +139,38 @@ diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) co
   return text;
 }
 
+namespace {
+
+/// States at even distances along the sampling, each scaled to the root mean square of the last: paths differ in how large noise is.
+class States {
+ public:
+  States(std::int64_t wanted, std::int64_t steps, const torch::Tensor& unit)
+      : wanted_(wanted), steps_(steps) {
+    if (wanted_ > 0) kept_.push_back(unit.to(torch::kFloat32));
+  }
+  void after(std::int64_t step, const torch::Tensor& x) {
+    const auto due = static_cast<std::int64_t>(kept_.size());
+    if (due < wanted_ - 1 && (step + 1) * (wanted_ - 1) >= due * steps_)
+      kept_.push_back(x.to(torch::kCPU, torch::kFloat32));
+  }
+  /// [B, K, C, H, W], the sample last; undefined where none were wanted.
+  torch::Tensor with(const torch::Tensor& sample) const {
+    if (wanted_ == 0) return {};
+    const torch::Tensor size = rms(sample);
+    std::vector<torch::Tensor> shown;
+    for (const torch::Tensor& x : kept_) shown.push_back(x * (size / rms(x).clamp_min(1e-12)));
+    while (std::ssize(shown) < wanted_) shown.push_back(sample);  // fewer steps than states
+    return torch::stack(shown, 1);
+  }
+
+ private:
+  static torch::Tensor rms(const torch::Tensor& x) { return x.square().mean({1, 2, 3}, true).sqrt(); }
+  std::int64_t wanted_, steps_;
+  std::vector<torch::Tensor> kept_;
+};
+
+}  // namespace
+
 Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& objective,
                         const PaintOrder& order) const {
   core::check(order.prompts.size() == order.seeds.size() && !order.prompts.empty(), "{} prompts, {} seeds",
@@ -159,7 +191,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
       diffusion::step_rule(diffusion::settled(order.sampler, objective.config()), objective.config())
           .evaluations;
   const std::int64_t latent_CHW[] = {channels_, latent_size_, latent_size_};
-  std::vector<torch::Tensor> units, texts, masks, classes, samples;
+  std::vector<torch::Tensor> units, texts, masks, classes, samples, ways;
   const auto batch = static_cast<std::size_t>(order.batch);
   const diffusion::Condition negative = order.negative.empty()
                                             ? diffusion::Condition()
@@ -185,18 +217,23 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
       slow.evaluation();
       return !order.keep_going || order.keep_going();
     };
-    const torch::Tensor sample = diffusion::sample(objective, fn, order.sampler,
-                                                   {.unit_BCHW = unit.to(device_),
-                                                    .condition = condition,
-                                                    .null = null_of(condition),
-                                                    .step_noise = step_noise,
-                                                    .keep_going = keep_going});
+    States states(order.trajectory, order.sampler.steps, unit);
+    const torch::Tensor sample = diffusion::sample(
+        objective, fn, order.sampler,
+        {.unit_BCHW = unit.to(device_),
+         .condition = condition,
+         .null = null_of(condition),
+         .step_noise = step_noise,
+         .keep_going = keep_going,
+         .each_step = [&](std::int64_t step, const torch::Tensor& x) { states.after(step, x); }});
     if (!sample.defined()) return {};
+    const torch::Tensor way = states.with(sample.cpu());
     const auto rows = static_cast<std::int64_t>(std::min(batch, order.prompts.size() - first));
     units.push_back(unit.narrow(0, 0, rows));
     const auto keep = [&](std::vector<torch::Tensor>& kept, const torch::Tensor& tensor) {
       if (tensor.defined()) kept.push_back(tensor.narrow(0, 0, rows).cpu().to(torch::kFloat32));
     };
+    keep(ways, way);
     keep(texts, condition.text_BLD);
     keep(masks, condition.text_mask_BL);
     keep(classes, condition.class_B);
@@ -217,7 +254,8 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
           .text_mask_BL = joined(masks),
           .negative_BLD = of_each(negative.text_BLD),
           .negative_mask_BL = of_each(negative.text_mask_BL),
-          .sample_BCHW = joined(samples)};
+          .sample_BCHW = joined(samples),
+          .states_BKCHW = joined(ways)};
 }
 
 std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int64_t batch,

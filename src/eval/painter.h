@@ -27,6 +27,8 @@ struct PaintOrder {
   std::int64_t batch =
       32;  ///< rows at a time; the last batch is filled up, so that bits do not depend on its size
   bool bf16 = false;
+  std::int64_t trajectory =
+      0;  ///< so many states on the way are kept, from the noise to the picture; 0 or at least 2
   diffusion::KeepGoing keep_going{};
 };
 
@@ -39,6 +41,8 @@ struct Painting {
   torch::Tensor negative_BLD,
       negative_mask_BL;  ///< the same of the negative prompt, one row of them per prompt; undefined without
   torch::Tensor sample_BCHW;  ///< scaled latents; undefined when keep_going said no
+  torch::Tensor
+      states_BKCHW;  ///< PaintOrder::trajectory of them, each brought to the root mean square of the sample: to be looked at
 };
 
 class Painter {
