@@ -94,7 +94,7 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
     app.add_option("--prompts", line.prompts_file, "text file, one prompt per line");
     app.add_option("--class", line.classes,
                    "of a class-conditional model: name or number; may be given several times")
-        ->type_name("NAME");
+        ->allow_extra_args(false);
     app.add_option("--classes", line.classes_file, "YAML file, as `classes: [3, cat]`");
   }
   for (const std::string& name : info.path_options)
