@@ -17,6 +17,7 @@ void SamplerConfig::fields(core::Fields& f) {
   f.field("steps", steps, {.min = 1, .max = 10000});
   f.field("guidance", guidance, {.min = 1, .help = "classifier-free guidance; 1 = none"});
   if (f.given("guidance")) guidance_given = true;
+  if (f.given("clip_x0")) clip_x0_given = true;
   f.field("sigma_min", sigma_min, {.min = 0, .exclusive_min = true, .help = "the path edm: the grid's end"});
   f.field("sigma_max", sigma_max,
           {.min = 0, .exclusive_min = true, .help = "the path edm: the grid's begin"});

@@ -29,7 +29,7 @@ struct SamplerConfig {
   double guidance_min =
       0;  ///< noise-to-signal ratios above which, and up to which, guidance acts (Kynkäänniemi et al. 2024)
   double guidance_max = 1e9;
-  bool guidance_given = false;  ///< read, not left at its default; not a key
+  bool guidance_given = false, clip_x0_given = false;  ///< read, not left at its default; no keys
   void fields(core::Fields& f);
   /// The same without a prefix (steps=), or with it (sampler.steps=).
   void fields_at_top(core::Fields& f);

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 /// What painting takes from the run's own settings.
 struct OwnSettings {
-  double guidance = 0;
+  double guidance = 0, clip_x0 = 0;
   std::string precision = "fp32";
   EvaluatedData validation;
 };
@@ -37,7 +37,10 @@ OwnSettings read_settings(const fs::path& file) {
   if (!sampling.is_object() || !sampling.contains("guidance") || !sampling["guidance"].is_number())
     wrong("sampling.guidance");
   if (!json.contains("precision") || !json["precision"].is_string()) wrong("precision");
-  OwnSettings own{sampling["guidance"].get<double>(), json["precision"].get<std::string>(), {}};
+  OwnSettings own{.guidance = sampling["guidance"].get<double>(),
+                  .clip_x0 = sampling.value("clip_x0", 0.0),
+                  .precision = json["precision"].get<std::string>(),
+                  .validation = {}};
   if (const auto at = core::Json::json_pointer("/validation/data"); json.contains(at))
     own.validation = core::load<EvaluatedData>(
         core::ConfigTree::of_json({{"data", json[at]}}, file.string() + ": validation"));
@@ -169,6 +172,7 @@ TrainedRun open_run(const fs::path& given, const RunOptions& options, comm::Comm
                  average ? "averaged" : "raw");
   diffusion::SamplerConfig sampler = options.sampler;
   if (!sampler.guidance_given) sampler.guidance = own.guidance;
+  if (!sampler.clip_x0_given) sampler.clip_x0 = own.clip_x0;
   const diffusion::Objective objective(facts.objective);
   sampler = diffusion::settled(sampler, objective.config());
   return {.folder = folder,

@@ -173,6 +173,7 @@ std::vector<image::Image> DenoiserTask::paint_share(comm::Communicator& comm, co
   if (order.prompts.empty()) return {};
   order.sampler.steps = s.steps;
   order.sampler.guidance = s.guidance;
+  order.sampler.clip_x0 = s.clip_x0;
   order.batch = std::min<std::int64_t>(32, static_cast<std::int64_t>(order.prompts.size()));
   order.bf16 = config_.loop.precision == "bf16" && device_.is_cuda();
   order.keep_going = [&] { return !stop.requested(); };

@@ -46,6 +46,8 @@ void SamplingConfig::fields(core::Fields& f) {
   f.field("steps", steps, {.min = 2, .max = 10000, .help = "sampler steps of the grids"});
   f.field("guidance", guidance,
           {.min = 1, .help = "classifier-free guidance of the grids, generate and evaluate; 1 = none"});
+  f.field("clip_x0", clip_x0,
+          {.min = 0, .help = "cut estimates of x0 to +- this in the grids, generate and evaluate; 0 = no"});
 }
 
 void ValidationConfig::fields(core::Fields& f) {

@@ -55,6 +55,7 @@ struct SamplingConfig {
   std::vector<std::string> prompts;
   std::int64_t steps = 18;
   double guidance = 4.0;
+  double clip_x0 = 0;  ///< estimates of x0 are cut to +- this; 0 = no. Of pixels 1
   void fields(core::Fields& f);
 };
 

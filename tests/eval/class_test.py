@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""A class-conditional run from pictures of classes to pictures of classes: Fashion-MNIST's files in miniature, pixels as latents,
+nano-diffusion's network and schedule; class names, numbers and files; trajectories; what is refused."""
+import gzip
+import json
+import os
+import pathlib
+import struct
+import sys
+import tempfile
+import unittest
+
+SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(SOURCE / "tests"))
+import programs  # noqa: E402
+
+NAMES = ["dark", "light", "striped"]
+
+
+def idx(values, *sizes):
+    return struct.pack(f">BBBB{len(sizes)}I", 0, 0, 8, len(sizes), *sizes) + bytes(values)
+
+
+def picture(label, i):
+    level = [30 + i % 20, 210 + i % 20][label % 2] if label < 2 else 0
+    return [level if label < 2 else 255 * (x // 2 % 2) for y in range(8) for x in range(8)]
+
+
+class Classes(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if not (programs.DATA / "weights/all-MiniLM-L6-v2").exists():
+            programs.skip("no MiniLM (scripts/setup.sh --oracles)")
+        cls.scratch = tempfile.TemporaryDirectory(prefix="microdit_class_")
+        cls.root = pathlib.Path(cls.scratch.name)
+        cls.data = cls.root / "data"
+        files = cls.root / "files"
+        for folder in (cls.data / "weights", files):
+            folder.mkdir(parents=True)
+        (cls.data / "weights/all-MiniLM-L6-v2").symlink_to((programs.DATA / "weights/all-MiniLM-L6-v2").resolve())
+        for part, count in (("train", 90), ("t10k", 12)):
+            labels = [i % 3 for i in range(count)]
+            pixels = [v for i, label in enumerate(labels) for v in picture(label, i)]
+            (files / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(pixels, count, 8, 8)))
+            (files / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels, count)))
+        (cls.root / "recipe.yaml").write_text("name: pixels\nimages: {codec: none, sizes: [8], flips: true}\n"
+                                              "text: {encoder: '${MICRODIT_DATA}/weights/all-MiniLM-L6-v2', length: 8}\n")
+        words = ["--config", SOURCE / "configs/datasets/fashion_mnist.yaml", "name=shades", f"source.folder={files}",
+                 f"record.classes=[{', '.join(NAMES)}]", f"recipe={cls.root / 'recipe.yaml'}"]
+        for stage in ("download", "clean", "precompute"):
+            programs.run(stage, *words, data=cls.data)
+        cls.log = cls.train("shades", "steps=150")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    @classmethod
+    def train(cls, name, *words, **options):
+        return programs.run("train", "--config", SOURCE / "configs/train/nano_debug.yaml", f"runs={cls.root / 'runs'}", f"name={name}",
+                            "data=[{dataset: shades}]", "size=8", "model={dim: 32, depth: 2, num_heads: 2, num_classes: 3}", "batch_size=32",
+                            "validation={every_steps: 30, samples: 20}", "checkpoint={every_steps: 1000}", "optimizer.lr=0.01", "ema.decay=0.9",
+                            "ema.warmup=10", "sampling={every_steps: 50, steps: 10, clip_x0: 1, prompts: [dark, '1', Striped]}", *words, data=cls.data, **options)
+
+    def paint(self, *words, **options):
+        return programs.run("generate", "--run", self.root / "runs/shades", "steps=20", *words, data=self.data, **options)
+
+    def test_facts_and_rows(self):
+        facts = json.loads((self.data / "latents/shades/pixels/facts.json").read_text())
+        self.assertEqual((facts["classes"], facts["flips"], facts["codec"]["kind"], facts["downscale"]), (NAMES, True, "none", 1))
+        run = json.loads((self.root / "runs/shades/facts.json").read_text())
+        self.assertEqual((run["classes"], run["model"]["kind"], run["data"][0]["rows"]), (NAMES, "class_dit", 180))
+        self.assertTrue((self.root / "runs/shades/samples/step_0000150.png").exists())
+
+    def test_classes_are_learned(self):
+        """Dark pictures are darker than light ones: the class reaches the network, in training and in painting."""
+        from PIL import Image
+        # EDM's objective: a picture's level, which is decided where there is nearly noise alone, is learned in seconds.
+        self.train("edm", "objective={path: edm, prediction: edm, sigma_data: 0.7, p_mean: -0.6, p_std: 1.2}", "steps=200",
+                   "sampling={every_steps: 0, clip_x0: 0}")
+        programs.run("generate", "--run", self.root / "runs/edm", "--class", "dark", "--class", "1", "num_images=4", "steps=10",
+                     f"out={self.root / 'learned'}", data=self.data)
+        means = []
+        for i in range(8):
+            pixels = Image.open(self.root / f"learned/{i:06d}.png").convert("L")
+            means.append(sum(pixels.tobytes()) / 64)
+        self.assertLess(max(means[:4]) + 40, min(means[4:]), means)
+
+    def test_names_numbers_and_files_are_one(self):
+        (self.root / "classes.yaml").write_text("classes: [1, striped]\n")
+        self.paint("--classes", self.root / "classes.yaml", "num_images=1", f"out={self.root / 'file'}")
+        self.paint("--prompt", "LIGHT", "--class", "2", "num_images=1", f"out={self.root / 'names'}")
+        from PIL import Image
+        for i in range(2):
+            self.assertEqual(*[Image.open(self.root / folder / f"{i:06d}.png").tobytes() for folder in ("file", "names")])
+
+    def test_trajectories(self):
+        from PIL import Image
+        out = self.root / "way"
+        self.paint("--class", "light", "num_images=2", "trajectory=5", f"out={out}")
+        with Image.open(out / "000001_trajectory.png") as strip:
+            self.assertGreater(strip.width, 4.5 * 128)
+        (out / "000001_trajectory.png").unlink()
+        before = (out / "000001.png").read_bytes()
+        self.paint("--class", "light", "num_images=2", "trajectory=5", f"out={out}")
+        self.assertTrue((out / "000001_trajectory.png").exists())
+        self.assertEqual((out / "000001.png").read_bytes(), before)
+
+    def test_evaluate(self):
+        programs.run("evaluate", "--run", self.root / "runs/shades", "prompts=6", "candidates=24", "steps=4", data=self.data)
+        found = json.loads((self.root / "runs/shades/metrics.json").read_text())
+        self.assertLess(found["eval_loss"], found["loss"]["untrained"])
+
+    def test_what_is_refused(self):
+        self.assertIn("is no class of this model; there are: 0 to 2, dark, light, striped", self.paint("--class", "blue", expect=2))
+        self.assertIn("guidance=3", self.paint("--class", "dark", "guidance=3", expect=2))
+        self.assertIn("caption_drop=0.1", self.train("drop", "caption_drop=0.1", expect=2))
+        self.assertIn("the model has 2 (model.num_classes)",
+                      self.train("few", "model.num_classes=2", "steps=3", "sampling.every_steps=0", expect=2))
+        self.assertIn("head_dim: unknown key", self.train("keys", "model.head_dim=8", expect=2))
+
+    def test_a_learned_null_can_be_guided_from(self):
+        self.train("guided", "model.learned_null=true", "caption_drop=0.2", "sampling.guidance=2", "steps=20")
+        programs.run("generate", "--run", self.root / "runs/guided", "--class", "light", "num_images=1", "steps=4", data=self.data)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
