@@ -1,0 +1,326 @@
+// From two places to one number.
+#include "score/score.h"
+
+#include <ATen/Parallel.h>
+#include <torch/utils.h>
+
+#include <optional>
+
+#include "core/atomic_file.h"
+#include "core/dataset_folder.h"
+#include "core/disk.h"
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "encoders/weights_hash.h"
+#include "image/resize.h"
+#include "score/feature_net.h"
+#include "score/frechet.h"
+#include "score/gather.h"
+#include "score/input.h"
+#include "score/network.h"
+#include "score/pictures.h"
+
+namespace microdit::score {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// One side of the comparison: statistics that a file holds, or pictures.
+struct Side {
+  std::string place;
+  std::unique_ptr<Pictures> pictures;  ///< null: a file
+  std::int64_t crop = 0;
+
+  bool is_file() const { return !pictures; }
+  fs::path folder() const { return pictures->folder(); }
+};
+
+bool names_statistics(const std::string& place) {
+  return place.ends_with(".npz");
+}
+
+Side open_side(const std::string& place, const std::string& split, std::int64_t crop) {
+  if (!names_statistics(place)) return {place, open_pictures(place, split), crop};
+  if (!fs::exists(place)) core::user_error("{}: no such file", place);
+  return {place, nullptr, 0};
+}
+
+/// `split` and `reference_size` say something of one of the two at least.
+void check_sides(const ScoreConfig& config, const Side& reference) {
+  if (reference.is_file() && config.reference_size > 0)
+    core::user_error("reference_size={}: {} holds statistics, no pictures to resize", config.reference_size,
+                     reference.place);
+}
+
+core::Json about_of(const Side& side, const NetworkChoice& network, const ScoreConfig& config) {
+  core::Json about = {{"network", network.name},
+                      {"weights_sha256", network.sha256},
+                      {"dims", network.dims},
+                      {"resize", config.resize},
+                      {"pictures", side.pictures->identity()}};
+  if (side.crop > 0) about["crop"] = side.crop;
+  return about;
+}
+
+std::string last_name(const std::string& place) {
+  return core::whole_path(place).filename().string();
+}
+
+/// NAME-<16 digits of all that the sums depend on>.
+fs::path statistics_folder(const Side& side, const core::Json& about, const ScoreConfig& config) {
+  const fs::path home =
+      config.statistics.empty() ? core::data_root() / "statistics" : fs::path(config.statistics);
+  const std::string text = about.dump();
+  const std::string digits = core::sha256(std::as_bytes(std::span(text))).substr(0, 16);
+  return home / fmt::format("{}-{}", last_name(side.place), digits);
+}
+
+GatherPlan plan_of(const Side& side, const NetworkChoice& network, const ScoreConfig& config,
+                   torch::Device device) {
+  GatherPlan plan;
+  plan.what = side.pictures->text();
+  plan.count = side.pictures->count();
+  plan.dims = network.dims;
+  plan.part_size = config.part_size;
+  plan.batch_size = config.batch_size;
+  plan.about = about_of(side, network, config);
+  plan.folder = statistics_folder(side, plan.about, config);
+  plan.device = device;
+  return plan;
+}
+
+/// Decoded and resized by all threads, then one pass of the network. On a GPU the pass of one batch runs while the next is decoded.
+torch::Tensor features_of(const Side& side, const FeatureNet& net, const NetworkChoice& network,
+                          const ScoreConfig& config, torch::Device device, std::int64_t first,
+                          std::int64_t last) {
+  const std::int64_t size = net.input_size();
+  torch::Tensor batch_BCHW = torch::empty({last - first, 3, size, size});
+  at::parallel_for(0, last - first, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      image::Image picture = side.pictures->picture(first + i);
+      if (side.crop > 0) picture = image::resize_and_center_crop(picture, side.crop);
+      batch_BCHW[i].copy_(network_input(picture, size, config.resize, network.scaling));
+    }
+  });
+  return net.forward(batch_BCHW.to(device).contiguous(at::MemoryFormat::ChannelsLast));
+}
+
+/// What a file says of how it was made must be what is done here.
+void check_about(const Statistics& statistics, const std::string& file, const NetworkChoice& network,
+                 const ScoreConfig& config) {
+  if (statistics.about.empty()) {
+    core::log_warn("{}: does not say which network and resize it was made with; it is taken for {}, {}", file,
+                   network.title, config.resize);
+    return;
+  }
+  const core::Json about = core::parse_json(statistics.about, file);
+  for (const auto& [key, own] : {std::pair<const char*, std::string>{"network", network.name},
+                                 {"resize", config.resize},
+                                 {"weights_sha256", network.sha256}})
+    if (const auto found = about.find(key); found != about.end() && *found != own)
+      core::user_error("{}: made with {} {}, not {}: set it so, or make the statistics again", file, key,
+                       found->dump(), own);
+}
+
+struct Measured {
+  bool stopped = false;
+  std::int64_t missing = 0;
+  Statistics statistics{};
+  std::string file{};
+  std::string text{};
+};
+
+core::Json side_json(const Measured& side) {
+  return {{"of", side.text}, {"n", side.statistics.gaussian.n}, {"statistics", side.file}};
+}
+
+std::string sized(const Measured& side) {
+  return side.statistics.gaussian.n > 0 ? side.text : fmt::format("{} (pictures not counted)", side.text);
+}
+
+class Scoring {
+ public:
+  Scoring(const ScoreConfig& config, torch::Device device, comm::Communicator& comm,
+          const core::StopFlag& stop)
+      : config_(config), device_(device), comm_(comm), stop_(stop) {
+    network_ = choose_network(config.network, config.weights, config.dims);
+    network_.sha256 = comm.on_root([&] { return encoders::weights_sha256(network_.weights, stop); });
+  }
+
+  const NetworkChoice& network() const { return network_; }
+
+  Measured measure(const Side& side) {
+    if (side.is_file()) {
+      Statistics found = read_statistics(side.place);
+      if (comm_.rank() == 0) check_about(found, side.place, network_, config_);
+      return {false, 0, std::move(found), side.place, side.place};
+    }
+    GatherPlan plan = plan_of(side, network_, config_, device_);
+    plan.features = [&](std::int64_t first, std::int64_t last) {
+      if (!net_) {
+        net_ = network_.load();
+        net_->to(device_);
+      }
+      return features_of(side, *net_, network_, config_, device_, first, last);
+    };
+    Gathered found = gather(plan, comm::share_of(comm_, config_.task), comm_, stop_);
+    Measured measured{
+        found.stopped, found.missing, {}, statistics_file(plan).string(), side.pictures->text()};
+    if (found.statistics) measured.statistics = std::move(*found.statistics);
+    return measured;
+  }
+
+ private:
+  const ScoreConfig& config_;
+  torch::Device device_;
+  comm::Communicator& comm_;
+  const core::StopFlag& stop_;
+  NetworkChoice network_;
+  std::unique_ptr<FeatureNet> net_;  ///< loaded when the first picture is
+};
+
+/// NETWORK-RESIZE-vs-REFERENCE-<8 digits of both sides>.json
+fs::path numbers_file(const Side& own, const Side& other, const Measured& a, const Measured& b,
+                      const ScoreConfig& config) {
+  const std::string key = a.statistics.about + b.statistics.about + core::whole_path(other.place).string();
+  const std::string digits = core::sha256(std::as_bytes(std::span(key))).substr(0, 8);
+  fs::path home = config.out;
+  if (home.empty())
+    home = own.is_file() ? core::whole_path(own.place).parent_path() : own.folder() / "scores";
+  return home /
+         fmt::format("{}-{}-vs-{}-{}.json", config.network, config.resize, last_name(other.place), digits);
+}
+
+void warn_of_few(const Measured& side, std::int64_t dims) {
+  const std::int64_t n = side.statistics.gaussian.n;
+  if (n > 0 && n <= dims)
+    core::log_warn(
+        "{}: fewer pictures than the {} features: the distance is biased upwards, and comparable only with "
+        "others of "
+        "as many pictures",
+        side.text, dims);
+}
+
+/// Rank 0.
+void publish(const Side& own, const Side& other, const Measured& a, const Measured& b,
+             const NetworkChoice& network, const ScoreConfig& config) {
+  warn_of_few(a, network.dims);
+  warn_of_few(b, network.dims);
+  const double distance = frechet_distance(a.statistics.gaussian, b.statistics.gaussian);
+  core::Json numbers = {{network.name == "inception" ? "fid" : "frechet_distance", distance}};
+  numbers["settings"] = {{"network", network.name},
+                         {"weights", network.weights.filename().string()},
+                         {"weights_sha256", network.sha256},
+                         {"features", network.dims},
+                         {"resize", config.resize}};
+  if (config.reference_size > 0) numbers["settings"]["reference_size"] = config.reference_size;
+  numbers["pictures"] = side_json(a);
+  numbers["reference"] = side_json(b);
+  const fs::path file = numbers_file(own, other, a, b, config);
+  fs::create_directories(file.parent_path());
+  core::write_json(file, numbers);
+  core::log_info("{} {:.4f} ({}, {} features, resize {}): {} against {}; numbers in {}",
+                 network.name == "inception" ? "FID" : "Fréchet distance (no FID: another network)", distance,
+                 network.title, network.dims, config.resize, sized(a), sized(b), file.string());
+}
+
+}  // namespace
+
+void ScoreConfig::fields(core::Fields& f) {
+  f.field("network", network,
+          {.choices = {"inception", "efficientnet_lite0", "mobilenet_v2"},
+           .help = "whose features; inception makes it FID"});
+  f.field("weights", weights, {.help = "file; empty = where MICRODIT_DATA/weights has the network"});
+  f.field("resize", resize, {.choices = kResizes, .help = "how pictures are brought to the network's size"});
+  f.field("dims", dims,
+          {.min = 0, .max = 2048, .help = "inception: 2048, 768, 192 or 64 features; 0 = 2048"});
+  f.field("split", split, {.help = "of datasets: held_out, train or all; empty = held_out"});
+  f.field("reference_size", reference_size,
+          {.min = 0,
+           .max = 65535,
+           .help = "reference pictures first resized and cropped to it, as for training; 0 = not"});
+  f.field("out", out, {.help = "folder of the numbers; empty = PICTURES/scores"});
+  f.field("save", save, {.help = ".npz that gets the statistics of the pictures (mu, sigma), too"});
+  f.field("statistics", statistics, {.help = "folder of statistics; empty = MICRODIT_DATA/statistics"});
+  f.field("part_size", part_size,
+          {.min = 1, .max = 1e6, .help = "pictures per part, the unit of restart and of tasks"});
+  f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "pictures per pass of the network"});
+  f.field("task", task, {.help = "i/n: this task's share of the parts; empty = Slurm's array"});
+  f.field("device", device,
+          {.choices = {"auto", "cpu", "cuda"}, .help = "auto: a GPU where every rank has one"});
+  f.field("threads_per_rank", threads_per_rank, {.min = 0, .max = 1024, .help = "0 = the cores it may use"});
+  if (!f.reading()) return;
+  if (dims != 0 && dims != 2048 && dims != 768 && dims != 192 && dims != 64)
+    f.error("dims", "must be 2048, 768, 192 or 64");
+  else if (dims != 0 && network != "inception")
+    f.error("dims", fmt::format("only inception has features of several depths, not {}", network));
+  if (!split.empty() && split != "held_out" && split != "train" && split != "all")
+    f.error("split", "must be held_out, train or all");
+  if (!save.empty() && !names_statistics(save)) f.error("save", "must end in .npz");
+}
+
+int score(const std::string& pictures, const std::string& reference, const ScoreConfig& config,
+          torch::Device device, comm::Communicator& comm, const core::StopFlag& stop) {
+  const Side own = open_side(pictures, config.split, 0);
+  std::optional<Side> other;
+  if (!reference.empty()) {
+    other = open_side(reference, config.split, config.reference_size);
+    check_sides(config, *other);
+  }
+  Scoring scoring(config, device, comm, stop);
+  const Measured a = scoring.measure(own);
+  const Measured b = !a.stopped && other ? scoring.measure(*other) : Measured{};
+  if (a.stopped || b.stopped) {
+    core::log_info("stopped as asked; the same command goes on with the parts that are missing");
+    return core::kRequeueMe;
+  }
+  if (a.missing + b.missing > 0) {
+    core::log_info(
+        "this task's share is done; {} parts are other tasks' and not there yet: the last task writes the "
+        "numbers",
+        a.missing + b.missing);
+    return core::kDone;
+  }
+  comm.on_root([&] {
+    if (!config.save.empty()) write_statistics(config.save, a.statistics);
+    if (other)
+      publish(own, *other, a, b, scoring.network(), config);
+    else
+      core::log_info("statistics of {} in {}", a.text, config.save.empty() ? a.file : config.save);
+  });
+  return core::kDone;
+}
+
+int describe_score(const std::string& pictures, const std::string& reference, const ScoreConfig& config,
+                   comm::Communicator& comm, const core::StopFlag& stop) {
+  const comm::Share share = comm::share_of(comm, config.task);
+  comm.on_root([&] {
+    NetworkChoice network = choose_network(config.network, config.weights, config.dims);
+    network.load();
+    network.sha256 = encoders::weights_sha256(network.weights, stop);
+    fmt::print("score: {}, {} features, resize {}\n", network.title, network.dims, config.resize);
+    for (const auto& [place, crop] :
+         {std::pair(pictures, std::int64_t{0}), {reference, config.reference_size}}) {
+      if (place.empty()) continue;
+      const Side side = open_side(place, config.split, crop);
+      if (side.is_file()) {
+        const Statistics found = read_statistics(place);
+        check_about(found, place, network, config);
+        fmt::print("  {}: statistics of {} features\n", place, found.gaussian.mu_D.size(0));
+        continue;
+      }
+      const GatherPlan plan = plan_of(side, network, config, torch::kCPU);
+      const std::int64_t parts = (plan.count + plan.part_size - 1) / plan.part_size;
+      fmt::print("  {}: {} part{} of {}, over {} slot{}; {} {}\n", plan.what, parts, parts == 1 ? "" : "s",
+                 plan.part_size, share.slots, share.slots == 1 ? "" : "s",
+                 fs::exists(statistics_file(plan)) ? "there already:" : "to be made:",
+                 statistics_file(plan).string());
+    }
+    fmt::print("pictures, network and settings are good; nothing was written\n");
+  });
+  return core::kDone;
+}
+
+}  // namespace microdit::score
