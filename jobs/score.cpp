@@ -21,10 +21,11 @@ int main(int argc, char** argv) {
   return jobs::run_job(argc, argv, info, [](jobs::Job& job) {
     const std::string& pictures = job.line.paths.at("pictures");
     const std::string& reference = job.line.paths.at("reference");
+    const auto config = core::load<score::ScoreConfig>(core::ConfigTree::of_overrides(job.line.overrides));
+    if (!config.captions.empty()) return score::write_captions(reference, config, job.comm);
     if (pictures.empty())
       core::user_error(
           "score: --pictures is missing (a folder of pictures, such as runs/emoji/images/latest)");
-    const auto config = core::load<score::ScoreConfig>(core::ConfigTree::of_overrides(job.line.overrides));
     if (job.line.dry_run) return score::describe_score(pictures, reference, config, job.comm, job.stop);
     const eval::Compute compute =
         eval::choose_compute({config.device, "fp32", config.threads_per_rank}, "fp32", job.comm);

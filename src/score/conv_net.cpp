@@ -5,7 +5,7 @@
 #include <torch/utils.h>
 
 #include <algorithm>
-#include <set>
+#include <map>
 
 #include "core/error.h"
 
@@ -46,34 +46,20 @@ const ConvNorm* ConvLayers::add(ConvNorm layer) {
 void ConvLayers::load(const nn::StateDict& state, const std::vector<std::string>& unused,
                       const std::string& origin) {
   std::string faults;
-  std::set<std::string> wanted;
-  const auto take = [&](const std::string& name, at::IntArrayRef shape) -> torch::Tensor {
-    wanted.insert(name);
+  const auto wanted = shapes();
+  std::map<std::string, torch::Tensor> taken;
+  for (const auto& [name, shape] : wanted) {
     const auto found = state.find(name);
-    if (found == state.end()) {
+    if (found == state.end())
       faults += fmt::format("\n  {} is missing", name);
-    } else if (found->second.sizes() != shape || !found->second.is_floating_point()) {
+    else if (found->second.sizes() != at::IntArrayRef(shape) || !found->second.is_floating_point())
       faults += fmt::format("\n  {} is {} of {}, wanted {}", name, shape_text(found->second.sizes()),
                             torch::toString(found->second.scalar_type()), shape_text(shape));
-    } else {
-      return found->second.to(torch::kDouble);
-    }
-    return torch::zeros(shape, torch::kDouble);
-  };
-  for (ConvNorm& layer : layers_) {
-    const torch::Tensor w =
-        take(layer.conv + ".weight", {layer.out, layer.in / layer.groups, layer.kernel[0], layer.kernel[1]});
-    const torch::Tensor scale = take(layer.norm + ".weight", {layer.out}) /
-                                (take(layer.norm + ".running_var", {layer.out}) + norm_eps_).sqrt();
-    layer.weight =
-        (w * scale.view({-1, 1, 1, 1})).to(torch::kFloat).contiguous(at::MemoryFormat::ChannelsLast);
-    layer.bias =
-        (take(layer.norm + ".bias", {layer.out}) - take(layer.norm + ".running_mean", {layer.out}) * scale)
-            .to(torch::kFloat);
-    wanted.insert(layer.norm + ".num_batches_tracked");
+    else
+      taken[name] = found->second.to(torch::kDouble);
   }
   for (const auto& [name, tensor] : state) {
-    const bool known = wanted.contains(name) ||
+    const bool known = wanted.contains(name) || name.ends_with(".num_batches_tracked") ||
                        std::any_of(unused.begin(), unused.end(),
                                    [&](const std::string& begin) { return name.starts_with(begin); });
     if (!known) faults += fmt::format("\n  {} belongs to no layer", name);
@@ -81,6 +67,24 @@ void ConvLayers::load(const nn::StateDict& state, const std::vector<std::string>
   if (!faults.empty())
     core::user_error("{}: weights of another network:{}", origin,
                      faults.size() > 2000 ? faults.substr(0, 2000) + "\n  ..." : faults);
+  for (ConvNorm& layer : layers_) {
+    const auto norm = [&](const char* name) { return taken.at(layer.norm + name); };
+    const torch::Tensor scale = norm(".weight") / (norm(".running_var") + norm_eps_).sqrt();
+    layer.weight = (taken.at(layer.conv + ".weight") * scale.view({-1, 1, 1, 1}))
+                       .to(torch::kFloat)
+                       .contiguous(at::MemoryFormat::ChannelsLast);
+    layer.bias = (norm(".bias") - norm(".running_mean") * scale).to(torch::kFloat);
+  }
+}
+
+std::map<std::string, std::vector<std::int64_t>> ConvLayers::shapes() const {
+  std::map<std::string, std::vector<std::int64_t>> all;
+  for (const ConvNorm& layer : layers_) {
+    all[layer.conv + ".weight"] = {layer.out, layer.in / layer.groups, layer.kernel[0], layer.kernel[1]};
+    for (const char* name : {".weight", ".bias", ".running_mean", ".running_var"})
+      all[layer.norm + name] = {layer.out};
+  }
+  return all;
 }
 
 void ConvLayers::to(torch::Device device) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,8 @@ class ConvLayers {
   /// begin with none of `unused`.
   void load(const nn::StateDict& state, const std::vector<std::string>& unused, const std::string& origin);
   void to(torch::Device device);
+  /// Name -> shape of every tensor that load() wants.
+  std::map<std::string, std::vector<std::int64_t>> shapes() const;
 
  private:
   double norm_eps_;

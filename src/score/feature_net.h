@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ class FeatureNet {
 /// blocks (768, 192, 64), averaged over the picture. `weights`: pytorch-fid's state dict by torchvision's names, in any
 /// container that core/weights_file.h reads; or clean-fid's TorchScript (2048 alone).
 std::unique_ptr<FeatureNet> load_inception(const std::filesystem::path& weights, std::int64_t dims);
+/// Name -> shape of every tensor that its state dict must have.
+std::map<std::string, std::vector<std::int64_t>> inception_shapes();
 /// EfficientNet-Lite0 by the names of efficientnet_lite_pytorch: 1280 features behind the head's activation, averaged.
 std::unique_ptr<FeatureNet> load_efficientnet_lite0(const std::filesystem::path& weights);
 /// MobileNetV2 by torchvision's names: 1280 features likewise.

@@ -95,6 +95,7 @@ class Inception final : public FeatureNet {
   void load(const std::filesystem::path& weights) {
     layers_.load(nn::load_network(weights), {"fc.", "AuxLogits."}, weights.string());
   }
+  std::map<std::string, std::vector<std::int64_t>> shapes() const { return layers_.shapes(); }
   std::int64_t dims() const override { return dims_; }
   std::int64_t input_size() const override { return 299; }
   void to(torch::Device device) override { layers_.to(device); }
@@ -164,6 +165,10 @@ class Inception final : public FeatureNet {
 };
 
 }  // namespace
+
+std::map<std::string, std::vector<std::int64_t>> inception_shapes() {
+  return Inception(2048).shapes();
+}
 
 std::unique_ptr<FeatureNet> load_inception(const std::filesystem::path& weights, std::int64_t dims) {
   if (is_torchscript(weights)) {

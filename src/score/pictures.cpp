@@ -187,7 +187,10 @@ class DatasetPictures final : public Pictures {
                    fmt::format("{}: sample {}", shard->reader.path().string(), place.row));
   }
   fs::path folder() const override { return folder_; }
-  std::string caption(std::int64_t) const override { return ""; }
+  std::string caption(std::int64_t i) const override {
+    if (captions_.empty()) read_captions();
+    return captions_[static_cast<std::size_t>(i)];
+  }
   std::string text() const override {
     return fmt::format("{} of {} (split {})", counted(count()), folder_.string(), split_);
   }
@@ -205,6 +208,26 @@ class DatasetPictures final : public Pictures {
     store::ShardReader reader;
     std::unique_ptr<store::ByteRows> pictures;
   };
+  /// The first source's.
+  void read_captions() const {
+    captions_.resize(places_.size());
+    std::size_t next = 0;
+    for (std::size_t number = 0; number < shards_.size(); ++number) {
+      const store::ShardReader shard(shards_[number]);
+      const core::Json& facts = shard.attributes();
+      const auto sources = facts.find("caption_sources");
+      if (sources == facts.end() || !sources->is_array() || sources->empty() || !sources->front().is_string())
+        core::user_error("{}: has no captions", shards_[number].string());
+      const auto texts = store::read_strings(shard, "caption." + sources->front().get<std::string>());
+      for (; next < places_.size() && places_[next].shard == number; ++next) {
+        const auto row = static_cast<std::size_t>(places_[next].row);
+        if (row >= texts.size())
+          core::user_error("{}: its columns have different numbers of rows; make the shard anew",
+                           shards_[number].string());
+        captions_[next] = texts[row];
+      }
+    }
+  }
   /// The shard that was asked for last stays open: lists go through them in order.
   std::shared_ptr<Open> open(std::size_t number) const {
     const std::scoped_lock held(lock_);
@@ -220,6 +243,7 @@ class DatasetPictures final : public Pictures {
   image::DecodeRules rules_;
   std::vector<fs::path> shards_;
   std::vector<Place> places_;
+  mutable std::vector<std::string> captions_;  ///< read when the first is asked for
   mutable std::mutex lock_;
   mutable std::shared_ptr<Open> last_;
   mutable std::size_t last_number_ = 0;

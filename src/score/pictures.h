@@ -18,7 +18,7 @@ class Pictures {
   virtual std::int64_t count() const = 0;
   /// Decoded. UserError names the file (or the sample) when it is no picture. Any thread may ask.
   virtual image::Image picture(std::int64_t i) const = 0;
-  /// What was painted, or a caption; empty where nothing is known.
+  /// What was painted, or a dataset's first caption source; empty where nothing is known. One thread at a time.
   virtual std::string caption(std::int64_t i) const = 0;
   virtual std::filesystem::path folder() const = 0;
   /// For people: "1000 pictures of runs/x/images/000-a".

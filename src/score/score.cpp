@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "encoders/weights_hash.h"
 #include "image/resize.h"
+#include "score/captions.h"
 #include "score/feature_net.h"
 #include "score/frechet.h"
 #include "score/gather.h"
@@ -228,39 +229,6 @@ void publish(const Side& own, const Side& other, const Measured& a, const Measur
 
 }  // namespace
 
-void ScoreConfig::fields(core::Fields& f) {
-  f.field("network", network,
-          {.choices = {"inception", "efficientnet_lite0", "mobilenet_v2"},
-           .help = "whose features; inception makes it FID"});
-  f.field("weights", weights, {.help = "file; empty = where MICRODIT_DATA/weights has the network"});
-  f.field("resize", resize, {.choices = kResizes, .help = "how pictures are brought to the network's size"});
-  f.field("dims", dims,
-          {.min = 0, .max = 2048, .help = "inception: 2048, 768, 192 or 64 features; 0 = 2048"});
-  f.field("split", split, {.help = "of datasets: held_out, train or all; empty = held_out"});
-  f.field("reference_size", reference_size,
-          {.min = 0,
-           .max = 65535,
-           .help = "reference pictures first resized and cropped to it, as for training; 0 = not"});
-  f.field("out", out, {.help = "folder of the numbers; empty = PICTURES/scores"});
-  f.field("save", save, {.help = ".npz that gets the statistics of the pictures (mu, sigma), too"});
-  f.field("statistics", statistics, {.help = "folder of statistics; empty = MICRODIT_DATA/statistics"});
-  f.field("part_size", part_size,
-          {.min = 1, .max = 1e6, .help = "pictures per part, the unit of restart and of tasks"});
-  f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "pictures per pass of the network"});
-  f.field("task", task, {.help = "i/n: this task's share of the parts; empty = Slurm's array"});
-  f.field("device", device,
-          {.choices = {"auto", "cpu", "cuda"}, .help = "auto: a GPU where every rank has one"});
-  f.field("threads_per_rank", threads_per_rank, {.min = 0, .max = 1024, .help = "0 = the cores it may use"});
-  if (!f.reading()) return;
-  if (dims != 0 && dims != 2048 && dims != 768 && dims != 192 && dims != 64)
-    f.error("dims", "must be 2048, 768, 192 or 64");
-  else if (dims != 0 && network != "inception")
-    f.error("dims", fmt::format("only inception has features of several depths, not {}", network));
-  if (!split.empty() && split != "held_out" && split != "train" && split != "all")
-    f.error("split", "must be held_out, train or all");
-  if (!save.empty() && !names_statistics(save)) f.error("save", "must end in .npz");
-}
-
 int score(const std::string& pictures, const std::string& reference, const ScoreConfig& config,
           torch::Device device, comm::Communicator& comm, const core::StopFlag& stop) {
   const Side own = open_side(pictures, config.split, 0);
@@ -289,6 +257,18 @@ int score(const std::string& pictures, const std::string& reference, const Score
       publish(own, *other, a, b, scoring.network(), config);
     else
       core::log_info("statistics of {} in {}", a.text, config.save.empty() ? a.file : config.save);
+  });
+  return core::kDone;
+}
+
+int write_captions(const std::string& reference, const ScoreConfig& config, comm::Communicator& comm) {
+  comm.on_root([&] {
+    if (reference.empty() || names_statistics(reference))
+      core::user_error("captions={}: --reference must be a dataset or a folder that generate wrote",
+                       config.captions);
+    const auto pictures = open_pictures(reference, config.split);
+    draw_captions(*pictures, config.draw, config.seed, config.captions);
+    core::log_info("{} captions of {} in {}", config.draw, pictures->text(), config.captions);
   });
   return core::kDone;
 }

@@ -25,6 +25,9 @@ struct ScoreConfig {
   std::string statistics;  ///< folder of statistics; empty = MICRODIT_DATA/statistics
   std::int64_t part_size = 1000, batch_size = 50;
   std::string task;
+  std::string captions;       ///< instead of numbers: a file of prompts, drawn from the reference's captions
+  std::int64_t draw = 30000;  ///< how many
+  std::uint64_t seed = 2024;  ///< of the draw
   std::string device = "auto";
   std::int64_t threads_per_rank = 0;
   void fields(core::Fields& f);
@@ -35,6 +38,9 @@ struct ScoreConfig {
 /// other tasks are missing (the last one to end writes the numbers); kRequeueMe after a stop.
 int score(const std::string& pictures, const std::string& reference, const ScoreConfig& config,
           torch::Device device, comm::Communicator& comm, const core::StopFlag& stop);
+
+/// Writes config.captions. Collective.
+int write_captions(const std::string& reference, const ScoreConfig& config, comm::Communicator& comm);
 
 /// Checks pictures, network and folders, says what would be done, and writes nothing.
 int describe_score(const std::string& pictures, const std::string& reference, const ScoreConfig& config,
