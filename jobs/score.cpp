@@ -3,6 +3,7 @@
 
 #include "eval/compute.h"
 #include "job.h"
+#include "score/clip_score.h"
 
 using namespace microdit;
 
@@ -26,9 +27,15 @@ int main(int argc, char** argv) {
     if (pictures.empty())
       core::user_error(
           "score: --pictures is missing (a folder of pictures, such as runs/emoji/images/latest)");
+    const bool is_clip = config.network == "clip";
+    if (is_clip && !reference.empty())
+      core::user_error(
+          "score: --reference: CLIP scores compare pictures with their own captions, not with a reference");
+    if (job.line.dry_run && is_clip) return score::describe_clip_score(pictures, config, job.comm, job.stop);
     if (job.line.dry_run) return score::describe_score(pictures, reference, config, job.comm, job.stop);
     const eval::Compute compute =
         eval::choose_compute({config.device, "fp32", config.threads_per_rank}, "fp32", job.comm);
+    if (is_clip) return score::clip_score(pictures, config, compute.device, job.comm, job.stop);
     return score::score(pictures, reference, config, compute.device, job.comm, job.stop);
   });
 }

@@ -1,45 +1,27 @@
 // Records are checked against their checksums; an array's header is read by its grammar, nothing of it is executed.
 #include "score/npz.h"
 
-#include <zlib.h>
-
 #include <array>
 #include <bit>
 #include <charconv>
 #include <cstring>
 
-#include "core/crc32.h"
 #include "core/error.h"
 #include "core/utf8.h"
 #include "core/zip_writer.h"
 #include "score/limits.h"
+#include "score/zip_record.h"
 
 namespace microdit::score {
 namespace {
 
 static_assert(std::endian::native == std::endian::little);
 
-constexpr std::uint64_t kStored = 0, kDeflate = 8;
 constexpr std::string_view kMagic = "\x93NUMPY";
 
 [[noreturn]] void bad(const core::InputFile& file, const std::string& name, const std::string& what) {
   core::user_error("{}: array '{}': {}; make or copy the file again", file.path().string(),
                    core::shortened(core::with_valid_utf8(name), 100), what);
-}
-
-std::string inflated(const std::string& packed, std::uint64_t bytes) {
-  std::string out(bytes, '\0');
-  z_stream stream{};
-  if (inflateInit2(&stream, -15) != Z_OK) core::system_error("zlib: {}", "inflateInit2 failed");
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
-  stream.avail_in = static_cast<uInt>(packed.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  const int status = inflate(&stream, Z_FINISH);
-  const bool whole = status == Z_STREAM_END && stream.avail_out == 0 && stream.avail_in == 0;
-  inflateEnd(&stream);
-  if (!whole) core::user_error("{}", "its deflated data are damaged");
-  return out;
 }
 
 /// What stands between numpy's braces, as far as it may.
@@ -206,14 +188,7 @@ NpzFile::Npy NpzFile::read(const std::string& name) const {
   if (found == records_.end()) bad(file_, name, "it is not there");
   const core::ZipRecord& record = found->second;
   try {
-    if (record.unpacked > Limits::array_bytes || record.bytes > Limits::array_bytes)
-      core::user_error("it has {} bytes (at most {})", record.unpacked, Limits::array_bytes);
-    if (record.method != kStored && record.method != kDeflate)
-      core::user_error("it is packed by method {} of the zip format", record.method);
-    std::string bytes = file_.read_string(record.offset, record.bytes);
-    if (record.method == kDeflate) bytes = inflated(bytes, record.unpacked);
-    if (core::crc32(std::as_bytes(std::span(bytes))) != record.crc)
-      core::user_error("{}", "it is damaged (checksum)");
+    const std::string bytes = read_record(file_, record, Limits::array_bytes);
     if (!bytes.starts_with(kMagic) || bytes.size() < 12) core::user_error("{}", "it is no .npy");
     const int version = bytes[6];
     if (version < 1 || version > 3) core::user_error("it is of version {}", version);

@@ -65,19 +65,6 @@ core::Json about_of(const Side& side, const NetworkChoice& network, const ScoreC
   return about;
 }
 
-std::string last_name(const std::string& place) {
-  return core::whole_path(place).filename().string();
-}
-
-/// NAME-<16 digits of all that the sums depend on>.
-fs::path statistics_folder(const Side& side, const core::Json& about, const ScoreConfig& config) {
-  const fs::path home =
-      config.statistics.empty() ? core::data_root() / "statistics" : fs::path(config.statistics);
-  const std::string text = about.dump();
-  const std::string digits = core::sha256(std::as_bytes(std::span(text))).substr(0, 16);
-  return home / fmt::format("{}-{}", last_name(side.place), digits);
-}
-
 GatherPlan plan_of(const Side& side, const NetworkChoice& network, const ScoreConfig& config,
                    torch::Device device) {
   GatherPlan plan;
@@ -87,7 +74,7 @@ GatherPlan plan_of(const Side& side, const NetworkChoice& network, const ScoreCo
   plan.part_size = config.part_size;
   plan.batch_size = config.batch_size;
   plan.about = about_of(side, network, config);
-  plan.folder = statistics_folder(side, plan.about, config);
+  plan.folder = statistics_folder(side.place, plan.about, config);
   plan.device = device;
   return plan;
 }
@@ -167,10 +154,8 @@ class Scoring {
       return features_of(side, *net_, network_, config_, device_, first, last);
     };
     Gathered found = gather(plan, comm::share_of(comm_, config_.task), comm_, stop_);
-    Measured measured{
-        found.stopped, found.missing, {}, statistics_file(plan).string(), side.pictures->text()};
-    if (found.statistics) measured.statistics = std::move(*found.statistics);
-    return measured;
+    return {found.stopped, found.missing, found.statistics.value_or(Statistics{}),
+            statistics_file(plan).string(), side.pictures->text()};
   }
 
  private:
@@ -240,17 +225,8 @@ int score(const std::string& pictures, const std::string& reference, const Score
   Scoring scoring(config, device, comm, stop);
   const Measured a = scoring.measure(own);
   const Measured b = !a.stopped && other ? scoring.measure(*other) : Measured{};
-  if (a.stopped || b.stopped) {
-    core::log_info("stopped as asked; the same command goes on with the parts that are missing");
-    return core::kRequeueMe;
-  }
-  if (a.missing + b.missing > 0) {
-    core::log_info(
-        "this task's share is done; {} parts are other tasks' and not there yet: the last task writes the "
-        "numbers",
-        a.missing + b.missing);
-    return core::kDone;
-  }
+  if (a.stopped || b.stopped || a.missing + b.missing > 0)
+    return unfinished(a.stopped || b.stopped, a.missing + b.missing);
   comm.on_root([&] {
     if (!config.save.empty()) write_statistics(config.save, a.statistics);
     if (other)

@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 #include "comm/communicator.h"
@@ -13,7 +14,7 @@
 namespace microdit::score {
 
 struct ScoreConfig {
-  std::string network = "efficientnet_lite0";  ///< inception | efficientnet_lite0 | mobilenet_v2
+  std::string network = "efficientnet_lite0";  ///< inception | efficientnet_lite0 | mobilenet_v2 | clip
   std::string weights;                         ///< file; empty = MICRODIT_DATA/weights/...
   std::string resize = "clean_fid";            ///< see score/input.h
   std::int64_t dims = 0;  ///< of Inception: 2048, 768, 192, 64; 0 = all that the network has
@@ -38,6 +39,14 @@ struct ScoreConfig {
 /// other tasks are missing (the last one to end writes the numbers); kRequeueMe after a stop.
 int score(const std::string& pictures, const std::string& reference, const ScoreConfig& config,
           torch::Device device, comm::Communicator& comm, const core::StopFlag& stop);
+
+/// The last part of a path.
+std::string last_name(const std::string& place);
+/// STATISTICS/NAME-<16 digits of all that the sums depend on>.
+std::filesystem::path statistics_folder(const std::string& place, const core::Json& about,
+                                        const ScoreConfig& config);
+/// Says why there is no number yet; the exit code.
+int unfinished(bool stopped, std::int64_t missing);
 
 /// Writes config.captions. Collective.
 int write_captions(const std::string& reference, const ScoreConfig& config, comm::Communicator& comm);

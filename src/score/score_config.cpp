@@ -1,16 +1,23 @@
-// The keys of score.
+// The keys of score, and what follows from them alone.
 #include <fmt/format.h>
 
+#include "core/dataset_folder.h"
+#include "core/error.h"
+#include "core/hash.h"
+#include "core/log.h"
 #include "score/input.h"
 #include "score/score.h"
 
 namespace microdit::score {
 
+namespace fs = std::filesystem;
+
 void ScoreConfig::fields(core::Fields& f) {
   f.field("network", network,
-          {.choices = {"inception", "efficientnet_lite0", "mobilenet_v2"},
-           .help = "whose features; inception makes it FID"});
-  f.field("weights", weights, {.help = "file; empty = where MICRODIT_DATA/weights has the network"});
+          {.choices = {"inception", "efficientnet_lite0", "mobilenet_v2", "clip"},
+           .help = "whose features; inception makes it FID, clip measures pictures against their captions"});
+  f.field("weights", weights,
+          {.help = "file (of clip: folder); empty = where MICRODIT_DATA/weights has the network"});
   f.field("resize", resize, {.choices = kResizes, .help = "how pictures are brought to the network's size"});
   f.field("dims", dims,
           {.min = 0, .max = 2048, .help = "inception: 2048, 768, 192 or 64 features; 0 = 2048"});
@@ -41,9 +48,35 @@ void ScoreConfig::fields(core::Fields& f) {
     f.error("dims", "must be 2048, 768, 192 or 64");
   else if (dims != 0 && network != "inception")
     f.error("dims", fmt::format("only inception has features of several depths, not {}", network));
+  for (const char* key : {"resize", "reference_size", "save"})
+    if (f.given(key) && network == "clip") f.error(key, "has no effect on CLIP scores");
   if (!split.empty() && split != "held_out" && split != "train" && split != "all")
     f.error("split", "must be held_out, train or all");
   if (!save.empty() && !save.ends_with(".npz")) f.error("save", "must end in .npz");
+}
+
+std::string last_name(const std::string& place) {
+  return core::whole_path(place).filename().string();
+}
+
+fs::path statistics_folder(const std::string& place, const core::Json& about, const ScoreConfig& config) {
+  const fs::path home =
+      config.statistics.empty() ? core::data_root() / "statistics" : fs::path(config.statistics);
+  const std::string text = about.dump();
+  const std::string digits = core::sha256(std::as_bytes(std::span(text))).substr(0, 16);
+  return home / fmt::format("{}-{}", last_name(place), digits);
+}
+
+int unfinished(bool stopped, std::int64_t missing) {
+  if (stopped) {
+    core::log_info("stopped as asked; the same command goes on with the parts that are missing");
+    return core::kRequeueMe;
+  }
+  core::log_info(
+      "this task's share is done; {} parts are other tasks' and not there yet: the last task writes the "
+      "numbers",
+      missing);
+  return core::kDone;
 }
 
 }  // namespace microdit::score

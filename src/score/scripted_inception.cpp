@@ -9,6 +9,7 @@
 #include "core/utf8.h"
 #include "core/zip_directory.h"
 #include "score/feature_net.h"
+#include "score/zip_record.h"
 
 namespace microdit::score {
 namespace {
@@ -62,10 +63,12 @@ void check_source(const fs::path& path) {
   const core::InputFile file(path);
   for (const auto& [name, record] : core::read_zip_directory(file)) {
     if (name.find("/code/") == name.npos || !name.ends_with(".py")) continue;
-    if (record.compressed || record.bytes > kMostSource)
-      refuse(path, fmt::format("its source {} is packed, or has {} bytes (at most {})",
-                               core::shortened(name, 100), record.bytes, kMostSource));
-    const std::string source = file.read_string(record.offset, record.bytes);
+    std::string source;
+    try {
+      source = read_record(file, record, kMostSource);
+    } catch (const core::UserError& wrong) {
+      refuse(path, fmt::format("its source {}: {}", core::shortened(name, 100), wrong.what()));
+    }
     if (source.find("__setstate__") != source.npos) refuse(path, "it runs a program while it is loaded");
     if (const std::string call = unknown_call(source); !call.empty())
       refuse(path, fmt::format("its program calls {}, which no Inception needs", core::shortened(call, 60)));

@@ -1,4 +1,5 @@
 // pytorch-fid's and clean-fid's own values, on pictures and weights that are made by rule (tests/eval/fid_reference.py).
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 #include <torch/utils.h>
