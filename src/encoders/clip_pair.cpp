@@ -1,7 +1,7 @@
 // CLIP's vision transformer, and both projections. The text tower is text_encoder's.
 #include "encoders/clip_pair.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/utils.h>
 
 #include <array>
@@ -125,6 +125,10 @@ PairConfig parse_transformers(const fs::path& folder) {
   return c;
 }
 
+PairConfig parse(const fs::path& folder) {
+  return fs::exists(folder / "open_clip_config.json") ? parse_open_clip(folder) : parse_transformers(folder);
+}
+
 struct Block {
   LayerNorm attention_norm, mlp_norm;
   Linear attention_in, attention_out, up, down;
@@ -213,8 +217,7 @@ std::string slot_of(std::string_view stored) {
 class LoadedPair final : public ClipPair {
  public:
   LoadedPair(const fs::path& folder, const core::StopFlag& stop)
-      : config_(fs::exists(folder / "open_clip_config.json") ? parse_open_clip(folder)
-                                                             : parse_transformers(folder)),
+      : config_(parse(folder)),
         text_(load_text_encoder(folder, {}, "fp32", stop)),
         sha256_(text_->facts().sha256) {
     const std::string stem = config_.open_clip ? "open_clip_model" : "model";
@@ -255,6 +258,15 @@ class LoadedPair final : public ClipPair {
 };
 
 }  // namespace
+
+std::string clip_pair_network(const fs::path& folder) {
+  const PairConfig c = parse(folder);
+  return fmt::format(
+      "layers={} heads={} hidden={} patch={} embedding={} norm_eps={} activation={} size={} squash={} "
+      "mean={} std={}",
+      c.layers, c.heads, c.hidden, c.patch, c.embedding, c.norm_eps, c.quick_gelu ? "quick_gelu" : "gelu",
+      c.input.size, c.input.squash, fmt::join(c.input.mean, ","), fmt::join(c.input.deviation, ","));
+}
 
 std::unique_ptr<ClipPair> load_clip_pair(const fs::path& folder, const core::StopFlag& stop) {
   return std::make_unique<LoadedPair>(folder.lexically_normal(), stop);

@@ -31,6 +31,8 @@ class ClipPair {
   virtual const std::string& sha256() const = 0;  ///< of the weights
 };
 
+/// All that decides what a folder's pair gives, beside the weights: the config's values of the picture tower. Nothing is loaded.
+std::string clip_pair_network(const std::filesystem::path& folder);
 /// open_clip's folders (open_clip_config.json, a plain ViT) and transformers' CLIPModel folders (config.json with vision_config).
 /// UserError: no such folder, another kind of tower, weights that do not fit. Throws core::Stopped when `stop` is seen.
 std::unique_ptr<ClipPair> load_clip_pair(const std::filesystem::path& folder,

@@ -72,15 +72,23 @@ int clip_score(const std::string& place, const ScoreConfig& config, torch::Devic
                comm::Communicator& comm, const core::StopFlag& stop) {
   const auto pictures = open_pictures(place, config.split);
   const fs::path folder = folder_of(config);
-  const std::string sha256 =
-      comm.on_root([&] { return encoders::describe_text_encoder(folder, stop).sha256; });
+  const core::Json network = core::parse_json(comm.on_root([&] {
+    const encoders::TextEncoderFacts text = encoders::describe_text_encoder(folder, stop);
+    return core::Json{{"weights_sha256", text.sha256},
+                      {"text", text.network},
+                      {"tokenizer_sha256", text.tokenizer_sha256},
+                      {"pictures", encoders::clip_pair_network(folder)}}
+        .dump();
+  }),
+                                              "facts");
+  const std::string sha256 = network.at("weights_sha256");
   GatherPlan plan;
   plan.what = pictures->text();
   plan.count = pictures->count();
   plan.dims = 1;
   plan.part_size = config.part_size;
   plan.batch_size = config.batch_size;
-  plan.about = {{"network", "clip"}, {"weights_sha256", sha256}, {"pictures", pictures->identity()}};
+  plan.about = {{"network", "clip"}, {"clip", network}, {"pictures", pictures->identity()}};
   plan.folder = statistics_folder(place, plan.about, config);
   plan.device = device;
   std::unique_ptr<encoders::ClipPair> clip;

@@ -1,35 +1,24 @@
-// Roots by eigenvalues: covariances are symmetric.
+// Roots by eigenvalues: S1^.5 S2 S1^.5 is symmetric and has those of S1 S2.
 #include "score/frechet.h"
 
 #include <torch/utils.h>
 
-#include <limits>
-
 #include "core/error.h"
 
 namespace microdit::score {
-namespace {
-
-/// F [D, R] with F F^T = sigma: of its R eigenvalues that are more than rounding.
-torch::Tensor factor(const torch::Tensor& sigma_DD) {
-  const auto [values, vectors] = at::linalg_eigh(sigma_DD);
-  const double least = values.abs().max().item<double>() * static_cast<double>(values.size(0)) *
-                       std::numeric_limits<double>::epsilon();
-  const torch::Tensor kept = (values > least).nonzero().squeeze(1);
-  return vectors.index_select(1, kept) * values.index_select(0, kept).sqrt();
-}
-
-}  // namespace
 
 double frechet_distance(const Gaussian& a, const Gaussian& b) {
   const torch::NoGradGuard no_grad;
   if (a.mu_D.size(0) != b.mu_D.size(0))
     core::user_error("statistics of {} features against statistics of {}: made by different networks",
                      a.mu_D.size(0), b.mu_D.size(0));
-  const torch::Tensor between = factor(a.sigma_DD).t().matmul(factor(b.sigma_DD));
-  const double root = between.numel() == 0 ? 0 : at::linalg_svdvals(between).sum().item<double>();
+  const auto [values, vectors] = at::linalg_eigh(a.sigma_DD);
+  const torch::Tensor root = (vectors * values.clamp_min(0).sqrt()).matmul(vectors.t());
+  const torch::Tensor between = root.matmul(b.sigma_DD).matmul(root);
+  const torch::Tensor squares = at::linalg_eigvalsh((between + between.t()) / 2).clamp_min(0);
   const double means = (a.mu_D - b.mu_D).square().sum().item<double>();
-  return means + a.sigma_DD.trace().item<double>() + b.sigma_DD.trace().item<double>() - 2 * root;
+  return means + a.sigma_DD.trace().item<double>() + b.sigma_DD.trace().item<double>() -
+         2 * squares.sqrt().sum().item<double>();
 }
 
 }  // namespace microdit::score

@@ -249,14 +249,22 @@ class DatasetPictures final : public Pictures {
   mutable std::size_t last_number_ = 0;
 };
 
+/// A folder that is there wins over a dataset's name.
+fs::path folder_of(const std::string& place) {
+  return fs::is_directory(place) ? fs::path(place) : core::dataset_folder("samples", place);
+}
+
 }  // namespace
 
+bool is_dataset(const std::string& place) {
+  return !place.empty() && fs::exists(folder_of(place) / "facts.json");
+}
+
 std::unique_ptr<Pictures> open_pictures(const std::string& place, const std::string& split) {
-  const bool is_folder = fs::is_directory(place);
-  const fs::path folder = is_folder ? fs::path(place) : core::dataset_folder("samples", place);
-  if (!is_folder && !fs::is_directory(folder))
+  const fs::path folder = folder_of(place);
+  if (!fs::is_directory(folder))
     core::user_error("{}: no folder of pictures, and no dataset at {}", place, folder.string());
-  if (fs::exists(folder / "facts.json"))
+  if (is_dataset(place))
     return std::make_unique<DatasetPictures>(store::Manifest::read(folder),
                                              split.empty() ? "held_out" : split);
   if (!split.empty())

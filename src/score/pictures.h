@@ -27,6 +27,8 @@ class Pictures {
   virtual std::string identity() const = 0;
 };
 
+/// Whether `place` is, or names, a dataset's samples.
+bool is_dataset(const std::string& place);
 /// `place`: a folder that holds pictures, at any depth (of a folder that generate wrote, what its manifest names; never its grids); a
 /// samples/ folder, or a dataset's name below MICRODIT_DATA/samples. `split` ("" = held_out): train, held_out or all, of datasets
 /// alone. UserError: nothing there, no pictures, a split that is none.

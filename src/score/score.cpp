@@ -43,16 +43,20 @@ bool names_statistics(const std::string& place) {
 }
 
 Side open_side(const std::string& place, const std::string& split, std::int64_t crop) {
-  if (!names_statistics(place)) return {place, open_pictures(place, split), crop};
+  if (!names_statistics(place)) return {place, open_pictures(place, is_dataset(place) ? split : ""), crop};
   if (!fs::exists(place)) core::user_error("{}: no such file", place);
   return {place, nullptr, 0};
 }
 
-/// `split` and `reference_size` say something of one of the two at least.
-void check_sides(const ScoreConfig& config, const Side& reference) {
-  if (reference.is_file() && config.reference_size > 0)
+/// `split` is of a dataset, `reference_size` of a reference with pictures.
+void check_sides(const std::string& pictures, const std::string& reference, const ScoreConfig& config) {
+  if (!config.split.empty() && !is_dataset(pictures) && !is_dataset(reference))
+    core::user_error("split={}: only datasets have splits, and neither of the two is one", config.split);
+  if (config.reference_size > 0 && reference.empty())
+    core::user_error("reference_size={}: there is no --reference", config.reference_size);
+  if (names_statistics(reference) && config.reference_size > 0)
     core::user_error("reference_size={}: {} holds statistics, no pictures to resize", config.reference_size,
-                     reference.place);
+                     reference);
 }
 
 core::Json about_of(const Side& side, const NetworkChoice& network, const ScoreConfig& config) {
@@ -216,12 +220,10 @@ void publish(const Side& own, const Side& other, const Measured& a, const Measur
 
 int score(const std::string& pictures, const std::string& reference, const ScoreConfig& config,
           torch::Device device, comm::Communicator& comm, const core::StopFlag& stop) {
+  check_sides(pictures, reference, config);
   const Side own = open_side(pictures, config.split, 0);
   std::optional<Side> other;
-  if (!reference.empty()) {
-    other = open_side(reference, config.split, config.reference_size);
-    check_sides(config, *other);
-  }
+  if (!reference.empty()) other = open_side(reference, config.split, config.reference_size);
   Scoring scoring(config, device, comm, stop);
   const Measured a = scoring.measure(own);
   const Measured b = !a.stopped && other ? scoring.measure(*other) : Measured{};
@@ -253,6 +255,7 @@ int describe_score(const std::string& pictures, const std::string& reference, co
                    comm::Communicator& comm, const core::StopFlag& stop) {
   const comm::Share share = comm::share_of(comm, config.task);
   comm.on_root([&] {
+    check_sides(pictures, reference, config);
     NetworkChoice network = choose_network(config.network, config.weights, config.dims);
     network.load();
     network.sha256 = encoders::weights_sha256(network.weights, stop);

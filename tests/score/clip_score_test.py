@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """score network=clip against transformers' CLIPModel and open_clip's layout, random weights, the same pictures and captions."""
+import importlib.util
 import json
 import os
 import pathlib
 import shutil
 import sys
 import tempfile
+import types
 import unittest
 
 SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
@@ -16,6 +18,7 @@ try:
     import numpy as np
     import torch
     from PIL import Image
+    from safetensors.torch import save_file
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
     from transformers.utils import logging
 except ImportError as missing:
@@ -35,11 +38,27 @@ def made_clip(act):
                 max_position_embeddings=77)
     vision = dict(hidden_size=WIDTH, intermediate_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=HEADS, image_size=SIZE,
                   patch_size=PATCH, hidden_act=act)
+    return scattered(CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=EMBEDDING)))
+
+
+def open_clip_transformer():
+    """open_clip's own towers, without what else the package imports."""
+    spec = importlib.util.find_spec("open_clip")
+    if spec is None:
+        programs.skip("needs open_clip (scripts/setup.sh --oracles)")
+    package = types.ModuleType("open_clip")
+    package.__path__ = [str(pathlib.Path(spec.origin).parent)]
+    sys.modules["open_clip"] = package
+    for name in ("torchvision", "torchvision.ops", "torchvision.ops.misc"):
+        sys.modules.setdefault(name, types.ModuleType(name)).FrozenBatchNorm2d = object
+    return importlib.import_module("open_clip.transformer")
+
+
+def scattered(net):
     torch.manual_seed(4)
-    net = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=EMBEDDING)).eval()
     for parameter in net.parameters():
-        parameter.add_(torch.randn_like(parameter) * (0.2 if parameter.dim() == 1 else 0.5 / parameter.shape[-1] ** 0.5))
-    return net
+        parameter.add_(torch.randn_like(parameter) * (0.2 if parameter.dim() < 2 else 0.5 / parameter.shape[-1] ** 0.5))
+    return net.eval()
 
 
 def picture(index):
@@ -47,15 +66,17 @@ def picture(index):
     return (127 + 90 * np.sin((index + 1) * .31 + x * (.05 + index * .04) + c * 2) + 38 * np.cos(y * .09)).clip(0, 255).astype(np.uint8)
 
 
-def prepared(image):
-    """The shorter side to SIZE by Pillow's bicubic, the centre, normalised."""
+def prepared(image, mean=MEAN, deviation=DEVIATION, squash=False):
+    """The shorter side to SIZE by Pillow's bicubic, the centre (or all of it, squashed), normalised."""
+    if squash:
+        image = image.resize((SIZE, SIZE), Image.BICUBIC)
     width, height = image.size
     short = min(width, height)
     sides = [int(SIZE * side / short) for side in (width, height)]
     image = image.resize(sides, Image.BICUBIC)
     left, top = (round((side - SIZE) / 2) for side in sides)
     pixels = np.asarray(image.crop((left, top, left + SIZE, top + SIZE))).astype(np.float32) / 255
-    return torch.from_numpy((pixels - np.float32(MEAN)) / np.float32(DEVIATION)).permute(2, 0, 1).float()
+    return torch.from_numpy((pixels - np.float32(mean)) / np.float32(deviation)).permute(2, 0, 1).float()
 
 
 class ClipScore(unittest.TestCase):
@@ -101,6 +122,33 @@ class ClipScore(unittest.TestCase):
                 shutil.copy(TOKENIZER / name, weights)
             tokenizer = CLIPTokenizerFast(vocab=str(weights / "vocab.json"), merges=str(weights / "merges.txt"))
             self.check(weights, self.expected(net, tokenizer))
+
+    def test_open_clip(self):
+        module, tokenizer = open_clip_transformer(), CLIPTokenizerFast(vocab=str(TOKENIZER / "vocab.json"), merges=str(TOKENIZER / "merges.txt"))
+        for quick, mode in ((True, "shortest"), (False, "squash")):
+            act = module.QuickGELU if quick else torch.nn.GELU
+            text = dict(context_length=77, vocab_size=len(tokenizer), width=64, heads=4, layers=2)
+            towers = {"visual": module.VisionTransformer(image_size=SIZE, patch_size=PATCH, width=WIDTH, layers=LAYERS, heads=HEADS, mlp_ratio=4,
+                                                         output_dim=EMBEDDING, act_layer=act),
+                      "text": module.TextTransformer(**text, output_dim=EMBEDDING, act_layer=act)}
+            weights = self.folder / f"open_clip_{mode}"
+            weights.mkdir()
+            save_file({("visual." if tower == "visual" else "") + name: value.clone() for tower in towers
+                       for name, value in scattered(towers[tower]).state_dict().items()}, weights / "open_clip_model.safetensors")
+            model = {"embed_dim": EMBEDDING, "quick_gelu": quick, "text_cfg": text,
+                     "vision_cfg": {"image_size": SIZE, "layers": LAYERS, "width": WIDTH, "patch_size": PATCH}}
+            (weights / "open_clip_config.json").write_text(json.dumps(
+                {"model_cfg": model, "preprocess_cfg": {"mean": [.5, .4, .3], "std": [.2, .25, .3], "interpolation": "bicubic", "resize_mode": mode}}))
+            for file in TOKENIZER.iterdir():
+                shutil.copy(file, weights)
+            ids = torch.zeros(len(CAPTIONS), 77, dtype=torch.long)
+            for row, caption in zip(ids, CAPTIONS):
+                found = torch.tensor(tokenizer(caption, max_length=77, truncation=True).input_ids)
+                row[:len(found)] = found
+            pixels = torch.stack([prepared(Image.open(self.pictures / f"{i}.png").convert("RGB"), (.5, .4, .3), (.2, .25, .3), mode == "squash")
+                                  for i in range(len(CAPTIONS))])
+            cosine = torch.nn.functional.cosine_similarity(towers["visual"](pixels), towers["text"](ids))
+            self.check(weights, (100 * cosine).clamp_min(0))
 
     def test_captions_are_needed_and_a_reference_is_not(self):
         net, weights = made_clip("gelu"), self.folder / "clip"
