@@ -50,7 +50,12 @@ struct FoundFile {
   std::string name;  ///< below the folder
   std::uint64_t bytes = 0;
   std::string caption;
+  std::int64_t written = 0;  ///< when
 };
+
+std::int64_t written_at(const fs::path& file) {
+  return fs::last_write_time(file).time_since_epoch().count();
+}
 
 /// What Pillow's open().convert("RGB") gives, as pytorch-fid and clean-fid read.
 image::DecodeRules pillow_rules() {
@@ -79,7 +84,8 @@ void look_into(const fs::path& folder, const std::string& below, int depth, std:
     if (fs::is_directory(path)) {
       look_into(path, below + name + "/", depth + 1, found, unread);
     } else if (kinds.contains(extension(path))) {
-      if (const auto bytes = core::input_bytes(path)) found.push_back({below + name, *bytes, ""});
+      if (const auto bytes = core::input_bytes(path))
+        found.push_back({below + name, *bytes, "", written_at(path)});
     } else if (others.contains(extension(path))) {
       unread.insert(extension(path));
     }
@@ -103,7 +109,8 @@ std::vector<FoundFile> read_manifest(const fs::path& folder) {
     const auto bytes = core::input_bytes(folder / name);
     if (!bytes) core::user_error("{}: {} is missing; generate again, or take its line away", where, name);
     const bool has_prompt = entry.contains("prompt") && entry["prompt"].is_string();
-    found.push_back({name, *bytes, has_prompt ? entry["prompt"].get<std::string>() : ""});
+    found.push_back(
+        {name, *bytes, has_prompt ? entry["prompt"].get<std::string>() : "", written_at(folder / name)});
   }
   return found;
 }
@@ -124,7 +131,7 @@ class FilePictures final : public Pictures {
   std::string identity() const override {
     std::string all;
     for (const FoundFile& file : files_)
-      all += fmt::format("{}\n{}\n{}\n", file.name, file.bytes, file.caption);
+      all += fmt::format("{}\n{}\n{}\n{}\n", file.name, file.bytes, file.written, file.caption);
     return sha256_of(all);
   }
 

@@ -23,7 +23,7 @@ class Pictures {
   virtual std::filesystem::path folder() const = 0;
   /// For people: "1000 pictures of runs/x/images/000-a".
   virtual std::string text() const = 0;
-  /// Which pictures they are: names and sizes in bytes of files; a dataset's manifest. SHA-256.
+  /// Which pictures they are: names, sizes and times of files; a dataset's manifest. SHA-256.
   virtual std::string identity() const = 0;
 };
 

@@ -185,6 +185,47 @@ class Score(unittest.TestCase):
         self.assertIn("nothing was written", log)
         self.assertEqual([path.name for path in data.iterdir()], ["weights"])
 
+    def test_other_pictures_under_the_same_names_are_measured_anew(self):
+        folder = self.folder / "again"
+        folder.mkdir()
+        distances = []
+        for first in (0, 50):
+            for i in range(4):
+                Image.fromarray(picture(first + i, 40, 40)).save(folder / f"{i}.bmp")  # all of one size in bytes
+            out = self.folder / f"again{first}"
+            self.run_score("--pictures", folder, "--reference", self.folder / "b", f"out={out}")
+            distances.append(json.loads(next(out.iterdir()).read_text())["frechet_distance"])
+        self.assertNotEqual(*distances)
+
+    def test_programs_that_do_more_than_compute_are_refused(self):
+        class Layers(torch.nn.Module):
+            def forward(self, x):
+                return x.mean((2, 3)) + torch.from_file("/etc/hostname", False, 1, dtype=torch.uint8)
+
+        class State(torch.nn.Module):
+            @torch.jit.export
+            def __getstate__(self):
+                return 1, self.training
+
+            @torch.jit.export
+            def __setstate__(self, state: tuple[int, bool]):
+                self.training = state[1]
+
+            def forward(self, x):
+                return x
+
+        class Whole(torch.nn.Module):
+            def __init__(self, layers):
+                super().__init__()
+                self.layers = layers
+
+            def forward(self, x):
+                return self.layers(x)
+        for layers, said in ((Layers(), "calls torch.from_file"), (State(), "runs a program while it is loaded"), (torch.nn.ReLU(), "not 2048 features")):
+            torch.jit.save(torch.jit.script(Whole(layers)), self.folder / "hostile.pt")
+            log = self.run_score("--pictures", self.folder / "b", "network=inception", f"weights={self.folder}/hostile.pt", expect=programs.USER_MISTAKE)
+            self.assertIn(said, log)
+
     def test_mistakes(self):
         (self.folder / "empty").mkdir()
         (self.folder / "bad").mkdir()
