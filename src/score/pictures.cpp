@@ -143,6 +143,9 @@ class FilePictures final : public Pictures {
 std::unique_ptr<Pictures> open_folder(const fs::path& folder) {
   std::vector<FoundFile> files;
   std::set<std::string> unread;
+  if (fs::exists(folder / ".call.json") && !fs::exists(folder / kManifest))
+    core::user_error("{}: generate has not come to its end there (no {}): give its command again first",
+                     folder.string(), kManifest);
   if (fs::exists(folder / kManifest)) {
     files = read_manifest(folder);
   } else {
