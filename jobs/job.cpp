@@ -80,7 +80,7 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
     app.add_option("--config", line.config, "YAML file");
     app.add_flag("--print-config", line.print_config, "print the resolved config and stop");
   }
-  if (info.takes_config || info.takes_run)
+  if (info.takes_config || info.takes_run || info.has_dry_run)
     app.add_flag("--dry-run", line.dry_run, "check everything, say what would be done, do nothing");
   if (info.makes_run)
     app.add_flag(

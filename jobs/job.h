@@ -37,7 +37,8 @@ struct JobInfo {
   bool takes_config = true;
   bool takes_run = false;
   bool takes_prompts = false;
-  bool makes_run = false;  ///< train, train_codec: --check-settings
+  bool has_dry_run = false;  ///< also without --config and --run
+  bool makes_run = false;    ///< train, train_codec: --check-settings
   bool obeys_stop =
       true;  ///< false: the body never looks at the stop flag, so SIGTERM and SIGUSR1 end the process at once
   std::string positional_help{};            ///< "" = none allowed

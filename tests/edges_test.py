@@ -23,6 +23,7 @@ TABLE = {
     "tables": "core text",
     "stream": "core store",
     "ingest": "core comm store tables image text encoders",
+    "score": "core comm store image encoders nn",
     "eval": "core comm store stream image encoders nn models diffusion checkpoint",
     "train": "core comm store stream image encoders nn models diffusion checkpoint eval",
 }
@@ -30,12 +31,12 @@ TABLE = {library: set(edges.split()) for library, edges in TABLE.items()}
 JOBS = set(TABLE)
 
 # Third-party headers (beginnings of what stands in <>) -> folders that may name them.
-TORCH = {"nn", "diffusion", "models", "encoders", "ingest", "eval", "train", "jobs"}
+TORCH = {"nn", "diffusion", "models", "encoders", "ingest", "score", "eval", "train", "jobs"}
 OWNERS = {
     "mpi.h": {"comm"}, "nccl.h": {"comm"}, "cuda": {"comm", "nn"}, "cub/": {"nn"},
     "hdf5": {"store"}, "H5": {"store"},
     "curl/": {"ingest"}, "archive": {"ingest"}, "arrow/": {"tables"}, "parquet/": {"tables"},
-    "png.h": {"image"}, "libdeflate.h": {"image"}, "jpeglib.h": {"image"}, "jerror.h": {"image"}, "tiffio.h": {"image"}, "zlib.h": {"encoders", "ingest"}, "turbojpeg.h": {"image"}, "webp/": {"image"}, "pango/": {"image"},
+    "png.h": {"image"}, "libdeflate.h": {"image"}, "jpeglib.h": {"image"}, "jerror.h": {"image"}, "tiffio.h": {"image"}, "zlib.h": {"encoders", "ingest", "score"}, "turbojpeg.h": {"image"}, "webp/": {"image"}, "pango/": {"image"},
     "zstd": {"stream"},
     "yaml-cpp/": {"core"}, "spdlog/": {"core"}, "xxh": {"core"}, "openssl/": {"core"},
     "unicode/": {"encoders", "ingest", "text"}, "pcre2": {"encoders"}, "sentencepiece": {"encoders"},

@@ -4,18 +4,12 @@
 #include <array>
 #include <vector>
 
-#include "core/atomic_file.h"
-#include "core/crc32.h"
 #include "core/error.h"
 #include "core/pickle_opcodes.h"
+#include "core/zip_writer.h"
 
 namespace microdit::core {
 namespace {
-
-constexpr std::uint64_t kIn64 = 0xffffffff;  ///< a 32-bit field that sends to the ZIP64 one
-constexpr std::uint64_t kManyRecords = 0xffff;
-constexpr std::uint64_t kAlignment = 64;  ///< of a record's data, as torch.save has it (for mapping)
-constexpr std::uint64_t kVersion20 = 20, kVersion45 = 45;
 
 std::string number(std::uint64_t value, int bytes) {
   std::string text;
@@ -115,65 +109,6 @@ void put_tensor(std::string& out, const TensorInfo& info, const std::string& key
   put_op(out, detail::kReduce);
 }
 
-// --- the zip -----------------------------------------------------------------------------------
-
-class ZipWriter {
- public:
-  ZipWriter(const std::filesystem::path& path, std::string stem) : out_(path), stem_(std::move(stem)) {}
-
-  void add(const std::string& name, std::span<const std::byte> bytes) {
-    const std::string full = fmt::format("{}/{}", stem_, name);
-    const std::uint32_t crc = crc32(bytes);
-    const std::uint64_t size = bytes.size();
-    const bool wide = size >= kIn64;
-    std::string extra =
-        wide ? number(1, 2) + number(16, 2) + number(size, 8) + number(size, 8) : std::string();
-    // A field of our own pads: what a reader does not know it skips.
-    const std::uint64_t begin = at_ + 30 + full.size() + extra.size() + 4;
-    const std::uint64_t padding = (kAlignment - begin % kAlignment) % kAlignment;
-    extra += number(0x4246, 2) + number(padding, 2) + std::string(padding, 'Z');
-    const std::string sizes = number(wide ? kIn64 : size, 4) + number(wide ? kIn64 : size, 4);
-    const std::string middle = number(0x800, 2) + number(0, 2) + number(0, 2) + number(0x21, 2) +
-                               number(crc, 4) + sizes + number(full.size(), 2);
-    const std::uint64_t version = wide || at_ >= kIn64 ? kVersion45 : kVersion20;
-    std::string far = wide ? number(size, 8) + number(size, 8) : std::string();
-    if (at_ >= kIn64) far += number(at_, 8);
-    if (!far.empty()) far = number(1, 2) + number(far.size(), 2) + far;
-    directory_ += "PK\1\2" + number(version, 2) + number(version, 2) + middle + number(far.size(), 2) +
-                  number(0, 2) + number(0, 2) + number(0, 2) + number(0, 4) +
-                  number(std::min(at_, kIn64), 4) + full + far;
-    ++records_;
-    write("PK\3\4" + number(version, 2) + middle + number(extra.size(), 2) + full + extra);
-    out_.write(bytes);
-    at_ += size;
-  }
-
-  void publish() {
-    const std::uint64_t begin = at_, size = directory_.size();
-    write(directory_);
-    const std::uint64_t end64 = at_;
-    if (records_ >= kManyRecords || begin >= kIn64 || size >= kIn64) {
-      write("PK\6\6" + number(44, 8) + number(kVersion45, 2) + number(kVersion45, 2) + number(0, 4) +
-            number(0, 4) + number(records_, 8) + number(records_, 8) + number(size, 8) + number(begin, 8));
-      write("PK\6\7" + number(0, 4) + number(end64, 8) + number(1, 4));
-    }
-    const std::string count = number(std::min(records_, kManyRecords), 2);
-    write("PK\5\6" + number(0, 4) + count + count + number(std::min(size, kIn64), 4) +
-          number(std::min(begin, kIn64), 4) + number(0, 2));
-    out_.publish();
-  }
-
- private:
-  void write(const std::string& text) {
-    out_.write(std::as_bytes(std::span(text)));
-    at_ += text.size();
-  }
-
-  Aside out_;
-  std::string stem_, directory_;
-  std::uint64_t at_ = 0, records_ = 0;
-};
-
 }  // namespace
 
 void write_torch_file(const std::filesystem::path& path, const std::map<std::string, TensorInfo>& tensors,
@@ -196,17 +131,17 @@ void write_torch_file(const std::filesystem::path& path, const std::map<std::str
   put_op(pickle, detail::kSetItems);
   put_op(pickle, detail::kStop);
 
-  ZipWriter zip(path, "archive");
+  ZipWriter zip(path);
   const auto text = [](std::string_view bytes) { return std::as_bytes(std::span(bytes)); };
-  zip.add("data.pkl", text(pickle));
-  zip.add("byteorder", text("little"));
+  zip.add("archive/data.pkl", text(pickle));
+  zip.add("archive/byteorder", text("little"));
   std::vector<std::byte> bytes;
   for (const auto& [name, info] : tensors) {
     bytes.resize(info.bytes);
     read(name, bytes);
-    zip.add("data/" + keys.at(name), bytes);
+    zip.add("archive/data/" + keys.at(name), bytes);
   }
-  zip.add("version", text("3\n"));
+  zip.add("archive/version", text("3\n"));
   zip.publish();
 }
 

@@ -10,7 +10,7 @@
 #include "core/torch_limits.h"
 #include "core/utf8.h"
 
-namespace microdit::core::detail {
+namespace microdit::core {
 namespace {
 
 constexpr std::size_t kEndBytes = 22, kLocatorBytes = 20, kEnd64Bytes = 56, kEntryBytes = 46,
@@ -62,9 +62,10 @@ Directory find_directory(const InputFile& file) {
              agreed(found.offset, kIn64, number(end64, 48, 8), "the directory's place")};
     directory_end = end64_at;
   }
-  if (found.entries > TorchLimits::zip_records || found.bytes > TorchLimits::zip_directory_bytes)
+  if (found.entries > detail::TorchLimits::zip_records ||
+      found.bytes > detail::TorchLimits::zip_directory_bytes)
     user_error("the zip claims {} records in {} bytes (at most {} in {})", found.entries, found.bytes,
-               TorchLimits::zip_records, TorchLimits::zip_directory_bytes);
+               detail::TorchLimits::zip_records, detail::TorchLimits::zip_directory_bytes);
   if (found.offset > directory_end || directory_end - found.offset != found.bytes)
     user_error("the zip's directory of {} bytes at byte {} does not reach its end at byte {}", found.bytes,
                found.offset, directory_end);
@@ -178,8 +179,8 @@ ZipRecords read_zip_directory(const InputFile& file) {
     Entry entry = take_entry(rest);
     check_local_header(file, entry, directory.offset);
     extents.emplace_back(entry.begin, entry.end);
-    const ZipRecord record{entry.data, entry.stored, entry.method != 0,
-                           static_cast<std::uint32_t>(entry.crc)};
+    const ZipRecord record{entry.data,   entry.stored, entry.method != 0,
+                           entry.method, entry.bytes,  static_cast<std::uint32_t>(entry.crc)};
     if (!records.emplace(entry.name, record).second)
       user_error("the zip holds two records '{}'", shortened(entry.name, 100));
   }
@@ -191,4 +192,4 @@ ZipRecords read_zip_directory(const InputFile& file) {
   return records;
 }
 
-}  // namespace microdit::core::detail
+}  // namespace microdit::core

@@ -1,4 +1,4 @@
-// The tensors of a frozen text network and their places.
+// The tensors of a frozen network and their places.
 #include "encoders/text_net.h"
 
 #include <fmt/format.h>
@@ -7,26 +7,27 @@
 
 namespace microdit::encoders {
 
-torch::Tensor TextNet::hold(at::IntArrayRef shape, torch::ScalarType type) {
+torch::Tensor FrozenNet::hold(at::IntArrayRef shape, torch::ScalarType type) {
   return register_parameter(fmt::format("{}", num_tensors_++), torch::empty(shape, matrices_.dtype(type)),
                             false);
 }
 
-torch::Tensor TextNet::tensor(const std::string& name, at::IntArrayRef shape, torch::ScalarType type) {
+torch::Tensor FrozenNet::tensor(const std::string& name, at::IntArrayRef shape, torch::ScalarType type) {
   torch::Tensor held = hold(shape, type);
   slots_.emplace(name, held);
   return held;
 }
 
-torch::Tensor TextNet::matrix(const std::string& name, std::int64_t out, std::int64_t in) {
+torch::Tensor FrozenNet::matrix(const std::string& name, std::int64_t out, std::int64_t in) {
   return tensor(name, {out, in}, c10::typeMetaToScalarType(matrices_.dtype()));
 }
 
-Linear TextNet::linear(const std::string& name, std::int64_t in, std::int64_t out, bool bias) {
+Linear FrozenNet::linear(const std::string& name, std::int64_t in, std::int64_t out, bool bias) {
   return {matrix(name + ".weight", out, in), bias ? tensor(name + ".bias", {out}) : torch::Tensor()};
 }
 
-Linear TextNet::stacked(const std::vector<std::string>& names, std::int64_t in, std::int64_t out, bool bias) {
+Linear FrozenNet::stacked(const std::vector<std::string>& names, std::int64_t in, std::int64_t out,
+                          bool bias) {
   const auto count = static_cast<std::int64_t>(names.size());
   const Linear all{hold({count * out, in}, c10::typeMetaToScalarType(matrices_.dtype())),
                    bias ? hold({count * out}, torch::kFloat) : torch::Tensor()};
@@ -38,7 +39,7 @@ Linear TextNet::stacked(const std::vector<std::string>& names, std::int64_t in, 
   return all;
 }
 
-LayerNorm TextNet::norm(const std::string& name, std::int64_t width, double eps) {
+LayerNorm FrozenNet::norm(const std::string& name, std::int64_t width, double eps) {
   return {tensor(name + ".weight", {width}), tensor(name + ".bias", {width}), eps};
 }
 

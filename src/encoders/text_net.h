@@ -1,4 +1,4 @@
-// The frozen text networks behind TextEncoder, and what a folder says of the one that it holds.
+// The frozen networks behind TextEncoder (and CLIP's picture tower), and what a folder says of the one that it holds.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -15,16 +15,14 @@
 
 namespace microdit::encoders {
 
-/// Token ids to states. A network adds its tensors under the names that its files give them.
-class TextNet : public torch::nn::Module {
+/// Tensors under the names that a network's files give them.
+class FrozenNet : public torch::nn::Module {
  public:
-  /// ids int64 [B, L], keep bool [B, L] (false at pads) -> [B, L, D].
-  virtual torch::Tensor forward(const torch::Tensor& ids_BL, const torch::Tensor& keep_BL) const = 0;
   /// Where each tensor of the files goes.
   const Slots& slots() const { return slots_; }
 
  protected:
-  explicit TextNet(const torch::TensorOptions& matrices) : matrices_(matrices) {}
+  explicit FrozenNet(const torch::TensorOptions& matrices) : matrices_(matrices) {}
   /// Uninitialised, fp32 unless told otherwise; moves with the module.
   torch::Tensor tensor(const std::string& name, at::IntArrayRef shape,
                        torch::ScalarType type = torch::kFloat);
@@ -41,6 +39,16 @@ class TextNet : public torch::nn::Module {
   torch::TensorOptions matrices_;  ///< bf16: they take half the memory, and products are bf16's
   Slots slots_;
   std::int64_t num_tensors_ = 0;
+};
+
+/// Token ids to states.
+class TextNet : public FrozenNet {
+ public:
+  /// ids int64 [B, L], keep bool [B, L] (false at pads) -> [B, L, D].
+  virtual torch::Tensor forward(const torch::Tensor& ids_BL, const torch::Tensor& keep_BL) const = 0;
+
+ protected:
+  using FrozenNet::FrozenNet;
 };
 
 struct TextModel {

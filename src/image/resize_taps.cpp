@@ -40,32 +40,38 @@ void split_weights(Taps& taps) {
 
 }  // namespace
 
-Taps make_taps(std::int64_t from, std::int64_t to, Span wanted) {
+ExactTaps make_exact_taps(std::int64_t from, std::int64_t to, Span wanted) {
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   const double filter_scale = std::max(scale, 1.0);  // antialias: the cubic widens with the reduction
   const double support = kSupport * filter_scale;
-  Taps taps;
+  ExactTaps taps;
   taps.window = static_cast<std::int64_t>(std::ceil(support)) * 2 + 1;
   taps.weights.assign(static_cast<std::size_t>(wanted.count * taps.window), 0);
-  std::vector<double> exact(static_cast<std::size_t>(taps.window));
   for (std::int64_t i = 0; i < wanted.count; ++i) {
     const double center = (static_cast<double>(wanted.first + i) + 0.5) * scale;
     const auto begin = std::max<std::int64_t>(static_cast<std::int64_t>(center - support + 0.5), 0);
     const auto end = std::min<std::int64_t>(static_cast<std::int64_t>(center + support + 0.5), from);
+    double* weights = taps.weights.data() + i * taps.window;
     double sum = 0.0;
     for (std::int64_t x = begin; x < end; ++x) {
-      const double weight = cubic((static_cast<double>(x) - center + 0.5) * (1.0 / filter_scale));
-      exact[static_cast<std::size_t>(x - begin)] = weight;
-      sum += weight;
+      weights[x - begin] = cubic((static_cast<double>(x) - center + 0.5) * (1.0 / filter_scale));
+      sum += weights[x - begin];
     }
-    std::int32_t* weights = taps.weights.data() + i * taps.window;
-    for (std::int64_t k = 0; k < end - begin; ++k) {
-      const double weight = exact[static_cast<std::size_t>(k)];
-      weights[k] = to_fixed_point(sum != 0.0 ? weight / sum : weight);
-    }
+    for (std::int64_t k = 0; k < end - begin && sum != 0.0; ++k) weights[k] /= sum;
     taps.first.push_back(begin);
     taps.count.push_back(end - begin);
   }
+  return taps;
+}
+
+Taps make_taps(std::int64_t from, std::int64_t to, Span wanted) {
+  ExactTaps exact = make_exact_taps(from, to, wanted);
+  Taps taps;
+  taps.window = exact.window;
+  taps.first = std::move(exact.first);
+  taps.count = std::move(exact.count);
+  taps.weights.resize(exact.weights.size());
+  std::transform(exact.weights.begin(), exact.weights.end(), taps.weights.begin(), to_fixed_point);
   split_weights(taps);
   return taps;
 }

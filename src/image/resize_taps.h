@@ -16,7 +16,15 @@ struct Span {
   std::int64_t count = 0;
 };
 
-/// For every output position: the first source position, the number of weights, and the weights.
+/// For every output position: the first source position, the number of weights, and the weights, whose sum is 1.
+struct ExactTaps {
+  std::int64_t window = 0;
+  std::vector<std::int64_t> first;
+  std::vector<std::int64_t> count;
+  std::vector<double> weights;  // outputs x window
+};
+
+/// The same in Pillow's fixed point.
 struct Taps {
   std::int64_t window = 0;
   std::vector<std::int64_t> first;
@@ -36,6 +44,7 @@ struct Taps {
 };
 
 /// The weights of the outputs `wanted` of an axis that goes from `from` to `to` positions.
+ExactTaps make_exact_taps(std::int64_t from, std::int64_t to, Span wanted);
 Taps make_taps(std::int64_t from, std::int64_t to, Span wanted);
 
 }  // namespace microdit::image

@@ -278,7 +278,8 @@ Words read_stage(const Words& words, Stage& stage) {
   stage.name = words[0];
   if (!is_whole) stage.arguments = Words(words.begin() + 1, divider);
   stage.arguments = stage.arguments + split_words(variable("MICRODIT_ARGS")) + given;
-  const bool shares = (stage.name == "download" || stage.name == "clean" || stage.name == "precompute") &&
+  const bool shares = (stage.name == "download" || stage.name == "clean" || stage.name == "precompute" ||
+                       stage.name == "score") &&
                       std::none_of(given.begin(), given.end(),
                                    [](const std::string& word) { return word.starts_with("task="); });
   if (shares && !variable("SLURM_ARRAY_TASK_ID").empty()) {

@@ -34,6 +34,8 @@ TEST(Life, TasksOfAnArray) {
   EXPECT_EQ(stage.arguments, (Words{"task=3/8"}));
   read_stage({"clean", "--", "task=0/1"}, stage = {});
   EXPECT_EQ(stage.arguments, (Words{"task=0/1"}));
+  read_stage({"score", "--"}, stage = {});
+  EXPECT_EQ(stage.arguments, (Words{"task=3/8"}));
   read_stage({"train", "--"}, stage = {});
   EXPECT_TRUE(stage.arguments.empty());
   const Variable share("MICRODIT_TASK", "1/3");  // of a task that goes on as a job of its own
