@@ -50,9 +50,12 @@ void SamplerConfig::fields_at_top(core::Fields& f) {
   const core::Json before = core::to_json(*this);
   fields(f);
   if (!f.given("sampler")) return;
-  const bool both = core::to_json(*this) != before;
+  const core::Json plain = core::to_json(*this);
   f.section("sampler", *this);
-  if (both) f.error("sampler", "give the sampler's keys with this prefix or without it, not both");
+  const core::Json both = core::to_json(*this);
+  for (const auto& [key, value] : plain.items())
+    if (value != before.value(key, core::Json()) && value != both.value(key, core::Json()))
+      f.error(key, "is given with the prefix `sampler.` and without it, and the values differ");
 }
 
 SamplerConfig settled(SamplerConfig c, const ObjectiveConfig& objective) {
