@@ -51,13 +51,12 @@ void SamplerConfig::fields_at_top(core::Fields& f) {
   const core::Json before = core::to_json(*this);
   fields(f);
   if (!f.given("sampler")) return;
-  const core::Json at_top = core::to_json(*this);
+  const core::Json plain = core::to_json(*this);
   f.section("sampler", *this);
   const core::Json both = core::to_json(*this);
-  for (const auto& [key, value] : at_top.items())
+  for (const auto& [key, value] : plain.items())
     if (value != before.value(key, core::Json()) && value != both.value(key, core::Json()))
-      f.error(key, fmt::format("{} here and {} as sampler.{}: give it once", value.dump(),
-                               both.value(key, core::Json()).dump(), key));
+      f.error(key, "is given with the prefix `sampler.` and without it, and the values differ");
 }
 
 SamplerConfig settled(SamplerConfig c, const ObjectiveConfig& objective) {

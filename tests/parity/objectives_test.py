@@ -63,7 +63,7 @@ def chains(case):
     for (kind, _), (keys, words) in CHAINS.items():
         theirs = diffusers_reference.run(kind, keys, STEPS, Network(case, text), tensor(x), noise)
         inputs = {"x": x, "text": text} | ({"step_noise": listed(noise)} if kind == "DDPMScheduler" else {})
-        run, _ = case.run("sample", inputs, f"sampler.steps={STEPS}", "sampler.guidance=1", *words)
+        run, _ = case.run("sample", inputs, f"steps={STEPS}", "sampler.guidance=1", *words)
         assert run.returncode == 0, run.stderr
         out = load_file(f"{case.folder}/out.safetensors")
         states = torch.cat([out["intermediates"], out["sample"][None]])
@@ -101,7 +101,7 @@ def refusals(case):
     refused("rule", flow + ["sampler.rule=ddim"], "sampler.rule", "euler, heun, dpmpp_2m")
     refused("grid", flow + ["sampler.grid=karras"], "sampler.grid", "shifted, uniform, trailing")
     refused("key without effect", flow + ["sampler.s_churn=1"], "sampler.s_churn", "the path edm")
-    refused("both spellings", flow + ["steps=3", "sampler.rule=euler"], "sampler")
+    refused("both spellings", flow + ["steps=3", "sampler.steps=4"], "steps", "differ")
     refused("no noise", ["objective.path=linear", "objective.prediction=eps", "sampler.rule=ddpm", "sampler.steps=3"], "step_noise")
     case.refused("time", case.run("loss", {"x0": x, "text": text, "noise": x, "t": ([2], [0.5, 1.5])}, *flow)[0], '"t"', "0 ... 1")
     case.refused("sigma", case.run("loss", {"x0": x, "text": text, "noise": x, "sigma": ([2], [0.5, 1.5])}, *flow)[0], '"t"')
