@@ -257,7 +257,7 @@ class Calls(unittest.TestCase):
         facts = self.run_folder / "facts.json"
         whole = json.loads(facts.read_text())
         for key in ("text_length", "codec", "captions"):
-            for value in (None, "x"):
+            for value in (None, {"x": "y"}):
                 broken = dict(whole, **{key: value})
                 if value is None:
                     broken.pop(key)

@@ -50,11 +50,11 @@ class Guidance(unittest.TestCase):
     def tearDownClass(cls):
         cls.scratch.cleanup()
 
-    def probe(self, latents, guidance, steps=STEPS):
-        given, made = self.folder / "given.safetensors", self.folder / "made.safetensors"
-        programs.write_safetensors(given, {"x": latents["unit"], "text": latents["text"]})
-        programs.run("probe", "sample", "--config", self.config, "--weights", self.weights, "--input", given, "--output", made,
-                     f"steps={steps}", f"guidance={guidance}")
+    def probe(self, latents, guidance, steps=STEPS, given=None, config=None, weights=None, more=()):
+        file, made = self.folder / "given.safetensors", self.folder / "made.safetensors"
+        programs.write_safetensors(file, {"x": latents["unit"], "text": latents["text"]} | (given or {}))
+        programs.run("probe", "sample", "--config", config or self.config, "--weights", weights or self.weights, "--input", file,
+                     "--output", made, f"steps={steps}", f"guidance={guidance}", *more)
         return programs.read_safetensors(made)["sample"]
 
     def compare(self, latents, guidance, rows, **more):
@@ -83,6 +83,40 @@ class Guidance(unittest.TestCase):
                          "save_latents=true", f"out={out}", ranks=ranks)
             both.append((out / "latents.safetensors").read_bytes())
         self.assertEqual(*both)
+
+    def test_negative_prompt(self):
+        out = self.folder / "negative"
+        words = ["--run", self.run_folder, "--prompt", PROMPTS[0], "--prompt", PROMPTS[1], "num_images=1", "batch_size=2", f"steps={STEPS}"]
+        programs.run("generate", *words, "guidance=5", f"negative={PROMPTS[2]}", "save_latents=true", f"out={out}")
+        latents = programs.read_safetensors(out / "latents.safetensors")
+        self.assertEqual(set(latents), {"unit", "text", "negative", "sample"})
+        made = self.probe(latents, 5, given={"negative": latents["negative"]})
+        self.assertLessEqual(programs.relative_difference(latents["sample"], made), TOLERANCE)
+        self.assertGreater(programs.relative_difference(latents["sample"], self.probe(latents, 5)), 100 * TOLERANCE, "the null is another")
+        text = (out / "000000.png").read_bytes()
+        self.assertIn(f"Negative prompt: {PROMPTS[2]}\n".encode(), text)
+        said = programs.run("generate", *words, "guidance=1", "negative=pizza", f"out={self.folder / 'none'}", expect=2)
+        self.assertIn("negative: has no effect with guidance=1", said)
+
+    def test_other_paths(self):
+        """A run on another path is trained, painted and measured with the rules of that path."""
+        for name, objective in (("flow", ["objective.path=flow", "objective.prediction=velocity", "objective.time_law=logit_normal"]),
+                                ("cosine", ["objective.path=vp_cosine", "objective.prediction=v", "objective.weight=min_snr"])):
+            programs.run("train", *programs.train_words(self.folder, name, "steps=6", "captions=[name]", *objective))
+            run_folder = self.folder / name
+            facts = json.loads((run_folder / "facts.json").read_text())
+            self.assertEqual(facts["objective"]["path"], objective[0].split("=")[1])
+            self.config.with_name(f"{name}.yaml").write_text(json.dumps({"model": facts["model"], "objective": facts["objective"]}))
+            weights = self.folder / f"{name}.safetensors"
+            programs.run("convert", "--input", run_folder, "--output", weights)
+            for rule in ("auto", "dpmpp_2m"):
+                out = self.folder / f"{name}_{rule}"
+                programs.run("generate", "--run", run_folder, "--prompt", PROMPTS[0], "num_images=2", "guidance=2", f"steps={STEPS}",
+                             f"sampler.rule={rule}" if rule != "auto" else "rule=auto", "save_latents=true", f"out={out}")
+                latents = programs.read_safetensors(out / "latents.safetensors")
+                made = self.probe(latents, 2, config=self.folder / f"{name}.yaml", weights=weights, more=[f"rule={rule}"])
+                self.assertLessEqual(programs.relative_difference(latents["sample"], made), TOLERANCE)
+            programs.run("evaluate", "--run", run_folder, "prompts=2", "loss_draws=1", "loss_samples=8", "batch_size=2", f"steps={STEPS}")
 
     def test_latents_are_made_for_pictures_that_are_there(self):
         out = self.folder / "later"
