@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
         return train::Cadences{.picture_every_steps = config.sampling.every_steps,
                                .validate_every_steps = config.validation.every_steps,
                                .patience = config.validation.patience,
-                               .keep_best = config.validation.keep_best};
+                               .keep_best = config.validation.keep_best,
+                               .measured = config.validation.measured()};
       },
       train::describe_training);
 }

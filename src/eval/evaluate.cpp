@@ -198,6 +198,10 @@ int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::
   const std::vector<std::unique_ptr<Split>> splits =
       open_splits(run, config, [&](const std::function<std::string()>& work) { return comm.on_root(work); });
   const comm::WiderDeadline others_may_be_slower(comm, kLongestBatch_s);
+  // A class has many pictures: that a painted one is nearest to the sample whose class was asked for says nothing.
+  const bool retrieves = config.prompts > 0 && run.facts.model.takes_text();
+  if (config.prompts > 0 && !retrieves)
+    core::log_info("no retrieval: the run is conditioned on classes; build/bin/score measures its pictures");
   const Evaluation evaluation(config, run, comm, stop);
   const fs::path folder = comm.on_root(
       [&] { return make_folder(run, call_of(run, config, evaluation.precision(), splits)).string(); });
@@ -208,8 +212,7 @@ int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::
   metrics["sampler"] = core::to_json(run.sampler);
   if (!validation_of(run, config).empty()) metrics["eval_data"] = validation_json(run, config);
   if (!measure_loss(evaluation, splits, config, metrics) ||
-      (config.prompts > 0 &&
-       !measure_retrieval(evaluation, splits, config, folder, made_by(run), metrics, comm))) {
+      (retrieves && !measure_retrieval(evaluation, splits, config, folder, made_by(run), metrics, comm))) {
     core::log_info("stopped as asked; the same command measures anew");
     return core::kRequeueMe;
   }
@@ -232,7 +235,7 @@ int describe_evaluate(const std::string& run_folder, const EvaluateConfig& confi
       open_splits(run, config, [](const std::function<std::string()>& work) { return work(); });
   fmt::print("evaluate {}: loss on {} samples of split {} x {} draws", run.folder.string(),
              loss_samples(*splits.back(), config), splits.back()->name(), config.loss_draws);
-  if (config.prompts > 0) {
+  if (config.prompts > 0 && run.facts.model.takes_text()) {
     const std::vector<std::int64_t> candidates = shares_of(splits, config);
     fmt::print("; retrieval of {} prompts of each of {} split(s) among {} samples", config.prompts,
                splits.size(), std::accumulate(candidates.begin(), candidates.end(), std::int64_t{0}));

@@ -90,6 +90,8 @@ std::int64_t class_of_prompt(const std::string& prompt, const std::vector<std::s
   const auto lower = [](std::string text) {
     std::ranges::transform(text, text.begin(),
                            [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    text.erase(text.find_last_not_of(' ') + 1);
+    text.erase(0, std::min(text.find_first_not_of(' '), text.size()));
     return text;
   };
   for (std::size_t i = 0; i < names.size(); ++i)

@@ -66,6 +66,10 @@ bool is_run(const fs::path& folder) {
 fs::path followed(const fs::path& given) {
   const fs::path whole = core::whole_path(given);
   std::error_code none;
+  if (whole.filename() == "best" && whole.parent_path().filename() == "checkpoints" &&
+      !fs::exists(whole, none))
+    core::user_error("--run {}: no best checkpoint yet; validation.every_steps of the training makes it",
+                     given.string());
   return fs::is_symlink(whole, none) && whole.filename() == "best"
              ? whole.parent_path() / fs::read_symlink(whole, none).filename()
              : whole;

@@ -131,10 +131,32 @@ void add_ranges(const CatalogueEntry& entry, const std::vector<store::ShardEntry
   close();
 }
 
+/// Files that came later and belong to a record of an item that was cut before: the two would never meet. `stems`: of all files so far,
+/// each with one of them; grows.
+void refuse_late_halves(const CatalogueEntry& entry, const std::vector<store::ShardEntry>& fresh,
+                        std::map<std::string, std::string>& stems) {
+  if (entry.record.kind != "sidecar_text") return;
+  const std::vector<std::string> wanted = wanted_extensions(entry);
+  std::map<std::string, std::string> own;
+  for (const store::ShardEntry& file : fresh) {
+    const auto parts = name_parts(file.file, wanted);
+    if (!parts) continue;
+    const std::string key(parts->key);
+    if (const auto earlier = stems.find(key); earlier != stems.end())
+      core::user_error(
+          "{}: it belongs with {}, which came to the folder before it and was read without it: rm -r {}, "
+          "then clean again",
+          file.file, earlier->second, entry.samples_folder().string());
+    own.emplace(key, file.file);
+  }
+  stems.merge(own);
+}
+
 std::vector<CleanItem> loose_files(const CatalogueEntry& entry, const store::Manifest& raw) {
   const TableFileTest is_table_file(entry);
   std::vector<CleanItem> items;
   std::set<std::string> known;
+  std::map<std::string, std::string> stems;
   std::map<std::string, store::ShardEntry> now;
   for (const store::ShardEntry& file : raw.shards()) now[file.file] = file;
   for (std::int64_t generation = 1; generation <= raw.generation; ++generation) {
@@ -146,6 +168,7 @@ std::vector<CleanItem> loose_files(const CatalogueEntry& entry, const store::Man
       const auto current = now.find(file.file);
       if (current != now.end()) fresh.push_back(current->second);
     }
+    refuse_late_halves(entry, fresh, stems);
     add_ranges(entry, fresh, items);
   }
   return items;

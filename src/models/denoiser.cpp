@@ -44,6 +44,10 @@ void DenoiserConfig::fields(core::Fields& f) {
   f.field("in_channels", in_channels, {.min = 0, .help = "latent channels; 0 = from the data"});
   f.field("dim", dim, positive);
   f.field("depth", depth, positive);
+  if (kind == "class_dit" && f.reading()) {  // nano-diffusion's size
+    if (!f.given("dim")) dim = 768;
+    if (!f.given("depth")) depth = 12;
+  }
   if (kind == "class_dit")
     class_dit_fields(f);
   else

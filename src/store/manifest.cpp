@@ -38,9 +38,10 @@ std::pair<std::string, std::string> stage_of(const fs::path& folder) {
 std::string who_makes(const fs::path& folder) {
   const auto [stage, name] = stage_of(folder);
   if (stage.empty()) return "run the stage that makes it";
+  const fs::path shipped = fs::path("configs/datasets") / (name + ".yaml");
   return fmt::format(
-      "{} makes it: build/bin/{} (or sbatch slurm/{}.sbatch) --config configs/datasets/{}.yaml", stage, stage,
-      stage, name);
+      "{} makes it: build/bin/{} (or sbatch slurm/{}.sbatch) --config {}", stage, stage, stage,
+      fs::exists(shipped) ? shipped.string() : "ENTRY.yaml (the entry whose name is " + name + ")");
 }
 
 void check_format(const fs::path& folder, const core::Json& facts) {

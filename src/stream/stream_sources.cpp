@@ -97,6 +97,10 @@ StreamFacts agree(const std::vector<std::unique_ptr<RowSource>>& sources) {
     same("text_width", a.text_width, b.text_width);
     if (a.tokens_only != b.tokens_only)
       refuse(*source, "tokens_only", a.tokens_only ? "true" : "false", b.tokens_only ? "true" : "false");
+    // A class is known by its number: the same numbers must mean the same.
+    if (first.facts().contains("classes") && source->facts().contains("classes") &&
+        first.facts()["classes"] != source->facts()["classes"])
+      refuse(*source, "classes", first.facts()["classes"].dump(), source->facts()["classes"].dump());
     for (const char* key : {"codec", "text_encoder"}) {
       if (!first.facts().contains(key) || !source->facts().contains(key)) continue;
       core::Json one = first.facts()[key], other = source->facts()[key];

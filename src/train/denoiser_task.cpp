@@ -56,6 +56,20 @@ eval::RunFacts run_facts(const TrainConfig& config, const TrainingData& data) {
   return facts;
 }
 
+/// What the data say of their classes is what the model takes.
+void check_classes(const models::DenoiserConfig& model, const core::Json& facts) {
+  if (model.takes_text()) return;
+  if (!facts.contains("classes"))
+    core::user_error(
+        "model.num_classes={}: the data have no classes (record.kind cifar, idx or parquet has them); "
+        "num_classes=0 takes their text",
+        model.num_classes);
+  const auto names = facts["classes"].get<std::vector<std::string>>();
+  if (!names.empty() && std::ssize(names) != model.num_classes)
+    core::user_error("model.num_classes={}: the data have {} classes: {}", model.num_classes, names.size(),
+                     facts["classes"].dump());
+}
+
 /// No dropout and the like while it lives, whatever ends it.
 class EvaluationMode {
  public:
@@ -85,6 +99,7 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
         "caption_drop={}: the model has no null condition to drop to (model.learned_null); set "
         "caption_drop=0",
         config.caption_drop);
+  check_classes(config.model, data_.stream->facts().facts);
   model_->to(device);
   model_->train();
   if (shape_.tokens_only && config.model.takes_text()) {
@@ -93,8 +108,11 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
     caption_encoder_ = std::make_unique<eval::CaptionEncoder>(data_.text_encoder, folder, device, stop);
   }
   facts_ = run_facts(config, data_);
-  core::log_info("data: {} samples of {} px, text {} x {}, in runs of {}", data_.stream->num_samples(),
-                 config.size, shape_.text_length, shape_.text_width, data_.stream->shuffle_run());
+  core::log_info("data: {} samples of {} px, {}, in runs of {}", data_.stream->num_samples(), config.size,
+                 config.model.takes_text()
+                     ? fmt::format("text {} x {}", shape_.text_length, shape_.text_width)
+                     : fmt::format("{} classes", config.model.num_classes),
+                 data_.stream->shuffle_run());
 }
 
 void DenoiserTask::start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) {

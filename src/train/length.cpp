@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <cctype>
 #include <charconv>
 #include <cmath>
 
@@ -28,6 +29,11 @@ void Length::field(core::Fields& f, std::string_view key, const core::FieldRule&
     return;
   }
   const std::string_view unit = given.ends_with("ep") ? "ep" : given.ends_with("sp") ? "sp" : "";
+  if (unit.empty() && !given.empty() && std::isalpha(static_cast<unsigned char>(given.back())) != 0) {
+    f.error(key, fmt::format("'{}' is no length: expected steps (1000), epochs (10ep) or samples (50000sp)",
+                             given));
+    return;
+  }
   if (unit.empty()) {
     f.field(key, steps_, plain);
     if (f.reading() && f.given(key)) unit_.clear();

@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 
 struct Curve {
   image::Series raw{.name = "training loss", .x = {}, .y = {}, .faint = true};
-  image::Series smooth{.name = "averaged", .x = {}, .y = {}};
+  image::Series smooth{.name = fmt::format("mean of {} steps", kLossWindow), .x = {}, .y = {}};
   double rate = 0;
   image::Series validation{.name = "validation", .x = {}, .y = {}, .marks = true};
   LossWatch watch{};
@@ -135,7 +135,8 @@ void write_report(const RunFolder& run) {
     body += fmt::format("<p>{} steps, {:.0f} images/s.</p>\n", static_cast<std::int64_t>(curve.raw.x.back()),
                         curve.rate);
   }
-  body += html_picture(loss_png, "Loss: of each training batch, and where evaluate measured it");
+  body +=
+      html_picture(loss_png, "Loss: of each training batch, and on held-out samples where it was measured");
   body += evaluations_html(evaluations);
   // The first pictures and the last few show the learning; a long run keeps the rest in samples/.
   const auto grids = sorted_pictures(run.samples());

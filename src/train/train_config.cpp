@@ -61,6 +61,14 @@ void ValidationConfig::fields(core::Fields& f) {
            .max = 1e6,
            .help = "end after so many validations in a row that are not the best; 0 = never"});
   f.field("keep_best", keep_best, {.help = "keep the best validation's checkpoint: checkpoints/best"});
+  if (f.reading() && patience > 0 && every_steps.is_known() && every_steps == 0)
+    f.error("patience", "has no effect without validation.every_steps");
+}
+
+std::string ValidationConfig::measured() const {
+  core::Json what = {{"samples", samples}, {"levels", levels}, {"data", core::Json::array()}};
+  for (const eval::ValidationSource& source : data) what["data"].push_back(core::to_json(source));
+  return what.dump();
 }
 
 void InitConfig::fields(core::Fields& f) {

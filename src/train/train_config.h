@@ -107,6 +107,8 @@ struct ValidationConfig {
       0;  ///< the run ends after so many validations in a row that are not the best; 0 = never
   bool keep_best = true;  ///< the best one's checkpoint stays, and `checkpoints/best` leads to it
   void fields(core::Fields& f);
+  /// What the losses are of, as text.
+  std::string measured() const;
 };
 
 /// Pictures of a samples folder.

@@ -174,7 +174,10 @@ core::Json Trainer::state() const {
   state["seed"] = config_.seed;
   state["facts"] = task_.facts();
   state["steps"] = config_.steps.steps();
-  if (best_.last_step() >= 0) state["validation"] = best_.to_json();
+  if (best_.last_step() >= 0) {
+    state["validation"] = best_.to_json();
+    state["validation"]["measured"] = cadences_.measured;
+  }
   if (is_over() && completed_ < config_.steps) state["ended_early"] = true;
   return state;
 }

@@ -37,6 +37,7 @@ struct Cadences {
   std::int64_t validate_every_steps = 0;
   std::int64_t patience = 0;  ///< validations in a row that are not the best end the run
   bool keep_best = false;     ///< the best one's checkpoint
+  std::string measured{};     ///< on what: losses on something else are not compared
 };
 
 class Trainer {

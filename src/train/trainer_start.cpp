@@ -121,7 +121,13 @@ void Trainer::load_or_initialize() {
     completed_ = latest->step();
     updates_ = state.at("updates").get<std::int64_t>();
     skipped_in_a_row_ = state.at("skipped_in_a_row").get<std::int64_t>();
-    if (state.contains("validation")) best_ = BestWatch::from_json(state["validation"]);
+    if (state.contains("validation")) {
+      if (state["validation"].value("measured", "") == cadences_.measured)
+        best_ = BestWatch::from_json(state["validation"]);
+      else
+        core::log_warn("validation measures something else than before ({}, now {}): the best begins anew",
+                       state["validation"].value("measured", ""), cadences_.measured);
+    }
     last_checkpoint_ = completed_;
     core::log_info("resuming from {} (step {})", latest->folder().string(), completed_);
   } else if (initial) {
