@@ -9,6 +9,7 @@
 #include <ranges>
 
 #include "core/error.h"
+#include "ingest/sources.h"
 #include "store/manifest_text.h"
 
 namespace microdit::ingest {
@@ -87,6 +88,12 @@ void RecordSection::check_columns(core::Fields& f) {
 void TableSection::fields(core::Fields& f) {
   TableSpec::fields(f);
   f.field("of", of, {.help = "whose pictures: a pattern over the files of the source (default: all)"});
+  if (!f.reading()) return;
+  for (const std::string& file : files) try {
+      expand_ranges(file);
+    } catch (const core::UserError& wrong) {
+      f.error("file", wrong.what());
+    }
 }
 
 std::optional<double> FilterSection::number(std::string_view text) {

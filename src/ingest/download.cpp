@@ -50,9 +50,12 @@ std::string token_for(const CatalogueEntry& entry) {
   if (!entry.source.hub.empty() || token.empty()) return token;
   const std::string hub = origin_of(hub_endpoint());
   const auto is_hub = [&](const std::string& url) { return origin_of(url) == hub; };
-  if (entry.source.gated && !entry.source.urls.empty() && std::ranges::none_of(entry.source.urls, is_hub)) {
-    core::user_error("source.gated: the token goes to the hub ({}) only, and none of source.urls is there",
-                     hub_endpoint());
+  const auto of_hub = [&](const std::string& url) { return url.starts_with("hf://") || is_hub(url); };
+  if (entry.source.gated && !entry.source.urls.empty() && std::ranges::none_of(entry.source.urls, of_hub) &&
+      std::ranges::none_of(entry.source.also, of_hub)) {
+    core::user_error(
+        "source.gated: the token goes to the hub ({}) only, and none of source.urls and source.also is there",
+        hub_endpoint());
   }
   return token;
 }

@@ -20,6 +20,7 @@ constexpr std::size_t kNamed = 3;  // paths that are there
 constexpr const char *kMembers = "record.members", *kHeldOut = "splits.held_out_members";
 
 std::string meaning(std::string_view key) {
+  if (key == "tables") return "no picture has a row of that table";
   if (key == kMembers) return "no record is made of it";
   return key == "tables.of" ? "that table is asked for nothing" : "nothing is held out by it";
 }
@@ -87,8 +88,14 @@ void IdlePatterns::check(const CatalogueEntry& entry, std::size_t items) const {
     for (const auto& [pattern, about] : patterns) {
       if (about.idle < items_) continue;
       const std::string what =
-          fmt::format("clean: {}: '{}' matches no member of the dataset (their paths are such as {}): {}",
-                      key, pattern, about.example.empty() ? "-" : about.example, meaning(key));
+          fmt::format("clean: {}: '{}' matches no member of the dataset ({} such as {}): {}", key, pattern,
+                      key == "tables" ? "it was asked for keys" : "their paths are",
+                      about.example.empty() ? "-" : about.example, meaning(key));
+      if (key == "tables") {  // said, not refused: it may stand in for another table that has them all
+        core::log_warn("{}; its columns have no value, and bounds on them leave nothing out: see its join",
+                       what);
+        continue;
+      }
       if (entry.subset == "all" && items_ == items)
         core::user_error(
             "{}; mend the pattern, or take it out, and make the samples anew: {} - then run clean again",

@@ -170,6 +170,7 @@ void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const R
 MemberNotes read_item(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
                       const TakeRecord& take, const core::StopFlag& stop) {
   if (entry.record.is_labelled()) return read_labelled(entry, item, tables, take, stop);
+  tables.forget_use();
   MemberNotes notes;
   UsedPatterns held_out(entry.splits.held_out_members);
   const ArchiveRules rules{
@@ -193,6 +194,7 @@ MemberNotes read_item(const CatalogueEntry& entry, const CleanItem& item, const 
   grouper.finish();
   notes.passed_over.add(grouper.passed_over().count, grouper.passed_over().example);
   notes.patterns = IdlePatterns::of_item(grouper.members(), held_out);
+  notes.patterns.update(tables.use());
   return notes;
 }
 

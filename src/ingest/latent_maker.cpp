@@ -39,7 +39,7 @@ std::vector<std::int32_t> classes_of(const SamplesShard& shard) {
   if (!reader.has(kClassColumn)) return {};
   std::vector<std::int32_t> classes;
   for (const double value : reader.read_as<double>(kClassColumn)) {
-    const bool none = std::isnan(value);
+    const bool none = std::isnan(value) || value == -1;  // as the hub writes "no label"
     if (!none && !(value >= 0 && value < 2147483648.0 && value == std::floor(value)))
       core::user_error("{}: `{}` holds {}, which is no number of a class", reader.path().string(),
                        kClassColumn, value);

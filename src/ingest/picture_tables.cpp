@@ -5,6 +5,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
@@ -12,6 +14,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "core/utf8.h"
 #include "ingest/glob.h"
 #include "ingest/item_records.h"
 #include "ingest/table_bytes.h"
@@ -190,7 +193,12 @@ std::vector<TableCells> PictureTables::rows(const std::string& path, const std::
     if (!table.section->of.empty() && !matches(table.section->of, path)) continue;
     const std::string key = table.join.key(member, archive);
     const std::vector<tables::Row> rows = key.empty() ? std::vector<tables::Row>() : table.file->find(key);
-    if (rows.empty()) continue;
+    table.was_asked = true;
+    if (rows.empty()) {
+      if (looked_for_.empty()) looked_for_ = key;
+      continue;
+    }
+    table.had_rows = true;
     if (found.empty()) found.emplace_back();
     std::vector<TableCells> joined;
     for (const TableCells& before : found) {
@@ -202,6 +210,20 @@ std::vector<TableCells> PictureTables::rows(const std::string& path, const std::
     found = std::move(joined);
   }
   return found;
+}
+
+core::Json PictureTables::use() const {
+  if (tables_.empty()) return core::Json::object();
+  core::Json idle = core::Json::array();
+  for (const Open& table : tables_)
+    if (table.was_asked && !table.had_rows)
+      idle.push_back(fmt::format("{}, join {}", fmt::join(table.section->files, " "), table.section->join));
+  return {{"tables", {{"idle", std::move(idle)}, {"example", core::with_valid_utf8(looked_for_)}}}};
+}
+
+void PictureTables::forget_use() const {
+  looked_for_.clear();
+  for (const Open& table : tables_) table.was_asked = table.had_rows = false;
 }
 
 core::Json PictureTables::identity() const {

@@ -36,6 +36,10 @@ class PictureTables {
   /// The rows of the picture `member` of a raw file, both by their paths. Each column is of the first table, among those of that file,
   /// that has the picture and that column; where a table has several rows of the picture, each is joined with what the others say.
   std::vector<TableCells> rows(const std::string& path, const std::string& member) const;
+  /// Which of them had a row since the object was made, and what was looked for in those that had none: {"tables": {"idle": ["FILE, join
+  /// JOIN" ...], "example": key}}, as IdlePatterns keeps it; empty without tables.
+  core::Json use() const;
+  void forget_use() const;
   /// A raw file's path in its source (RawPaths); its name where nothing asks for paths.
   std::string path_of(const std::string& file) const { return paths_.of(file); }
   /// What an item made with them depends on; empty without tables.
@@ -47,9 +51,11 @@ class PictureTables {
     const TableSection* section;
     tables::PathTemplate join;
     std::shared_ptr<tables::TableFile> file;
+    mutable bool was_asked = false, had_rows = false;
   };
   std::vector<Open> tables_;
   core::Json identity_ = core::Json::array();
+  mutable std::string looked_for_{};  ///< the first key that a table did not have
 };
 
 }  // namespace microdit::ingest

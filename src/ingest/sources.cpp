@@ -16,6 +16,7 @@
 #include "ingest/file_pattern.h"
 #include "ingest/files_by_name.h"
 #include "ingest/hub.h"
+#include "ingest/hub_cache.h"
 #include "ingest/limits.h"
 #include "ingest/raw_name.h"
 #include "ingest/table_files.h"
@@ -55,6 +56,8 @@ std::optional<std::string> address_at_hub(const std::string& url, std::string_vi
   const std::size_t name = place.find('/'), end = name == place.npos ? name : place.find('/', name + 1);
   if (end == place.npos || end + 1 == place.size())
     core::user_error("{}: {}: expected hf://datasets/ORG/NAME[@REVISION]/PATH", origin, shown(url));
+  if (!is_safe_path(std::string(place.substr(end + 1))))
+    core::user_error("{}: {}: the path may hold no '..'", origin, shown(url));
   SourceSection source;
   source.hub = place.substr(0, end);
   const HubPlace hub = hub_place(source);

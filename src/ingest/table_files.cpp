@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/error.h"
 #include "ingest/glob.h"
@@ -53,10 +54,11 @@ std::vector<TableFiles::Part> TableFiles::choose(const store::Manifest& raw, con
       if (pattern.means(file.file, path)) parts.push_back({path(), file});
     }
     if (parts.size() == before) nothing(pattern, raw, paths);
+    // What a pattern means is in the order of its paths; what is written one by one stays in the order it is written in.
+    std::ranges::sort(parts.begin() + static_cast<std::ptrdiff_t>(before), parts.end(), {}, &Part::path);
   }
-  std::ranges::sort(parts, {}, &Part::path);
-  const auto twice = std::ranges::unique(parts, {}, &Part::path);
-  parts.erase(twice.begin(), twice.end());
+  std::set<std::string> seen;
+  std::erase_if(parts, [&](const Part& part) { return !seen.insert(part.path).second; });
   return parts;
 }
 
