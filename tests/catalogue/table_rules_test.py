@@ -5,6 +5,7 @@ table_rules_test.py [CASE ...]   (all without one)"""
 import csv
 import io
 import json
+import shutil
 import tarfile
 import unicodedata
 import zipfile
@@ -161,7 +162,7 @@ def table_in(own, table, files, pattern="*"):
 
 
 def a_table_in_parts(scratch):
-    """Files that a pattern or a list means are one table, in the order of their paths; members of an archive likewise."""
+    """Files that a pattern or a list means are one table, those of a pattern in the order of their paths; members of an archive likewise."""
     import pyarrow
     captions = {f"p{i:02d}.jpg": f"picture {i}" for i in range(9)}
     parts = parts_of(captions, 3)
@@ -218,5 +219,56 @@ def parts_that_are_not_there(scratch):
     check("a.csv: is no archive of several files: it has no member rows.csv" in log, log)
 
 
+def a_table_without_any_hit(scratch):
+    """A joined table whose keys are no picture's: its columns would silently have no value, and a bound on them would leave out nothing."""
+    own = Own(scratch / "idle", 3)
+    scores = "file,score\n" + "".join(f"images/{name},1\n" for name in own.captions)
+    own.entry(OWN.replace("splits:", '  - {kind: csv, file: scores.csv, key: "{file}", join: "{basename}", columns: {score: score}}\nsplits:').replace(
+        'pattern: ["*"]', 'pattern: ["*.jpg", "*.csv"]'))
+    own.table("captions.csv", csv_of(own.captions))
+    own.table("scores.csv", scores)
+    own.run("download")
+    log = own.run("clean")
+    check("'scores.csv, join {basename}' matches no member" in log and "keys such as p00.jpg" in log and "no picture has a row of that table" in log, log)
+    own.table("scores.csv", scores.replace("images/p01", "p01"))
+    shutil.rmtree(own.data / "samples")
+    own.run("download")
+    check("no picture has a row" not in own.run("clean"), "it has one")
+
+
+def parts_in_written_order(scratch):
+    """A list of parts is read as it is written: corrections first."""
+    for first, second in (("a", "b"), ("b", "a")):
+        own = Own(scratch / first, 2)
+        parts = {f"meta/{name}.csv": csv_of({key: f"of {name}" for key in own.captions}) for name in "ab"}
+        table_in(own, f'kind: csv, file: ["meta/{first}.csv", "meta/{second}.csv"]', parts, "meta/*")
+        own.run("clean")
+        own.check_captions({key: f"of {first}" for key in own.captions}, first)
+    own = Own(scratch / "range", 1)
+    own.entry(OWN.replace("file: captions.csv", 'file: "m{b}.csv"'))
+    log = own.run("download", expect=USER_MISTAKE)
+    check("tables.0.file" in log and "a range is written" in log and not (own.data / "raw").exists(), log)
+
+
+def late_halves(scratch):
+    """A caption that comes after its picture was read without it: it is told what helps, and that works."""
+    own = Own(scratch / "late", 3)
+    own.entry("name: mine\nsource: {folder: /path/of/pictures, pattern: ['*']}\narchive: none\nfilters: {max_damaged_fraction: 1}\n"
+              "splits: {held_out: 0.05}\nrecipe: configs/latents/emoji.yaml\n")
+    names = list(own.captions)
+    for name in names[:2]:
+        (own.folder / name).with_suffix(".txt").write_text("early")
+    for stage in ("download", "clean"):
+        own.run(stage)
+    (own.folder / names[2]).with_suffix(".txt").write_text("late")
+    own.run("download")
+    log = own.run("clean", expect=USER_MISTAKE)
+    check("p02.txt: it belongs with p02.jpg" in log and f"rm -r {own.data / 'samples/mine'}" in log, log)
+    shutil.rmtree(own.data / "samples/mine")
+    own.run("clean")
+    check(len(own.samples()) == 3, own.samples())
+
+
 if __name__ == "__main__":
-    run_cases([letters_in_two_forms, a_table_in_parts, parts_that_are_not_there, both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none])
+    run_cases([letters_in_two_forms, a_table_in_parts, parts_that_are_not_there, both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none, a_table_without_any_hit,
+               parts_in_written_order, late_halves])

@@ -45,7 +45,7 @@ class Classes(unittest.TestCase):
             (files / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels, count)))
         (cls.root / "recipe.yaml").write_text("name: pixels\nimages: {codec: none, sizes: [8], flips: true}\n"
                                               "text: {encoder: '${MICRODIT_DATA}/weights/all-MiniLM-L6-v2', length: 8}\n")
-        words = ["--config", SOURCE / "configs/datasets/fashion_mnist.yaml", "name=shades", f"source.folder={files}",
+        cls.words = words = ["--config", SOURCE / "configs/datasets/fashion_mnist.yaml", "name=shades", f"source.folder={files}",
                  f"record.classes=[{', '.join(NAMES)}]", f"recipe={cls.root / 'recipe.yaml'}"]
         for stage in ("download", "clean", "precompute"):
             programs.run(stage, *words, data=cls.data)
@@ -107,7 +107,8 @@ class Classes(unittest.TestCase):
         self.assertEqual((out / "000001.png").read_bytes(), before)
 
     def test_evaluate(self):
-        programs.run("evaluate", "--run", self.root / "runs/shades", "prompts=6", "candidates=24", "steps=4", data=self.data)
+        log = programs.run("evaluate", "--run", self.root / "runs/shades", "prompts=6", "candidates=24", "steps=4", data=self.data)
+        self.assertIn("no retrieval: the run is conditioned on classes", log)
         found = json.loads((self.root / "runs/shades/metrics.json").read_text())
         self.assertLess(found["eval_loss"], found["loss"]["untrained"])
 
@@ -115,9 +116,21 @@ class Classes(unittest.TestCase):
         self.assertIn("is no class of this model; there are: 0 to 2, dark, light, striped", self.paint("--class", "blue", expect=2))
         self.assertIn("guidance=3", self.paint("--class", "dark", "guidance=3", expect=2))
         self.assertIn("caption_drop=0.1", self.train("drop", "caption_drop=0.1", expect=2))
-        self.assertIn("the model has 2 (model.num_classes)",
-                      self.train("few", "model.num_classes=2", "steps=3", "sampling.every_steps=0", expect=2))
+        for words in (["--dry-run"], []):
+            log = self.train("few", "model.num_classes=2", "steps=3", *words, expect=2)
+            self.assertIn('model.num_classes=2: the data have 3 classes: ["dark","light","striped"]', log)
+        self.assertFalse((self.root / "runs/few").exists())
         self.assertIn("head_dim: unknown key", self.train("keys", "model.head_dim=8", expect=2))
+
+    def test_sets_whose_classes_differ_are_not_mixed(self):
+        for stage in ("download", "clean", "precompute"):
+            programs.run(stage, *[word if not str(word).startswith(("name=", "record.classes")) else
+                                  {"name": "name=turned", "reco": "record.classes=[striped, light, dark]"}[str(word)[:4]] for word in self.words],
+                         data=self.data)
+        log = self.train("mixed", "data=[{dataset: shades}, {dataset: turned}]", "steps=2", expect=2)
+        self.assertIn("cannot be mixed: `classes`", log)
+        log = programs.run("evaluate", "--run", self.root / "runs/shades", "validation.data=[{dataset: turned}]", "prompts=0", data=self.data, expect=2)
+        self.assertIn("its classes are", log)
 
     def test_a_learned_null_can_be_guided_from(self):
         self.train("guided", "model.learned_null=true", "caption_drop=0.2", "sampling.guidance=2", "steps=20")

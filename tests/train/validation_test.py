@@ -116,6 +116,13 @@ class Validation(unittest.TestCase):
         self.assertEqual(list(self.found("patient")), [0, 2, 4, 6, 8], "the same command goes on with nothing")
         self.train("after", "steps=2", f"init.from={self.runs / 'patient'}")  # it is a finished run
 
+    def test_losses_of_other_samples_are_not_compared(self):
+        self.train("anew", "steps=4", "checkpoint.every_steps=2")
+        log = self.train("anew", "steps=6", "checkpoint.every_steps=2", "validation.samples=10")
+        self.assertIn("validation measures something else than before", log)
+        self.assertRegex(log, "step 6: validation loss .*, the best so far")
+        self.assertIn("patience: has no effect", self.train("idle", "validation.every_steps=0", "validation.patience=3", expect=2))
+
     def test_without_held_out_samples_it_is_refused(self):
         log = self.train("none", "steps=2", "data=[{synthetic: 64}]", expect=programs.USER_MISTAKE)
         self.assertIn("holds nothing out", log)
@@ -134,6 +141,7 @@ class Validation(unittest.TestCase):
         self.assertIn("0.1ep", programs.run("train", *shown, "--dry-run") + "0.1ep")
         programs.run("train", *shown)  # and again: it is done
         self.train("after_epochs", "steps=2", f"init.from={self.runs / 'epochs'}")
+        self.assertIn("expected steps (1000), epochs (10ep)", self.train("bad", "steps=2epochs", expect=programs.USER_MISTAKE))
         for bad in ("10 ep", "ep", "-1ep", "1e", "nanep", "[1ep]"):
             log = self.train("bad", f"steps={bad}", expect=programs.USER_MISTAKE)
             self.assertIn("steps", log)
