@@ -9,7 +9,6 @@
 #include <ranges>
 
 #include "core/error.h"
-#include "ingest/sources.h"
 #include "store/manifest_text.h"
 
 namespace microdit::ingest {
@@ -83,17 +82,6 @@ void RecordSection::check_columns(core::Fields& f) {
   for (const auto& [name, from] : columns)
     if (!store::is_plain_name(name) || name == "class" || from.empty())
       f.error("columns", fmt::format("'{}: {}' is no name (`class` is the label's) and column", name, from));
-}
-
-void TableSection::fields(core::Fields& f) {
-  TableSpec::fields(f);
-  f.field("of", of, {.help = "whose pictures: a pattern over the files of the source (default: all)"});
-  if (!f.reading()) return;
-  for (const std::string& file : files) try {
-      expand_ranges(file);
-    } catch (const core::UserError& wrong) {
-      f.error("file", wrong.what());
-    }
 }
 
 std::optional<double> FilterSection::number(std::string_view text) {

@@ -29,6 +29,17 @@ std::string plain_ending(const std::string& pattern) {
 
 }  // namespace
 
+void TableSection::fields(core::Fields& f) {
+  TableSpec::fields(f);
+  f.field("of", of, {.help = "whose pictures: a pattern over the files of the source (default: all)"});
+  if (!f.reading()) return;
+  for (const std::string& file : files) try {
+      expand_ranges(file);
+    } catch (const core::UserError& wrong) {
+      f.error("file", wrong.what());
+    }
+}
+
 TableFiles::TableFiles(const TableSection& table) {
   for (const std::string& written : table.files)
     for (const std::string& text : expand_ranges(written))
