@@ -84,6 +84,11 @@ void RecordSection::check_columns(core::Fields& f) {
       f.error("columns", fmt::format("'{}: {}' is no name (`class` is the label's) and column", name, from));
 }
 
+void TableSection::fields(core::Fields& f) {
+  TableSpec::fields(f);
+  f.field("of", of, {.help = "whose pictures: a pattern over the files of the source (default: all)"});
+}
+
 std::optional<double> FilterSection::number(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

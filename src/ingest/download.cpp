@@ -17,6 +17,7 @@
 #include "ingest/limits.h"
 #include "ingest/stage_driver.h"
 #include "ingest/stages.h"
+#include "ingest/table_files.h"
 #include "ingest/weights_place.h"
 #include "store/manifest_text.h"
 
@@ -188,6 +189,7 @@ void describe_speed(const std::vector<RawFile>& files, double bytes, HttpClient&
 
 /// The entry's files into its raw folder; the exit code.
 int fetch_all(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
+  check_table_files(entry);
   Fetcher fetcher(entry, token_for(entry));
   fetcher.client().keep_hosts(entry.raw_folder() / kHostsFile);
   const auto hub = agreed_hub_files(entry, fetcher.client(), comm, stop);
@@ -253,6 +255,7 @@ int download(const CatalogueEntry& entry, comm::Communicator& comm, const core::
 
 bool describe_download(const CatalogueEntry& entry, const core::StopFlag& stop) {
   if (entry.is_weights() && weights_are_there(entry, false)) return true;
+  check_table_files(entry);
   const fs::path place = entry.is_weights() ? entry.weights_folder() : entry.raw_folder();
   describe_space(place);
   Fetcher fetcher(entry, token_for(entry));

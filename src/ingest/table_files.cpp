@@ -29,14 +29,11 @@ std::string plain_ending(const std::string& pattern) {
 
 }  // namespace
 
-void TableSection::fields(core::Fields& f) {
-  TableSpec::fields(f);
-  f.field("of", of, {.help = "whose pictures: a pattern over the files of the source (default: all)"});
-  if (!f.reading()) return;
-  for (const std::string& file : files) try {
-      expand_ranges(file);
+void check_table_files(const CatalogueEntry& entry) {
+  for (std::size_t i = 0; i < entry.tables.size(); ++i) try {
+      const TableFiles files(entry.tables[i]);
     } catch (const core::UserError& wrong) {
-      f.error("file", wrong.what());
+      core::user_error("tables.{}.file: {}", i, wrong.what());
     }
 }
 

@@ -41,6 +41,8 @@ class TableFiles {
 bool is_table_file(const std::vector<TableFiles>& tables, const std::string& name,
                    const std::function<std::string()>& path);
 std::vector<TableFiles> table_files(const CatalogueEntry& entry);
+/// UserError, with the key, where `tables.file` is written wrong.
+void check_table_files(const CatalogueEntry& entry);
 
 /// What kind of archive a raw file is: the entry's, or as a table's name ends.
 std::string archive_of(const CatalogueEntry& entry, const std::string& name, const std::string& path);
