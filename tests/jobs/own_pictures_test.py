@@ -26,7 +26,8 @@ def of_the_readme():
     section = (programs.SOURCE / "README.md").read_text().split("## Your own pictures\n")[1].split("\n## ")[0]
     entries = re.findall(r"((?:    (?:  - |\w+:).*\n)+)", section)
     words = re.search(r"build/bin/train (.*)", section)[1]
-    return [re.sub("^    ", "", entry, flags=re.M) for entry in entries], [word.strip("'") for word in re.findall(r"'[^']*'|\S+", words)]
+    whole = [re.sub("^    ", "", entry, flags=re.M) for entry in entries if entry.startswith("    name:")]  # not the pieces of others
+    return whole, [word.strip("'") for word in re.findall(r"'[^']*'|\S+", words)]
 
 
 def make_latents(entry, pictures, data):
