@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/shell_line.h"
 #include "ingest/archives.h"
 #include "ingest/labelled.h"
 #include "ingest/raw_paths.h"
@@ -144,9 +145,11 @@ void refuse_late_halves(const CatalogueEntry& entry, const std::vector<store::Sh
     const std::string key(parts->key);
     if (const auto earlier = stems.find(key); earlier != stems.end())
       core::user_error(
-          "{}: it belongs with {}, which came to the folder before it and was read without it: rm -r {}, "
-          "then clean again",
-          file.file, earlier->second, entry.samples_folder().string());
+          "{}: it belongs with {}, which came to the folder before it and was read without it: {} - then "
+          "download and "
+          "clean again",
+          file.file, earlier->second,
+          core::shell_line({"rm", "-r", entry.samples_folder().string(), entry.raw_folder().string()}));
     own.emplace(key, file.file);
   }
   stems.merge(own);

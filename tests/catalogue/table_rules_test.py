@@ -175,7 +175,7 @@ def a_table_in_parts(scratch):
     ways = {
         "pattern": ('kind: csv, file: "meta/part-*.csv"', {f"meta/part-{i}.csv": csv_of(part) for i, part in enumerate(parts)}, "meta/*"),
         "range": ('kind: csv, file: "meta/part-{0..2}.csv"', {f"meta/part-{i}.csv": csv_of(part) for i, part in enumerate(parts)}, "meta/*"),
-        "list": ("kind: csv, file: [c.csv, a.csv, b.csv]", {f"{name}.csv": csv_of(part) for name, part in zip("abc", parts)}, "*.csv"),
+        "list": ("kind: csv, file: [a.csv, b.csv, c.csv]", {f"{name}.csv": csv_of(part) for name, part in zip("abc", parts)}, "*.csv"),
         "parquet": ('kind: parquet, file: "meta/**/*.parquet"',
                     {f"meta/{i}.parquet": miniature.parquet_bytes(pyarrow.Table.from_pylist(part), 2) for i, part in enumerate(rows)}, "meta/*"),
         "members": ('kind: json, file: rows.zip, member: "rows/*.jsonl"', {"rows.zip": packed.getvalue()}, "*.zip"),
@@ -263,9 +263,11 @@ def late_halves(scratch):
     (own.folder / names[2]).with_suffix(".txt").write_text("late")
     own.run("download")
     log = own.run("clean", expect=USER_MISTAKE)
-    check("p02.txt: it belongs with p02.jpg" in log and f"rm -r {own.data / 'samples/mine'}" in log, log)
-    shutil.rmtree(own.data / "samples/mine")
-    own.run("clean")
+    check("p02.txt: it belongs with p02.jpg" in log and f"rm -r {own.data / 'samples/mine'} {own.data / 'raw/mine'}" in log, log)
+    for kind in ("samples", "raw"):
+        shutil.rmtree(own.data / kind / "mine")
+    for stage in ("download", "clean"):
+        own.run(stage)
     check(len(own.samples()) == 3, own.samples())
 
 
