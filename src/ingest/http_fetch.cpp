@@ -261,8 +261,9 @@ bool Fetch::wait(const HopResult& result, const std::string& why) {
       const std::string end =
           fmt::format("gave up after {} attempts without progress: {}{}; run the same command to continue",
                       attempt, whose, why);
-      if (silences >= kLeastSilences) client_.give_up(origin, url_, end);
-      core::user_error("{}: {}{}", name_, silences > 0 ? origin + " does not answer: " : "", end);
+      if (silences >= std::max(kLeastSilences, client_.options_.max_attempts))
+        client_.give_up(origin, url_, end);
+      core::user_error("{}: {}{}", name_, silences >= attempt ? origin + " does not answer: " : "", end);
     }
     pause_s = backoff_s(client_.options_.backoff_s, attempt, result.headers.retry_after_s);
     core::log_warn("{}: {}{}; {} for {}, then continuing at byte {}", name_, whose, why,

@@ -15,7 +15,9 @@ namespace {
 
 /// For the one that asks whether a host is back.
 constexpr auto kAnswerTime = std::chrono::seconds(static_cast<int>(limits::kSlowSeconds) + 5);
-constexpr auto kAskedAgain = std::chrono::seconds(5);  ///< when the others look at what became of it
+/// When the others look at what became of it: after as long as it has been asked, within these.
+constexpr std::chrono::steady_clock::duration kLookedSoonest = std::chrono::milliseconds(200),
+                                              kLookedLatest = std::chrono::seconds(5);
 constexpr auto kSentElsewhere =
     std::chrono::seconds(30);  ///< when who waits for another's host looks whether others were
 constexpr int kInVain = 3;     ///< redirects in a row until a host is not asked for another target
@@ -172,7 +174,10 @@ bool HttpClient::look(const std::string& origin, const std::string& address) {
   const bool may_move = origin != origin_of(address);
   if (now < *host.not_before)
     throw NotBefore{may_move ? std::min(*host.not_before, now + kSentElsewhere) : *host.not_before, true};
-  if (now < host.asked_until) throw NotBefore{now + kAskedAgain, true};
+  if (now < host.asked_until) {
+    const Clock::duration asked_for = now - (host.asked_until - kAnswerTime);
+    throw NotBefore{now + std::clamp(asked_for, kLookedSoonest, kLookedLatest), true};
+  }
   return true;
 }
 
