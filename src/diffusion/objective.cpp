@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "diffusion/prediction.h"
 
 namespace microdit::diffusion {
 
@@ -67,13 +66,15 @@ torch::Tensor Objective::loss(const DenoiseFn& denoise, const torch::Tensor& x0_
                  draw.mask_noise_BT, mask_ratio, patch_size);
 }
 
-/// Weight of the loss on F. A weight w on |x0 - its estimate|^2 is w b^2 on |F - F*|^2.
-torch::Tensor Objective::weight(const Levels& levels, const torch::Tensor& b_B) const {
-  const torch::Tensor ratio2 = (levels.sigma_B / levels.alpha_B).square();
-  if (config_.weight == "min_snr") return (1 / ratio2).clamp_max(config_.snr_gamma) * b_B.square();
+/// Weight of the loss on F. A weight w on |x0 - its estimate|^2 is w b^2 on |F - F*|^2. EDM's, 1 / ratio^2 + 1 / data^2, in c = b / sigma:
+/// sigma may be 0.
+torch::Tensor Objective::weight(const Levels& levels, const Prediction& f) const {
+  const torch::Tensor &alpha = levels.alpha_B, &sigma = levels.sigma_B;
+  if (config_.weight == "min_snr")
+    return (alpha / sigma).square().clamp_max(config_.snr_gamma) * f.b.square();
   core::check(config_.weight == "edm", "weight {}", config_.weight);
   const double data2 = config_.sigma_data * config_.sigma_data;
-  return (ratio2 + data2) / (ratio2 * data2) * b_B.square();
+  return (sigma.square() / data2 + alpha.square()) * f.c.square();
 }
 
 torch::Tensor Objective::error(const torch::Tensor& difference) const {
@@ -125,7 +126,7 @@ torch::Tensor Objective::loss_at(const DenoiseFn& denoise, const torch::Tensor& 
     kept = out.kept_BT;
     const torch::Tensor target = per_sample(f.p) * x0 + per_sample(f.q) * noise_BCHW;
     error = this->error(out.prediction_BCHW.to(torch::kFloat) - target);
-    if (config_.weight != "one") error = per_sample(weight(levels, f.b)) * error;
+    if (config_.weight != "one") error = per_sample(weight(levels, f)) * error;
   }
   if (!(mask_ratio > 0)) return error.mean();
   core::check(kept.defined(), "the network returned no mask for mask_ratio {}", mask_ratio);

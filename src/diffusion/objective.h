@@ -5,6 +5,7 @@
 
 #include "diffusion/denoise_fn.h"
 #include "diffusion/path.h"
+#include "diffusion/prediction.h"
 
 namespace microdit::diffusion {
 
@@ -48,7 +49,7 @@ class Objective {
                           const torch::Tensor& sigma_B, const torch::Tensor& noise,
                           torch::Tensor& kept) const;
   torch::Tensor error(const torch::Tensor& difference) const;
-  torch::Tensor weight(const Levels& levels, const torch::Tensor& b_B) const;
+  torch::Tensor weight(const Levels& levels, const Prediction& f) const;
 
   ObjectiveConfig config_;
   Path path_;

@@ -44,6 +44,11 @@ std::vector<std::pair<std::string, std::string>> faults(const ObjectiveConfig& c
   if (c.gamma_start >= c.gamma_end) add("gamma_start", "must be below gamma_end");
   if (c.path == "vp_cosine" && (c.gamma_start < 0 || c.gamma_end > 1))
     add("gamma_start", "vp_cosine: gamma_start and gamma_end must lie in [0, 1], a quarter of a turn");
+  const bool reaches_data = family.is(Family::Kind::vp) || family.is(Family::Kind::flow);
+  if (c.weight == "edm" && c.prediction == "x0" && reaches_data)
+    add("weight", fmt::format("edm's is infinite on x0 where path \"{}\" ends without noise; with prediction x0 "
+                              "there is: one, min_snr",
+                              c.path));
   return found;
 }
 

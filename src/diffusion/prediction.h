@@ -1,4 +1,4 @@
-// What a network predicts, as four numbers: x0 = a x_t + b F, and F's target is p x0 + q n.
+// What a network predicts, as numbers: x0 = a x_t + b F, and F's target is p x0 + q n.
 #pragma once
 
 #include <string>
@@ -7,9 +7,10 @@
 
 namespace microdit::diffusion {
 
-/// Float64, of the levels' shape. p = (1 - a alpha) / b and q = -a sigma / b, written so that nothing cancels.
+/// Float64, of the levels' shape. p = (1 - a alpha) / b, q = -a sigma / b and c = b / sigma, written so that nothing cancels and
+/// nothing is 0 / 0 where alpha or sigma is 0.
 struct Prediction {
-  torch::Tensor a, b, p, q;
+  torch::Tensor a, b, p, q, c;
 };
 
 /// `kind`: eps | v | x0 | velocity | edm (Karras et al. 2022, table 1; `sigma_data` is its).

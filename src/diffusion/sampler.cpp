@@ -79,15 +79,21 @@ class Guide {
         condition_(input.condition) {}
 
   Estimate at(const torch::Tensor& x, const Moment& here) const {
-    const double ratio = here.level.ratio();
-    const bool guide = ratio > config_.guidance_min && ratio <= config_.guidance_max;
-    torch::Tensor x0 = objective_.denoised(guide ? guided_ : bare_, x, here, condition_);
+    torch::Tensor x0 =
+        objective_.denoised(guides(here.level.ratio()) ? guided_ : bare_, x, here, condition_);
     if (config_.clip_x0 > 0) x0 = x0.clamp(-config_.clip_x0, config_.clip_x0);
     const Level& level = here.level;
     return {x0, level.sigma == 0 ? torch::zeros_like(x) : (x - level.alpha * x0) / level.sigma};
   }
 
  private:
+  /// A bound at its default is none: flow begins at ratio infinity, and a path may end at 0.
+  bool guides(double ratio) const {
+    const SamplerConfig open;
+    return (config_.guidance_min == open.guidance_min || ratio > config_.guidance_min) &&
+           (config_.guidance_max == open.guidance_max || ratio <= config_.guidance_max);
+  }
+
   const Objective& objective_;
   const DenoiseFn& bare_;
   DenoiseFn guided_;

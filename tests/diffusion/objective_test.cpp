@@ -218,6 +218,27 @@ TEST(Objective, WeightsCountTheErrorOfX0) {
       << "edm's own weight is 1 on what it predicts";
 }
 
+TEST(Objective, EdmsWeightIsFiniteAtBothEnds) {
+  const Batch batch;
+  const auto at_ends = [&](const ObjectiveConfig& config, double last) {
+    const torch::Tensor times = torch::tensor({0.0, 0.5 * last, last}, torch::kDouble);
+    return Objective(config)
+        .loss_at(batch.network(), batch.x0, {batch.text}, times, batch.noise, {}, 0, 2)
+        .item<double>();
+  };
+  for (const char* prediction : {"eps", "v"})
+    EXPECT_TRUE(std::isfinite(
+        at_ends({.path = "vp_cosine", .prediction = prediction, .time_law = "uniform", .weight = "edm"}, 1000)))
+        << prediction;
+  // sigma^2 / data^2 + alpha^2, at t = 0, 1/2, 1: 1, 1 / 4 + 1 / 4 / 0.81, 1 / 0.81
+  const torch::Tensor each =
+      (batch.output - (batch.noise - batch.x0)).square().mean({1, 2, 3}).to(torch::kDouble);
+  const torch::Tensor weights = torch::tensor({1.0, 0.25 + 0.25 / 0.81, 1 / 0.81}, torch::kDouble);
+  EXPECT_NEAR(at_ends({.path = "flow", .prediction = "velocity", .weight = "edm"}, 1) /
+                  (each * weights).mean().item<double>(),
+              1, 1e-5);
+}
+
 TEST(Objective, TimeLaws) {
   const torch::Tensor u = torch::tensor({0.0, 0.25, 0.9995}, torch::kDouble),
                       z = torch::tensor({-1.0, 0.0, 2.0}, torch::kDouble);
@@ -297,6 +318,8 @@ TEST(ObjectiveConfig, KeysWithoutEffectAndIllegalPairsAreRefused) {
   EXPECT_TRUE(has(refused({"objective.snr_gamma=2"}), "min_snr"));
   EXPECT_TRUE(has(refused({"objective.logit_mean=2"}), "logit_normal"));
   EXPECT_TRUE(has(refused({"objective.time_law=uniform"}), "there is: log_normal"));
+  EXPECT_TRUE(has(refused({"objective.path=flow", "objective.prediction=x0", "objective.weight=edm"}),
+                  "there is: one, min_snr"));
   EXPECT_EQ(refused({"objective.path=flow", "objective.prediction=velocity", "objective.time_law=uniform"}),
             "");
 }

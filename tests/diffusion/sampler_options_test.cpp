@@ -76,6 +76,22 @@ TEST(Options, GuidanceActsInItsIntervalAlone) {
   EXPECT_FALSE(torch::allclose(inside, everywhere));
 }
 
+TEST(Options, GuidanceWithoutBoundsActsAtBothEndsOfAPath) {
+  const torch::Tensor x = unit_normals(1, {1, 1, 2, 2}), rows = torch::ones({1, 1, 1});
+  const SampleInput input{.unit_BCHW = x, .condition = {rows}, .null = {0 * rows}};
+  {  // velocity: null 0.3 x, with the condition 1 more; x - (0.3 x + 5) in the one step from t = 1, where alpha is 0
+    Recorder net;
+    const Objective flow({.path = "flow", .prediction = "velocity"});
+    const torch::Tensor end = sample(flow, net.network(), {.steps = 1, .guidance = 5}, input);
+    EXPECT_TRUE(torch::allclose(end.to(torch::kFloat), 0.7 * x - 5, 1e-5, 1e-5)) << end;
+    EXPECT_EQ(net.rows, (std::vector<std::int64_t>{2}));
+  }
+  Recorder net;
+  const Objective vp({.path = "vp_cosine", .prediction = "v"});
+  sample(vp, net.network(), {.rule = "ddim", .steps = 4, .guidance = 5, .grid = "linspace"}, input);
+  EXPECT_EQ(net.rows, (std::vector<std::int64_t>{2, 2, 2, 2}));
+}
+
 TEST(Guidance, RescaleBringsTheDeviationBack) {
   const torch::Tensor x = unit_normals(3, {2, 2, 4, 4});
   const DenoiseFn network = [](const DenoiseInput& in) {
