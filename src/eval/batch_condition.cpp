@@ -3,6 +3,8 @@
 
 #include <torch/utils.h>
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace microdit::eval {
@@ -32,6 +34,12 @@ torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::in
   for (std::size_t i = 1; i < shape.size(); ++i) row *= shape[i];
   auto* data = const_cast<std::uint16_t*>(values.data()) + first * row;
   return torch::from_blob(data, shape, torch::kFloat16);
+}
+
+torch::Tensor captioned_rows(const stream::Batch& batch, std::int64_t first, std::int64_t count) {
+  torch::Tensor rows = torch::empty({count}, torch::kUInt8);
+  std::copy_n(batch.captioned.begin() + first, count, rows.mutable_data_ptr<std::uint8_t>());
+  return rows;
 }
 
 diffusion::Condition batch_condition(const stream::Batch& batch, std::int64_t first, std::int64_t count,

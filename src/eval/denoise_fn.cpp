@@ -25,4 +25,16 @@ diffusion::Condition null_like(const models::Denoiser& model, const diffusion::C
   return {null.text_BLD, null.text_mask_BL, null.class_B};
 }
 
+diffusion::Condition with_learned_null(const models::Denoiser& model, const models::DenoiserConfig& config,
+                                       diffusion::Condition condition, const torch::Tensor& captioned_B) {
+  if (!config.learned_null || !config.takes_text()) return condition;
+  const diffusion::Condition null = null_like(model, condition);
+  const torch::Tensor captioned_B1 = captioned_B.to(condition.text_BLD.device()).to(torch::kBool).unsqueeze(1);
+  // In every batch: all ranks have a gradient for the null, be it zero.
+  condition.text_BLD = at::where(captioned_B1.unsqueeze(2), condition.text_BLD, null.text_BLD);
+  if (condition.text_mask_BL.defined())
+    condition.text_mask_BL = at::where(captioned_B1, condition.text_mask_BL, null.text_mask_BL);
+  return condition;
+}
+
 }  // namespace microdit::eval

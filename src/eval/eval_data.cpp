@@ -97,6 +97,7 @@ Piece Split::read(std::int64_t first, std::int64_t count, bool with_condition, b
                            .to(torch::kFloat32);
   if (with_condition)
     piece.condition = batch_condition(batch, 0, batch.count, f, model_, caption_encoder_.get(), torch::kCPU);
+  piece.captioned_B = captioned_rows(batch, 0, batch.count);
   piece.sample = std::move(batch.sample);
   piece.captions = std::move(batch.captions);
   return piece;

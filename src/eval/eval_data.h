@@ -19,6 +19,7 @@ namespace microdit::eval {
 struct Piece {
   torch::Tensor latents_NCHW;      ///< fp32, scaled
   diffusion::Condition condition;  ///< on the CPU; empty where not asked for
+  torch::Tensor captioned_B;       ///< as captioned_rows
   std::vector<std::int64_t> sample;
   std::vector<std::string> captions;  ///< where asked for
   std::int64_t count() const { return latents_NCHW.size(0); }

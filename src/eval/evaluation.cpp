@@ -53,7 +53,9 @@ double Evaluation::block_loss(const diffusion::DenoiseFn& network, const Piece& 
     noise.noise_BCHW = noise.noise_BCHW.to(compute_.device);
     const torch::Tensor mean =
         run_.objective.loss(network, piece.latents_NCHW.to(compute_.device),
-                            on_device(piece.condition, compute_.device), noise, 0, model_->patch_size());
+                            with_learned_null(*model_, run_.facts.model,
+                                              on_device(piece.condition, compute_.device), piece.captioned_B),
+                            noise, 0, model_->patch_size());
     sum += mean.item<double>() * static_cast<double>(piece.count());
   }
   return sum;

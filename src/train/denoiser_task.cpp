@@ -147,8 +147,11 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
                       {slice.count, shape_.channels, shape_.latent_size, shape_.latent_size})
           .to(device_)
           .to(torch::kFloat32);  // there: half the bytes to copy
-  const diffusion::Condition condition = eval::batch_condition(
-      batch_, slice.first, slice.count, shape_, config_.model, caption_encoder_.get(), device_);
+  const diffusion::Condition condition =
+      eval::with_learned_null(*model_, config_.model,
+                              eval::batch_condition(batch_, slice.first, slice.count, shape_, config_.model,
+                                                    caption_encoder_.get(), device_),
+                              eval::captioned_rows(batch_, slice.first, slice.count));
   return objective_.loss(eval::denoise_fn(*model_), x0, condition, noise, config_.mask_ratio,
                          model_->patch_size());
 }

@@ -36,6 +36,7 @@ std::unique_ptr<eval::Split> open_split(const ValidationConfig& config, const ev
 Validation::Validation(const ValidationConfig& config, const eval::RunFacts& facts,
                        const std::filesystem::path& run_folder, const stream::Once& once)
     : config_(config),
+      model_config_(facts.model),
       split_(open_split(config, facts, run_folder, once)),
       samples_(std::min(config.samples, split_->count())) {}
 
@@ -53,9 +54,10 @@ double Validation::block_loss(models::Denoiser& model, const diffusion::Objectiv
                         : share);
   draw.time_B = draw.time_B.to(device);
   draw.noise_BCHW = draw.noise_BCHW.to(device);
-  const torch::Tensor mean =
-      objective.loss(eval::denoise_fn(model), piece.latents_NCHW.to(device),
-                     eval::on_device(piece.condition, device), draw, 0, model.patch_size());
+  const diffusion::Condition condition = eval::with_learned_null(
+      model, model_config_, eval::on_device(piece.condition, device), piece.captioned_B);
+  const torch::Tensor mean = objective.loss(eval::denoise_fn(model), piece.latents_NCHW.to(device), condition,
+                                            draw, 0, model.patch_size());
   return mean.item<double>() * static_cast<double>(piece.count());
 }
 

@@ -32,6 +32,7 @@ class Validation {
                     const eval::Piece& piece, std::int64_t level) const;
 
   ValidationConfig config_;
+  models::DenoiserConfig model_config_;
   std::unique_ptr<eval::Split> split_;
   std::int64_t samples_ = 0;
 };

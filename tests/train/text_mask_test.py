@@ -111,6 +111,21 @@ class TextMask(unittest.TestCase):
             self.train(f"from_{data}", data, MASK, f"init.from={file}", "init.load=weights")
         self.assertEqual(self.weights("from_clean"), self.weights("from_dirty"))
 
+    def test_a_learned_null_is_learned(self):
+        """Dropped captions become the row that guidance leads away from: it has gradients, and no other rows' content."""
+        def train(name, data, *words):
+            programs.run("train", "--config", SOURCE / "configs/train/nano_debug.yaml", f"runs={self.root / 'runs'}", f"name={name}",
+                         f"data=[{{dataset: {data}}}]", "size=64", "captions=[name]", "batch_size=8", "steps=3", "sampling.every_steps=0",
+                         "validation={every_steps: 0, patience: 0}", "model={dim: 32, depth: 2, num_heads: 2, num_classes: 0, learned_null: true}",
+                         *words, data=self.root)
+            return self.weights(name, 3)
+
+        for name, words in (("learned", ["caption_drop=0.3"]), ("learned_masked", ["caption_drop=0.3", MASK])):
+            state = train(name, "dirty", *words)
+            for kept in ("exp_avg", "exp_avg_sq"):
+                self.assertGreater(abs(values(state[f"{kept}/null_text"])).max(), 0, name)
+        self.assertEqual(*(train(f"alone_{data}", data, "caption_drop=1") for data in ("clean", "dirty")), "the null row alone is seen")
+
     def test_data_without_lengths_is_refused(self):
         mds = SOURCE / "tests/stream/mds/plain"
         words = programs.train_words(self.root / "runs", "mds", "steps=1", "captions=[]", "size=32", "model.caption_channels=8",
