@@ -66,7 +66,9 @@ Levels Path::at(const torch::Tensor& time_B) const {
     case Family::Kind::betas:
       break;
   }
-  const torch::Tensor table = gammas_T_.to(time_B.device());
+  if (!time_B.is_cpu() && !(there_.defined() && there_.device() == time_B.device()))
+    there_ = gammas_T_.to(time_B.device());
+  const torch::Tensor& table = time_B.is_cpu() ? gammas_T_ : there_;
   const torch::Tensor below = time_B.floor().clamp(0, table.size(0) - 1), part = time_B - below;
   const torch::Tensor low = table.index({below.to(torch::kLong)});
   const torch::Tensor high = table.index({(below + 1).clamp_max(table.size(0) - 1).to(torch::kLong)});

@@ -62,8 +62,9 @@ BlockNorm::BlockNorm(const std::string& kind, std::int64_t dim) {
 }
 
 torch::Tensor BlockNorm::forward(const torch::Tensor& x) const {
-  return bias_.defined() ? at::layer_norm(x, weight_.sizes(), weight_, bias_, kLayerNormEps)
-                         : at::rms_norm(x, weight_.sizes(), weight_, std::nullopt);
+  const torch::Tensor wide = x.to(weight_.scalar_type());  // of bf16, torch's fused kernels take no fp32 weights
+  return bias_.defined() ? at::layer_norm(wide, weight_.sizes(), weight_, bias_, kLayerNormEps)
+                         : at::rms_norm(wide, weight_.sizes(), weight_, std::nullopt);
 }
 
 /// torch's MultiheadAttention by its names: queries from the tokens, keys and values also from the context.
@@ -235,7 +236,8 @@ torch::Tensor ClassDit::context_of(const Condition& condition) const {
 
 torch::Tensor ClassDit::tokens_of(const torch::Tensor& x_BCHW) const {
   const torch::Tensor x = patch_->forward(nn::patchify(x_BCHW, config_.patch_size));
-  return x + position_.to(x.device()).to(x.scalar_type());
+  if (position_.device() != x.device()) position_ = position_.to(x.device());
+  return x + position_;  // fp32, of bf16 patches as well
 }
 
 Prediction ClassDit::forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,

@@ -60,7 +60,8 @@ class ClassDit : public Denoiser {
   std::shared_ptr<nn::Linear> patch_, reshape_, text_;
   std::shared_ptr<AdaLnSingle> adaln_;
   std::shared_ptr<BlockNorm> last_norm_;
-  torch::Tensor omega_, position_, classes_, null_text_;
+  torch::Tensor omega_, classes_, null_text_;
+  mutable torch::Tensor position_;  ///< where it was needed last
   std::vector<std::shared_ptr<ClassDitBlock>> blocks_;
 };
 

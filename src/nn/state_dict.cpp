@@ -47,6 +47,26 @@ StateDict read_named(const core::WeightsFile& file, const std::map<std::string, 
   return tensors;
 }
 
+/// Of the names of one parameter those that the file has are to be loaded, which must be of one mind; where it has none, the first.
+void drop_missing_aliases(StateDict& own, const DistinctParameter& one, const StateDict& state,
+                          const std::string& origin) {
+  std::vector<std::string> names = one.aliases;
+  names.insert(names.begin(), one.name);
+  std::string first;
+  for (const std::string& name : names) {
+    const auto given = state.find(name);
+    if (given == state.end()) continue;
+    if (first.empty())
+      first = name;
+    else if (given->second.scalar_type() != state.at(first).scalar_type() ||
+             !torch::equal(given->second, state.at(first)))
+      core::user_error("{}: tensors '{}' and '{}' differ; the network has one parameter for both", origin,
+                       first, name);
+  }
+  for (const std::string& name : names)
+    if (!state.contains(name) && name != (first.empty() ? one.name : first)) own.erase(name);
+}
+
 core::Purpose purpose_of(std::uint32_t purpose) {
   return static_cast<core::Purpose>(purpose);
 }
@@ -137,7 +157,8 @@ void load_state_dict(torch::nn::Module& module, const StateDict& state, const st
   const auto ignored = [&](const std::string& name) {
     return std::find(ignore.begin(), ignore.end(), name) != ignore.end();
   };
-  const StateDict own = named_tensors(module);
+  StateDict own = named_tensors(module);
+  for (const DistinctParameter& one : distinct_parameters(module)) drop_missing_aliases(own, one, state, origin);
   core::Shapes have, wanted;
   for (const auto& [name, tensor] : own)
     if (!ignored(name)) wanted.emplace(name, tensor.sizes().vec());

@@ -41,7 +41,7 @@ std::vector<DistinctParameter> distinct_parameters(const torch::nn::Module& modu
 /// Parameters and persistent buffers of a module, by name; a shared one under every of its names.
 StateDict state_dict(const torch::nn::Module& module);
 /// Copies `state` into the module (converted to each tensor's dtype). Missing, extra and misshapen names are
-/// one UserError that lists them all with `origin`. `ignore`: names that may be missing or extra, and are not
+/// one UserError that lists them all with `origin`; of a shared parameter's names one is enough. `ignore`: names that may be missing or extra, and are not
 /// loaded.
 void load_state_dict(torch::nn::Module& module, const StateDict& state, const std::string& origin,
                      const std::vector<std::string>& ignore = {});

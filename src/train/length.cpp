@@ -50,14 +50,19 @@ void Length::field(core::Fields& f, std::string_view key, const core::FieldRule&
   }
   amount_ = amount;
   unit_ = unit;
+  key_ = key;
+  most_ = rule.max;
   steps_ = -1;
 }
 
 void Length::resolve(std::int64_t samples, std::int64_t batch) {
   if (unit_.empty()) return;
   const double all = amount_ * (unit_ == "ep" ? static_cast<double>(samples) : 1.0);
-  steps_ =
-      static_cast<std::int64_t>(std::min(std::ceil(all / static_cast<double>(batch) - 1e-9), kMostSteps));
+  const double steps = std::ceil(all / static_cast<double>(batch) - 1e-9);
+  if (steps > std::min(most_, kMostSteps))
+    core::user_error("{}={}: that is {:.4g} steps; at most {:.4g} are possible", key_, text(), steps,
+                     std::min(most_, kMostSteps));
+  steps_ = std::max(static_cast<std::int64_t>(steps), std::int64_t{amount_ > 0 ? 1 : 0});
 }
 
 std::int64_t Length::steps() const {

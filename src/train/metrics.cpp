@@ -18,14 +18,17 @@ namespace {
 
 constexpr std::size_t kWindowSteps = 50;  // of images_per_s
 
-/// Keeps whole lines of steps <= last, whose losses `watch` is told; a torn last line goes too.
-std::filesystem::path cut_back(const std::filesystem::path& path, std::int64_t last, LossWatch& watch) {
+/// Keeps whole lines of steps <= the last, whose losses `watch` is told; a torn last line goes too, and what is measured again.
+std::filesystem::path cut_back(const std::filesystem::path& path, const MetricsStart& start,
+                               LossWatch& watch) {
   if (!std::filesystem::exists(path)) return path;
   std::string kept;
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);) {
     const core::Json json = core::Json::parse(line, nullptr, false);
-    if (json.is_discarded() || !json.contains("step") || json["step"].get<std::int64_t>() > last) continue;
+    if (json.is_discarded() || !json.contains("step")) continue;
+    const auto step = json["step"].get<std::int64_t>();
+    if (step > start.step || (start.validates && step == start.step && json.contains("validation"))) continue;
     kept += line + "\n";
     if (json.contains("loss") && json["loss"].is_number()) watch.add(json["loss"].get<double>());
   }
@@ -56,14 +59,14 @@ double memory_gb() {
 
 }  // namespace
 
-Metrics::Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t total_steps,
+Metrics::Metrics(const RunFolder& run, const MetricsStart& start, std::int64_t total_steps,
                  std::int64_t batch_size, std::int64_t log_every_steps)
-    : first_step_(resumed_step),
+    : first_step_(start.step),
       total_steps_(total_steps),
       batch_size_(batch_size),
       log_every_(log_every_steps),
-      file_(cut_back(run.metrics(), resumed_step, watch_)),
-      events_(run.tensorboard(), resumed_step),
+      file_(cut_back(run.metrics(), start, watch_)),
+      events_(run.tensorboard(), start.step),
       ends_{Clock::now()},
       last_line_(ends_.front()) {}
 

@@ -27,11 +27,17 @@ struct StepMetrics {
   bool skipped = false;       ///< the gradient was not finite; nothing was updated
 };
 
+/// Where a life begins.
+struct MetricsStart {
+  std::int64_t step = 0;
+  bool validates = false;  ///< anew at that step: what an earlier life found there goes
+};
+
 /// Lives on rank 0 only.
 class Metrics {
  public:
-  /// Cuts metrics.jsonl back (aside, renamed) to lines of steps <= resumed_step, then appends.
-  Metrics(const RunFolder& run, std::int64_t resumed_step, std::int64_t total_steps, std::int64_t batch_size,
+  /// Cuts metrics.jsonl back (aside, renamed) to lines of steps <= start.step, then appends.
+  Metrics(const RunFolder& run, const MetricsStart& start, std::int64_t total_steps, std::int64_t batch_size,
           std::int64_t log_every_steps);
   void step(const StepMetrics& metrics);
   /// What was done since `begin` was no training: the speed does not know of it.

@@ -13,6 +13,7 @@
 #include "core/progress.h"
 #include "image/encode.h"
 #include "nn/autocast.h"
+#include "nn/state_dict.h"
 #include "train/advice.h"
 #include "train/report.h"
 #include "train/schedule.h"
@@ -81,6 +82,7 @@ void Trainer::step() {
   ++completed_;
   if (writer_->busy() && agreed.durable) or_warn("written", &Trainer::publish_checkpoint);
   if (!agreed.stop) validate_if_due();  // before the checkpoint, which then holds what was found
+  if (stop_agreed_) return;
   const bool due = completed_ % config_.checkpoint.every_steps == 0 || agreed.checkpoint_due;
   if (due && last_checkpoint_ != completed_) {
     if (writer_->busy()) or_warn("written", &Trainer::publish_checkpoint);
@@ -174,6 +176,8 @@ core::Json Trainer::state() const {
   state["seed"] = config_.seed;
   state["facts"] = task_.facts();
   state["steps"] = config_.steps.steps();
+  for (const nn::DistinctParameter& one : nn::distinct_parameters(task_.module()))  // for who knows no modules
+    if (!one.aliases.empty()) state["aliases"][one.name] = one.aliases;
   if (best_.last_step() >= 0) {
     state["validation"] = best_.to_json();
     state["validation"]["measured"] = cadences_.measured;
@@ -202,7 +206,9 @@ void Trainer::start_checkpoint() {
 void Trainer::publish_checkpoint() {
   const comm::WiderDeadline slowest_writer(comm_, kLongWork_s);
   const std::int64_t step = std::exchange(last_checkpoint_, -1);
-  writer_->publish(retention());
+  checkpoint::Retention kept = retention();
+  if (cadences_.keep_best && step == best_.best_step()) kept.keep_step = step;
+  writer_->publish(kept);
   last_checkpoint_ = step;
   lead_to_best(step);
   if (comm_.rank() == 0) core::report_progress(checkpoint::step_name(step));

@@ -73,9 +73,11 @@ class Trainer {
   void or_warn(const char* what, void (Trainer::*work)());
   void final_checkpoint();
   void show_picture();
+  bool validation_is_due() const;
   void validate_if_due();
   bool is_over() const;
   void lead_to_best(std::int64_t published);
+  std::int64_t best_of_link() const;
   checkpoint::Retention retention() const;
   void report_in_background();
   bool close();
@@ -90,6 +92,7 @@ class Trainer {
   const core::Json life_;  ///< of RunSettings
   Cadences cadences_;
   BestWatch best_;
+  std::int64_t best_there_ = -1;  ///< rank 0: step of the best checkpoint that is published; -1 = none
   std::optional<FlatParameters> flat_;
   std::optional<ShardedOptimizer> optimizer_;
   std::optional<checkpoint::Writer> writer_;

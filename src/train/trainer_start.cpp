@@ -47,7 +47,8 @@ checkpoint::Reader open_initial(const InitConfig& init, comm::Communicator& comm
 }  // namespace
 
 void resolve_decay_steps(LoopConfig& config, comm::Communicator& comm) {
-  if (config.schedule.decay_steps != 0) return;
+  const Length& given = config.schedule.decay_steps;
+  if (!given.is_known() || given != 0) return;
   // One reader: the ranks' file systems may not agree yet on what a settings file says.
   const std::string recorded = comm.on_root([&] {
     const fs::path settings = run_folder(config).settings();
@@ -82,8 +83,10 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, const Ca
   // Only now: a start that is refused leaves nothing behind.
   run_.open(settings, task_.facts(), comm_);
   writer_.emplace(run_.checkpoints(), comm_);
-  if (comm_.rank() == 0)
-    metrics_.emplace(run_, completed_, config.steps, config.batch_size, config.log_every_steps);
+  if (comm_.rank() != 0) return;
+  best_there_ = best_of_link();
+  metrics_.emplace(run_, MetricsStart{completed_, validation_is_due()}, config.steps, config.batch_size,
+                   config.log_every_steps);
 }
 
 /// Weights are drawn only where nothing is loaded over them: at 1.2 billion parameters that is half a minute.

@@ -18,12 +18,21 @@ bool Trainer::is_over() const {
 checkpoint::Retention Trainer::retention() const {
   return {.keep_last = config_.checkpoint.keep_last,
           .keep_every = config_.checkpoint.keep_every,
-          .keep_step = cadences_.keep_best ? best_.best_step() : -1};
+          .keep_step = cadences_.keep_best ? best_there_ : -1};
 }
 
-/// checkpoints/best leads to the best one when that is there. It is a way to it and nothing else: what fails is said.
+/// Of the best checkpoint that is there, by the link to it.
+std::int64_t Trainer::best_of_link() const {
+  std::error_code none;
+  const fs::path best = fs::read_symlink(run_.checkpoints() / "best", none);
+  const std::optional<std::int64_t> step = checkpoint::step_of(best.string());
+  return step && fs::exists(run_.checkpoints() / best, none) ? *step : -1;
+}
+
+/// checkpoints/best leads to the best one when that is there; until then the one before stays, and is led to.
 void Trainer::lead_to_best(std::int64_t published) {
   if (!cadences_.keep_best || comm_.rank() != 0 || published < 0 || published != best_.best_step()) return;
+  best_there_ = published;
   const fs::path link = run_.checkpoints() / "best", aside = run_.checkpoints() / ".best";
   std::error_code error;
   fs::remove(aside, error);
@@ -32,10 +41,15 @@ void Trainer::lead_to_best(std::int64_t published) {
   if (error) core::log_warn("{}: cannot be made: {}", link.string(), error.message());
 }
 
-/// Before the first step and every so many: raw weights, and the average where there is one, which then decides what is best.
-void Trainer::validate_if_due() {
+/// Before the first step and every so many.
+bool Trainer::validation_is_due() const {
   const std::int64_t every = cadences_.validate_every_steps;
-  if (every == 0 || completed_ % every != 0 || best_.last_step() == completed_) return;
+  return every > 0 && completed_ % every == 0 && best_.last_step() != completed_;
+}
+
+/// Raw weights, and the average where there is one, which then decides what is best.
+void Trainer::validate_if_due() {
+  if (!validation_is_due()) return;
   const auto begin = std::chrono::steady_clock::now();
   const comm::WiderDeadline measuring(comm_, kLongWork_s);
   const std::optional<Validated> raw = task_.validate(comm_, stop_);
@@ -43,7 +57,10 @@ void Trainer::validate_if_due() {
   if (raw && config_.ema.decay > 0) optimizer_->with_average([&] { average = task_.validate(comm_, stop_); });
   comm_.barrier();  // nobody waits for a slower one outside the wider deadline
   if (metrics_) metrics_->leave_out(begin);
-  if (!raw || (config_.ema.decay > 0 && !average)) return;  // the next life does it
+  if (!raw || (config_.ema.decay > 0 && !average)) {  // asked to stop, as all ranks saw: the next life begins with it
+    stop_agreed_ = true;
+    return;
+  }
   const bool best = best_.add(completed_, average ? average->loss : raw->loss);
   if (metrics_) metrics_->validation(completed_, *raw, average);
   core::log_info("step {}: validation loss {:.5f}{}{}", completed_, raw->loss,
@@ -54,6 +71,7 @@ void Trainer::validate_if_due() {
                      : fmt::format("; best {:.5f} at step {}", best_.best(), best_.best_step()));
   report_in_background();
   if (!best || !cadences_.keep_best) return;
+  if (last_checkpoint_ == completed_) return lead_to_best(completed_);  // a life begins with a validation
   if (writer_->busy()) or_warn("written", &Trainer::publish_checkpoint);
   or_warn("begun", &Trainer::start_checkpoint);
 }

@@ -112,6 +112,17 @@ class Classes(unittest.TestCase):
         found = json.loads((self.root / "runs/shades/metrics.json").read_text())
         self.assertLess(found["eval_loss"], found["loss"]["untrained"])
 
+    def test_its_weights_leave_and_come_back(self):
+        """A shared parameter is written under each of its names, as nano-diffusion's network has it."""
+        for name in ("out.safetensors", "out.pt"):
+            programs.run("convert", "--input", self.root / "runs/shades", "--output", self.root / name)
+            self.train(f"back_{name[4:]}", "steps=1", f"init.from={self.root / name}", "init.load=weights", "sampling.every_steps=0",
+                       "validation={every_steps: 0, patience: 0}")
+        names = set(programs.read_safetensors(self.root / "out.safetensors"))
+        for block in range(2):
+            self.assertIn(f"dit_blocks.{block}.adaln_single.layer_embeddings", names)
+        self.assertIn("adaln_single.layer_embeddings", names)
+
     def test_what_is_refused(self):
         self.assertIn("is no class of this model; there are: 0 to 2, dark, light, striped", self.paint("--class", "blue", expect=2))
         self.assertIn("guidance=3", self.paint("--class", "dark", "guidance=3", expect=2))

@@ -63,6 +63,22 @@ TEST(LoadStateDict, IntegersAreNoWeights) {
       testing::ThrowsMessage<core::UserError>(testing::HasSubstr("w.pt: tensor 'weight' is Char")));
 }
 
+TEST(LoadStateDict, OfASharedParametersNamesOneIsEnough) {
+  torch::nn::Module net;
+  const auto shared = std::make_shared<Linear>(2, 2, false);
+  net.register_module("a", shared);
+  net.register_module("b", shared);
+  const torch::Tensor ones = torch::ones({2, 2}), zeros = torch::zeros({2, 2});
+  load_state_dict(net, {{"b.weight", ones}}, "w");
+  EXPECT_TRUE(torch::equal(shared->weight, ones));
+  load_state_dict(net, {{"a.weight", zeros}, {"b.weight", zeros}}, "w");
+  EXPECT_TRUE(torch::equal(shared->weight, zeros));
+  for (const StateDict& bad : {StateDict{{"a.weight", ones}, {"b.weight", zeros}},
+                               StateDict{{"a.weight", ones}, {"b.weight", ones.to(torch::kHalf)}}, StateDict{},
+                               StateDict{{"a.weight", ones}, {"c.weight", ones}}})
+    EXPECT_THROW(load_state_dict(net, bad, "w"), core::UserError);
+}
+
 TEST(LoadStateDict, IgnoresWhatItIsTold) {
   Linear net(3, 2, true);
   const torch::Tensor before = net.bias.detach().fill_(4).clone();

@@ -79,11 +79,11 @@ TEST_F(RunFolderTest, MetricsAreCutBackToTheResumedStep) {
   RunFolder run(folder_);
   run.open(settings({{"a", 1}}), core::Json::object(), *comm_);
   {
-    Metrics metrics(run, 0, 10, 1, 100);
+    Metrics metrics(run, {}, 10, 1, 100);
     for (int step = 1; step <= 5; ++step) metrics.step({.step = step, .loss = 0.1 * step});
   }
   std::ofstream(run.metrics(), std::ios::app) << "{\"step\": 6, \"lo";  // torn by a kill
-  { Metrics metrics(run, 3, 10, 1, 100); }
+  { Metrics metrics(run, {3}, 10, 1, 100); }
   std::vector<std::int64_t> steps;
   std::ifstream in(run.metrics());
   for (std::string line; std::getline(in, line);) steps.push_back(core::parse_json(line, "line")["step"]);

@@ -105,6 +105,40 @@ class Validation(unittest.TestCase):
         log = programs.run("generate", "--run", link, "--prompt", "red heart", "steps=2", "num_images=1")
         self.assertIn(f"step {best}", log)
 
+    def test_a_stop_during_a_validation_repeats_it(self):
+        words = programs.train_words(self.runs, "stopped", *WORDS, "steps=8")
+        slow = [*words, "validation.samples=20", "validation.batch_size=1", "validation.levels=1000"]
+        first = subprocess.Popen(programs.command("train", *slow), env=programs.environment(), cwd=SOURCE, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True)
+        for line in first.stdout:
+            if "parameters" in line:
+                break
+        time.sleep(1.5)
+        first.terminate()
+        log, _ = first.communicate(timeout=60)
+        self.assertEqual(first.returncode, programs.REQUEUE, log)
+        self.assertIn("saving step 0", log)
+        self.assertEqual(programs.metrics(self.runs / "stopped"), [])
+        programs.run("train", *words)
+        self.assertEqual(self.found("stopped"), self.found("whole"))
+
+    def test_a_best_at_the_step_where_a_life_begins_is_led_to(self):
+        self.train("late", "validation.every_steps=0", "steps=4")
+        for _ in range(2):
+            log = self.train("late", "validation.every_steps=4", "steps=4")
+            self.assertIn("the best so far", log)
+            self.assertEqual(os.readlink(self.runs / "late/checkpoints/best"), "step_0000004")
+        self.assertEqual([line["step"] for line in programs.metrics(self.runs / "late") if "validation" in line], [4])
+
+    def test_the_best_stays_until_the_next_is_there(self):
+        """The write of the second best fails: the first is what `best` leads to, and stays."""
+        log = self.train("failing", "steps=5", "checkpoint.every_steps=1000", "checkpoint.keep_last=1",
+                         env=programs.environment(LD_PRELOAD=os.environ["MICRODIT_FAULTY_DISK"], MICRODIT_FAULT="open:.step_0000004:28"))
+        self.assertIn("checkpoint could not be", log)
+        link = self.runs / "failing/checkpoints/best"
+        self.assertEqual(os.readlink(link), "step_0000002")
+        self.assertTrue((link / "manifest.json").is_file())
+
     def test_patience_ends_the_run(self):
         """A learning rate at which nothing gets better: step 0 counts, then each validation; nano-diffusion's rule."""
         log = self.train("patient", "steps=100", "optimizer.lr=0", "schedule.warmup_steps=0", "validation.patience=3")
@@ -142,6 +176,13 @@ class Validation(unittest.TestCase):
         programs.run("train", *shown)  # and again: it is done
         self.train("after_epochs", "steps=2", f"init.from={self.runs / 'epochs'}")
         self.assertIn("expected steps (1000), epochs (10ep)", self.train("bad", "steps=2epochs", expect=programs.USER_MISTAKE))
+        # No length but 0 is 0 steps, and every key takes every unit.
+        tiny = ["schedule.decay_steps=1ep", "schedule.warmup_steps=1e-9sp", "ema.warmup=1e-9ep", "ema.start_step=1e-9sp",
+                "checkpoint.every_steps=1e-9sp", "log_every_steps=1e-9ep", "sampling.every_steps=1e-9sp", "sampling.prompts=[]"]
+        self.train("tiny", "steps=2", "validation.every_steps=1e-9sp", *tiny)
+        self.assertEqual(list(self.found("tiny")), [0, 1, 2])
+        self.assertIn("steps=1000000000000sp: that is 1.25e+11 steps; at most 1e+09 are possible",
+                      self.train("bad", "steps=1e12sp", expect=programs.USER_MISTAKE))
         for bad in ("10 ep", "ep", "-1ep", "1e", "nanep", "[1ep]"):
             log = self.train("bad", f"steps={bad}", expect=programs.USER_MISTAKE)
             self.assertIn("steps", log)
