@@ -46,9 +46,10 @@ std::vector<std::pair<std::string, std::string>> faults(const ObjectiveConfig& c
     add("gamma_start", "vp_cosine: gamma_start and gamma_end must lie in [0, 1], a quarter of a turn");
   const bool reaches_data = family.is(Family::Kind::vp) || family.is(Family::Kind::flow);
   if (c.weight == "edm" && c.prediction == "x0" && reaches_data)
-    add("weight", fmt::format("edm's is infinite on x0 where path \"{}\" ends without noise; with prediction x0 "
-                              "there is: one, min_snr",
-                              c.path));
+    add("weight",
+        fmt::format("edm's is infinite on x0 where path \"{}\" ends without noise; with prediction x0 "
+                    "there is: one, min_snr",
+                    c.path));
   return found;
 }
 

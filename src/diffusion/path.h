@@ -51,7 +51,7 @@ class Path {
 
   ObjectiveConfig config_;
   Family::Kind kind_;
-  torch::Tensor gammas_T_;  ///< betas: products of 1 - beta, rounded to fp32 as diffusers has them
+  torch::Tensor gammas_T_;       ///< betas: products of 1 - beta, rounded to fp32 as diffusers has them
   mutable torch::Tensor there_;  ///< the same on the device of the last times that were not on the CPU
 };
 

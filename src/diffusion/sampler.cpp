@@ -79,8 +79,7 @@ class Guide {
         condition_(input.condition) {}
 
   Estimate at(const torch::Tensor& x, const Moment& here) const {
-    torch::Tensor x0 =
-        objective_.denoised(guides(here.level.ratio()) ? guided_ : bare_, x, here, condition_);
+    torch::Tensor x0 = objective_.denoised(guides(here.level.ratio()) ? guided_ : bare_, x, here, condition_);
     if (config_.clip_x0 > 0) x0 = x0.clamp(-config_.clip_x0, config_.clip_x0);
     const Level& level = here.level;
     return {x0, level.sigma == 0 ? torch::zeros_like(x) : (x - level.alpha * x0) / level.sigma};

@@ -29,7 +29,8 @@ diffusion::Condition with_learned_null(const models::Denoiser& model, const mode
                                        diffusion::Condition condition, const torch::Tensor& captioned_B) {
   if (!config.learned_null || !config.takes_text()) return condition;
   const diffusion::Condition null = null_like(model, condition);
-  const torch::Tensor captioned_B1 = captioned_B.to(condition.text_BLD.device()).to(torch::kBool).unsqueeze(1);
+  const torch::Tensor captioned_B1 =
+      captioned_B.to(condition.text_BLD.device()).to(torch::kBool).unsqueeze(1);
   // In every batch: all ranks have a gradient for the null, be it zero.
   condition.text_BLD = at::where(captioned_B1.unsqueeze(2), condition.text_BLD, null.text_BLD);
   if (condition.text_mask_BL.defined())

@@ -62,7 +62,8 @@ BlockNorm::BlockNorm(const std::string& kind, std::int64_t dim) {
 }
 
 torch::Tensor BlockNorm::forward(const torch::Tensor& x) const {
-  const torch::Tensor wide = x.to(weight_.scalar_type());  // of bf16, torch's fused kernels take no fp32 weights
+  const torch::Tensor wide =
+      x.to(weight_.scalar_type());  // of bf16, torch's fused kernels take no fp32 weights
   return bias_.defined() ? at::layer_norm(wide, weight_.sizes(), weight_, bias_, kLayerNormEps)
                          : at::rms_norm(wide, weight_.sizes(), weight_, std::nullopt);
 }

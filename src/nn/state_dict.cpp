@@ -158,7 +158,8 @@ void load_state_dict(torch::nn::Module& module, const StateDict& state, const st
     return std::find(ignore.begin(), ignore.end(), name) != ignore.end();
   };
   StateDict own = named_tensors(module);
-  for (const DistinctParameter& one : distinct_parameters(module)) drop_missing_aliases(own, one, state, origin);
+  for (const DistinctParameter& one : distinct_parameters(module))
+    drop_missing_aliases(own, one, state, origin);
   core::Shapes have, wanted;
   for (const auto& [name, tensor] : own)
     if (!ignored(name)) wanted.emplace(name, tensor.sizes().vec());

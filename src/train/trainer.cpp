@@ -176,7 +176,8 @@ core::Json Trainer::state() const {
   state["seed"] = config_.seed;
   state["facts"] = task_.facts();
   state["steps"] = config_.steps.steps();
-  for (const nn::DistinctParameter& one : nn::distinct_parameters(task_.module()))  // for who knows no modules
+  for (const nn::DistinctParameter& one :
+       nn::distinct_parameters(task_.module()))  // for who knows no modules
     if (!one.aliases.empty()) state["aliases"][one.name] = one.aliases;
   if (best_.last_step() >= 0) {
     state["validation"] = best_.to_json();

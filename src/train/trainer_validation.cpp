@@ -57,7 +57,8 @@ void Trainer::validate_if_due() {
   if (raw && config_.ema.decay > 0) optimizer_->with_average([&] { average = task_.validate(comm_, stop_); });
   comm_.barrier();  // nobody waits for a slower one outside the wider deadline
   if (metrics_) metrics_->leave_out(begin);
-  if (!raw || (config_.ema.decay > 0 && !average)) {  // asked to stop, as all ranks saw: the next life begins with it
+  if (!raw ||
+      (config_.ema.decay > 0 && !average)) {  // asked to stop, as all ranks saw: the next life begins with it
     stop_agreed_ = true;
     return;
   }

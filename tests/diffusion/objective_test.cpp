@@ -227,8 +227,8 @@ TEST(Objective, EdmsWeightIsFiniteAtBothEnds) {
         .item<double>();
   };
   for (const char* prediction : {"eps", "v"})
-    EXPECT_TRUE(std::isfinite(
-        at_ends({.path = "vp_cosine", .prediction = prediction, .time_law = "uniform", .weight = "edm"}, 1000)))
+    EXPECT_TRUE(std::isfinite(at_ends(
+        {.path = "vp_cosine", .prediction = prediction, .time_law = "uniform", .weight = "edm"}, 1000)))
         << prediction;
   // sigma^2 / data^2 + alpha^2, at t = 0, 1/2, 1: 1, 1 / 4 + 1 / 4 / 0.81, 1 / 0.81
   const torch::Tensor each =

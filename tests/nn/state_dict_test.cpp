@@ -74,8 +74,8 @@ TEST(LoadStateDict, OfASharedParametersNamesOneIsEnough) {
   load_state_dict(net, {{"a.weight", zeros}, {"b.weight", zeros}}, "w");
   EXPECT_TRUE(torch::equal(shared->weight, zeros));
   for (const StateDict& bad : {StateDict{{"a.weight", ones}, {"b.weight", zeros}},
-                               StateDict{{"a.weight", ones}, {"b.weight", ones.to(torch::kHalf)}}, StateDict{},
-                               StateDict{{"a.weight", ones}, {"c.weight", ones}}})
+                               StateDict{{"a.weight", ones}, {"b.weight", ones.to(torch::kHalf)}},
+                               StateDict{}, StateDict{{"a.weight", ones}, {"c.weight", ones}}})
     EXPECT_THROW(load_state_dict(net, bad, "w"), core::UserError);
 }
 
