@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "core/error.h"
 #include "diffusion/noise.h"
@@ -67,14 +68,20 @@ std::optional<Validated> Validation::measure(models::Denoiser& model, const diff
   const torch::NoGradGuard no_grad;
   const std::int64_t batch = config_.batch_size, blocks = (samples_ + batch - 1) / batch;
   std::vector<double> sums(static_cast<std::size_t>(config_.levels * blocks));  // each is one rank's
-  for (std::int64_t first = 0; first < blocks; first += comm.size()) {
-    const std::int64_t block = first + comm.rank();
-    if (block < blocks && !stop.requested()) {
-      const eval::Piece piece =
-          split_->read(block * batch, std::min(batch, samples_ - block * batch), true, false);
-      for (std::int64_t level = 0; level < config_.levels && !stop.requested(); ++level)
-        sums[static_cast<std::size_t>(level * blocks + block)] =
-            block_loss(model, objective, device, piece, level);
+  // A block at a level is one piece of work; each rank has neighbouring ones, so that it reads few blocks.
+  const std::int64_t works = blocks * config_.levels;
+  const std::int64_t begin = works * comm.rank() / comm.size(),
+                     end = works * (comm.rank() + 1) / comm.size();
+  eval::Piece piece;
+  std::int64_t held = -1;  // block that `piece` is
+  for (std::int64_t round = 0; round * comm.size() < works; ++round) {
+    const std::int64_t work = begin + round;
+    if (work < end && !stop.requested()) {
+      const std::int64_t block = work / config_.levels, level = work % config_.levels;
+      if (std::exchange(held, block) != block)
+        piece = split_->read(block * batch, std::min(batch, samples_ - block * batch), true, false);
+      sums[static_cast<std::size_t>(level * blocks + block)] =
+          block_loss(model, objective, device, piece, level);
     }
     if (comm.any(stop.requested())) return std::nullopt;
   }
