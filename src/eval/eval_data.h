@@ -37,6 +37,7 @@ class Split {
   /// `with_condition`: what the network takes, `with_captions`: the captions as words.
   Piece read(std::int64_t first, std::int64_t count, bool with_condition, bool with_captions) const;
   const std::string& name() const { return name_; }
+  std::vector<core::Json> pins() const { return stream_.pins(); }
 
  private:
   Split(const stream::StreamConfig& config, const RunFacts& facts, const std::filesystem::path& run_folder);

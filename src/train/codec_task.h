@@ -48,7 +48,7 @@ class CodecTask : public TrainTask {
   /// Held-out originals above their reconstructions.
   std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
                                       const core::StopFlag& stop) override;
-  void prepare_validation(comm::Communicator&) override {}
+  std::string prepare_validation(comm::Communicator&) override { return {}; }
   std::optional<Validated> validate(comm::Communicator&, const core::StopFlag&) override {
     return std::nullopt;
   }

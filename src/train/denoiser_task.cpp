@@ -171,9 +171,10 @@ void DenoiserTask::prepare_pictures(comm::Communicator& comm, const core::StopFl
   painter_->warn_of_cut(config_.sampling.prompts);
 }
 
-void DenoiserTask::prepare_validation(comm::Communicator& comm) {
+std::string DenoiserTask::prepare_validation(comm::Communicator& comm) {
   validation_.emplace(config_.validation, facts_, run_folder(config_.loop).path(),
                       [&comm](const std::function<std::string()>& work) { return comm.on_root(work); });
+  return validation_->version();
 }
 
 std::optional<Validated> DenoiserTask::validate(comm::Communicator& comm, const core::StopFlag& stop) {

@@ -31,7 +31,7 @@ class DenoiserTask : public TrainTask {
   torch::Tensor loss(const Slice& slice) override;
   std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
                                       const core::StopFlag& stop) override;
-  void prepare_validation(comm::Communicator& comm) override;
+  std::string prepare_validation(comm::Communicator& comm) override;
   std::optional<Validated> validate(comm::Communicator& comm, const core::StopFlag& stop) override;
   std::int64_t num_bad_rows() const override { return data_.stream->num_bad(); }
   bool finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) override;

@@ -45,8 +45,9 @@ class TrainTask {
   /// meanwhile.
   virtual std::optional<image::Image> picture(std::int64_t step, comm::Communicator& comm,
                                               const core::StopFlag& stop) = 0;
-  /// Opens what validate() needs. Collective. UserError where there is nothing to validate on.
-  virtual void prepare_validation(comm::Communicator& comm) = 0;
+  /// Opens what validate() needs. Collective. UserError where there is nothing to validate on. Which version of data other than the run's
+  /// it is ("" = the run's): losses on another are not compared.
+  virtual std::string prepare_validation(comm::Communicator& comm) = 0;
   /// With the module's present weights; the same bits for any number of ranks. Collective; nothing when `stop` was seen meanwhile.
   virtual std::optional<Validated> validate(comm::Communicator& comm, const core::StopFlag& stop) = 0;
   /// Rows of the data that could not be read and were replaced, on this rank since it was opened.

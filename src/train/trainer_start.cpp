@@ -78,7 +78,7 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, const Ca
   run_.compare_settings(settings, comm_);
   run_.compare_facts(task_.facts(), comm_);
   if (cadences_.picture_every_steps > 0) task_.prepare_pictures(comm_, stop_);
-  if (cadences_.validate_every_steps > 0) task_.prepare_validation(comm_);
+  if (cadences_.validate_every_steps > 0) cadences_.measured += task_.prepare_validation(comm_);
   load_or_initialize();
   // Only now: a start that is refused leaves nothing behind.
   run_.open(settings, task_.facts(), comm_);

@@ -41,6 +41,13 @@ Validation::Validation(const ValidationConfig& config, const eval::RunFacts& fac
       split_(open_split(config, facts, run_folder, once)),
       samples_(std::min(config.samples, split_->count())) {}
 
+std::string Validation::version() const {
+  std::string text;
+  if (!config_.data.empty())
+    for (const core::Json& pin : split_->pins()) text += " " + pin.value("sha256", "");
+  return text;
+}
+
 double Validation::block_loss(models::Denoiser& model, const diffusion::Objective& objective,
                               torch::Device device, const eval::Piece& piece, std::int64_t level) const {
   std::vector<diffusion::NoiseKey> keys;

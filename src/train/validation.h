@@ -21,6 +21,8 @@ class Validation {
   /// are none.
   Validation(const ValidationConfig& config, const eval::RunFacts& facts,
              const std::filesystem::path& run_folder, const stream::Once& once);
+  /// Of `config.data`: what identifies it; "" without.
+  std::string version() const;
   /// Unmasked, no caption dropped; each sample at each level of noise. The ranks share the work by blocks and levels; the sums do not depend
   /// on their number. Collective; nothing when `stop` was seen.
   std::optional<Validated> measure(models::Denoiser& model, const diffusion::Objective& objective,
