@@ -9,8 +9,8 @@ using namespace microdit;
 int main(int argc, char** argv) {
   const jobs::JobInfo info{.name = "evaluate",
                            .summary =
-                               "Measure a trained run: eval loss, prompt retrieval (guidance, if not given: "
-                               "the run's sampling.guidance).",
+                               "Measure a trained run: eval loss, prompt retrieval (the sampler's keys, where "
+                               "not given: the run's `sampling`, but for steps).",
                            .takes_config = false,
                            .takes_run = true,
                            .field_help = core::describe_fields<eval::EvaluateConfig>()};

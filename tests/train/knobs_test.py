@@ -88,8 +88,20 @@ class Knobs(unittest.TestCase):
         self.assertEqual(programs.greatest_difference(all_of_them, other, 1, STEPS), 0)
 
     def test_steps_that_are_not_finite(self):
-        with self.assertRaisesRegex(AssertionError, "not been finite for 3 steps"):
-            self.train("nan", "optimizer.lr=1", "objective.sigma_data=1e-30", "max_skipped_steps=3", expect=0)
+        words = ["objective.sigma_data=1e-30", "log_every_steps=1"]
+        self.train("nan", *words, "max_skipped_steps=2", expect=programs.FAILED)
+        self.assertRegex(self.log, r"step 3: loss -?(nan|inf), .*not finite for 3 step\(s\) in a row, and max_skipped_steps=2: look at the data")
+        self.assertEqual([line.get("skipped") for line in programs.metrics(self.folder / "nan")], [True] * 3)
+        self.train("nan_at_once", *words, "max_skipped_steps=0", expect=programs.FAILED)  # as nano-diffusion does
+        self.assertRegex(self.log, r"step 1: loss -?(nan|inf), .*max_skipped_steps=0")
+        # A run that was well until its settings changed: where to begin anew.
+        well = self.train("well", "max_skipped_steps=0", steps=3)
+        for file in (well / "settings.json", well / "facts.json"):
+            content = json.loads(file.read_text())
+            content["objective"]["sigma_data"] = 1e-30
+            file.write_text(json.dumps(content))
+        self.train("well", *words, "max_skipped_steps=0", expect=programs.FAILED)
+        self.assertRegex(self.log, rf"train anew from step 3, which is good \(init.from={well}\) with a lower optimizer.lr")
 
     def test_init_with_and_without_the_optimizer(self):
         start = f"init.from={programs.checkpoint(self.plain, STEPS)}"

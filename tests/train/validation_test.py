@@ -155,6 +155,7 @@ class Validation(unittest.TestCase):
         log = self.train("anew", "steps=6", "checkpoint.every_steps=2", "validation.samples=10")
         self.assertIn("validation measures something else than before", log)
         self.assertRegex(log, "step 6: validation loss .*, the best so far")
+        self.assertIn("patience: 1: the validation before the first step counts", self.train("idle", "validation.patience=1", expect=2))
         self.assertIn("patience: has no effect", self.train("idle", "validation.every_steps=0", "validation.patience=3", expect=2))
 
     def test_without_held_out_samples_it_is_refused(self):
