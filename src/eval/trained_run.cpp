@@ -37,11 +37,11 @@ OwnSettings read_settings(const fs::path& file) {
   if (!sampling.is_object() || !sampling.contains("guidance") || !sampling["guidance"].is_number())
     wrong("sampling.guidance");
   if (!json.contains("precision") || !json["precision"].is_string()) wrong("precision");
-  OwnSettings own{.sampler = core::load<diffusion::SamplerConfig>(
-                      core::ConfigTree::of_json(sampling, file.string() + ": sampling"),
-                      {"every_steps", "prompts"}),
-                  .precision = json["precision"].get<std::string>(),
-                  .validation = {}};
+  OwnSettings own{
+      .sampler = core::load<diffusion::SamplerConfig>(
+          core::ConfigTree::of_json(sampling, file.string() + ": sampling"), {"every_steps", "prompts"}),
+      .precision = json["precision"].get<std::string>(),
+      .validation = {}};
   if (const auto at = core::Json::json_pointer("/validation/data"); json.contains(at))
     own.validation = core::load<EvaluatedData>(
         core::ConfigTree::of_json({{"data", json[at]}}, file.string() + ": validation"));

@@ -38,7 +38,7 @@ Curve read_curve(const fs::path& metrics) {
   std::ifstream in(metrics);
   for (std::string line; std::getline(in, line);) {
     const core::Json json = core::Json::parse(line, nullptr, false);
-    if (!json.is_object()) continue;
+    if (!json.is_object() || !json.contains("step") || !json["step"].is_number()) continue;
     if (auto found = validation_of(json)) curve.validations.push_back(*std::move(found));
     if (!json.contains("loss") || !json["loss"].is_number()) continue;
     const auto step = json["step"].get<double>();

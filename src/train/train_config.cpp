@@ -16,9 +16,10 @@ void OptimizerConfig::fields(core::Fields& f) {
 }
 
 void ScheduleConfig::fields(core::Fields& f) {
-  f.field("kind", kind,
-          {.choices = {"constant", "cosine", "linear", "cosine_cycle"},
-           .help = "learning rate after the warm-up; cosine_cycle climbs again after decay_steps, and so on"});
+  f.field(
+      "kind", kind,
+      {.choices = {"constant", "cosine", "linear", "cosine_cycle"},
+       .help = "learning rate after the warm-up; cosine_cycle climbs again after decay_steps, and so on"});
   warmup_steps.field(f, "warmup_steps", {.min = 0, .help = "linear warm-up, in steps"});
   f.field("final_factor", final_factor, {.min = 0, .max = 1, .help = "of lr, at decay_steps"});
   decay_steps.field(f, "decay_steps", {.min = 0, .help = "0 = the run's steps at its first start"});
@@ -30,7 +31,8 @@ void EmaConfig::fields(core::Fields& f) {
   f.field(
       "ramp", ramp,
       {.choices = {"ratio", "linear"},
-       .help = "decay of update i; ratio: min(decay, i / (i + warmup)); linear: decay min(1, (i - 1) / warmup)"});
+       .help =
+           "decay of update i; ratio: min(decay, i / (i + warmup)); linear: decay min(1, (i - 1) / warmup)"});
   start_step.field(f, "start_step", {.min = 0, .help = "until then the average equals the weights"});
 }
 
@@ -130,7 +132,8 @@ void LoopConfig::fields(core::Fields& f) {
   f.field(
       "max_skipped_steps", max_skipped_steps,
       {.min = 0,
-       .help = "non-finite steps in a row that are left out; one more ends the run with 1; 0 = the first does",
+       .help =
+           "non-finite steps in a row that are left out; one more ends the run with 1; 0 = the first does",
        .at_resume = core::AtResume::free});
   f.field("watchdog_s", watchdog_s,
           {.min = 0,

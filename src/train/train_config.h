@@ -83,7 +83,8 @@ struct LoopConfig {
   std::string kernels = "auto";       ///< auto | fused | reference (nn/kernels/proof.h)
   std::int64_t bucket_mb = 160;
   Length log_every_steps = 10;
-  std::int64_t max_skipped_steps = 10;    ///< non-finite steps in a row that are left out; one more fails the run
+  std::int64_t max_skipped_steps =
+      10;  ///< non-finite steps in a row that are left out; one more fails the run
   double watchdog_s = comm::kDeadline_s;  ///< a collective longer than this ends the job with 76; 0 = never
   OptimizerConfig optimizer;
   ScheduleConfig schedule;

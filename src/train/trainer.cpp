@@ -161,9 +161,10 @@ void Trainer::apply(const Agreement& agreed) {
                     .skipped = !finite});
   }
   if (skipped_in_a_row_ > config_.max_skipped_steps) {
-    const std::string begin = last_checkpoint_ < 0 ? ""
-                                                   : fmt::format(" from step {}, which is good (init.from={})",
-                                                                 last_checkpoint_, run_.path().string());
+    const std::string begin = last_checkpoint_ < 0
+                                  ? ""
+                                  : fmt::format(" from step {}, which is good (init.from={})",
+                                                last_checkpoint_, run_.path().string());
     core::system_error(
         "step {}: loss {}, gradient norm {}; not finite for {} step(s) in a row, and max_skipped_steps={}: "
         "look at the data, or train anew{} with a lower optimizer.lr",

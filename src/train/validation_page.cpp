@@ -22,15 +22,20 @@ double number(const core::Json& json) {  // JSON has no other numbers
   return json.is_number() ? json.get<double>() : std::numeric_limits<double>::quiet_NaN();
 }
 
-Validated read(const core::Json& json) {
-  Validated found{.loss = number(json.value("loss", core::Json()))};
-  for (const core::Json& level : json.value("levels", core::Json::array()))
-    found.levels.push_back(number(level));
+std::optional<Validated> read(const core::Json& json) {
+  if (!json.is_object() || !json.contains("loss") || !json.contains("levels") || !json["levels"].is_array() ||
+      json["levels"].empty())
+    return std::nullopt;
+  Validated found{.loss = number(json["loss"])};
+  for (const core::Json& level : json["levels"]) found.levels.push_back(number(level));
   return found;
 }
 
 std::string level_name(std::size_t level, std::size_t levels) {
-  const char* end = levels == 1 ? "" : level == 0 ? ", least noise" : level + 1 == levels ? ", most noise" : "";
+  const char* end = levels == 1           ? ""
+                    : level == 0          ? ", least noise"
+                    : level + 1 == levels ? ", most noise"
+                                          : "";
   return fmt::format("level {}{}", level + 1, end);
 }
 
@@ -56,12 +61,16 @@ image::Image level_curves(const std::vector<ValidationLine>& lines) {
 }  // namespace
 
 std::optional<ValidationLine> validation_of(const core::Json& line) {
-  if (!line.contains("validation") || !line.contains("step")) return std::nullopt;
+  if (!line.contains("validation") || !line.contains("step") || !line["step"].is_number_integer())
+    return std::nullopt;
   const core::Json& found = line["validation"];
-  ValidationLine read_line{.step = line["step"].get<std::int64_t>(), .raw = read(found.at("raw"))};
-  if (found.contains("average")) read_line.average = read(found["average"]);
-  read_line.best = line.value("best", false);
-  return read_line;
+  const auto raw = found.is_object() ? read(found.value("raw", core::Json())) : std::nullopt;
+  if (!raw) return std::nullopt;
+  const auto average = read(found.value("average", core::Json()));
+  return ValidationLine{.step = line["step"].get<std::int64_t>(),
+                        .raw = *raw,
+                        .average = average.value_or(Validated()),
+                        .best = line.contains("best") && line["best"] == true};
 }
 
 image::Series validation_curve(const std::vector<ValidationLine>& lines) {

@@ -25,7 +25,7 @@ struct ValidationLine {
   const Validated& deciding() const { return has_average() ? average : raw; }
 };
 
-/// Nothing: `line` is no validation.
+/// Nothing: `line` is no validation, or not whole.
 std::optional<ValidationLine> validation_of(const core::Json& line);
 
 /// The mean over the levels, as a curve; empty without validations.

@@ -115,9 +115,10 @@ TEST(Config, HalfPrecisionIsRefusedByNameWithTheReason) {
     return message_of<UserError>([&] { load<Compute>(ConfigTree::parse(text)); });
   };
   for (const char* word : {"fp16", "float16", "half", "16"})
-    EXPECT_THAT(refused(fmt::format("precision: {}", word)),
-                AllOf(HasSubstr(fmt::format("'{}' is not one of: fp32, bf16; nothing is computed in fp16", word)),
-                      HasSubstr("65504"), HasSubstr("take bf16")));
+    EXPECT_THAT(
+        refused(fmt::format("precision: {}", word)),
+        AllOf(HasSubstr(fmt::format("'{}' is not one of: fp32, bf16; nothing is computed in fp16", word)),
+              HasSubstr("65504"), HasSubstr("take bf16")));
   EXPECT_THAT(refused("precision: fp8"), Not(HasSubstr("65504")));
   EXPECT_THAT(refused("other: fp16"), Not(HasSubstr("65504")));
 }

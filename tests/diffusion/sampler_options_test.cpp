@@ -130,8 +130,14 @@ SamplerConfig over(const std::vector<std::string>& words, const SamplerConfig& o
 }
 
 TEST(SamplerConfig, WhatIsNotGivenIsTheRunsButForTheSteps) {
-  const SamplerConfig own{.rule = "ddim", .steps = 50, .guidance = 2, .grid = "trailing", .eta = 0.5, .clip_x0 = 1,
-                          .max_time = 980, .guidance_rescale = 0.7};
+  const SamplerConfig own{.rule = "ddim",
+                          .steps = 50,
+                          .guidance = 2,
+                          .grid = "trailing",
+                          .eta = 0.5,
+                          .clip_x0 = 1,
+                          .max_time = 980,
+                          .guidance_rescale = 0.7};
   SamplerConfig found = over({}, own);
   EXPECT_EQ(found.steps, SamplerConfig().steps);
   found.steps = own.steps;
@@ -143,10 +149,12 @@ TEST(SamplerConfig, WhatIsNotGivenIsTheRunsButForTheSteps) {
   found = over({"guidance=1"}, own);
   EXPECT_EQ(std::tuple(found.guidance, found.guidance_rescale, found.grid), std::tuple(1.0, 0.0, "trailing"));
   found = over({"grid=karras"}, {.rule = "heun", .rho = 5, .s_churn = 3});
-  EXPECT_EQ(std::tuple(found.rule, found.grid, found.rho, found.s_churn), std::tuple("heun", "karras", 7.0, 3.0));
+  EXPECT_EQ(std::tuple(found.rule, found.grid, found.rho, found.s_churn),
+            std::tuple("heun", "karras", 7.0, 3.0));
   // What is given at its default is given.
   found = over({"clip_x0=0", "eta=0", "grid=auto", "max_time=0"}, own);
-  EXPECT_EQ(std::tuple(found.clip_x0, found.eta, found.grid, found.max_time), std::tuple(0.0, 0.0, "auto", 0.0));
+  EXPECT_EQ(std::tuple(found.clip_x0, found.eta, found.grid, found.max_time),
+            std::tuple(0.0, 0.0, "auto", 0.0));
   EXPECT_EQ(over({"sigma_min=0.01"}, {.sigma_max = 40}).sigma_max, 40);
   EXPECT_THROW(over({"sigma_min=50"}, {.sigma_max = 40}), core::UserError);
 }

@@ -52,8 +52,8 @@ class Run : public testing::Test {
   ~Run() override { fs::remove_all(folder_); }
 
   void train(TrainTask& task, const Cadences& cadences) {
-    const RunSettings settings{core::to_json(loop_), core::to_yaml(loop_), core::resumable_keys<LoopConfig>(),
-                               {}};
+    const RunSettings settings{
+        core::to_json(loop_), core::to_yaml(loop_), core::resumable_keys<LoopConfig>(), {}};
     EXPECT_EQ(Trainer(loop_, settings, cadences, {task, torch::kCPU, *comm_, stop_}).run(), core::kDone);
   }
   fs::path run() const { return folder_ / "nano"; }
@@ -115,8 +115,8 @@ torch::Tensor digest(const checkpoint::Reader& reader, const std::string& group,
   }
   const torch::Tensor k = torch::arange(g.numel(), torch::kDouble);
   const auto along = [&](const torch::Tensor& probe) { return g.dot(probe / probe.norm()); };
-  return torch::stack({g.norm(), along(torch::cos(0.61 * k + 0.0031 * k * k)),
-                       along(torch::sin(0.43 * k + 0.0071 * k * k))});
+  return torch::stack(
+      {g.norm(), along(torch::cos(0.61 * k + 0.0031 * k * k)), along(torch::sin(0.43 * k + 0.0071 * k * k))});
 }
 
 class Training : public Run, public testing::WithParamInterface<std::vector<std::int64_t>> {};
@@ -130,7 +130,8 @@ TEST_P(Training, IsThatOfTheOriginal) {
   loop_.optimizer = {.lr = 1e-3, .weight_decay = 0.01, .betas = {0.9, 0.999}, .eps = 1e-8, .clip_norm = 0};
   loop_.schedule = {.kind = "cosine_cycle", .final_factor = 0, .decay_steps = 4};
   loop_.ema = {.decay = 0.9, .warmup = 3, .ramp = "linear"};
-  for (const std::int64_t steps : GetParam()) {  // each a life that goes on from the checkpoint of the one before
+  for (const std::int64_t steps :
+       GetParam()) {  // each a life that goes on from the checkpoint of the one before
     loop_.steps = steps;
     GoldenTask task(golden);
     train(task, {});
@@ -161,8 +162,8 @@ TEST_P(Training, IsThatOfTheOriginal) {
     EXPECT_LE(error, 1e-5) << name;
     ++compared;
   }
-  const auto parameters = static_cast<std::int64_t>(
-      std::ranges::count_if(checkpoint(7).tensors(), [](const auto& one) { return one.first.starts_with("ema/"); }));
+  const auto parameters = static_cast<std::int64_t>(std::ranges::count_if(
+      checkpoint(7).tensors(), [](const auto& one) { return one.first.starts_with("ema/"); }));
   EXPECT_GT(parameters, 20);
   EXPECT_EQ(compared, 3 * 2 * parameters);
 }
@@ -183,7 +184,8 @@ TEST(NanoRules, RatesClimbAgain) {
                                   .decay_steps = one["T_max"].get<std::int64_t>()};
     const auto used = one["used"].get<std::vector<double>>();
     for (std::size_t i = 0; i < used.size(); ++i)
-      EXPECT_NEAR(learning_rate({.lr = lr}, schedule, static_cast<std::int64_t>(i)), used[i], 1e-14 * lr) << i;
+      EXPECT_NEAR(learning_rate({.lr = lr}, schedule, static_cast<std::int64_t>(i)), used[i], 1e-14 * lr)
+          << i;
   }
 }
 
