@@ -16,9 +16,9 @@ namespace microdit::train {
 /// One line of metrics.jsonl. A loss that was not finite is not a number.
 struct ValidationLine {
   std::int64_t step = 0;
-  Validated raw;
-  Validated average;  ///< without levels where the run has no average
-  bool best = false;  ///< when it was measured
+  Validated raw = {};
+  Validated average = {};  ///< without levels where the run has no average
+  bool best = false;       ///< when it was measured
 
   bool has_average() const { return !average.levels.empty(); }
   /// Of the weights that decide what is best.
