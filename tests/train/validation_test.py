@@ -173,7 +173,7 @@ class Validation(unittest.TestCase):
         self.assertEqual(max(line["step"] for line in lines), steps)
         self.assertEqual(list(self.found("epochs")), [s for s in range(steps + 1) if s % 4 == 0])
         self.assertEqual(json.loads((self.runs / "epochs/settings.json").read_text())["steps"], "0.1ep")
-        self.assertIn("0.1ep", programs.run("train", *shown, "--dry-run") + "0.1ep")
+        programs.run("train", *shown, "--dry-run")
         programs.run("train", *shown)  # and again: it is done
         self.train("after_epochs", "steps=2", f"init.from={self.runs / 'epochs'}")
         self.assertIn("expected steps (1000), epochs (10ep)", self.train("bad", "steps=2epochs", expect=programs.USER_MISTAKE))
