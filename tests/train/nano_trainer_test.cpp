@@ -1,6 +1,7 @@
 // What nano-diffusion's trainer did (scripts/make_nano_training_goldens.py) against ours: the Trainer of the program, with its schedule,
 // optimizer, average, metrics and checkpoints; only batches and validation losses are given.
 #include <gtest/gtest.h>
+#include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
