@@ -7,13 +7,14 @@
 using namespace microdit;
 
 int main(int argc, char** argv) {
-  const jobs::JobInfo info{.name = "evaluate",
-                           .summary =
-                               "Measure a trained run: eval loss, prompt retrieval (guidance, if not given: "
-                               "the run's sampling.guidance).",
-                           .takes_config = false,
-                           .takes_run = true,
-                           .field_help = core::describe_fields<eval::EvaluateConfig>()};
+  const jobs::JobInfo info{
+      .name = "evaluate",
+      .summary =
+          "Measure a trained run: eval loss, prompt retrieval (the sampler's keys, where "
+          "not given: the run's `sampling`, but for steps).",
+      .takes_config = false,
+      .takes_run = true,
+      .field_help = core::describe_fields<eval::EvaluateConfig>()};
   return jobs::run_job(argc, argv, info, [](jobs::Job& job) {
     if (job.line.run.empty())
       core::user_error("evaluate: --run DIR is missing (a run folder such as runs/emoji)");

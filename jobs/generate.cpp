@@ -21,7 +21,9 @@ struct ClassesFile {
 int main(int argc, char** argv) {
   const jobs::JobInfo info{
       .name = "generate",
-      .summary = "Paint prompts with a trained run (guidance, if not given: the run's sampling.guidance).",
+      .summary =
+          "Paint prompts with a trained run (the sampler's keys, where not given: the run's `sampling`, "
+          "but for steps).",
       .takes_config = false,
       .takes_run = true,
       .takes_prompts = true,

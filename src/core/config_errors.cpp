@@ -88,6 +88,17 @@ std::string suggestion(std::string_view given, const std::vector<std::string>& k
   return fmt::format("; known: {}", fmt::join(known, ", "));
 }
 
+std::string not_one_of(std::string_view given, const std::vector<std::string>& choices) {
+  std::string error = fmt::format("'{}' is not one of: {}", given, fmt::join(choices, ", "));
+  const bool is_half = given == "fp16" || given == "float16" || given == "half" || given == "16";
+  if (is_half && std::find(choices.begin(), choices.end(), "bf16") != choices.end())
+    error +=
+        "; nothing is computed in fp16: it ends at 65504, where activations and gradients of these networks "
+        "overflow unless the loss is scaled; take bf16, which has fp32's range at fp16's speed, or fp32 on a "
+        "GPU that is older than bf16 (before Ampere)";
+  return error;
+}
+
 void throw_errors(const std::vector<std::string>& errors) {
   if (errors.empty()) return;
   if (errors.size() == 1) throw UserError(errors.front());

@@ -39,6 +39,8 @@ void merge(ConfigTree::Node& base, ConfigTree::Node over);
 void apply_override(ConfigTree::Node& root, const std::string& text);
 /// Throws the errors, if there are any, as one UserError.
 void throw_errors(const std::vector<std::string>& errors);
+/// That a value is not among `choices`, and of one that others offer also why, and what to take instead.
+std::string not_one_of(std::string_view given, const std::vector<std::string>& choices);
 /// " (did you mean 'x'?)" when one of `known` is close, else their list.
 std::string suggestion(std::string_view given, const std::vector<std::string>& known);
 

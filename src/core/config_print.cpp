@@ -136,8 +136,13 @@ class HelpPrinter : public Fields::State {
     if (!rule.choices.empty()) allowed = fmt::format("{}", fmt::join(rule.choices, "|"));
     if (std::isfinite(rule.min)) allowed = fmt::format("{}{}", rule.exclusive_min ? ">" : ">=", rule.min);
     if (std::isfinite(rule.max)) allowed += fmt::format("{}<={}", allowed.empty() ? "" : " ", rule.max);
-    rows_.push_back({path_ + std::string(key), std::visit(TypeName{}, value),
-                     rule.required ? "(required)" : fmt::format("= {}", standard), allowed, rule.help});
+    Row row = {path_ + std::string(key), std::visit(TypeName{}, value),
+               rule.required ? "(required)" : fmt::format("= {}", standard), allowed, rule.help};
+    if (!rows_.empty() && rows_.back()[0] == row[0]) {  // read in two ways: as text, and as this
+      row[1] += " or text";
+      rows_.pop_back();
+    }
+    rows_.push_back(std::move(row));
   }
   bool begin_section(std::string_view key, const FieldRule&) override {
     open(fmt::format("{}.", key));

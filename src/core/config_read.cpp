@@ -248,7 +248,7 @@ class Reader : public Fields::State {
     if (!expect(node.kind == Kind::scalar, node, key, "text")) return;
     const auto& choices = rule.choices;
     if (!choices.empty() && std::find(choices.begin(), choices.end(), node.text) == choices.end()) {
-      add_error(node.where, key, fmt::format("'{}' is not one of: {}", node.text, fmt::join(choices, ", ")));
+      add_error(node.where, key, detail::not_one_of(node.text, choices));
       return;
     }
     if (rule.required && node.text.empty()) {

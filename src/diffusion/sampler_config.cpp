@@ -3,9 +3,36 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <string_view>
+
 #include "core/error.h"
 
 namespace microdit::diffusion {
+namespace {
+
+/// A key that another sampler hands on, unless it or the one that it hangs on is given anew.
+struct Key {
+  std::string_view name, hangs_on;
+};
+constexpr Key kKeys[] = {{"rule", ""},
+                         {"grid", "rule"},
+                         {"rho", "grid"},
+                         {"eta", "rule"},
+                         {"s_churn", "rule"},
+                         {"s_min", "rule"},
+                         {"s_max", "rule"},
+                         {"s_noise", "rule"},
+                         {"sigma_min", ""},
+                         {"sigma_max", ""},
+                         {"max_time", ""},
+                         {"clip_x0", ""},
+                         {"guidance", ""},
+                         {"guidance_rescale", "guidance"},
+                         {"guidance_min", "guidance"},
+                         {"guidance_max", "guidance"}};
+
+}  // namespace
 
 void SamplerConfig::fields(core::Fields& f) {
   const core::FieldRule positive{.min = 0, .exclusive_min = true}, not_negative{.min = 0};
@@ -16,8 +43,6 @@ void SamplerConfig::fields(core::Fields& f) {
           {.choices = rules, .help = "auto: heun for the path edm, ddim for vp_* and betas, euler for flow"});
   f.field("steps", steps, {.min = 1, .max = 10000});
   f.field("guidance", guidance, {.min = 1, .help = "classifier-free guidance; 1 = none"});
-  if (f.given("guidance")) guidance_given = true;
-  if (f.given("clip_x0")) clip_x0_given = true;
   f.field("sigma_min", sigma_min, {.min = 0, .exclusive_min = true, .help = "the path edm: the grid's end"});
   f.field("sigma_max", sigma_max,
           {.min = 0, .exclusive_min = true, .help = "the path edm: the grid's begin"});
@@ -43,6 +68,8 @@ void SamplerConfig::fields(core::Fields& f) {
   younger("guidance_min", guidance_min, standard.guidance_min,
           {.min = 0, .help = "guidance acts above this noise-to-signal ratio (edm: sigma)"});
   younger("guidance_max", guidance_max, standard.guidance_max, {.min = 0, .help = "... and up to this one"});
+  for (const Key& key : kKeys)
+    if (f.given(key.name)) given.emplace_back(key.name);
   if (sigma_min >= sigma_max) f.error("sigma_min", "must be below sigma_max");
   if (guidance_min >= guidance_max) f.error("guidance_min", "must be below guidance_max");
 }
@@ -59,11 +86,29 @@ void SamplerConfig::fields_at_top(core::Fields& f) {
       f.error(key, "is given with the prefix `sampler.` and without it, and the values differ");
 }
 
-SamplerConfig settled(SamplerConfig c, const ObjectiveConfig& objective) {
+SamplerConfig SamplerConfig::over(const SamplerConfig& own) const {
+  const core::Json theirs = core::to_json(own);
+  core::Json all = core::to_json(*this);
+  for (Key key : kKeys) {
+    const std::string name(key.name);
+    const auto is_given = [&](std::string_view one) { return std::ranges::find(given, one) != given.end(); };
+    bool kept = is_given(key.name);
+    while (!kept && !key.hangs_on.empty()) {
+      key = *std::ranges::find(kKeys, key.hangs_on, &Key::name);
+      kept = is_given(key.name);
+    }
+    if (kept) continue;
+    all.erase(name);  // a key that is not printed is at its default
+    if (theirs.contains(name)) all[name] = theirs[name];
+  }
+  return core::load<SamplerConfig>(core::ConfigTree::of_json(all, "the sampler's keys"));
+}
+
+SamplerConfig settled(SamplerConfig c, const ObjectiveConfig& objective, const char* section) {
   const Family& family = objective.family();
   if (c.rule == "auto") c.rule = family.rules.front();
-  const auto refuse = [](const char* key, const std::string& message) {
-    if (!message.empty()) core::user_error("sampler.{}: {}", key, message);
+  const auto refuse = [section](const char* key, const std::string& message) {
+    if (!message.empty()) core::user_error("{}.{}: {}", section, key, message);
   };
   refuse("rule", illegal(family, &Family::rules, "rule", c.rule, objective.path));
   if (c.grid != "auto") refuse("grid", illegal(family, &Family::grids, "grid", c.grid, objective.path));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/config.h"
 #include "diffusion/objective_config.h"
@@ -29,15 +30,19 @@ struct SamplerConfig {
   double guidance_min =
       0;  ///< noise-to-signal ratios above which, and up to which, guidance acts (Kynkäänniemi et al. 2024)
   double guidance_max = 1e9;
-  bool guidance_given = false, clip_x0_given = false;  ///< read, not left at its default; no keys
+  std::vector<std::string> given = {};  ///< keys that were read, not left at their defaults; no key
   void fields(core::Fields& f);
   /// The same without a prefix (steps=), or with it (sampler.steps=).
   void fields_at_top(core::Fields& f);
+  /// What is not given is `own`'s, but for `steps`. A rule that is given brings its own grid and noise, a grid its own rho, and
+  /// guidance its own interval and rescaling.
+  SamplerConfig over(const SamplerConfig& own) const;
 };
 
 /// With the rule named. UserError: a rule or grid that does not go with the objective's path (with those that do), a key
-/// without effect.
-SamplerConfig settled(SamplerConfig config, const ObjectiveConfig& objective);
+/// without effect. `section`: where the keys stand.
+SamplerConfig settled(SamplerConfig config, const ObjectiveConfig& objective,
+                      const char* section = "sampler");
 
 /// What the user-facing names of rules stand for.
 struct StepRule {

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 /// What painting takes from the run's own settings.
 struct OwnSettings {
-  double guidance = 0, clip_x0 = 0;
+  diffusion::SamplerConfig sampler;
   std::string precision = "fp32";
   EvaluatedData validation;
 };
@@ -37,10 +37,11 @@ OwnSettings read_settings(const fs::path& file) {
   if (!sampling.is_object() || !sampling.contains("guidance") || !sampling["guidance"].is_number())
     wrong("sampling.guidance");
   if (!json.contains("precision") || !json["precision"].is_string()) wrong("precision");
-  OwnSettings own{.guidance = sampling["guidance"].get<double>(),
-                  .clip_x0 = sampling.value("clip_x0", 0.0),
-                  .precision = json["precision"].get<std::string>(),
-                  .validation = {}};
+  OwnSettings own{
+      .sampler = core::load<diffusion::SamplerConfig>(
+          core::ConfigTree::of_json(sampling, file.string() + ": sampling"), {"every_steps", "prompts"}),
+      .precision = json["precision"].get<std::string>(),
+      .validation = {}};
   if (const auto at = core::Json::json_pointer("/validation/data"); json.contains(at))
     own.validation = core::load<EvaluatedData>(
         core::ConfigTree::of_json({{"data", json[at]}}, file.string() + ": validation"));
@@ -119,7 +120,7 @@ void RunOptions::fields(core::Fields& f) {
   f.field("weights", weights, {.choices = {"auto", "ema", "raw"}, .help = "auto: ema where there is one"});
   compute.fields(f);
   f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "samples at a time"});
-  sampler.fields_at_top(f);  // without guidance=: the run's own (sampling.guidance)
+  sampler.fields_at_top(f);  // what is not given: the run's own (sampling.*), but for the steps
 }
 
 std::string TrainedRun::checkpoint_sha256() const {
@@ -174,11 +175,9 @@ TrainedRun open_run(const fs::path& given, const RunOptions& options, comm::Comm
   const bool average = takes_average(options.weights, *reader);
   core::log_info("{}: step {}, {} weights", reader->folder().string(), reader->step(),
                  average ? "averaged" : "raw");
-  diffusion::SamplerConfig sampler = options.sampler;
-  if (!sampler.guidance_given) sampler.guidance = own.guidance;
-  if (!sampler.clip_x0_given) sampler.clip_x0 = own.clip_x0;
   const diffusion::Objective objective(facts.objective);
-  sampler = diffusion::settled(sampler, objective.config());
+  const diffusion::SamplerConfig sampler =
+      diffusion::settled(options.sampler.over(own.sampler), objective.config());
   return {.folder = folder,
           .facts = std::move(facts),
           .checkpoint = std::move(*reader),

@@ -100,6 +100,7 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
         "caption_drop=0",
         config.caption_drop);
   check_classes(config.model, data_.stream->facts().facts);
+  diffusion::settled(config.sampling.sampler, objective_.config(), "sampling");  // what it refuses
   model_->to(device);
   model_->train();
   if (shape_.tokens_only && config.model.takes_text()) {
@@ -193,9 +194,7 @@ std::vector<image::Image> DenoiserTask::paint_share(comm::Communicator& comm, co
     order.seeds.push_back(core::derive_seed(static_cast<std::uint64_t>(config_.loop.seed), i));
   }
   if (order.prompts.empty()) return {};
-  order.sampler.steps = s.steps;
-  order.sampler.guidance = s.guidance;
-  order.sampler.clip_x0 = s.clip_x0;
+  order.sampler = s.sampler;
   order.batch = std::min<std::int64_t>(32, static_cast<std::int64_t>(order.prompts.size()));
   order.bf16 = config_.loop.precision == "bf16" && device_.is_cuda();
   order.keep_going = [&] { return !stop.requested(); };

@@ -150,7 +150,8 @@ void Metrics::leave_out(Clock::time_point begin) {
   last_line_ += taken;
 }
 
-void Metrics::validation(std::int64_t step, const Validated& raw, const std::optional<Validated>& average) {
+void Metrics::validation(std::int64_t step, const Validated& raw, const std::optional<Validated>& average,
+                         bool best) {
   core::Json found;
   const auto add = [&](const char* name, const Validated& one) {
     found[name] = {{"loss", one.loss}, {"levels", one.levels}};
@@ -161,7 +162,9 @@ void Metrics::validation(std::int64_t step, const Validated& raw, const std::opt
   };
   add("raw", raw);
   if (average) add("average", *average);
-  file_.append(core::Json{{"step", step}, {"validation", found}}.dump() + "\n");
+  core::Json line = {{"step", step}, {"validation", found}};
+  if (best) line["best"] = true;
+  file_.append(line.dump() + "\n");
 }
 
 void Metrics::sync() {

@@ -42,7 +42,9 @@ class Metrics {
   void step(const StepMetrics& metrics);
   /// What was done since `begin` was no training: the speed does not know of it.
   void leave_out(std::chrono::steady_clock::time_point begin);
-  void validation(std::int64_t step, const Validated& raw, const std::optional<Validated>& average);
+  /// `best`: so far, by the rule of BestWatch.
+  void validation(std::int64_t step, const Validated& raw, const std::optional<Validated>& average,
+                  bool best);
   void picture(const std::string& tag, std::int64_t step, const std::filesystem::path& png_file,
                std::int64_t height, std::int64_t width);
   /// Makes what was logged so far durable; called before a checkpoint is published.

@@ -17,6 +17,7 @@
 #include "train/evaluations.h"
 #include "train/html.h"
 #include "train/loss_watch.h"
+#include "train/validation_page.h"
 
 namespace microdit::train {
 namespace {
@@ -27,7 +28,7 @@ struct Curve {
   image::Series raw{.name = "training loss", .x = {}, .y = {}, .faint = true};
   image::Series smooth{.name = fmt::format("mean of {} steps", kLossWindow), .x = {}, .y = {}};
   double rate = 0;
-  image::Series validation{.name = "validation", .x = {}, .y = {}, .marks = true};
+  std::vector<ValidationLine> validations{};
   LossWatch watch{};
 };
 
@@ -37,13 +38,8 @@ Curve read_curve(const fs::path& metrics) {
   std::ifstream in(metrics);
   for (std::string line; std::getline(in, line);) {
     const core::Json json = core::Json::parse(line, nullptr, false);
-    if (!json.is_object()) continue;
-    if (json.contains("validation")) {  // of the weights that decide what is best
-      const core::Json& found = json["validation"];
-      curve.validation.x.push_back(json["step"].get<double>());
-      curve.validation.y.push_back(
-          found[found.contains("average") ? "average" : "raw"]["loss"].get<double>());
-    }
+    if (!json.is_object() || !json.contains("step") || !json["step"].is_number()) continue;
+    if (auto found = validation_of(json)) curve.validations.push_back(*std::move(found));
     if (!json.contains("loss") || !json["loss"].is_number()) continue;
     const auto step = json["step"].get<double>();
     const auto loss = json["loss"].get<double>();
@@ -120,7 +116,7 @@ void write_report(const RunFolder& run) {
   const std::string name = core::whole_path(run.path()).filename().string();
   if (!curve.raw.x.empty()) {
     std::vector<image::Series> series = {curve.raw, curve.smooth};
-    if (!curve.validation.x.empty()) series.push_back(curve.validation);
+    if (!curve.validations.empty()) series.push_back(validation_curve(curve.validations));
     for (image::Series& points : loss_points(evaluations)) series.push_back(std::move(points));
     const image::Image plot =
         image::plot(series, {.title = name, .x_label = "step", .y_label = "loss", .log_y = true});
@@ -137,6 +133,7 @@ void write_report(const RunFolder& run) {
   }
   body +=
       html_picture(loss_png, "Loss: of each training batch, and on held-out samples where it was measured");
+  body += validation_html(run, curve.validations);
   body += evaluations_html(evaluations);
   // The first pictures and the last few show the learning; a long run keeps the rest in samples/.
   const auto grids = sorted_pictures(run.samples());

@@ -14,8 +14,9 @@ double learning_rate(const OptimizerConfig& optimizer, const ScheduleConfig& sch
   if (t < warmup) return optimizer.lr * t / warmup;
   if (schedule.kind == "constant") return optimizer.lr;
   const double span = std::max(1.0, static_cast<double>(schedule.decay_steps.steps()) - warmup);
-  const double done = std::clamp((t - warmup) / span, 0.0, 1.0);
-  const double left = schedule.kind == "cosine" ? 0.5 * (1 + std::cos(std::numbers::pi * done)) : 1 - done;
+  const bool cycles = schedule.kind == "cosine_cycle";
+  const double done = cycles ? (t - warmup) / span : std::clamp((t - warmup) / span, 0.0, 1.0);
+  const double left = schedule.kind == "linear" ? 1 - done : 0.5 * (1 + std::cos(std::numbers::pi * done));
   return optimizer.lr * (schedule.final_factor + (1 - schedule.final_factor) * left);
 }
 
@@ -23,7 +24,8 @@ double ema_decay(const EmaConfig& ema, std::int64_t step) {
   if (step <= ema.start_step) return 0;
   if (ema.warmup == 0) return ema.decay;
   const auto i = static_cast<double>(step - ema.start_step), warmup = static_cast<double>(ema.warmup.steps());
-  return ema.ramp == "linear" ? ema.decay * std::min(1.0, i / warmup) : std::min(ema.decay, i / (i + warmup));
+  return ema.ramp == "linear" ? ema.decay * std::min(1.0, (i - 1) / warmup)
+                              : std::min(ema.decay, i / (i + warmup));
 }
 
 }  // namespace microdit::train

@@ -16,8 +16,10 @@ void OptimizerConfig::fields(core::Fields& f) {
 }
 
 void ScheduleConfig::fields(core::Fields& f) {
-  f.field("kind", kind,
-          {.choices = {"constant", "cosine", "linear"}, .help = "learning rate after the warm-up"});
+  f.field(
+      "kind", kind,
+      {.choices = {"constant", "cosine", "linear", "cosine_cycle"},
+       .help = "learning rate after the warm-up; cosine_cycle climbs again after decay_steps, and so on"});
   warmup_steps.field(f, "warmup_steps", {.min = 0, .help = "linear warm-up, in steps"});
   f.field("final_factor", final_factor, {.min = 0, .max = 1, .help = "of lr, at decay_steps"});
   decay_steps.field(f, "decay_steps", {.min = 0, .help = "0 = the run's steps at its first start"});
@@ -29,7 +31,8 @@ void EmaConfig::fields(core::Fields& f) {
   f.field(
       "ramp", ramp,
       {.choices = {"ratio", "linear"},
-       .help = "decay of update i; ratio: min(decay, i / (i + warmup)); linear: decay min(1, i / warmup)"});
+       .help =
+           "decay of update i; ratio: min(decay, i / (i + warmup)); linear: decay min(1, (i - 1) / warmup)"});
   start_step.field(f, "start_step", {.min = 0, .help = "until then the average equals the weights"});
 }
 
@@ -43,11 +46,7 @@ void CheckpointConfig::fields(core::Fields& f) {
 void SamplingConfig::fields(core::Fields& f) {
   every_steps.field(f, "every_steps", {.min = 0, .help = "steps between sample grids; 0 = none"});
   f.field("prompts", prompts, {.help = "what the grids show"});
-  f.field("steps", steps, {.min = 2, .max = 10000, .help = "sampler steps of the grids"});
-  f.field("guidance", guidance,
-          {.min = 1, .help = "classifier-free guidance of the grids, generate and evaluate; 1 = none"});
-  f.field("clip_x0", clip_x0,
-          {.min = 0, .help = "cut estimates of x0 to +- this in the grids, generate and evaluate; 0 = no"});
+  sampler.fields(f);
 }
 
 void ValidationConfig::fields(core::Fields& f) {
@@ -63,6 +62,10 @@ void ValidationConfig::fields(core::Fields& f) {
   f.field("keep_best", keep_best, {.help = "keep the best validation's checkpoint: checkpoints/best"});
   if (f.reading() && patience > 0 && every_steps.is_known() && every_steps == 0)
     f.error("patience", "has no effect without validation.every_steps");
+  if (f.reading() && patience == 1)
+    f.error("patience",
+            "1: the validation before the first step counts (nano-diffusion's rule) and would end the run "
+            "there; take 2 or more, or 0 = never");
 }
 
 std::string ValidationConfig::measured() const {
@@ -128,7 +131,10 @@ void LoopConfig::fields(core::Fields& f) {
        .at_resume = core::AtResume::free});
   f.field(
       "max_skipped_steps", max_skipped_steps,
-      {.min = 1, .help = "consecutive non-finite steps before failing", .at_resume = core::AtResume::free});
+      {.min = 0,
+       .help =
+           "non-finite steps in a row that are left out; one more ends the run with 1; 0 = the first does",
+       .at_resume = core::AtResume::free});
   f.field("watchdog_s", watchdog_s,
           {.min = 0,
            .help = "a collective that lasts longer ends the job with 76; 0 = never",

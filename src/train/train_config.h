@@ -26,7 +26,7 @@ struct OptimizerConfig {
 };
 
 struct ScheduleConfig {
-  std::string kind = "cosine";  ///< constant | cosine | linear, after the warm-up
+  std::string kind = "cosine";  ///< constant | cosine | linear | cosine_cycle, after the warm-up (schedule.h)
   Length warmup_steps = 0;
   double final_factor = 0.33;  ///< of lr, at decay_steps
   Length decay_steps = 0;      ///< 0 = the run's `steps` at its first start
@@ -37,7 +37,7 @@ struct EmaConfig {
   double decay = 0;    ///< 0 = no EMA
   Length warmup = 10;  ///< 0 = plain
   std::string ramp =
-      "ratio";  ///< decay at update i; ratio: min(decay, i / (i + warmup)); linear: decay min(1, i / warmup)
+      "ratio";  ///< decay at update i; ratio: min(decay, i / (i + warmup)); linear: decay min(1, (i - 1) / warmup)
   Length start_step = 0;  ///< until then the average is the weights
   void fields(core::Fields& f);
 };
@@ -50,12 +50,12 @@ struct CheckpointConfig {
   void fields(core::Fields& f);
 };
 
+/// Grids while training, and the sampler of them. Its keys stand beside these two; all but `steps` are generate's and evaluate's, too,
+/// where they are not given there.
 struct SamplingConfig {
   Length every_steps = 0;  ///< 0 = no grids while training
   std::vector<std::string> prompts;
-  std::int64_t steps = 18;
-  double guidance = 4.0;
-  double clip_x0 = 0;  ///< estimates of x0 are cut to +- this; 0 = no. Of pixels 1
+  diffusion::SamplerConfig sampler = {.steps = 18, .guidance = 4.0};
   void fields(core::Fields& f);
 };
 
@@ -83,7 +83,8 @@ struct LoopConfig {
   std::string kernels = "auto";       ///< auto | fused | reference (nn/kernels/proof.h)
   std::int64_t bucket_mb = 160;
   Length log_every_steps = 10;
-  std::int64_t max_skipped_steps = 10;    ///< consecutive non-finite steps before the run fails
+  std::int64_t max_skipped_steps =
+      10;  ///< non-finite steps in a row that are left out; one more fails the run
   double watchdog_s = comm::kDeadline_s;  ///< a collective longer than this ends the job with 76; 0 = never
   OptimizerConfig optimizer;
   ScheduleConfig schedule;

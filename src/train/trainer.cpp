@@ -160,11 +160,15 @@ void Trainer::apply(const Agreement& agreed) {
                     .bad_rows = agreed.bad_rows,
                     .skipped = !finite});
   }
-  if (skipped_in_a_row_ >= config_.max_skipped_steps) {
+  if (skipped_in_a_row_ > config_.max_skipped_steps) {
+    const std::string begin = last_checkpoint_ < 0
+                                  ? ""
+                                  : fmt::format(" from step {}, which is good (init.from={})",
+                                                last_checkpoint_, run_.path().string());
     core::system_error(
-        "step {}: the gradient has not been finite for {} steps; lower optimizer.lr or look at the data "
-        "(the last checkpoint is good)",
-        completed_ + 1, skipped_in_a_row_);
+        "step {}: loss {}, gradient norm {}; not finite for {} step(s) in a row, and max_skipped_steps={}: "
+        "look at the data, or train anew{} with a lower optimizer.lr",
+        completed_ + 1, agreed.loss, norm, skipped_in_a_row_, config_.max_skipped_steps, begin);
   }
 }
 

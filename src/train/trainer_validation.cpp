@@ -63,7 +63,7 @@ void Trainer::validate_if_due() {
     return;
   }
   const bool best = best_.add(completed_, average ? average->loss : raw->loss);
-  if (metrics_) metrics_->validation(completed_, *raw, average);
+  if (metrics_) metrics_->validation(completed_, *raw, average, best);
   core::log_info("step {}: validation loss {:.5f}{}{}", completed_, raw->loss,
                  average ? fmt::format(", averaged weights (which count) {:.5f}", average->loss) : "",
                  best ? ", the best so far"

@@ -133,5 +133,17 @@ parts.N.ratios  numbers     = []
 )");
 }
 
+TEST(ConfigPrint, AKeyThatIsReadInTwoWaysIsOneRow) {
+  struct Length {
+    std::string text;
+    std::int64_t steps = 5;
+    void fields(Fields& f) {
+      f.field("steps", text, {.max = 30});
+      f.field("steps", steps, {.min = 1, .help = "or 10ep"});
+    }
+  };
+  EXPECT_EQ(describe_fields<Length>(), "steps  integer or text  = 5  >=1  or 10ep\n");
+}
+
 }  // namespace
 }  // namespace microdit::core

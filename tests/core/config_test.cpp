@@ -9,6 +9,7 @@
 namespace microdit::core {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -100,6 +101,26 @@ TEST(Config, AbsentAndNullKeepTheDefaults) {
     EXPECT_EQ(c.sizes, std::vector<std::int64_t>{64});
     EXPECT_FALSE(c.steps_given);
   }
+}
+
+TEST(Config, HalfPrecisionIsRefusedByNameWithTheReason) {
+  struct Compute {
+    std::string precision = "fp32", other = "a";
+    void fields(Fields& f) {
+      f.field("precision", precision, {.choices = {"fp32", "bf16"}});
+      f.field("other", other, {.choices = {"a", "b"}});
+    }
+  };
+  const auto refused = [](const std::string& text) {
+    return message_of<UserError>([&] { load<Compute>(ConfigTree::parse(text)); });
+  };
+  for (const char* word : {"fp16", "float16", "half", "16"})
+    EXPECT_THAT(
+        refused(fmt::format("precision: {}", word)),
+        AllOf(HasSubstr(fmt::format("'{}' is not one of: fp32, bf16; nothing is computed in fp16", word)),
+              HasSubstr("65504"), HasSubstr("take bf16")));
+  EXPECT_THAT(refused("precision: fp8"), Not(HasSubstr("65504")));
+  EXPECT_THAT(refused("other: fp16"), Not(HasSubstr("65504")));
 }
 
 TEST(Config, IntegersAreExact) {

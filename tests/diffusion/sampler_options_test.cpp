@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <tuple>
 
 #include "core/error.h"
 #include "diffusion/grid.h"
@@ -121,6 +122,41 @@ TEST(Sampler, ShowsEveryStepButTheLast) {
     sample(objective, net.network(), {.rule = rule, .steps = 4, .guidance = 1}, input);
     EXPECT_EQ(steps, (std::vector<std::int64_t>{0, 1, 2})) << rule;
   }
+}
+
+/// What a command line says, over what a run says.
+SamplerConfig over(const std::vector<std::string>& words, const SamplerConfig& own) {
+  return core::load<SamplerConfig>(core::ConfigTree::of_overrides(words)).over(own);
+}
+
+TEST(SamplerConfig, WhatIsNotGivenIsTheRunsButForTheSteps) {
+  const SamplerConfig own{.rule = "ddim",
+                          .steps = 50,
+                          .guidance = 2,
+                          .grid = "trailing",
+                          .eta = 0.5,
+                          .clip_x0 = 1,
+                          .max_time = 980,
+                          .guidance_rescale = 0.7};
+  SamplerConfig found = over({}, own);
+  EXPECT_EQ(found.steps, SamplerConfig().steps);
+  found.steps = own.steps;
+  EXPECT_EQ(core::to_json(found), core::to_json(own));
+  // A rule brings its own grid and noise, a grid its rho, guidance its interval and rescaling.
+  found = over({"rule=heun"}, own);
+  EXPECT_EQ(std::tuple(found.rule, found.grid, found.eta, found.clip_x0, found.guidance_rescale),
+            std::tuple("heun", "auto", 0.0, 1.0, 0.7));
+  found = over({"guidance=1"}, own);
+  EXPECT_EQ(std::tuple(found.guidance, found.guidance_rescale, found.grid), std::tuple(1.0, 0.0, "trailing"));
+  found = over({"grid=karras"}, {.rule = "heun", .rho = 5, .s_churn = 3});
+  EXPECT_EQ(std::tuple(found.rule, found.grid, found.rho, found.s_churn),
+            std::tuple("heun", "karras", 7.0, 3.0));
+  // What is given at its default is given.
+  found = over({"clip_x0=0", "eta=0", "grid=auto", "max_time=0"}, own);
+  EXPECT_EQ(std::tuple(found.clip_x0, found.eta, found.grid, found.max_time),
+            std::tuple(0.0, 0.0, "auto", 0.0));
+  EXPECT_EQ(over({"sigma_min=0.01"}, {.sigma_max = 40}).sigma_max, 40);
+  EXPECT_THROW(over({"sigma_min=50"}, {.sigma_max = 40}), core::UserError);
 }
 
 TEST(Sampler, WhatDoesNotGoWithThePathIsRefusedByName) {

@@ -62,8 +62,8 @@ class Classes(unittest.TestCase):
                             "validation={every_steps: 30, samples: 20}", "checkpoint={every_steps: 1000}", "optimizer.lr=0.01", "ema.decay=0.9",
                             "ema.warmup=10", "sampling={every_steps: 50, steps: 10, clip_x0: 1, prompts: [dark, '1', Striped]}", *words, data=cls.data, **options)
 
-    def paint(self, *words, **options):
-        return programs.run("generate", "--run", self.root / "runs/shades", "steps=20", *words, data=self.data, **options)
+    def paint(self, *words, run="shades", **options):
+        return programs.run("generate", "--run", self.root / "runs" / run, "steps=20", *words, data=self.data, **options)
 
     def test_facts_and_rows(self):
         facts = json.loads((self.data / "latents/shades/pixels/facts.json").read_text())
@@ -132,6 +132,77 @@ class Classes(unittest.TestCase):
             self.assertIn('model.num_classes=2: the data have 3 classes: ["dark","light","striped"]', log)
         self.assertFalse((self.root / "runs/few").exists())
         self.assertIn("head_dim: unknown key", self.train("keys", "model.head_dim=8", expect=2))
+
+    def test_the_sampler_of_the_run_is_generates_too(self):
+        """A rule under `sampling` paints the grids, and pictures where nothing else is said; what does not go together is refused
+        before the first step."""
+        words = ["sampling={every_steps: 2, rule: dpmpp_2m, grid: trailing, max_time: 0, clip_x0: 0.9}", "steps=2"]
+        self.train("ruled", *words)
+        self.train("auto", "sampling={every_steps: 2, clip_x0: 0.9}", "steps=2")
+        grids = [(self.root / "runs" / name / "samples/step_0000002.png").read_bytes() for name in ("ruled", "auto")]
+        self.assertNotEqual(*grids)
+        given = json.loads((self.root / "runs/ruled/settings.json").read_text())["sampling"]
+        self.assertEqual((given["rule"], given["grid"], given["steps"]), ("dpmpp_2m", "trailing", 10))
+        painted = {}
+        for name, more in (("own", []), ("said", ["rule=dpmpp_2m", "grid=trailing", "clip_x0=0.9"]), ("ddim", ["rule=ddim"])):
+            self.paint("--class", "light", "num_images=1", f"out={self.root / 'ruled' / name}", *more, run="ruled")
+            painted[name] = (self.root / "ruled" / name / "000000.png").read_bytes()
+        self.assertEqual(painted["own"], painted["said"])
+        self.assertNotEqual(painted["own"], painted["ddim"])
+        programs.run("evaluate", "--run", self.root / "runs/ruled", "prompts=3", "candidates=24", "steps=2", data=self.data)
+        self.assertIn("dpmpp_2m", json.dumps(json.loads((self.root / "runs/ruled/metrics.json").read_text())["sampler"]))
+        for words, said in ((["sampling.rule=dpmpp_2m", "sampling.eta=0.5"], "sampling.eta: has no effect"),
+                            (["sampling.grid=shifted"], 'sampling.grid: grid "shifted" does not go with path "vp_cosine"'),
+                            (["sampling.rule=best"], "sampling.rule: 'best' is not one of")):
+            for dry in ([], ["--dry-run"]):
+                self.assertIn(said, self.train("odd", *words, *dry, "steps=2", expect=2))
+        self.assertFalse((self.root / "runs/odd").exists())
+        # A run that is older than these keys.
+        settings = self.root / "runs/ruled/settings.json"
+        content = json.loads(settings.read_text())
+        content["sampling"] = {key: content["sampling"][key] for key in ("every_steps", "prompts", "steps", "guidance", "clip_x0")}
+        settings.write_text(json.dumps(content))
+        self.paint("--class", "light", "num_images=1", f"out={self.root / 'ruled/older'}", "rule=dpmpp_2m", "grid=trailing", run="ruled")
+        self.assertEqual((self.root / "ruled/older/000000.png").read_bytes(), painted["own"])
+
+    def test_validation_finds_the_same_bits_on_any_number_of_ranks(self):
+        found = []
+        for ranks in (1, 2, 3):
+            self.train(f"ranks{ranks}", "validation={every_steps: 2, samples: 11, batch_size: 2, levels: 5}", "batch_size=6", "steps=1",
+                       "sampling.every_steps=0", ranks=ranks)
+            found.append([line["validation"] for line in programs.metrics(self.root / f"runs/ranks{ranks}") if "validation" in line])
+        self.assertEqual(len(found[0][0]["raw"]["levels"]), 5)
+        self.assertEqual(found[0], found[1])
+        self.assertEqual(found[0], found[2])
+
+    def test_the_report_shows_validation_by_level(self):
+        page = (self.root / "runs/shades/report.html").read_text()
+        lines = {line["step"]: line for line in programs.metrics(self.root / "runs/shades") if "validation" in line}
+        best = max(step for step, line in lines.items() if line.get("best"))
+        self.assertEqual(best, min((step for step in lines if step > 0), key=lambda step: lines[step]["validation"]["average"]["loss"]))
+        self.assertIn("<h2>Validation</h2>", page)
+        table = page.split("<h2>Validation</h2>")[1].split("</table>")[0]
+        self.assertIn("<th>newest (step 150), raw weights</th><th>newest (step 150), average</th>"
+                      f"<th>best (step {best}), raw weights</th><th>best (step {best}), average</th>", table)
+        for level, name in ((0, "level 1, least noise"), (3, "level 4"), (7, "level 8, most noise")):
+            row = table.split(f"<td>{name}</td>")[1].split("</tr>")[0].removeprefix("<td>").removesuffix("</td>").split("</td><td>")
+            expected = [lines[step]["validation"][weights]["levels"][level] for step in (150, best) for weights in ("raw", "average")]
+            self.assertEqual(len(row), 4)
+            for shown, value in zip(row, expected):
+                self.assertAlmostEqual(float(shown) / value, 1, delta=1e-3)
+        self.assertGreater((self.root / "runs/shades/validation.png").stat().st_size, 5000)
+
+    def test_the_full_configuration_trains(self):
+        log = programs.run("train", "--config", SOURCE / "configs/train/nano_full.yaml", f"runs={self.root / 'runs'}", "name=full", "steps=2",
+                           "data=[{dataset: shades}]", "size=8", "model={dim: 32, depth: 2, num_heads: 2, num_classes: 3}", "batch_size=8",
+                           "threads_per_rank=1", "precision=fp32", "device=cpu", "checkpoint.every_steps=1", "validation={every_steps: 1, samples: 20}",
+                           "sampling={every_steps: 2, steps: 4, prompts: [dark, '1', Striped]}", data=self.data)
+        self.assertIn("done: 2 steps", log)
+        self.assertTrue((self.root / "runs/full/samples/step_0000002.png").exists())
+        lines = programs.metrics(self.root / "runs/full")
+        self.assertEqual([line["step"] for line in lines if "validation" in line], [0, 1, 2])
+        # Nothing was left out on the way: the first step's rate is the file's.
+        self.assertEqual([line["lr"] for line in lines if "lr" in line][0], 1e-4)
 
     def test_sets_whose_classes_differ_are_not_mixed(self):
         for stage in ("download", "clean", "precompute"):

@@ -34,12 +34,13 @@ TEST(ScheduleTest, ema_warms_up_and_waits_for_its_start) {
   EXPECT_DOUBLE_EQ(ema_decay({.decay = 0.9975, .warmup = 0, .start_step = 1000}, 1001), 0.9975);
 }
 
-TEST(EmaDecay,
-     GrowsInProportionWhereAsked) {  // nano-diffusion's: decay * step / warmup until the warm-up's end
+TEST(EmaDecay, GrowsInProportionWhereAsked) {
+  // nano-diffusion's: decay * updates before / warmup until the warm-up's end.
   const EmaConfig ema{.decay = 0.9999, .warmup = 1000, .ramp = "linear"};
-  EXPECT_DOUBLE_EQ(ema_decay(ema, 1), 0.9999 / 1000);
-  EXPECT_DOUBLE_EQ(ema_decay(ema, 500), 0.9999 / 2);
-  EXPECT_DOUBLE_EQ(ema_decay(ema, 1000), 0.9999);
+  EXPECT_DOUBLE_EQ(ema_decay(ema, 1), 0);
+  EXPECT_DOUBLE_EQ(ema_decay(ema, 2), 0.9999 / 1000);
+  EXPECT_DOUBLE_EQ(ema_decay(ema, 501), 0.9999 / 2);
+  EXPECT_DOUBLE_EQ(ema_decay(ema, 1001), 0.9999);
   EXPECT_DOUBLE_EQ(ema_decay(ema, 100000), 0.9999);
 }
 
