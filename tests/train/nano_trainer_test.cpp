@@ -27,7 +27,7 @@ class GivenTask : public TrainTask {
   core::Json facts() const override { return core::Json::object(); }
   void initialize() override {}
   void prepare_pictures(comm::Communicator&, const core::StopFlag&) override {}
-  void prepare_validation(comm::Communicator&) override {}
+  std::string prepare_validation(comm::Communicator&) override { return {}; }
   void start(std::int64_t completed, std::int64_t, std::int64_t, std::int64_t) override { step_ = completed; }
   void next_batch() override { ++step_; }
   std::optional<image::Image> picture(std::int64_t, comm::Communicator&, const core::StopFlag&) override {
