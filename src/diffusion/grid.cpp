@@ -59,9 +59,8 @@ std::vector<double> steps_of(const std::string& grid, const SamplerConfig& c, bo
   if (grid != "uniform")
     for (std::size_t i = 1; i < values.size(); ++i)
       if (values[i] >= values[i - 1])
-        core::user_error(
-            "sampler.steps: {} are more than the grid \"{}\" has times; take fewer, or grid=uniform", c.steps,
-            grid);
+        core::user_error("steps={}: more than the grid \"{}\" has times; take fewer, or grid=uniform",
+                         c.steps, grid);
   return values;
 }
 
@@ -105,7 +104,7 @@ std::vector<Moment> make_grid(const SamplerConfig& c, const ObjectiveConfig& obj
     return moments;
   }
   if (c.max_time > path.last_time())
-    core::user_error("sampler.max_time: {} is beyond the path's end, {}", c.max_time, path.last_time());
+    core::user_error("max_time={}: beyond the path's end, {}", c.max_time, path.last_time());
   const double last = c.max_time > 0 ? c.max_time : path.last_time();
   const bool betas = family.is(Family::Kind::betas);
   if (family.is(Family::Kind::flow)) {

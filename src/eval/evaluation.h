@@ -26,7 +26,7 @@ class Evaluation {
 
   // Collective; nothing when a stop was asked for.
   std::optional<double> loss(const Split& split, std::int64_t samples) const;
-  /// The same of a network before its first step: its last layer is zero, so it predicts nothing.
+  /// The same of a network that predicts zeros, as a microdit before its first step, whose last layer is zero.
   std::optional<double> untrained_loss(const Split& split, std::int64_t samples) const;
   std::optional<Painted> paint(const Split& split) const;
   /// For each painted row of both splits, the candidates that are nearer than its own sample.

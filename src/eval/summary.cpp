@@ -52,9 +52,10 @@ std::vector<SummaryRow> summary_rows(const Json& metrics) {
   };
   rows.push_back(
       {"loss", "lower", loss("trained"), loss("held_out"), loss("untrained"), "",
-       fmt::format("mean denoising error at fixed noise over {} samples of a split; untrained: the "
-                   "network before its first step, on the same samples as held out",
-                   metrics.value("loss_samples", 0))});
+       fmt::format(
+           "mean denoising error at fixed noise over {} samples of a split; untrained: of "
+           "predicting zeros, as a microdit does before its first step, on the same samples as held out",
+           metrics.value("loss_samples", 0))});
   const auto either = [&](const char* name) {
     const auto held_out = number_at(metrics, (std::string("/retrieval/held_out/") + name).c_str());
     return held_out ? held_out : number_at(metrics, (std::string("/retrieval/trained/") + name).c_str());
@@ -93,7 +94,7 @@ std::string recital(const Json& metrics) {
     figures += fmt::format("loss {} on trained and {} on held-out samples", short_number(*trained),
                            short_number(*held_out));
   if (figures.size() > 0 && untrained && *held_out > *untrained)
-    figures += fmt::format(", worse than the {} of an untrained network", short_number(*untrained));
+    figures += fmt::format(", worse than the {} of predicting zeros", short_number(*untrained));
   if (by_rank)
     figures += fmt::format("{}top 1 {} and {}", figures.empty() ? "" : "; ", percent(*top_trained),
                            percent(*top_held_out));

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/seed.h"
+#include "diffusion/grid.h"
 #include "diffusion/noise.h"
 #include "eval/batch_condition.h"
 #include "eval/denoise_fn.h"
@@ -70,7 +71,7 @@ void check_classes(const models::DenoiserConfig& model, const core::Json& facts)
                      facts["classes"].dump());
 }
 
-/// No dropout and the like while it lives, whatever ends it.
+/// The module is told that this is no training while it lives, whatever ends it.
 class EvaluationMode {
  public:
   explicit EvaluationMode(torch::nn::Module& module) : module_(module) { module_.eval(); }
@@ -164,6 +165,14 @@ void DenoiserTask::prepare_pictures(comm::Communicator& comm, const core::StopFl
         "sampling.every_steps={}: the data name no codec and text encoder to paint with; say "
         "sampling.every_steps=0, or (of an MDS folder) data.codec and data.text_encoder",
         config_.sampling.every_steps.text());
+  const diffusion::SamplerConfig& sampler = config_.sampling.sampler;
+  if (sampler.guidance > 1 && !config_.model.has_null())
+    core::user_error(
+        "sampling.guidance={}: the model has no null condition to guide away from (model.learned_null); say "
+        "sampling.guidance=1, or sampling.every_steps=0",
+        sampler.guidance);
+  diffusion::make_grid(diffusion::settled(sampler, objective_.config(), "sampling"), objective_.config(),
+                       objective_.path(), shape_.latent_size);  // what it refuses
   const auto folder = run_folder(config_.loop).path();
   eval::hash_encoders_once(facts_.codec, facts_.text_encoder, folder, comm, stop);
   painters_ = std::min<std::size_t>(config_.sampling.prompts.size(), static_cast<std::size_t>(comm.size()));

@@ -28,11 +28,11 @@ void ScheduleConfig::fields(core::Fields& f) {
 void EmaConfig::fields(core::Fields& f) {
   f.field("decay", decay, {.min = 0, .max = 1, .help = "of the weight average; 0 = none"});
   warmup.field(f, "warmup", {.min = 0, .help = "updates; 0 = plain"});
-  f.field(
-      "ramp", ramp,
-      {.choices = {"ratio", "linear"},
-       .help =
-           "decay of update i; ratio: min(decay, i / (i + warmup)); linear: decay min(1, (i - 1) / warmup)"});
+  if (f.reading() || ramp != "ratio")  // runs that are older than the key can be resumed
+    f.field("ramp", ramp,
+            {.choices = {"ratio", "linear"},
+             .help = "decay of update i; ratio: min(decay, i / (i + warmup)); linear: decay min(1, (i - 1) / "
+                     "warmup)"});
   start_step.field(f, "start_step", {.min = 0, .help = "until then the average equals the weights"});
 }
 

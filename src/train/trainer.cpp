@@ -44,7 +44,7 @@ int Trainer::run() {
   task_.module().train();
   if (!is_over()) task_.start(completed_, comm_.rank() * rows, rows, config_.batch_size);
   last_checkpoint_time_ = std::chrono::steady_clock::now();
-  lead_to_best(last_checkpoint_);
+  if (last_checkpoint_ == best_.best_step()) lead_to_best(last_checkpoint_);
   validate_if_due();
   while (!is_over() && !stop_agreed_) step();
   if (stop_agreed_ && !is_over()) core::log_info("asked to stop: saving step {}", completed_);
@@ -206,16 +206,17 @@ void Trainer::start_checkpoint() {
   }
   writer_->start(completed_, std::move(parts), state());
   last_checkpoint_ = completed_;
+  writes_best_ = best_.best_step() == completed_;
 }
 
 void Trainer::publish_checkpoint() {
   const comm::WiderDeadline slowest_writer(comm_, kLongWork_s);
   const std::int64_t step = std::exchange(last_checkpoint_, -1);
   checkpoint::Retention kept = retention();
-  if (cadences_.keep_best && step == best_.best_step()) kept.keep_step = step;
+  if (cadences_.keep_best && writes_best_) kept.keep_step = step;
   writer_->publish(kept);
   last_checkpoint_ = step;
-  lead_to_best(step);
+  if (writes_best_) lead_to_best(step);
   if (comm_.rank() == 0) core::report_progress(checkpoint::step_name(step));
 }
 

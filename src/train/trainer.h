@@ -102,6 +102,7 @@ class Trainer {
   std::int64_t updates_ = 0;        ///< AdamW's own count (skipped steps do not count)
   std::int64_t skipped_in_a_row_ = 0;
   std::int64_t last_checkpoint_ = -1;  ///< step of the newest that is published or being written
+  bool writes_best_ = false;           ///< it was the best when it was begun
   std::chrono::steady_clock::time_point last_checkpoint_time_;
   double wait_s_ = 0;  ///< for the present step's data
   bool stop_agreed_ = false;

@@ -29,9 +29,9 @@ std::int64_t Trainer::best_of_link() const {
   return step && fs::exists(run_.checkpoints() / best, none) ? *step : -1;
 }
 
-/// checkpoints/best leads to the best one when that is there; until then the one before stays, and is led to.
+/// checkpoints/best leads to the best that is there: `published`, until the next is, too.
 void Trainer::lead_to_best(std::int64_t published) {
-  if (!cadences_.keep_best || comm_.rank() != 0 || published < 0 || published != best_.best_step()) return;
+  if (!cadences_.keep_best || comm_.rank() != 0 || published < 0) return;
   best_there_ = published;
   const fs::path link = run_.checkpoints() / "best", aside = run_.checkpoints() / ".best";
   std::error_code error;

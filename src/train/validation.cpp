@@ -77,8 +77,7 @@ std::optional<Validated> Validation::measure(models::Denoiser& model, const diff
   std::vector<double> sums(static_cast<std::size_t>(config_.levels * blocks));  // each is one rank's
   // A block at a level is one piece of work; each rank has neighbouring ones, so that it reads few blocks.
   const std::int64_t works = blocks * config_.levels;
-  const std::int64_t begin = works * comm.rank() / comm.size(),
-                     end = works * (comm.rank() + 1) / comm.size();
+  const std::int64_t begin = works * comm.rank() / comm.size(), end = works * (comm.rank() + 1) / comm.size();
   eval::Piece piece;
   std::int64_t held = -1;  // block that `piece` is
   for (std::int64_t round = 0; round * comm.size() < works; ++round) {

@@ -123,6 +123,13 @@ class Classes(unittest.TestCase):
             self.assertIn(f"dit_blocks.{block}.adaln_single.layer_embeddings", names)
         self.assertIn("adaln_single.layer_embeddings", names)
 
+    def test_pictures_that_cannot_be_are_refused_before_the_first_step(self):
+        for word, said in (("sampling.guidance=4", "sampling.guidance=4: the model has no null condition"),
+                           ("sampling.steps=5000", "steps=5000: more than the grid")):
+            for words in (["--dry-run"], []):
+                self.assertIn(said, self.train("nothing", word, "steps=3", *words, expect=2))
+        self.assertFalse((self.root / "runs/nothing").exists())
+
     def test_what_is_refused(self):
         self.assertIn("is no class of this model; there are: 0 to 2, dark, light, striped", self.paint("--class", "blue", expect=2))
         self.assertIn("guidance=3", self.paint("--class", "dark", "guidance=3", expect=2))

@@ -50,7 +50,7 @@ TEST(Recital, IsSaidWhereHeldOutIsFarWorse) {
       recital(metrics()),
       "It recites its training pictures and hardly generalises to held-out captions: loss 0.1812 on trained "
       "and "
-      "1.233 on held-out samples, worse than the 1.011 of an untrained network; top 1 87.1 % and 1.62 %.");
+      "1.233 on held-out samples, worse than the 1.011 of predicting zeros; top 1 87.1 % and 1.62 %.");
   core::Json good = metrics();
   good["loss"]["held_out"] = 0.2;
   good["retrieval"]["held_out"]["top1"] = 0.8;

@@ -44,5 +44,10 @@ TEST(EmaDecay, GrowsInProportionWhereAsked) {
   EXPECT_DOUBLE_EQ(ema_decay(ema, 100000), 0.9999);
 }
 
+TEST(EmaConfig, OldSettingsAreAsTheyWere) {
+  EXPECT_FALSE(core::to_json(EmaConfig()).contains("ramp")) << "runs older than the key must go on";
+  EXPECT_TRUE(core::to_json(EmaConfig{.ramp = "linear"}).contains("ramp"));
+}
+
 }  // namespace
 }  // namespace microdit::train
