@@ -53,13 +53,14 @@ class Input {
     return tensor.to(device_, torch::kFloat);
   }
   /// "class" where the model takes classes; else "text" and, where the model takes it, "text_mask" of any type: not zero for rows
-  /// that are seen. `name`: what stands for "text".
+  /// that are seen. `name`: what stands for "text"; "negative" goes with "negative_mask" and "negative_class".
   diffusion::Condition condition(const models::DenoiserConfig& model,
                                  const std::string& name = "text") const {
     if (!model.takes_text()) {
-      const auto given = tensors_.find("class");
+      const std::string own = name == "text" ? "class" : name + "_class";
+      const auto given = tensors_.find(own);
       if (given == tensors_.end() || given->second.dim() != 1 || given->second.scalar_type() != torch::kLong)
-        core::user_error("{}: tensor \"class\" [B] of int64 is {}", path_.string(),
+        core::user_error("{}: tensor \"{}\" [B] of int64 is {}", path_.string(), own,
                          given == tensors_.end() ? "missing" : c10::str(given->second.sizes()));
       return {.class_B = given->second.to(device_)};
     }
@@ -71,10 +72,10 @@ class Input {
                        found == tensors_.end() ? "missing" : c10::str(found->second.sizes()));
     return {rows, found->second.to(device_) != 0};
   }
-  /// What guidance leads away from: "negative" (and "negative_mask"), else the model's null.
+  /// What guidance leads away from: "negative" (and "negative_mask"), "negative_class", else the model's null.
   diffusion::Condition null(const models::Denoiser& net, const models::DenoiserConfig& model,
                             const diffusion::Condition& given) const {
-    if (has("negative") && model.takes_text()) return condition(model, "negative");
+    if (has(model.takes_text() ? "negative" : "negative_class")) return condition(model, "negative");
     return model.has_null() ? eval::null_like(net, given) : diffusion::Condition();
   }
   torch::Tensor like(const std::string& name, const torch::Tensor& other, const char* axes) const {

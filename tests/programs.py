@@ -161,11 +161,11 @@ def floats(tensor):
     return struct.unpack(f"<{len(tensor[1]) // 4}f", tensor[1])
 
 
-def write_safetensors(path, tensors):
-    """tensors: name -> (shape, bytes of fp32)."""
+def write_safetensors(path, tensors, dtypes={}):
+    """tensors: name -> (shape, bytes of fp32, or of what `dtypes` says)."""
     header, at = {}, 0
     for name, (shape, data) in tensors.items():
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(data)]}
+        header[name] = {"dtype": dtypes.get(name, "F32"), "shape": shape, "data_offsets": [at, at + len(data)]}
         at += len(data)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)

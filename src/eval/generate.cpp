@@ -213,6 +213,7 @@ void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& fi
   all.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm);
   all.negative_BLD = gather_rows(own, &Painting::negative_BLD, comm);
   all.negative_mask_BL = gather_rows(own, &Painting::negative_mask_BL, comm);
+  all.negative_class_B = gather_rows(own, &Painting::negative_class_B, comm);
   all.sample_BCHW = gather_rows(own, &Painting::sample_BCHW, comm);
   comm.on_root([&] { write_latents(file, all); });
 }

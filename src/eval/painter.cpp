@@ -256,6 +256,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
           .text_mask_BL = joined(masks),
           .negative_BLD = of_each(negative.text_BLD),
           .negative_mask_BL = of_each(negative.text_mask_BL),
+          .negative_class_B = of_each(negative.class_B),
           .sample_BCHW = joined(samples),
           .states_BKCHW = joined(ways)};
 }
@@ -287,7 +288,9 @@ void write_latents(const std::filesystem::path& file, const Painting& painting) 
   also("text_mask", painting.text_mask_BL);
   also("negative", painting.negative_BLD);
   also("negative_mask", painting.negative_mask_BL);
-  if (painting.class_B.defined()) tensors.emplace("class", painting.class_B.to(torch::kLong));
+  for (const auto& [name, classes] :
+       {std::pair{"class", painting.class_B}, std::pair{"negative_class", painting.negative_class_B}})
+    if (classes.defined()) tensors.emplace(name, classes.to(torch::kLong));
   nn::save_tensors(file, tensors);
 }
 

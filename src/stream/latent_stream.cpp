@@ -110,9 +110,9 @@ void LatentStream::Impl::resize(std::int64_t count, bool with_captions, Batch& b
   const RowShape& shape = facts.shape;
   batch.count = count;
   batch.latents.resize(size * shape.latents_bytes() / 2, config.reading.allocate);
-  if (shape.tokens_only)
+  if (config.text && shape.tokens_only)
     batch.ids.resize(size * static_cast<std::size_t>(shape.text_length), config.reading.allocate);
-  else
+  else if (config.text)
     batch.text.resize(size * shape.text_bytes() / 2, config.reading.allocate);
   batch.text_length.resize(size);
   batch.captioned.resize(size);
@@ -132,7 +132,7 @@ RowWish LatentStream::Impl::wish_for(std::size_t row, Batch& batch, std::size_t 
   wish.position = batch.position[row];
   wish.drop_caption = drops_caption(config.caption_drop, config.seed, wish.position);
   wish.latents = reinterpret_cast<std::byte*>(batch.latents.data()) + row * shape.latents_bytes();
-  wish.text = text + row * shape.text_bytes();
+  if (config.text) wish.text = text + row * shape.text_bytes();
   wish.caption = with_captions ? &batch.captions[row] : nullptr;
   return wish;
 }
@@ -158,10 +158,11 @@ void LatentStream::Impl::fill(std::int64_t first, std::int64_t count, bool with_
       if (wish.bad) replace(source, wish);
       const std::size_t row = rows[source][i];
       batch.sample[row] = first_sample[source] + wish.sample;
-      batch.captioned[row] = !wish.no_caption;
+      // Without text a sample's class is its condition, whether it has a caption or not.
+      batch.captioned[row] = config.text ? !wish.no_caption : !wish.drop_caption;
       batch.classes[row] = wish.class_number;
       batch.text_length[row] = wish.no_caption ? 0 : wish.text_length;
-      if (wish.no_caption)
+      if (wish.no_caption && wish.text != nullptr)
         std::memset(wish.text, 0, facts.shape.text_bytes());  // the null condition: zero rows
     }
   }

@@ -182,7 +182,7 @@ void MdsSource::take(RowWish& wish, const MdsPlace& place, std::span<const std::
   halves(wanted.latents, shape_.latents_bytes() / 2, wish.latents);
   wish.no_caption = wish.drop_caption;
   if (wish.drop_caption) return;
-  halves(wanted.text, shape_.text_bytes() / 2, wish.text);
+  if (wish.text != nullptr) halves(wanted.text, shape_.text_bytes() / 2, wish.text);
   wish.text_length = static_cast<std::int32_t>(shape_.text_length);
   if (wish.caption == nullptr || wanted.caption == kMissing) return;
   const std::span<const std::byte> text = values[static_cast<std::size_t>(wanted.caption)];

@@ -19,7 +19,8 @@ struct RowWish {
   std::int64_t position = 0;     ///< of the stream; with the seed it keys the choice among several captions
   bool drop_caption = false;     ///< the null condition is wanted: no caption is read, `text` is left alone
   std::byte* latents = nullptr;  ///< f16 [C, h, w]
-  std::byte* text = nullptr;     ///< f16 [L, D]; or i32 [L] token ids where the source has no text rows
+  std::byte* text =
+      nullptr;  ///< f16 [L, D]; or i32 [L] token ids where the source has no text rows; null = not wanted
 
   // Out:
   bool no_caption = false;  ///< dropped, or the sample has none of the wanted ones: `text` was left alone

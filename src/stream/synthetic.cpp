@@ -40,7 +40,7 @@ class Synthetic : public RowSource {
       wish.no_caption = wish.drop_caption;
       wish.text_length = wish.no_caption ? 0 : static_cast<std::int32_t>(shape_.text_length);
       if (wish.caption) *wish.caption = wish.no_caption ? "" : "sample " + std::to_string(wish.sample);
-      if (wish.no_caption) continue;
+      if (wish.no_caption || wish.text == nullptr) continue;
       if (shape_.tokens_only) {
         for (std::int64_t i = 0; i < shape_.text_length; ++i)
           reinterpret_cast<std::int32_t*>(wish.text)[i] = static_cast<std::int32_t>(rng.below(kTokens));

@@ -112,6 +112,25 @@ class Classes(unittest.TestCase):
         found = json.loads((self.root / "runs/shades/metrics.json").read_text())
         self.assertLess(found["eval_loss"], found["loss"]["untrained"])
 
+    def test_a_negative_class_is_kept_with_the_latents(self):
+        """What a picture was led away from: with it `probe sample` makes the same latents again."""
+        self.train("led", "steps=20", "model.learned_null=true", "caption_drop=0.3", "sampling.every_steps=0",
+                   "validation={every_steps: 0, patience: 0}")
+        out, run = self.root / "led", self.root / "runs/led"
+        words = ["--run", run, "--class", "light", "guidance=3", "steps=4", "num_images=1"]
+        programs.run("generate", *words, "negative=dark", "save_latents=true", f"out={out}", data=self.data)
+        for ask in (["--dry-run"], []):
+            self.assertIn("is no class of this model", programs.run("generate", *words, "negative=nonsense", *ask, data=self.data, expect=2))
+        facts = json.loads((run / "facts.json").read_text())
+        (self.root / "led.yaml").write_text(json.dumps({"model": facts["model"], "objective": facts["objective"]}))
+        programs.run("convert", "--input", run, "--output", self.root / "led.safetensors")
+        latents = programs.read_safetensors(out / "latents.safetensors")
+        given = {("x" if name == "unit" else name): latents[name] for name in ("unit", "class", "negative_class")}
+        programs.write_safetensors(self.root / "given.safetensors", given, {"class": "I64", "negative_class": "I64"})
+        programs.run("probe", "sample", "--config", self.root / "led.yaml", "--weights", self.root / "led.safetensors", "--input",
+                     self.root / "given.safetensors", "--output", self.root / "made.safetensors", "steps=4", "guidance=3", "clip_x0=1")
+        self.assertEqual(programs.read_safetensors(self.root / "made.safetensors")["sample"][1], latents["sample"][1])
+
     def test_its_weights_leave_and_come_back(self):
         """A shared parameter is written under each of its names, as nano-diffusion's network has it."""
         for name in ("out.safetensors", "out.pt"):
