@@ -167,7 +167,8 @@ each_job() {
   [ -n "$classes" ] && is_active score || return 0
   job score_generate slurm/generate.sbatch --job-name=score_generate "${sample_sbatch[@]}" -- --run "$run" ${prompts:+--prompts "$prompts"} \
     "${sample_set[@]}" "num_images=$score" "out=$scored"
-  job score slurm/score.sbatch "${sample_sbatch[@]}" -- --pictures "$scored" --reference "$reference" "reference_size=$size" "${score_set[@]}"
+  job score slurm/score.sbatch "${sample_sbatch[@]}" -- --pictures "$scored" --reference "$reference" "reference_size=$size" \
+    kid_subsets=100 "${score_set[@]}"
 }
 
 print_job() {

@@ -173,6 +173,7 @@ check_sampling() {
   ${MICRODIT_PREFIX:-} test -x "$bin/score" || die "$bin/score is missing: build it, or leave the stage out: --until evaluate"
   [[ " ${folders[*]} " == *" $reference "* ]] || [ -f "${MICRODIT_DATA:-data}/samples/$reference/facts.json" ] ||
     die "score: no pictures of $reference in ${MICRODIT_DATA:-data}/samples to compare with; --until evaluate leaves the stage out"
+  [[ " ${score_set[*]} " != *" network=clip "* ]] || die "--score-set network=clip: CLIP scores compare with captions; this run is conditioned on classes"
   job_words -- "${score_set[@]}"
   ${MICRODIT_PREFIX:-} "$bin/score" "${words[@]}" --dry-run >/dev/null ||
     die "score cannot start with these settings (above); --until evaluate leaves the stage out"
