@@ -83,6 +83,8 @@ numbers = json.loads(file.read_text())
 print(file.name, numbers)
 assert numbers["pictures"]["n"] == 30 and numbers["reference"]["n"] == 200, numbers
 assert 0 < numbers["frechet_distance"] < 1e4, numbers
+assert numbers["settings"]["kid"]["subset_size"] == 30 and 0 < numbers["kernel_distance"] < 1e3, numbers
+assert (numbers["settings"]["reference_size"], numbers["settings"]["resize"]) == (28, "clean_fid"), numbers
 E2
 [ -s $run/metrics.json ] || { echo "FAILED: evaluate left no numbers"; failures=$((failures + 1)); }
 report
