@@ -53,7 +53,8 @@ TEST(Kid, subsets_are_of_the_smaller_side_and_differ) {
     const auto n = static_cast<double>(x.size(0));
     return (k.sum() - k.trace()).item<double>() / (n * (n - 1));
   };
-  const double whole = mean_within(a) + mean_within(b) - 2 * (a.mm(b.t()) / 5 + 1).pow(3).mean().item<double>();
+  const double whole =
+      mean_within(a) + mean_within(b) - 2 * (a.mm(b.t()) / 5 + 1).pow(3).mean().item<double>();
   EXPECT_NEAR(found.mean, whole, 4 * found.deviation / std::sqrt(300.0));
   EXPECT_EQ(kernel_distance(a, b, 300, 7).mean, found.mean);
   EXPECT_NE(kernel_distance(a, b, 300, 8).mean, found.mean);
