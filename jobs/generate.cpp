@@ -33,11 +33,10 @@ int main(int argc, char** argv) {
       core::user_error("generate: --run DIR is missing (a run folder such as runs/emoji)");
     const auto config = core::load<eval::GenerateConfig>(core::ConfigTree::of_overrides(job.line.overrides));
     eval::check_prompts(job.line.prompts);
-    std::vector<std::string> prompts = job.line.prompts;
-    if (!job.line.prompts_file.empty()) {
-      for (std::string& prompt : eval::read_prompts(job.line.prompts_file))
-        prompts.push_back(std::move(prompt));
-    }
+    eval::PromptList list;
+    if (!job.line.prompts_file.empty()) list = eval::read_prompts(job.line.prompts_file);
+    std::vector<std::string>& prompts = list.prompts;
+    prompts.insert(prompts.begin(), job.line.prompts.begin(), job.line.prompts.end());
     std::vector<std::string> classes = job.line.classes;
     if (!job.line.classes_file.empty()) {
       const auto file = core::load<ClassesFile>(job.line.classes_file);
@@ -47,11 +46,15 @@ int main(int argc, char** argv) {
       core::user_error("generate: --class {}: this model is conditioned on text; give --prompt",
                        classes.front());
     prompts.insert(prompts.end(), classes.begin(), classes.end());
+    if (prompts.empty()) {
+      const eval::RunFacts facts = eval::read_run_facts(eval::run_folder_of(job.line.run));
+      if (!facts.model.takes_text()) prompts = eval::all_classes(facts.classes, facts.model.num_classes);
+    }
     if (prompts.empty())
       core::user_error(
           "generate: nothing to paint; give --prompt \"...\", --prompts FILE, --class NAME or --classes "
           "FILE");
-    if (job.line.dry_run) return eval::describe_generate(job.line.run, prompts, config, job.comm);
-    return eval::generate(job.line.run, prompts, config, job.comm, job.stop);
+    if (job.line.dry_run) return eval::describe_generate(job.line.run, list, config, job.comm);
+    return eval::generate(job.line.run, list, config, job.comm, job.stop);
   });
 }

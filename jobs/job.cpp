@@ -91,9 +91,11 @@ bool parse(int argc, char** argv, const JobInfo& info, CommandLine& line) {
   if (info.takes_prompts) {
     app.add_option("--prompt", line.prompts, "what to paint; may be given several times")
         ->allow_extra_args(false);
-    app.add_option("--prompts", line.prompts_file, "text file, one prompt per line");
-    app.add_option("--class", line.classes,
-                   "of a class-conditional model: name or number; may be given several times")
+    app.add_option("--prompts", line.prompts_file,
+                   "text file, one prompt per line; .jsonl: of objects with a text `prompt`");
+    app.add_option(
+           "--class", line.classes,
+           "of a class-conditional model: name or number; may be given several times; none = every class")
         ->allow_extra_args(false);
     app.add_option("--classes", line.classes_file, "YAML file, as `classes: [3, cat]`");
   }

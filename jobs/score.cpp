@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
     const std::string& reference = job.line.paths.at("reference");
     const auto config = core::load<score::ScoreConfig>(core::ConfigTree::of_overrides(job.line.overrides));
     if (!config.captions.empty()) return score::write_captions(reference, config, job.comm);
-    if (pictures.empty())
+    if (pictures.empty() && !job.line.dry_run)
       core::user_error(
           "score: --pictures is missing (a folder of pictures, such as runs/emoji/images/latest)");
     const bool is_clip = config.network == "clip";

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Chains the stages with dependencies: download -> clean -> [train_codec] -> precompute -> training -> generate -> evaluate.
+# Chains the stages with dependencies: download -> clean -> [train_codec] -> precompute -> training -> generate -> evaluate, and of
+# a class-conditional run -> score: the Fréchet distance of its pictures to those that the first of its data holds out.
 #
 #   slurm/pipeline.sh                                       the documented default: CC12M, the four phases of XL_2
 #   slurm/pipeline.sh --dataset configs/datasets/emoji.yaml --train configs/train/emoji.yaml
@@ -12,9 +13,11 @@
 #   --train FILE[,FILE]   one training job per file, in this order, instead of the four phases; the last is sampled from
 #   --codec FILE          train a codec with this config before precompute
 #   --tasks N             array tasks of download, clean, precompute (4); N%K: at most K at once
-#   --prompts FILE        what generate paints (configs/sample/prompts.txt)
+#   --prompts FILE        what generate paints (configs/sample/prompts.txt; of a class-conditional run: 8 of every class, with trajectory=8)
+#   --score N             of a class-conditional run: pictures of every class that score_generate paints and score measures (100)
 #   --from STAGE --until STAGE   only this part of the chain; continues a pipeline that was stopped
-#   --data-set KEY=VALUE, --train-set KEY=VALUE   handed to the data stages, to the training jobs (may repeat)
+#   --data-set KEY=VALUE, --train-set, --sample-set, --score-set   handed to the data stages, the training jobs, generate (both
+#                         times), score (network=inception makes it FID); may repeat
 #   --sbatch "OPTIONS"    for every sbatch, quoted as in a shell; --data-sbatch, --train-sbatch, --sample-sbatch: for those jobs
 #                         only, after the others. They win over the site's (slurm/sites/MICRODIT_SITE.sh)
 # Every mistake that can be known is refused with exit code 2 before anything is submitted. Prints one line "STAGE ID" per job
@@ -24,9 +27,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 asked=("$0" "$@")
 die() { echo "pipeline: $*" >&2; exit 2; }
 
-dataset=configs/datasets/cc12m.yaml train="" codec="" tasks=4 prompts=configs/sample/prompts.txt
+dataset=configs/datasets/cc12m.yaml train="" codec="" tasks=4 prompts="" score=""
 from="" until="" dry_run=0
-data_set=() train_set=() all_sbatch=() data_sbatch=() train_sbatch=() sample_sbatch=()
+data_set=() train_set=() sample_set=() score_set=() all_sbatch=() data_sbatch=() train_sbatch=() sample_sbatch=()
 # split TEXT: sets the array `pieces` to its words, with a shell's quotes but nothing that it would expand.
 split() {
   local text
@@ -37,7 +40,7 @@ split() {
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) dry_run=1; shift; continue ;;
-    --help | -h) sed -n '2,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    --help | -h) sed -n '2,24s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     --status) shift; exec bash slurm/pipeline_status.sh "$@" ;;
   esac
   [ $# -ge 2 ] || die "$1: unknown option or missing value; see --help"
@@ -47,10 +50,13 @@ while [ $# -gt 0 ]; do
     --codec) codec=$2 ;;
     --tasks) tasks=$2 ;;
     --prompts) prompts=$2 ;;
+    --score) score=$2 ;;
     --from) from=$2 ;;
     --until) until=$2 ;;
     --data-set) data_set+=("$2") ;;
     --train-set) train_set+=("$2") ;;
+    --sample-set) sample_set+=("$2") ;;
+    --score-set) score_set+=("$2") ;;
     --sbatch) split "$2"; all_sbatch+=("${pieces[@]}") ;;
     --data-sbatch) split "$2"; data_sbatch+=("${pieces[@]}") ;;
     --train-sbatch) split "$2"; train_sbatch+=("${pieces[@]}") ;;
@@ -73,8 +79,10 @@ if [ -n "$train" ]; then
   phases=() scripts=()
   for config in "${configs[@]}"; do phases+=("$(basename "$config" .yaml)"); scripts+=(pretrain_256); done
 fi
-stages=(download clean ${codec:+train_codec} precompute "${phases[@]}" generate evaluate)
-from=${from:-download} until=${until:-evaluate}
+stages=(download clean ${codec:+train_codec} precompute "${phases[@]}" generate evaluate score)
+wants_score=$score${score_set[*]}
+[ "$from" != score ] && [ "$until" != score ] || wants_score=1
+from=${from:-download} until=${until:-score}
 check_stages
 # is_active STAGE: within --from and --until
 is_active() { [ "${position[$1]}" -ge "${position[$from]}" ] && [ "${position[$1]}" -le "${position[$until]}" ]; }
@@ -86,9 +94,10 @@ check_datasets
 check_files
 check_data_stages
 check_training
+run=${runs[-1]}  # the last phase's; check_training set them, and classes
+check_sampling
 check_folders
 check_first
-run=${runs[-1]}  # the last phase's; check_training set them
 
 # ---- submission ----------------------------------------------------------------------------------------------------------
 # quoted WORD...: one line that a shell reads as these words
@@ -153,8 +162,13 @@ each_job() {
     call "${phases[$i]}" "slurm/${scripts[$i]}.sbatch" "${train_sbatch[@]}" -- --config "${configs[$i]}" "${train_set[@]}" \
       ${phase_init[$i]:+"${phase_init[$i]}"}
   done
-  call generate slurm/generate.sbatch "${sample_sbatch[@]}" -- --run "$run" --prompts "$prompts"
+  call generate slurm/generate.sbatch "${sample_sbatch[@]}" -- --run "$run" "${painted[@]}" "${sample_set[@]}"
   call evaluate slurm/evaluate.sbatch "${sample_sbatch[@]}" -- --run "$run"
+  [ -n "$classes" ] && is_active score || return 0
+  job score_generate slurm/generate.sbatch --job-name=score_generate "${sample_sbatch[@]}" -- --run "$run" ${prompts:+--prompts "$prompts"} \
+    "${sample_set[@]}" "num_images=$score" "out=$scored"
+  job score slurm/score.sbatch "${sample_sbatch[@]}" -- --pictures "$scored" --reference "$reference" "reference_size=$size" \
+    kid_subsets=100 "${score_set[@]}"
 }
 
 print_job() {

@@ -33,10 +33,10 @@ check_datasets() {
 # Files, programs, the number of tasks.
 check_files() {
   local file stage
-  for file in "${datasets[@]}" "$prompts" ${codec:+"$codec"} "${configs[@]}"; do
+  for file in "${datasets[@]}" ${prompts:+"$prompts"} ${codec:+"$codec"} "${configs[@]}"; do
     [ -f "$file" ] || die "no file $file"
   done
-  grep -q '[^[:space:]]' "$prompts" || die "--prompts $prompts: no prompt in it"
+  [ -z "$prompts" ] || grep -q '[^[:space:]]' "$prompts" || die "--prompts $prompts: no prompt in it"
   local bin=${MICRODIT_BIN:-build/bin} build="build first (scripts/setup.sh, then cmake --preset release && ninja -C build jobs)"
   for stage in download clean precompute train ${codec:+train_codec} generate evaluate; do
     ${MICRODIT_PREFIX:-} test -x "$bin/$stage" || die "$bin/$stage is missing${MICRODIT_PREFIX:+ behind MICRODIT_PREFIX=$MICRODIT_PREFIX}: $build"
@@ -99,17 +99,21 @@ check_source() {
     die "$1 is gated: accept its terms on the hub, then set HF_TOKEN_FILE to a file (mode 0600) with your token"
 }
 
+# data_names: the datasets that the resolved config on stdin trains on.
+data_names() { sed -n '/^data:/,/^[a-z]/s/^[ -]*dataset: *//p' | tr -d '"'; }
+
 # check_made WHO KIND: what the resolved config on stdin trains on is made by this chain, or there (KIND: samples, latents).
 check_made() {
   local name
   while read -r name; do
     [[ -n $name && $name != */* && " ${folders[*]} " != *" $name "* ]] || continue
     [ -d "${MICRODIT_DATA:-data}/$2/$name" ] || die "$1 trains on $name, which is not in ${MICRODIT_DATA:-data}/$2 and which no entry of --dataset $dataset makes (they make: ${folders[*]})"
-  done < <(sed -n '/^data:/,/^[a-z]/s/^[ -]*dataset: *//p' | tr -d '"')
+  done < <(data_names)
 }
 
 # Each phase is read by its program. Sets runs[i], and phase_init[i] where a phase starts from an earlier one of this chain
-# that --train-set has put under another root.
+# that --train-set has put under another root; of the last, classes (their number; "": text), the first of its data (reference),
+# size and steps.
 check_training() {
   local i j resolved name root init words
   runs=()
@@ -126,6 +130,8 @@ check_training() {
       [ "${runs[$j]}" != "$root/$name" ] || die "${phases[$j]} and ${phases[$i]} would both write to $root/$name: each phase needs a name of its own"
     done
     runs+=("$root/$name")
+    classes=$(setting model.num_classes <<<"$resolved" | grep -vx 0) size=$(setting size <<<"$resolved") steps=$(setting steps <<<"$resolved")
+    reference=$(data_names <<<"$resolved" | head -n 1)
     is_active "${phases[$i]}" || continue
     ! is_active precompute || check_made "${phases[$i]}" latents <<<"$resolved"
     [ -z "$init" ] || check_init "$i" "$init"
@@ -149,11 +155,35 @@ check_init() {
   [ -e "$init" ] || die "${phases[$i]} starts from $init (init.from), which is not there and which no stage between $from and $until makes"
 }
 
+# Sets what generate paints (painted) and what score measures (scored). Score's network and reference are there, or will be.
+check_sampling() {
+  local words bin=${MICRODIT_BIN:-build/bin}
+  painted=(num_images=8 trajectory=8)
+  if [ -z "$classes" ]; then
+    prompts=${prompts:-configs/sample/prompts.txt} painted=()
+    [ -f "$prompts" ] || die "no file $prompts"
+    [ -z "$wants_score" ] ||
+      die "score is a stage of class-conditional runs, and $run is conditioned on text: slurm/coco30k.sh paints captions and scores them"
+  fi
+  painted+=(${prompts:+--prompts "$prompts"})
+  [ -n "$classes" ] && is_active score || return 0
+  score=${score:-100}
+  [[ $score =~ ^[1-9][0-9]*$ ]] || die "--score $score: expected a number of pictures of each class"
+  scored=$run/images/score_${steps}_$score
+  ${MICRODIT_PREFIX:-} test -x "$bin/score" || die "$bin/score is missing: build it, or leave the stage out: --until evaluate"
+  [[ " ${folders[*]} " == *" $reference "* ]] || [ -f "${MICRODIT_DATA:-data}/samples/$reference/facts.json" ] ||
+    die "score: no pictures of $reference in ${MICRODIT_DATA:-data}/samples to compare with; --until evaluate leaves the stage out"
+  [[ " ${score_set[*]} " != *" network=clip "* ]] || die "--score-set network=clip: CLIP scores compare with captions; this run is conditioned on classes"
+  job_words -- "${score_set[@]}"
+  ${MICRODIT_PREFIX:-} "$bin/score" "${words[@]}" --dry-run >/dev/null ||
+    die "score cannot start with these settings (above); --until evaluate leaves the stage out"
+}
+
 # The first stage's input is there: its program looks, and says what the stage will need. (A download's lies elsewhere.)
 check_first() {
   local i words
   case $from in
-    download | generate | evaluate) return 0 ;;
+    download | generate | evaluate | score) return 0 ;;
     clean | precompute)
       for i in "${datasets[@]}"; do
         job_words -- --config "$i" "${data_set[@]}"
@@ -185,7 +215,7 @@ check_folders() {
   for i in "${!runs[@]}"; do
     if is_active "${phases[$i]}"; then roots+=("${runs[$i]}"); fi
   done
-  if { is_active generate || is_active evaluate; } && ! is_active "${phases[-1]}"; then
+  if { is_active generate || is_active evaluate || is_active score; } && ! is_active "${phases[-1]}"; then
     [ -d "${runs[-1]}" ] || die "--from $from: there is no run ${runs[-1]} to sample from"
     roots+=("${runs[-1]}")
   fi

@@ -17,8 +17,8 @@
 #include "eval/encoder_hashes.h"
 #include "eval/gather_rows.h"
 #include "eval/grid_pages.h"
+#include "eval/layout.h"
 #include "eval/painter.h"
-#include "image/decode.h"
 #include "image/encode.h"
 #include "image/grid.h"
 
@@ -28,13 +28,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMostLatents = 1024;  // they are held in memory until the end
-/// One picture to paint.
-struct Item {
-  std::string prompt;
-  std::uint64_t seed = 0;
-  std::string name;
-  core::Json settings;
-};
 
 /// The run's name as text, whatever bytes it has.
 std::string name_of(const fs::path& folder) {
@@ -44,12 +37,13 @@ std::string name_of(const fs::path& folder) {
 std::vector<Item> make_items(const std::vector<std::string>& prompts, const GenerateConfig& config,
                              const TrainedRun& run, const std::string& precision) {
   std::vector<Item> items;
-  for (const std::string& prompt : prompts) {
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    const std::string& prompt = prompts[p];
     for (std::int64_t k = 0; k < config.num_images; ++k) {
       Item item;
       item.prompt = prompt;
       item.seed = config.seed + items.size();
-      item.name = fmt::format("{:06d}.png", items.size());
+      item.name = picture_name(config.layout, p, static_cast<std::size_t>(k), items.size());
       item.settings = {{"prompt", prompt},           {"seed", item.seed},
                        {"run", name_of(run.folder)}, {"step", run.step()},
                        {"weights", run.weights},     {"sampler", core::to_json(run.sampler)},
@@ -62,37 +56,16 @@ std::vector<Item> make_items(const std::vector<std::string>& prompts, const Gene
 }
 
 /// All that the pictures depend on.
-core::Json call_of(const std::vector<std::string>& prompts, const GenerateConfig& config,
-                   const TrainedRun& run, const std::string& precision) {
-  core::Json call = {{"prompts", prompts},     {"num_images", config.num_images},
-                     {"seed", config.seed},    {"run", name_of(run.folder)},
-                     {"step", run.step()},     {"checkpoint_sha256", run.checkpoint_sha256()},
-                     {"weights", run.weights}, {"sampler", core::to_json(run.sampler)},
+core::Json call_of(const PromptList& list, const GenerateConfig& config, const TrainedRun& run,
+                   const std::string& precision) {
+  core::Json call = {{"prompts", list.prompts}, {"num_images", config.num_images},
+                     {"seed", config.seed},     {"run", name_of(run.folder)},
+                     {"step", run.step()},      {"checkpoint_sha256", run.checkpoint_sha256()},
+                     {"weights", run.weights},  {"sampler", core::to_json(run.sampler)},
                      {"precision", precision}};
   if (!config.negative.empty()) call["negative"] = config.negative;
+  if (config.layout != "flat") call["layout"] = {config.layout, list.lines};
   return call;
-}
-
-std::vector<std::byte> read_bytes(const fs::path& file) {
-  const std::string text = core::read_text(file);
-  const auto* data = reinterpret_cast<const std::byte*>(text.data());
-  return {data, data + text.size()};
-}
-
-/// Whether the picture is there. A damaged file is painted anew, somebody else's picture never painted over.
-bool is_there(const Item& item, const fs::path& file) {
-  if (!fs::exists(file)) return false;
-  try {
-    const auto bytes = read_bytes(file);
-    const auto text = image::read_png_text(bytes);
-    const auto found = text.find("microdit");
-    image::decode(bytes);
-    if (found != text.end() && found->second == item.settings.dump()) return true;
-  } catch (const image::BadImage&) {
-    return false;
-  }
-  core::user_error("{}: is a picture of another call; name another folder (out=...), or move it away",
-                   file.string());
 }
 
 /// The form that pictures tools read: prompt, then settings in one line.
@@ -106,8 +79,12 @@ std::string parameters_text(const Item& item, const TrainedRun& run, const image
 }
 
 /// manifest.jsonl and the grid, by rank 0 when all pictures are there.
-void close(const std::vector<Item>& items, const std::vector<std::string>& prompts,
-           const GenerateConfig& config, const TrainedRun& run, const fs::path& out) {
+void close(const std::vector<Item>& items, const PromptList& list, const GenerateConfig& config,
+           const TrainedRun& run, const fs::path& out) {
+  const std::vector<std::string>& prompts = list.prompts;
+  const auto per_prompt = static_cast<std::size_t>(config.num_images);
+  const auto picture = [&](std::size_t i) { return read_picture(out / items[i].name); };
+  if (config.layout == "geneval") write_geneval(out, list, per_prompt, picture);
   std::string manifest;
   for (const Item& item : items) {
     core::Json line = item.settings;
@@ -115,18 +92,12 @@ void close(const std::vector<Item>& items, const std::vector<std::string>& promp
     manifest += line.dump() + "\n";
   }
   core::atomic_write(out / "manifest.jsonl", manifest);
-  const std::size_t pages =
-      write_grid_pages(out, prompts, static_cast<std::size_t>(config.num_images),
-                       fmt::format("{}, seeds from {}", made_by(run), config.seed),
-                       [&](std::size_t i) { return image::decode(read_bytes(out / items[i].name)); });
+  const std::size_t pages = write_grid_pages(
+      out, prompts, per_prompt, fmt::format("{}, seeds from {}", made_by(run), config.seed), picture);
   core::log_info("{} prompt{} x {} = {} pictures in {}; grid {}{}", prompts.size(),
                  prompts.size() == 1 ? "" : "s", config.num_images, items.size(), out.string(),
                  (out / grid_page_name(0)).string(),
                  pages == 1 ? "" : fmt::format(" to {}", grid_page_name(pages - 1)));
-}
-
-std::string trajectory_name(const Item& item) {
-  return fs::path(item.name).stem().string() + "_trajectory.png";
 }
 
 /// A rank's work on the list: blocks of a fixed shape at fixed places, so that a picture's bits do not depend
@@ -155,6 +126,7 @@ class Studio {
       const image::Image& picture = pictures[i - first];
       const auto text = std::map<std::string, std::string>{
           {"parameters", parameters_text(items[i], run_, picture)}, {"microdit", items[i].settings.dump()}};
+      fs::create_directories((out / items[i].name).parent_path());
       core::atomic_write(out / items[i].name, image::encode_png(picture, text));
       if (!painting.states_BKCHW.defined()) continue;
       const torch::Tensor states = painting.states_BKCHW[static_cast<std::int64_t>(i - first)];
@@ -241,16 +213,23 @@ void GenerateConfig::fields(core::Fields& f) {
   f.field("out", out, {.help = "folder; empty = RUN/images/NNN-<first prompt>, one per call"});
   f.field("save_latents", save_latents,
           {.help = "also latents.safetensors: unit (start noise), text (and text_mask), sample"});
+  f.field(
+      "layout", layout,
+      {.choices = {"flat", "geneval"},
+       .help = "geneval: 00000/samples/0000.png and metadata.jsonl for each line of --prompts FILE.jsonl"});
   f.field("trajectory", trajectory,
           {.min = 0,
            .max = 100,
-           .help = "also a strip of so many states from noise to picture for each; 0 = none"});
+           .help = "also a strip of so many states from noise to picture for each, every state brought to "
+                   "the picture's root mean square; 0 = none"});
   if (f.reading() && trajectory == 1) f.error("trajectory", "a way has at least 2 states");
   run.fields(f);
 }
 
-int generate(const std::string& run_folder, const std::vector<std::string>& prompts,
-             const GenerateConfig& config, comm::Communicator& comm, const core::StopFlag& stop) {
+int generate(const std::string& run_folder, const PromptList& list, const GenerateConfig& config,
+             comm::Communicator& comm, const core::StopFlag& stop) {
+  check_layout(config.layout, list);
+  const std::vector<std::string>& prompts = list.prompts;
   const TrainedRun run = open_run(run_folder, config.run, comm);
   check_negative(config, run);
   const Compute compute = choose_compute(config.run.compute, run.trained_precision, comm);
@@ -266,8 +245,7 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
   comm.on_root([&] { painter.warn_of_cut(prompts); });
   const Studio studio(run, painter, compute, run.load_model(compute.device));
   const fs::path out = comm.on_root([&] {
-    return choose_folder(config, run, prompts.front(), call_of(prompts, config, run, precision), true)
-        .string();
+    return choose_folder(config, run, prompts.front(), call_of(list, config, run, precision), true).string();
   });
   const fs::path latents = out / "latents.safetensors";
   const bool paint_anyway = config.save_latents && comm.on_root([&] {
@@ -287,22 +265,24 @@ int generate(const std::string& run_folder, const std::vector<std::string>& prom
   }
   if (paint_anyway) save_latents(outcome.paintings, latents, comm);
   comm.on_root([&] {
-    close(items, prompts, config, run, out);
+    close(items, list, config, run, out);
     if (config.out.empty()) point_latest(run.folder / "images", out);
   });
   return core::kDone;
 }
 
-int describe_generate(const std::string& run_folder, const std::vector<std::string>& prompts,
-                      const GenerateConfig& config, comm::Communicator& comm) {
+int describe_generate(const std::string& run_folder, const PromptList& list, const GenerateConfig& config,
+                      comm::Communicator& comm) {
+  check_layout(config.layout, list);
+  const std::vector<std::string>& prompts = list.prompts;
   const TrainedRun run = open_run(run_folder, config.run, comm);
   check_negative(config, run);
   if (comm.rank() != 0) return core::kDone;
   const Painter painter(run.facts, run.folder, torch::kCPU);
   painter.warn_of_cut(prompts);
   const bool bf16 = config.run.compute.precision == "bf16";
-  const fs::path out = choose_folder(config, run, prompts.front(),
-                                     call_of(prompts, config, run, bf16 ? "bf16" : "fp32"), false);
+  const fs::path out =
+      choose_folder(config, run, prompts.front(), call_of(list, config, run, bf16 ? "bf16" : "fp32"), false);
   fmt::print("generate {}: {} prompts x {} pictures of {} px in {}\n", run.folder.string(), prompts.size(),
              config.num_images, run.facts.size, out.string());
   fmt::print("{}\n", needs_text(run, config.run));

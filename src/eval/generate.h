@@ -8,6 +8,7 @@
 #include "comm/communicator.h"
 #include "core/config.h"
 #include "core/stop_flag.h"
+#include "eval/prompts.h"
 #include "eval/trained_run.h"
 
 namespace microdit::eval {
@@ -18,6 +19,7 @@ struct GenerateConfig {
   std::string negative;         ///< negative prompt; empty = the model's null condition
   std::string out;              ///< folder; empty = RUN/images/NNN-<first prompt>
   bool save_latents = false;    ///< also latents.safetensors
+  std::string layout = "flat";  ///< flat | geneval, see eval/layout.h
   std::int64_t trajectory =
       0;  ///< also NNNNNN_trajectory.png: so many states from the noise to the picture; 0 = none
   RunOptions run{.batch_size = 8, .sampler = {.steps = 30}};
@@ -27,11 +29,11 @@ struct GenerateConfig {
 /// Image i is a function of (run, prompt, its seed, settings): not of ranks, nor of which images were there
 /// already. A call has a folder of its own; the same call again goes on in it, pictures that are there are
 /// kept. kDone, or kRequeueMe after a stop.
-int generate(const std::string& run, const std::vector<std::string>& prompts, const GenerateConfig& config,
+int generate(const std::string& run, const PromptList& list, const GenerateConfig& config,
              comm::Communicator& comm, const core::StopFlag& stop);
 
 /// Checks run, encoders, prompts and folder, says what it will need, and writes nothing.
-int describe_generate(const std::string& run, const std::vector<std::string>& prompts,
-                      const GenerateConfig& config, comm::Communicator& comm);
+int describe_generate(const std::string& run, const PromptList& list, const GenerateConfig& config,
+                      comm::Communicator& comm);
 
 }  // namespace microdit::eval

@@ -6,8 +6,10 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "core/utf8.h"
+#include "eval/painter.h"
 
 namespace microdit::eval {
 namespace {
@@ -30,9 +32,20 @@ std::string_view trimmed(std::string_view line) {
                             : line.substr(first, line.find_last_not_of(kBlank) - first + 1);
 }
 
+/// The prompt of a line of a .jsonl file.
+std::string prompt_of(std::string_view line, const std::string& where) {
+  const core::Json object = core::parse_foreign_json(line, where);
+  const auto prompt = object.is_object() ? object.find("prompt") : object.end();
+  if (prompt == object.end() || !prompt->is_string() ||
+      trimmed(prompt->get_ref<const std::string&>()).empty())
+    core::user_error("{} an object with a text \"prompt\" is wanted", where);
+  core::check_text(prompt->get_ref<const std::string&>(), where + " prompt:");
+  return *prompt;
+}
+
 }  // namespace
 
-std::vector<std::string> read_prompts(const std::string& file) {
+PromptList read_prompts(const std::string& file) {
   if (!std::filesystem::exists(file)) core::user_error("--prompts {}: no such file", file);
   const std::string text = core::read_text(file);
   if (const std::string_view other = core::marked_encoding(text); !other.empty()) {
@@ -42,13 +55,19 @@ std::vector<std::string> read_prompts(const std::string& file) {
   }
   std::string_view rest = text;
   if (rest.starts_with("\xef\xbb\xbf")) rest.remove_prefix(3);
-  std::vector<std::string> prompts;
+  PromptList list;
+  std::vector<std::string>& prompts = list.prompts;
+  const bool is_json = file.ends_with(".jsonl");
   std::size_t number = 0, comments = 0;
   for (const std::string_view whole : lines_of(rest)) {
     const std::string_view line = trimmed(whole);
-    core::check_text(line, fmt::format("--prompts {}, line {}:", file, ++number));
+    const std::string where = fmt::format("--prompts {}, line {}:", file, ++number);
+    core::check_text(line, where);
     if (line.empty()) continue;
-    if (line.starts_with('#')) {
+    if (is_json) {
+      prompts.push_back(prompt_of(line, where));
+      list.lines.emplace_back(line);
+    } else if (line.starts_with('#')) {
       ++comments;
     } else {
       prompts.emplace_back(line.substr(line.starts_with("\\#") ? 1 : 0));
@@ -63,7 +82,17 @@ std::vector<std::string> read_prompts(const std::string& file) {
       comments == 0 ? ""
                     : fmt::format("; {} lines that begin with '#' are skipped (\\# begins a prompt with '#')",
                                   comments));
-  return prompts;
+  return list;
+}
+
+std::vector<std::string> all_classes(const std::vector<std::string>& names, std::int64_t count) {
+  std::vector<std::string> classes;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const bool named =
+        i < std::ssize(names) && class_of_prompt(names[static_cast<std::size_t>(i)], names, count) == i;
+    classes.push_back(named ? names[static_cast<std::size_t>(i)] : std::to_string(i));
+  }
+  return classes;
 }
 
 void check_prompts(const std::vector<std::string>& prompts) {

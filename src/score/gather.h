@@ -29,10 +29,13 @@ struct GatherPlan {
   /// Features fp32 [last - first, dims] of pictures first to last - 1.
   std::function<torch::Tensor(std::int64_t first, std::int64_t last)> features;
   torch::Device device = torch::kCPU;  ///< where they come
+  bool keep_features = false;          ///< also features-PART.npz, which stay when the parts go
 };
 
 /// Where the plan's result lies when it is there.
 std::filesystem::path statistics_file(const GatherPlan& plan);
+/// The features of all pictures, fp64 [count, dims], of a plan that keeps them and is gathered. UserError: damaged, missing.
+torch::Tensor read_features(const GatherPlan& plan);
 
 struct Gathered {
   bool stopped = false;

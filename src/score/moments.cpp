@@ -4,8 +4,8 @@
 #include <torch/utils.h>
 
 #include "core/error.h"
+#include "score/arrays.h"
 #include "score/limits.h"
-#include "score/npz.h"
 
 namespace microdit::score {
 namespace {
@@ -15,18 +15,6 @@ namespace fs = std::filesystem;
 constexpr const char* kSum = "sum";
 constexpr const char* kOuter = "outer";
 constexpr const char* kAbout = "microdit";
-
-Array to_array(const torch::Tensor& tensor) {
-  const torch::Tensor packed = tensor.to(torch::kCPU, torch::kDouble).contiguous();
-  const double* data = packed.const_data_ptr<double>();
-  return {packed.sizes().vec(), std::vector<double>(data, data + packed.numel())};
-}
-
-torch::Tensor to_tensor(const Array& array) {
-  torch::Tensor tensor = torch::empty(array.shape, torch::kDouble);
-  std::copy(array.values.begin(), array.values.end(), tensor.mutable_data_ptr<double>());
-  return tensor;
-}
 
 /// A vector and a matrix of one width.
 std::pair<torch::Tensor, torch::Tensor> read_pair(const NpzFile& file, const fs::path& path,

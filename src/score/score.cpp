@@ -20,44 +20,15 @@
 #include "score/frechet.h"
 #include "score/gather.h"
 #include "score/input.h"
+#include "score/kid.h"
+#include "score/limits.h"
 #include "score/network.h"
-#include "score/pictures.h"
+#include "score/side.h"
 
 namespace microdit::score {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// One side of the comparison: statistics that a file holds, or pictures.
-struct Side {
-  std::string place;
-  std::unique_ptr<Pictures> pictures;  ///< null: a file
-  std::int64_t crop = 0;
-
-  bool is_file() const { return !pictures; }
-  fs::path folder() const { return pictures->folder(); }
-};
-
-bool names_statistics(const std::string& place) {
-  return place.ends_with(".npz");
-}
-
-Side open_side(const std::string& place, const std::string& split, std::int64_t crop) {
-  if (!names_statistics(place)) return {place, open_pictures(place, is_dataset(place) ? split : ""), crop};
-  if (!fs::exists(place)) core::user_error("{}: no such file", place);
-  return {place, nullptr, 0};
-}
-
-/// `split` is of a dataset, `reference_size` of a reference with pictures.
-void check_sides(const std::string& pictures, const std::string& reference, const ScoreConfig& config) {
-  if (!config.split.empty() && !is_dataset(pictures) && !is_dataset(reference))
-    core::user_error("split={}: only datasets have splits, and neither of the two is one", config.split);
-  if (config.reference_size > 0 && reference.empty())
-    core::user_error("reference_size={}: there is no --reference", config.reference_size);
-  if (names_statistics(reference) && config.reference_size > 0)
-    core::user_error("reference_size={}: {} holds statistics, no pictures to resize", config.reference_size,
-                     reference);
-}
 
 core::Json about_of(const Side& side, const NetworkChoice& network, const ScoreConfig& config) {
   core::Json about = {{"network", network.name},
@@ -80,6 +51,11 @@ GatherPlan plan_of(const Side& side, const NetworkChoice& network, const ScoreCo
   plan.about = about_of(side, network, config);
   plan.folder = statistics_folder(side.place, plan.about, config);
   plan.device = device;
+  plan.keep_features = config.kid_subsets > 0;
+  if (plan.keep_features &&
+      static_cast<std::uint64_t>(plan.part_size * plan.dims) * sizeof(double) > Limits::array_bytes / 2)
+    core::user_error("part_size={}: with kid_subsets the features of a part are one array; at most {}",
+                     plan.part_size, Limits::array_bytes / 2 / sizeof(double) / plan.dims);
   return plan;
 }
 
@@ -122,6 +98,7 @@ struct Measured {
   Statistics statistics{};
   std::string file{};
   std::string text{};
+  GatherPlan plan{};  ///< of pictures
 };
 
 core::Json side_json(const Measured& side) {
@@ -158,8 +135,12 @@ class Scoring {
       return features_of(side, *net_, network_, config_, device_, first, last);
     };
     Gathered found = gather(plan, comm::share_of(comm_, config_.task), comm_, stop_);
-    return {found.stopped, found.missing, found.statistics.value_or(Statistics{}),
-            statistics_file(plan).string(), side.pictures->text()};
+    return {found.stopped,
+            found.missing,
+            found.statistics.value_or(Statistics{}),
+            statistics_file(plan).string(),
+            side.pictures->text(),
+            plan};
   }
 
  private:
@@ -174,7 +155,8 @@ class Scoring {
 /// NETWORK-RESIZE-vs-REFERENCE-<8 digits of both sides>.json
 fs::path numbers_file(const Side& own, const Side& other, const Measured& a, const Measured& b,
                       const ScoreConfig& config) {
-  const std::string key = a.statistics.about + b.statistics.about + core::whole_path(other.place).string();
+  std::string key = a.statistics.about + b.statistics.about + core::whole_path(other.place).string();
+  if (config.kid_subsets > 0) key += fmt::format(" KID {} {}", config.kid_subsets, config.seed);
   const std::string digits = core::sha256(std::as_bytes(std::span(key))).substr(0, 8);
   fs::path home = config.out;
   if (home.empty())
@@ -193,9 +175,24 @@ void warn_of_few(const Measured& side, std::int64_t dims) {
         side.text, dims);
 }
 
+/// Adds KID to the numbers; the same in words.
+std::string measure_kid(const Measured& a, const Measured& b, torch::Device device,
+                        const NetworkChoice& network, const ScoreConfig& config, core::Json& numbers) {
+  const KernelDistance found = kernel_distance(
+      read_features(a.plan).to(device), read_features(b.plan).to(device), config.kid_subsets, config.seed);
+  const std::string name = network.name == "inception" ? "kid" : "kernel_distance";
+  numbers[name] = found.mean;
+  numbers[name + "_deviation"] = found.deviation;
+  numbers["settings"]["kid"] = {
+      {"subsets", found.subsets}, {"subset_size", found.subset_size}, {"seed", config.seed}};
+  return fmt::format("; {} {:.6f}, deviation {:.6f} over {} subset{} of {}",
+                     name == "kid" ? "KID" : "kernel distance (no KID)", found.mean, found.deviation,
+                     found.subsets, found.subsets == 1 ? "" : "s", found.subset_size);
+}
+
 /// Rank 0.
 void publish(const Side& own, const Side& other, const Measured& a, const Measured& b,
-             const NetworkChoice& network, const ScoreConfig& config) {
+             const NetworkChoice& network, torch::Device device, const ScoreConfig& config) {
   warn_of_few(a, network.dims);
   warn_of_few(b, network.dims);
   const double distance = frechet_distance(a.statistics.gaussian, b.statistics.gaussian);
@@ -208,12 +205,14 @@ void publish(const Side& own, const Side& other, const Measured& a, const Measur
   if (config.reference_size > 0) numbers["settings"]["reference_size"] = config.reference_size;
   numbers["pictures"] = side_json(a);
   numbers["reference"] = side_json(b);
+  std::string kid;
+  if (config.kid_subsets > 0) kid = measure_kid(a, b, device, network, config, numbers);
   const fs::path file = numbers_file(own, other, a, b, config);
   fs::create_directories(file.parent_path());
   core::write_json(file, numbers);
-  core::log_info("{} {:.4f} ({}, {} features, resize {}): {} against {}; numbers in {}",
+  core::log_info("{} {:.4f}{} ({}, {} features, resize {}): {} against {}; numbers in {}",
                  network.name == "inception" ? "FID" : "Fréchet distance (no FID: another network)", distance,
-                 network.title, network.dims, config.resize, sized(a), sized(b), file.string());
+                 kid, network.title, network.dims, config.resize, sized(a), sized(b), file.string());
 }
 
 }  // namespace
@@ -232,7 +231,7 @@ int score(const std::string& pictures, const std::string& reference, const Score
   comm.on_root([&] {
     if (!config.save.empty()) write_statistics(config.save, a.statistics);
     if (other)
-      publish(own, *other, a, b, scoring.network(), config);
+      publish(own, *other, a, b, scoring.network(), device, config);
     else
       core::log_info("statistics of {} in {}", a.text, config.save.empty() ? a.file : config.save);
   });
@@ -255,7 +254,7 @@ int describe_score(const std::string& pictures, const std::string& reference, co
                    comm::Communicator& comm, const core::StopFlag& stop) {
   const comm::Share share = comm::share_of(comm, config.task);
   comm.on_root([&] {
-    check_sides(pictures, reference, config);
+    if (!pictures.empty()) check_sides(pictures, reference, config);
     NetworkChoice network = choose_network(config.network, config.weights, config.dims);
     network.load();
     network.sha256 = encoders::weights_sha256(network.weights, stop);

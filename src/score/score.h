@@ -28,7 +28,8 @@ struct ScoreConfig {
   std::string task;
   std::string captions;       ///< instead of numbers: a file of prompts, drawn from the reference's captions
   std::int64_t draw = 30000;  ///< how many
-  std::uint64_t seed = 2024;  ///< of the draw
+  std::int64_t kid_subsets = 0;  ///< also KID over so many subsets, see score/kid.h; 0 = not
+  std::uint64_t seed = 2024;     ///< of what is drawn: captions, KID's subsets
   std::string device = "auto";
   std::int64_t threads_per_rank = 0;
   void fields(core::Fields& f);
@@ -51,7 +52,7 @@ int unfinished(bool stopped, std::int64_t missing);
 /// Writes config.captions. Collective.
 int write_captions(const std::string& reference, const ScoreConfig& config, comm::Communicator& comm);
 
-/// Checks pictures, network and folders, says what would be done, and writes nothing.
+/// Checks pictures, network and folders, says what would be done, and writes nothing. Without `pictures`: network and settings alone.
 int describe_score(const std::string& pictures, const std::string& reference, const ScoreConfig& config,
                    comm::Communicator& comm, const core::StopFlag& stop);
 

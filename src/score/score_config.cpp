@@ -37,18 +37,23 @@ void ScoreConfig::fields(core::Fields& f) {
       "captions", captions,
       {.help = "instead of numbers: a file of prompts for generate, drawn from the reference's captions"});
   f.field("draw", draw, {.min = 1, .max = 1e7, .help = "captions to draw"});
-  f.field("seed", seed, {.help = "of the draw"});
+  f.field("kid_subsets", kid_subsets,
+          {.min = 0,
+           .max = 10000,
+           .help = "also KID, over so many subsets of 1000 pictures (others take 100); 0 = not"});
+  f.field("seed", seed, {.help = "of what is drawn: captions, KID's subsets"});
   f.field("device", device,
           {.choices = {"auto", "cpu", "cuda"}, .help = "auto: a GPU where every rank has one"});
   f.field("threads_per_rank", threads_per_rank, {.min = 0, .max = 1024, .help = "0 = the cores it may use"});
   if (!f.reading()) return;
-  for (const char* key : {"draw", "seed"})
-    if (f.given(key) && captions.empty()) f.error(key, "is of captions=FILE, which is not given");
+  if (f.given("draw") && captions.empty()) f.error("draw", "is of captions=FILE, which is not given");
+  if (f.given("seed") && captions.empty() && kid_subsets == 0)
+    f.error("seed", "nothing is drawn: neither captions=FILE nor kid_subsets is given");
   if (dims != 0 && dims != 2048 && dims != 768 && dims != 192 && dims != 64)
     f.error("dims", "must be 2048, 768, 192 or 64");
   else if (dims != 0 && network != "inception")
     f.error("dims", fmt::format("only inception has features of several depths, not {}", network));
-  for (const char* key : {"resize", "reference_size", "save"})
+  for (const char* key : {"resize", "reference_size", "save", "kid_subsets"})
     if (f.given(key) && network == "clip") f.error(key, "has no effect on CLIP scores");
   if (!split.empty() && split != "held_out" && split != "train" && split != "all")
     f.error("split", "must be held_out, train or all");

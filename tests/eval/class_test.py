@@ -94,6 +94,11 @@ class Classes(unittest.TestCase):
         for i in range(2):
             self.assertEqual(*[Image.open(self.root / folder / f"{i:06d}.png").tobytes() for folder in ("file", "names")])
 
+    def test_without_a_class_every_class_is_painted(self):
+        self.paint("num_images=2", f"out={self.root / 'all'}")
+        lines = [json.loads(line) for line in (self.root / "all/manifest.jsonl").read_text().splitlines()]
+        self.assertEqual([line["prompt"] for line in lines], [name for name in NAMES for _ in range(2)])
+
     def test_trajectories(self):
         from PIL import Image
         out = self.root / "way"

@@ -62,6 +62,38 @@ class Generate(unittest.TestCase):
         programs.need_mpi()
         self.assertEqual(self.paint("two", "--prompts", self.list, ranks=2), self.one)
 
+    def test_geneval_folders(self):
+        """What GenEval's evaluation reads: folders of digits with metadata.jsonl and samples of digits; the pictures are the same bytes."""
+        lines = [json.dumps({"tag": "single_object", "include": [{"class": prompt, "count": 1}], "prompt": prompt}) for prompt in PROMPTS]
+        file = self.folder / "evaluation_metadata.jsonl"
+        file.write_text("\n".join(lines) + "\n")
+        painted = self.paint("geneval", "--prompts", file, "layout=geneval")
+        read = {}
+        for folder in sorted(path for path in (self.folder / "geneval").iterdir() if path.is_dir() and path.name.isdigit()):
+            self.assertEqual(folder.joinpath("metadata.jsonl").read_text(), lines[int(folder.name)] + "\n")
+            self.assertGreater(pixels(folder.joinpath("grid.png").read_bytes())[0], 128)
+            for sample in sorted(path for path in (folder / "samples").iterdir() if re.match(r"\d+\.png", path.name)):
+                read[len(read)] = sample.read_bytes()
+        self.assertEqual(len(read), 10)
+        for i, picture in read.items():
+            self.assertEqual(picture, self.one[f"{i:06d}.png"])
+        self.assertEqual([json.loads(line)["file"] for line in painted["manifest.jsonl"].decode().splitlines()][2:4],
+                         ["00001/samples/0000.png", "00001/samples/0001.png"])
+        self.assertEqual(self.paint("geneval", "--prompts", file, "layout=geneval"), painted)
+        programs.run("generate", "--run", self.run_folder, "--prompts", file, *SETTINGS, f"out={self.folder / 'geneval'}", expect=programs.USER_MISTAKE)
+
+        def refused(said, *words):
+            for more in ([], ["--dry-run"]):
+                log = programs.run("generate", "--run", self.run_folder, *words, *SETTINGS, "layout=geneval", *more, expect=programs.USER_MISTAKE)
+                self.assertIn(said, log)
+        refused("one .jsonl file alone", "--prompt", "a dog")
+        refused("one .jsonl file alone", "--prompts", file, "--prompt", "a dog")
+        refused("one .jsonl file alone", "--prompts", self.list)
+        for text, said in (('{"prompt": "a dog"}', 'no text "tag"'), ('{"tag": "x"}', 'line 1: an object with a text "prompt"'),
+                           ('{"tag": "x", "prompt": 3}', 'with a text "prompt"'), ("[1]", 'with a text "prompt"'), ("a dog", "line 1")):
+            (self.folder / "wrong.jsonl").write_text(text + "\n")
+            refused(said, "--prompts", self.folder / "wrong.jsonl")
+
     def test_a_picture_depends_on_its_seed_alone(self):
         """Prompt 2 (seeds 11 and 12) in a list of its own: the same to one level."""
         programs.run("generate", "--run", self.run_folder, "--prompt", PROMPTS[2], *SETTINGS, "seed=11", "batch_size=8",

@@ -2,9 +2,11 @@
 """score against pytorch-fid, clean-fid and the Python originals of its networks, all given the same random weights and pictures.
 
 Needs .venv-bench/pytorch-fid and .venv-bench/clean-fid (scripts/bench_setup.sh), or a folder that FID_ENVIRONMENTS names."""
+import gzip
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
@@ -59,9 +61,9 @@ class Fid(unittest.TestCase):
     def tearDownClass(cls):
         cls.scratch.cleanup()
 
-    def score(self, *words):
+    def score(self, *words, pictures=None, reference=None):
         out = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
-        programs.run("score", "--pictures", self.a, "--reference", self.b, f"out={out}", *words, data=self.folder / "data")
+        programs.run("score", "--pictures", pictures or self.a, "--reference", reference or self.b, f"out={out}", *words, data=self.folder / "data")
         [numbers] = out.iterdir()
         return json.loads(numbers.read_text())
 
@@ -81,6 +83,35 @@ class Fid(unittest.TestCase):
             ours = self.score("network=inception", f"weights={weights}", "resize=clean_fid")["fid"]
             print(f"clean-fid: {theirs:.7f}, ours from {weights.name} {ours:.7f}")
             self.assertAlmostEqual(ours, theirs, delta=1e-3)
+
+    def test_held_out_pictures_of_a_dataset(self):
+        """Fashion-MNIST's, by the dataset's name: the distance of the same pictures as files."""
+        package = pathlib.Path("/usr/share/datasets/fashion-mnist")
+        if not package.is_dir():
+            self.skipTest("needs Debian's package dataset-fashion-mnist")
+        files, count = self.folder / "files", 12
+        files.mkdir()
+        for part in ("train", "t10k"):
+            (self.folder / part).mkdir()
+            pixels = gzip.open(package / f"{part}-images-idx3-ubyte.gz").read(16 + count * 784)[16:]
+            labels = gzip.open(package / f"{part}-labels-idx1-ubyte.gz").read(8 + count)[8:]
+            (files / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, count, 28, 28) + pixels))
+            (files / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(struct.pack(">4BI", 0, 0, 8, 1, count) + labels))
+            for i, one in enumerate(np.frombuffer(pixels, np.uint8).reshape(count, 28, 28)):
+                Image.fromarray(one).save(self.folder / part / f"{i:03d}.png")
+        for stage in ("download", "clean"):
+            programs.run(stage, "--config", SOURCE / "configs/datasets/fashion_mnist.yaml", "name=few", f"source.folder={files}", data=self.folder / "data")
+        train, held_out, script = self.folder / "train", self.folder / "t10k", self.folder / "held_out.pt"
+        python("pytorch-fid", "script", self.weights, script)
+        theirs = {"pytorch_fid": python("pytorch-fid", "pytorch_fid", train, held_out, self.weights, 2048),
+                  "clean_fid": python("clean-fid", "clean_fid", train, held_out, script) | python("clean-fid", "clean_kid", train, held_out, script)}
+        for resize, numbers in theirs.items():
+            ours = self.score("network=inception", f"weights={self.weights}", f"resize={resize}", "kid_subsets=3", pictures=train, reference="few")
+            self.assertEqual(ours["settings"]["kid"]["subset_size"], count)
+            for key, number in numbers.items():
+                print(f"{resize}, {key} of held-out pictures: {number:.7f}, ours {ours[key]:.7f}")
+                self.assertGreater(abs(number), 0.01)
+                self.assertAlmostEqual(ours[key], number, delta=1e-3)
 
     def test_small_networks_equal_their_originals(self):
         for network in ("efficientnet_lite0", "mobilenet_v2"):

@@ -104,5 +104,36 @@ TEST(Gather, makes_a_damaged_part_again) {
   EXPECT_TRUE(at::equal(found.statistics->gaussian.sigma_DD, one));
 }
 
+TEST(Gather, keeps_features_also_of_statistics_that_are_there) {
+  const TemporaryFolder folder;
+  const torch::Tensor one = whole(folder.path() / "kept");
+  const auto comm = comm::make_local_communicator();
+  Made made;
+  GatherPlan plan = made.plan(folder.path() / "kept");
+  plan.keep_features = true;
+  for (const std::int64_t task : {1, 0, 2})
+    EXPECT_EQ(gather(plan, {task, 3}, *comm, made.stop).missing, task == 2 ? 0 : task == 1 ? 9 : 4);
+  EXPECT_EQ(made.pictures, 40);
+  EXPECT_TRUE(at::allclose(read_features(plan), plan.features(0, 40).to(torch::kDouble), 1e-6, 1e-6));
+  for (const auto& entry : std::filesystem::directory_iterator(plan.folder))
+    EXPECT_FALSE(entry.path().filename().string().starts_with("part-")) << entry.path();
+
+  Made again;
+  plan = again.plan(plan.folder);
+  plan.keep_features = true;
+  const auto damaged = plan.folder / "features-00003-of-00014.npz";
+  std::string bytes = core::read_text(damaged);
+  bytes[bytes.find("NUMPY") + 140] ^= 1;  // in the values
+  core::atomic_write(damaged, bytes);
+  EXPECT_TRUE(at::equal(gather(plan, {0, 1}, *comm, again.stop).statistics->gaussian.sigma_DD, one));
+  EXPECT_EQ(again.pictures, 3);
+
+  Made fresh;
+  plan = fresh.plan(folder.path() / "fresh");
+  plan.keep_features = true;
+  EXPECT_TRUE(at::equal(gather(plan, {0, 1}, *comm, fresh.stop).statistics->gaussian.sigma_DD, one));
+  EXPECT_EQ(fresh.pictures, 40);
+}
+
 }  // namespace
 }  // namespace microdit::score

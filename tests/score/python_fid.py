@@ -3,7 +3,7 @@
 
   weights inception|efficientnet_lite0|mobilenet_v2 OUT.pth [legacy]   random weights by the network's own names
   script WEIGHTS OUT.pt                                                the same Inception as TorchScript, in clean-fid's form
-  pytorch_fid A B WEIGHTS DIMS      clean_fid A B SCRIPT               the packages' own numbers
+  pytorch_fid A B WEIGHTS DIMS      clean_fid A B SCRIPT      clean_kid A B SCRIPT      the packages' own numbers
   features NETWORK FOLDER WEIGHTS RESIZE OUT.npz                       mu and sigma, pictures by PIL and torch alone
 """
 import json
@@ -86,13 +86,27 @@ def pytorch_fid(a, b, weights, dims):
     return {"fid": float(fid_score.calculate_fid_given_paths([a, b], 1, "cpu", int(dims), 0))}
 
 
-def clean_fid(a, b, script):
-    from cleanfid import fid, inception_torchscript
+def clean_network(script):
+    from cleanfid import inception_torchscript
     inception_torchscript.os.path.join = lambda folder, name: folder  # the file itself is named, not /tmp
     net = inception_torchscript.InceptionV3W(script, download=False)
     inception_torchscript.os.path.join = REAL_JOIN
-    return {"fid": float(fid.compare_folders(a, b, net, "clean", num_workers=0, batch_size=1, device=torch.device("cpu"),
-                                             verbose=False))}
+    return net
+
+
+CLEAN = {"num_workers": 0, "batch_size": 1, "device": torch.device("cpu"), "verbose": False}
+
+
+def clean_fid(a, b, script):
+    from cleanfid import fid
+    return {"fid": float(fid.compare_folders(a, b, clean_network(script), "clean", **CLEAN))}
+
+
+def clean_kid(a, b, script):
+    """Of two folders of as many pictures, at most 1000: each of its subsets is all of them."""
+    from cleanfid import fid
+    net = clean_network(script)
+    return {"kid": fid.kernel_distance(*(fid.get_folder_features(folder, net, mode="clean", **CLEAN) for folder in (a, b)))}
 
 
 REAL_JOIN = os.path.join
@@ -124,5 +138,6 @@ def features(name, folder, weights, resize, out):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    words = {"weights": write_weights, "script": write_script, "pytorch_fid": pytorch_fid, "clean_fid": clean_fid, "features": features}
+    words = {"weights": write_weights, "script": write_script, "pytorch_fid": pytorch_fid, "clean_fid": clean_fid, "clean_kid": clean_kid,
+             "features": features}
     print(json.dumps(words[sys.argv[1]](*sys.argv[2:])))

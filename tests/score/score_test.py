@@ -132,6 +132,42 @@ class Score(unittest.TestCase):
             self.run_score("--pictures", self.folder / "a", "part_size=1", data=two, ranks=2)
             self.assertEqual(self.statistics(two), self.statistics(one))
 
+    def test_kid_and_its_subsets(self):
+        words = ["--pictures", self.folder / "a", "--reference", self.folder / "b", "part_size=2", "kid_subsets=20"]
+        found = []
+        for name, tasks, more in (("kid_one", 1, []), ("kid_three", 3, []), ("kid_seed", 1, ["seed=5"])):
+            data = self.other_data(name)
+            for task in range(tasks):
+                self.assertFalse(list((self.folder / f"{name}.out").glob("*")))
+                log = self.run_score(*words, *more, f"task={task}/{tasks}", f"out={self.folder / name}.out", data=data)
+            [numbers] = (self.folder / f"{name}.out").iterdir()
+            found.append(json.loads(numbers.read_text()))
+            self.assertEqual(found[-1]["settings"]["kid"], {"subsets": 20, "subset_size": 7, "seed": 5 if more else 2024})
+        self.assertIn("kernel distance (no KID)", log)
+        values = [(numbers["kernel_distance"], numbers["kernel_distance_deviation"], numbers["frechet_distance"]) for numbers in found]
+        self.assertEqual(values[0], values[1])
+        self.assertNotEqual(values[0][:2], values[2][:2])
+        self.assertEqual(values[0][2], values[2][2])
+        # The same subsets of the features that are kept, all of one side's and most of the other's: near the estimate of all.
+        data = self.folder / "kid_one"
+        a, b = (np.concatenate([np.load(file)["features"] for file in sorted(folder.glob("features-*"))])
+                for folder in (next(data.glob("statistics/a-*")), next(data.glob("statistics/b-*"))))
+        self.assertEqual((a.shape, b.shape), ((9, 1280), (7, 1280)))
+
+        def kernel(x, y):
+            return (x @ y.T / 1280 + 1) ** 3
+
+        def within(x):
+            return (kernel(x, x).sum() - np.trace(kernel(x, x))) / (len(x) * (len(x) - 1))
+        whole = within(a) + within(b) - 2 * kernel(a, b).mean()
+        print(f"kernel distance {values[0][0]:.6f} by subsets, {whole:.6f} of all")
+        self.assertLess(abs(values[0][0] - whole), 4 * values[0][1])
+        # Statistics that are there get their features made, once.
+        self.assertNotIn("this rank's", self.run_score(*words, data=data))
+        for file in data.glob("statistics/*/features-*"):
+            file.unlink()
+        self.assertIn("9 of this rank's 9", self.run_score(*words, data=data))
+
     def test_a_stop_loses_a_part_at_most(self):
         data = self.other_data("stopped")
         many = self.folder / "many"
@@ -247,6 +283,9 @@ class Score(unittest.TestCase):
                             (["--pictures", b, "network=inception"], "fid_inception.yaml"),
                             (["--pictures", b, "network=inception", f"weights={self.data}/weights/efficientnet-lite0/efficientnet-lite0-57934424.pth"],
                              "weights of another network"),
+                            (["--pictures", b, "kid_subsets=5"], "there is no --reference"), (["--pictures", b, "seed=5"], "nothing is drawn"),
+                            (["--pictures", b, "--reference", self.folder / "a.npz", "kid_subsets=5"], "KID wants the pictures"),
+                            (["--pictures", b, "--reference", b, "kid_subsets=5", "part_size=1000000"], "part_size=1000000: with kid_subsets"),
                             (["--pictures", b, "dims=64"], "only inception"), (["--pictures", b, "draw=5"], "captions=FILE"),
                             (["--reference", b, f"captions={self.folder}/p.txt"], "have 0 captions"), (["--pictures", b, "split=train"], "only datasets have splits"),
                             (["--pictures", b, "save=x.txt"], "must end in .npz"), (["--pictures", b, "task=7/7"], "task")):

@@ -1,7 +1,7 @@
 #!/bin/bash
 # slurm/pipeline.sh and slurm/submit.sh refuse mistakes with exit code 2 before anything is submitted, with the programs' words.
 source "$(dirname "$0")/cluster.sh"
-for program in download clean precompute train generate evaluate life; do
+for program in download clean precompute train generate evaluate score life; do
   [ -x "$programs/$program" ] || { echo "skipped: $programs/$program is not built"; exit 77; }
 done
 start_cluster
@@ -64,6 +64,13 @@ refused "a first stage without its input" "samples/emoji" "${emoji[@]}" --from p
 refused "a training without latents" "latents/emoji" "${emoji[@]}" --from emoji
 refused "a phase before which nothing runs" "runs/pretrain_256 (init.from), which is not there" --from finetune_256
 refused "nothing to sample from" "there is no run runs/emoji" "${emoji[@]}" --from generate
+refused "pictures to score of a run of text" "score is a stage of class-conditional runs, and runs/emoji is conditioned on text" "${emoji[@]}" --score 5
+refused "that stage by name" "score is a stage of class-conditional runs" "${emoji[@]}" --until score
+classes=(--dataset configs/datasets/fashion_mnist.yaml --train configs/train/nano_debug.yaml --data-set "source.folder=$work")
+refused "no number of pictures" "--score 0: expected a number of pictures of each class" "${classes[@]}" --score 0
+refused "no network to score with" "efficientnet-lite0.*" "${classes[@]}"
+refused "the stage that can be left out" "score cannot start with these settings (above); --until evaluate leaves the stage out" "${classes[@]}"
+refused "captions of classes" "CLIP scores compare with captions" "${classes[@]}" --score-set network=clip
 refused "phases with one name" "would both write to runs/same" --from pretrain_256 --train-set name=same --train-set device=cpu
 refused "what Slurm would refuse" "invalid partition" "${emoji[@]}" --sbatch --partition=nowhere
 MICRODIT_SITE=none refused "a missing site" "no file slurm/sites/none.sh" "${emoji[@]}"
@@ -75,6 +82,7 @@ find . -not -path './cluster*' -not -name before -not -name out -not -name said 
 slurm/pipeline.sh --dry-run "${emoji[@]}" --dataset configs/datasets/emoji.yaml,configs/datasets/pictograms.yaml --codec configs/train/emoji_codec.yaml >out 2>said
 equal "two entries are taken" "$? $(wc -l <out)" "0 10"
 
+slurm/pipeline.sh --dry-run "${classes[@]}" --until evaluate >out 2>said; equal "a chain of classes without its number" "$? $(wc -l <out)" "0 6"
 slurm/pipeline.sh "${emoji[@]}" --until download >ids 2>said; equal "the control is submitted" "$?" 0
 wait_job "$(cut -d' ' -f2 ids)"
 

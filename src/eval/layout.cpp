@@ -1,0 +1,86 @@
+// Names of pictures, and GenEval's folders.
+#include "eval/layout.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <vector>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/utf8.h"
+#include "image/decode.h"
+#include "image/encode.h"
+#include "image/grid.h"
+
+namespace microdit::eval {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::byte> read_bytes(const fs::path& file) {
+  const std::string text = core::read_text(file);
+  const auto* data = reinterpret_cast<const std::byte*>(text.data());
+  return {data, data + text.size()};
+}
+
+std::string prompt_folder(std::size_t prompt) {
+  return fmt::format("{:05d}", prompt);
+}
+
+}  // namespace
+
+std::string picture_name(const std::string& layout, std::size_t prompt, std::size_t k, std::size_t index) {
+  return layout == "geneval" ? fmt::format("{}/samples/{:04d}.png", prompt_folder(prompt), k)
+                             : fmt::format("{:06d}.png", index);
+}
+
+std::string trajectory_name(const Item& item) {
+  return fs::path(item.name).replace_extension().string() + "_trajectory.png";
+}
+
+image::Image read_picture(const fs::path& file) {
+  return image::decode(read_bytes(file));
+}
+
+bool is_there(const Item& item, const fs::path& file) {
+  if (!fs::exists(file)) return false;
+  try {
+    const auto bytes = read_bytes(file);
+    const auto text = image::read_png_text(bytes);
+    const auto found = text.find("microdit");
+    image::decode(bytes);
+    if (found != text.end() && found->second == item.settings.dump()) return true;
+  } catch (const image::BadImage&) {
+    return false;
+  }
+  core::user_error("{}: is a picture of another call; name another folder (out=...), or move it away",
+                   file.string());
+}
+
+void check_layout(const std::string& layout, const PromptList& list) {
+  if (layout != "geneval") return;
+  if (list.lines.size() != list.prompts.size() || list.lines.empty())
+    core::user_error(
+        "layout=geneval: the prompts must come from one .jsonl file alone, GenEval's "
+        "prompts/evaluation_metadata.jsonl: --prompts FILE.jsonl");
+  for (const std::string& line : list.lines) {
+    const core::Json object = core::parse_foreign_json(line, "--prompts");
+    if (const auto tag = object.find("tag"); tag == object.end() || !tag->is_string())
+      core::user_error("layout=geneval: a line has no text \"tag\": {}", core::shortened(line, 200));
+  }
+}
+
+void write_geneval(const fs::path& folder, const PromptList& list, std::size_t per_prompt,
+                   const std::function<image::Image(std::size_t)>& picture) {
+  const auto columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(per_prompt))));
+  for (std::size_t prompt = 0; prompt < list.lines.size(); ++prompt) {
+    const fs::path home = folder / prompt_folder(prompt);
+    std::vector<image::Image> pictures;
+    for (std::size_t k = 0; k < per_prompt; ++k) pictures.push_back(picture(prompt * per_prompt + k));
+    core::atomic_write(home / "grid.png", image::encode_png(image::grid(pictures, {}, {.columns = columns})));
+    core::atomic_write(home / "metadata.jsonl", list.lines[prompt] + "\n");
+  }
+}
+
+}  // namespace microdit::eval
