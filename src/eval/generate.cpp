@@ -130,10 +130,10 @@ class Studio {
       core::atomic_write(out / items[i].name, image::encode_png(picture, text));
       if (!painting.states_BKCHW.defined()) continue;
       const torch::Tensor states = painting.states_BKCHW[static_cast<std::int64_t>(i - first)];
-      core::atomic_write(
-          out / trajectory_name(items[i]),
-          image::encode_png(image::grid(painter_.decode(states), {},
-                                        {.columns = states.size(0), .title = items[i].prompt})));
+      core::atomic_write(out / trajectory_name(items[i]),
+                         image::encode_png(image::grid(painter_.decode(states), {},
+                                                       {.columns = states.size(0), .title = items[i].prompt}),
+                                           {{"microdit", strip_settings(items[i], how.trajectory)}}));
     }
     core::report_progress(items[last - 1].name);
     return painting;
@@ -166,7 +166,8 @@ Outcome paint_all(const std::vector<Item>& items, const Studio& studio, const fs
       bool there = !paint_anyway;
       for (std::size_t i = first; there && i < last; ++i)
         there = is_there(items[i], out / items[i].name) &&
-                (how.trajectory == 0 || fs::exists(out / trajectory_name(items[i])));
+                (how.trajectory == 0 ||
+                 strip_is_there(items[i], how.trajectory, out / trajectory_name(items[i])));
       if (!there) outcome.paintings[block] = studio.paint(items, first, last, out, how);
       if (!paint_anyway) outcome.paintings.clear();
     }
@@ -193,6 +194,12 @@ void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& fi
 void check_negative(const GenerateConfig& config, const TrainedRun& run) {
   if (!config.negative.empty() && run.sampler.guidance == 1)
     core::user_error("negative: has no effect with guidance=1; give guidance above 1, or leave it out");
+}
+
+/// UserError: no class of the model. A prompt that is cut is said.
+void check_prompts_of(const Painter& painter, const PromptList& list, const GenerateConfig& config) {
+  painter.warn_of_cut(list.prompts);
+  if (!config.negative.empty()) painter.warn_of_cut({config.negative});
 }
 
 /// The folder of the call; images/ is the run's own.
@@ -242,7 +249,7 @@ int generate(const std::string& run_folder, const PromptList& list, const Genera
                      kMostLatents);
   hash_encoders_once(run.facts.codec, run.facts.text_encoder, run.folder, comm, stop);
   const Painter painter(run.facts, run.folder, compute.device, stop);
-  comm.on_root([&] { painter.warn_of_cut(prompts); });
+  comm.on_root([&] { check_prompts_of(painter, list, config); });
   const Studio studio(run, painter, compute, run.load_model(compute.device));
   const fs::path out = comm.on_root([&] {
     return choose_folder(config, run, prompts.front(), call_of(list, config, run, precision), true).string();
@@ -279,7 +286,7 @@ int describe_generate(const std::string& run_folder, const PromptList& list, con
   check_negative(config, run);
   if (comm.rank() != 0) return core::kDone;
   const Painter painter(run.facts, run.folder, torch::kCPU);
-  painter.warn_of_cut(prompts);
+  check_prompts_of(painter, list, config);
   const bool bf16 = config.run.compute.precision == "bf16";
   const fs::path out =
       choose_folder(config, run, prompts.front(), call_of(list, config, run, bf16 ? "bf16" : "fp32"), false);

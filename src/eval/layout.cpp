@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "core/atomic_file.h"
@@ -43,17 +44,38 @@ image::Image read_picture(const fs::path& file) {
   return image::decode(read_bytes(file));
 }
 
-bool is_there(const Item& item, const fs::path& file) {
-  if (!fs::exists(file)) return false;
+namespace {
+
+/// What a whole picture says that it was made of ("" = nothing); nothing where it is missing or damaged.
+std::optional<std::string> made_of(const fs::path& file) {
+  if (!fs::exists(file)) return std::nullopt;
   try {
     const auto bytes = read_bytes(file);
     const auto text = image::read_png_text(bytes);
     const auto found = text.find("microdit");
     image::decode(bytes);
-    if (found != text.end() && found->second == item.settings.dump()) return true;
+    return found == text.end() ? "" : found->second;
   } catch (const image::BadImage&) {
-    return false;
+    return std::nullopt;
   }
+}
+
+}  // namespace
+
+std::string strip_settings(const Item& item, std::int64_t states) {
+  core::Json settings = item.settings;
+  settings["trajectory"] = states;
+  return settings.dump();
+}
+
+bool strip_is_there(const Item& item, std::int64_t states, const fs::path& file) {
+  return made_of(file) == strip_settings(item, states);
+}
+
+bool is_there(const Item& item, const fs::path& file) {
+  const std::optional<std::string> settings = made_of(file);
+  if (!settings) return false;
+  if (*settings == item.settings.dump()) return true;
   core::user_error("{}: is a picture of another call; name another folder (out=...), or move it away",
                    file.string());
 }

@@ -33,6 +33,10 @@ image::Image read_picture(const std::filesystem::path& file);
 
 /// Whether the picture is there. A damaged file is painted anew, somebody else's picture never painted over: UserError.
 bool is_there(const Item& item, const std::filesystem::path& file);
+/// The same of the strip of its way in `states` states: whatever else is there is painted over.
+bool strip_is_there(const Item& item, std::int64_t states, const std::filesystem::path& file);
+/// What a strip says that it was made of.
+std::string strip_settings(const Item& item, std::int64_t states);
 
 /// UserError, with the line: geneval wants a .jsonl file of prompts whose lines have a text `tag`.
 void check_layout(const std::string& layout, const PromptList& list);

@@ -106,10 +106,16 @@ class Classes(unittest.TestCase):
         with Image.open(out / "000001_trajectory.png") as strip:
             self.assertGreater(strip.width, 4.5 * 128)
         (out / "000001_trajectory.png").unlink()
+        (out / "000000_trajectory.png").write_bytes((out / "000000_trajectory.png").read_bytes()[:200])
         before = (out / "000001.png").read_bytes()
         self.paint("--class", "light", "num_images=2", "trajectory=5", f"out={out}")
-        self.assertTrue((out / "000001_trajectory.png").exists())
         self.assertEqual((out / "000001.png").read_bytes(), before)
+        for count in (5, 3):
+            self.paint("--class", "light", "num_images=2", f"trajectory={count}", f"out={out}")
+            for i in range(2):
+                with Image.open(out / f"{i:06d}_trajectory.png") as strip:
+                    strip.load()
+                    self.assertEqual(strip.width // 128, count)
 
     def test_evaluate(self):
         log = programs.run("evaluate", "--run", self.root / "runs/shades", "prompts=6", "candidates=24", "steps=4", data=self.data)
@@ -134,7 +140,8 @@ class Classes(unittest.TestCase):
         programs.write_safetensors(self.root / "given.safetensors", given, {"class": "I64", "negative_class": "I64"})
         programs.run("probe", "sample", "--config", self.root / "led.yaml", "--weights", self.root / "led.safetensors", "--input",
                      self.root / "given.safetensors", "--output", self.root / "made.safetensors", "steps=4", "guidance=3", "clip_x0=1")
-        self.assertEqual(programs.read_safetensors(self.root / "made.safetensors")["sample"][1], latents["sample"][1])
+        made = programs.read_safetensors(self.root / "made.safetensors")["sample"]
+        self.assertLess(programs.relative_difference(made, latents["sample"]), 1e-5)  # of a batch of another size
 
     def test_its_weights_leave_and_come_back(self):
         """A shared parameter is written under each of its names, as nano-diffusion's network has it."""
