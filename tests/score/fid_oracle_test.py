@@ -110,8 +110,8 @@ class Fid(unittest.TestCase):
             self.assertEqual(ours["settings"]["kid"]["subset_size"], count)
             for key, number in numbers.items():
                 print(f"{resize}, {key} of held-out pictures: {number:.7f}, ours {ours[key]:.7f}")
-                self.assertGreater(abs(number), 0.01)
-                self.assertAlmostEqual(ours[key], number, delta=1e-3)
+                self.assertGreater(abs(number), 1e-3)  # with random weights two such sets are close
+                self.assertAlmostEqual(ours[key], number, delta=1e-3 if key == "fid" else 1e-5)
 
     def test_small_networks_equal_their_originals(self):
         for network in ("efficientnet_lite0", "mobilenet_v2"):
