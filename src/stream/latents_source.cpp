@@ -128,7 +128,7 @@ void LatentsSource::count_samples() {
     for (std::size_t i = 0; i < captioned.size(); ++i) captioned[i] += shard.captioned[i];
   }
   num_samples_ = first_.back();
-  if (!choice_.restricts() || num_samples_ == 0) return;
+  if (!options_.text || !choice_.restricts() || num_samples_ == 0) return;
   // Exact for one wanted source; several may share samples.
   std::int64_t most = 0;
   std::size_t wanted = 0;

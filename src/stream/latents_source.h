@@ -23,6 +23,7 @@ struct FolderOptions {
   std::size_t split = 0;        ///< 0 train, 1 held out
   std::int64_t min_side = 0;    ///< of the pictures, shorter side in pixels
   CaptionRule captions;
+  bool text = true;  ///< false: a sample without a wanted caption lacks nothing
   std::uint64_t seed = 0;
   bool verify = true;
 };

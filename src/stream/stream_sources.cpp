@@ -22,6 +22,7 @@ FolderOptions folder_options(const StreamConfig& config, const SourceConfig& sou
   options.split = config.split == "held_out" ? 1 : 0;
   options.min_side = source.min_side;
   options.captions = config.captions;
+  options.text = config.text;
   options.seed = config.seed;
   options.verify = config.reading.verify;
   return options;
