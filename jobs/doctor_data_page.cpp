@@ -3,15 +3,15 @@
 
 #include <algorithm>
 
+#include "core/html.h"
 #include "core/utf8.h"
 #include "doctor_data.h"
-#include "train/html.h"
 
 namespace microdit::jobs {
 namespace {
 
+using core::escaped;
 using ingest::DataSummary;
-using train::escaped;
 
 constexpr std::size_t kMostRows = 100;  // of a table
 constexpr std::size_t kLongest = 2000;  // bytes of a caption
@@ -36,7 +36,7 @@ std::string damage_html(const DataSummary& summary) {
              "<p class=\"verdict\">{} findings of damage; what follows counts the shards that can be "
              "read.</p>\n",
              summary.damage.size()) +
-         train::html_table(rows) + left_off(summary.damage.size());
+         core::html_table(rows) + left_off(summary.damage.size());
 }
 
 std::string overview_html(const DataSummary& summary) {
@@ -66,7 +66,7 @@ std::string sheet_html(const ContactSheet& sheet) {
             escaped(core::with_valid_utf8(sheet.lacking)) + "</pre>\n";
   if (sheet.rows.empty()) return html + "<p>None can be shown.</p>\n";
   html +=
-      sheet.png.empty() ? "<p>" + escaped(sheet.how) + "</p>\n" : train::html_picture(sheet.png, sheet.how);
+      sheet.png.empty() ? "<p>" + escaped(sheet.how) + "</p>\n" : core::html_picture(sheet.png, sheet.how);
   return html + caption_list(sheet);
 }
 
@@ -105,7 +105,7 @@ std::string skips_html(const DataSummary& summary) {
                     printable(skip["example"].get<std::string>(), kLongest)});
   }
   const std::string advice = summary.skipped.advice();
-  return html + train::html_table(rows) +
+  return html + core::html_table(rows) +
          (advice.empty() ? "" : "<p class=\"verdict\">" + escaped(advice) + "</p>\n");
 }
 
@@ -116,7 +116,7 @@ std::string failed_html(const DataSummary& summary) {
     if (rows.size() > kMostRows) break;
     rows.push_back({printable(item, kLongest), printable(reason, kLongest)});
   }
-  return "<h2>Items that failed</h2>\n" + train::html_table(rows) + left_off(summary.failed.size());
+  return "<h2>Items that failed</h2>\n" + core::html_table(rows) + left_off(summary.failed.size());
 }
 
 std::string settings_html(const DataSummary& summary) {
@@ -132,10 +132,10 @@ std::string data_page(const DataSummary& summary, const ContactSheet& sheet) {
       "<p>Counted from the manifest and from the small columns of the shards; pictures, latents and rows of "
       "text were not "
       "read, but for the samples shown. <code>doctor verify</code> checks every byte.</p>\n";
-  return train::html_page(core::with_valid_utf8(data_name(summary)),
-                          damage_html(summary) + overview_html(summary) + sheet_html(sheet) +
-                              histograms_html(summary) + skips_html(summary) + failed_html(summary) +
-                              settings_html(summary) + limits);
+  return core::html_page(core::with_valid_utf8(data_name(summary)),
+                         damage_html(summary) + overview_html(summary) + sheet_html(sheet) +
+                             histograms_html(summary) + skips_html(summary) + failed_html(summary) +
+                             settings_html(summary) + limits);
 }
 
 }  // namespace microdit::jobs

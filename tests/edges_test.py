@@ -26,12 +26,13 @@ TABLE = {
     "score": "core comm store image encoders nn",
     "eval": "core comm store stream image encoders nn models diffusion checkpoint",
     "train": "core comm store stream image encoders nn models diffusion checkpoint eval",
+    "explain": "core comm image nn diffusion eval",
 }
 TABLE = {library: set(edges.split()) for library, edges in TABLE.items()}
 JOBS = set(TABLE)
 
 # Third-party headers (beginnings of what stands in <>) -> folders that may name them.
-TORCH = {"nn", "diffusion", "models", "encoders", "ingest", "score", "eval", "train", "jobs"}
+TORCH = {"nn", "diffusion", "models", "encoders", "ingest", "score", "eval", "train", "explain", "jobs"}
 OWNERS = {
     "mpi.h": {"comm"}, "nccl.h": {"comm"}, "cuda": {"comm", "nn"}, "cub/": {"nn"},
     "hdf5": {"store"}, "H5": {"store"},

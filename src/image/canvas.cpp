@@ -82,11 +82,14 @@ void set_color(cairo_t* cairo, Color color) {
 }  // namespace
 
 struct Canvas::Surface {
-  Surface(std::int64_t h, std::int64_t w)
-      : height(h),
-        width(w),
-        surface(cairo_image_surface_create(CAIRO_FORMAT_RGB24, static_cast<int>(w), static_cast<int>(h))),
+  Surface(std::int64_t h, std::int64_t w, std::int64_t scale)
+      : height(h * scale),
+        width(w * scale),
+        scale(scale),
+        surface(cairo_image_surface_create(CAIRO_FORMAT_RGB24, static_cast<int>(width),
+                                           static_cast<int>(height))),
         cairo(cairo_create(surface.get())) {
+    cairo_scale(cairo.get(), static_cast<double>(scale), static_cast<double>(scale));
     core::check(cairo_status(cairo.get()) == CAIRO_STATUS_SUCCESS, "a canvas of {} x {} pixels: {}", w, h,
                 cairo_status_to_string(cairo_status(cairo.get())));
   }
@@ -95,7 +98,7 @@ struct Canvas::Surface {
     return reinterpret_cast<std::uint32_t*>(cairo_image_surface_get_data(surface.get()) +
                                             y * cairo_image_surface_get_stride(surface.get()));
   }
-  std::int64_t height, width;
+  std::int64_t height, width, scale;  ///< pixels; pixels per unit
   CairoSurface surface;
   Context cairo;
 };
@@ -107,16 +110,21 @@ Size text_size(const std::string& text, const TextStyle& style) {
   return style.upward ? Size{size.height, size.width} : size;
 }
 
-Canvas::Canvas(std::int64_t height, std::int64_t width, Color ground) {
-  core::check(height > 0 && width > 0, "a canvas of {} x {} pixels", width, height);
-  if (height > kMostPixels || width > kMostPixels)
+Canvas::Canvas(std::int64_t height, std::int64_t width, Color ground, std::int64_t scale) {
+  core::check(height > 0 && width > 0 && scale > 0, "a canvas of {} x {} pixels, {} fold", width, height,
+              scale);
+  if (height > kMostPixels / scale || width > kMostPixels / scale)
     core::user_error("a picture of {} x {} pixels cannot be drawn, at most {} a side: ask for fewer at once",
-                     width, height, kMostPixels);
-  surface_ = std::make_unique<Surface>(height, width);
+                     width * scale, height * scale, kMostPixels);
+  surface_ = std::make_unique<Surface>(height, width, scale);
   fill({0, 0, width, height}, ground);
 }
 
 Canvas::~Canvas() = default;
+
+std::int64_t Canvas::scale() const {
+  return surface_->scale;
+}
 
 void Canvas::fill(const Box& box, Color color) {
   cairo_t* cairo = surface_->cairo.get();
@@ -147,6 +155,8 @@ void Canvas::line(const std::vector<Point>& points, Color color, double width, c
 
 void Canvas::paste(const Image& picture, std::int64_t x, std::int64_t y) {
   cairo_surface_flush(surface_->surface.get());
+  x *= surface_->scale;
+  y *= surface_->scale;
   const std::int64_t left = std::max<std::int64_t>(0, -x),
                      right = std::min(picture.width, surface_->width - x);
   for (std::int64_t v = std::max<std::int64_t>(0, -y); v < std::min(picture.height, surface_->height - y);

@@ -48,17 +48,20 @@ struct Box {
   std::int64_t x = 0, y = 0, width = 0, height = 0;
 };
 
-/// All that is drawn is clipped to the canvas. The same calls give the same pixels on the same machine (its fonts).
+/// All that is drawn is clipped to the canvas. The same calls give the same pixels on the same machine (its fonts). With `scale`
+/// n every unit of length, of text too, is n pixels: the same picture for a sharper screen.
 class Canvas {
  public:
   /// UserError: more than 32,767 pixels a side.
-  Canvas(std::int64_t height, std::int64_t width, Color ground = {255, 255, 255});
+  Canvas(std::int64_t height, std::int64_t width, Color ground = {255, 255, 255}, std::int64_t scale = 1);
   ~Canvas();
+
+  std::int64_t scale() const;
 
   void fill(const Box& box, Color color);
   /// A smooth line through the points, clipped to `within`; one point is a dot.
   void line(const std::vector<Point>& points, Color color, double width, const Box& within);
-  /// Pixel by pixel, the upper left corner at (x, y).
+  /// Pixel by pixel whatever the scale is, the upper left corner at (x, y).
   void paste(const Image& picture, std::int64_t x, std::int64_t y);
   /// Draws at the upper left corner (x, y); what it took.
   Size text(std::int64_t x, std::int64_t y, const std::string& text, const TextStyle& style = {});

@@ -45,8 +45,9 @@ std::int64_t largest_side(const std::vector<Image>& pictures) {
 
 void paste_into_cell(Canvas& canvas, const Image& picture, std::int64_t x, std::int64_t y,
                      std::int64_t cell) {
-  const Image fitted = fit(picture, cell);
-  canvas.paste(fitted, x + (cell - fitted.width) / 2, y + (cell - fitted.height) / 2);
+  const std::int64_t scale = canvas.scale();
+  const Image fitted = fit(picture, cell * scale);
+  canvas.paste(fitted, x + (cell - fitted.width / scale) / 2, y + (cell - fitted.height / scale) / 2);
 }
 
 }  // namespace microdit::image

@@ -1,4 +1,4 @@
-// Draws a line plot: title, legend above the frame (it never hides a line), grid lines, labels, one stroke per series.
+// Draws a plot: title, legend above the frame (it never hides a line), grid lines, labels, one stroke per series.
 #include "image/plot.h"
 
 #include <algorithm>
@@ -27,14 +27,15 @@ constexpr std::array<Color, 8> kCycle = {{{31, 110, 180},
                                           {20, 150, 170},
                                           {110, 110, 110}}};
 constexpr std::int64_t kMargin = 12;
-constexpr std::int64_t kSwatch = 18;  // length of a legend's sample line
-constexpr std::int64_t kMark = 3;     // half a mark's side
+constexpr std::int64_t kBareMargin = 3;  // of a plot without ticks
+constexpr std::int64_t kSwatch = 18;     // length of a legend's sample line
+constexpr std::int64_t kMark = 3;        // half a mark's side
 constexpr std::int64_t kTickLength = 4;
 constexpr std::int64_t kTickGap = 6;  // between the frame and a tick's label
 constexpr std::int64_t kLabelGap = 8;
 constexpr double kLineWidth = 1.6;
+constexpr double kDot = 3;
 constexpr TextStyle kFaint{.size = 11, .color = kFaintTextColor};
-constexpr TextStyle kTitle{.size = kTitleSize, .bold = true};
 constexpr std::int64_t kPixelsPerXTick = 90;
 constexpr std::int64_t kPixelsPerYTick = 45;
 constexpr std::int64_t kSmallestSide = 120;
@@ -79,7 +80,8 @@ Ranges ranges_of(const std::vector<Series>& all, bool log_y) {
 }
 
 Color color_of(const std::vector<Series>& series, std::size_t index) {
-  const Color full = kCycle[index % kCycle.size()];
+  const auto own = static_cast<std::size_t>(series[index].color);
+  const Color full = kCycle[(series[index].color < 0 ? index : own) % kCycle.size()];
   if (!series[index].faint) return full;
   const auto paler = [](std::uint8_t value) {
     return static_cast<std::uint8_t>(255 - (255 - value) * 2 / 5);
@@ -100,7 +102,12 @@ std::int64_t draw_legend(Canvas& canvas, std::int64_t width, const std::vector<S
       top += line + 2;
     }
     line = std::max(line, name.height);
-    canvas.fill({x, top + name.height / 2 - 1, kSwatch, 3}, color_of(series, i));
+    const double middle = static_cast<double>(top + name.height / 2);
+    if (series[i].dots)
+      canvas.line({{static_cast<double>(x) + kSwatch / 2.0, middle}}, color_of(series, i), 7,
+                  {x, top, kSwatch, name.height});
+    else
+      canvas.fill({x, top + name.height / 2 - 1, kSwatch, 3}, color_of(series, i));
     canvas.text(x + kSwatch + 6, top, series[i].name);
     x += whole;
   }
@@ -144,6 +151,12 @@ void draw_axes(Canvas& canvas, const Frame& frame, const std::vector<Tick>& x_ti
   canvas.fill({frame.left, frame.bottom, width, 1}, kAxisColor);
 }
 
+/// The sides that axes leave open.
+void close_frame(Canvas& canvas, const Frame& frame) {
+  canvas.fill({frame.right, frame.top, 1, frame.bottom - frame.top + 1}, kAxisColor);
+  canvas.fill({frame.left, frame.top, frame.right - frame.left + 1, 1}, kAxisColor);
+}
+
 /// Of neighbouring points in one column of pixels the first, the lowest, the highest and the last: what a reader sees, in a
 /// path that does not grow with the data.
 std::vector<Point> thinned(const std::vector<Point>& points) {
@@ -170,13 +183,16 @@ void draw_series(Canvas& canvas, const Frame& frame, const Axis& x_axis, const A
                      y_axis.position(series.y[i]) * static_cast<double>(frame.bottom - frame.top)};
   };
   const Box within{frame.left, frame.top, frame.right - frame.left + 1, frame.bottom - frame.top + 1};
+  const double size = series.size > 0 ? series.size : series.dots ? kDot : kLineWidth;
+  for (std::size_t i = 0; i < series.x.size() && series.dots; ++i)
+    if (drawable(series, i, log_y)) canvas.line({place(i)}, color, size, within);
   std::vector<Point> joined;
-  for (std::size_t i = 0; i <= series.x.size(); ++i) {
+  for (std::size_t i = 0; i <= series.x.size() && !series.dots; ++i) {
     if (i < series.x.size() && drawable(series, i, log_y)) {
       joined.push_back(place(i));
       continue;
     }
-    canvas.line(thinned(joined), color, kLineWidth, within);  // a lone point is a dot
+    canvas.line(thinned(joined), color, size, within);  // a lone point is a dot
     joined.clear();
   }
   for (std::size_t i = 0; i < series.x.size() && series.marks; ++i) {
@@ -195,30 +211,39 @@ void draw_series(Canvas& canvas, const Frame& frame, const Axis& x_axis, const A
 Image plot(const std::vector<Series>& series, const PlotStyle& style) {
   core::check(style.width >= kSmallestSide && style.height >= kSmallestSide, "a plot of {} x {} is too small",
               style.width, style.height);
-  const Ranges ranges = ranges_of(series, style.log_y);
+  Ranges ranges = ranges_of(series, style.log_y);
+  if (style.x) ranges.x = {style.x->low, style.x->high};
+  if (style.y) ranges.y = {style.y->low, style.y->high};
   const Axis x_axis(ranges.x.low, ranges.x.high, false, false);
-  const Axis y_axis(ranges.y.low, ranges.y.high, style.log_y, true);
+  const Axis y_axis(ranges.y.low, ranges.y.high, style.log_y, !style.y);
 
-  Canvas canvas(style.height, style.width);
-  std::int64_t top = kMargin;
+  Canvas canvas(style.height, style.width, {255, 255, 255}, style.scale);
+  const std::int64_t margin = style.ticks ? kMargin : kBareMargin;
+  std::int64_t top = margin;
   if (!style.title.empty()) {
-    TextStyle title = kTitle;
-    title.width = style.width - 2 * kMargin;
+    const TextStyle title{.size = style.title_size, .bold = true, .width = style.width - 2 * kMargin};
     top += canvas.text(kMargin, top, style.title, title).height + 4;
   }
-  top = draw_legend(canvas, style.width, series, top) + 2;
+  const std::int64_t kept_free = style.legend_lines * (text_size("X").height + 2);
+  top = std::max(draw_legend(canvas, style.width, series, top) + 2, top + kept_free);
 
   const Size x_label = text_size(style.x_label), y_label = text_size(style.y_label, {.upward = true});
-  const std::int64_t beneath = kTickGap + text_size("0", kFaint).height,
+  const std::int64_t beneath = style.ticks ? kTickGap + text_size("0", kFaint).height : 0,
                      x_label_room = x_label.height > 0 ? x_label.height + kLabelGap : 0,
                      y_label_room = y_label.width > 0 ? y_label.width + kLabelGap : 0;
-  Frame frame{0, top, style.width - kMargin - 8, style.height - kMargin - beneath - x_label_room};
+  Frame frame{0, top, style.width - (style.ticks ? kMargin + 8 : kBareMargin),
+              style.height - margin - beneath - x_label_room};
   frame.top = std::min(frame.top, frame.bottom - 1);  // a legend of many lines leaves at least a line
-  const auto y_ticks = y_axis.ticks(static_cast<int>((frame.bottom - frame.top) / kPixelsPerYTick) + 1);
-  frame.left = std::min(kMargin + y_label_room + widest(y_ticks) + kTickGap, frame.right - 1);
-  const auto x_ticks = x_axis.ticks(static_cast<int>((frame.right - frame.left) / kPixelsPerXTick) + 1);
+  const auto ticks = [&](const Axis& axis, std::int64_t length, std::int64_t per_tick) {
+    return style.ticks ? axis.ticks(static_cast<int>(length / per_tick) + 1) : std::vector<Tick>();
+  };
+  const auto y_ticks = ticks(y_axis, frame.bottom - frame.top, kPixelsPerYTick);
+  frame.left =
+      std::min(margin + y_label_room + (style.ticks ? widest(y_ticks) + kTickGap : 0), frame.right - 1);
+  const auto x_ticks = ticks(x_axis, frame.right - frame.left, kPixelsPerXTick);
 
   draw_axes(canvas, frame, x_ticks, y_ticks);
+  if (!style.ticks) close_frame(canvas, frame);
   for (std::size_t i = 0; i < series.size(); ++i)
     draw_series(canvas, frame, x_axis, y_axis, series[i], color_of(series, i), style.log_y);
   canvas.text((frame.left + frame.right - x_label.width) / 2, style.height - kMargin - x_label.height,

@@ -33,7 +33,7 @@ class Page {
       }
     }
     core::check(side > 0, "a sheet of no pictures");
-    cell_ = default_cell(side);
+    cell_ = style.cell > 0 ? style.cell : default_cell(side);
     columns_ = std::clamp(style.columns, std::int64_t{1}, static_cast<std::int64_t>(most_blocks));
     label_ = style.caption_left ? kLabelWidth : 0;
     block_ = label_ + static_cast<std::int64_t>(most_pictures) * (cell_ + kInnerGap) - kInnerGap;
@@ -120,7 +120,7 @@ class Page {
 
 Image sheet(const std::vector<Section>& sections, const SheetStyle& style) {
   const Page page(sections, style);
-  Canvas canvas(page.place(nullptr), page.width());
+  Canvas canvas(page.place(nullptr), page.width(), {255, 255, 255}, style.scale);
   page.place(&canvas);
   return canvas.image();
 }

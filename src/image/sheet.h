@@ -23,6 +23,8 @@ struct Section {
 struct SheetStyle {
   std::int64_t columns = 1;   ///< blocks in a line
   bool caption_left = false;  ///< beside the block, else beneath it
+  std::int64_t cell = 0;      ///< side of a picture's cell; 0 = as GridStyle's
+  std::int64_t scale = 1;     ///< pixels per unit of length (Canvas)
   std::string title{};
   std::string note{};  ///< a small line at the end: how the pictures were made
 };

@@ -10,10 +10,10 @@
 #include <optional>
 
 #include "core/atomic_file.h"
+#include "core/html.h"
 #include "core/log.h"
 #include "eval/call_folder.h"
 #include "eval/summary.h"
-#include "train/html.h"
 #include "train/tensorboard.h"
 
 namespace microdit::train {
@@ -43,14 +43,14 @@ std::string numbers_html(const Json& metrics) {
     rows.push_back({row.name, row.trained, row.held_out, row.untrained, row.chance, row.better, row.meaning});
   }
   if (!rows.empty()) {
-    return html_table(rows) +
+    return core::html_table(rows) +
            "<p>Retrieval (top 1, within 1 %, median rank): a caption is painted, and the latents of the "
            "candidates, of both splits, are sorted by their L2 distance to the painted one; the rank of the "
            "caption's own picture counts from 1.</p>\n";
   }
   rows.push_back({"", "value"});
   flatten(metrics, "", rows);
-  return html_table(rows);
+  return core::html_table(rows);
 }
 
 /// Whole captions of a picture of the best and the worst: its font may lack their letters.
@@ -60,8 +60,8 @@ std::string captions_html(const fs::path& file) {
   for (std::string line; std::getline(in, line);) {
     const Json json = Json::parse(line, nullptr, false);
     if (!json.is_object()) continue;
-    items += fmt::format("<li>{}, rank {}: {}</li>\n", escaped(json.value("half", "")), json.value("rank", 0),
-                         escaped(json.value("caption", "")));
+    items += fmt::format("<li>{}, rank {}: {}</li>\n", core::escaped(json.value("half", "")),
+                         json.value("rank", 0), core::escaped(json.value("caption", "")));
   }
   return items.empty() ? ""
                        : "<details><summary>captions as text</summary>\n<ul>" + items + "</ul></details>\n";
@@ -73,7 +73,7 @@ std::string pictures_html(const fs::path& folder) {
        {std::pair{"trained", "Captions of the training data: the best and the worst"},
         std::pair{"held_out", "Held-out captions: the best and the worst"}}) {
     const std::string file = fmt::format("{}_best_and_worst", name);
-    html += html_picture(folder / (file + ".png"), title) + captions_html(folder / (file + ".jsonl"));
+    html += core::html_picture(folder / (file + ".png"), title) + captions_html(folder / (file + ".jsonl"));
   }
   return html;
 }
@@ -92,7 +92,7 @@ std::string earlier_html(const std::vector<Evaluated>& evaluations) {
                     text(eval::number_at(m, "/retrieval/held_out/top1")),
                     text(eval::number_at(m, "/retrieval/trained/prompts"))});
   }
-  return "<h3>Earlier evaluations</h3>\n" + html_table(rows);
+  return "<h3>Earlier evaluations</h3>\n" + core::html_table(rows);
 }
 
 }  // namespace
@@ -138,11 +138,12 @@ std::string evaluations_html(const std::vector<Evaluated>& evaluations) {
   const Evaluated& newest = evaluations.back();
   std::string html = "<h2>Evaluation</h2>\n" + numbers_html(newest.metrics);
   if (newest.metrics.contains("sampler"))
-    html += fmt::format("<p>Painted with {}. All digits: <code>metrics.json</code>{}.</p>\n",
-                        escaped(eval::settings_text(newest.metrics)),
-                        newest.folder.filename() == "evaluation"
-                            ? ""
-                            : ", <code>evaluation/" + escaped(newest.folder.filename().string()) + "</code>");
+    html += fmt::format(
+        "<p>Painted with {}. All digits: <code>metrics.json</code>{}.</p>\n",
+        core::escaped(eval::settings_text(newest.metrics)),
+        newest.folder.filename() == "evaluation"
+            ? ""
+            : ", <code>evaluation/" + core::escaped(newest.folder.filename().string()) + "</code>");
   return html + pictures_html(newest.folder) + earlier_html(evaluations);
 }
 

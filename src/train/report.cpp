@@ -9,13 +9,13 @@
 #include "core/atomic_file.h"
 #include "core/dataset_folder.h"
 #include "core/error.h"
+#include "core/html.h"
 #include "core/json.h"
 #include "eval/grid_pages.h"
 #include "eval/summary.h"
 #include "image/encode.h"
 #include "image/plot.h"
 #include "train/evaluations.h"
-#include "train/html.h"
 #include "train/loss_watch.h"
 #include "train/validation_page.h"
 
@@ -77,7 +77,7 @@ std::string prompts_html(const fs::path& manifest) {
     const core::Json json = core::Json::parse(line, nullptr, false);
     if (!json.is_object() || !json.contains("prompt")) continue;
     const std::string prompt = json["prompt"].get<std::string>();
-    if (!any || prompt != last) items += "<li>" + escaped(prompt) + "</li>\n";
+    if (!any || prompt != last) items += "<li>" + core::escaped(prompt) + "</li>\n";
     last = prompt;
     any = true;
   }
@@ -90,7 +90,8 @@ std::string painted_html(const fs::path& folder) {
   std::string html;
   std::size_t page = 0;
   for (; fs::exists(folder / eval::grid_page_name(page)); ++page) {
-    if (page < kMostPages) html += html_picture(folder / eval::grid_page_name(page), "Generated pictures");
+    if (page < kMostPages)
+      html += core::html_picture(folder / eval::grid_page_name(page), "Generated pictures");
   }
   if (page > kMostPages) html += fmt::format("<p>{} more pages lie in the folder.</p>\n", page - kMostPages);
   return html + prompts_html(folder / "manifest.jsonl");
@@ -103,7 +104,7 @@ std::string sampling_prompts(const fs::path& settings) {
   if (!json.contains(at) || !json.at(at).is_array()) return "";
   std::string items;
   for (const core::Json& prompt : json.at(at))
-    items += "<li>" + escaped(prompt.get<std::string>()) + "</li>\n";
+    items += "<li>" + core::escaped(prompt.get<std::string>()) + "</li>\n";
   return "<details><summary>prompts as text</summary>\n<ol>" + items + "</ol></details>\n";
 }
 
@@ -124,27 +125,27 @@ void write_report(const RunFolder& run) {
   }
   std::string body;
   const std::string verdict = evaluations.empty() ? "" : eval::recital(evaluations.back().metrics);
-  if (!verdict.empty()) body += "<p class=\"verdict\">" + escaped(verdict) + "</p>\n";
-  if (curve.watch.diverged()) body += "<p class=\"verdict\">" + escaped(curve.watch.text()) + "</p>\n";
+  if (!verdict.empty()) body += "<p class=\"verdict\">" + core::escaped(verdict) + "</p>\n";
+  if (curve.watch.diverged()) body += "<p class=\"verdict\">" + core::escaped(curve.watch.text()) + "</p>\n";
   body += painted_html(run.path() / "images" / "latest");
   if (!curve.raw.x.empty()) {
     body += fmt::format("<p>{} steps, {:.0f} images/s.</p>\n", static_cast<std::int64_t>(curve.raw.x.back()),
                         curve.rate);
   }
-  body +=
-      html_picture(loss_png, "Loss: of each training batch, and on held-out samples where it was measured");
+  body += core::html_picture(loss_png,
+                             "Loss: of each training batch, and on held-out samples where it was measured");
   body += validation_html(run, curve.validations);
   body += evaluations_html(evaluations);
   // The first pictures and the last few show the learning; a long run keeps the rest in samples/.
   const auto grids = sorted_pictures(run.samples());
   if (!grids.empty()) body += "<h2>While training</h2>\n";
   for (std::size_t i = 0; i < grids.size(); ++i) {
-    if (i < 2 || i + 4 >= grids.size()) body += html_picture(grids[i], grids[i].stem().string());
+    if (i < 2 || i + 4 >= grids.size()) body += core::html_picture(grids[i], grids[i].stem().string());
   }
   if (!grids.empty()) body += sampling_prompts(run.settings());
   if (fs::exists(run.config()))
-    body += "<h2>Settings</h2>\n<pre>" + escaped(core::read_text(run.config())) + "</pre>\n";
-  core::atomic_write(run.report(), html_page(name, body));
+    body += "<h2>Settings</h2>\n<pre>" + core::escaped(core::read_text(run.config())) + "</pre>\n";
+  core::atomic_write(run.report(), core::html_page(name, body));
 }
 
 }  // namespace microdit::train

@@ -20,7 +20,7 @@ import programs  # noqa: E402
 
 EMOJI = SOURCE / "configs/datasets/emoji.yaml"
 CODEC = SOURCE / "configs/train/emoji_codec.yaml"
-ALL = ["download", "clean", "precompute", "train_codec", "train", "generate", "evaluate", "score", "convert", "doctor", "probe"]
+ALL = ["download", "clean", "precompute", "train_codec", "train", "generate", "evaluate", "score", "explain", "convert", "doctor", "probe"]
 
 
 def limit_file_size(limit=20_000):

@@ -1,9 +1,9 @@
 // HTML as text.
-#include "train/html.h"
+#include "core/html.h"
 
 #include "core/atomic_file.h"
 
-namespace microdit::train {
+namespace microdit::core {
 namespace {
 
 std::string base64(std::span<const std::byte> bytes) {
@@ -61,7 +61,7 @@ std::string escaped(const std::string& text) {
 
 std::string html_picture(const std::filesystem::path& file, const std::string& caption) {
   if (!std::filesystem::exists(file)) return "";
-  const std::string bytes = core::read_text(file);
+  const std::string bytes = read_text(file);
   return html_picture(std::as_bytes(std::span(bytes)), caption);
 }
 
@@ -92,4 +92,4 @@ std::string html_page(const std::string& title, const std::string& body) {
   return html;
 }
 
-}  // namespace microdit::train
+}  // namespace microdit::core

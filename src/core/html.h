@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace microdit::train {
+namespace microdit::core {
 
 std::string escaped(const std::string& text);
 
@@ -22,4 +22,4 @@ std::string html_table(const std::vector<std::vector<std::string>>& rows);
 
 std::string html_page(const std::string& title, const std::string& body);
 
-}  // namespace microdit::train
+}  // namespace microdit::core
