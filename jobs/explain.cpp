@@ -8,7 +8,8 @@ using namespace microdit;
 int main(int argc, char** argv) {
   const jobs::JobInfo info{.name = "explain",
                            .summary =
-                               "A page of pictures that explain diffusion: noise levels, a picture on its way to noise, sampling in the "
+                               "A page of pictures that explain diffusion: noise levels, a picture on its "
+                               "way to noise, sampling in the "
                                "plane, guidance; with run=, of a trained run, too. Needs nothing else.",
                            .field_help = core::describe_fields<explain::ExplainConfig>()};
   return jobs::run_job(argc, argv, info, [](jobs::Job& job) {

@@ -19,7 +19,7 @@ struct Chapter {
   std::string title;
   std::string words;  ///< HTML, above the figures
   std::vector<Figure> figures{};
-  std::string tables{};                        ///< HTML, below them
+  std::string tables{};                       ///< HTML, below them
   core::Json numbers = core::Json::object();  ///< what is drawn, for explain.json
 };
 

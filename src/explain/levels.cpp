@@ -30,7 +30,7 @@ constexpr std::int64_t kPanel = 222, kColumns = 4;
 
 /// Each path's place in the cycle of colours, the same in all plots; grey for the one that is next to another.
 std::int64_t color_of(const std::string& path) {
-  const std::vector<std::string> order = {"vp_linear", "flow",   "vp_cosine",         "edm",
+  const std::vector<std::string> order = {"vp_linear",  "flow",   "vp_cosine",         "edm",
                                           "vp_sigmoid", "linear", "squaredcos_cap_v2", "scaled_linear"};
   return std::ranges::find(order, path) - order.begin();
 }
@@ -50,10 +50,12 @@ double input_scale(const Objective& objective, const diffusion::Level& level) {
   return objective.path().input_scale({one(level.alpha), one(level.sigma)}).item<double>();
 }
 
-image::Image panels(const std::vector<image::Image>& plots, const std::string& title, const std::string& note) {
+image::Image panels(const std::vector<image::Image>& plots, const std::string& title,
+                    const std::string& note) {
   image::Section section;
   for (const image::Image& plot : plots) section.blocks.push_back({{plot}, {}});
-  return image::sheet({section}, {.columns = kColumns, .cell = kPanel, .scale = kScale, .title = title, .note = note});
+  return image::sheet({section},
+                      {.columns = kColumns, .cell = kPanel, .scale = kScale, .title = title, .note = note});
 }
 
 Figure alphas_and_sigmas() {
@@ -79,7 +81,8 @@ Figure alphas_and_sigmas() {
                                                   .scale = kScale}));
   }
   return {"levels",
-          "x_t = alpha x0 + sigma n: alpha (signal) and sigma (noise) over time, 0 = the picture, 1 = noise. Of edm, where sigma goes "
+          "x_t = alpha x0 + sigma n: alpha (signal) and sigma (noise) over time, 0 = the picture, 1 = noise. "
+          "Of edm, where sigma goes "
           "up to 80, both are multiplied by c_in, as the network sees them, and time is the sampler's grid.",
           panels(plots, "How much picture, how much noise", "")};
 }
@@ -149,7 +152,8 @@ Figure time_laws(core::Json& numbers) {
   }
   numbers["log_snr"] = density(objective_of("edm")).x;
   return {"time_laws",
-          "What training sees: the density of each time law over log SNR (right: nearly the picture; left: nearly noise). The first law "
+          "What training sees: the density of each time law over log SNR (right: nearly the picture; left: "
+          "nearly noise). The first law "
           "of a path is its default; log_normal, logit_normal and shift are keys of the objective.",
           panels(plots, "Which noise levels a network is trained on", "")};
 }
@@ -184,15 +188,18 @@ Figure weights(core::Json& numbers) {
     wanted.weight = weight;
     return diffusion::settled(wanted);
   };
-  std::vector<image::Series> all = {error_weight(config("vp_cosine", "eps"), "eps"),
-                                    error_weight(config("vp_cosine", "v"), "v"),
-                                    error_weight(config("vp_cosine", "x0"), "x0"),
-                                    error_weight(config("flow", "velocity"), "velocity (flow)"),
-                                    error_weight(config("edm", "edm"), "edm"),
-                                    error_weight(config("vp_cosine", "eps", "min_snr"), "eps with weight min_snr")};
-  for (const image::Series& series : all) numbers[series.name] = {{"log_snr", series.x}, {"weight", series.y}};
+  std::vector<image::Series> all = {
+      error_weight(config("vp_cosine", "eps"), "eps"),
+      error_weight(config("vp_cosine", "v"), "v"),
+      error_weight(config("vp_cosine", "x0"), "x0"),
+      error_weight(config("flow", "velocity"), "velocity (flow)"),
+      error_weight(config("edm", "edm"), "edm"),
+      error_weight(config("vp_cosine", "eps", "min_snr"), "eps with weight min_snr")};
+  for (const image::Series& series : all)
+    numbers[series.name] = {{"log_snr", series.x}, {"weight", series.y}};
   return {"weights",
-          "What the network predicts decides what an error of the picture counts: the factor of |x0 - its estimate|^2 in the loss. eps "
+          "What the network predicts decides what an error of the picture counts: the factor of |x0 - its "
+          "estimate|^2 in the loss. eps "
           "cares most where there is hardly any noise; min_snr cuts that at 5.",
           image::plot(all, {.title = "What an error counts, by what is predicted",
                             .x_label = "log SNR",
@@ -247,23 +254,28 @@ std::vector<Moment> along(const Objective& objective, std::int64_t count) {
 
 Chapter levels_chapter() {
   Chapter chapter{.title = "Noise levels",
-                  .words = "<p>Training adds noise n to a picture x0, x<sub>t</sub> = &alpha; x0 + &sigma; n, and a network learns to "
-                           "tell them apart. A <i>path</i> says how &alpha; and &sigma; change with time. Whether two paths differ is seen "
-                           "best in the logarithm of the signal-to-noise ratio, log SNR = ln(&alpha;&sup2;/&sigma;&sup2;).</p>\n"};
-  for (const std::string& path : diffusion::all_names(&Family::paths)) chapter.numbers["paths"][path] = stored(path);
+                  .words =
+                      "<p>Training adds noise n to a picture x0, x<sub>t</sub> = &alpha; x0 + &sigma; n, and "
+                      "a network learns to "
+                      "tell them apart. A <i>path</i> says how &alpha; and &sigma; change with time. Whether "
+                      "two paths differ is seen "
+                      "best in the logarithm of the signal-to-noise ratio, log SNR = "
+                      "ln(&alpha;&sup2;/&sigma;&sup2;).</p>\n"};
+  for (const std::string& path : diffusion::all_names(&Family::paths))
+    chapter.numbers["paths"][path] = stored(path);
   chapter.figures.push_back(alphas_and_sigmas());
+  chapter.figures.push_back({"gamma",
+                             "Part of the variance that is the picture's, alpha^2 / (alpha^2 + sigma^2), for "
+                             "data of variance 1. Of vp_* and of DDPM's beta "
+                             "schedules it is gamma = alpha^2 itself.",
+                             all_paths(signal_share, {.title = "Gamma: the picture's part",
+                                                      .y_label = "alpha^2 / (alpha^2 + sigma^2)",
+                                                      .y = image::Limits{0, 1}})});
   chapter.figures.push_back(
-      {"gamma",
-       "Part of the variance that is the picture's, alpha^2 / (alpha^2 + sigma^2), for data of variance 1. Of vp_* and of DDPM's beta "
-       "schedules it is gamma = alpha^2 itself.",
-       all_paths(signal_share, {.title = "Gamma: the picture's part",
-                                .y_label = "alpha^2 / (alpha^2 + sigma^2)",
-                                .y = image::Limits{0, 1}})});
-  chapter.figures.push_back({"log_snr",
-                             "The same as log SNR. Two paths with the same curve are the same process at another pace.",
-                             all_paths(log_snr, {.title = "Signal to noise",
-                                                 .y_label = "log SNR",
-                                                 .y = image::Limits{-kFarthest, kFarthest}})});
+      {"log_snr", "The same as log SNR. Two paths with the same curve are the same process at another pace.",
+       all_paths(
+           log_snr,
+           {.title = "Signal to noise", .y_label = "log SNR", .y = image::Limits{-kFarthest, kFarthest}})});
   chapter.figures.push_back(time_laws(chapter.numbers["time_laws"]));
   chapter.figures.push_back(weights(chapter.numbers["weights"]));
   return chapter;

@@ -27,10 +27,13 @@ constexpr std::int64_t kLabelRoom = 170;
 std::vector<std::string> own_prompts(const std::filesystem::path& folder) {
   const core::Json settings = core::read_json(folder / "settings.json");
   std::vector<std::string> prompts;
-  if (const core::Json::json_pointer at("/sampling/prompts"); settings.contains(at) && settings[at].is_array())
+  if (const core::Json::json_pointer at("/sampling/prompts");
+      settings.contains(at) && settings[at].is_array())
     for (const core::Json& prompt : settings[at])
-      if (prompt.is_string() && prompts.size() < kMostOwnPrompts) prompts.push_back(prompt.get<std::string>());
-  if (prompts.empty()) core::user_error("prompts: {} names none that it painted; give prompts=[...]", folder.string());
+      if (prompt.is_string() && prompts.size() < kMostOwnPrompts)
+        prompts.push_back(prompt.get<std::string>());
+  if (prompts.empty())
+    core::user_error("prompts: {} names none that it painted; give prompts=[...]", folder.string());
   return prompts;
 }
 
@@ -102,9 +105,11 @@ struct RunGrids::Opened {
       core::log_info("run: guidance {:g} painted", strength);
     }
     return {"run_guidance",
-            fmt::format("Guidance: {} steps of {}, a row has one prompt and one start noise.", run.sampler.steps,
-                        run.sampler.rule),
-            image::sheet({section}, {.columns = 1, .caption_left = true, .cell = cell_of(guidance.size()), .scale = kScale})};
+            fmt::format("Guidance: {} steps of {}, a row has one prompt and one start noise.",
+                        run.sampler.steps, run.sampler.rule),
+            image::sheet(
+                {section},
+                {.columns = 1, .caption_left = true, .cell = cell_of(guidance.size()), .scale = kScale})};
   }
 
   Figure step_grid(models::Denoiser& model) const {
@@ -118,9 +123,11 @@ struct RunGrids::Opened {
       core::log_info("run: rule {} painted", rule);
     }
     return {"run_steps",
-            fmt::format("Steps: \"{}\" with guidance {:g} and one start noise, by every rule.", prompts.front(),
-                        run.sampler.guidance),
-            image::sheet({section}, {.columns = 1, .caption_left = true, .cell = cell_of(config.steps.size()), .scale = kScale})};
+            fmt::format("Steps: \"{}\" with guidance {:g} and one start noise, by every rule.",
+                        prompts.front(), run.sampler.guidance),
+            image::sheet(
+                {section},
+                {.columns = 1, .caption_left = true, .cell = cell_of(config.steps.size()), .scale = kScale})};
   }
 
   const ExplainConfig& config;
@@ -147,21 +154,24 @@ core::Json RunGrids::identity() const {
 }
 
 std::string RunGrids::describe() const {
-  return fmt::format("{}: {} on {}", opened_->run.folder.string(), eval::made_by(opened_->run), opened_->compute.text());
+  return fmt::format("{}: {} on {}", opened_->run.folder.string(), eval::made_by(opened_->run),
+                     opened_->compute.text());
 }
 
 Chapter RunGrids::chapter() const {
   const Opened& o = *opened_;
   at::set_num_threads(static_cast<int>(o.compute.threads));
   core::log_info("run: painting on {}", o.compute.text());
-  Chapter chapter{.title = "A trained run",
-                  .words = fmt::format("<p>The same two questions to the run <code>{}</code> ({}): path <code>{}</code>, prediction "
-                                       "<code>{}</code>.{}</p>\n",
-                                       core::escaped(o.run.folder.filename().string()), core::escaped(eval::made_by(o.run)),
-                                       o.run.objective.config().path, o.run.objective.config().prediction,
-                                       o.run.facts.model.has_null()
-                                           ? ""
-                                           : " It has learned no null condition, so that there is no guidance to show.")};
+  Chapter chapter{
+      .title = "A trained run",
+      .words = fmt::format(
+          "<p>The same two questions to the run <code>{}</code> ({}): path <code>{}</code>, prediction "
+          "<code>{}</code>.{}</p>\n",
+          core::escaped(o.run.folder.filename().string()), core::escaped(eval::made_by(o.run)),
+          o.run.objective.config().path, o.run.objective.config().prediction,
+          o.run.facts.model.has_null()
+              ? ""
+              : " It has learned no null condition, so that there is no guidance to show.")};
   chapter.numbers = identity();
   const auto model = o.run.load_model(o.compute.device);
   if (o.run.facts.model.has_null()) chapter.figures.push_back(o.guidance_grid(*model));

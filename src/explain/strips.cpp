@@ -58,19 +58,25 @@ image::Image test_card(std::int64_t side) {
     canvas.fill({0, y, side, 1}, {mix(70, 255), mix(140, 205), mix(215, 160)});
   }
   disc(76, 24, 22, {255, 226, 90});
-  for (const auto& [x, y, size] : {std::array{18., 20., 11.}, {26., 16., 15.}, {35., 20., 11.}, {27., 22., 12.}})
+  for (const auto& [x, y, size] :
+       {std::array{18., 20., 11.}, {26., 16., 15.}, {35., 20., 11.}, {27., 22., 12.}})
     disc(x, y, size, {250, 250, 252});
   disc(20, 118, 110, {92, 140, 96});
   disc(88, 128, 120, {62, 112, 82});
   disc(46, 150, 130, {120, 168, 84});
   const image::Color wall{236, 226, 205}, roof{176, 58, 46}, trunk{98, 68, 44}, door{74, 92, 132};
-  canvas.fill({std::lround(30 * unit), std::lround(66 * unit), std::lround(28 * unit), std::lround(22 * unit)}, wall);
+  canvas.fill(
+      {std::lround(30 * unit), std::lround(66 * unit), std::lround(28 * unit), std::lround(22 * unit)}, wall);
   for (double i = 0; i <= 13; i += 0.5) stroke({{44 - i * 1.35, 52 + i}, {44 + i * 1.35, 52 + i}}, roof, 1.4);
-  canvas.fill({std::lround(40 * unit), std::lround(74 * unit), std::lround(8 * unit), std::lround(14 * unit)}, door);
-  canvas.fill({std::lround(33 * unit), std::lround(71 * unit), std::lround(5 * unit), std::lround(5 * unit)}, {252, 216, 110});
-  canvas.fill({std::lround(50 * unit), std::lround(71 * unit), std::lround(5 * unit), std::lround(5 * unit)}, {252, 216, 110});
+  canvas.fill({std::lround(40 * unit), std::lround(74 * unit), std::lround(8 * unit), std::lround(14 * unit)},
+              door);
+  canvas.fill({std::lround(33 * unit), std::lround(71 * unit), std::lround(5 * unit), std::lround(5 * unit)},
+              {252, 216, 110});
+  canvas.fill({std::lround(50 * unit), std::lround(71 * unit), std::lround(5 * unit), std::lround(5 * unit)},
+              {252, 216, 110});
   stroke({{78, 66}, {78, 86}}, trunk, 3.5);
-  for (const auto& [x, y, size] : {std::array{78., 54., 20.}, {70., 62., 15.}, {86., 62., 15.}, {78., 62., 16.}})
+  for (const auto& [x, y, size] :
+       {std::array{78., 54., 20.}, {70., 62., 15.}, {86., 62., 15.}, {78., 62., 16.}})
     disc(x, y, size, {44, 92, 58});
   stroke({{8, 92}, {92, 92}}, {242, 238, 226}, 1.2);  // a fence
   for (double x = 10; x < 92; x += 6) stroke({{x, 88}, {x, 97}}, {242, 238, 226}, 1.2);
@@ -81,7 +87,8 @@ image::Image read_picture(const std::string& file) {
   if (file.empty()) return test_card(kSide);
   const std::string bytes = core::read_text(file);
   try {
-    return image::resize_and_center_crop(image::decode(std::as_bytes(std::span(bytes)), {.apply_exif = true}), kSide);
+    return image::resize_and_center_crop(image::decode(std::as_bytes(std::span(bytes)), {.apply_exif = true}),
+                                         kSide);
   } catch (const image::BadImage& error) {
     core::user_error("picture={}: {}", file, error.what());
   }
@@ -91,10 +98,13 @@ Chapter strips_chapter(const image::Image& picture, const std::string& whose, st
   const torch::Tensor x0 = to_tensor(picture);
   const diffusion::NoiseKey key{.seed = seed};
   const torch::Tensor noise =
-      diffusion::normal_rows({&key, 1}, core::Purpose::noise, {3, picture.height, picture.width}).to(torch::kDouble);
+      diffusion::normal_rows({&key, 1}, core::Purpose::noise, {3, picture.height, picture.width})
+          .to(torch::kDouble);
   Chapter chapter{.title = "A picture on its way to noise",
-                  .words = "<p>The same picture and the same noise under every path. Some are noise long before their end, some keep the "
-                           "picture long: a network then spends its training there.</p>\n"};
+                  .words =
+                      "<p>The same picture and the same noise under every path. Some are noise long before "
+                      "their end, some keep the "
+                      "picture long: a network then spends its training there.</p>\n"};
   image::Section section;
   for (std::int64_t i = 0; i < kStates; ++i)
     section.heads.push_back(fmt::format("{} %", 100 * i / (kStates - 1)));
@@ -110,10 +120,12 @@ Chapter strips_chapter(const image::Image& picture, const std::string& whose, st
   }
   chapter.figures.push_back(
       {"strips",
-       fmt::format("{}, time from left to right. Each state is divided by the root of alpha^2 + sigma^2, else edm's noise would be "
+       fmt::format("{}, time from left to right. Each state is divided by the root of alpha^2 + sigma^2, "
+                   "else edm's noise would be "
                    "out of all range; of vp_* and DDPM's schedules that is 1.",
                    whose),
-       image::sheet({section}, {.columns = 1, .caption_left = true, .cell = kSide / kScale, .scale = kScale})});
+       image::sheet({section},
+                    {.columns = 1, .caption_left = true, .cell = kSide / kScale, .scale = kScale})});
   return chapter;
 }
 

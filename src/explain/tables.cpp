@@ -33,12 +33,15 @@ Rows meanings(const char* head, std::vector<std::string> Family::*column,
 Chapter tables_chapter() {
   const diffusion::ObjectiveConfig c;
   Chapter chapter{.title = "What goes with what",
-                  .words = "<p>Keys of the <code>objective:</code> and <code>sampler:</code> sections. Of each list the first is the "
-                           "default; what is not in the table is refused.</p>\n"};
+                  .words =
+                      "<p>Keys of the <code>objective:</code> and <code>sampler:</code> sections. Of each "
+                      "list the first is the "
+                      "default; what is not in the table is refused.</p>\n"};
   Rows rows = {{"paths", "predictions", "time laws", "rules", "grids"}};
   for (const Family& family : diffusion::families()) {
     std::vector<std::string> row;
-    for (const auto column : {&Family::paths, &Family::predictions, &Family::time_laws, &Family::rules, &Family::grids}) {
+    for (const auto column :
+         {&Family::paths, &Family::predictions, &Family::time_laws, &Family::rules, &Family::grids}) {
       row.push_back(fmt::format("{}", fmt::join(family.*column, ", ")));
     }
     rows.push_back(row);
@@ -59,35 +62,46 @@ Chapter tables_chapter() {
   chapter.tables += core::html_table(meanings(
       "path", &Family::paths,
       {{"edm", "alpha = 1, sigma = time: variance grows (Karras et al. 2022)"},
-       {"vp_linear", "gamma falls on a straight line; alpha = sqrt(gamma), sigma = sqrt(1 - gamma) (Chen 2023)"},
-       {"vp_cosine", fmt::format("gamma along a cosine to the power {:g}, from {:g} to {:g} of a quarter turn", 2 * cosine.gamma_tau,
-                                 cosine.gamma_start, cosine.gamma_end)},
-       {"vp_sigmoid", fmt::format("gamma along a sigmoid from {:g} to {:g}, temperature {:g}", sigmoid.gamma_start,
-                                  sigmoid.gamma_end, sigmoid.gamma_tau)},
-       {"linear", fmt::format("DDPM's: betas from {:g} to {:g} on a line, gamma is the product of 1 - beta (Ho et al. 2020)",
-                              c.beta_start, c.beta_end)},
+       {"vp_linear",
+        "gamma falls on a straight line; alpha = sqrt(gamma), sigma = sqrt(1 - gamma) (Chen 2023)"},
+       {"vp_cosine",
+        fmt::format("gamma along a cosine to the power {:g}, from {:g} to {:g} of a quarter turn",
+                    2 * cosine.gamma_tau, cosine.gamma_start, cosine.gamma_end)},
+       {"vp_sigmoid", fmt::format("gamma along a sigmoid from {:g} to {:g}, temperature {:g}",
+                                  sigmoid.gamma_start, sigmoid.gamma_end, sigmoid.gamma_tau)},
+       {"linear",
+        fmt::format(
+            "DDPM's: betas from {:g} to {:g} on a line, gamma is the product of 1 - beta (Ho et al. 2020)",
+            c.beta_start, c.beta_end)},
        {"scaled_linear", "the square roots of the betas lie on a line (latent diffusion)"},
        {"squaredcos_cap_v2", "gamma along a squared cosine (Nichol and Dhariwal 2021)"},
        {"flow", "alpha = 1 - t, sigma = t: a straight line from picture to noise (rectified flow)"}}));
   chapter.tables += core::html_table(meanings(
       "prediction", &Family::predictions,
-      {{"edm", "what is missing from a multiple of x_t to the picture, scaled to variance 1 (preconditioning)"},
+      {{"edm",
+        "what is missing from a multiple of x_t to the picture, scaled to variance 1 (preconditioning)"},
        {"eps", "the noise n"},
        {"x0", "the picture"},
        {"v", "alpha n - sigma x0 (Salimans and Ho 2022)"},
        {"velocity", "n - x0, the direction of the flow"}}));
   chapter.tables += core::html_table(meanings(
       "time law", &Family::time_laws,
-      {{"log_normal", fmt::format("ln sigma is normal: mean p_mean = {:g}, deviation p_std = {:g}", c.p_mean, c.p_std)},
+      {{"log_normal",
+        fmt::format("ln sigma is normal: mean p_mean = {:g}, deviation p_std = {:g}", c.p_mean, c.p_std)},
        {"uniform_discrete", "every whole step alike"},
        {"uniform", "every time alike; shift above 1 moves it towards noise (flow)"},
-       {"logit_normal", fmt::format("logit of the time is normal: logit_mean = {:g}, logit_std = {:g} (Esser et al. 2024)",
-                                    c.logit_mean, c.logit_std)}}));
+       {"logit_normal",
+        fmt::format("logit of the time is normal: logit_mean = {:g}, logit_std = {:g} (Esser et al. 2024)",
+                    c.logit_mean, c.logit_std)}}));
   chapter.tables += core::html_table(
       {{"weight", "what it is"},
        {"one", "the loss of what is predicted, as it is"},
-       {"min_snr", fmt::format("an error of the picture counts SNR, but at most snr_gamma = {:g} (Hang et al. 2023)", c.snr_gamma)},
-       {"edm", "an error of the picture counts (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, sigma the ratio of noise to signal"}});
+       {"min_snr",
+        fmt::format("an error of the picture counts SNR, but at most snr_gamma = {:g} (Hang et al. 2023)",
+                    c.snr_gamma)},
+       {"edm",
+        "an error of the picture counts (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, sigma the ratio of "
+        "noise to signal"}});
   return chapter;
 }
 

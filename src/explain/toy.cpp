@@ -14,13 +14,13 @@
 namespace microdit::explain {
 namespace {
 
-constexpr std::int64_t kTrained = 20'000;     // points to learn from
-constexpr std::int64_t kWaySteps = 100;       // of trajectories
+constexpr std::int64_t kTrained = 20'000;  // points to learn from
+constexpr std::int64_t kWaySteps = 100;    // of trajectories
 constexpr std::int64_t kShownWays = 60;
 constexpr std::int64_t kShownStates = 6;
-constexpr double kFarthest = 2.9;             // of axes
+constexpr double kFarthest = 2.9;                          // of axes
 constexpr std::int64_t kBlue = 0, kOrange = 1, kGrey = 7;  // in the cycle of colours
-constexpr std::int64_t kLabelRoom = 170;      // left of a sheet's rows
+constexpr std::int64_t kLabelRoom = 170;                   // left of a sheet's rows
 
 /// A square plot of the plane.
 image::Image plane(const std::vector<image::Series>& series, const std::string& title, std::int64_t side,
@@ -58,7 +58,8 @@ ToyModel learn(const std::string& name, const char* path, const char* prediction
                   stop);
 }
 
-image::Image way_plot(const Way& way, const torch::Tensor& data, const std::string& title, std::int64_t side) {
+image::Image way_plot(const Way& way, const torch::Tensor& data, const std::string& title,
+                      std::int64_t side) {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   image::Series lines{.name = "", .x = {}, .y = {}, .size = 1, .color = kBlue};
   for (std::int64_t row = 0; row < kShownWays; ++row) {
@@ -86,22 +87,26 @@ Figure trajectories(const std::vector<std::pair<std::string, Way>>& ways, const 
     lengths += fmt::format("{}{} {:.2f}", lengths.empty() ? "" : ", ", name, length);
   }
   return {"trajectories",
-          fmt::format("{} points on their way from noise (grey) to data (orange) in {} steps; pale: the data. Length of the way by the "
+          fmt::format("{} points on their way from noise (grey) to data (orange) in {} steps; pale: the "
+                      "data. Length of the way by the "
                       "distance of its ends, median of {} points: {}. 1 would be straight.",
                       kShownWays, kWaySteps, kPoints, lengths),
-          image::sheet({section}, {.columns = static_cast<std::int64_t>(ways.size()), .cell = side, .scale = kScale})};
+          image::sheet({section},
+                       {.columns = static_cast<std::int64_t>(ways.size()), .cell = side, .scale = kScale})};
 }
 
 Figure states(const std::vector<std::pair<std::string, Way>>& ways, const torch::Tensor& data) {
   image::Section section;
   const std::int64_t side = cell_beside_label(kShownStates);
   for (std::int64_t i = 0; i < kShownStates; ++i)
-    section.heads.push_back(i == 0 ? "noise" : fmt::format("{} % of the steps", 100 * i / (kShownStates - 1)));
+    section.heads.push_back(i == 0 ? "noise"
+                                   : fmt::format("{} % of the steps", 100 * i / (kShownStates - 1)));
   for (const auto& [name, way] : ways) {
     image::Block block{.pictures = {}, .caption = name};
     for (std::int64_t i = 0; i < kShownStates; ++i) {
       const std::size_t at = (way.size() - 1) * static_cast<std::size_t>(i) / (kShownStates - 1);
-      block.pictures.push_back(plane({dots(data, kGrey, true, 1.4), dots(way[at], kBlue, false, 1.6)}, "", side));
+      block.pictures.push_back(
+          plane({dots(data, kGrey, true, 1.4), dots(way[at], kBlue, false, 1.6)}, "", side));
     }
     section.blocks.push_back(std::move(block));
   }
@@ -117,8 +122,9 @@ Figure step_grid(const Learned& learned, const torch::Tensor& data, const ToyCon
   for (const std::string& rule : distinct_rules(learned.model.objective().config().family())) {
     const auto what = diffusion::step_rule(toy_sampler(rule, 1), learned.model.objective().config());
     image::Block block{.pictures = {},
-                       .caption = what.evaluations > 1 ? fmt::format("{} ({} evaluations a step)", rule, what.evaluations)
-                                                       : rule};
+                       .caption = what.evaluations > 1
+                                      ? fmt::format("{} ({} evaluations a step)", rule, what.evaluations)
+                                      : rule};
     for (const std::int64_t steps : config.steps) {
       const torch::Tensor sample =
           toy_way(learned.model, toy_sampler(rule, steps), kPoints, {}, config.seed, stop).back();
@@ -131,8 +137,10 @@ Figure step_grid(const Learned& learned, const torch::Tensor& data, const ToyCon
     core::log_info("{}: rule {} with {} counts of steps", learned.name, rule, config.steps.size());
   }
   return {"steps_" + learned.key,
-          fmt::format("{}: rules by steps, the same start noise, grid trailing. Above each its sliced 2-Wasserstein distance to the data "
-                      "(pale); of two draws of the data it is {:.3f}. Few steps, ancestral: the noise that a step adds has no steps left to "
+          fmt::format("{}: rules by steps, the same start noise, grid trailing. Above each its sliced "
+                      "2-Wasserstein distance to the data "
+                      "(pale); of two draws of the data it is {:.3f}. Few steps, ancestral: the noise that a "
+                      "step adds has no steps left to "
                       "become data.",
                       learned.name, floor),
           image::sheet({section}, {.columns = 1, .caption_left = true, .cell = side, .scale = kScale})};
@@ -141,7 +149,9 @@ Figure step_grid(const Learned& learned, const torch::Tensor& data, const ToyCon
 }  // namespace
 
 std::vector<std::string> distinct_rules(const diffusion::Family& family) {
-  const auto has = [&](const std::string& rule) { return std::ranges::find(family.rules, rule) != family.rules.end(); };
+  const auto has = [&](const std::string& rule) {
+    return std::ranges::find(family.rules, rule) != family.rules.end();
+  };
   std::vector<std::string> rules = {has("ddim") ? "ddim" : "euler", "heun", "dpmpp_2m", "ancestral"};
   std::erase_if(rules, [&](const std::string& rule) { return !has(rule); });
   return rules;
@@ -156,10 +166,14 @@ Chapter toy_chapter(const ToyConfig& config, const core::StopFlag& stop) {
   all.push_back({"flow", "flow", "euler", learn("toy flow", "flow", "velocity", data, config, stop)});
 
   Chapter chapter{.title = "What sampling does, in the plane",
-                  .words = "<p>Two small networks learn the same data, a swiss roll of points: one as DDPM (path <code>linear</code>, it "
-                           "predicts the noise), one as a flow (path <code>flow</code>, it predicts the velocity). Then the library's "
-                           "sampler takes points from noise to data. DDPM's own steps add noise on the way; DDIM's take the same network "
-                           "along a curve; a flow's ways are nearly straight, so that few steps go far.</p>\n"};
+                  .words =
+                      "<p>Two small networks learn the same data, a swiss roll of points: one as DDPM (path "
+                      "<code>linear</code>, it "
+                      "predicts the noise), one as a flow (path <code>flow</code>, it predicts the "
+                      "velocity). Then the library's "
+                      "sampler takes points from noise to data. DDPM's own steps add noise on the way; "
+                      "DDIM's take the same network "
+                      "along a curve; a flow's ways are nearly straight, so that few steps go far.</p>\n"};
   core::Json& numbers = chapter.numbers;
   numbers["distance_of_two_draws"] = floor;
   std::vector<std::pair<std::string, Way>> ways, smooth;
@@ -177,7 +191,8 @@ Chapter toy_chapter(const ToyConfig& config, const core::StopFlag& stop) {
   chapter.figures.push_back(trajectories(ways, shown, numbers["length_by_distance"]));
   chapter.figures.push_back(states(smooth, shown));
   for (const Learned& learned : all)
-    chapter.figures.push_back(step_grid(learned, shown, config, floor, numbers["distance"][learned.key], stop));
+    chapter.figures.push_back(
+        step_grid(learned, shown, config, floor, numbers["distance"][learned.key], stop));
   return chapter;
 }
 
@@ -191,12 +206,16 @@ Chapter toy_guidance_chapter(const ToyConfig& config, const core::StopFlag& stop
     return x.to(torch::kDouble).square().sum({1, 2, 3}).sqrt().mean().item<double>();
   };
   Chapter chapter{.title = "Guidance",
-                  .words = "<p>Guidance leads from what the network says without a condition towards, and beyond, what it says with it: "
-                           "null + g (conditional &minus; null). 0 leaves the condition out, 1 is the network itself; more makes samples more "
-                           "typical of their class, then overshoots what there is in the data.</p>\n"};
+                  .words =
+                      "<p>Guidance leads from what the network says without a condition towards, and beyond, "
+                      "what it says with it: "
+                      "null + g (conditional &minus; null). 0 leaves the condition out, 1 is the network "
+                      "itself; more makes samples more "
+                      "typical of their class, then overshoots what there is in the data.</p>\n"};
   image::Section section;
   const auto columns = static_cast<std::int64_t>(config.guidance.size()) + 1;
-  const std::int64_t in_line = columns <= 4 ? columns : (columns + 1) / 2, side = std::min<std::int64_t>(300, kWidth / in_line - 20);
+  const std::int64_t in_line = columns <= 4 ? columns : (columns + 1) / 2,
+                     side = std::min<std::int64_t>(300, kWidth / in_line - 20);
   const auto panel = [&](const torch::Tensor& x, const std::string& title) {
     std::vector<image::Series> series = {dots(shown.x_B211, kGrey, true, 1.6)};
     for (std::int64_t arm = 0; arm < kArms; ++arm) series.push_back(dots(of_arm(x, arm), arm, false, 2));
@@ -204,22 +223,24 @@ Chapter toy_guidance_chapter(const ToyConfig& config, const core::StopFlag& stop
   };
   panel(shown.x_B211, "the data");
   for (const double guidance : config.guidance) {
-    const torch::Tensor sample =
-        toy_way(model, toy_sampler("euler", 50, guidance), count, {.class_B = shown.class_B}, config.seed, stop).back();
+    const torch::Tensor sample = toy_way(model, toy_sampler("euler", 50, guidance), count,
+                                         {.class_B = shown.class_B}, config.seed, stop)
+                                     .back();
     double distance = 0;
     for (std::int64_t arm = 0; arm < kArms; ++arm)
       distance += sliced_distance(of_arm(sample, arm), of_arm(shown.x_B211, arm)) / kArms;
-    chapter.numbers["guidance"].push_back(
-        {{"guidance", guidance}, {"distance", distance}, {"radius_by_data", far(sample) / far(shown.x_B211)}});
+    chapter.numbers["guidance"].push_back({{"guidance", guidance},
+                                           {"distance", distance},
+                                           {"radius_by_data", far(sample) / far(shown.x_B211)}});
     panel(sample, fmt::format("guidance {:g}: {:.3f}", guidance, distance));
   }
   chapter.numbers["loss"] = model.final_loss();
   core::log_info("toy classes: guidance of {} strengths", config.guidance.size());
-  chapter.figures.push_back(
-      {"guidance",
-       "Three classes by colour, a flow's 50 Euler steps, the same start noise; pale: the data. The number is the sliced 2-Wasserstein "
-       "distance to the own class, mean of the three.",
-       image::sheet({section}, {.columns = in_line, .cell = side, .scale = kScale})});
+  chapter.figures.push_back({"guidance",
+                             "Three classes by colour, a flow's 50 Euler steps, the same start noise; pale: "
+                             "the data. The number is the sliced 2-Wasserstein "
+                             "distance to the own class, mean of the three.",
+                             image::sheet({section}, {.columns = in_line, .cell = side, .scale = kScale})});
   return chapter;
 }
 

@@ -66,7 +66,8 @@ torch::Tensor ToyModel::forward(const torch::Tensor& weights, const diffusion::D
   std::int64_t at = 0;
   for (std::size_t i = 0; i + 1 < sizes.size(); ++i) {
     const std::int64_t in = sizes[i], out = sizes[i + 1];
-    x = torch::addmm(weights.narrow(0, at + in * out, out), x, weights.narrow(0, at, in * out).view({in, out}));
+    x = torch::addmm(weights.narrow(0, at + in * out, out), x,
+                     weights.narrow(0, at, in * out).view({in, out}));
     if (i + 2 < sizes.size()) x = torch::silu(x);
     at += (in + 1) * out;
   }
@@ -96,7 +97,8 @@ void ToyModel::train(const ToyOrder& order, const core::StopFlag& stop) {
     diffusion::Condition condition;
     if (classes_ > 0) {
       std::vector<float> drop(kBatch);
-      core::CounterRng(order.seed, core::Purpose::caption_drop, static_cast<std::uint64_t>(step)).fill_uniform(drop);
+      core::CounterRng(order.seed, core::Purpose::caption_drop, static_cast<std::uint64_t>(step))
+          .fill_uniform(drop);
       condition.class_B = torch::where(torch::tensor(drop) < kDropped, null(kBatch).class_B,
                                        order.data.class_B.index_select(0, rows));
     }
@@ -106,14 +108,16 @@ void ToyModel::train(const ToyOrder& order, const core::StopFlag& stop) {
     loss.backward();
     if (step >= order.steps - counted) sum += loss.item<double>();
     const double along = static_cast<double>(step) / static_cast<double>(order.steps);
-    nn::adamw_cpu({weights.data_ptr<float>(), weights.mutable_grad().data_ptr<float>(), first.data_ptr<float>(),
-                   second.data_ptr<float>(), weights_.data_ptr<float>(), weights_.numel()},
-                  {.lr = kRate * 0.5 * (1 + std::cos(along * std::acos(-1.0))),  // to zero along a cosine
-                   .step = step + 1,
-                   .ema_decay = std::min(0.995, static_cast<double>(step + 1) / static_cast<double>(step + 10))});
+    nn::adamw_cpu(
+        {weights.data_ptr<float>(), weights.mutable_grad().data_ptr<float>(), first.data_ptr<float>(),
+         second.data_ptr<float>(), weights_.data_ptr<float>(), weights_.numel()},
+        {.lr = kRate * 0.5 * (1 + std::cos(along * std::acos(-1.0))),  // to zero along a cosine
+         .step = step + 1,
+         .ema_decay = std::min(0.995, static_cast<double>(step + 1) / static_cast<double>(step + 10))});
     weights.mutable_grad().zero_();
     if ((step + 1) % 1000 == 0)
-      core::log_info("{}: step {} of {}, loss {:.4f}", order.name, step + 1, order.steps, loss.item<double>());
+      core::log_info("{}: step {} of {}, loss {:.4f}", order.name, step + 1, order.steps,
+                     loss.item<double>());
   }
   final_loss_ = sum / static_cast<double>(counted);
 }

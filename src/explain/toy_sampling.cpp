@@ -57,7 +57,8 @@ double length_by_distance(const Way& way) {
 
 image::Series dots(const torch::Tensor& x_N211, std::int64_t color, bool faint, double size) {
   const torch::Tensor x = x_N211.to(torch::kDouble).reshape({-1, 2}).contiguous();
-  image::Series series{.name = "", .x = {}, .y = {}, .faint = faint, .dots = true, .size = size, .color = color};
+  image::Series series{
+      .name = "", .x = {}, .y = {}, .faint = faint, .dots = true, .size = size, .color = color};
   for (std::int64_t i = 0; i < x.size(0); ++i) {
     series.x.push_back(x.data_ptr<double>()[2 * i]);
     series.y.push_back(x.data_ptr<double>()[2 * i + 1]);
