@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "diffusion/noise.h"
 #include "explain/levels.h"
+#include "image/canvas.h"
 #include "image/decode.h"
 #include "image/resize.h"
 #include "image/sheet.h"

@@ -37,6 +37,7 @@ Chapter tables_chapter() {
                       "<p>Keys of the <code>objective:</code> and <code>sampler:</code> sections. Of each "
                       "list the first is the "
                       "default; what is not in the table is refused.</p>\n"};
+  chapter.numbers = core::Json::array();
   Rows rows = {{"paths", "predictions", "time laws", "rules", "grids"}};
   for (const Family& family : diffusion::families()) {
     std::vector<std::string> row;
@@ -93,6 +94,23 @@ Chapter tables_chapter() {
        {"logit_normal",
         fmt::format("logit of the time is normal: logit_mean = {:g}, logit_std = {:g} (Esser et al. 2024)",
                     c.logit_mean, c.logit_std)}}));
+  chapter.tables += core::html_table(meanings(
+      "rule", &Family::rules,
+      {{"first", "one evaluation a step, along a straight line to the estimate of x0; no noise on the way"},
+       {"ddim", "the same (Song et al. 2021); eta above 0 adds noise on the way"},
+       {"euler", "the same, by the name that it has with flows and EDM"},
+       {"heun", "second order: each step is corrected at its end, two evaluations (Karras et al. 2022)"},
+       {"dpmpp_2m", "second order from the step before, one evaluation (DPM-Solver++ 2M, Lu et al. 2022)"},
+       {"ddpm", "as first, but each step adds fresh noise (Ho et al. 2020)"},
+       {"ancestral", "the same as ddpm, of every path"}}));
+  chapter.tables += core::html_table(meanings(
+      "grid", &Family::grids,
+      {{"karras", "the ratio of noise to signal to the power 1 / rho falls evenly (Karras et al. 2022)"},
+       {"linspace", "whole steps at even distances, both ends among them, rounded"},
+       {"uniform", "even distances, not rounded"},
+       {"leading", "whole steps at even distances from no noise on: the last of the path is left out"},
+       {"trailing", "even distances from all noise on: the first of the path is left out"},
+       {"shifted", "even distances, moved towards noise by shift"}}));
   chapter.tables += core::html_table(
       {{"weight", "what it is"},
        {"one", "the loss of what is predicted, as it is"},
