@@ -26,6 +26,7 @@ constexpr std::int64_t kStored = 101;  // of one in explain.json
 constexpr std::int64_t kDraws = 200'000;
 constexpr double kFarthest = 15;  // log SNR that plots show, to either side
 constexpr double kBin = 0.5;
+constexpr double kShown = 10;  // of densities
 constexpr std::int64_t kPanel = 222, kColumns = 4;
 
 /// Each path's place in the cycle of colours, the same in all plots; grey for the one that is next to another.
@@ -144,8 +145,8 @@ Figure time_laws(core::Json& numbers) {
     plots.push_back(image::plot(all, {.title = path,
                                       .width = kPanel,
                                       .height = kPanel + 20,
-                                      .x = image::Limits{-kFarthest, kFarthest},
-                                      .y = image::Limits{0, 0.3},
+                                      .x = image::Limits{-kShown, kShown},
+                                      .y = image::Limits{0, 0.42},
                                       .title_size = 13,
                                       .legend_lines = 3,
                                       .scale = kScale}));
@@ -195,6 +196,8 @@ Figure weights(core::Json& numbers) {
       error_weight(config("flow", "velocity"), "velocity (flow)"),
       error_weight(config("edm", "edm"), "edm"),
       error_weight(config("vp_cosine", "eps", "min_snr"), "eps with weight min_snr")};
+  all.front().faint = true;  // beneath those that it runs along with
+  all.front().size = 6;
   for (const image::Series& series : all)
     numbers[series.name] = {{"log_snr", series.x}, {"weight", series.y}};
   return {"weights",

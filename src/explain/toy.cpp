@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "explain/toy_sampling.h"
+#include "image/canvas.h"
 #include "image/plot.h"
 #include "image/sheet.h"
 
@@ -16,22 +17,22 @@ namespace {
 
 constexpr std::int64_t kTrained = 20'000;  // points to learn from
 constexpr std::int64_t kWaySteps = 100;    // of trajectories
-constexpr std::int64_t kShownWays = 60;
+constexpr std::int64_t kShownWays = 60, kShakenWays = 2;
 constexpr std::int64_t kShownStates = 6;
 constexpr double kFarthest = 2.9;                          // of axes
 constexpr std::int64_t kBlue = 0, kOrange = 1, kGrey = 7;  // in the cycle of colours
+constexpr std::int64_t kTitleRoom = 24;                    // of a titled plot: its frame stays square
 constexpr std::int64_t kLabelRoom = 170;                   // left of a sheet's rows
 
 /// A square plot of the plane.
-image::Image plane(const std::vector<image::Series>& series, const std::string& title, std::int64_t side,
-                   bool ticks = false) {
+image::Image plane(const std::vector<image::Series>& series, const std::string& title, std::int64_t side) {
   return image::plot(series, {.title = title,
-                              .width = side,
+                              .width = title.empty() ? side : side - kTitleRoom,
                               .height = side,
                               .x = image::Limits{-kFarthest, kFarthest},
                               .y = image::Limits{-kFarthest, kFarthest},
                               .title_size = 13,
-                              .ticks = ticks,
+                              .ticks = false,
                               .scale = kScale});
 }
 
@@ -58,50 +59,93 @@ ToyModel learn(const std::string& name, const char* path, const char* prediction
                   stop);
 }
 
-image::Image way_plot(const Way& way, const torch::Tensor& data, const std::string& title,
-                      std::int64_t side) {
+struct NamedWay {
+  std::string name;
+  std::int64_t shown;  ///< ways that are drawn: one that noise shakes hides the others
+  Way way;
+};
+
+/// Lines of the first `count` points: what `place` makes of (row, part of the steps, point).
+template <typename Place>
+image::Series lines_of(const Way& way, std::int64_t count, const Place& place) {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   image::Series lines{.name = "", .x = {}, .y = {}, .size = 1, .color = kBlue};
-  for (std::int64_t row = 0; row < kShownWays; ++row) {
-    for (const torch::Tensor& x : way) {
-      lines.x.push_back(x.data_ptr<double>()[2 * row]);
-      lines.y.push_back(x.data_ptr<double>()[2 * row + 1]);
+  for (std::int64_t row = 0; row < count; ++row) {
+    for (std::size_t i = 0; i < way.size(); ++i) {
+      const image::Point at = place(static_cast<double>(i) / static_cast<double>(way.size() - 1),
+                                    way[i].template data_ptr<double>() + 2 * row);
+      lines.x.push_back(at.x);
+      lines.y.push_back(at.y);
     }
     lines.x.push_back(kNone);  // a gap
     lines.y.push_back(kNone);
   }
-  image::Series begin = dots(way.front().narrow(0, 0, kShownWays), kGrey, false, 4),
-                end = dots(way.back().narrow(0, 0, kShownWays), kOrange, false, 5);
-  return plane({dots(data, kGrey, true, 1.6), lines, begin, end}, title, side);
+  return lines;
 }
 
-Figure trajectories(const std::vector<std::pair<std::string, Way>>& ways, const torch::Tensor& data,
-                    core::Json& numbers) {
+image::Image way_plot(const NamedWay& way, const torch::Tensor& data, std::int64_t side) {
+  const auto ends = [&](const torch::Tensor& x, std::int64_t color, double size) {
+    return dots(x.narrow(0, 0, way.shown), color, false, size);
+  };
+  return plane({dots(data, kGrey, true, 1.6),
+                lines_of(way.way, way.shown,
+                         [](double, const double* x) {
+                           return image::Point{x[0], x[1]};
+                         }),
+                ends(way.way.front(), kGrey, 4), ends(way.way.back(), kOrange, 5)},
+               way.name, side);
+}
+
+/// The upright coordinate over the steps.
+image::Image pace_plot(const NamedWay& way, double bend, std::int64_t side) {
+  return image::plot({lines_of(way.way, way.shown,
+                               [](double along, const double* x) {
+                                 return image::Point{along, x[1]};
+                               })},
+                     {.title = fmt::format("over its steps: S = {:.2f}", bend),
+                      .width = side - kTitleRoom,
+                      .height = side,
+                      .x = image::Limits{0, 1},
+                      .y = image::Limits{-kFarthest, kFarthest},
+                      .title_size = 13,
+                      .ticks = false,
+                      .scale = kScale});
+}
+
+Figure trajectories(const std::vector<NamedWay>& ways, const torch::Tensor& data, core::Json& numbers) {
   const std::int64_t side = kWidth / static_cast<std::int64_t>(ways.size()) - 20;
   image::Section section;
   std::string lengths;
-  for (const auto& [name, way] : ways) {
-    section.blocks.push_back({{way_plot(way, data, name, side)}, {}});
-    const double length = length_by_distance(way);
-    numbers[name] = length;
-    lengths += fmt::format("{}{} {:.2f}", lengths.empty() ? "" : ", ", name, length);
+  for (const NamedWay& way : ways) {
+    section.blocks.push_back({{way_plot(way, data, side)}, {}});
+    const double length = length_by_distance(way.way);
+    numbers["length_by_distance"][way.name] = length;
+    lengths += fmt::format("{}{} {:.2f}", lengths.empty() ? "" : ", ", way.name, length);
+  }
+  for (const NamedWay& way : ways) {
+    const double bend = straightness(way.way);
+    numbers["straightness"][way.name] = bend;
+    section.blocks.push_back({{pace_plot(way, bend, side)}, {}});
   }
   return {"trajectories",
-          fmt::format("{} points on their way from noise (grey) to data (orange) in {} steps; pale: the "
-                      "data. Length of the way by the "
-                      "distance of its ends, median of {} points: {}. 1 would be straight.",
-                      kShownWays, kWaySteps, kPoints, lengths),
+          fmt::format("Above: points on their way from noise (grey) to data (orange) in {} steps; pale: the "
+                      "data. Length of the way by "
+                      "the distance of its ends, median of {}: {}. Below: the same ways' height over the "
+                      "steps, noise on the left; S is "
+                      "0 where all go straight at an even pace (mean square of velocity less that, by the "
+                      "mean square of that).",
+                      kWaySteps, kPoints, lengths),
           image::sheet({section},
                        {.columns = static_cast<std::int64_t>(ways.size()), .cell = side, .scale = kScale})};
 }
 
-Figure states(const std::vector<std::pair<std::string, Way>>& ways, const torch::Tensor& data) {
+Figure states(const std::vector<NamedWay>& ways, const torch::Tensor& data) {
   image::Section section;
   const std::int64_t side = cell_beside_label(kShownStates);
   for (std::int64_t i = 0; i < kShownStates; ++i)
     section.heads.push_back(i == 0 ? "noise"
                                    : fmt::format("{} % of the steps", 100 * i / (kShownStates - 1)));
-  for (const auto& [name, way] : ways) {
+  for (const auto& [name, drawn, way] : ways) {
     image::Block block{.pictures = {}, .caption = name};
     for (std::int64_t i = 0; i < kShownStates; ++i) {
       const std::size_t at = (way.size() - 1) * static_cast<std::size_t>(i) / (kShownStates - 1);
@@ -141,7 +185,7 @@ Figure step_grid(const Learned& learned, const torch::Tensor& data, const ToyCon
                       "2-Wasserstein distance to the data "
                       "(pale); of two draws of the data it is {:.3f}. Few steps, ancestral: the noise that a "
                       "step adds has no steps left to "
-                      "become data.",
+                      "become data. Points beyond a frame are not drawn.",
                       learned.name, floor),
           image::sheet({section}, {.columns = 1, .caption_left = true, .cell = side, .scale = kScale})};
 }
@@ -165,18 +209,21 @@ Chapter toy_chapter(const ToyConfig& config, const core::StopFlag& stop) {
   all.push_back({"ddpm", "DDPM", "ddim", learn("toy DDPM", "linear", "eps", data, config, stop)});
   all.push_back({"flow", "flow", "euler", learn("toy flow", "flow", "velocity", data, config, stop)});
 
-  Chapter chapter{.title = "What sampling does, in the plane",
-                  .words =
-                      "<p>Two small networks learn the same data, a swiss roll of points: one as DDPM (path "
-                      "<code>linear</code>, it "
-                      "predicts the noise), one as a flow (path <code>flow</code>, it predicts the "
-                      "velocity). Then the library's "
-                      "sampler takes points from noise to data. DDPM's own steps add noise on the way; "
-                      "DDIM's take the same network "
-                      "along a curve; a flow's ways are nearly straight, so that few steps go far.</p>\n"};
+  Chapter chapter{
+      .title = "What sampling does, in the plane",
+      .words =
+          "<p>Two small networks learn the same data, a swiss roll of points: one as DDPM (path "
+          "<code>linear</code>, it predicts the noise), "
+          "one as a flow (path <code>flow</code>, it predicts the velocity). Then the library's sampler "
+          "takes points from noise to data. DDPM's "
+          "own steps add noise on the way. DDIM takes the same network along a smooth way, but a curved one "
+          "over its steps: hardly any change "
+          "while there is nearly noise alone, then all of it at the end. A flow sets out straight for the "
+          "middle of what it may become, and bends "
+          "once that is clear; over its steps it is straighter, so that few steps go further.</p>\n"};
   core::Json& numbers = chapter.numbers;
   numbers["distance_of_two_draws"] = floor;
-  std::vector<std::pair<std::string, Way>> ways, smooth;
+  std::vector<NamedWay> ways, smooth;
   for (const Learned& learned : all) {
     numbers["models"][learned.key] = {{"objective", core::to_json(learned.model.objective().config())},
                                       {"training_steps", config.training_steps},
@@ -184,11 +231,11 @@ Chapter toy_chapter(const ToyConfig& config, const core::StopFlag& stop) {
     const auto way = [&](const std::string& rule) {
       return toy_way(learned.model, toy_sampler(rule, kWaySteps), kPoints, {}, config.seed, stop);
     };
-    if (learned.key == "ddpm") ways.emplace_back("DDPM, ancestral", way("ancestral"));
-    ways.emplace_back(fmt::format("{}, {}", learned.name, learned.rule), way(learned.rule));
+    if (learned.key == "ddpm") ways.push_back({"DDPM, ancestral", kShakenWays, way("ancestral")});
+    ways.push_back({fmt::format("{}, {}", learned.name, learned.rule), kShownWays, way(learned.rule)});
     smooth.push_back(ways.back());
   }
-  chapter.figures.push_back(trajectories(ways, shown, numbers["length_by_distance"]));
+  chapter.figures.push_back(trajectories(ways, shown, numbers));
   chapter.figures.push_back(states(smooth, shown));
   for (const Learned& learned : all)
     chapter.figures.push_back(

@@ -55,6 +55,15 @@ double length_by_distance(const Way& way) {
   return (length / distance(way.back(), way.front())).median().item<double>();
 }
 
+double straightness(const Way& way) {
+  const auto square = [](const torch::Tensor& x) { return x.square().sum({1, 2, 3}).mean().item<double>(); };
+  const double steps = static_cast<double>(way.size() - 1);
+  const torch::Tensor whole = way.back() - way.front();
+  double sum = 0;
+  for (std::size_t i = 1; i < way.size(); ++i) sum += square((way[i] - way[i - 1]) * steps - whole) / steps;
+  return sum / square(whole);
+}
+
 image::Series dots(const torch::Tensor& x_N211, std::int64_t color, bool faint, double size) {
   const torch::Tensor x = x_N211.to(torch::kDouble).reshape({-1, 2}).contiguous();
   image::Series series{

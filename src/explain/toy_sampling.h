@@ -21,6 +21,9 @@ Way toy_way(const ToyModel& model, const diffusion::SamplerConfig& sampler, std:
 
 /// Median over the rows of a way's length by the distance of its ends: 1 is straight.
 double length_by_distance(const Way& way);
+/// S of Liu et al. 2022 ("Flow straight and fast", section 2.2) over even steps, by the mean square of the distances: the mean of
+/// |v - (end - start)|^2 over rows and steps by that of |end - start|^2. 0: all go straight at an even pace.
+double straightness(const Way& way);
 
 /// Rows of [N, 2, 1, 1] as dots.
 image::Series dots(const torch::Tensor& x_N211, std::int64_t color, bool faint, double size);

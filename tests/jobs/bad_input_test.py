@@ -81,6 +81,36 @@ class CommandLine(Job):
         self.refused("generate", "--run", self.folder, "--prompts", empty, phrases=["empty.txt", "no prompts"])
         self.refused("generate", "--run", self.folder, "--prompts", self.folder / "no.txt", phrases=["no.txt", "no such file"])
 
+    def test_explain(self):
+        out, picture = f"output={self.folder / 'page'}", self.folder / "cut.png"
+        picture.write_bytes(DataStages.a_png()[:60])
+        taken = self.folder / "taken"
+        taken.mkdir()
+        (taken / "mine").write_text("keep")
+        (self.folder / "file").write_text("keep")
+        for words, phrases in (
+                ([out, "toy_step=5"], ["toy_step", "toy_steps"]),
+                ([out, "toy_steps=0"], ["toy_steps", "0"]),
+                ([out, "toy_steps=1e9"], ["toy_steps"]),
+                ([out, "steps=[]"], ["steps", "1 to 8"]),
+                ([out, "steps=[1,2,3,4,5,6,7,8,9]"], ["steps", "9 values", "1 to 8"]),
+                ([out, "steps=[4, 0]"], ["steps", "0"]),
+                ([out, "steps=[2000]"], ["steps", "1000"]),
+                ([out, "guidance=[-1]"], ["guidance", "-1"]),
+                ([out, "guidance=[x]"], ["guidance", "x"]),
+                ([out, "prompts=[pizza]"], ["prompts", "run="]),
+                ([out, "device=cpu"], ["device", "run="]),
+                ([out, f"run={self.folder / 'none'}"], ["none", "facts.json"]),
+                ([out, f"picture={self.folder / 'none.png'}"], ["none.png", "no such file"]),
+                ([out, f"picture={picture}"], ["cut.png"]),
+                ([f"output={self.folder / 'no' / 'page'}"], ["no/page", "name another place"]),
+                ([f"output={taken}"], ["taken", "holds something else"]),
+                ([f"output={self.folder / 'file'}"], ["file", "no folder"]),
+                (["output="], ["output"]),
+                (["--config", self.folder / "none.yaml", out], ["none.yaml"])):
+            for more in ([], ["--dry-run"]):
+                self.refused("explain", *words, *more, phrases=phrases)
+
     def test_doctor_convert_probe(self):
         self.refused("doctor", phrases=["doctor env", "doctor verify", "doctor data"])
         self.refused("doctor", "verify", self.folder / "none", phrases=["none"])
