@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -21,6 +22,7 @@ namespace {
 
 constexpr std::int64_t kSide = 176;  // pixels
 constexpr std::int64_t kStates = 8;
+constexpr std::uintmax_t kMostBytes = 256UL << 20;  // of a file with a picture
 
 /// HWC pixels as [1, 3, H, W] in [-1, 1], and back.
 torch::Tensor to_tensor(const image::Image& picture) {
@@ -86,6 +88,10 @@ image::Image test_card(std::int64_t side) {
 
 image::Image read_picture(const std::string& file) {
   if (file.empty()) return test_card(kSide);
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(file, none)) core::user_error("picture={}: no such file", file);
+  if (const auto size = std::filesystem::file_size(file); size > kMostBytes)
+    core::user_error("picture={}: {} MB; at most {} are read", file, size >> 20, kMostBytes >> 20);
   const std::string bytes = core::read_text(file);
   try {
     return image::resize_and_center_crop(image::decode(std::as_bytes(std::span(bytes)), {.apply_exif = true}),

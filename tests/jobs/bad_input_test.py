@@ -88,6 +88,8 @@ class CommandLine(Job):
         taken.mkdir()
         (taken / "mine").write_text("keep")
         (self.folder / "file").write_text("keep")
+        with open(self.folder / "huge", "wb") as file:
+            file.truncate(300 << 20)
         for words, phrases in (
                 ([out, "toy_step=5"], ["toy_step", "toy_steps"]),
                 ([out, "toy_steps=0"], ["toy_steps", "0"]),
@@ -102,7 +104,9 @@ class CommandLine(Job):
                 ([out, "device=cpu"], ["device", "run="]),
                 ([out, f"run={self.folder / 'none'}"], ["none", "facts.json"]),
                 ([out, f"picture={self.folder / 'none.png'}"], ["none.png", "no such file"]),
-                ([out, f"picture={picture}"], ["cut.png"]),
+                ([out, f"picture={picture}"], ["picture=", "cut.png"]),
+                ([out, f"picture={self.folder}"], ["picture=", "no such file"]),
+                ([out, f"picture={self.folder / 'huge'}"], ["huge", "300 MB", "256"]),
                 ([f"output={self.folder / 'no' / 'page'}"], ["no/page", "name another place"]),
                 ([f"output={taken}"], ["taken", "holds something else"]),
                 ([f"output={self.folder / 'file'}"], ["file", "no folder"]),
