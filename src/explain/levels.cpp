@@ -223,7 +223,8 @@ core::Json stored(const std::string& path) {
     json["sigma"].push_back(moment.level.sigma);
     const double snr = log_snr(moment.level);
     json["log_snr"].push_back(std::isfinite(snr) ? core::Json(snr) : core::Json());
-    if (diffusion::family_of(path).is(Family::Kind::vp))
+    if (const Family& family = diffusion::family_of(path);
+        family.is(Family::Kind::vp) || family.is(Family::Kind::betas))
       json["gamma"].push_back(moment.level.alpha * moment.level.alpha);
   }
   return json;

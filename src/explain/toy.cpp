@@ -4,12 +4,9 @@
 #include <torch/utils.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "core/log.h"
-#include "explain/toy_sampling.h"
-#include "image/canvas.h"
-#include "image/plot.h"
+#include "explain/toy_ways.h"
 #include "image/sheet.h"
 
 namespace microdit::explain {
@@ -19,22 +16,7 @@ constexpr std::int64_t kTrained = 20'000;  // points to learn from
 constexpr std::int64_t kWaySteps = 100;    // of trajectories
 constexpr std::int64_t kShownWays = 60, kShakenWays = 2;
 constexpr std::int64_t kShownStates = 6;
-constexpr double kFarthest = 2.9;                          // of axes
-constexpr std::int64_t kBlue = 0, kOrange = 1, kGrey = 7;  // in the cycle of colours
-constexpr std::int64_t kTitleRoom = 24;                    // of a titled plot: its frame stays square
-constexpr std::int64_t kLabelRoom = 170;                   // left of a sheet's rows
-
-/// A square plot of the plane.
-image::Image plane(const std::vector<image::Series>& series, const std::string& title, std::int64_t side) {
-  return image::plot(series, {.title = title,
-                              .width = title.empty() ? side : side - kTitleRoom,
-                              .height = side,
-                              .x = image::Limits{-kFarthest, kFarthest},
-                              .y = image::Limits{-kFarthest, kFarthest},
-                              .title_size = 13,
-                              .ticks = false,
-                              .scale = kScale});
-}
+constexpr std::int64_t kLabelRoom = 170;  // left of a sheet's rows
 
 /// The side of a cell where so many stand beside a row's label.
 std::int64_t cell_beside_label(std::size_t columns) {
@@ -57,86 +39,6 @@ ToyModel learn(const std::string& name, const char* path, const char* prediction
                    .steps = config.training_steps,
                    .seed = config.seed},
                   stop);
-}
-
-struct NamedWay {
-  std::string name;
-  std::int64_t shown;  ///< ways that are drawn: one that noise shakes hides the others
-  Way way;
-};
-
-/// Lines of the first `count` points: what `place` makes of (row, part of the steps, point).
-template <typename Place>
-image::Series lines_of(const Way& way, std::int64_t count, const Place& place) {
-  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-  image::Series lines{.name = "", .x = {}, .y = {}, .size = 1, .color = kBlue};
-  for (std::int64_t row = 0; row < count; ++row) {
-    for (std::size_t i = 0; i < way.size(); ++i) {
-      const image::Point at = place(static_cast<double>(i) / static_cast<double>(way.size() - 1),
-                                    way[i].template data_ptr<double>() + 2 * row);
-      lines.x.push_back(at.x);
-      lines.y.push_back(at.y);
-    }
-    lines.x.push_back(kNone);  // a gap
-    lines.y.push_back(kNone);
-  }
-  return lines;
-}
-
-image::Image way_plot(const NamedWay& way, const torch::Tensor& data, std::int64_t side) {
-  const auto ends = [&](const torch::Tensor& x, std::int64_t color, double size) {
-    return dots(x.narrow(0, 0, way.shown), color, false, size);
-  };
-  return plane({dots(data, kGrey, true, 1.6),
-                lines_of(way.way, way.shown,
-                         [](double, const double* x) {
-                           return image::Point{x[0], x[1]};
-                         }),
-                ends(way.way.front(), kGrey, 4), ends(way.way.back(), kOrange, 5)},
-               way.name, side);
-}
-
-/// The upright coordinate over the steps.
-image::Image pace_plot(const NamedWay& way, double bend, std::int64_t side) {
-  return image::plot({lines_of(way.way, way.shown,
-                               [](double along, const double* x) {
-                                 return image::Point{along, x[1]};
-                               })},
-                     {.title = fmt::format("over its steps: S = {:.2f}", bend),
-                      .width = side - kTitleRoom,
-                      .height = side,
-                      .x = image::Limits{0, 1},
-                      .y = image::Limits{-kFarthest, kFarthest},
-                      .title_size = 13,
-                      .ticks = false,
-                      .scale = kScale});
-}
-
-Figure trajectories(const std::vector<NamedWay>& ways, const torch::Tensor& data, core::Json& numbers) {
-  const std::int64_t side = kWidth / static_cast<std::int64_t>(ways.size()) - 20;
-  image::Section section;
-  std::string lengths;
-  for (const NamedWay& way : ways) {
-    section.blocks.push_back({{way_plot(way, data, side)}, {}});
-    const double length = length_by_distance(way.way);
-    numbers["length_by_distance"][way.name] = length;
-    lengths += fmt::format("{}{} {:.2f}", lengths.empty() ? "" : ", ", way.name, length);
-  }
-  for (const NamedWay& way : ways) {
-    const double bend = straightness(way.way);
-    numbers["straightness"][way.name] = bend;
-    section.blocks.push_back({{pace_plot(way, bend, side)}, {}});
-  }
-  return {"trajectories",
-          fmt::format("Above: points on their way from noise (grey) to data (orange) in {} steps; pale: the "
-                      "data. Length of the way by "
-                      "the distance of its ends, median of {}: {}. Below: the same ways' height over the "
-                      "steps, noise on the left; S is "
-                      "0 where all go straight at an even pace (mean square of velocity less that, by the "
-                      "mean square of that).",
-                      kWaySteps, kPoints, lengths),
-          image::sheet({section},
-                       {.columns = static_cast<std::int64_t>(ways.size()), .cell = side, .scale = kScale})};
 }
 
 Figure states(const std::vector<NamedWay>& ways, const torch::Tensor& data) {
@@ -209,18 +111,20 @@ Chapter toy_chapter(const ToyConfig& config, const core::StopFlag& stop) {
   all.push_back({"ddpm", "DDPM", "ddim", learn("toy DDPM", "linear", "eps", data, config, stop)});
   all.push_back({"flow", "flow", "euler", learn("toy flow", "flow", "velocity", data, config, stop)});
 
-  Chapter chapter{
-      .title = "What sampling does, in the plane",
-      .words =
-          "<p>Two small networks learn the same data, a swiss roll of points: one as DDPM (path "
-          "<code>linear</code>, it predicts the noise), "
-          "one as a flow (path <code>flow</code>, it predicts the velocity). Then the library's sampler "
-          "takes points from noise to data. DDPM's "
-          "own steps add noise on the way. DDIM takes the same network along a smooth way, but a curved one "
-          "over its steps: hardly any change "
-          "while there is nearly noise alone, then all of it at the end. A flow sets out straight for the "
-          "middle of what it may become, and bends "
-          "once that is clear; over its steps it is straighter, so that few steps go further.</p>\n"};
+  Chapter chapter{.title = "What sampling does, in the plane",
+                  .words =
+                      "<p>Two small networks learn the same data, a swiss roll of points: one as DDPM (path "
+                      "<code>linear</code>, it predicts the noise), "
+                      "one as a flow (path <code>flow</code>, it predicts the velocity). In training each "
+                      "point of the data is joined with a noise: by DDPM's path "
+                      "along a curve, by a flow's straight on and at an even pace. Then the library's "
+                      "sampler takes points from noise to data. DDPM's own steps "
+                      "add noise on the way; DDIM takes the same network along a smooth way. What a network "
+                      "knows is the mean of all lines through a point, and so "
+                      "a flow's ways, too, bend once it is clear where they lead: they first draw together, "
+                      "then part. DDIM's hardly move while there is nearly "
+                      "noise alone, and do all at the end; where data and noise are of one size that makes "
+                      "them the shorter, but a few steps miss that end.</p>\n"};
   core::Json& numbers = chapter.numbers;
   numbers["distance_of_two_draws"] = floor;
   std::vector<NamedWay> ways, smooth;
@@ -235,7 +139,18 @@ Chapter toy_chapter(const ToyConfig& config, const core::StopFlag& stop) {
     ways.push_back({fmt::format("{}, {}", learned.name, learned.rule), kShownWays, way(learned.rule)});
     smooth.push_back(ways.back());
   }
-  chapter.figures.push_back(trajectories(ways, shown, numbers));
+  std::vector<NamedWay> pairs;
+  for (const Learned& learned : all)
+    pairs.push_back({learned.name, kShownWays / 2,
+                     pairs_way(learned.model.objective(), shown, smooth.front().way.front())});
+  chapter.figures.push_back(ways_figure(
+      "pairs", "What training shows: noise (grey) and a point of the data (orange), joined by each path.",
+      pairs, shown, numbers["pairs"]));
+  chapter.figures.push_back(ways_figure(
+      "trajectories",
+      fmt::format("What sampling does: from noise (grey) to data (orange) in {} steps; pale: the data.",
+                  kWaySteps),
+      ways, shown, numbers));
   chapter.figures.push_back(states(smooth, shown));
   for (const Learned& learned : all)
     chapter.figures.push_back(

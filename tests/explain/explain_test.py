@@ -20,7 +20,7 @@ import pictures  # noqa: E402
 import programs  # noqa: E402
 
 SMALL = ["toy_steps=30", "steps=[2, 3]", "guidance=[0, 2]"]
-FIGURES = ["levels", "gamma", "log_snr", "time_laws", "weights", "strips", "trajectories", "states", "steps_ddpm", "steps_flow", "guidance"]
+FIGURES = ["levels", "gamma", "log_snr", "time_laws", "weights", "strips", "pairs", "trajectories", "states", "steps_ddpm", "steps_flow", "guidance"]
 PLANE = "What sampling does, in the plane"
 
 
@@ -143,7 +143,11 @@ class Explain(unittest.TestCase):
             print({name: round(value, 3) for name, value in told.items()})
         self.assertEqual(list(length), ["DDPM, ancestral", "DDPM, ddim", "flow, euler"])
         self.assertTrue(all(value >= 1 for value in length.values()), "no way is shorter than the distance of its ends")
-        self.assertLess(bend["flow, euler"], bend["DDPM, ddim"] / 1.5, "a flow's ways are straighter over their steps")
+        pairs = plane["pairs"]
+        self.assertAlmostEqual(pairs["length_by_distance"]["flow"], 1, places=6, msg="straight")
+        self.assertAlmostEqual(pairs["straightness"]["flow"], 0, places=6, msg="at an even pace")
+        self.assertGreater(pairs["length_by_distance"]["DDPM"], 1.02, "an arc")
+        self.assertGreater(pairs["straightness"]["DDPM"], 0.3)
         self.assertGreater(bend["DDPM, ancestral"], 5 * bend["DDPM, ddim"])
         self.assertGreater(length["DDPM, ancestral"], 5 * length["DDPM, ddim"])
         floor, distance = plane["distance_of_two_draws"], plane["distance"]
@@ -168,7 +172,7 @@ class Explain(unittest.TestCase):
         other = self.folder / "other"
         explain(other, *SMALL, "seed=7")
         differ = {name for name, data in programs.files_below(other).items() if data != programs.files_below(self.small)[name]}
-        self.assertEqual(differ, {"strips.png", "trajectories.png", "states.png", "steps_ddpm.png", "steps_flow.png", "guidance.png",
+        self.assertEqual(differ, {"strips.png", "pairs.png", "trajectories.png", "states.png", "steps_ddpm.png", "steps_flow.png", "guidance.png",
                                   "index.html", "explain.json"}, "noise and networks, not the curves")
 
     def test_own_picture(self):
