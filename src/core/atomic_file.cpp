@@ -207,7 +207,7 @@ void remove_stale_temporaries_of(const fs::path& file) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(file), error)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with(begin) && std::regex_match(name, form_of_ours()) && is_abandoned(entry.path()))
-      fs::remove(entry.path(), error);
+      fs::remove_all(entry.path(), error);
   }
 }
 
