@@ -16,8 +16,8 @@
 namespace microdit::explain {
 namespace {
 
-constexpr double kFarthest = 2.9;                          // of axes
-constexpr std::int64_t kTitleRoom = 24;                    // of a titled plot: its frame stays square
+constexpr double kFarthest = 2.9;        // of axes
+constexpr std::int64_t kTitleRoom = 24;  // of a titled plot: its frame stays square
 constexpr std::int64_t kPairSteps = 100;
 
 /// Lines of the first `count` points: what `place` makes of (row, part of the steps, point).
@@ -80,7 +80,8 @@ image::Image plane(const std::vector<image::Series>& series, const std::string& 
                               .scale = kScale});
 }
 
-Way pairs_way(const diffusion::Objective& objective, const torch::Tensor& data_N211, const torch::Tensor& noise_N211) {
+Way pairs_way(const diffusion::Objective& objective, const torch::Tensor& data_N211,
+              const torch::Tensor& noise_N211) {
   Way way;
   for (const diffusion::Moment& moment : along(objective, kPairSteps + 1))
     way.push_back((moment.level.alpha * data_N211 + moment.level.sigma * noise_N211).to(torch::kDouble));
@@ -105,8 +106,10 @@ Figure ways_figure(const std::string& name, const std::string& words, const std:
     section.blocks.push_back({{pace_plot(way, bend, side)}, {}});
   }
   return {name,
-          fmt::format("{} Length of a way by the distance of its ends, median of {}: {}. Below: the same ways' height over the steps, noise "
-                      "on the left; S is 0 where all go straight at an even pace (mean square of velocity less that, by the mean square of that).",
+          fmt::format("{} Length of a way by the distance of its ends, median of {}: {}. Below: the same "
+                      "ways' height over the steps, noise "
+                      "on the left; S is 0 where all go straight at an even pace (mean square of velocity "
+                      "less that, by the mean square of that).",
                       words, kPoints, lengths),
           image::sheet({section},
                        {.columns = static_cast<std::int64_t>(ways.size()), .cell = side, .scale = kScale})};

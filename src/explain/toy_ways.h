@@ -23,7 +23,8 @@ struct NamedWay {
 };
 
 /// What training shows the network: each datum with a noise of its own, joined by `objective`'s path.
-Way pairs_way(const diffusion::Objective& objective, const torch::Tensor& data_N211, const torch::Tensor& noise_N211);
+Way pairs_way(const diffusion::Objective& objective, const torch::Tensor& data_N211,
+              const torch::Tensor& noise_N211);
 
 /// Above, ways over the data; below, their height over the steps. The caption is `words` and the lengths; `numbers` takes them,
 /// and the straightness.

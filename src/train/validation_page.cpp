@@ -8,9 +8,9 @@
 #include <optional>
 
 #include "core/atomic_file.h"
+#include "core/html.h"
 #include "eval/summary.h"
 #include "image/encode.h"
-#include "train/html.h"
 
 namespace microdit::train {
 namespace {
@@ -117,9 +117,9 @@ std::string validation_html(const RunFolder& run, const std::vector<ValidationLi
              "n of {} is the middle of the "
              "n-th share of the times that are trained on, from the least noise on.{}</p>\n",
              levels, newest.has_average() ? " The average's loss decides what is best." : "") +
-         html_table(rows) +
-         html_picture(png, fmt::format("Held-out loss by noise level{}",
-                                       newest.has_average() ? ", of the averaged weights" : ""));
+         core::html_table(rows) +
+         core::html_picture(png, fmt::format("Held-out loss by noise level{}",
+                                             newest.has_average() ? ", of the averaged weights" : ""));
 }
 
 }  // namespace microdit::train
