@@ -115,6 +115,8 @@ Lines data_overview(const DataSummary& summary) {
   if (!summary.lost_columns.empty())
     lines.emplace_back(
         "NaN", "for what is no number that a double holds: " + printable(summary.lost_columns.text(), 1000));
+  if (!summary.without_row.empty())
+    lines.emplace_back("no row", "in a joined table: " + printable(summary.without_row.text(), 1000));
   if (summary.facts.kind == DataKind::samples)
     lines.emplace_back("longest", fmt::format("{} characters", summary.counts.longest));
   else if (summary.texts > 0)

@@ -2,7 +2,7 @@
 """Makes the demonstration data: about 3,600 real pictures with their names and keywords, as WebDataset tars.
 
 Pictures: Debian's fonts-noto-color-emoji (CBDT strike, 136x128), pasted on white.
-Words:    Debian's unicode-cldr-core (annotations: the name `type="tts"` and keywords of every emoji).
+Words:    Debian's unicode-cldr-core (annotations: the name `type="tts"` and keywords of every emoji; labels.txt: its group).
 Each record is KEY.json KEY.png KEY.txt; KEY is the emoji's code points, e.g. 1f468-1f3fd. The bytes depend on the
 font and the annotations alone; a second run that finds its output complete does nothing.
 """
@@ -11,12 +11,13 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
 FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 CLDR = "/usr/share/unicode/cldr/common"
 VARIATION_SELECTOR = 0xFE0F
@@ -36,6 +37,11 @@ SAME_PICTURE = {
     (PERSON, 0x1F91D, PERSON): (0x1F46B,), (0x1F46C,): (0x1F46B,), (0x1F46D,): (0x1F46B,),
     (PERSON, 0x2764, 0x1F48B, PERSON): (0x1F48F,), (PERSON, 0x2764, PERSON): (0x1F491,),
     (0x1FAF1, 0x1FAF2): (0x1F91D,), (PERSON, 0x1F384): (0x1F385,),
+}
+# CLDR's labels end with Emoji 11. Later ones stand in the annotations behind one of their group, but for these (Emoji 14, and two signs).
+LATER = {
+    "Smileys & People": "🥹 🧌 🫃 🫄 🫅 🫠 🫡 🫢 🫣 🫤 🫥 🫦 🫰 🫱 🫲 🫳 🫴 🫵 🫶", "Animals & Nature": "🪷 🪸 🪹 🪺",
+    "Food & Drink": "🫗 🫘 🫙", "Travel & Places": "🛝 🛞 🛟", "Activities": "🪩", "Objects": "🩻 🩼 🪪 🪫 🪬 🫧", "Symbols": "🟰 * #",
 }
 
 
@@ -70,6 +76,35 @@ def read_annotations(folder):
             else:
                 keywords[points] = [word.strip() for word in node.text.split("|")]
     return {points: (name, keywords.get(points, [])) for points, name in names.items() if points}
+
+
+def labelled(folder):
+    """code points -> group, of what labels.txt has: lines `[characters, ranges a-b and {sequences}] ; group ; subgroup`."""
+    found = {}
+    for line in (Path(folder) / "properties/labels.txt").read_text("utf-8").splitlines():
+        if line.startswith("#") or ";" not in line:
+            continue
+        characters, group = (part.strip() for part in line.split(";")[:2])
+        items = re.findall(r"\{[^}]*\}|\\?.", characters[1:-1] if characters.startswith("[") else characters)
+        for i, item in enumerate(items):
+            if item == "-" and 0 < i < len(items) - 1:
+                members = [(p,) for p in range(ord(items[i - 1][-1]), ord(items[i + 1][-1]) + 1)]
+            else:
+                members = [code_points(item[1:-1] if item.startswith("{") else item[-1])]
+            for points in members:
+                found.setdefault(points, group)
+    return found
+
+
+def groups_of(words, folder):
+    """code points -> group, of all that `words` has, in its order. A variant is of the group of what it varies."""
+    known = labelled(folder)
+    known.update((code_points(emoji), group) for group, emoji_of in LATER.items() for emoji in emoji_of.split())
+    groups, before = {}, ""
+    for points in words:
+        plain = tuple(p for p in points if p not in SKIN_TONES)
+        before = groups[points] = next((known[p] for p in (points, plain, points[:1]) if p in known), before)
+    return groups
 
 
 def ligatures(font):
@@ -118,6 +153,7 @@ def png_bytes(picture):
 def records(font_path, cldr):
     """(key, {extension: bytes}) in key order."""
     words = read_annotations(cldr)
+    groups = groups_of(words, cldr)
     found = []
     for points, glyph_png in glyph_pictures(font_path, words):
         picture = on_white(glyph_png)
@@ -126,7 +162,7 @@ def records(font_path, cldr):
         name, keywords = words[points]
         facts = {"name": name, "keywords": keywords,
                  "name_and_keywords": f"{name}: {', '.join(keywords)}" if keywords else name,
-                 "base": key_of(base_of(points))}
+                 "base": key_of(base_of(points)), "group": groups[points]}
         found.append((key_of(points), {"json": json.dumps(facts, ensure_ascii=False).encode(), "png": png_bytes(picture),
                                        "txt": name.encode()}))
     return sorted(found)
@@ -168,7 +204,7 @@ def main():
     if args.tars < 1:
         sys.exit("make_emoji_dataset: --tars must be at least 1")
 
-    sources = [args.font, f"{args.cldr}/annotations/en.xml", f"{args.cldr}/annotationsDerived/en.xml"]
+    sources = [args.font, *(f"{args.cldr}/{path}" for path in ("annotations/en.xml", "annotationsDerived/en.xml", "properties/labels.txt"))]
     for source in sources:
         if not os.path.isfile(source):
             sys.exit(f"make_emoji_dataset: {source} is missing: install fonts-noto-color-emoji and unicode-cldr-core")

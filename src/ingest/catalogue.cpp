@@ -9,7 +9,9 @@
 #include <ranges>
 
 #include "core/error.h"
+#include "ingest/record_places.h"
 #include "store/manifest_text.h"
+#include "tables/key_template.h"
 
 namespace microdit::ingest {
 namespace {
@@ -21,68 +23,6 @@ bool same_columns(const TableSection& a, const TableSection& b) {
 }
 
 }  // namespace
-
-void RecordSection::fields(core::Fields& f) {
-  f.field("kind", kind,
-          {.choices = {"sidecar_text", "table", "cifar", "idx", "parquet"},
-           .help = "sidecar_text: members with one stem are one record; table: each picture is one, with its "
-                   "rows of `tables`; "
-                   "cifar, idx: pixels and classes; parquet: pictures in a column"});
-  f.field("classes", classes,
-          {.help = "cifar, idx, parquet: names of classes 0, 1, 2 ..., the captions (default: the numbers)"});
-  f.field("picture", picture,
-          {.help = "parquet: the column of encoded pictures, or the group that has `bytes`"});
-  f.field("label", label,
-          {.help = "parquet: the column of classes (default: label, none where captions are columns)"});
-  f.field("columns", columns,
-          {.help = "parquet: name -> column of numbers, kept beside the samples and known to filters"});
-  f.field("members", members,
-          {.help = "which files of the archives, or loose files by their paths in the source, count: "
-                   "patterns, * within a folder (default: all)"});
-  f.field("image", image, {.help = "extensions that are pictures, the preferred first"});
-  if (f.reading() && is_labelled() && !f.given("caption")) caption = {{"class", "class"}};
-  f.field("caption", caption,
-          {.help = "caption source -> txt (a sidecar's text), json:<key>, table:<column>, class; of parquet "
-                   "column:<column>, of a list column:<column>/0"});
-  if (!f.reading()) return;
-  if (kind == "parquet") check_columns(f);
-  for (const char* key : {"picture", "label", "columns"})
-    if (kind != "parquet" && f.given(key)) f.error(key, "is of kind: parquet");
-  if (image.empty()) f.error("image", "name at least one extension");
-  if (caption.empty()) f.error("caption", "name at least one caption source");
-  for (const auto& [source, where] : caption) {
-    if (!store::is_plain_name(source))
-      f.error("caption", fmt::format("'{}' is no name for a caption source", source));
-    const bool json = where.starts_with("json:") && where.size() > 5;
-    const bool table = where.starts_with("table:") && where.size() > 6;
-    if (kind == "parquet" && where.starts_with("column:") && where.size() > 7) continue;
-    if (is_labelled() != (where == "class"))
-      f.error("caption",
-              fmt::format("{}: '{}': `class` is of kind: cifar, idx and parquet, column:<column> of parquet; "
-                          "they have nothing else",
-                          source, where));
-    if (is_labelled()) continue;
-    if (kind == "table" && !table)
-      f.error("caption", fmt::format("{}: '{}': kind: table takes table:<column>", source, where));
-    else if (!table && !json && (where.empty() || where.find(':') != std::string::npos)) {
-      f.error("caption",
-              fmt::format("{}: '{}' is neither an extension such as txt nor json:<key> nor table:<column>",
-                          source, where));
-    }
-  }
-}
-
-/// Classes are asked for where something is made of them, or by name.
-void RecordSection::check_columns(core::Fields& f) {
-  const bool classes_are_captions =
-      std::ranges::any_of(caption, [](const auto& one) { return one.second == "class"; });
-  if (!classes_are_captions && !f.given("label")) label.clear();
-  if (classes_are_captions && label.empty()) f.error("label", "a caption is `class`: name its column");
-  if (picture.empty()) f.error("picture", "name the column of pictures");
-  for (const auto& [name, from] : columns)
-    if (!store::is_plain_name(name) || name == "class" || from.empty())
-      f.error("columns", fmt::format("'{}: {}' is no name (`class` is the label's) and column", name, from));
-}
 
 void TableSection::fields(core::Fields& f) {
   TableSpec::fields(f);
@@ -150,11 +90,16 @@ void CatalogueEntry::check_tables(core::Fields& f) {
   };
   for (const auto& [source_name, where] : record.caption)
     if (where.starts_with("table:")) demand("record", where.substr(6));
+  if (is_table(record.from)) demand("record", record.from.substr(6));
+  if (!record.from.empty() && record.from != "table:class" && all_columns().contains("class"))
+    f.error("tables", "columns: `class` is what record.class says: give that column another name");
+  check_classes(f);
   for (const auto* bounds : {&filters.at_most, &filters.at_least})
     for (const auto& [column, bound] : *bounds) {
+      if (column == "class" && record.has_classes()) continue;
       if (record.kind != "parquet")
         demand("filters", column);
-      else if (!record.columns.contains(column) && !(column == "class" && record.has_classes()))
+      else if (!record.columns.contains(column))
         f.error("filters", fmt::format("{}: record.columns has no '{}'", column, column));
     }
   for (const std::string& column : kept_columns())
@@ -178,6 +123,18 @@ void CatalogueEntry::check_tables(core::Fields& f) {
     f.error("splits", fmt::format("group: a sidecar's key; record.kind: {} has none", record.kind));
   if (tables.empty() != (record.kind != "table"))
     f.error("record", "kind: table and `tables` belong together");
+}
+
+/// Names that nobody gives must be known before any record is read, or each task would find others.
+void CatalogueEntry::check_classes(core::Fields& f) {
+  if (!is_template(record.from) || !record.classes.empty() || archive == "none") return;
+  try {
+    if (tables::PathTemplate(record.from, "class").is_of_archive()) return;
+  } catch (const core::UserError&) {  // said already
+  }
+  f.error("record", fmt::format("classes: name them: which ones '{}' makes of the members of a {} is not "
+                                "known before all of them are read",
+                                record.from, archive));
 }
 
 /// Of weights nothing but their files is asked.
@@ -292,6 +249,7 @@ std::vector<std::string> CatalogueEntry::kept_columns() const {
   std::set<std::string> columns = all_columns();
   for (const auto& [source_name, where] : record.caption)
     if (where.starts_with("table:")) columns.erase(where.substr(6));
+  if (is_table(record.from)) columns.erase(record.from.substr(6));
   for (const auto& [column, from] : record.columns) columns.insert(column);
   if (record.has_classes()) columns.insert("class");
   return {columns.begin(), columns.end()};

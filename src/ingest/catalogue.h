@@ -22,6 +22,9 @@ struct RecordSection {
   /// sidecar_text: members with one stem are one record; table: each picture is one, for each row that `tables` have of it;
   /// cifar, idx: pixels and classes (labelled.h); parquet: pictures in a column (parquet_records.h).
   std::string kind = "sidecar_text";
+  /// Where a picture's class is (record_class.h): a template over its path ("{parent}": the folder that it lies in), "table:<column>",
+  /// "json:<key>" or an extension ("cls"); "" = there are none, or the kind has them.
+  std::string from{};
   std::vector<std::string>
       classes{};  ///< names of classes 0, 1, 2 ..., which are the captions; empty = the numbers
   std::string picture = "image.bytes", label = "label";  ///< parquet: columns; no label: ""
@@ -31,7 +34,7 @@ struct RecordSection {
   /// Caption source name -> where it is: "txt" (a sidecar's text), "json:<key>" (a key of the sidecar
   /// .json) "table:<column>", "column:<column>" (of Parquet) or "class".
   std::map<std::string, std::string> caption = {{"caption", "txt"}};
-  bool has_classes() const { return is_labelled() && !label.empty(); }
+  bool has_classes() const { return !from.empty() || (is_labelled() && !label.empty()); }
   /// Its records are the rows of one file, and so have each another key.
   bool is_numbered() const { return kind == "idx" || kind == "parquet"; }
   bool is_labelled() const { return kind == "cifar" || kind == "idx" || kind == "parquet"; }
@@ -39,6 +42,8 @@ struct RecordSection {
 
  private:
   void check_columns(core::Fields& f);
+  void check_class(core::Fields& f);
+  void check_caption(core::Fields& f, const std::string& source, const std::string& where);
 };
 /// A table of the entry (tables/table_spec.h), and whose pictures it is about.
 struct TableSection : tables::TableSpec {
@@ -121,6 +126,7 @@ struct CatalogueEntry {
  private:
   void check_weights(core::Fields& f);
   void check_tables(core::Fields& f);
+  void check_classes(core::Fields& f);
   std::set<std::string> all_columns() const;  ///< of its tables
 };
 

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/shell_line.h"
+#include "ingest/class_names.h"
 #include "ingest/clean_item.h"
 #include "ingest/clean_items.h"
 #include "ingest/clean_parts.h"
@@ -43,6 +44,7 @@ core::Json make_facts(const CatalogueEntry& entry) {
   if (entry.has_loose_patterns()) algorithms["loose_patterns"] = kLoosePatterns;
   core::Json record = core::to_json(entry.record);
   if (entry.record.columns.empty()) record.erase("columns");  // as folders made before there were any say
+  if (entry.record.from.empty()) record.erase("class");
   return {{"stage", "samples"},
           {"format", store::kFormat},
           {"dataset", entry.name},
@@ -73,19 +75,26 @@ class Sums {
     merge(skipped_, "skipped");
     merge(lost_captions_, "lost_captions");
     merge(lost_columns_, "lost_columns");
+    merge(without_row_, "without_row");
+    merge(captions_, "captions");
+    says_captions_ &= record.details.contains("captions");  // those of earlier versions do not
     passed_over_.add(record.details);
     idle_.add(record.details);
   }
   /// UserError when too much of the dataset is damaged, or a pattern of the entry matched nothing. `items`: of the whole dataset.
   void check(const CatalogueEntry& entry, std::size_t items) const {
-    const std::string advice = skipped_.advice();
+    const std::string advice = skipped_.advice(entry.archive == "none");
     const std::string text = fmt::format(
-        "{} of {} records kept{}{}{}{}{}{}{}{}", kept_, records_,
+        "{} of {} records kept{}{}{}{}{}{}{}{}{}", kept_, records_,
         skipped_.empty() ? "" : "; skipped: ", skipped_.text(), advice.empty() ? "" : "; ", advice,
         lost_captions_.empty() ? "" : "; kept, but without a caption: ", lost_captions_.text(),
         lost_columns_.empty() ? ""
                               : "; kept, but NaN stands in a column: " + lost_columns_.text() +
                                     " (columns are numbers: make it a caption, or leave it out of `columns`)",
+        without_row_.empty() ? ""
+                             : "; without a row in a joined table, so that bounds on its columns leave none "
+                               "of them out: " +
+                                   without_row_.text(),
         passed_over_.empty() ? "" : "; passed over: " + passed_over_.text());
     const double allowed = entry.filters.max_damaged_fraction * static_cast<double>(records_);
     if (static_cast<double>(skipped_.damaged()) > allowed) {
@@ -97,12 +106,19 @@ class Sums {
     }
     if (kept_ == 0) core::user_error("clean: {}: nothing is left", text);
     idle_.check(entry, items);
+    for (const std::string& source : entry.caption_sources())
+      if (says_captions_ && captions_.count(source) == 0)
+        core::log_warn(
+            "clean: record.caption: `{}: {}` gave none of {} records a caption; look where the "
+            "captions are, or take it out",
+            source, entry.record.caption.at(source), kept_);
     core::log_info("clean: {}", text);
   }
 
  private:
   std::int64_t records_ = 0, kept_ = 0;
-  Skips skipped_, lost_captions_, lost_columns_;
+  Skips skipped_, lost_captions_, lost_columns_, without_row_, captions_;
+  bool says_captions_ = true;
   PassedOver passed_over_;
   IdlePatterns idle_;
 };
@@ -143,8 +159,12 @@ void remove_raw(const CatalogueEntry& entry, const CleanItem& item) {
 
 }  // namespace
 
-int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::StopFlag& stop) {
-  const store::Manifest raw = store::Manifest::read(entry.raw_folder());
+int clean(const CatalogueEntry& given, comm::Communicator& comm, const core::StopFlag& stop) {
+  const store::Manifest raw = store::Manifest::read(given.raw_folder());
+  CatalogueEntry entry = given;
+  const core::Json names = core::parse_json(
+      comm.on_root([&] { return core::Json(class_names(given, raw)).dump(); }), "record.classes");
+  entry.record.classes = names.get<std::vector<std::string>>();
   std::vector<CleanItem> items = list_clean_items(entry, raw);
   if (items.empty()) core::user_error("{}: holds no file", entry.raw_folder().string());
   comm.on_root([&] { check_file_patterns(entry, raw); });
@@ -192,10 +212,12 @@ int clean(const CatalogueEntry& entry, comm::Communicator& comm, const core::Sto
   return run_stage(stage, comm, stop);
 }
 
-bool describe_clean(const CatalogueEntry& entry, const core::StopFlag& stop) {
-  describe_space(entry.samples_folder());
-  if (!is_complete(entry.raw_folder(), "download")) return true;
-  const store::Manifest raw = store::Manifest::read(entry.raw_folder());
+bool describe_clean(const CatalogueEntry& given, const core::StopFlag& stop) {
+  describe_space(given.samples_folder());
+  if (!is_complete(given.raw_folder(), "download")) return true;
+  const store::Manifest raw = store::Manifest::read(given.raw_folder());
+  CatalogueEntry entry = given;
+  entry.record.classes = class_names(given, raw);
   check_file_patterns(entry, raw);
   const std::vector<CleanItem> items = list_clean_items(entry, raw);
   std::vector<const CleanItem*> left;

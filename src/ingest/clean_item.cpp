@@ -90,6 +90,8 @@ class ItemCleaner {
              {"skipped", state_.skipped.to_json()},
              {"lost_captions", state_.lost_captions.to_json()},
              {"lost_columns", state_.lost_columns.to_json()},
+             {"captions", state_.captions.to_json()},
+             {"without_row", notes.without_row.to_json()},
              {"passed_over", notes.passed_over.to_json()},
              {"patterns", notes.patterns},
              {"fingerprints", state_.fingerprints}}};
@@ -130,9 +132,11 @@ class ItemCleaner {
 
   void keep(KeptRecord&& kept) {
     const std::vector<std::string>& sources = reader_.sources();
-    for (std::size_t i = 0; i < sources.size(); ++i)
+    for (std::size_t i = 0; i < sources.size(); ++i) {
       if (const std::string& reason = kept.record.lost[i]; !reason.empty())
         state_.lost_captions.add(sources[i] + ": " + reason, kept.record.key);
+      if (!kept.record.captions[i].empty()) state_.captions.add(sources[i], kept.record.key);
+    }
     for (const auto& [reason, value] : kept.record.lost_columns)
       state_.lost_columns.add(reason,
                               fmt::format("{}: '{}'", kept.record.key, core::shortened(value, kShownValue)));

@@ -136,7 +136,7 @@ void add_ranges(const CatalogueEntry& entry, const std::vector<store::ShardEntry
 /// each with one of them; grows.
 void refuse_late_halves(const CatalogueEntry& entry, const std::vector<store::ShardEntry>& fresh,
                         std::map<std::string, std::string>& stems) {
-  if (entry.record.kind != "sidecar_text") return;
+  if (record_endings(entry).alone) return;
   const std::vector<std::string> wanted = wanted_extensions(entry);
   std::map<std::string, std::string> own;
   for (const store::ShardEntry& file : fresh) {

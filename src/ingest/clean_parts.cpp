@@ -32,6 +32,7 @@ std::optional<CleanState> CleanParts::read_one(std::size_t number) const {
                      Skips::from_json(json.at("skipped")),
                      Skips::from_json(json.at("lost_captions")),
                      Skips::from_json(json.value("lost_columns", core::Json::object())),
+                     Skips::from_json(json.at("captions")),
                      {{shard(number).filename().string(), entry.at("rows").get<std::int64_t>(),
                        entry.at("bytes").get<std::uint64_t>(), entry.at("sha256").get<std::string>()}},
                      {entry.at("fingerprint").get<std::string>()}};
@@ -64,6 +65,7 @@ void CleanParts::write(const CleanState& state) const {
                            {"skipped", state.skipped.to_json()},
                            {"lost_captions", state.lost_captions.to_json()},
                            {"lost_columns", state.lost_columns.to_json()},
+                           {"captions", state.captions.to_json()},
                            {"shard",
                             {{"rows", last.rows},
                              {"bytes", last.bytes},

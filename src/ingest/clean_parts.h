@@ -17,6 +17,7 @@ struct CleanState {
   std::int64_t next = 0;  ///< first raw record that is in no shard
   std::int64_t kept = 0;
   Skips skipped{}, lost_captions{}, lost_columns{};
+  Skips captions{};  ///< that kept records have, by source
   std::vector<store::ShardEntry> shards{};
   std::vector<std::string> fingerprints{};  ///< of the shards (ShardReader), hex
 };

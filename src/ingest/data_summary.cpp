@@ -32,6 +32,7 @@ void add_record(const store::Record& record, DataSummary& summary) {
     merge(summary.skipped, "skipped");
     merge(summary.lost_captions, "lost_captions");
     merge(summary.lost_columns, "lost_columns");
+    merge(summary.without_row, "without_row");
     merge(summary.failed_pictures, "failed_pictures");
     summary.passed_over.add(details);
     if (!is_text(record, summary)) return;

@@ -35,6 +35,7 @@ struct DataSummary {
   Skips skipped{};             ///< of samples
   Skips lost_captions{};       ///< of samples that were kept: "SOURCE: REASON"
   Skips lost_columns{};        ///< likewise: "COLUMN: no number", with the value
+  Skips without_row{};         ///< of samples: pictures without a row in a joined table, by table
   PassedOver passed_over{};    ///< of samples: members of no record
   Skips failed_pictures{};     ///< of latents: samples that no worker could decode; they have no latents
   std::int64_t texts = 0;      ///< of latents: captions encoded, each once a shard

@@ -138,6 +138,7 @@ core::Json details_of(const TextRecipe& recipe, const encoders::TokenRows& token
 CaptionEncoder::CaptionEncoder(const TextRecipe& recipe, torch::Device device, const std::string& sha256,
                                const core::StopFlag& stop)
     : recipe_(recipe) {
+  if (!recipe.has_encoder()) return;
   if (recipe.tokens_only) {
     tokenizer_ = encoders::load_tokenizer(recipe.encoder, recipe.length);
     return;
@@ -156,6 +157,10 @@ std::vector<store::Column> CaptionEncoder::states(std::size_t captions) const {
 
 std::optional<encoders::TokenRows> CaptionEncoder::tokenize(const std::vector<std::string>& captions,
                                                             const core::StopFlag& stop) const {
+  if (!recipe_.has_encoder())
+    return encoders::TokenRows{
+        std::vector<std::int32_t>(captions.size() * static_cast<std::size_t>(recipe_.length)),
+        std::vector<std::int64_t>(captions.size())};
   const encoders::Tokenizer& tokenizer = encoder_ ? encoder_->tokenizer() : *tokenizer_;
   encoders::TokenRows rows;
   rows.ids.reserve(captions.size() * static_cast<std::size_t>(recipe_.length));

@@ -29,7 +29,7 @@ using TakeRows = std::function<void(std::span<const std::byte> rows)>;
 
 class CaptionEncoder {
  public:
-  /// Loads the encoder to `device`, or only its tokenizer (tokens_only). UserError: a folder that is no encoder. Throws
+  /// Loads the encoder to `device`, or only its tokenizer (tokens_only), or nothing (encoder: none: no caption has a token). UserError: a folder that is no encoder. Throws
   /// core::Stopped when `stop` is seen meanwhile.
   CaptionEncoder(const TextRecipe& recipe, torch::Device device, const std::string& sha256,
                  const core::StopFlag& stop);

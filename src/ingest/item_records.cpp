@@ -11,6 +11,7 @@
 #include "ingest/idle_patterns.h"
 #include "ingest/limits.h"
 #include "ingest/parquet_records.h"
+#include "ingest/table_files.h"
 
 namespace microdit::ingest {
 namespace {
@@ -72,6 +73,7 @@ MemberNotes read_labelled(const CatalogueEntry& entry, const CleanItem& item, co
   const bool file_held = matches_any(entry.splits.held_out_files, tables.path_of(item.files[0].file));
   bool member_held = false;
   const TakeRecord marked = [&](RawRecord&& raw) {
+    raw.file = item.files[0].file;
     raw.held_out = file_held || member_held;
     take(std::move(raw));
   };
@@ -149,6 +151,8 @@ Member loose_member(const CatalogueEntry& entry, const store::ShardEntry& file, 
 
 void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const RawPlace& place,
                RawRecord&& raw, const TakeRecord& take) {
+  raw.file = place.path;
+  raw.archive = without_ending(tables::path_parts(place.path).basename);
   if (entry.tables.empty() || !raw.skip.empty()) return take(std::move(raw));
   const std::string key = raw.key;
   std::vector<TableCells> rows = tables.rows(place.path, key == place.file ? place.path : key);
@@ -195,6 +199,7 @@ MemberNotes read_item(const CatalogueEntry& entry, const CleanItem& item, const 
   notes.passed_over.add(grouper.passed_over().count, grouper.passed_over().example);
   notes.patterns = IdlePatterns::of_item(grouper.members(), held_out);
   notes.patterns.update(tables.use());
+  notes.without_row = tables.without_row();
   return notes;
 }
 

@@ -23,6 +23,7 @@ constexpr std::uint64_t records_of(std::uint64_t bytes) {
   const std::uint64_t most = kFreeRecords + bytes / kBytesPerRecord;
   return most < kItemRecords ? most : kItemRecords;
 }
+constexpr std::size_t kClasses = 65'536;             ///< of one entry
 constexpr int kRecordMembers = 16;                   ///< wanted members of one record
 constexpr std::ptrdiff_t kStemHalves = 16'384;       ///< halves of one stem whose names are held
 constexpr std::uint64_t kExpansion = 100;            ///< unpacked : packed, beyond kFreeExpansion

@@ -166,7 +166,8 @@ bool tables_are_there(const CatalogueEntry& entry, const store::Manifest& raw) {
 }
 
 PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest& raw) {
-  if (!entry.tables.empty() || !entry.splits.held_out_files.empty() || entry.has_loose_patterns())
+  if (!entry.tables.empty() || !entry.splits.held_out_files.empty() || entry.has_loose_patterns() ||
+      !entry.record.from.empty())
     paths_ = RawPaths(entry);
   for (const TableSection& table : entry.tables) {
     core::Json from = made_from(table, parts_of(table, raw, paths_));
@@ -186,6 +187,7 @@ PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest&
 std::vector<TableCells> PictureTables::rows(const std::string& path, const std::string& member) const {
   const std::string_view archive = without_ending(tables::path_parts(path).basename);
   std::vector<TableCells> found;
+  std::vector<const Open*> without;
   for (const Open& table : tables_) {
     const std::vector<std::string>& columns = table.file->columns();
     const auto is_there = [&](const std::string& column) { return found.front().contains(column); };
@@ -196,6 +198,7 @@ std::vector<TableCells> PictureTables::rows(const std::string& path, const std::
     table.was_asked = true;
     if (rows.empty()) {
       if (looked_for_.empty()) looked_for_ = key;
+      without.push_back(&table);
       continue;
     }
     table.had_rows = true;
@@ -209,20 +212,29 @@ std::vector<TableCells> PictureTables::rows(const std::string& path, const std::
     }
     found = std::move(joined);
   }
+  if (found.empty()) return found;
+  for (const Open* table : without)
+    if (std::ranges::any_of(table->file->columns(),
+                            [&](const std::string& column) { return !found.front().contains(column); }))
+      without_row_.add(table->name(), core::with_valid_utf8(member));
   return found;
+}
+
+std::string PictureTables::Open::name() const {
+  return fmt::format("{}, join {}", fmt::join(section->files, " "), section->join);
 }
 
 core::Json PictureTables::use() const {
   if (tables_.empty()) return core::Json::object();
   core::Json idle = core::Json::array();
   for (const Open& table : tables_)
-    if (table.was_asked && !table.had_rows)
-      idle.push_back(fmt::format("{}, join {}", fmt::join(table.section->files, " "), table.section->join));
+    if (table.was_asked && !table.had_rows) idle.push_back(table.name());
   return {{"tables", {{"idle", std::move(idle)}, {"example", core::with_valid_utf8(looked_for_)}}}};
 }
 
 void PictureTables::forget_use() const {
   looked_for_.clear();
+  without_row_ = {};
   for (const Open& table : tables_) table.was_asked = table.had_rows = false;
 }
 

@@ -10,6 +10,7 @@
 #include "core/stop_flag.h"
 #include "ingest/catalogue.h"
 #include "ingest/raw_paths.h"
+#include "ingest/skips.h"
 #include "store/manifest.h"
 #include "tables/key_template.h"
 #include "tables/table_file.h"
@@ -39,6 +40,8 @@ class PictureTables {
   /// Which of them had a row since the object was made, and what was looked for in those that had none: {"tables": {"idle": ["FILE, join
   /// JOIN" ...], "example": key}}, as IdlePatterns keeps it; empty without tables.
   core::Json use() const;
+  /// Pictures since then that have rows in other tables, but none in one whose columns nobody else gives them: by "FILE, join JOIN".
+  const Skips& without_row() const { return without_row_; }
   void forget_use() const;
   /// A raw file's path in its source (RawPaths); its name where nothing asks for paths.
   std::string path_of(const std::string& file) const { return paths_.of(file); }
@@ -52,10 +55,12 @@ class PictureTables {
     tables::PathTemplate join;
     std::shared_ptr<tables::TableFile> file;
     mutable bool was_asked = false, had_rows = false;
+    std::string name() const;  ///< for messages
   };
   std::vector<Open> tables_;
   core::Json identity_ = core::Json::array();
   mutable std::string looked_for_{};  ///< the first key that a table did not have
+  mutable Skips without_row_{};
 };
 
 }  // namespace microdit::ingest

@@ -18,6 +18,8 @@ constexpr int kPosterior = 2;  ///< noise keyed by (seed, picture's bytes, size)
 constexpr int kText = 4;       ///< batches by length, pads, lengths
 constexpr int kRows = 2;       ///< which rows and columns a shard has
 
+constexpr std::int64_t kNoTextWidth = 1;  ///< where there is no encoder: a folder's width is above 0
+
 constexpr double kLongestHash_s = 3600;  ///< of tens of GB over a slow network
 
 void check_sizes(const CatalogueEntry& entry, const PrecomputePlan& plan) {
@@ -37,9 +39,9 @@ void refuse_older(const CatalogueEntry& entry) {
 
 /// Both encoders as JSON.
 std::string describe_encoders(const Recipe& recipe, const core::StopFlag& stop) {
-  const core::Json both = {
-      {"codec", core::to_json(encoders::describe_image_codec(recipe.images.codec, stop))},
-      {"text_encoder", core::to_json(encoders::describe_text_encoder(recipe.text.encoder, stop))}};
+  core::Json both = {{"codec", core::to_json(encoders::describe_image_codec(recipe.images.codec, stop))}};
+  if (recipe.text.has_encoder())
+    both["text_encoder"] = core::to_json(encoders::describe_text_encoder(recipe.text.encoder, stop));
   return both.dump();
 }
 
@@ -70,8 +72,7 @@ core::Json make_facts(const CatalogueEntry& entry, const PrecomputePlan& plan) {
       {"image_batch_size", images.batch_size},
       {"image_precision", images.precision},
       {"text_length", text.length},
-      {"text_width", plan.text.width},
-      {"text_encoder", core::to_json(plan.text)},
+      {"text_width", text.has_encoder() ? plan.text.width : kNoTextWidth},
       {"pads", plan.text.pads},
       {"text_batch_size", text.batch_size},
       {"text_precision", text.precision},
@@ -81,9 +82,11 @@ core::Json make_facts(const CatalogueEntry& entry, const PrecomputePlan& plan) {
       {"split_names", plan.samples.facts.at("split_names")},
       {"threads_per_rank", entry.threads_per_rank},
       {"algorithms", {{"images", std::move(pictures)}, {"text", {{"text", kText}, {"rows", kRows}}}}}};
+  if (text.has_encoder()) facts["text_encoder"] = core::to_json(plan.text);
   if (images.flips) facts["flips"] = true;  // folders without it hold no such key
   const core::Json record = plan.samples.facts.value("record", core::Json::object());
-  if (RecordSection{.kind = record.value("kind", "")}.is_labelled())
+  const RecordSection made{.kind = record.value("kind", ""), .from = record.value("class", "")};
+  if (made.is_labelled() || !made.from.empty())
     facts["classes"] = record.value("classes", core::Json::array());
   return facts;
 }
@@ -117,11 +120,13 @@ PrecomputePlan plan_encoders(const CatalogueEntry& entry, comm::Communicator& co
     const core::Json both =
         core::parse_json(comm.on_root([&] { return describe_encoders(plan.recipe, stop); }), entry.recipe);
     plan.codec = facts_from<encoders::CodecFacts>(both, "codec", entry.recipe);
-    plan.text = facts_from<encoders::TextEncoderFacts>(both, "text_encoder", entry.recipe);
+    if (plan.recipe.text.has_encoder())
+      plan.text = facts_from<encoders::TextEncoderFacts>(both, "text_encoder", entry.recipe);
     plan.text.precision = plan.recipe.text.precision;
   }
   check_sizes(entry, plan);
-  encoders::load_tokenizer(plan.recipe.text.encoder, plan.recipe.text.length);
+  if (plan.recipe.text.has_encoder())
+    encoders::load_tokenizer(plan.recipe.text.encoder, plan.recipe.text.length);
   plan.folder = entry.latents_folder() / plan.recipe.name;
   return plan;
 }

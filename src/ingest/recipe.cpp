@@ -33,12 +33,22 @@ void ImageRecipe::fields(core::Fields& f) {
 }
 
 void TextRecipe::fields(core::Fields& f) {
-  f.field("encoder", encoder, {.required = true, .help = "folder of the text encoder"});
+  f.field(
+      "encoder", encoder,
+      {.required = true,
+       .help = "folder of the text encoder; none = captions are not encoded, for models that take classes"});
   f.field("length", length, {.min = 1, .max = 4096, .help = "token rows per caption"});
   f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "captions per encoder call"});
   f.field("precision", precision, {.choices = {"fp32", "bf16"}, .help = "of the text encoder"});
   f.field("int8", int8, {.help = "store rows as int8 with one scale each (half the bytes)"});
   f.field("tokens_only", tokens_only, {.help = "store token ids alone; the encoder then runs in training"});
+  if (f.reading() && !has_encoder()) {
+    for (const char* key : {"length", "precision", "int8", "tokens_only"})
+      if (f.given(key)) f.error(key, "is of an encoder; with encoder: none leave it out");
+    length = 1;
+    tokens_only = true;
+    return;
+  }
   if (f.reading() && int8 && tokens_only)
     f.error("int8", "tokens_only stores no rows: choose one of the two");
 }

@@ -24,13 +24,15 @@ struct ImageRecipe {
   std::int64_t samples_per_picture() const { return flips ? 2 : 1; }
 };
 struct TextRecipe {
-  std::string encoder{};  ///< folder
+  std::string
+      encoder{};  ///< folder; "none": captions are kept, but nothing is encoded, for models of classes
   std::int64_t length = 77;
   std::int64_t batch_size = 32;
   std::string precision = "fp32";
   bool int8 = false;         ///< stored as int8 with one scale per token row
   bool tokens_only = false;  ///< token ids alone: the encoder runs in training
   void fields(core::Fields& f);
+  bool has_encoder() const { return encoder != "none"; }
 };
 
 /// Lies under latents/DATASET/<name>.

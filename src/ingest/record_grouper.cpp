@@ -25,7 +25,11 @@ RecordEndings record_endings(const CatalogueEntry& entry) {
     if (is_table(where) || is_column(where) || where == "class") continue;
     endings.caption.push_back(is_json(where) ? "json" : normal_extension(where));
   }
-  endings.alone = entry.record.kind == "table";
+  const std::string& from = entry.record.from;
+  if (!from.empty() && !is_template(from) && !is_table(from))
+    endings.caption.push_back(is_json(from) ? "json" : normal_extension(from));
+  const bool of_others = !endings.caption.empty() || !entry.splits.group.empty();
+  endings.alone = entry.record.kind == "table" || (!from.empty() && !of_others);
   endings.members = UsedPatterns(entry.record.members);
   std::vector<std::string>& wanted = endings.wanted;
   wanted = endings.image;

@@ -1,4 +1,4 @@
-// Where an entry says that a caption is, and reasons that several files give. For records.cpp, record_grouper.cpp and parquet_records.cpp alone.
+// Where an entry says that a caption is, and reasons that several files give. For catalogue.cpp and what reads records.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 namespace microdit::ingest {
 
 inline constexpr const char *kBadName = "damaged.name", *kNoImage = "damaged.no_image",
-                            *kNoCaption = "damaged.no_caption";
+                            *kNoCaption = "damaged.no_caption", *kNoClass = "damaged.no_class";
 
 /// As an entry may write it: "JPG", ".jpg" and "jpg" are the same.
 inline std::string normal_extension(std::string_view written) {
@@ -22,6 +22,10 @@ inline bool is_json(std::string_view where) {
 }
 inline bool is_table(std::string_view where) {
   return where.starts_with("table:");
+}
+/// A template over a picture's path (tables/key_template.h).
+inline bool is_template(std::string_view where) {
+  return where.find('{') != where.npos;
 }
 /// Of a Parquet file of pictures.
 inline bool is_column(std::string_view where) {

@@ -8,10 +8,12 @@
 #include <utility>
 
 #include "core/error.h"
-#include "core/json.h"
 #include "core/utf8.h"
+#include "ingest/record_class.h"
 #include "ingest/record_places.h"
+#include "ingest/sidecar.h"
 #include "ingest/skips.h"
+#include "tables/missing.h"
 #include "text/caption_processor.h"
 #include "text/strip.h"
 
@@ -21,45 +23,6 @@ namespace {
 std::string_view as_text(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-
-}  // namespace
-
-/// The sidecar .json, parsed at most once.
-class Sidecar {
- public:
-  explicit Sidecar(const RawRecord& raw) : raw_(raw) {}
-  /// The string under `key`, or nothing and then why(): damaged.json, unsupported.sidecar_size, or "" when it is absent.
-  std::optional<std::string> string(const std::string& key) {
-    parse();
-    const auto found = parsed_.is_object() ? parsed_.find(key) : parsed_.end();
-    if (found == parsed_.end() || !found->is_string()) return std::nullopt;
-    return found->get<std::string>();
-  }
-  const std::string& why() const { return why_; }
-
- private:
-  void parse() {
-    const auto member = raw_.members.find("json");
-    if (tried_ || member == raw_.members.end()) return;
-    tried_ = true;
-    if (member->second.bytes.size() > limits::kSidecarBytes) {
-      why_ = "unsupported.sidecar_size";
-      return;
-    }
-    try {
-      parsed_ = core::parse_foreign_json(as_text(member->second.bytes), raw_.key + ".json");
-    } catch (const core::UserError&) {
-      why_ = "damaged.json";
-    }
-  }
-
-  const RawRecord& raw_;
-  bool tried_ = false;
-  core::Json parsed_;
-  std::string why_;
-};
-
-namespace {
 
 std::string cleaned(std::string_view caption, std::string_view how) {
   if (how == "reference") return text::clean_caption(caption);
@@ -115,9 +78,7 @@ class CaptionReader {
 /// A number as a column holds it: NaN of nothing; of what a double does not hold, too, and `lost` says why.
 double kept_number(const tables::Value& cell, std::string& lost) {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-  if (tables::is_null(cell)) return kNone;
-  const auto* text = std::get_if<std::string>(&cell);
-  if (text && text::strip(*text).empty()) return kNone;
+  if (tables::is_missing(cell)) return kNone;
   const std::optional<double> number = tables::as_number(cell);
   if (!number) lost = "no number";
   if (const auto whole = tables::whole_number(cell);
@@ -135,13 +96,18 @@ const tables::Value& cell_of(const RawRecord& raw, const std::string& column) {
 }  // namespace
 
 RecordReader::RecordReader(const CatalogueEntry& entry)
-    : entry_(entry), sources_(entry.caption_sources()), columns_(entry.kept_columns()) {
+    : entry_(entry),
+      class_(std::make_unique<ClassReader>(entry)),
+      sources_(entry.caption_sources()),
+      columns_(entry.kept_columns()) {
   constexpr double kAny = std::numeric_limits<double>::infinity();
   for (const auto& [column, bound] : entry.filters.at_most)
     bounds_.push_back({column, -kAny, *FilterSection::number(bound)});
   for (const auto& [column, bound] : entry.filters.at_least)
     bounds_.push_back({column, *FilterSection::number(bound), kAny});
 }
+
+RecordReader::~RecordReader() = default;
 
 /// "" or the reason of a skip: the first that says more than that a source is absent.
 std::string RecordReader::read_captions(const RawRecord& raw, Sidecar& sidecar, ReadRecord& out,
@@ -174,8 +140,8 @@ std::string RecordReader::read_columns(const RawRecord& raw, ReadRecord& out) co
   }
   for (const Bound& bound : bounds_) {
     const tables::Value& cell = cell_of(raw, bound.column);
-    const auto* text = std::get_if<std::string>(&cell);
-    if (text && !text::strip(*text).empty() && !tables::as_number(cell)) return "damaged." + bound.column;
+    if (std::holds_alternative<std::string>(cell) && !tables::is_missing(cell) && !tables::as_number(cell))
+      return "damaged." + bound.column;
   }
   for (const Bound& bound : bounds_)
     if (const auto number = tables::as_number(cell_of(raw, bound.column));
@@ -210,8 +176,11 @@ std::string RecordReader::read(RawRecord&& raw, ReadRecord& out, const core::Sto
   }
   if (out.image.empty()) return kNoImage;
   Sidecar sidecar(raw);
-  std::string reason = read_columns(raw, out);
-  if (reason.empty()) reason = read_captions(raw, sidecar, out, stop);
+  std::string reason = class_->find(raw, sidecar);
+  if (reason.empty()) reason = read_columns(raw, out);
+  if (!reason.empty()) return reason;
+  class_->check(raw);
+  reason = read_captions(raw, sidecar, out, stop);
   if (!reason.empty()) return reason;
   out.group = raw.group.empty() ? out.key : raw.group;
   out.held_out = raw.held_out;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,8 +38,9 @@ struct RecordEndings {
   std::vector<std::string> image;    ///< one of them makes a picture
   std::vector<std::string> caption;  ///< one of them makes a caption
   std::vector<std::string> wanted;   ///< all, sorted
-  bool alone = false;                ///< kind: table: each picture is a record, its key is its whole path
-  UsedPatterns members{};            ///< of those that count; empty = all
+  bool alone =
+      false;  ///< each picture is a record (kind: table, or no other member is asked for), its key is its whole path
+  UsedPatterns members{};  ///< of those that count; empty = all
 };
 RecordEndings record_endings(const CatalogueEntry& entry);
 /// record_endings(entry).wanted
@@ -51,6 +53,8 @@ struct RawRecord {
   std::string skip;                       ///< why one of them has no bytes
   std::map<std::string, tables::Value>
       cells{};            ///< of its row, where it has one; "class" of what is labelled
+  std::string file{};     ///< that it lies in: its path in the source
+  std::string archive{};  ///< this file's name without its ending
   bool held_out = false;  ///< its file or member is
   std::string group{};    ///< whose side of the split it shares; "" = its key's
   std::uint64_t bytes = 0;
@@ -109,17 +113,20 @@ struct ReadRecord {
   std::vector<std::pair<std::string, std::string>> lost_columns{};
 };
 
+class ClassReader;
 class Sidecar;
 
 class RecordReader {
  public:
   /// `entry` outlives it.
   explicit RecordReader(const CatalogueEntry& entry);
+  ~RecordReader();
   const std::vector<std::string>& sources() const { return sources_; }  ///< entry.caption_sources()
 
   /// Fills `out`. Returns "" or why the record is skipped: what its members say (see for_each_member), filtered.dotted_key,
   /// unsupported.many_members, unsupported.oversize, damaged.no_image, damaged.utf8, damaged.json, unsupported.sidecar_size,
-  /// unsupported.caption_size, damaged.no_caption (filtered.no_caption of kind: table and of columns of Parquet), damaged.no_group, filtered.empty_caption, filtered.<column>. One good caption is enough; one
+  /// unsupported.caption_size, damaged.no_caption (filtered.no_caption of kind: table and of columns of Parquet), damaged.no_group, filtered.empty_caption, filtered.<column>,
+  /// filtered.no_class, damaged.no_class. UserError (file, key, class) where it has a class that is none of the entry's. One good caption is enough; one
   /// picture of several is, too. Throws core::Stopped when `stop` is seen before a caption.
   std::string read(RawRecord&& raw, ReadRecord& out, const core::StopFlag& stop = core::StopFlag()) const;
 
@@ -128,6 +135,7 @@ class RecordReader {
                             const core::StopFlag& stop) const;
   std::string read_columns(const RawRecord& raw, ReadRecord& out) const;
   const CatalogueEntry& entry_;
+  std::unique_ptr<const ClassReader> class_;
   std::vector<std::string> sources_, columns_;
   struct Bound {
     std::string column;

@@ -73,13 +73,17 @@ std::int64_t Skips::count(std::string_view reason) const {
   return found == reasons_.end() ? 0 : found->second.count;
 }
 
-std::string Skips::advice() const {
+std::string Skips::advice(bool loose) const {
   const std::int64_t no_image = count("damaged.no_image");
   const std::int64_t no_caption = count("damaged.no_caption") + count("damaged.no_group");
   // Packed as all pictures, then all captions: every stem comes twice, each time with a half.
   const std::int64_t halves = no_caption + count("damaged.duplicate_key");
   if (no_image + count("damaged.duplicate_key") > 0 && no_caption > 0 && 2 * halves >= total() &&
       halves + no_image == total()) {
+    if (loose)
+      return "a picture and its caption are files of one folder and one stem (a/cat.jpg, a/cat.txt): check "
+             "record.image and record.caption; captions in a table: record.kind: table; folders that are "
+             "classes: record.class";
     return "the members of a record are not neighbours in the archive: sort it, e.g. mkdir x && tar xf FILE "
            "-C x "
            "&& tar --sort=name -cf FILE -C x .";
@@ -91,6 +95,8 @@ std::string Skips::advice() const {
     return "check record.image: the extensions of the pictures (beside a.txt, a.b.jpg has the extension "
            "b.jpg), of Parquet record.picture: their column";
   }
+  if (const std::int64_t no_class = count("damaged.no_class"); no_class > 0 && 2 * no_class >= total())
+    return "check record.class: where the classes are";
   if (no_caption > 0 && 2 * no_caption >= total()) return "check record.caption: where the captions are";
   return "";
 }

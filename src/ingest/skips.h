@@ -28,14 +28,15 @@ class Skips {
   /// "damaged.json 3 (e.g. a/7), filtered.too_small 12 (e.g. a/1)"
   std::string text() const;
   /// What to try, from the pattern of the reasons; "" when there is nothing special to say.
-  std::string advice() const;
+  /// `loose`: the members are files of a folder, not of an archive.
+  std::string advice(bool loose = false) const;
+  std::int64_t count(std::string_view reason) const;
 
  private:
   struct Reason {
     std::int64_t count = 0;
     std::string example;
   };
-  std::int64_t count(std::string_view reason) const;
   std::map<std::string, Reason, std::less<>> reasons_;
 };
 

@@ -16,8 +16,8 @@ TableCounts build_table(const std::filesystem::path& path, const TableSpec& spec
   const RowSink sink = [&](std::span<const Value> row) { builder.add(row); };
   while (const std::optional<TableInput> input = next()) {
     builder.begin(input->origin);
-    RowRequest request{input->origin, builder.source_columns(), {}};
-    if (spec.kind != "csv") request.damaged = [&](const std::string& why) { builder.count_damaged(why); };
+    const RowRequest request{input->origin, builder.source_columns(),
+                             [&](const std::string& why) { builder.count_damaged(why); }};
     if (spec.kind == "json") {
       read_json_rows(input->bytes, spec.rows, request, sink, stop);
     } else if (spec.kind == "csv") {

@@ -25,7 +25,7 @@ using RowSink = std::function<void(std::span<const Value>)>;
 struct RowRequest {
   std::string origin{};
   std::vector<std::string> columns{};
-  /// Told of a JSON line that is no JSON, of a row of Parquet with a text that is not UTF-8, and why; empty: that is an error.
+  /// Told of a JSON line that is no JSON, of a row of CSV of another width, of a row of Parquet with a text that is not UTF-8, and why; empty: that is an error.
   std::function<void(const std::string& why)> damaged{};
 };
 

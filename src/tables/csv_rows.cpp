@@ -33,8 +33,9 @@ class CsvReader {
     const std::size_t begin = i == 0 ? 0 : ends_[i - 1];
     return std::string_view(row_).substr(begin, ends_[i] - begin);
   }
-  [[noreturn]] void wrong(const std::string& what) const {
-    core::user_error("{}: the row that begins at line {}: {}", origin_, line_, what);
+  [[noreturn]] void wrong(const std::string& what) const { core::user_error("{}", place(what)); }
+  std::string place(const std::string& what) const {
+    return fmt::format("{}: the row that begins at line {}: {}", origin_, line_, what);
   }
 
  private:
@@ -134,9 +135,13 @@ void read_csv_rows(ByteSource source, const CsvRules& rules, const RowRequest& r
   const std::size_t fields = reader.num_fields();
   Row cells(places.size());
   while (reader.next()) {
-    if (reader.num_fields() != fields)
-      reader.wrong(fmt::format("{} fields, the header has {}; see `separator` and `quotes`",
-                               reader.num_fields(), fields));
+    if (reader.num_fields() != fields) {
+      const std::string what = fmt::format("{} fields, the header has {}; see `separator` and `quotes`",
+                                           reader.num_fields(), fields);
+      if (!request.damaged) reader.wrong(what);
+      request.damaged(reader.place(what));
+      continue;
+    }
     for (std::size_t i = 0; i < places.size(); ++i) {
       const std::string_view text = reader.field(places[i]);
       if (text.empty())

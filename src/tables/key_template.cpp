@@ -29,6 +29,11 @@ std::string_view bare(std::string_view text) {
 
 }  // namespace
 
+std::string composed(std::string_view text) {
+  if (text::is_ascii(text) || core::first_invalid_utf8(text)) return std::string(text);
+  return text::to_utf8(text::nfc(text::to_utf32(text)));
+}
+
 PathParts path_parts(std::string_view path) {
   while (path.starts_with("./")) path.remove_prefix(2);
   PathParts parts{.path = path, .dir = {}, .basename = path, .stem = {}};
@@ -133,20 +138,20 @@ std::string KeyTemplate::expand(std::span<const Value> values, std::string& key)
   }
   if (key.empty()) return "it would be empty";
   // Composed, whatever form either side was written in: libarchive composes names of pax tars and zips, and no others.
-  if (!text::is_ascii(key) && !core::first_invalid_utf8(key))
-    key = text::to_utf8(text::nfc(text::to_utf32(key)));
+  key = composed(key);
   if (key.size() > limits::kKeyBytes)
     return fmt::format("it would be longer than {} bytes", limits::kKeyBytes);
   return "";
 }
 
 PathTemplate::PathTemplate(std::string_view text, std::string_view where) : template_(text, where) {
-  constexpr std::string_view kFields[] = {"path", "dir", "basename", "stem", "root", "archive"};
+  constexpr std::string_view kFields[] = {"path",     "dir",  "parent", "top",
+                                          "basename", "stem", "root",   "archive"};
   for (const std::string& name : template_.names())
     if (std::ranges::find(kFields, name) == std::end(kFields))
       core::user_error(
-          "{}: '{}': a member has {{path}}, {{dir}}, {{basename}}, {{stem}}, {{root}} and {{archive}}, no "
-          "{{{}}}",
+          "{}: '{}': a member has {{path}}, {{dir}}, {{parent}}, {{top}}, {{basename}}, {{stem}}, {{root}} "
+          "and {{archive}}, no {{{}}}",
           where, text, name);
 }
 
@@ -156,6 +161,8 @@ std::string PathTemplate::key(std::string_view member, std::string_view archive)
   for (const std::string& name : template_.names())
     values.emplace_back(std::string(name == "path"       ? parts.path
                                     : name == "dir"      ? parts.dir
+                                    : name == "parent"   ? parts.dir.substr(parts.dir.rfind('/') + 1)
+                                    : name == "top"      ? parts.dir.substr(0, parts.dir.find('/'))
                                     : name == "basename" ? parts.basename
                                     : name == "stem"     ? parts.stem
                                     : name == "root"     ? parts.basename.substr(0, parts.basename.find('.'))

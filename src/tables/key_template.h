@@ -46,17 +46,23 @@ class KeyTemplate {
   std::vector<Piece> pieces_;
 };
 
-/// The join side: a template whose fields are {path}, {dir}, {basename} and {stem} of a member, {root} (its basename up to the first
-/// dot) and {archive} (that it lies in, without its ending). UserError where it uses another.
+/// The join side: a template whose fields are {path}, {dir}, {parent} and {top} (the last folder of its path and the first), {basename}
+/// and {stem} of a member, {root} (its basename up to the first dot) and {archive} (that it lies in, without its ending). UserError where it
+/// uses another.
 class PathTemplate {
  public:
   PathTemplate(std::string_view text, std::string_view where);
   /// The key of a member; a leading "./" of its path does not count. "" when there is none.
   std::string key(std::string_view member, std::string_view archive = {}) const;
+  /// Whether it is a function of the archive alone.
+  bool is_of_archive() const { return template_.names() == std::vector<std::string>{"archive"}; }
 
  private:
   KeyTemplate template_;
 };
+
+/// Its letters composed (NFC); as it is where it is ASCII, or no UTF-8.
+std::string composed(std::string_view text);
 
 /// Of "./a/b.c.jpg": path "a/b.c.jpg", dir "a", basename "b.c.jpg", stem "b.c" (without the last extension, as Python's pathlib).
 struct PathParts {

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/utf8.h"
 #include "tables/limits.h"
+#include "tables/missing.h"
 #include "text/strip.h"
 
 namespace microdit::tables {
@@ -71,16 +72,14 @@ void TableBuilder::add(std::span<const Value> row) {
           fmt::format("{}row {}: {}", before_part_ > 0 ? part_ + ": " : "", counts_.rows - before_part_, why);
     return;
   }
-  if (key_.find('\0') != key_.npos) wrong("its key holds a zero byte, which no path of a file can");
-  if (core::first_invalid_utf8(key_)) wrong("its key is not UTF-8; convert the file to UTF-8");
+  if (const std::string damage = damage_of_row(row); !damage.empty()) {
+    ++left_out_;
+    return count_damaged(fmt::format("{}: row {}: {}", part_, counts_.rows - before_part_, damage));
+  }
   for (std::size_t i = 0; i < column_places_.size(); ++i) {
     const Value& cell = kept_cells_[i] = row[column_places_[i]];
     if (!is_null(cell)) seen_[i] = true;
     if (numbers_[i].must && !numbers_[i].seen) note_number(cell, numbers_[i]);
-    if (const auto* text = std::get_if<std::string>(&cell);
-        text != nullptr && core::first_invalid_utf8(*text))
-      wrong(fmt::format("its `{}` is not UTF-8; convert the file to UTF-8",
-                        source_columns_[column_places_[i]]));
   }
   row_.clear();
   append_row(kept_cells_, row_);
@@ -91,9 +90,20 @@ void TableBuilder::add(std::span<const Value> row) {
     wrong(fmt::format("the rows so far have more than {} bytes", limits::kSpilledBytes));
 }
 
+/// What is wrong with its key or its text; "" where nothing is.
+std::string TableBuilder::damage_of_row(std::span<const Value> row) const {
+  if (key_.find('\0') != key_.npos) return "its key holds a zero byte, which no path of a file can";
+  if (core::first_invalid_utf8(key_)) return "its key is not UTF-8; convert the file to UTF-8";
+  for (const std::size_t place : column_places_)
+    if (const auto* text = std::get_if<std::string>(&row[place]); text && core::first_invalid_utf8(*text))
+      return fmt::format("its `{}` is not UTF-8; convert the file to UTF-8", source_columns_[place]);
+  return "";
+}
+
 void TableBuilder::note_number(const Value& cell, Number& column) const {
   column.seen = as_number(cell).has_value();
-  if (!column.seen && column.instead.empty()) column.instead = text::strip(as_text(cell));
+  if (!column.seen && column.instead.empty() && !is_missing(cell))
+    column.instead = text::strip(as_text(cell));
 }
 
 void TableBuilder::count_damaged(std::string_view name) {
@@ -125,14 +135,16 @@ void TableBuilder::merge_into(TableWriter& writer) {
 
 /// A table that could caption no picture is a mistake of the entry, or another file.
 void TableBuilder::demand_rows() const {
-  const bool lines = spec_.kind == "json";
-  if (lines && counts_.damaged > kForgiven + counts_.rows / kDamagedShare)
-    core::user_error("{}: {} of {} lines are no JSON ({})", spec_.place("rows"), counts_.damaged,
-                     counts_.rows + counts_.damaged, counts_.damaged_example);
-  if (counts_.rows == 0)
+  const bool lines = spec_.kind == "json", csv = spec_.kind == "csv";
+  const std::uint64_t good = counts_.rows - left_out_;
+  if ((lines || csv) &&
+      (counts_.damaged > kForgiven + good / kDamagedShare || (csv && counts_.damaged > good && good > 0)))
+    core::user_error("{}: {} of {} {} ({})", spec_.place("rows"), counts_.damaged, good + counts_.damaged,
+                     lines ? "lines are no JSON" : "rows are damaged", counts_.damaged_example);
+  if (good == 0)
     core::user_error("{}: has no rows{}", spec_.place("rows"),
                      counts_.damaged > 0 ? " (" + counts_.damaged_example + ")" : "");
-  if (counts_.rows == counts_.without_key)
+  if (good == counts_.without_key)
     core::user_error("{}: no row has it ({}); check the names of the columns", spec_.place("key"),
                      counts_.without_key_example);
   for (std::size_t i = 0; i < numbers_.size(); ++i)
@@ -153,7 +165,7 @@ TableCounts TableBuilder::finish() {
   demand_rows();
   TableWriter writer(path_, block_bytes(sorter_), stop_);
   merge_into(writer);
-  counts_.repeated = counts_.rows - counts_.without_key - counts_.keys;
+  counts_.repeated = counts_.rows - left_out_ - counts_.without_key - counts_.keys;
   writer.finish(columns_, options_.made_from, counts_);
   return counts_;
 }

@@ -33,10 +33,10 @@ class TableBuilder {
   const std::vector<std::string>& source_columns() const { return source_columns_; }
   /// The rows that are added next are of this part; without, of one that is called as the spec says.
   void begin(std::string part);
-  /// A row without a key is counted, and no error. UserError where a limit is passed, a key holds a zero byte, or text is not UTF-8.
-  /// core::Stopped.
+  /// A row without a key is counted, and no error; so is one whose key or text is not UTF-8, or whose key holds a zero byte: it is left
+  /// out (`damaged`). UserError where a limit is passed. core::Stopped.
   void add(std::span<const Value> row);
-  /// The row that is added next has lost its text.
+  /// A row that could not be read; or the row that is added next has lost its text.
   void count_damaged(std::string_view name);
   /// Rows added so far.
   std::uint64_t rows() const { return counts_.rows; }
@@ -45,6 +45,7 @@ class TableBuilder {
 
  private:
   void merge_into(TableWriter& writer);
+  std::string damage_of_row(std::span<const Value> row) const;
   void demand_rows() const;
   [[noreturn]] void wrong(const std::string& what) const;
   std::filesystem::path path_;
@@ -56,6 +57,7 @@ class TableBuilder {
   std::vector<std::size_t> key_places_, column_places_;  ///< in a row
   RowSorter sorter_;
   TableCounts counts_;
+  std::uint64_t left_out_ = 0;  ///< of its rows: damaged
   Row key_cells_, kept_cells_;
   std::string part_;               ///< for messages
   std::uint64_t before_part_ = 0;  ///< rows

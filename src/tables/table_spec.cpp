@@ -44,9 +44,10 @@ void TableSpec::fields(core::Fields& f) {
           {.help = "csv: fields may stand in double quotes (RFC 4180); false: a quote is text"});
   f.field("key", key,
           {.help = "a row's key from its columns: {id:012}.jpg, part-{part:06}/{name}, {img_path|relative}"});
-  f.field("join", join,
-          {.help = "a picture's key from its path: {path}, {dir}, {basename}, {stem}, {root} (up to the "
-                   "first dot), {archive}"});
+  f.field(
+      "join", join,
+      {.help = "a picture's key from its path: {path}, {dir}, {parent} and {top} (its last folder and its "
+               "first), {basename}, {stem}, {root} (up to the first dot), {archive}"});
   f.field("columns", columns,
           {.help = "columns to keep, name: column of the row (json: a/b/0 within objects and lists)"});
   f.field("repeated", repeated, {.choices = {"first", "all"}, .help = "which rows of one key are kept"});

@@ -62,8 +62,8 @@ void check_classes(const models::DenoiserConfig& model, const core::Json& facts)
   if (model.takes_text()) return;
   if (!facts.contains("classes"))
     core::user_error(
-        "model.num_classes={}: the data have no classes (record.kind cifar, idx or parquet has them); "
-        "num_classes=0 takes their text",
+        "model.num_classes={}: the data have no classes (record.class gives them, or record.kind cifar, "
+        "idx or parquet); num_classes=0 takes their text",
         model.num_classes);
   const auto names = facts["classes"].get<std::vector<std::string>>();
   if (!names.empty() && std::ssize(names) != model.num_classes)
@@ -104,6 +104,11 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
   diffusion::settled(config.sampling.sampler, objective_.config(), "sampling");  // what it refuses
   model_->to(device);
   model_->train();
+  if (shape_.tokens_only && config.model.takes_text() && data_.text_encoder.kind.empty())
+    core::user_error(
+        "model.kind={}: the data have no text, their recipe says text.encoder: none; take a model of their "
+        "classes (kind: class_dit, num_classes), or make latents by a recipe with an encoder",
+        config.model.kind);
   if (shape_.tokens_only && config.model.takes_text()) {
     const auto folder = run_folder(config.loop).path();
     eval::hash_encoders_once({}, data_.text_encoder, folder, comm, stop);

@@ -24,7 +24,7 @@ def columns(own, name):
 # -- columns -------------------------------------------------------------------------------------------------------------------------
 def no_numbers(scratch):
     """What a double does not hold is NaN, counted with an example, in clean's summary and in doctor data."""
-    values = {"0.5": 0.5, "7": 7.0, "": math.nan, " ": math.nan, "seven": math.nan, "9007199254740992": 2.0**53, "9007199254740993": math.nan,
+    values = {"0.5": 0.5, "7": 7.0, "": math.nan, " ": math.nan, "NaN": math.nan, "seven": math.nan, "9007199254740992": 2.0**53, "9007199254740993": math.nan,
               "18446744073709551617": math.nan, "-0": 0.0, "1e3": 1000.0}
     own = Own(scratch / "one", len(values))
     own.entry(OWN.replace("columns: {caption: caption}", "columns: {caption: caption, score: score}"))
@@ -34,9 +34,9 @@ def no_numbers(scratch):
     found = columns(own, "score")
     for name, (text, value) in zip(own.captions, values.items()):
         check(found[name] == value or (math.isnan(value) and math.isnan(found[name])), f"{text!r}: {found[name]}")
-    check("score: no number 1 (e.g. p04.jpg: 'seven')" in log and "score: beyond 2^53 2 (e.g. p06.jpg: '9007199254740993')" in log, log)
+    check("score: no number 1 (e.g. p05.jpg: 'seven')" in log and "score: beyond 2^53 2 (e.g. p07.jpg: '9007199254740993')" in log, log)
     log = programs.run("doctor", "data", own.data / "samples/mine", data=own.data)
-    check("column    score: 5 numbers from 0 to 9.0072e+15, median 7; NaN in 5" in log, log)
+    check("column    score: 5 numbers from 0 to 9.0072e+15, median 7; NaN in 6" in log, log)
     check("score: no number 1" in log and "column score: 0: 1, 0.5: 1, 7: 1, 1000: 1" in log, log)
     page = (own.data / "samples/mine/data.html").read_text()
     check("<th>column score</th><th>5 in all</th>" in page and "9007199254740993" in page, "the page has no column")

@@ -13,6 +13,7 @@ import zipfile
 from entries import OWN, Own, check, csv_of, lines_of, miniature, odd_pictures, run_cases, samples_of
 from miniature import zip_bytes
 from programs import USER_MISTAKE
+import programs
 
 
 def both_rows_on_one_side(scratch):
@@ -31,7 +32,7 @@ def both_rows_on_one_side(scratch):
 
 def bounds(scratch):
     """Numbers as Python compares them; text that is none is damage, whatever side it might mean; an empty cell is no number and is kept."""
-    values = {"0.1": True, "0.2": True, "0.21": False, "inf": False, "-inf": False, "90%": False, "0,9": False, "": True, " ": True}
+    values = {"0.1": True, "nan": True, "NaN": True, "0.2": True, "0.21": False, "inf": False, "-inf": False, "90%": False, "0,9": False, "": True, " ": True}
     own = Own(scratch / "bounds", len(values))
     out = io.StringIO()
     csv.writer(out).writerows([("file", "caption", "score"), *((name, "x", value) for name, value in zip(own.captions, values))])
@@ -48,7 +49,7 @@ def bounds(scratch):
     own.run("download")
     own.run("clean")
     above = {sample["key"] for sample in samples_of(own.data / "samples/other")}
-    expected = {name for name, value in zip(own.captions, values) if value in ("0.2", "0.21", "", " ")}
+    expected = {name for name, value in zip(own.captions, values) if value in ("0.2", "0.21", "", " ", "nan", "NaN")}
     check(above == expected, f"at_least: {sorted(above ^ expected)} differ")
 
 
@@ -210,13 +211,67 @@ def parts_that_are_not_there(scratch):
     log = own.run("clean", expect=USER_MISTAKE)
     check("rows.zip: holds no file *.jsonl, but: rows/part-0.jsonl" in log, log)
     damaged = Own(scratch / "damaged", 2)
-    table_in(damaged, 'kind: csv, file: "meta/*.csv"', {"meta/a.csv": csv_of(own.captions), "meta/b.csv": b"file,caption\nx.jpg,caf\xe9\n"}, "meta/*")
+    table_in(damaged, 'kind: csv, file: "meta/*.csv"', {"meta/a.csv": csv_of(own.captions), "meta/b.csv": b"file,caption\n" + b"x.jpg,caf\xe9\n" * 3}, "meta/*")
     log = damaged.run("clean", expect=USER_MISTAKE)
-    check("meta/b.csv: row 1: its `caption` is not UTF-8" in log, log)
+    check("3 of 5 rows are damaged (meta/b.csv: row 1: its `caption` is not UTF-8" in log, log)
     check(not list(damaged.data.rglob("*.table")), "a table of it")
     table_in(damaged, "kind: csv, file: meta/a.csv, member: rows.csv", {}, "meta/*")
     log = damaged.run("clean", expect=USER_MISTAKE)
     check("a.csv: is no archive of several files: it has no member rows.csv" in log, log)
+
+
+def rows_that_are_damaged(scratch):
+    """Rows of CSV with another width or bytes that are no text, and of JSON likewise, cost themselves alone, and are counted with an example."""
+    own = Own(scratch / "csv", 8)
+    lines = csv_of(own.captions).encode().splitlines(True)
+    own.entry(OWN.replace("splits:", "filters: {max_damaged_fraction: 0.5}\nsplits:"))
+    names = list(own.captions)
+    lines[2] = f"{names[1]},one,two\n".encode()
+    lines[4] = names[3].encode() + b",caf\xe9\n"
+    own.table("captions.csv", b"".join(lines))
+    own.run("download")
+    log = own.run("clean")
+    check("2 damaged (e.g. captions.csv: the row that begins at line 3: 3 fields, the header has 2" in log, log)
+    own.check_captions({name: said for name, said in own.captions.items() if name not in (names[1], names[3])}, "but for two rows")
+    check("filtered.no_row 2 (e.g. p01.jpg)" in log, log)
+
+
+def pictures_without_a_row(scratch):
+    """Pictures that one table has and a joined one lacks are counted: bounds on its columns do not see them."""
+    own = Own(scratch / "joined", 5)
+    own.entry(OWN.replace("splits:", '  - {kind: csv, file: scores.csv, key: "{file}", join: "{basename}", columns: {score: score}}\n'
+                          "filters: {at_least: {score: 5}}\nsplits:").replace('pattern: ["*"]', 'pattern: ["*.jpg", "*.csv"]'))
+    own.table("captions.csv", csv_of(own.captions))
+    own.table("scores.csv", "file,score\np00.jpg,9\np01.jpg,9\np02.jpg,1\n")
+    own.run("download")
+    log = own.run("clean")
+    check("4 of 5 records kept" in log and "filtered.score 1" in log and "scores.csv, join {basename} 2 (e.g. p03.jpg)" in log, log)
+    log = programs.run("doctor", "data", own.data / "samples/mine", data=own.data)
+    check("in a joined table: scores.csv, join {basename} 2 (e.g. p03.jpg)" in log, log)
+
+
+def a_source_that_gives_nothing(scratch):
+    """A caption source that gave no record a caption is told."""
+    own = Own(scratch / "silent", 3)
+    own.entry(OWN.replace('caption: {caption: "table:caption"}', 'caption: {caption: "table:caption", title: "table:title"}').replace(
+        "columns: {caption: caption}", "columns: {caption: caption, title: title}"))
+    own.table("captions.csv", "file,caption,title\n" + "".join(f"{name},x,\n" for name in own.captions))
+    own.run("download")
+    log = own.run("clean")
+    check("record.caption: `title: table:title` gave none of 3 records a caption" in log and "`caption: table:caption`" not in log, log)
+
+
+def halves_of_a_folder(scratch):
+    """Pictures and captions of a folder that do not find each other: what is advised is about files, not about tars."""
+    own = Own(scratch / "halves", 3)
+    own.entry("name: mine\nsource: {folder: /path/of/pictures, pattern: ['**/*']}\narchive: none\nrecipe: configs/latents/emoji.yaml\n")
+    for name in own.captions:
+        text = own.folder / "texts" / name.replace(".jpg", ".txt")
+        text.parent.mkdir(exist_ok=True)
+        text.write_text("x")
+    own.run("download")
+    log = own.run("clean", expect=USER_MISTAKE)
+    check("files of one folder and one stem" in log and "tar " not in log, log)
 
 
 def a_table_without_any_hit(scratch):
@@ -272,5 +327,5 @@ def late_halves(scratch):
 
 
 if __name__ == "__main__":
-    run_cases([letters_in_two_forms, a_table_in_parts, parts_that_are_not_there, both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none, a_table_without_any_hit,
+    run_cases([letters_in_two_forms, a_table_in_parts, parts_that_are_not_there, both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none, rows_that_are_damaged, pictures_without_a_row, a_source_that_gives_nothing, halves_of_a_folder, a_table_without_any_hit,
                parts_in_written_order, late_halves])

@@ -79,9 +79,9 @@ TEST(HostileCsv, ZeroBytesAndBadText) {
     const ScratchFolder folder;
     const core::StopFlag stop;
     build_table(folder / "a", {.kind = "csv", .files = {"x.csv"}, .key = "{k}", .columns = {{"a", "a"}}},
-                {.origin = "x.csv", .bytes = bytes_of("k,a\n1,ok\n2,\xff\n")}, stop);
+                {.origin = "x.csv", .bytes = bytes_of("k,a\n1,ok\n2,\xff\n3,\xfe\n")}, stop);
   });
-  EXPECT_THAT(bad, HasSubstr("x.csv: row 2: its `a` is not UTF-8"));
+  EXPECT_THAT(bad, HasSubstr("2 of 3 rows are damaged (x.csv: row 2: its `a` is not UTF-8"));
 }
 
 TEST(HostileTexts, AreCountedAndHaveNoText) {

@@ -124,7 +124,8 @@ TEST(TableBuilder, RefusesBadTextAndKeysOfTooManyRows) {
   const auto refusal = [&](const Rows& rows, const char* rule = "all") {
     return message_of<core::UserError>([&] { build(folder / "a", rows, spec_of(rule), 64 << 20); });
   };
-  EXPECT_THAT(refusal({{"k", "ok"}, {"a\xff", "x"}}), HasSubstr("x.csv: row 2: its key is not UTF-8"));
+  EXPECT_THAT(refusal({{"k", "ok"}, {"a\xff", "x"}, {"b\xff", "x"}}),
+              HasSubstr("2 of 3 rows are damaged (x.csv: row 2: its key is not UTF-8"));
   EXPECT_THAT(refusal({{"a", "x\xff"}}), HasSubstr("row 1: its `text` is not UTF-8"));
   EXPECT_THAT(refusal({{std::string("a\0b", 3), "x"}}), HasSubstr("a zero byte"));
   EXPECT_THAT(refusal({{"a", std::string(2 << 20, 'x')}}), HasSubstr("more than 1048576 bytes"));
@@ -132,6 +133,25 @@ TEST(TableBuilder, RefusesBadTextAndKeysOfTooManyRows) {
   EXPECT_THAT(refusal(one_key), HasSubstr("more than 1000 rows, or 4194304 bytes, for 'same'"));
   EXPECT_EQ(refusal(one_key, "first"), "");
   EXPECT_THAT(refusal(Rows(5, {"same", std::string(1'000'000, 'x')})), HasSubstr("for 'same'"));
+}
+
+TEST(TableBuilder, CountsDamagedRowsAndLeavesThemOut) {
+  const ScratchFolder folder;
+  const core::StopFlag stop;
+  TableBuilder builder(folder / "a", spec_of("first"), stop);
+  builder.add(std::vector<Value>{"k", "x"});
+  builder.add(std::vector<Value>{"l", "y\xff"});
+  builder.add(std::vector<Value>{std::string("a\0b", 3), "z"});
+  builder.add(std::vector<Value>{"m", "z"});
+  builder.add(std::vector<Value>{"k", "again"});
+  const TableCounts counts = builder.finish();
+  EXPECT_EQ(counts.damaged, 2u);
+  EXPECT_EQ(counts.damaged_example, "x.csv: row 2: its `text` is not UTF-8; convert the file to UTF-8");
+  EXPECT_EQ(counts.keys, 2u);
+  EXPECT_EQ(counts.repeated, 1u);
+  const TableFile table(folder / "a");
+  EXPECT_TRUE(table.find("l").empty());
+  EXPECT_EQ(table.find("m").size(), 1u);
 }
 
 /// Whether a build of `a` is under way: sorted runs, or the output.
