@@ -222,9 +222,9 @@ class Explain(unittest.TestCase):
         explain(out, *SMALL, f"run={run}", "seed=5")
         numbers = json.loads((out / "explain.json").read_text())["A trained run"]
         self.assertEqual((numbers["prompts"], numbers["step"]), (["red heart", "pizza"], 20))
-        for sheet, more in (("run_guidance", "guidance=2"), ("run_steps", "steps=2")):
+        for sheet, more, batch in (("run_guidance", "guidance=2", 2), ("run_steps", "steps=2", 1)):
             painted = self.folder / f"painted_{sheet}"
-            programs.run("generate", "--run", run, "--prompt", "red heart", "num_images=1", "seed=5", more, f"out={painted}")
+            programs.run("generate", "--run", run, "--prompt", "red heart", "num_images=1", "seed=5", f"batch_size={batch}", more, f"out={painted}")
             width, height, pixels = pictures.pixels((painted / "000000.png").read_bytes())
             rows = [pixels[3 * width * y:3 * width * (y + 1)] for y in range(height)]
             wide, high, whole = pictures.pixels((out / f"{sheet}.png").read_bytes())
