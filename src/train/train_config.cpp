@@ -44,7 +44,7 @@ void CheckpointConfig::fields(core::Fields& f) {
 }
 
 void SamplingConfig::fields(core::Fields& f) {
-  every_steps.field(f, "every_steps", {.min = 0, .help = "steps between sample grids; 0 = none"});
+  every_steps.field(f, "every_steps", {.min = 0, .help = "steps between sample grids, and one after the last; 0 = none"});
   f.field("prompts", prompts, {.help = "what the grids show"});
   sampler.fields(f);
 }

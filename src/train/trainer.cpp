@@ -89,7 +89,8 @@ void Trainer::step() {
     or_warn("begun", &Trainer::start_checkpoint);
   }
   const std::int64_t pictures = cadences_.picture_every_steps;
-  if (pictures > 0 && completed_ % pictures == 0 && !agreed.stop) show_picture();
+  if (pictures > 0 && (completed_ % pictures == 0 || completed_ == config_.steps) && !agreed.stop)
+    show_picture();
   stop_agreed_ = agreed.stop;
 }
 
