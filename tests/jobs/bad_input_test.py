@@ -75,7 +75,7 @@ class CommandLine(Job):
             self.refused(name, "--run", self.folder, *more, "weights=best", phrases=["weights", "best", "ema"])
 
     def test_prompts(self):
-        self.refused("generate", "--run", self.folder, phrases=["--prompt"])
+        self.refused("generate", "--run", self.folder, phrases=["no run (facts.json is missing)"])
         empty = self.folder / "empty.txt"
         empty.write_text("\n# nothing\n\n")
         self.refused("generate", "--run", self.folder, "--prompts", empty, phrases=["empty.txt", "no prompts"])
@@ -299,6 +299,7 @@ class Painting(Job):
         self.paint("weights=ema", phrases=["weights=ema", "raw"])
         self.paint("caption=title", name="evaluate", phrases=["title"])
         self.paint("device=cuda", phrases=["device=cuda"]) if not pathlib.Path("/dev/nvidia0").exists() else None
+        self.refused("generate", "--run", self.run_folder, phrases=["nothing to paint", "--prompt"])
         (self.folder / "file").write_text("x")
         self.paint(f"out={self.folder}/file", phrases=["out=", "file"])
 
