@@ -85,7 +85,10 @@ std::string suggestion(std::string_view given, const std::vector<std::string>& k
       [&](const std::string& left, const std::string& right) { return distance(left) < distance(right); });
   if (distance(*nearest) <= std::max<std::size_t>(1, given.size() / 3))
     return fmt::format("; did you mean '{}'?", *nearest);
-  return fmt::format("; known: {}", fmt::join(known, ", "));
+  std::vector<std::string> once;  // a field may be read in two ways
+  for (const std::string& name : known)
+    if (std::find(once.begin(), once.end(), name) == once.end()) once.push_back(name);
+  return fmt::format("; known: {}", fmt::join(once, ", "));
 }
 
 std::string not_one_of(std::string_view given, const std::vector<std::string>& choices) {

@@ -35,7 +35,6 @@ constexpr Key kKeys[] = {{"rule", ""},
 }  // namespace
 
 void SamplerConfig::fields(core::Fields& f) {
-  const core::FieldRule positive{.min = 0, .exclusive_min = true}, not_negative{.min = 0};
   std::vector<std::string> rules = all_names(&Family::rules), grids = all_names(&Family::grids);
   rules.insert(rules.begin(), "auto");
   grids.insert(grids.begin(), "auto");
@@ -48,9 +47,9 @@ void SamplerConfig::fields(core::Fields& f) {
           {.min = 0, .exclusive_min = true, .help = "the path edm: the grid's begin"});
   f.field("rho", rho, {.min = 0, .exclusive_min = true, .help = "of the grid karras"});
   f.field("s_churn", s_churn, {.min = 0, .help = "the path edm: noise that heun and euler add on the way"});
-  f.field("s_min", s_min, not_negative);
-  f.field("s_max", s_max, not_negative);
-  f.field("s_noise", s_noise, not_negative);
+  f.field("s_min", s_min, {.min = 0, .help = "s_churn: the least sigma at which noise is added"});
+  f.field("s_max", s_max, {.min = 0, .help = "s_churn: the greatest one"});
+  f.field("s_noise", s_noise, {.min = 0, .help = "s_churn: the added noise's deviation"});
   // Printed only where they say something: what was painted before there were these keys is the same call still.
   const auto younger = [&](const char* name, auto& value, const auto& standard, const core::FieldRule& rule) {
     if (f.reading() || value != standard) f.field(name, value, rule);
@@ -70,6 +69,7 @@ void SamplerConfig::fields(core::Fields& f) {
   younger("guidance_max", guidance_max, standard.guidance_max, {.min = 0, .help = "... and up to this one"});
   for (const Key& key : kKeys)
     if (f.given(key.name)) given.emplace_back(key.name);
+  if (s_min > s_max) f.error("s_min", "must not be above s_max");
   if (sigma_min >= sigma_max) f.error("sigma_min", "must be below sigma_max");
   if (guidance_min >= guidance_max) f.error("guidance_min", "must be below guidance_max");
 }
@@ -123,6 +123,10 @@ SamplerConfig settled(SamplerConfig c, const ObjectiveConfig& objective, const c
   belongs("eta", c.eta > 0, first, "the rules ddim, euler and first");
   belongs("s_churn", c.s_churn > 0, edm && (first || c.rule == "heun"),
           "the path edm with the rules heun, euler and first");
+  for (const auto& [key, is_set] :
+       {std::pair{"s_min", c.s_min != standard.s_min}, std::pair{"s_max", c.s_max != standard.s_max},
+        std::pair{"s_noise", c.s_noise != standard.s_noise}})
+    belongs(key, is_set, c.s_churn > 0, "s_churn above 0");
   belongs("sigma_min", c.sigma_min != standard.sigma_min, edm, "the path edm");
   belongs("sigma_max", c.sigma_max != standard.sigma_max, edm, "the path edm");
   belongs("max_time", c.max_time > 0, !edm, "the other paths (edm has sigma_max)");

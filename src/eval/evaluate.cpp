@@ -194,6 +194,7 @@ void EvaluateConfig::fields(core::Fields& f) {
 int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::Communicator& comm,
              const core::StopFlag& stop) {
   const TrainedRun run = open_run(run_folder, config.run, comm);
+  if (config.prompts > 0) check_sampler(run);
   hash_encoders_once(run.facts.codec, run.facts.text_encoder, run.folder, comm, stop);
   const std::vector<std::unique_ptr<Split>> splits =
       open_splits(run, config, [&](const std::function<std::string()>& work) { return comm.on_root(work); });
@@ -229,6 +230,7 @@ int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::
 
 int describe_evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::Communicator& comm) {
   const TrainedRun run = open_run(run_folder, config.run, comm);
+  if (config.prompts > 0) check_sampler(run);
   if (comm.rank() != 0) return core::kDone;
   const Painter painter(run.facts, run.folder, torch::kCPU);
   const std::vector<std::unique_ptr<Split>> splits =

@@ -191,9 +191,14 @@ void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& fi
   comm.on_root([&] { write_latents(file, all); });
 }
 
-void check_negative(const GenerateConfig& config, const TrainedRun& run) {
+/// Before a folder is made.
+void check_wishes(const GenerateConfig& config, const TrainedRun& run) {
+  check_sampler(run);
   if (!config.negative.empty() && run.sampler.guidance == 1)
     core::user_error("negative: has no effect with guidance=1; give guidance above 1, or leave it out");
+  if (config.trajectory > run.sampler.steps + 1)
+    core::user_error("trajectory={}: a way of {} steps has {} states", config.trajectory, run.sampler.steps,
+                     run.sampler.steps + 1);
 }
 
 /// UserError: no class of the model. A prompt that is cut is said.
@@ -238,7 +243,7 @@ int generate(const std::string& run_folder, const PromptList& list, const Genera
   check_layout(config.layout, list);
   const std::vector<std::string>& prompts = list.prompts;
   const TrainedRun run = open_run(run_folder, config.run, comm);
-  check_negative(config, run);
+  check_wishes(config, run);
   const Compute compute = choose_compute(config.run.compute, run.trained_precision, comm);
   core::log_info("painting on {}; {} prompt{} x {}, {} at a time; {}", compute.text(), prompts.size(),
                  prompts.size() == 1 ? "" : "s", config.num_images, config.run.batch_size, made_by(run));
@@ -283,7 +288,7 @@ int describe_generate(const std::string& run_folder, const PromptList& list, con
   check_layout(config.layout, list);
   const std::vector<std::string>& prompts = list.prompts;
   const TrainedRun run = open_run(run_folder, config.run, comm);
-  check_negative(config, run);
+  check_wishes(config, run);
   if (comm.rank() != 0) return core::kDone;
   const Painter painter(run.facts, run.folder, torch::kCPU);
   check_prompts_of(painter, list, config);

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "diffusion/grid.h"
 #include "nn/state_dict.h"
 
 namespace microdit::eval {
@@ -140,6 +141,15 @@ std::shared_ptr<models::Denoiser> TrainedRun::load_model(torch::Device device) c
   model->to(device);
   model->eval();
   return model;
+}
+
+void check_sampler(const TrainedRun& run) {
+  if (run.sampler.guidance != 1 && !run.facts.model.has_null())
+    core::user_error(
+        "guidance={}: the model has learned no null condition (model.learned_null) to guide away from; "
+        "guidance=1 (of a training: sampling.guidance=1)",
+        run.sampler.guidance);
+  diffusion::make_grid(run.sampler, run.objective.config(), run.objective.path(), run.facts.latent_size);
 }
 
 std::string needs_text(const TrainedRun& run, const RunOptions& options) {

@@ -46,6 +46,9 @@ struct TrainedRun {
   std::shared_ptr<models::Denoiser> load_model(torch::Device device) const;
 };
 
+/// UserError: its sampler cannot paint (a grid with fewer times than steps, guidance without a null condition).
+void check_sampler(const TrainedRun& run);
+
 /// What painting with it needs, for --dry-run.
 std::string needs_text(const TrainedRun& run, const RunOptions& options);
 

@@ -73,10 +73,8 @@ struct RunGrids::Opened {
   std::vector<std::string> rules() const { return distinct_rules(run.objective.config().family()); }
 
   diffusion::SamplerConfig by_rule(const std::string& rule, std::int64_t steps) const {
-    diffusion::SamplerConfig sampler = run.sampler;
-    sampler.rule = rule;
-    sampler.steps = steps;
-    return diffusion::settled(sampler, run.objective.config());
+    const diffusion::SamplerConfig asked{.rule = rule, .steps = steps, .given = {"rule"}};
+    return diffusion::settled(asked.over(run.sampler), run.objective.config());
   }
 
   std::vector<image::Image> paint(models::Denoiser& model, const std::vector<std::string>& what,

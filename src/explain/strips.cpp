@@ -89,7 +89,9 @@ image::Image test_card(std::int64_t side) {
 image::Image read_picture(const std::string& file) {
   if (file.empty()) return test_card(kSide);
   std::error_code none;
-  if (!std::filesystem::is_regular_file(file, none)) core::user_error("picture={}: no such file", file);
+  if (!std::filesystem::is_regular_file(file, none))
+    core::user_error("picture={}: {}", file,
+                     std::filesystem::exists(file, none) ? "is no file" : "no such file");
   if (const auto size = std::filesystem::file_size(file); size > kMostBytes)
     core::user_error("picture={}: {} MB; at most {} are read", file, size >> 20, kMostBytes >> 20);
   const std::string bytes = core::read_text(file);
@@ -114,7 +116,7 @@ Chapter strips_chapter(const image::Image& picture, const std::string& whose, st
                       "picture long: a network then spends its training there.</p>\n"};
   image::Section section;
   for (std::int64_t i = 0; i < kStates; ++i)
-    section.heads.push_back(fmt::format("{} %", 100 * i / (kStates - 1)));
+    section.heads.push_back(fmt::format("{:.0f} %", 100.0 * static_cast<double>(i) / (kStates - 1)));
   for (const std::string& path : diffusion::all_names(&diffusion::Family::paths)) {
     image::Block block{.pictures = {}, .caption = path};
     for (const diffusion::Moment& moment : along(objective_of(path), kStates)) {

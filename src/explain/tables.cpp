@@ -34,9 +34,10 @@ Chapter tables_chapter() {
   const diffusion::ObjectiveConfig c;
   Chapter chapter{.title = "What goes with what",
                   .words =
-                      "<p>Keys of the <code>objective:</code> and <code>sampler:</code> sections. Of each "
-                      "list the first is the "
-                      "default; what is not in the table is refused.</p>\n"};
+                      "<p>Keys of train's sections <code>objective:</code> and <code>sampling:</code> "
+                      "(<code>rule</code> and <code>grid</code> of generate and evaluate, too). Of each list "
+                      "the first is the default, of grids the rule's own; what is not in the table is "
+                      "refused.</p>\n"};
   chapter.numbers = core::Json::array();
   Rows rows = {{"paths", "predictions", "time laws", "rules", "grids"}};
   for (const Family& family : diffusion::families()) {
@@ -97,12 +98,12 @@ Chapter tables_chapter() {
   chapter.tables += core::html_table(meanings(
       "rule", &Family::rules,
       {{"first", "one evaluation a step, along a straight line to the estimate of x0; no noise on the way"},
-       {"ddim", "the same (Song et al. 2021); eta above 0 adds noise on the way"},
-       {"euler", "the same, by the name that it has with flows and EDM"},
+       {"ddim", "as first (Song et al. 2021); eta above 0 adds noise on the way"},
+       {"euler", "as first, by the name that it has with flows and EDM"},
        {"heun", "second order: each step is corrected at its end, two evaluations (Karras et al. 2022)"},
        {"dpmpp_2m", "second order from the step before, one evaluation (DPM-Solver++ 2M, Lu et al. 2022)"},
        {"ddpm", "as first, but each step adds fresh noise (Ho et al. 2020)"},
-       {"ancestral", "the same as ddpm, of every path"}}));
+       {"ancestral", "as ddpm, on every path"}}));
   chapter.tables += core::html_table(meanings(
       "grid", &Family::grids,
       {{"karras", "the ratio of noise to signal to the power 1 / rho falls evenly (Karras et al. 2022)"},

@@ -82,14 +82,16 @@ Figure step_grid(const Learned& learned, const torch::Tensor& data, const ToyCon
     section.blocks.push_back(std::move(block));
     core::log_info("{}: rule {} with {} counts of steps", learned.name, rule, config.steps.size());
   }
-  return {"steps_" + learned.key,
-          fmt::format("{}: rules by steps, the same start noise, grid trailing. Above each its sliced "
-                      "2-Wasserstein distance to the data "
-                      "(pale); of two draws of the data it is {:.3f}. Few steps, ancestral: the noise that a "
-                      "step adds has no steps left to "
-                      "become data. Points beyond a frame are not drawn.",
-                      learned.name, floor),
-          image::sheet({section}, {.columns = 1, .caption_left = true, .cell = side, .scale = kScale})};
+  return {
+      "steps_" + learned.key,
+      fmt::format(
+          "{}: rules by steps, the same start noise, grid trailing. Above each its sliced "
+          "2-Wasserstein distance to the data "
+          "(pale); of two draws of the data it is {:.3f}. Points beyond a frame are not drawn: with "
+          "two steps DDPM's heun takes the mean with an estimate made in nearly nothing but noise, which is "
+          "far off.",
+          learned.name, floor),
+      image::sheet({section}, {.columns = 1, .caption_left = true, .cell = side, .scale = kScale})};
 }
 
 }  // namespace

@@ -80,6 +80,13 @@ std::vector<Tick> Axis::ticks(int wanted) const {
     return result;
   }
   const double decades = high_ - low_;
+  if (decades < 1) {  // too few whole digits: round values at even distances
+    const double low = std::pow(10.0, low_), high = std::pow(10.0, high_),
+                 step = round_step(high - low, wanted);
+    for (double i = std::ceil(low / step - 1e-9); i * step <= high + step * 1e-9; ++i)
+      result.push_back({(std::log10(i * step) - low_) / decades, label(i * step, step, high)});
+    return result;
+  }
   const double stride =
       std::max(1.0, std::ceil(decades / std::max(wanted, 1)));  // labelled every so many decades
   for (double decade = std::floor(low_); decade <= high_; ++decade) {
@@ -87,7 +94,7 @@ std::vector<Tick> Axis::ticks(int wanted) const {
       const double at = decade + std::log10(digit);
       if (at < low_ - 1e-9 || at > high_ + 1e-9) continue;
       const bool whole = digit == 1 && std::fmod(std::fabs(decade), stride) == 0;
-      const bool labelled = whole || (decades < 1.0 || (decades < 2.5 && (digit == 2 || digit == 5)));
+      const bool labelled = whole || (decades < 2.5 && (digit == 2 || digit == 5));
       if (!labelled && stride > 1) continue;
       result.push_back({(at - low_) / decades, labelled ? power_label(digit * std::pow(10.0, decade)) : ""});
     }

@@ -40,7 +40,7 @@ double mean_within(const torch::Tensor& x_ND) {
 }  // namespace
 
 KernelDistance kernel_distance(const torch::Tensor& a_ND, const torch::Tensor& b_MD, std::int64_t subsets,
-                               std::uint64_t seed) {
+                               std::uint64_t seed, const core::StopFlag& stop) {
   if (a_ND.size(1) != b_MD.size(1))
     core::user_error("{} features against {}: of another network", a_ND.size(1), b_MD.size(1));
   const torch::Tensor a = a_ND.to(torch::kDouble), b = b_MD.to(torch::kDouble);
@@ -52,6 +52,7 @@ KernelDistance kernel_distance(const torch::Tensor& a_ND, const torch::Tensor& b
   found.subsets = found.subset_size == std::max(a.size(0), b.size(0)) ? 1 : subsets;
   std::vector<double> distances;
   for (std::int64_t s = 0; s < found.subsets; ++s) {
+    if (stop.requested()) throw core::Stopped();
     const auto of = [&](const torch::Tensor& rows, std::uint64_t side) {
       const core::CounterRng rng(seed, core::Purpose::order, static_cast<std::uint64_t>(s), side);
       return drawn(rows, found.subset_size, rng);

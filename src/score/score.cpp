@@ -28,6 +28,8 @@
 namespace microdit::score {
 namespace {
 
+constexpr double kLongestSubsets_s = 4 * 3600;  // of KID, which rank 0 computes
+
 namespace fs = std::filesystem;
 
 core::Json about_of(const Side& side, const NetworkChoice& network, const ScoreConfig& config) {
@@ -177,9 +179,11 @@ void warn_of_few(const Measured& side, std::int64_t dims) {
 
 /// Adds KID to the numbers; the same in words.
 std::string measure_kid(const Measured& a, const Measured& b, torch::Device device,
-                        const NetworkChoice& network, const ScoreConfig& config, core::Json& numbers) {
-  const KernelDistance found = kernel_distance(
-      read_features(a.plan).to(device), read_features(b.plan).to(device), config.kid_subsets, config.seed);
+                        const NetworkChoice& network, const ScoreConfig& config, const core::StopFlag& stop,
+                        core::Json& numbers) {
+  const KernelDistance found =
+      kernel_distance(read_features(a.plan).to(device), read_features(b.plan).to(device), config.kid_subsets,
+                      config.seed, stop);
   const std::string name = network.name == "inception" ? "kid" : "kernel_distance";
   numbers[name] = found.mean;
   numbers[name + "_deviation"] = found.deviation;
@@ -192,7 +196,8 @@ std::string measure_kid(const Measured& a, const Measured& b, torch::Device devi
 
 /// Rank 0.
 void publish(const Side& own, const Side& other, const Measured& a, const Measured& b,
-             const NetworkChoice& network, torch::Device device, const ScoreConfig& config) {
+             const NetworkChoice& network, torch::Device device, const ScoreConfig& config,
+             const core::StopFlag& stop) {
   warn_of_few(a, network.dims);
   warn_of_few(b, network.dims);
   const double distance = frechet_distance(a.statistics.gaussian, b.statistics.gaussian);
@@ -206,7 +211,7 @@ void publish(const Side& own, const Side& other, const Measured& a, const Measur
   numbers["pictures"] = side_json(a);
   numbers["reference"] = side_json(b);
   std::string kid;
-  if (config.kid_subsets > 0) kid = measure_kid(a, b, device, network, config, numbers);
+  if (config.kid_subsets > 0) kid = measure_kid(a, b, device, network, config, stop, numbers);
   const fs::path file = numbers_file(own, other, a, b, config);
   fs::create_directories(file.parent_path());
   core::write_json(file, numbers);
@@ -228,10 +233,11 @@ int score(const std::string& pictures, const std::string& reference, const Score
   const Measured b = !a.stopped && other ? scoring.measure(*other) : Measured{};
   if (a.stopped || b.stopped || a.missing + b.missing > 0)
     return unfinished(a.stopped || b.stopped, a.missing + b.missing);
+  const comm::WiderDeadline others_wait_for_rank_0(comm, kLongestSubsets_s);
   comm.on_root([&] {
     if (!config.save.empty()) write_statistics(config.save, a.statistics);
     if (other)
-      publish(own, *other, a, b, scoring.network(), device, config);
+      publish(own, *other, a, b, scoring.network(), device, config, stop);
     else
       core::log_info("statistics of {} in {}", a.text, config.save.empty() ? a.file : config.save);
   });

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/later_facts.h"
 #include "core/seed.h"
+#include "core/utf8.h"
 #include "stream/node_cache.h"
 #include "stream/synthetic.h"
 
@@ -80,12 +81,12 @@ std::vector<std::unique_ptr<RowSource>> open_sources(const StreamConfig& config)
   return sources;
 }
 
-StreamFacts agree(const std::vector<std::unique_ptr<RowSource>>& sources) {
+StreamFacts agree(const StreamConfig& config, const std::vector<std::unique_ptr<RowSource>>& sources) {
   const RowSource& first = *sources[0];
   const auto refuse = [&](const RowSource& other, std::string_view key, const std::string& a,
                           const std::string& b) {
     core::user_error("{} and {} cannot be mixed: `{}` is {} in the first and {} in the second", first.name(),
-                     other.name(), key, a, b);
+                     other.name(), key, core::shortened(a, 300), core::shortened(b, 300));
   };
   for (const auto& source : sources) {
     const RowShape &a = first.shape(), &b = source->shape();
@@ -94,15 +95,23 @@ StreamFacts agree(const std::vector<std::unique_ptr<RowSource>>& sources) {
     };
     same("channels", a.channels, b.channels);
     same("latent size", a.latent_size, b.latent_size);
-    same("text_length", a.text_length, b.text_length);
-    same("text_width", a.text_width, b.text_width);
-    if (a.tokens_only != b.tokens_only)
-      refuse(*source, "tokens_only", a.tokens_only ? "true" : "false", b.tokens_only ? "true" : "false");
+    if (config.text) {
+      same("text_length", a.text_length, b.text_length);
+      same("text_width", a.text_width, b.text_width);
+      if (a.tokens_only != b.tokens_only)
+        refuse(*source, "tokens_only", a.tokens_only ? "true" : "false", b.tokens_only ? "true" : "false");
+    } else if (first.facts().contains("classes") != source->facts().contains("classes")) {
+      const auto has = [](const RowSource& one) {
+        return one.facts().contains("classes") ? "there" : "absent";
+      };
+      refuse(*source, "classes", has(first), has(*source));
+    }
     // A class is known by its number: the same numbers must mean the same.
     if (first.facts().contains("classes") && source->facts().contains("classes") &&
         first.facts()["classes"] != source->facts()["classes"])
       refuse(*source, "classes", first.facts()["classes"].dump(), source->facts()["classes"].dump());
-    for (const char* key : {"codec", "text_encoder"}) {
+    for (const std::string key : {"codec", "text_encoder"}) {
+      if (key == "text_encoder" && !config.text) continue;
       if (!first.facts().contains(key) || !source->facts().contains(key)) continue;
       core::Json one = first.facts()[key], other = source->facts()[key];
       for (core::Json* side : {&one, &other})

@@ -15,6 +15,6 @@ void check_config(const StreamConfig& config);
 std::vector<std::unique_ptr<RowSource>> open_sources(const StreamConfig& config);
 
 /// UserError names two sources and the fact at which they differ.
-StreamFacts agree(const std::vector<std::unique_ptr<RowSource>>& sources);
+StreamFacts agree(const StreamConfig& config, const std::vector<std::unique_ptr<RowSource>>& sources);
 
 }  // namespace microdit::stream

@@ -136,7 +136,32 @@ std::string advice_for_changes(const RunFolder& run, const std::vector<std::stri
                      command_with(now.life, changes));
 }
 
+std::string branch_command(const core::Json& life, const RunFolder& run, std::int64_t from,
+                           std::int64_t steps) {
+  return command_with(life, {"name=" + free_name(run.path()), "init.from=" + checkpoint_of(run.path(), from),
+                             "init.load=all", "schedule.decay_steps=0", fmt::format("steps={}", steps)});
+}
+
+bool rate_ends(const ScheduleConfig& schedule, std::int64_t steps) {
+  const bool ends = schedule.kind == "cosine" || schedule.kind == "linear";
+  return ends && schedule.final_factor == 0 && schedule.decay_steps > 0 && steps > schedule.decay_steps;
+}
+
+void demand_rate(const LoopConfig& config, const core::Json& life, std::int64_t reached) {
+  if (!config.steps.is_known() || !config.schedule.decay_steps.is_known()) return;
+  if (!rate_ends(config.schedule, config.steps)) return;
+  const std::string what =
+      fmt::format("steps={}: the learning rate is 0 from step {} on (schedule.decay_steps, final_factor: 0)",
+                  config.steps.text(), config.schedule.decay_steps.steps());
+  if (reached < 0)
+    core::user_error("{}; take fewer steps, a longer decay, or schedule.kind=cosine_cycle", what);
+  core::user_error(
+      "{}. To train on, begin another run at its step {}, whose rate falls until its own end:\n  {}", what,
+      reached, branch_command(life, RunFolder(run_folder(config).path()), reached, config.steps));
+}
+
 void demand_steps_of_run(const LoopConfig& config, const core::Json& life, std::int64_t reached) {
+  demand_rate(config, life, reached);
   if (!config.steps.is_known() || config.steps >= reached) return;  // in epochs: known when the data are open
   const fs::path run = run_folder(config).path();
   const std::vector<std::int64_t> there = visible_steps(RunFolder(run).checkpoints());

@@ -22,6 +22,15 @@ std::string command_with(const core::Json& life, const std::vector<std::string>&
 /// How to train a run further, from its own folder alone.
 std::string continue_command(const core::Json& life, const RunFolder& run, std::int64_t steps);
 
+/// How to go on from one of its checkpoints in a run of its own, whose learning rate falls until its own end.
+std::string branch_command(const core::Json& life, const RunFolder& run, std::int64_t from,
+                           std::int64_t steps);
+
+/// Whether the learning rate is 0 before `steps` are done. Lengths are known.
+bool rate_ends(const ScheduleConfig& schedule, std::int64_t steps);
+/// UserError where it is. `reached`: of the run; -1 = it was not started yet.
+void demand_rate(const LoopConfig& config, const core::Json& life, std::int64_t reached);
+
 /// What to do instead of changing settings that bind a run.
 std::string advice_for_changes(const RunFolder& run, const std::vector<std::string>& keys,
                                const RunSettings& now);

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/seed.h"
+#include "core/utf8.h"
 #include "diffusion/grid.h"
 #include "diffusion/noise.h"
 #include "eval/batch_condition.h"
@@ -68,7 +69,7 @@ void check_classes(const models::DenoiserConfig& model, const core::Json& facts)
   const auto names = facts["classes"].get<std::vector<std::string>>();
   if (!names.empty() && std::ssize(names) != model.num_classes)
     core::user_error("model.num_classes={}: the data have {} classes: {}", model.num_classes, names.size(),
-                     facts["classes"].dump());
+                     core::shortened(facts["classes"].dump(), 300));
 }
 
 /// The module is told that this is no training while it lives, whatever ends it.

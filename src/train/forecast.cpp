@@ -1,5 +1,6 @@
 // Dry runs of the trainings.
 #include "train/forecast.h"
+#include "nn/state_dict.h"
 
 #include <fmt/core.h>
 
@@ -47,7 +48,7 @@ bool all_there(const std::vector<DataSource>& data) {
 
 std::int64_t count_parameters(const torch::nn::Module& module) {
   std::int64_t count = 0;
-  for (const torch::Tensor& p : module.parameters()) count += p.numel();
+  for (const nn::DistinctParameter& one : nn::distinct_parameters(module)) count += one.tensor.numel();
   return count;
 }
 

@@ -44,7 +44,8 @@ void CheckpointConfig::fields(core::Fields& f) {
 }
 
 void SamplingConfig::fields(core::Fields& f) {
-  every_steps.field(f, "every_steps", {.min = 0, .help = "steps between sample grids, and one after the last; 0 = none"});
+  every_steps.field(f, "every_steps",
+                    {.min = 0, .help = "steps between sample grids, and one after the last; 0 = none"});
   f.field("prompts", prompts, {.help = "what the grids show"});
   sampler.fields(f);
 }
@@ -61,7 +62,7 @@ void ValidationConfig::fields(core::Fields& f) {
            .help = "end after so many validations in a row that are not the best; 0 = never"});
   f.field("keep_best", keep_best, {.help = "keep the best validation's checkpoint: checkpoints/best"});
   if (f.reading() && patience > 0 && every_steps.is_known() && every_steps == 0)
-    f.error("patience", "has no effect without validation.every_steps");
+    f.error("patience", "has no effect without validation.every_steps; say validation.patience=0");
   if (f.reading() && patience == 1)
     f.error("patience",
             "1: the validation before the first step counts (nano-diffusion's rule) and would end the run "

@@ -66,6 +66,8 @@ int Trainer::run() {
                  (run_.checkpoints() / checkpoint::step_name(completed_)).string(), run_.report().string());
   core::log_info("continue with: {}", completed_ < config_.steps
                                           ? command_with(life_, {"validation.patience=0"})
+                                      : rate_ends(config_.schedule, 2 * completed_)
+                                          ? branch_command(life_, run_, completed_, 2 * completed_)
                                           : continue_command(life_, run_, 2 * completed_));
   return core::kDone;
 }

@@ -92,6 +92,7 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, const Ca
 /// Weights are drawn only where nothing is loaded over them: at 1.2 billion parameters that is half a minute.
 void Trainer::load_or_initialize() {
   const auto latest = checkpoint::open_latest(run_.checkpoints(), comm_);
+  if (!latest) demand_rate(config_, life_, -1);
   if (latest) comm_.on_root([&] { demand_steps_of_run(config_, life_, latest->step()); });
   const std::string& from = config_.init.from;
   std::optional<checkpoint::Reader> initial;

@@ -181,6 +181,10 @@ TEST(Sampler, WhatDoesNotGoWithThePathIsRefusedByName) {
   EXPECT_NE(refused(vp, {.rho = 5}), "");
   EXPECT_NE(refused(edm, {.max_time = 5}), "");
   EXPECT_NE(refused(edm, {.guidance = 1, .guidance_rescale = 0.5}), "");
+  for (const SamplerConfig& idle :
+       {SamplerConfig{.s_min = 1}, SamplerConfig{.s_max = 5}, SamplerConfig{.s_noise = 1.1}})
+    EXPECT_NE(refused(edm, idle), "") << "without s_churn";
+  EXPECT_EQ(refused(edm, {.s_churn = 1, .s_min = 1, .s_max = 5, .s_noise = 1.1}), "");
   EXPECT_NE(refused({.path = "flow", .prediction = "eps"}, {}), "");
   EXPECT_EQ(refused(edm, {.rule = "heun", .s_churn = 40}), "");
   EXPECT_EQ(refused(vp, {.rule = "ddim", .eta = 1}), "");

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import pathlib
+import re
 import struct
 import sys
 import tempfile
@@ -160,6 +161,34 @@ class Classes(unittest.TestCase):
             for words in (["--dry-run"], []):
                 self.assertIn(said, self.train("nothing", word, "steps=3", *words, expect=2))
         self.assertFalse((self.root / "runs/nothing").exists())
+
+    def test_what_cannot_be_painted_is_refused_before_a_folder_is_made(self):
+        images = self.root / "runs/shades/images"
+        before = sorted(images.iterdir()) if images.exists() else []
+        for words in (["steps=5000"], ["max_time=2000"], ["guidance=2"], ["steps=4", "trajectory=6"]):
+            for ask in (["--dry-run"], []):
+                programs.run("generate", "--run", self.root / "runs/shades", "--class", "dark", *words, *ask, data=self.data, expect=2)
+        for ask in (["--dry-run"], []):
+            programs.run("evaluate", "--run", self.root / "runs/shades", "prompts=6", "candidates=24", "steps=5000", *ask, data=self.data, expect=2)
+        self.assertEqual(sorted(images.iterdir()) if images.exists() else [], before)
+
+    def test_a_dry_run_counts_as_the_run_does(self):
+        count = int(re.search(r"(\d+) parameters", self.log).group(1))  # the shared ones once
+        self.assertIn(f"a rank holds {8 * count / 1000:.1f} kB of weights and gradients", self.train("dry", "steps=3", "--dry-run"))
+
+    def test_a_rate_that_has_ended_is_not_trained_with(self):
+        """nano's cosine ends at 0: more steps of it would change nothing."""
+        words = ["sampling={every_steps: 0}", "validation={every_steps: 0, patience: 0}"]
+        log = self.train("over", "steps=4", *words)
+        for said in ("init.load=all", "over_2", "steps=8"):
+            self.assertIn(said, log[log.index("continue with"):])
+        for ask in (["--dry-run"], []):
+            refused = self.train("over", "steps=8", *words, *ask, expect=2)
+            self.assertIn("steps=8: the learning rate is 0 from step 4 on", refused)
+        self.train("over_2", "steps=8", f"init.from={self.root / 'runs/over/checkpoints/step_0000004'}", "init.load=all", *words)
+        rates = [line["lr"] for line in programs.metrics(self.root / "runs/over_2")]
+        self.assertTrue(len(rates) == 4 and min(rates) > 0, rates)
+        self.assertIn("take fewer steps", self.train("never", "steps=8", "schedule.decay_steps=4", *words, expect=2))
 
     def test_what_is_refused(self):
         self.assertIn("is no class of this model; there are: 0 to 2, dark, light, striped", self.paint("--class", "blue", expect=2))

@@ -231,6 +231,10 @@ class Explain(unittest.TestCase):
             self.assertTrue(self.holds((wide, high, whole), rows, 300 // width), f"{sheet}: generate's picture is in the sheet")
             other = [rows[0]] + rows[:-1]
             self.assertFalse(self.holds((wide, high, whole), other, 300 // width), "the control: a moved one is not")
+        # What hangs on the run's own rule goes with it: s_churn is not of dpmpp_2m.
+        programs.run("train", *programs.train_words(self.folder, "churned", "steps=1", "captions=[name]",
+                                                    "sampling={prompts: [pizza], every_steps: 0, rule: heun, s_churn: 2}"))
+        explain(self.folder / "of_churned", *SMALL, f"run={self.folder / 'churned'}", "--dry-run")
         # Nothing of the toys depends on the run.
         self.assertEqual((out / "levels.png").read_bytes(), (self.small / "levels.png").read_bytes())
         self.assertIn("step", explain(self.folder / "x", f"run={run}", "step=3", expect=programs.USER_MISTAKE))

@@ -35,6 +35,13 @@ int blue_in_column(const Image& image, std::int64_t x) {
   return count;
 }
 
+TEST(Axis, OfLessThanADecadeHasNumbersToo) {
+  using Labels = std::vector<std::string>;
+  EXPECT_EQ(labels(Axis(1.0, 1.4, true, false), 5), (Labels{"1.0", "1.1", "1.2", "1.3", "1.4"}));
+  EXPECT_EQ(labels(Axis(0.93, 0.97, true, false), 4), (Labels{"0.93", "0.94", "0.95", "0.96", "0.97"}));
+  EXPECT_GE(labels(Axis(0.03, 0.03, true, true), 5).size(), 2U);
+}
+
 TEST(Axis, HasRoundTicks) {
   using Labels = std::vector<std::string>;
   EXPECT_EQ(labels(Axis(0, 1000, false, false), 5), (Labels{"0", "200", "400", "600", "800", "1000"}));

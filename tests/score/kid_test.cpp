@@ -13,6 +13,8 @@
 namespace microdit::score {
 namespace {
 
+const core::StopFlag kNoStop;
+
 torch::Tensor made(std::int64_t rows, std::int64_t dims, double shift) {
   return (torch::arange(rows * dims, torch::kDouble) * 1.7 + shift).sin().view({rows, dims}) + shift / 10;
 }
@@ -35,7 +37,7 @@ double by_definition(const torch::Tensor& a, const torch::Tensor& b) {
 
 TEST(Kid, is_its_definition) {
   const torch::Tensor a = made(9, 5, 0.3), b = made(9, 5, 2.1);
-  const KernelDistance found = kernel_distance(a, b, 100, 7);
+  const KernelDistance found = kernel_distance(a, b, 100, 7, kNoStop);
   EXPECT_NEAR(found.mean, by_definition(a, b), 1e-12);
   EXPECT_EQ(found.subsets, 1);  // every subset would be the same
   EXPECT_EQ(found.deviation, 0);
@@ -43,7 +45,7 @@ TEST(Kid, is_its_definition) {
 
 TEST(Kid, subsets_are_of_the_smaller_side_and_differ) {
   const torch::Tensor a = made(40, 5, 0.3), b = made(9, 5, 2.1);
-  const KernelDistance found = kernel_distance(a, b, 300, 7);
+  const KernelDistance found = kernel_distance(a, b, 300, 7, kNoStop);
   EXPECT_EQ(found.subset_size, 9);
   EXPECT_EQ(found.subsets, 300);
   EXPECT_GT(found.deviation, 0);
@@ -56,26 +58,30 @@ TEST(Kid, subsets_are_of_the_smaller_side_and_differ) {
   const double whole =
       mean_within(a) + mean_within(b) - 2 * (a.mm(b.t()) / 5 + 1).pow(3).mean().item<double>();
   EXPECT_NEAR(found.mean, whole, 4 * found.deviation / std::sqrt(300.0));
-  EXPECT_EQ(kernel_distance(a, b, 300, 7).mean, found.mean);
-  EXPECT_NE(kernel_distance(a, b, 300, 8).mean, found.mean);
+  EXPECT_EQ(kernel_distance(a, b, 300, 7, kNoStop).mean, found.mean);
+  EXPECT_NE(kernel_distance(a, b, 300, 8, kNoStop).mean, found.mean);
 }
 
 TEST(Kid, has_no_bias) {
   // Two halves of one distribution: about nothing, below as often as above.
   torch::manual_seed(5);
   const torch::Tensor rows = torch::randn({400, 8}, torch::kDouble);
-  const KernelDistance found = kernel_distance(rows.narrow(0, 0, 200), rows.narrow(0, 200, 200), 1, 1);
+  const KernelDistance found =
+      kernel_distance(rows.narrow(0, 0, 200), rows.narrow(0, 200, 200), 1, 1, kNoStop);
   EXPECT_LT(std::abs(found.mean), 0.05);
-  EXPECT_GT(kernel_distance(rows.narrow(0, 0, 200), rows.narrow(0, 200, 200) + 0.5, 1, 1).mean, 0.3);
+  EXPECT_GT(kernel_distance(rows.narrow(0, 0, 200), rows.narrow(0, 200, 200) + 0.5, 1, 1, kNoStop).mean, 0.3);
 }
 
 TEST(Kid, refuses_what_it_cannot_measure) {
   const torch::Tensor a = made(9, 5, 0.3);
-  EXPECT_THROW(kernel_distance(a, made(9, 4, 0), 1, 1), core::UserError);
-  EXPECT_THROW(kernel_distance(a, made(1, 5, 0), 1, 1), core::UserError);
+  EXPECT_THROW(kernel_distance(a, made(9, 4, 0), 1, 1, kNoStop), core::UserError);
+  EXPECT_THROW(kernel_distance(a, made(1, 5, 0), 1, 1, kNoStop), core::UserError);
   torch::Tensor broken = a.clone();
   broken[3][2] = std::nan("");
-  EXPECT_THROW(kernel_distance(a, broken, 1, 1), core::UserError);
+  EXPECT_THROW(kernel_distance(a, broken, 1, 1, kNoStop), core::UserError);
+  core::StopFlag stop;
+  stop.request();
+  EXPECT_THROW(kernel_distance(a, a, 10, 1, stop), core::Stopped);
 }
 
 }  // namespace

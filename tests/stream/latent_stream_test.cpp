@@ -180,19 +180,6 @@ TEST_F(LatentStreamTest, CaptionChoiceAndDrop) {
   EXPECT_EQ(none.captioned, std::vector<std::uint8_t>(30, 0));
 }
 
-TEST_F(LatentStreamTest, WithoutTextARowIsConditionedUnlessItIsDropped) {
-  StreamConfig config = config_of();
-  config.captions.names = {"long"};  // which some samples have not
-  config.text = false;
-  const Batch all = LatentStream(config).read(0, 108);
-  EXPECT_EQ(all.text.size() + all.ids.size(), 0u);
-  EXPECT_EQ(all.captioned, std::vector<std::uint8_t>(108, 1));
-  config.caption_drop = 0.3;
-  const Batch some = LatentStream(config).read(0, 108);
-  EXPECT_TRUE(std::equal(some.latents.begin(), some.latents.end(), all.latents.begin()));
-  EXPECT_NEAR(static_cast<double>(std::ranges::count(some.captioned, 0)) / 108, 0.3, 0.15);
-}
-
 TEST_F(LatentStreamTest, CaptionSourcesRestrictTheChoice) {
   StreamConfig config = config_of();
   config.captions.names = {"long"};
