@@ -79,9 +79,11 @@ TEST(PathTemplate, MakesTheKeyOfAMember) {
   EXPECT_EQ(PathTemplate("{stem:012}", "join").key("7.jpg"), "000000000007");
   EXPECT_EQ(PathTemplate("{stem:012}", "join").key("cat.jpg"), "") << "has none";
   EXPECT_EQ(PathTemplate("{dir}/{stem}", "join").key("a.jpg"), "/a");
-  EXPECT_THAT(message_of<core::UserError>([] { PathTemplate("{id}", "tables.0.join"); }),
-              HasSubstr("tables.0.join: '{id}': a member has {path}, {dir}, {basename}, {stem}, {root} and "
-                        "{archive}, no {id}"));
+  EXPECT_THAT(
+      message_of<core::UserError>([] { PathTemplate("{id}", "tables.0.join"); }),
+      HasSubstr(
+          "tables.0.join: '{id}': a member has {path}, {dir}, {parent}, {top}, {basename}, {stem}, {root} "
+          "and {archive}, no {id}"));
 }
 
 }  // namespace

@@ -39,8 +39,10 @@ TEST(TableSpec, NamesTheMistake) {
   EXPECT_EQ(refusal(good), "");
   EXPECT_THAT(refusal(good + "rows: data\n"), HasSubstr("only kind: json has it"));
   EXPECT_THAT(refusal(good + "separator: ab\n"), HasSubstr("must be one character, or tab"));
-  EXPECT_THAT(refusal(good + "join: '{id}'\n"),
-              HasSubstr("a member has {path}, {dir}, {basename}, {stem}, {root} and {archive}, no {id}"));
+  EXPECT_THAT(
+      refusal(good + "join: '{id}'\n"),
+      HasSubstr(
+          "a member has {path}, {dir}, {parent}, {top}, {basename}, {stem}, {root} and {archive}, no {id}"));
   EXPECT_THAT(refusal("kind: csv\nfile: a.csv\nkey: '{id'\ncolumns: {c: c}\n"),
               HasSubstr("at character 1: this '{' is not closed"));
   EXPECT_THAT(refusal("kind: csv\nfile: a.csv\nkey: '{id}'\n"), HasSubstr("names no column"));
