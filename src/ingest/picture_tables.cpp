@@ -224,6 +224,16 @@ std::string PictureTables::Open::name() const {
   return fmt::format("{}, join {}", fmt::join(section->files, " "), section->join);
 }
 
+std::string PictureTables::damaged_rows() const {
+  std::string text;
+  for (const Open& table : tables_)
+    if (const tables::TableCounts& counts = table.file->counts(); counts.damaged > 0)
+      text +=
+          fmt::format("{}{} {} of {} rows", text.empty() ? "" : ", ", table.section->name(), counts.damaged,
+                      counts.rows + (table.section->kind == "texts" ? 0 : counts.damaged));
+  return text;
+}
+
 core::Json PictureTables::use() const {
   if (tables_.empty()) return core::Json::object();
   core::Json idle = core::Json::array();

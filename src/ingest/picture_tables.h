@@ -43,6 +43,8 @@ class PictureTables {
   /// Pictures since then that have rows in other tables, but none in one whose columns nobody else gives them: by "FILE, join JOIN".
   const Skips& without_row() const { return without_row_; }
   void forget_use() const;
+  /// Rows that were left out as damaged when they were made: "FILE 3 of 400 rows, ..."; "" where there are none.
+  std::string damaged_rows() const;
   /// A raw file's path in its source (RawPaths); its name where nothing asks for paths.
   std::string path_of(const std::string& file) const { return paths_.of(file); }
   /// What an item made with them depends on; empty without tables.

@@ -15,7 +15,7 @@ namespace {
 // Fences stay in memory wherever the table is open: with larger tables blocks grow, so that these stay below kFenceBytes, taken
 // to be as long as keys. A function of the rows alone.
 constexpr std::size_t kLeastBlock = 8 << 10, kMostBlock = 1u << 20;
-constexpr std::uint64_t kForgiven = 16, kDamagedShare = 100;  // lines: so many, and one of so many
+constexpr std::uint64_t kForgiven = 1, kDamagedShare = 100;  // damaged rows: one, and one of so many
 constexpr std::uint64_t kFenceBytes = 14u << 20, kBesideFence = 12;
 
 std::size_t block_bytes(const RowSorter& sorter) {
@@ -23,6 +23,13 @@ std::size_t block_bytes(const RowSorter& sorter) {
   const std::uint64_t most_blocks = kFenceBytes / fence;
   return static_cast<std::size_t>(
       std::clamp<std::uint64_t>(sorter.bytes() / most_blocks, kLeastBlock, kMostBlock));
+}
+
+/// What else than damage it may be, and what to do.
+const char* advice_for(const std::string& kind) {
+  if (kind == "csv") return "see `separator` and `quotes`, or convert the file to UTF-8";
+  if (kind == "json") return "is each line one object? See `rows`, or convert the file to UTF-8";
+  return kind == "texts" ? "convert the texts to UTF-8" : "write its texts as UTF-8";
 }
 
 }  // namespace
@@ -135,15 +142,13 @@ void TableBuilder::merge_into(TableWriter& writer) {
 
 /// A table that could caption no picture is a mistake of the entry, or another file.
 void TableBuilder::demand_rows() const {
-  const bool lines = spec_.kind == "json", csv = spec_.kind == "csv";
-  const std::uint64_t good = counts_.rows - left_out_;
-  if ((lines || csv) &&
-      (counts_.damaged > kForgiven + good / kDamagedShare || (csv && counts_.damaged > good && good > 0)))
-    core::user_error("{}: {} of {} {} ({})", spec_.place("rows"), counts_.damaged, good + counts_.damaged,
-                     lines ? "lines are no JSON" : "rows are damaged", counts_.damaged_example);
-  if (good == 0)
-    core::user_error("{}: has no rows{}", spec_.place("rows"),
-                     counts_.damaged > 0 ? " (" + counts_.damaged_example + ")" : "");
+  const bool lines = spec_.kind == "json";
+  // Of a damaged text there is a row, without it; else none.
+  const std::uint64_t good = counts_.rows, all = good + (spec_.kind == "texts" ? 0 : counts_.damaged);
+  if (counts_.damaged > std::max(kForgiven, all / kDamagedShare) || (counts_.damaged > 0 && good == 0))
+    core::user_error("{}: {} of {} rows are damaged ({}), more than one of {}: {}", spec_.place("rows"),
+                     counts_.damaged, all, counts_.damaged_example, kDamagedShare, advice_for(spec_.kind));
+  if (good == 0) core::user_error("{}: has no rows", spec_.place("rows"));
   if (good == counts_.without_key)
     core::user_error("{}: no row has it ({}); check the names of the columns", spec_.place("key"),
                      counts_.without_key_example);
@@ -162,10 +167,11 @@ void TableBuilder::demand_rows() const {
 }
 
 TableCounts TableBuilder::finish() {
+  counts_.rows -= left_out_;
   demand_rows();
   TableWriter writer(path_, block_bytes(sorter_), stop_);
   merge_into(writer);
-  counts_.repeated = counts_.rows - left_out_ - counts_.without_key - counts_.keys;
+  counts_.repeated = counts_.rows - counts_.without_key - counts_.keys;
   writer.finish(columns_, options_.made_from, counts_);
   return counts_;
 }

@@ -40,7 +40,7 @@ class TableBuilder {
   void count_damaged(std::string_view name);
   /// Rows added so far.
   std::uint64_t rows() const { return counts_.rows; }
-  /// Sorts, writes, publishes. UserError where no row has a key; SystemError where the disk refuses; core::Stopped.
+  /// Sorts, writes, publishes. UserError where no row has a key, or more than one and one in 100 are damaged; SystemError where the disk refuses; core::Stopped.
   TableCounts finish();
 
  private:

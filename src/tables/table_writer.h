@@ -30,12 +30,13 @@ inline constexpr std::size_t kTableHeadBytes = 16, kTableTrailerBytes = 32, kBlo
 
 /// What was read, and what became of it.
 struct TableCounts {
-  std::uint64_t rows = 0;
+  std::uint64_t rows = 0;  ///< without damaged ones, but for texts
   std::uint64_t keys = 0;
   std::uint64_t repeated = 0;     ///< rows whose key an earlier row has
   std::uint64_t without_key = 0;  ///< rows whose template could not be filled
-  std::uint64_t damaged =
-      0;  ///< texts that are not UTF-8 or too large: their rows have none; lines that are no JSON: no rows
+  /// Files of kind texts that are not UTF-8 or too large: their rows have no text. Else rows that could not be read, or whose key or text
+  /// is none: left out.
+  std::uint64_t damaged = 0;
   std::string without_key_example{};  ///< "row 7: `id` is absent"; examples are not kept in the file
   std::string damaged_example{};      ///< the member's name, or what is wrong with the line
   core::Json to_json() const;

@@ -172,7 +172,7 @@ HOSTILE = {
     "member_not_there": ("t.zip", INSIDE, lambda: inside(name="other.jsonl"), inside, "holds no file rows.jsonl"),
     "no_json": ("t.jsonl", JSON, lambda: b"this is no JSON\n" * 4, lambda: LINES, "row 1: not valid JSON"),
     "deep_lines": ("t.jsonl", JSON, lambda: LINES + (b'{"file":"p00.jpg","caption":' + b"[" * 50_000 + b"\n") * 20, lambda: LINES,
-                   "20 of 24 lines are no JSON (t.jsonl: row 5: JSON nested deeper than 200"),
+                   "20 of 24 rows are damaged (t.jsonl: row 5: JSON nested deeper than 200"),
     "deep_document": ("t.json", JSON | {"rows": "data"}, lambda: b'{"x":' * 1_000_000, lambda: json.dumps({"data": ROWS}).encode(), "nested deeper than 200"),
     "endless_line": ("t.jsonl", JSON, lambda: LINES + b'{"file":"p00.jpg","caption":"' + b"a" * (64 << 20), lambda: LINES, "line 5: more than 1048576 bytes"),
     "endless_row": ("t.csv", CSV, lambda: b"file,caption\np00.jpg," + b"a" * (64 << 20), lambda: csv_of(GOOD).encode(), "line 2: more than 1048576 bytes"),

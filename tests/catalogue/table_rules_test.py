@@ -112,7 +112,7 @@ def lines_that_are_none(scratch):
     other.table("captions.jsonl", "\n".join([*lines, *["{"] * 30]))
     other.run("download")
     log = other.run("clean", expect=USER_MISTAKE)
-    check("30 of 38 lines are no JSON" in log, log)
+    check("30 of 38 rows are damaged" in log, log)
 
 
 def member_named(kind, name):
@@ -221,9 +221,10 @@ def parts_that_are_not_there(scratch):
 
 
 def rows_that_are_damaged(scratch):
-    """Rows of CSV with another width or bytes that are no text, and of JSON likewise, cost themselves alone, and are counted with an example."""
+    """Rows of CSV with another width or bytes that are no text, and of JSON likewise, cost themselves alone, and are counted with an example; the last line says it, too."""
     own = Own(scratch / "csv", 8)
-    lines = csv_of(own.captions).encode().splitlines(True)
+    more = {f"no picture {i}": "x" for i in range(192)}
+    lines = csv_of(own.captions | more).encode().splitlines(True)
     own.entry(OWN.replace("splits:", "filters: {max_damaged_fraction: 0.5}\nsplits:"))
     names = list(own.captions)
     lines[2] = f"{names[1]},one,two\n".encode()
@@ -233,7 +234,31 @@ def rows_that_are_damaged(scratch):
     log = own.run("clean")
     check("2 damaged (e.g. captions.csv: the row that begins at line 3: 3 fields, the header has 2" in log, log)
     own.check_captions({name: said for name, said in own.captions.items() if name not in (names[1], names[3])}, "but for two rows")
-    check("filtered.no_row 2 (e.g. p01.jpg)" in log, log)
+    last = [line for line in log.splitlines() if "of 8 records kept" in line]
+    check("filtered.no_row 2 (e.g. p01.jpg)" in last[-1] and "left out as damaged when the tables were made: captions.csv 2 of 200 rows" in last[-1], log)
+
+
+def tables_that_are_damaged(scratch):
+    """More rows than one in 100 are another file, or in another encoding, of whatever kind and size it is."""
+    import pyarrow
+    captions = {f"p{i:02d}.jpg": "caf\u00e9" if i % 2 else "tea" for i in range(12)}
+    said = pyarrow.array([text.encode("latin-1") for text in captions.values()], pyarrow.binary())
+    columns = {"file": list(captions), "caption": pyarrow.Array.from_buffers(pyarrow.string(), 12, said.buffers())}
+    texts = zip_bytes([(name.replace(".jpg", ".txt"), text.encode("latin-1")) for name, text in captions.items()])
+    kinds = {"parquet": ('kind: parquet, file: t.parquet, key: "{file}"', miniature.parquet_bytes(pyarrow.table(columns), 5), "write its texts as UTF-8"),
+             "csv": ('kind: csv, file: t.csv, key: "{file}"', csv_of(captions).encode("latin-1"), "see `separator` and `quotes`, or convert the file to UTF-8"),
+             "wide": ('kind: csv, file: t.csv, key: "{file}"', csv_of(captions).replace("caf\u00e9", "a, b").replace('"', "").encode(), "see `separator`"),
+             "texts": ("kind: texts, file: t.zip", texts, "convert the texts to UTF-8")}
+    for kind, (table, data, advice) in kinds.items():
+        own = Own(scratch / kind, 12)
+        text = OWN.replace('kind: csv, file: captions.csv, key: "{file}", join: "{basename}", columns: {caption: caption}',
+                           table + (", columns: {caption: text}" if kind == "texts" else ', join: "{basename}", columns: {caption: caption}'))
+        own.entry(text)
+        own.table(table.split("file: ")[1].split(",")[0], data)
+        own.run("download")
+        log = own.run("clean", expect=USER_MISTAKE)
+        check("6 of 12 rows are damaged (" in log and "more than one of 100" in log and advice in log, f"{kind}: {log}")
+        check(not list((own.data / "samples").rglob("*.h5")), "samples of it")
 
 
 def pictures_without_a_row(scratch):
@@ -327,5 +352,6 @@ def late_halves(scratch):
 
 
 if __name__ == "__main__":
-    run_cases([letters_in_two_forms, a_table_in_parts, parts_that_are_not_there, both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none, rows_that_are_damaged, pictures_without_a_row, a_source_that_gives_nothing, halves_of_a_folder, a_table_without_any_hit,
+    run_cases([letters_in_two_forms, a_table_in_parts, parts_that_are_not_there, both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none, rows_that_are_damaged,
+               tables_that_are_damaged, pictures_without_a_row, a_source_that_gives_nothing, halves_of_a_folder, a_table_without_any_hit,
                parts_in_written_order, late_halves])

@@ -94,6 +94,7 @@ TEST(HostileTexts, AreCountedAndHaveNoText) {
   texts.add("captions/sa_2.txt", "a\xff");
   texts.add("captions/sa_3.txt", std::string(2 << 20, 'x'));
   texts.add("captions/sa_4.txt", " \n");
+  for (int i = 100; i < 296; ++i) texts.add(fmt::format("captions/sa_{}.txt", i), "x");
   const TableCounts counts = texts.finish();
   EXPECT_EQ(counts.damaged, 2u);
   EXPECT_EQ(counts.damaged_example, "captions/sa_2.txt");

@@ -135,6 +135,30 @@ TEST(TableBuilder, RefusesBadTextAndKeysOfTooManyRows) {
   EXPECT_THAT(refusal(Rows(5, {"same", std::string(1'000'000, 'x')})), HasSubstr("for 'same'"));
 }
 
+TEST(TableBuilder, RefusesMoreDamagedRowsThanOneInAHundredOfAnyKind) {
+  const ScratchFolder folder;
+  const core::StopFlag stop;
+  for (const char* kind : {"csv", "json", "parquet", "texts"}) {
+    const auto refusal = [&](int good, int damaged) {
+      TableSpec spec = spec_of("first");
+      spec.kind = kind;
+      TableBuilder builder(folder / "a", spec, stop);
+      for (int i = 0; i < good; ++i) builder.add(std::vector<Value>{fmt::format("{}", i), "x"});
+      for (int i = 0; i < damaged; ++i) {
+        if (spec.kind == "texts") builder.add(std::vector<Value>{fmt::format("damaged {}", i), Value()});
+        builder.count_damaged("this one");
+      }
+      return message_of<core::UserError>([&] { builder.finish(); });
+    };
+    EXPECT_EQ(refusal(5, 1), "") << kind;
+    EXPECT_THAT(refusal(5, 2), HasSubstr("2 of 7 rows are damaged (this one), more than one of 100: "))
+        << kind;
+    EXPECT_THAT(refusal(197, 3), HasSubstr("3 of 200 rows are damaged")) << kind;
+    EXPECT_EQ(refusal(297, 3), "") << kind;
+    EXPECT_THAT(refusal(1000, 11), HasSubstr("UTF-8")) << kind;
+  }
+}
+
 TEST(TableBuilder, CountsDamagedRowsAndLeavesThemOut) {
   const ScratchFolder folder;
   const core::StopFlag stop;
@@ -144,12 +168,15 @@ TEST(TableBuilder, CountsDamagedRowsAndLeavesThemOut) {
   builder.add(std::vector<Value>{std::string("a\0b", 3), "z"});
   builder.add(std::vector<Value>{"m", "z"});
   builder.add(std::vector<Value>{"k", "again"});
+  for (int i = 0; i < 195; ++i) builder.add(std::vector<Value>{fmt::format("more {}", i), "z"});
   const TableCounts counts = builder.finish();
+  EXPECT_EQ(counts.rows, 198u);
   EXPECT_EQ(counts.damaged, 2u);
   EXPECT_EQ(counts.damaged_example, "x.csv: row 2: its `text` is not UTF-8; convert the file to UTF-8");
-  EXPECT_EQ(counts.keys, 2u);
+  EXPECT_EQ(counts.keys, 197u);
   EXPECT_EQ(counts.repeated, 1u);
   const TableFile table(folder / "a");
+  table.verify();
   EXPECT_TRUE(table.find("l").empty());
   EXPECT_EQ(table.find("m").size(), 1u);
 }
