@@ -43,7 +43,7 @@ void TextRecipe::fields(core::Fields& f) {
   f.field("int8", int8, {.help = "store rows as int8 with one scale each (half the bytes)"});
   f.field("tokens_only", tokens_only, {.help = "store token ids alone; the encoder then runs in training"});
   if (f.reading() && !has_encoder()) {
-    for (const char* key : {"length", "precision", "int8", "tokens_only"})
+    for (const char* key : {"length", "batch_size", "precision", "int8", "tokens_only"})
       if (f.given(key)) f.error(key, "is of an encoder; with encoder: none leave it out");
     length = 1;
     tokens_only = true;
