@@ -68,6 +68,22 @@ void check_facts(const fs::path& folder, const core::Json& facts) {
                    encoder ? "put the encoder's former files back, " : "");
 }
 
+/// Names of classes behind those that are there change no number of any sample: the folder takes them, where nothing else differs.
+void take_new_classes(const fs::path& folder, const core::Json& facts) {
+  core::Json there = core::read_json(folder / kFactsFile);
+  for (const char* place : {"/record/classes", "/classes"}) {
+    const core::Json::json_pointer at(place);
+    if (!there.contains(at) || !facts.contains(at) || !there[at].is_array() || there[at].empty()) continue;
+    const core::Json &before = there[at], &now = facts[at];
+    if (now.is_array() && now.size() > before.size() && std::equal(before.begin(), before.end(), now.begin()))
+      there[at] = now;
+  }
+  core::Json grown = there, now = facts;
+  core::forget_unshared(grown, now);
+  if (there != core::read_json(folder / kFactsFile) && first_difference(grown, now).empty())
+    core::atomic_write(folder / kFactsFile, facts_text(there));
+}
+
 fs::path in_records(const fs::path& folder, const std::string& item, std::string_view ending) {
   core::check(is_plain_name(item), "work item `{}` is no plain file name", item);
   // "x.failed" would share its record with the failure of "x".
@@ -112,6 +128,7 @@ StageFolder::StageFolder(fs::path folder, const core::Json& facts)
   facts_["format"] = kFormat;
   fs::create_directories(folder_ / kRecordsFolder);
   if (!fs::exists(folder_ / kFactsFile)) core::atomic_write(folder_ / kFactsFile, facts_text(facts_));
+  take_new_classes(folder_, facts_);
   check_facts(folder_, facts_);
   facts_ = core::read_json(folder_ / kFactsFile);  // hints stay as they were first written
 }
