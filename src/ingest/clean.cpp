@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/shell_line.h"
+#include "core/shown_text.h"
 #include "ingest/class_names.h"
 #include "ingest/clean_item.h"
 #include "ingest/clean_items.h"
@@ -27,6 +29,7 @@ namespace fs = std::filesystem;
 // Versions of the rules that make samples of records: a folder never mixes two of them.
 constexpr int kRecordRules = 6, kCaptionRules = 3, kRowOrder = 1;
 constexpr double kLongestTable_s = 24 * 3600;  // that other ranks wait for rank 0, which makes tables
+constexpr std::size_t kNamedClasses = 12;
 constexpr int kPlaces =
     2;  // how samples say where a picture lies, if it is not among them; 1: in file i mod 65536
 constexpr int kColumns = 2;        // numbers that stay beside samples; 1: integers beyond 2^53 were rounded
@@ -78,23 +81,29 @@ class Sums {
     merge(without_row_, "without_row");
     merge(captions_, "captions");
     says_captions_ &= record.details.contains("captions");  // those of earlier versions do not
+    says_classes_ &= record.details.contains("classes");
+    classes_.merge(record.details.value("classes", std::set<std::int64_t>()));
     passed_over_.add(record.details);
     idle_.add(record.details);
   }
   /// UserError when too much of the dataset is damaged, or a pattern of the entry matched nothing. `items`: of the whole dataset.
-  void check(const CatalogueEntry& entry, std::size_t items) const {
+  void check(const CatalogueEntry& entry, std::size_t items, const PictureTables& tables) const {
     const std::string advice = skipped_.advice(entry.archive == "none");
+    const bool has_bounds = !entry.filters.at_most.empty() || !entry.filters.at_least.empty();
+    const std::string damaged_rows = tables.damaged_rows();
     const std::string text = fmt::format(
-        "{} of {} records kept{}{}{}{}{}{}{}{}{}", kept_, records_,
+        "{} of {} records kept{}{}{}{}{}{}{}{}{}{}", kept_, records_,
         skipped_.empty() ? "" : "; skipped: ", skipped_.text(), advice.empty() ? "" : "; ", advice,
         lost_captions_.empty() ? "" : "; kept, but without a caption: ", lost_captions_.text(),
         lost_columns_.empty() ? ""
                               : "; kept, but NaN stands in a column: " + lost_columns_.text() +
                                     " (columns are numbers: make it a caption, or leave it out of `columns`)",
-        without_row_.empty() ? ""
-                             : "; without a row in a joined table, so that bounds on its columns leave none "
-                               "of them out: " +
-                                   without_row_.text(),
+        without_row_.empty()
+            ? ""
+            : fmt::format("; without a row in a joined table{}: {}",
+                          has_bounds ? ", so that bounds on its columns leave none of them out" : "",
+                          without_row_.text()),
+        damaged_rows.empty() ? "" : "; left out as damaged when the tables were made: " + damaged_rows,
         passed_over_.empty() ? "" : "; passed over: " + passed_over_.text());
     const double allowed = entry.filters.max_damaged_fraction * static_cast<double>(records_);
     if (static_cast<double>(skipped_.damaged()) > allowed) {
@@ -112,13 +121,26 @@ class Sums {
             "clean: record.caption: `{}: {}` gave none of {} records a caption; look where the "
             "captions are, or take it out",
             source, entry.record.caption.at(source), kept_);
+    if (says_classes_) warn_of_empty_classes(entry);
     core::log_info("clean: {}", text);
   }
 
  private:
+  void warn_of_empty_classes(const CatalogueEntry& entry) const {
+    const std::vector<std::string>& names = entry.record.classes;
+    std::string empty;
+    std::size_t count = 0;
+    for (std::size_t i = 0; entry.record.has_classes() && i < names.size(); ++i)
+      if (!classes_.contains(static_cast<std::int64_t>(i)) && ++count <= kNamedClasses)
+        empty += fmt::format("{}{} ('{}')", empty.empty() ? "" : ", ", i, core::without_controls(names[i]));
+    if (count > 0)
+      core::log_warn("clean: {} of {} classes have no sample: {}{}", count, names.size(), empty,
+                     count > kNamedClasses ? ", ..." : "");
+  }
   std::int64_t records_ = 0, kept_ = 0;
   Skips skipped_, lost_captions_, lost_columns_, without_row_, captions_;
-  bool says_captions_ = true;
+  bool says_captions_ = true, says_classes_ = true;
+  std::set<std::int64_t> classes_;  ///< that have samples
   PassedOver passed_over_;
   IdlePatterns idle_;
 };
@@ -208,7 +230,7 @@ int clean(const CatalogueEntry& given, comm::Communicator& comm, const core::Sto
     sums.add(record);
     if (!entry.keep_raw) remove_raw(entry, *by_name.at(record.item));  // a kill may have come between
   };
-  stage.check = [&] { sums.check(entry, stage.items.size()); };
+  stage.check = [&] { sums.check(entry, stage.items.size(), tables); };
   return run_stage(stage, comm, stop);
 }
 

@@ -1,6 +1,7 @@
 // Records one after another: captions here, pictures in the pool, shards closed by count and by bytes.
 #include "ingest/clean_item.h"
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <unordered_set>
@@ -46,6 +47,9 @@ class ItemCleaner {
         state_(parts_.read()),
         rows_(entry, names_of(item.files)),
         most_(limits::records_of(bytes_of_files(item))) {
+    const std::vector<std::string> columns = entry.kept_columns();
+    if (!entry.record.classes.empty() && entry.record.has_classes())
+      class_column_ = std::ranges::find(columns, "class") - columns.begin();
     first_ = state_.next;
     if (!state_.shards.empty())
       core::log_info("clean: {}: {} shards of an earlier life are kept, {} records are passed over",
@@ -83,18 +87,17 @@ class ItemCleaner {
     if (!state_.skipped.empty())
       core::log_info("clean: {}: skipped {} of {} records: {}", item_.item.name, state_.skipped.total(),
                      total_, state_.skipped.text());
-    return {item_.item.name,
-            state_.shards,
-            {{"records", total_},
-             {"kept", state_.kept},
-             {"skipped", state_.skipped.to_json()},
-             {"lost_captions", state_.lost_captions.to_json()},
-             {"lost_columns", state_.lost_columns.to_json()},
-             {"captions", state_.captions.to_json()},
-             {"without_row", notes.without_row.to_json()},
-             {"passed_over", notes.passed_over.to_json()},
-             {"patterns", notes.patterns},
-             {"fingerprints", state_.fingerprints}}};
+    core::Json details = {{"records", total_},
+                          {"kept", state_.kept},
+                          {"skipped", state_.skipped.to_json()},
+                          {"lost_captions", state_.lost_captions.to_json()},
+                          {"lost_columns", state_.lost_columns.to_json()},
+                          {"without_row", notes.without_row.to_json()},
+                          {"passed_over", notes.passed_over.to_json()},
+                          {"patterns", notes.patterns},
+                          {"fingerprints", state_.fingerprints}};
+    state_.add_kept_to(details);
+    return {item_.item.name, state_.shards, std::move(details)};
   }
 
  private:
@@ -137,6 +140,9 @@ class ItemCleaner {
         state_.lost_captions.add(sources[i] + ": " + reason, kept.record.key);
       if (!kept.record.captions[i].empty()) state_.captions.add(sources[i], kept.record.key);
     }
+    if (class_column_)
+      if (const double number = kept.record.columns.at(static_cast<std::size_t>(*class_column_)); number >= 0)
+        state_.classes.insert(static_cast<std::int64_t>(number));
     for (const auto& [reason, value] : kept.record.lost_columns)
       state_.lost_columns.add(reason,
                               fmt::format("{}: '{}'", kept.record.key, core::shortened(value, kShownValue)));
@@ -174,7 +180,8 @@ class ItemCleaner {
   std::int64_t first_ = 0;  ///< where the open shard begins
   std::int64_t total_ = 0;
   std::uint64_t most_;
-  std::unordered_set<std::uint64_t> seen_;  ///< hashes of keys: foreign names may be long and many
+  std::optional<std::ptrdiff_t> class_column_{};  ///< of the kept ones; where classes have names
+  std::unordered_set<std::uint64_t> seen_;        ///< hashes of keys: foreign names may be long and many
 };
 
 }  // namespace

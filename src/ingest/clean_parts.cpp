@@ -12,6 +12,12 @@ namespace microdit::ingest {
 
 namespace fs = std::filesystem;
 
+void CleanState::add_kept_to(core::Json& json) const {
+  if (!knows_all) return;
+  json["captions"] = captions.to_json();
+  json["classes"] = classes;
+}
+
 fs::path CleanParts::shard(std::size_t number) const {
   return folder_ / fmt::format("{}-{:05}.h5", item_.name, number);
 }
@@ -32,7 +38,9 @@ std::optional<CleanState> CleanParts::read_one(std::size_t number) const {
                      Skips::from_json(json.at("skipped")),
                      Skips::from_json(json.at("lost_captions")),
                      Skips::from_json(json.value("lost_columns", core::Json::object())),
-                     Skips::from_json(json.at("captions")),
+                     Skips::from_json(json.value("captions", core::Json::object())),
+                     json.value("classes", std::set<std::int64_t>()),
+                     json.contains("captions") && json.contains("classes"),
                      {{shard(number).filename().string(), entry.at("rows").get<std::int64_t>(),
                        entry.at("bytes").get<std::uint64_t>(), entry.at("sha256").get<std::string>()}},
                      {entry.at("fingerprint").get<std::string>()}};
@@ -52,6 +60,7 @@ CleanState CleanParts::read() const {
     next->shards.insert(next->shards.begin(), whole.shards.begin(), whole.shards.end());
     next->fingerprints.insert(next->fingerprints.begin(), whole.fingerprints.begin(),
                               whole.fingerprints.end());
+    next->knows_all = next->knows_all && whole.knows_all;
     whole = std::move(*next);
   }
   return whole;
@@ -59,18 +68,18 @@ CleanState CleanParts::read() const {
 
 void CleanParts::write(const CleanState& state) const {
   const store::ShardEntry& last = state.shards.back();
-  const core::Json json = {{"inputs", item_.inputs},
-                           {"next", state.next},
-                           {"kept", state.kept},
-                           {"skipped", state.skipped.to_json()},
-                           {"lost_captions", state.lost_captions.to_json()},
-                           {"lost_columns", state.lost_columns.to_json()},
-                           {"captions", state.captions.to_json()},
-                           {"shard",
-                            {{"rows", last.rows},
-                             {"bytes", last.bytes},
-                             {"sha256", last.sha256},
-                             {"fingerprint", state.fingerprints.back()}}}};
+  core::Json json = {{"inputs", item_.inputs},
+                     {"next", state.next},
+                     {"kept", state.kept},
+                     {"skipped", state.skipped.to_json()},
+                     {"lost_captions", state.lost_captions.to_json()},
+                     {"lost_columns", state.lost_columns.to_json()},
+                     {"shard",
+                      {{"rows", last.rows},
+                       {"bytes", last.bytes},
+                       {"sha256", last.sha256},
+                       {"fingerprint", state.fingerprints.back()}}}};
+  state.add_kept_to(json);
   core::atomic_write(part(state.shards.size() - 1), json.dump() + "\n");
   core::report_progress(last.file);  // an archive may take longer than a life
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,14 @@ struct CleanState {
   std::int64_t next = 0;  ///< first raw record that is in no shard
   std::int64_t kept = 0;
   Skips skipped{}, lost_captions{}, lost_columns{};
-  Skips captions{};  ///< that kept records have, by source
+  Skips captions{};                  ///< that kept records have, by source
+  std::set<std::int64_t> classes{};  ///< that they are of, where classes have names
+  bool knows_all =
+      true;  ///< captions and classes are of all parts: those of earlier versions do not say them
   std::vector<store::ShardEntry> shards{};
   std::vector<std::string> fingerprints{};  ///< of the shards (ShardReader), hex
+  /// `captions` and `classes`, where they are known.
+  void add_kept_to(core::Json& json) const;
 };
 
 /// records/<item>-<nnnnn>.part.json beside each published shard of an unfinished item.

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/shown_text.h"
 #include "core/utf8.h"
 #include "ingest/limits.h"
 #include "ingest/record_places.h"
@@ -32,22 +33,31 @@ std::string named(const std::vector<std::string>& names) {
 ClassReader::ClassReader(const CatalogueEntry& entry) : entry_(entry) {
   if (is_template(entry.record.from)) path_.emplace(entry.record.from, "record.class");
   const std::vector<std::string>& names = entry.record.classes;
-  for (std::size_t i = 0; i < names.size(); ++i)
+  // Names that a template made are those of folders, white space and all; what is written by hand may lack it.
+  for (std::size_t i = 0; path_ && i < names.size(); ++i)
     numbers_.emplace(tables::composed(names[i]), static_cast<std::int64_t>(i));
+  for (std::size_t i = 0; i < names.size(); ++i)
+    numbers_.emplace(tables::composed(text::strip(names[i])), static_cast<std::int64_t>(i));
 }
 
 void ClassReader::refuse(const RawRecord& raw, const std::string& found) const {
   const std::vector<std::string>& names = entry_.record.classes;
-  const std::string shown = core::shortened(core::with_valid_utf8(found), kShown);
-  const std::string where = fmt::format("{}: {}", raw.file, core::with_valid_utf8(raw.key));
+  const std::string shown = core::without_controls(core::shortened(core::with_valid_utf8(found), kShown));
+  const std::string where =
+      core::without_controls(fmt::format("{}: {}", raw.file, core::with_valid_utf8(raw.key)));
   if (names.empty())
     core::user_error("{}: its class is '{}', which is no number from 0: name the classes in record.classes",
                      where, shown);
+  const std::optional<double> number = path_ ? std::nullopt : tables::as_number(tables::Value(found));
+  const std::string mend =
+      !number ? fmt::format("add '{}' at the end of record.classes (numbers stay as they are)", shown)
+      : *number >= static_cast<double>(names.size()) && *number == std::floor(*number)
+          ? "add the names that are lacking at its end (numbers stay as they are)"
+          : "no class has such a number: mend it";
   core::user_error(
-      "{}: its class is '{}', but record.classes has {}, numbers 0 to {} ({}): add it there, or leave such "
-      "records out ({})",
-      where, shown, names.size(), names.size() - 1, named(names),
-      path_ ? "record.members" : fmt::format("filters: {{at_most: {{class: {}}}}}", names.size() - 1));
+      "{}: its class is '{}', but record.classes has {}, numbers 0 to {} ({}): {}, or leave {} out ({})",
+      where, shown, names.size(), names.size() - 1, core::without_controls(named(names)), mend,
+      path_ ? "such records" : "what is read with this file", path_ ? "record.members" : "max_failed_items");
 }
 
 tables::Value ClassReader::value_of(const RawRecord& raw, Sidecar& sidecar) const {
@@ -78,8 +88,11 @@ std::string ClassReader::find(RawRecord& raw, Sidecar& sidecar) const {
   tables::Value value = value_of(raw, sidecar);
   const bool is_sidecar = !record.from.empty() && !path_ && !is_table(record.from);
   if (auto* text = std::get_if<std::string>(&value)) {
+    constexpr std::string_view kMark = "\xef\xbb\xbf";  // of a file that an editor saved
+    if (is_sidecar && text->starts_with(kMark)) text->erase(0, kMark.size());
     const std::string bare = tables::composed(text::strip(*text));
-    const auto known = numbers_.find(bare);
+    auto known = path_ ? numbers_.find(tables::composed(*text)) : numbers_.end();
+    if (known == numbers_.end()) known = numbers_.find(bare);
     const std::optional<std::int64_t> number =
         known != numbers_.end() ? std::optional(known->second) : number_of(bare);
     if (tables::is_missing(value) && !number)
@@ -89,7 +102,7 @@ std::string ClassReader::find(RawRecord& raw, Sidecar& sidecar) const {
     else if (record.from.empty() && record.classes.empty())
       return "";  // text that a column of classes has is the caption
     else
-      refuse(raw, bare);
+      refuse(raw, path_ ? *text : bare);
   }
   if (const std::optional<double> number = tables::as_number(value); tables::is_null(value) || number == -1) {
     raw.cells.erase("class");

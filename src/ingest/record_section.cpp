@@ -1,5 +1,7 @@
 // The keys of the section `record`, and what must hold between them.
 #include <algorithm>
+#include <cmath>
+#include <optional>
 #include <set>
 
 #include "core/error.h"
@@ -8,6 +10,8 @@
 #include "ingest/record_places.h"
 #include "store/manifest_text.h"
 #include "tables/key_template.h"
+#include "tables/value.h"
+#include "text/strip.h"
 
 namespace microdit::ingest {
 
@@ -70,9 +74,21 @@ void RecordSection::check_caption(core::Fields& f, const std::string& source, co
 }
 
 void RecordSection::check_class(core::Fields& f) {
+  const bool of_text = kind == "parquet" || (!from.empty() && !is_template(from));  // a name or a number
   std::set<std::string> names;
-  for (const std::string& name : classes)
-    if (!names.insert(name).second) f.error("classes", fmt::format("'{}' comes twice", name));
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    const std::string name = tables::composed(text::strip(classes[i]));
+    if (name.empty()) f.error("classes", fmt::format("the name of class {} is empty", i));
+    if (!name.empty() && !names.insert(name).second)
+      f.error("classes", fmt::format("'{}' comes twice", name));
+    const std::optional<double> number = of_text ? tables::as_number(tables::Value(name)) : std::nullopt;
+    if (number && std::isfinite(*number) && *number == std::floor(*number) &&
+        *number != static_cast<double>(i))
+      f.error("classes",
+              fmt::format("'{}' is the name of class {}, and a text '{}' could mean either: a name "
+                          "that is a number must be that of its class",
+                          name, i, name));
+  }
   if (classes.size() > limits::kClasses) f.error("classes", fmt::format("more than {}", limits::kClasses));
   if (from.empty()) return;
   if (is_labelled()) return f.error("class", fmt::format("kind: {} has classes of its own", kind));
@@ -83,6 +99,14 @@ void RecordSection::check_class(core::Fields& f) {
       f.error("class", fmt::format("'{}' is neither a template such as {{parent}} nor {}", from,
                                    kind == "table" ? "table:<column>"
                                                    : "json:<key>, table:<column> or an extension (cls)"));
+    const auto is_it = [&](const std::string& other) {
+      return normal_extension(other) == normal_extension(from);
+    };
+    if (colon == from.npos && (std::ranges::any_of(image, is_it) || is_it("json")))
+      f.error("class", fmt::format("'{}': such files are {}", from,
+                                   is_it("json") ? "no class's name or number; json:<key> names one in them"
+                                                 : "the pictures; name the extension of files that hold a "
+                                                   "class's name or number (cls)"));
     return;
   }
   try {

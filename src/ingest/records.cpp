@@ -123,7 +123,12 @@ std::string RecordReader::read_captions(const RawRecord& raw, Sidecar& sidecar, 
     if (!reason.empty() && why == kNoCaption) why = reason;
     out.lost.push_back(std::move(reason));
   }
-  const bool kept = any || (entry_.captions.empty == "keep" && why == "filtered.empty_caption");
+  const bool is_lacking = why == kNoCaption || why == "filtered.empty_caption";
+  const bool for_its_class = is_lacking && !entry_.record.from.empty() && raw.cells.contains("class");
+  const bool kept =
+      any || for_its_class || (entry_.captions.empty == "keep" && why == "filtered.empty_caption");
+  for (std::string& lost : out.lost)
+    if (for_its_class && !any && lost.empty()) lost = kNoCaption;
   const bool of_rows =
       entry_.record.kind == "table" || (entry_.record.kind == "parquet" && !entry_.record.has_classes());
   if (!kept && of_rows && why == kNoCaption) return "filtered.no_caption";

@@ -157,20 +157,26 @@ def columns(scratch):
 
 def refused(scratch):
     """What is no class ends clean with file, member and value; and entries that cannot be."""
-    cases = [(", classes: [cat, dog]", b"2", "its class is '2', but record.classes has 2, numbers 0 to 1 (cat, dog)"),
-             (", classes: [cat, dog]", b"-7", "its class is '-7'"), (", classes: [cat, dog]", b"1.5", "its class is '1.5'"),
-             (", classes: [cat, dog]", b"horse", "its class is 'horse'"), ("", b"horse", "which is no number from 0: name the classes in record.classes")]
+    cases = [(", classes: [cat, dog]", b"2", "its class is '2', but record.classes has 2, numbers 0 to 1 (cat, dog): add the names that are lacking at its end"),
+             (", classes: [cat, dog]", b"-7", "its class is '-7', but record.classes has 2, numbers 0 to 1 (cat, dog): no class has such a number: mend it"),
+             (", classes: [cat, dog]", b"1.5", "no class has such a number: mend it, or leave what is read with this file out (max_failed_items)"),
+             (", classes: [cat, dog]", b"horse", "its class is 'horse', but record.classes has 2, numbers 0 to 1 (cat, dog): add 'horse' at the end of record.classes"), ("", b"horse", "which is no number from 0: name the classes in record.classes")]
     for i, (classes, label, said) in enumerate(cases):
         own = folders(scratch / str(i), TAR.replace('class: "{parent}"', "class: cls" + classes), names=[])
         in_a_tar(own, pairs([b"0", label]))
         own.run("download")
         log = own.run("clean", expect=USER_MISTAKE)
-        check(said in log and "a.tar: 0001" in log, log)
+        check(said in log and "a.tar: 0001" in log and "filters" not in log, log)
     own = folders(scratch / "folder", FOLDERS.replace('"{parent}"', '"{parent}", classes: [dog]'), names=["dog", "horse"])
     own.run("download")
     log = own.run("clean", expect=USER_MISTAKE)
     check("train/horse/00.jpg" in log and "its class is 'horse'" in log, log)
     for key, said in (('class: "{nothing}"', "{nothing}"), ('class: "{parent}", classes: [a, a]', "'a' comes twice"),
+                      ('class: "{parent}", classes: [a, " "]', "the name of class 1 is empty"), ('class: "{parent}", classes: ["dog ", dog]', "'dog' comes twice"),
+                      ('class: "{parent}", classes: ["caf\u00e9", "cafe\u0301"]', "'caf\u00e9' comes twice"),
+                      ("class: cls, classes: [1, 2, 3]", "'1' is the name of class 0, and a text '1' could mean either"),
+                      ("class: cls, classes: [cat, '0']", "'0' is the name of class 1"),
+                      ("class: JPG", "such files are the pictures"), ("class: json", "json:<key> names one in them"),
                       ('class: "{parent}", caption: {c: "column:x"}', "caption")):
         own.entry(FOLDERS.replace('class: "{parent}"', key))
         log = own.run("clean", expect=USER_MISTAKE)
@@ -178,6 +184,89 @@ def refused(scratch):
     own.entry(TAR)
     log = own.run("clean", expect=USER_MISTAKE)
     check("classes: name them" in log, log)
+
+
+def white_space(scratch):
+    """Names of folders are classes with the white space at their ends; what is written by hand may have some, too."""
+    names = ["cat", "dog ", "eel\u00a0", "\u3000fox", "nan"]
+    own = folders(scratch / "folders", names=names, each=3)
+    own.run("download")
+    own.run("clean")
+    found, there = classes_of(own)
+    check(there == sorted(names) and {number for number, _ in found.values()} == set(range(5)), f"{there} {found}")
+    for classes, folder in (('[" dog", cat]', "dog"), ("[dog, cat]", "dog ")):
+        own = folders(scratch / folder, names=[folder, "cat"], each=3, entry=FOLDERS.replace('"{parent}"', '"{parent}", classes: ' + classes))
+        own.run("download")
+        own.run("clean")
+        check(sorted(number for number, _ in classes_of(own)[0].values()) == [0] * 3 + [1] * 3, classes_of(own))
+
+
+def without_captions(scratch):
+    """A record with a class stays where its caption is lacking: a name that cleans to nothing, a caption's file that is not there. Classes without a sample are told."""
+    own = folders(scratch / "names", names=["***", "cat"], entry=FOLDERS + "captions: {clean: reference}\n")
+    own.run("download")
+    log = own.run("clean")
+    found, names = classes_of(own)
+    check(names == ["***", "cat"] and sorted(found.values()) == [(0.0, "")] * 6 + [(1.0, "cat")] * 6, f"{found} {log}")
+    check("kept, but without a caption: class: filtered.empty_caption 6" in log and "have no sample" not in log, log)
+    own = folders(scratch / "files", names=["cat", "dog"], each=3, entry=FOLDERS.replace('"{parent}"', '"{parent}", classes: [eel, cat, dog], caption: {c: txt}'))
+    (own.folder / "train/cat/00.txt").write_text("one")
+    own.run("download")
+    log = own.run("clean")
+    check(sorted((sample["columns"]["class"], sample["captions"]["c"]) for sample in own.samples()) == [(1.0, ""), (1.0, ""), (1.0, "one"), (2.0, ""), (2.0, ""), (2.0, "")], log)
+    check("kept, but without a caption: c: damaged.no_caption 5" in log and "clean: 1 of 3 classes have no sample: 0 ('eel')" in log, log)
+
+
+def marks_and_controls(scratch):
+    """An editor's byte order mark before a label is none of it; control characters of a label stay out of the log."""
+    own = folders(scratch / "mark", TAR.replace('class: "{parent}"', "class: cls, classes: [cat, dog]"), names=[])
+    in_a_tar(own, pairs([b"\xef\xbb\xbf1\n", b"\xef\xbb\xbfcat", b"0"]))
+    own.run("download")
+    own.run("clean")
+    check([classes_of(own)[0][f"000{i}"][0] for i in range(3)] == [1.0, 0.0, 0.0], classes_of(own)[0])
+    for i, label in enumerate((b"x\r\n[2026-11-27 23:59:59] clean: /data is complete\x1b[8m", "1".encode("utf-16-le"))):
+        own = folders(scratch / str(i), TAR.replace('class: "{parent}"', "class: cls"), names=[])
+        in_a_tar(own, pairs([b"0", label]))
+        own.run("download")
+        log = own.run("clean", expect=USER_MISTAKE)
+        check("its class is '" in log and not set(log) & {"\x1b", "\r", "\0"} and "\n[2026-11-27 23:59:59]" not in log, repr(log))
+
+
+def classes_that_come_later(scratch):
+    """A name at the end of record.classes, or a folder that is sorted behind the others, goes with shards that are there; one before them does not."""
+    own = folders(scratch, TAR.replace('class: "{parent}"', "class: cls, classes: [cat, dog]"), names=[])
+    for name, labels in (("s0", [b"0", b"dog"]), ("s1", [b"1", b"eel"])):
+        in_a_tar(own, pairs(labels))
+        (own.folder / "a.tar").rename(own.folder / f"{name}.tar")
+    own.run("download")
+    log = own.run("clean", expect=USER_MISTAKE)
+    check("add 'eel' at the end of record.classes" in log, log)
+    before = {path.name: path.stat().st_mtime_ns for path in (own.data / "samples/mine").glob("*.h5")}
+    log = own.run("clean", "record.classes=[eel, cat, dog]", expect=USER_MISTAKE)
+    check("was made with other settings" in log, log)
+    own.run("clean", "record.classes=[cat, dog, eel]")
+    after = {path.name: path.stat().st_mtime_ns for path in (own.data / "samples/mine").glob("*.h5")}
+    check(len(before) == 1 and before.items() < after.items(), f"{before} {after}")
+    facts = json.loads((own.data / "samples/mine/facts.json").read_text())
+    check(facts["record"]["classes"] == ["cat", "dog", "eel"], facts)
+    check(sorted(sample["columns"]["class"] for sample in own.samples()) == [0, 1, 1, 2], own.samples())
+    own.run("clean", expect=USER_MISTAKE)
+
+
+def parts_of_earlier_versions(scratch):
+    """Shards of an item that an earlier version left half done are kept; what it did not count is not told wrongly."""
+    own = folders(scratch, TAR.replace('class: "{parent}"', "class: cls, classes: [cat, dog]"), names=[])
+    in_a_tar(own, pairs([b"0", b"1"] * 40 + [b"eel"]))  # so many are in work at once
+    own.run("download")
+    own.run("clean", "shard_records=2", expect=USER_MISTAKE)
+    parts = sorted((own.data / "samples/mine/records").glob("*.part.json"))
+    check(parts, "no shard of an item that failed")
+    for part in parts:
+        text = json.loads(part.read_text())
+        check({"captions", "classes"} <= set(text), text)
+        part.write_text(json.dumps({key: value for key, value in text.items() if key not in ("captions", "classes")}))
+    log = own.run("clean", "shard_records=2", "record.classes=[cat, dog, eel]")
+    check(f"{len(parts)} shards of an earlier life are kept" in log and "made again" not in log and "have no sample" not in log and "gave none" not in log, log)
 
 
 def labels_beyond(scratch):
@@ -211,4 +300,5 @@ def groups_of_emoji(scratch):
 
 
 if __name__ == "__main__":
-    run_cases([folders_are_classes, letters_in_two_forms, trained, sidecars, json_keys, columns, refused, labels_beyond, groups_of_emoji])
+    run_cases([folders_are_classes, letters_in_two_forms, trained, sidecars, json_keys, columns, refused, white_space, without_captions,
+               marks_and_controls, classes_that_come_later, parts_of_earlier_versions, labels_beyond, groups_of_emoji])
