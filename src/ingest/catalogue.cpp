@@ -59,9 +59,11 @@ void CaptionSection::fields(core::Fields& f) {
            .help = "as_is: every byte; none: without white space at the ends; reference: the original's "
                    "cleaner; gentle: "
                    "Unicode repair (ftfy) and white space alone"});
-  f.field("empty", empty,
-          {.choices = {"skip", "keep"},
-           .help = "a record whose captions clean to nothing: leave it out, or keep it so"});
+  f.field(
+      "empty", empty,
+      {.choices = {"skip", "keep"},
+       .help =
+           "captions that clean to nothing: leave the record out (not one with a record.class), or keep it"});
   f.field("which", which, {.help = "caption sources to keep, in this order (default: all)"});
 }
 

@@ -89,7 +89,12 @@ class Sums {
   /// UserError when too much of the dataset is damaged, or a pattern of the entry matched nothing. `items`: of the whole dataset.
   void check(const CatalogueEntry& entry, std::size_t items, const PictureTables& tables) const {
     const std::string advice = skipped_.advice(entry.archive == "none");
-    const bool has_bounds = !entry.filters.at_most.empty() || !entry.filters.at_least.empty();
+    const auto is_of_table = [&](const auto& bound) {
+      return std::ranges::any_of(entry.tables,
+                                 [&](const auto& table) { return table.columns.contains(bound.first); });
+    };
+    const bool has_bounds = std::ranges::any_of(entry.filters.at_most, is_of_table) ||
+                            std::ranges::any_of(entry.filters.at_least, is_of_table);
     const std::string damaged_rows = tables.damaged_rows();
     const std::string text = fmt::format(
         "{} of {} records kept{}{}{}{}{}{}{}{}{}{}", kept_, records_,

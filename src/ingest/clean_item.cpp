@@ -35,11 +35,12 @@ std::vector<std::string> names_of(const std::vector<store::ShardEntry>& files) {
 
 class ItemCleaner {
  public:
-  ItemCleaner(const CatalogueEntry& entry, const CleanItem& item, PicturePool& pool, Progress& progress,
-              const core::StopFlag& stop)
+  ItemCleaner(const CatalogueEntry& entry, const CleanItem& item, const PictureTables& tables,
+              PicturePool& pool, Progress& progress, const core::StopFlag& stop)
       : entry_(entry),
         reader_(entry),
         item_(item),
+        tables_(tables),
         pool_(pool),
         progress_(progress),
         stop_(stop),
@@ -92,7 +93,7 @@ class ItemCleaner {
                           {"skipped", state_.skipped.to_json()},
                           {"lost_captions", state_.lost_captions.to_json()},
                           {"lost_columns", state_.lost_columns.to_json()},
-                          {"without_row", notes.without_row.to_json()},
+                          {"without_row", state_.without_row.to_json()},
                           {"passed_over", notes.passed_over.to_json()},
                           {"patterns", notes.patterns},
                           {"fingerprints", state_.fingerprints}};
@@ -140,6 +141,8 @@ class ItemCleaner {
         state_.lost_captions.add(sources[i] + ": " + reason, kept.record.key);
       if (!kept.record.captions[i].empty()) state_.captions.add(sources[i], kept.record.key);
     }
+    for (const std::size_t table : kept.record.without_row)
+      state_.without_row.add(tables_.name(table), kept.record.key);
     if (class_column_)
       if (const double number = kept.record.columns.at(static_cast<std::size_t>(*class_column_)); number >= 0)
         state_.classes.insert(static_cast<std::int64_t>(number));
@@ -170,6 +173,7 @@ class ItemCleaner {
   const CatalogueEntry& entry_;
   const RecordReader reader_;
   const CleanItem& item_;
+  const PictureTables& tables_;
   PicturePool& pool_;
   Progress& progress_;
   const core::StopFlag& stop_;
@@ -190,7 +194,7 @@ std::optional<store::Record> clean_item(const CatalogueEntry& entry, const Clean
                                         const PictureTables& tables, PicturePool& pool, Progress& progress,
                                         const core::StopFlag& stop) {
   try {
-    ItemCleaner cleaner(entry, item, pool, progress, stop);
+    ItemCleaner cleaner(entry, item, tables, pool, progress, stop);
     return cleaner.finish(read_item(
         entry, item, tables, [&](RawRecord&& raw) { cleaner.add(std::move(raw)); }, stop));
   } catch (const Stopped&) {

@@ -18,6 +18,7 @@ struct CleanState {
   std::int64_t next = 0;  ///< first raw record that is in no shard
   std::int64_t kept = 0;
   Skips skipped{}, lost_captions{}, lost_columns{};
+  Skips without_row{};               ///< kept records that a joined table lacks, by its name
   Skips captions{};                  ///< that kept records have, by source
   std::set<std::int64_t> classes{};  ///< that they are of, where classes have names
   bool knows_all =

@@ -155,7 +155,8 @@ void with_rows(const CatalogueEntry& entry, const PictureTables& tables, const R
   raw.archive = without_ending(tables::path_parts(place.path).basename);
   if (entry.tables.empty() || !raw.skip.empty()) return take(std::move(raw));
   const std::string key = raw.key;
-  std::vector<TableCells> rows = tables.rows(place.path, key == place.file ? place.path : key);
+  std::vector<TableCells> rows =
+      tables.rows(place.path, key == place.file ? place.path : key, raw.without_row);
   if (rows.empty()) {
     raw.skip = "filtered.no_row";
     return take(std::move(raw));
@@ -199,7 +200,6 @@ MemberNotes read_item(const CatalogueEntry& entry, const CleanItem& item, const 
   notes.passed_over.add(grouper.passed_over().count, grouper.passed_over().example);
   notes.patterns = IdlePatterns::of_item(grouper.members(), held_out);
   notes.patterns.update(tables.use());
-  notes.without_row = tables.without_row();
   return notes;
 }
 

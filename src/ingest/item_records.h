@@ -29,7 +29,6 @@ std::uint64_t bytes_of_files(const CleanItem& item);
 struct MemberNotes {
   PassedOver passed_over{};                    ///< members that are no record's
   core::Json patterns = core::Json::object();  ///< IdlePatterns::of_item
-  Skips without_row{};                         ///< PictureTables::without_row
 };
 
 /// Gives `take` every record of the item's files, in their order. UserError when a raw file is not what was downloaded, or is no whole

@@ -184,11 +184,13 @@ PictureTables::PictureTables(const CatalogueEntry& entry, const store::Manifest&
   }
 }
 
-std::vector<TableCells> PictureTables::rows(const std::string& path, const std::string& member) const {
+std::vector<TableCells> PictureTables::rows(const std::string& path, const std::string& member,
+                                            std::vector<std::size_t>& without) const {
   const std::string_view archive = without_ending(tables::path_parts(path).basename);
   std::vector<TableCells> found;
-  std::vector<const Open*> without;
-  for (const Open& table : tables_) {
+  without.clear();
+  for (std::size_t number = 0; number < tables_.size(); ++number) {
+    const Open& table = tables_[number];
     const std::vector<std::string>& columns = table.file->columns();
     const auto is_there = [&](const std::string& column) { return found.front().contains(column); };
     if (!found.empty() && std::ranges::all_of(columns, is_there)) continue;
@@ -198,7 +200,7 @@ std::vector<TableCells> PictureTables::rows(const std::string& path, const std::
     table.was_asked = true;
     if (rows.empty()) {
       if (looked_for_.empty()) looked_for_ = key;
-      without.push_back(&table);
+      without.push_back(number);
       continue;
     }
     table.had_rows = true;
@@ -212,11 +214,11 @@ std::vector<TableCells> PictureTables::rows(const std::string& path, const std::
     }
     found = std::move(joined);
   }
-  if (found.empty()) return found;
-  for (const Open* table : without)
-    if (std::ranges::any_of(table->file->columns(),
-                            [&](const std::string& column) { return !found.front().contains(column); }))
-      without_row_.add(table->name(), core::with_valid_utf8(member));
+  std::erase_if(without, [&](std::size_t number) {
+    return found.empty() ||
+           std::ranges::all_of(tables_[number].file->columns(),
+                               [&](const std::string& column) { return found.front().contains(column); });
+  });
   return found;
 }
 
@@ -244,7 +246,6 @@ core::Json PictureTables::use() const {
 
 void PictureTables::forget_use() const {
   looked_for_.clear();
-  without_row_ = {};
   for (const Open& table : tables_) table.was_asked = table.had_rows = false;
 }
 

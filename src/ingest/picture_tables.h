@@ -10,7 +10,6 @@
 #include "core/stop_flag.h"
 #include "ingest/catalogue.h"
 #include "ingest/raw_paths.h"
-#include "ingest/skips.h"
 #include "store/manifest.h"
 #include "tables/key_template.h"
 #include "tables/table_file.h"
@@ -36,12 +35,14 @@ class PictureTables {
 
   /// The rows of the picture `member` of a raw file, both by their paths. Each column is of the first table, among those of that file,
   /// that has the picture and that column; where a table has several rows of the picture, each is joined with what the others say.
-  std::vector<TableCells> rows(const std::string& path, const std::string& member) const;
+  /// `without` becomes the numbers (see name()) of those that have none of it although it has rows in others, which give it no such columns.
+  std::vector<TableCells> rows(const std::string& path, const std::string& member,
+                               std::vector<std::size_t>& without) const;
+  /// "FILE, join JOIN" of a table, for messages.
+  std::string name(std::size_t table) const { return tables_.at(table).name(); }
   /// Which of them had a row since the object was made, and what was looked for in those that had none: {"tables": {"idle": ["FILE, join
   /// JOIN" ...], "example": key}}, as IdlePatterns keeps it; empty without tables.
   core::Json use() const;
-  /// Pictures since then that have rows in other tables, but none in one whose columns nobody else gives them: by "FILE, join JOIN".
-  const Skips& without_row() const { return without_row_; }
   void forget_use() const;
   /// Rows that were left out as damaged when they were made: "FILE 3 of 400 rows, ..."; "" where there are none.
   std::string damaged_rows() const;
@@ -62,7 +63,6 @@ class PictureTables {
   std::vector<Open> tables_;
   core::Json identity_ = core::Json::array();
   mutable std::string looked_for_{};  ///< the first key that a table did not have
-  mutable Skips without_row_{};
 };
 
 }  // namespace microdit::ingest

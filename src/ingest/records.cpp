@@ -167,6 +167,7 @@ std::string PassedOver::text() const {
 std::string RecordReader::read(RawRecord&& raw, ReadRecord& out, const core::StopFlag& stop) const {
   out = ReadRecord();
   out.key = raw.key;
+  out.without_row = std::move(raw.without_row);
   if (core::first_invalid_utf8(out.key)) return kBadName;
   if (!raw.skip.empty()) return raw.skip;
   std::vector<std::string> extensions = entry_.record.image;

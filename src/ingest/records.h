@@ -52,11 +52,12 @@ struct RawRecord {
   std::map<std::string, Member> members;  ///< by lower-case extension
   std::string skip;                       ///< why one of them has no bytes
   std::map<std::string, tables::Value>
-      cells{};            ///< of its row, where it has one; "class" of what is labelled
-  std::string file{};     ///< that it lies in: its path in the source
-  std::string archive{};  ///< this file's name without its ending
-  bool held_out = false;  ///< its file or member is
-  std::string group{};    ///< whose side of the split it shares; "" = its key's
+      cells{};                             ///< of its row, where it has one; "class" of what is labelled
+  std::vector<std::size_t> without_row{};  ///< tables that lack it (PictureTables::rows)
+  std::string file{};                      ///< that it lies in: its path in the source
+  std::string archive{};                   ///< this file's name without its ending
+  bool held_out = false;                   ///< its file or member is
+  std::string group{};                     ///< whose side of the split it shares; "" = its key's
   std::uint64_t bytes = 0;
 };
 
@@ -111,6 +112,7 @@ struct ReadRecord {
       columns{};  ///< of entry.kept_columns(); NaN where the row has no number that a double holds
   /// Of these, where the row has something else: {"COLUMN: no number" or "COLUMN: beyond 2^53", the value}.
   std::vector<std::pair<std::string, std::string>> lost_columns{};
+  std::vector<std::size_t> without_row{};  ///< as the raw record's
 };
 
 class ClassReader;

@@ -84,8 +84,15 @@ def letters_in_two_forms(scratch):
 def trained(scratch):
     """From the folders to a class-conditional network and its pictures by name, without any text encoder."""
     own = folders(scratch)
-    for stage in ("download", "clean", "precompute"):
+    for stage in ("download", "clean"):
         own.run(stage)
+    recipe = own.root / "pixels.yaml"
+    text = recipe.read_text()
+    for key in ("length: 8", "batch_size: 7", "precision: bf16"):
+        recipe.write_text(text.replace("encoder: none", f"encoder: none, {key}"))
+        check("with encoder: none leave it out" in own.run("precompute", expect=USER_MISTAKE), key)
+    recipe.write_text(text)
+    own.run("precompute")
     facts = json.loads((own.data / "latents/mine/pixels/facts.json").read_text())
     check(facts["classes"] == NAMES, facts["classes"])
     words = ["--config", SOURCE / "configs/train/nano_debug.yaml", f"runs={own.root}/runs", "name=mine", "data=[{dataset: mine}]", "size=16",

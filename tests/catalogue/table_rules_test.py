@@ -271,8 +271,22 @@ def pictures_without_a_row(scratch):
     own.run("download")
     log = own.run("clean")
     check("4 of 5 records kept" in log and "filtered.score 1" in log and "scores.csv, join {basename} 2 (e.g. p03.jpg)" in log, log)
+    check("so that bounds on its columns leave none of them out" in log, log)
     log = programs.run("doctor", "data", own.data / "samples/mine", data=own.data)
     check("in a joined table: scores.csv, join {basename} 2 (e.g. p03.jpg)" in log, log)
+
+
+def kept_pictures_without_a_row(scratch):
+    """Of pictures that a joined table lacks those are counted that are kept; bounds are named where there are some."""
+    own = Own(scratch / "joined", 5)
+    own.entry(OWN.replace("splits:", '  - {kind: csv, file: scores.csv, key: "{file}", join: "{basename}", columns: {score: score}}\n'
+                          "filters: {max_damaged_fraction: 0.5}\nsplits:").replace('pattern: ["*"]', 'pattern: ["*.jpg", "*.csv"]'))
+    own.table("captions.csv", csv_of(own.captions))
+    own.table("scores.csv", "file,score\np00.jpg,9\np01.jpg,9\np02.jpg,1\n")
+    (own.folder / "p03.jpg").write_bytes(b"no picture")
+    own.run("download")
+    log = own.run("clean")
+    check("4 of 5 records kept" in log and "; without a row in a joined table: scores.csv, join {basename} 1 (e.g. p04.jpg)" in log and "bounds" not in log, log)
 
 
 def a_source_that_gives_nothing(scratch):
@@ -353,5 +367,5 @@ def late_halves(scratch):
 
 if __name__ == "__main__":
     run_cases([letters_in_two_forms, a_table_in_parts, parts_that_are_not_there, both_rows_on_one_side, bounds, damaged_texts, file_that_changed, held_out_by_path, lines_that_are_none, rows_that_are_damaged,
-               tables_that_are_damaged, pictures_without_a_row, a_source_that_gives_nothing, halves_of_a_folder, a_table_without_any_hit,
+               tables_that_are_damaged, pictures_without_a_row, kept_pictures_without_a_row, a_source_that_gives_nothing, halves_of_a_folder, a_table_without_any_hit,
                parts_in_written_order, late_halves])
