@@ -105,7 +105,7 @@ class CommandLine(Job):
                 ([out, f"run={self.folder / 'none'}"], ["none", "facts.json"]),
                 ([out, f"picture={self.folder / 'none.png'}"], ["none.png", "no such file"]),
                 ([out, f"picture={picture}"], ["picture=", "cut.png"]),
-                ([out, f"picture={self.folder}"], ["picture=", "no such file"]),
+                ([out, f"picture={self.folder}"], ["picture=", "is no file"]),
                 ([out, f"picture={self.folder / 'huge'}"], ["huge", "300 MB", "256"]),
                 ([f"output={self.folder / 'no' / 'page'}"], ["no/page", "name another place"]),
                 ([f"output={taken}"], ["taken", "holds something else"]),
