@@ -16,6 +16,7 @@
 #include "core/utf8.h"
 #include "diffusion/noise.h"
 #include "eval/denoise_fn.h"
+#include "eval/prompts.h"
 #include "nn/autocast.h"
 #include "nn/state_dict.h"
 
@@ -109,7 +110,7 @@ std::int64_t class_of_prompt(const std::string& prompt, const std::vector<std::s
 
 void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
   if (!text_encoder_) {
-    for (const std::string& prompt : prompts) class_of_prompt(prompt, classes_, model_.num_classes);
+    encode(prompts);  // what it refuses
     return;
   }
   constexpr std::size_t kTold = 20;
@@ -128,13 +129,26 @@ void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
 diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) const {
   if (!text_encoder_) {
     std::vector<std::int64_t> numbers;
-    for (const std::string& prompt : prompts)
-      numbers.push_back(class_of_prompt(prompt, classes_, model_.num_classes));
+    for (const std::string& prompt : prompts) {
+      if (model_.takes_classes())
+        numbers.push_back(class_of_prompt(prompt, classes_, model_.num_classes));
+      else if (prompt != kNoCondition)
+        core::user_error("\"{}\": the model is conditioned on nothing; its only prompt is \"{}\"",
+                         core::shortened(prompt, 60), kNoCondition);
+    }
+    if (numbers.empty()) return {};
     return {.class_B = torch::tensor(numbers, torch::kLong).to(device_)};
   }
   const encoders::EncodedText encoded = text_encoder_->encode(prompts, text_length_);
   // Through fp16, as the training rows were stored.
   diffusion::Condition text{encoded.states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_)};
+  if (model_.takes_classes()) {  // a prompt says no class
+    if (!model_.learned_null)
+      core::user_error(
+          "the model is conditioned on text and classes, a prompt says no class, and it has learned none for "
+          "that (model.learned_null)");
+    text.class_B = torch::full({std::ssize(prompts)}, model_.num_classes, torch::kLong).to(device_);
+  }
   if (!model_.text_mask) return text;
   const torch::Tensor tokens = torch::tensor(encoded.num_tokens, torch::kInt64).unsqueeze(1);
   text.text_mask_BL = (torch::arange(text_length_) < tokens).to(device_);

@@ -7,6 +7,9 @@
 
 namespace microdit::eval {
 
+/// What stands for a prompt where a model is conditioned on nothing.
+inline constexpr const char* kNoCondition = "unconditional";
+
 struct PromptList {
   std::vector<std::string> prompts;
   std::vector<std::string> lines{};  ///< of a .jsonl file, the whole line of each prompt; else none
