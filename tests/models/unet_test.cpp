@@ -116,13 +116,20 @@ INSTANTIATE_TEST_SUITE_P(Unet, Golden,
                          testing::Values("sd_odd_sizes", "text_and_classes", "classes_without_text", "ddpm",
                                          "plain_classes", "plain_without_attention"));
 
-DenoiserConfig small(const std::string& more = "") {
-  const std::string text =
-      "model: {kind: unet, in_channels: 3, block_out_channels: [8, 16], norm_num_groups: 4, "
-      "down_block_types: [DownBlock2D, CrossAttnDownBlock2D], up_block_types: [CrossAttnUpBlock2D, UpBlock2D], "
-      "cross_attention_dim: 6, attention_head_dim: 2, layers_per_block: 1" +
-      more + "}";
-  return core::load<ModelFile>(core::ConfigTree::parse(text)).model;
+/// `more`: keys that come on top, or instead.
+DenoiserConfig small(const std::vector<std::string>& more = {}) {
+  std::vector<std::string> words = {"kind=unet",
+                                    "in_channels=3",
+                                    "block_out_channels=[8, 16]",
+                                    "norm_num_groups=4",
+                                    "down_block_types=[DownBlock2D, CrossAttnDownBlock2D]",
+                                    "up_block_types=[CrossAttnUpBlock2D, UpBlock2D]",
+                                    "cross_attention_dim=6",
+                                    "attention_head_dim=2",
+                                    "layers_per_block=1"};
+  words.insert(words.end(), more.begin(), more.end());
+  for (std::string& word : words) word = "model." + word;
+  return core::load<ModelFile>(core::ConfigTree::of_overrides(words)).model;
 }
 
 TEST(Unet, HiddenRowsHaveNoPart) {
@@ -142,19 +149,19 @@ TEST(Unet, HiddenRowsHaveNoPart) {
 }
 
 TEST(Unet, ItsNullClassIsLearned) {
-  const auto net = make_denoiser(small(", num_class_embeds: 5, learned_null: true"), 3);
+  const auto net = make_denoiser(small({"num_class_embeds=5", "learned_null=true"}), 3);
   EXPECT_EQ(net->named_parameters()["class_embedding.weight"].size(0), 6);
   const Condition given{.text_BLD = torch::randn({2, 3, 6}), .class_B = torch::tensor({0, 4}, torch::kLong)};
   const Condition null = net->null_like(given);
   EXPECT_TRUE(torch::equal(null.class_B, torch::full({2}, 5, torch::kLong)));
   EXPECT_EQ(null.text_BLD.abs().max().item<float>(), 0);
   // Of a class that has no null, guidance leads along the text.
-  const auto keeps = make_denoiser(small(", num_class_embeds: 5"), 3);
+  const auto keeps = make_denoiser(small({"num_class_embeds=5"}), 3);
   EXPECT_TRUE(torch::equal(keeps->null_like(given).class_B, given.class_B));
 }
 
 TEST(Unet, BeginsAsTorchLeavesSuchLayers) {
-  const auto net = make_denoiser(small(", num_class_embeds: 50"), 3);
+  const auto net = make_denoiser(small({"num_class_embeds=50"}), 3);
   for (const auto& item : net->named_parameters()) {
     const torch::Tensor& p = item.value();
     const double largest = p.abs().max().item<double>();
@@ -186,7 +193,7 @@ TEST(Unet, BlocksRunThroughTheHookInOrder) {
 }
 
 TEST(Unet, AConfigComesBackFromItsPrint) {
-  ModelFile file{small(", num_class_embeds: 5, attention_head_dim: [1, 2]")};
+  ModelFile file{small({"num_class_embeds=5", "attention_head_dim=[1, 2]"})};
   const ModelFile again = core::load<ModelFile>(core::ConfigTree::parse(core::to_yaml(file)));
   EXPECT_EQ(core::to_json(file), core::to_json(again));
   EXPECT_EQ(again.model.caption_channels, 6);
@@ -196,36 +203,36 @@ TEST(Unet, AConfigComesBackFromItsPrint) {
 
 TEST(Unet, RefusesWhatItDoesNotKnow) {
   const auto refused = [](const std::string& more, const std::string& key) {
-    EXPECT_THAT([&] { make_uninitialized_denoiser(small(more)); },
+    EXPECT_THAT([&] { make_uninitialized_denoiser(small({more})); },
                 testing::ThrowsMessage<core::UserError>(testing::HasSubstr(key)))
         << more;
   };
-  refused(", norm_num_groups: 3", "norm_num_groups");
-  refused(", block_out_channels: [8]", "down_block_types");
-  refused(", block_out_channels: []", "block_out_channels");
-  refused(", attention_head_dim: 3", "attention_head_dim");
-  refused(", attention_head_dim: [1, 2, 3]", "attention_head_dim");
-  refused(", layers_per_block: two", "layers_per_block");
-  refused(", down_block_types: [KDownBlock2D, DownBlock2D]", "down_block_types");
-  refused(", only_cross_attention: true", "only_cross_attention");
-  refused(", class_embed_type: timestep", "class_embed_type");
-  refused(", addition_embed_type: text_time", "addition_embed_type");
-  refused(", time_embedding_type: fourier", "time_embedding_type");
-  refused(", dropout: 0.1", "dropout");
-  refused(", out_channels: 6", "out_channels");
-  refused(", learned_null: true", "learned_null");
-  refused(", caption_channels: 7", "cross_attention_dim");
-  refused(", _class_name: UNet2DModel", "_class_name");
-  refused(", patch_size: 2", "patch_size");
-  refused(", dim: 64", "dim");
-  refused(", sample_size: [8, 9]", "sample_size");
+  refused("norm_num_groups=3", "norm_num_groups");
+  refused("block_out_channels=[8]", "down_block_types");
+  refused("block_out_channels=[]", "block_out_channels");
+  refused("attention_head_dim=3", "attention_head_dim");
+  refused("attention_head_dim=[1, 2, 3]", "attention_head_dim");
+  refused("layers_per_block=two", "layers_per_block");
+  refused("down_block_types=[KDownBlock2D, DownBlock2D]", "down_block_types");
+  refused("only_cross_attention=true", "only_cross_attention");
+  refused("class_embed_type=timestep", "class_embed_type");
+  refused("addition_embed_type=text_time", "addition_embed_type");
+  refused("time_embedding_type=fourier", "time_embedding_type");
+  refused("dropout=0.1", "dropout");
+  refused("out_channels=6", "out_channels");
+  refused("learned_null=true", "learned_null");
+  refused("caption_channels=7", "cross_attention_dim");
+  refused("_class_name=UNet2DModel", "_class_name");
+  refused("patch_size=2", "patch_size");
+  refused("dim=64", "dim");
+  refused("sample_size=[8, 9]", "sample_size");
   DenoiserConfig c = small();
   c.caption_channels = 0;
   EXPECT_THROW(make_uninitialized_denoiser(c), core::UserError);
 }
 
 TEST(Unet, RefusesInputsOfOtherShapes) {
-  const auto net = make_denoiser(small(", num_class_embeds: 5, downsample_padding: 0"), 3);
+  const auto net = make_denoiser(small({"num_class_embeds=5", "downsample_padding=0"}), 3);
   const torch::Tensor x = torch::randn({2, 3, 4, 4}), t = torch::tensor({1.0F, 500.0F}),
                       text = torch::randn({2, 3, 6}), classes = torch::tensor({0, 4}, torch::kLong);
   const auto throws = [&](const torch::Tensor& x_, const torch::Tensor& t_, const Condition& c) {
