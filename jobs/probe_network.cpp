@@ -63,9 +63,9 @@ class Input {
     if (!model.text_mask && !(model.kind == "unet" && has(name + "_mask"))) return condition;
     const auto found = tensors_.find(name + "_mask");
     if (found == tensors_.end() || found->second.sizes() != condition.text_BLD.sizes().slice(0, 2))
-      core::user_error("{}: tensor \"{}_mask\" [B, L] is {}", path_.string(), name,
-                       found == tensors_.end() ? "missing (model.text_mask: true)"
-                                               : c10::str(found->second.sizes()));
+      core::user_error(
+          "{}: tensor \"{}_mask\" [B, L] is {}", path_.string(), name,
+          found == tensors_.end() ? "missing (model.text_mask: true)" : c10::str(found->second.sizes()));
     condition.text_mask_BL = found->second.to(device_) != 0;
     return condition;
   }

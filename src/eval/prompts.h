@@ -21,6 +21,10 @@ struct PromptList {
 /// byte, no prompt.
 PromptList read_prompts(const std::string& file);
 
+/// The number of the class that a prompt names: by its name (capitals do not count) or as a number below `count`. UserError lists them.
+std::int64_t class_of_prompt(const std::string& prompt, const std::vector<std::string>& names,
+                             std::int64_t count);
+
 /// A prompt for each class of a class-conditional model: its name, or its number where it has none of its own.
 std::vector<std::string> all_classes(const std::vector<std::string>& names, std::int64_t count);
 

@@ -144,7 +144,8 @@ void DenoiserConfig::unet_fields(core::Fields& f) {
     if (text_mask) f.error("text_mask", "no block of this unet is of cross-attention");
   }
   if (learned_null && num_classes == 0)
-    f.error("learned_null", "it is a class more, and there are none (num_classes); text has zero rows as its null");
+    f.error("learned_null",
+            "it is a class more, and there are none (num_classes); text has zero rows as its null");
 }
 
 bool DenoiserConfig::takes_text() const {

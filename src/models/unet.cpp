@@ -17,8 +17,8 @@ torch::Tensor time_waves(const torch::Tensor& t_B, const UnetConfig& c) {
   const std::int64_t width = c.block_out_channels[0], half = width / 2;
   const torch::Tensor exponents =
       -std::log(10000.0) * torch::arange(0, half, t_B.options().dtype(torch::kFloat));
-  const torch::Tensor angles = t_B.to(torch::kFloat).unsqueeze(1) *
-                               torch::exp(exponents / (static_cast<double>(half) - c.freq_shift));
+  const torch::Tensor angles =
+      t_B.to(torch::kFloat).unsqueeze(1) * torch::exp(exponents / (static_cast<double>(half) - c.freq_shift));
   const torch::Tensor sin = angles.sin(), cos = angles.cos();
   const torch::Tensor waves = c.flip_sin_to_cos ? torch::cat({cos, sin}, 1) : torch::cat({sin, cos}, 1);
   return width % 2 == 0 ? waves : at::constant_pad_nd(waves, {0, 1});
@@ -118,8 +118,7 @@ void Unet::initialize(std::uint64_t seed) {
     const bool is_bias = name.ends_with(".bias");
     const std::string own(name);
     // Layers of attention have a bias-free sibling in every case: the weight tells the number of inputs.
-    const torch::Tensor weight =
-        is_bias ? parameters[own.substr(0, own.size() - 4) + "weight"] : parameter;
+    const torch::Tensor weight = is_bias ? parameters[own.substr(0, own.size() - 4) + "weight"] : parameter;
     if (weight.dim() == 1) return {is_bias ? Law::zeros : Law::ones};  // a norm
     return {Law::uniform, 1 / std::sqrt(static_cast<double>(weight.numel() / weight.size(0)))};
   });
@@ -129,8 +128,7 @@ void Unet::check_input(const torch::Tensor& x, const torch::Tensor& noise_label,
                        const Condition& condition) const {
   const DenoiserConfig& c = config_;
   const std::int64_t batch = x.dim() > 0 ? x.size(0) : 0;
-  const std::int64_t smallest =
-      c.unet.downsample_padding == 0 ? std::int64_t{1} << (c.unet.levels() - 1) : 1;
+  const std::int64_t smallest = c.unet.downsample_padding == 0 ? std::int64_t{1} << (c.unet.levels() - 1) : 1;
   if (x.dim() != 4 || x.size(1) != c.in_channels || x.size(2) < smallest || x.size(3) < smallest)
     core::user_error("x has shape {}; the model takes [B, {}, H, W] (in_channels), H and W {} at least",
                      c10::str(x.sizes()), c.in_channels, smallest);
@@ -157,8 +155,7 @@ void Unet::check_input(const torch::Tensor& x, const torch::Tensor& noise_label,
                      text.defined() ? c10::str(text.sizes()) : "none", batch, c.caption_channels);
   if (c.text_mask && !seen.defined())
     core::user_error("model.text_mask: true: the text rows {} come without a mask", c10::str(text.sizes()));
-  if (seen.defined() &&
-      (seen.sizes() != text.sizes().slice(0, 2) || seen.scalar_type() != torch::kBool))
+  if (seen.defined() && (seen.sizes() != text.sizes().slice(0, 2) || seen.scalar_type() != torch::kBool))
     core::user_error("the text rows {} come with a mask {} of {}; it must be a bool for each of them",
                      c10::str(text.sizes()), c10::str(seen.sizes()), c10::toString(seen.scalar_type()));
 }
@@ -170,7 +167,8 @@ Condition Unet::null_like(const Condition& condition) const {
     if (condition.text_mask_BL.defined()) null.text_mask_BL = torch::zeros_like(condition.text_mask_BL);
   }
   if (config_.learned_null) null.class_B = torch::full_like(condition.class_B, config_.num_classes);
-  core::check(config_.has_null(), "a U-Net without text and without model.learned_null has no null condition");
+  core::check(config_.has_null(),
+              "a U-Net without text and without model.learned_null has no null condition");
   return null;
 }
 
@@ -188,8 +186,8 @@ Unet::Seen Unet::seen_text(const Condition& condition) const {
 torch::Tensor Unet::activated_time(const torch::Tensor& noise_label_B, const Condition& condition) const {
   const UnetConfig& c = config_.unet;
   const nn::Fp32Island island(noise_label_B.device());
-  const torch::Tensor hidden = unet_activation(c.is_plain() ? "silu" : c.act_fn,
-                                               time1_->forward_fp32(time_waves(noise_label_B, c)));
+  const torch::Tensor hidden =
+      unet_activation(c.is_plain() ? "silu" : c.act_fn, time1_->forward_fp32(time_waves(noise_label_B, c)));
   torch::Tensor time = time2_->forward_fp32(hidden);
   if (classes_.defined()) time = time + at::embedding(classes_, condition.class_B);
   return unet_activation(c.act_fn, time);
@@ -210,7 +208,8 @@ Prediction Unet::forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise
     };
     return run_block(number++, call, {x, skip, time, text.rows_BLD, text.seen_BL});
   };
-  torch::Tensor x = (c.center_input_sample ? 2 * x_BCHW - 1 : x_BCHW).contiguous(at::MemoryFormat::ChannelsLast);
+  torch::Tensor x =
+      (c.center_input_sample ? 2 * x_BCHW - 1 : x_BCHW).contiguous(at::MemoryFormat::ChannelsLast);
   x = conv_in_->forward(x);
   std::vector<torch::Tensor> skips{x};
   for (const auto& stage : down_) {

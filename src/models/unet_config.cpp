@@ -38,9 +38,8 @@ void foreign_fields(core::Fields& f) {
                           "addition_embed_type_num_heads"})
     f.field(key, word);
   f.field("_use_default_values", words);
-  for (const char* key :
-       {"only_cross_attention", "mid_block_only_cross_attention", "dual_cross_attention",
-        "class_embeddings_concat", "resnet_skip_time_act"})
+  for (const char* key : {"only_cross_attention", "mid_block_only_cross_attention", "dual_cross_attention",
+                          "class_embeddings_concat", "resnet_skip_time_act"})
     has_only(f, key, "false");
   for (const char* key :
        {"encoder_hid_dim", "encoder_hid_dim_type", "num_attention_heads", "class_embed_type",
@@ -185,11 +184,11 @@ void UnetConfig::check(core::Fields& f) const {
       return f.error("norm_num_groups",
                      fmt::format("{} does not divide the width {}", norm_num_groups, width));
   if (attn_norm_num_groups > 0 && block_out_channels.back() % attn_norm_num_groups != 0)
-    f.error("attn_norm_num_groups", fmt::format("{} does not divide the width {}", attn_norm_num_groups,
-                                                block_out_channels.back()));
+    f.error("attn_norm_num_groups",
+            fmt::format("{} does not divide the width {}", attn_norm_num_groups, block_out_channels.back()));
   if (static_cast<double>(block_out_channels[0] / 2) <= freq_shift)
-    f.error("block_out_channels", fmt::format("the first width {} leaves no frequency for the time",
-                                              block_out_channels[0]));
+    f.error("block_out_channels",
+            fmt::format("the first width {} leaves no frequency for the time", block_out_channels[0]));
   if (counts_agree) check_attention(f);
 }
 
@@ -211,7 +210,8 @@ void UnetConfig::check_attention(core::Fields& f) const {
     level(up_block_types[from_coarse], block_out_channels[fine],
           at(attention_head_dim, quirk ? levels() - 1 - i : i));
   }
-  const bool middle_attends = is_plain() ? add_attention && mid_block_type != "none" : crosses(mid_block_type);
+  const bool middle_attends =
+      is_plain() ? add_attention && mid_block_type != "none" : crosses(mid_block_type);
   if (middle_attends)
     divides(block_out_channels.back(), at(attention_head_dim, levels() - 1),
             is_plain() ? "channels of a head" : "heads");

@@ -135,8 +135,8 @@ torch::Tensor TextBlockOfPixels::forward(const torch::Tensor& x_BTD, const torch
 struct TextTransformer::Projection : torch::nn::Module {
   torch::Tensor weight, bias;
   Projection(std::int64_t width, bool linear) {
-    weight = register_parameter(
-        "weight", linear ? torch::empty({width, width}) : torch::empty({width, width, 1, 1}));
+    weight = register_parameter("weight",
+                                linear ? torch::empty({width, width}) : torch::empty({width, width, 1, 1}));
     bias = register_parameter("bias", torch::empty({width}));
   }
   torch::Tensor forward(const torch::Tensor& rows) const {

@@ -125,8 +125,7 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
   }
   facts_ = run_facts(config, data_);
   core::log_info("data: {} samples of {} px, {}, in runs of {}", data_.stream->num_samples(), config.size,
-                 condition_text(config.model, shape_),
-                 data_.stream->shuffle_run());
+                 condition_text(config.model, shape_), data_.stream->shuffle_run());
 }
 
 void DenoiserTask::start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) {

@@ -97,7 +97,8 @@ TEST_P(Golden, PredictionLossAndEveryGradient) {
 TEST_P(Golden, EveryConditionReachesTheOutput) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor before = predict();
-  const auto changes = [&](const char* name, const std::function<torch::Tensor(const torch::Tensor&)>& change) {
+  const auto changes = [&](const char* name,
+                           const std::function<torch::Tensor(const torch::Tensor&)>& change) {
     if (!golden.contains(name)) return;
     const torch::Tensor kept = golden[name];
     golden[name] = change(kept);
@@ -143,8 +144,8 @@ TEST(Unet, HiddenRowsHaveNoPart) {
   // The null condition: the same whatever the text was, and that of zero rows.
   const torch::Tensor null = net->forward(x, t, net->null_like(text)).prediction_BCHW;
   EXPECT_TRUE(null.isfinite().all().item<bool>());
-  EXPECT_TRUE(torch::allclose(
-      null, net->forward(x, t, {.text_BLD = torch::zeros({2, 3, 6})}).prediction_BCHW, 1e-4, 1e-5));
+  EXPECT_TRUE(torch::allclose(null, net->forward(x, t, {.text_BLD = torch::zeros({2, 3, 6})}).prediction_BCHW,
+                              1e-4, 1e-5));
   EXPECT_FALSE(torch::allclose(null, seen));
 }
 
