@@ -68,7 +68,8 @@ class Painter {
   torch::Device device_;
   std::int64_t channels_, latent_size_, text_length_;
   std::shared_ptr<encoders::ImageCodec> codec_;
-  std::unique_ptr<encoders::TextEncoder> text_encoder_;  ///< null: the prompts are classes, or the model takes none
+  std::unique_ptr<encoders::TextEncoder>
+      text_encoder_;  ///< null: the prompts are classes, or the model takes none
   const models::DenoiserConfig model_;
   const std::vector<std::string> classes_;  ///< names
 };

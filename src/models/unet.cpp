@@ -208,8 +208,7 @@ Prediction Unet::forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise
     };
     return run_block(number++, call, {x, skip, time, text.rows_BLD, text.seen_BL});
   };
-  torch::Tensor x =
-      (c.center_input_sample ? 2 * x_BCHW - 1 : x_BCHW).contiguous(at::MemoryFormat::ChannelsLast);
+  torch::Tensor x = c.center_input_sample ? 2 * x_BCHW - 1 : x_BCHW;
   x = conv_in_->forward(x);
   std::vector<torch::Tensor> skips{x};
   for (const auto& stage : down_) {

@@ -1,4 +1,4 @@
-// Forward passes of the layers. Pictures may be channels-last; then what comes out is.
+// Forward passes of the layers.
 #include "models/unet_layers.h"
 
 #include <ATen/autocast_mode.h>
@@ -47,8 +47,9 @@ GroupNorm::GroupNorm(std::int64_t channels, std::int64_t groups, double eps) : g
 }
 
 torch::Tensor GroupNorm::forward(const torch::Tensor& x) const {
-  // Of bf16 pictures, torch's kernels take no fp32 weights.
-  return at::group_norm(x.to(weight_.scalar_type()), groups_, weight_, bias_, eps_);
+  // Of bf16 pictures, torch's kernels take no fp32 weights. Of channels-last ones its CPU kernel subtracts squares: on few values
+  // that costs a digit.
+  return at::group_norm(x.to(weight_.scalar_type()).contiguous(), groups_, weight_, bias_, eps_);
 }
 
 Resnet::Resnet(const ResnetSizes& sizes) : sizes_(sizes) {
