@@ -1,4 +1,5 @@
-"""U-Nets of diffusers, given ones and drawn ones, through `probe forward|loss|sample`. Every tensor of forward and loss within 2e-5.
+"""U-Nets of diffusers, given ones and drawn ones, through `probe forward|loss|sample`. Every tensor of forward and loss within 2e-5, five
+guided steps of DDIM within 1e-5.
 
 Needs torch and diffusers; skips without. Usage: [number of drawn nets] [seed], or the name of a given net."""
 import json
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-BAR = 2e-5
+BAR, CHAIN_BAR = 2e-5, 1e-5
 
 
 def skip(reason):
@@ -20,7 +21,8 @@ try:
     import torch
     from safetensors.torch import load_file, save_file
     HERE = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:0] = [HERE]
+    sys.path[:0] = [HERE, os.path.join(HERE, "../diffusion")]
+    import diffusers_reference
     import unet_reference as reference
 except ImportError as error:
     skip(f"no {error.name}")
@@ -35,14 +37,15 @@ def spread(net, generator):
 
 
 def difference(ours, theirs):
-    """The worst relative norm, and its tensor. A gradient far below the whole one (of keys' bias it is rounding alone) is measured by that."""
+    """The worst relative norm, and its tensor. A gradient far below the whole one (of keys' bias it is rounding alone) is measured by
+    a thousandth of that."""
     assert ours.keys() == theirs.keys(), f"names differ: {sorted(ours.keys() ^ theirs.keys())}"
     worst = (0.0, "")
     whole = sum(g.double().norm().item() ** 2 for name, g in theirs.items() if name.startswith("grad.")) ** 0.5
     for name, b in theirs.items():
         a, b = ours[name].double(), b.detach().double()
         assert a.shape == b.shape, f"{name}: {a.shape} and {b.shape}"
-        worst = max(worst, ((a - b).norm().item() / max(b.norm().item(), 1e-4 * whole, 1e-30), name))
+        worst = max(worst, ((a - b).norm().item() / max(b.norm().item(), 1e-3 * whole, 1e-30), name))
     return worst
 
 
@@ -85,7 +88,7 @@ class Case:
     def forward(self):
         with torch.no_grad():
             theirs = reference.forward(self.net, self.x, self.t, self.given)
-        return difference(self.probe("forward", {"x": self.x, "noise_label": self.t.float()}), {"sample": theirs})
+        return BAR, difference(self.probe("forward", {"x": self.x, "noise_label": self.t.float()}), {"sample": theirs})
 
     def loss(self):
         prediction = reference.forward(self.net, reference.noised(self.x, self.noise, self.t), self.t, self.given)
@@ -93,7 +96,23 @@ class Case:
         loss.backward()
         theirs = {"loss": loss, **{"grad." + name: p.grad for name, p in self.net.named_parameters()}}
         ours = self.probe("loss", {"x0": self.x, "noise": self.noise, "t": self.t.float()}, "objective.path=linear", "objective.prediction=eps")
-        return difference(ours, theirs)
+        return BAR, difference(ours, theirs)
+
+    def sample(self):
+        """Led away from zero rows of text, none of them hidden: what ours makes of a caption without tokens."""
+        null = {**self.given, "text": torch.zeros_like(self.given["text"])} if "text" in self.given else None
+        if null:
+            null.pop("text_mask", None)
+
+        def network(x, t):
+            with torch.no_grad():
+                times = t.reshape(1).expand(len(x))
+                conditional = reference.forward(self.net, x, times, self.given)
+                return conditional if null is None else 3 * conditional - 2 * reference.forward(self.net, x, times, null)
+        theirs = diffusers_reference.run("DDIMScheduler", {"clip_sample": False, "timestep_spacing": "leading"}, 5, network, self.noise)["x"][-1]
+        ours = self.probe("sample", {"x": self.noise}, "objective.path=linear", "objective.prediction=eps", "sampler.rule=ddim",
+                          "sampler.grid=leading", "sampler.steps=5", f"guidance={3 if null else 1}")
+        return CHAIN_BAR, difference({"sample": ours["sample"]}, {"sample": theirs})
 
 
 def cases(words):
@@ -112,10 +131,10 @@ def main():
     for index, (name, net) in enumerate(nets.items()):
         with tempfile.TemporaryDirectory() as folder:
             case = Case(net, 1000 * seed + index, folder)
-            for what in ("forward", "loss"):
-                worst, tensor = getattr(case, what)()
-                failed += not worst <= BAR
-                print(f"{name:24s} {what:8s} worst {worst:.2e} {tensor}{'' if worst <= BAR else f'   ABOVE {BAR}  {net}'}", flush=True)
+            for what in ("forward", "loss", "sample"):
+                bar, (worst, tensor) = getattr(case, what)()
+                failed += not worst <= bar
+                print(f"{name:24s} {what:8s} worst {worst:.2e} {tensor}{'' if worst <= bar else f'   ABOVE {bar}  {net}'}", flush=True)
     sys.exit(1 if failed else 0)
 
 
