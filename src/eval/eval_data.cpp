@@ -67,6 +67,7 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   if (config.sources.empty()) return nullptr;
   config.size = facts.size;
   config.text = facts.model.takes_text();
+  config.classes = facts.model.takes_classes();
   config.split = split;
   config.captions = captions;
   config.shuffle_run = facts.shuffle_run;

@@ -66,6 +66,7 @@ TEST_F(SourcesTest, WhatHasNoClassIsPassedOverInAClassRun) {
   StreamConfig config;
   config.size = 8;
   config.text = false;
+  config.classes = true;
   config.sources.resize(1);
   config.sources[0].make = [] { return std::make_unique<SomeClasses>(); };
   const LatentStream stream(config);
