@@ -85,6 +85,10 @@ TEST_F(SourcesTest, WhatHasNoClassIsPassedOverInAClassRun) {
   const Batch later = stream.read(17, 3);
   EXPECT_TRUE(std::equal(later.latents.begin(), later.latents.end(), batch.latents.begin() + 17))
       << "by the sample alone";
+  config.classes = false;
+  EXPECT_GT(std::ranges::count(LatentStream(config).read(0, 60).classes, -1), 0)
+      << "a run without any condition is shown all";
+  config.classes = true;
   config.sources[0].make = [] { return std::make_unique<SomeClasses>(false); };
   EXPECT_THROW(LatentStream(config).read(0, 1), core::UserError);
 }
