@@ -48,7 +48,9 @@ int main(int argc, char** argv) {
     prompts.insert(prompts.end(), classes.begin(), classes.end());
     if (prompts.empty()) {
       const eval::RunFacts facts = eval::read_run_facts(eval::run_folder_of(job.line.run));
-      if (!facts.model.takes_text()) prompts = eval::all_classes(facts.classes, facts.model.num_classes);
+      if (!facts.model.takes_text())
+        prompts = facts.model.takes_classes() ? eval::all_classes(facts.classes, facts.model.num_classes)
+                                              : std::vector<std::string>{eval::kNoCondition};
     }
     if (prompts.empty())
       core::user_error(

@@ -31,7 +31,8 @@ const std::map<std::string, int (*)(Job&)> kCommands = {{"forward", probe_forwar
 constexpr const char* kHelp =
     R"(forward        --config M.yaml --weights W --input IN --output OUT [mask_ratio=.75 device=cpu precision=fp32]
                IN: x [B,C,H,W], noise_label [B], text [B,L,D], mask_noise [B,T] if masked,
-               text_mask [B,L] (not 0: seen) with model.text_mask=true; OUT: sample
+               text_mask [B,L] (not 0: seen) with model.text_mask=true or kind: unet, class [B] (int64) of models that
+               take classes; OUT: sample
 loss           the same options, objective.KEY= (see train --help); IN: x0, text, noise (unit), mask_noise if masked, and sigma [B]
                with objective.path=edm, else t [B]: 0 ... T of vp_*, 0 ... T-1 of betas, 0 ... 1 of flow; OUT: loss, grad.<parameter>
 sample         the same options, objective.KEY=, sampler.KEY= or KEY= (rule steps guidance ..., see generate --help); IN: x (unit),

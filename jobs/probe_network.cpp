@@ -52,31 +52,35 @@ class Input {
     }
     return tensor.to(device_, torch::kFloat);
   }
-  /// "class" where the model takes classes; else "text" and, where the model takes it, "text_mask" of any type: not zero for rows
-  /// that are seen. `name`: what stands for "text"; "negative" goes with "negative_mask" and "negative_class".
+  /// What the model takes of "class", "text" and "text_mask" (of any type: not zero for rows that are seen). `name`: what stands for "text"; "negative" goes with "negative_mask" and "negative_class".
   diffusion::Condition condition(const models::DenoiserConfig& model,
                                  const std::string& name = "text") const {
-    if (!model.takes_text()) {
-      const std::string own = name == "text" ? "class" : name + "_class";
-      const auto given = tensors_.find(own);
-      if (given == tensors_.end() || given->second.dim() != 1 || given->second.scalar_type() != torch::kLong)
-        core::user_error("{}: tensor \"{}\" [B] of int64 is {}", path_.string(), own,
-                         given == tensors_.end() ? "missing" : c10::str(given->second.sizes()));
-      return {.class_B = given->second.to(device_)};
-    }
-    const torch::Tensor rows = get(name, 3, "[B, L, D]");
-    if (!model.text_mask) return {rows};
+    diffusion::Condition condition;
+    if (model.takes_classes()) condition.class_B = classes(name == "text" ? "class" : name + "_class");
+    if (!model.takes_text()) return condition;
+    condition.text_BLD = get(name, 3, "[B, L, D]");
+    // A unet takes a mask wherever there is one; the others' masks belong to their config.
+    if (!model.text_mask && !(model.kind == "unet" && has(name + "_mask"))) return condition;
     const auto found = tensors_.find(name + "_mask");
-    if (found == tensors_.end() || found->second.sizes() != rows.sizes().slice(0, 2))
-      core::user_error("{}: tensor \"{}_mask\" [B, L] is {} (model.text_mask: true)", path_.string(), name,
-                       found == tensors_.end() ? "missing" : c10::str(found->second.sizes()));
-    return {rows, found->second.to(device_) != 0};
+    if (found == tensors_.end() || found->second.sizes() != condition.text_BLD.sizes().slice(0, 2))
+      core::user_error(
+          "{}: tensor \"{}_mask\" [B, L] is {}", path_.string(), name,
+          found == tensors_.end() ? "missing (model.text_mask: true)" : c10::str(found->second.sizes()));
+    condition.text_mask_BL = found->second.to(device_) != 0;
+    return condition;
   }
   /// What guidance leads away from: "negative" (and "negative_mask"), "negative_class", else the model's null.
   diffusion::Condition null(const models::Denoiser& net, const models::DenoiserConfig& model,
                             const diffusion::Condition& given) const {
     if (has(model.takes_text() ? "negative" : "negative_class")) return condition(model, "negative");
     return model.has_null() ? eval::null_like(net, given) : diffusion::Condition();
+  }
+  torch::Tensor classes(const std::string& name) const {
+    const auto given = tensors_.find(name);
+    if (given == tensors_.end() || given->second.dim() != 1 || given->second.scalar_type() != torch::kLong)
+      core::user_error("{}: tensor \"{}\" [B] of int64 is {}", path_.string(), name,
+                       given == tensors_.end() ? "missing" : c10::str(given->second.sizes()));
+    return given->second.to(device_);
   }
   torch::Tensor like(const std::string& name, const torch::Tensor& other, const char* axes) const {
     const torch::Tensor tensor = get(name, other.dim(), axes);

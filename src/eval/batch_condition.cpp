@@ -45,8 +45,9 @@ torch::Tensor captioned_rows(const stream::Batch& batch, std::int64_t first, std
 diffusion::Condition batch_condition(const stream::Batch& batch, std::int64_t first, std::int64_t count,
                                      const stream::RowShape& shape, const models::DenoiserConfig& model,
                                      CaptionEncoder* encoder, torch::Device device) {
-  if (!model.takes_text()) return {.class_B = classes_of(batch, first, count, model).to(device)};
   diffusion::Condition condition;
+  if (model.takes_classes()) condition.class_B = classes_of(batch, first, count, model).to(device);
+  if (!model.takes_text()) return condition;
   condition.text_BLD = encoder != nullptr
                            ? encoder->rows(batch, first, count)
                            : half_rows(batch.text, first, {count, shape.text_length, shape.text_width})

@@ -19,7 +19,7 @@ torch::Tensor half_rows(const stream::HostBuffer<std::uint16_t>& values, std::in
 /// Of rows [first, first + count): 1 where there is a caption, or a class, that was not dropped; uint8.
 torch::Tensor captioned_rows(const stream::Batch& batch, std::int64_t first, std::int64_t count);
 
-/// The condition of rows [first, first + count): classes, or text rows fp32 and which of them are tokens (where the model asks); a
+/// The condition of rows [first, first + count), as far as the model takes it: classes, text rows fp32 and which of them are tokens (where the model asks); a
 /// dropped caption is the null class, or zero rows (with_learned_null knows better ones). `encoder`: of latents that hold token ids alone. UserError: a sample without a class, or of one
 /// that the model does not have.
 diffusion::Condition batch_condition(const stream::Batch& batch, std::int64_t first, std::int64_t count,

@@ -37,7 +37,7 @@ void demand_same_encoders(const RunFacts& run, const RunSource& source, const co
                        source.name(), key, measured.dump(), trained.dump());
   };
   if (!run.codec.kind.empty()) compare("codec", core::to_json(run.codec));
-  if (!run.model.takes_text() && facts.value("classes", std::vector<std::string>()) != run.classes)
+  if (run.model.takes_classes() && facts.value("classes", std::vector<std::string>()) != run.classes)
     core::user_error("validation.data: {}: its classes are {}, the run was trained on {}", source.name(),
                      facts.value("classes", core::Json::array()).dump(), core::Json(run.classes).dump());
   if (!run.text_encoder.kind.empty()) compare("text_encoder", core::to_json(run.text_encoder));
@@ -67,6 +67,7 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
   if (config.sources.empty()) return nullptr;
   config.size = facts.size;
   config.text = facts.model.takes_text();
+  config.classes = facts.model.takes_classes();
   config.split = split;
   config.captions = captions;
   config.shuffle_run = facts.shuffle_run;

@@ -202,7 +202,8 @@ int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::
   // A class has many pictures: that a painted one is nearest to the sample whose class was asked for says nothing.
   const bool retrieves = config.prompts > 0 && run.facts.model.takes_text();
   if (config.prompts > 0 && !retrieves)
-    core::log_info("no retrieval: the run is conditioned on classes; build/bin/score measures its pictures");
+    core::log_info("no retrieval: the run is conditioned on {}; build/bin/score measures its pictures",
+                   run.facts.model.takes_classes() ? "classes" : "nothing");
   const Evaluation evaluation(config, run, comm, stop);
   const fs::path folder = comm.on_root(
       [&] { return make_folder(run, call_of(run, config, evaluation.precision(), splits)).string(); });

@@ -4,7 +4,6 @@
 #include <torch/utils.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <set>
@@ -16,6 +15,7 @@
 #include "core/utf8.h"
 #include "diffusion/noise.h"
 #include "eval/denoise_fn.h"
+#include "eval/prompts.h"
 #include "nn/autocast.h"
 #include "nn/state_dict.h"
 
@@ -85,31 +85,9 @@ Painter::Painter(const RunFacts& facts, const std::filesystem::path& run_folder,
   text_encoder_->to(device);
 }
 
-std::int64_t class_of_prompt(const std::string& prompt, const std::vector<std::string>& names,
-                             std::int64_t count) {
-  const auto lower = [](std::string text) {
-    std::ranges::transform(text, text.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    text.erase(text.find_last_not_of(' ') + 1);
-    text.erase(0, std::min(text.find_first_not_of(' '), text.size()));
-    return text;
-  };
-  for (std::size_t i = 0; i < names.size(); ++i)
-    if (static_cast<std::int64_t>(i) < count && lower(names[i]) == lower(prompt))
-      return static_cast<std::int64_t>(i);
-  std::int64_t number = -1;
-  const auto [end, error] = std::from_chars(prompt.data(), prompt.data() + prompt.size(), number);
-  if (error == std::errc() && end == prompt.data() + prompt.size() && number >= 0 && number < count)
-    return number;
-  std::string known = fmt::format("0 to {}", count - 1);
-  for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 50); ++i)
-    known += fmt::format(", {}", names[i]);
-  core::user_error("\"{}\" is no class of this model; there are: {}", core::shortened(prompt, 60), known);
-}
-
 void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
   if (!text_encoder_) {
-    for (const std::string& prompt : prompts) class_of_prompt(prompt, classes_, model_.num_classes);
+    encode(prompts);  // what it refuses
     return;
   }
   constexpr std::size_t kTold = 20;
@@ -128,13 +106,26 @@ void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
 diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) const {
   if (!text_encoder_) {
     std::vector<std::int64_t> numbers;
-    for (const std::string& prompt : prompts)
-      numbers.push_back(class_of_prompt(prompt, classes_, model_.num_classes));
+    for (const std::string& prompt : prompts) {
+      if (model_.takes_classes())
+        numbers.push_back(class_of_prompt(prompt, classes_, model_.num_classes));
+      else if (prompt != kNoCondition)
+        core::user_error("\"{}\": the model is conditioned on nothing; its only prompt is \"{}\"",
+                         core::shortened(prompt, 60), kNoCondition);
+    }
+    if (numbers.empty()) return {};
     return {.class_B = torch::tensor(numbers, torch::kLong).to(device_)};
   }
   const encoders::EncodedText encoded = text_encoder_->encode(prompts, text_length_);
   // Through fp16, as the training rows were stored.
   diffusion::Condition text{encoded.states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_)};
+  if (model_.takes_classes()) {  // a prompt says no class
+    if (!model_.learned_null)
+      core::user_error(
+          "the model is conditioned on text and classes, a prompt says no class, and it has learned none for "
+          "that (model.learned_null)");
+    text.class_B = torch::full({std::ssize(prompts)}, model_.num_classes, torch::kLong).to(device_);
+  }
   if (!model_.text_mask) return text;
   const torch::Tensor tokens = torch::tensor(encoded.num_tokens, torch::kInt64).unsqueeze(1);
   text.text_mask_BL = (torch::arange(text_length_) < tokens).to(device_);

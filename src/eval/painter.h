@@ -68,14 +68,11 @@ class Painter {
   torch::Device device_;
   std::int64_t channels_, latent_size_, text_length_;
   std::shared_ptr<encoders::ImageCodec> codec_;
-  std::unique_ptr<encoders::TextEncoder> text_encoder_;  ///< null: the prompts are classes
+  std::unique_ptr<encoders::TextEncoder>
+      text_encoder_;  ///< null: the prompts are classes, or the model takes none
   const models::DenoiserConfig model_;
   const std::vector<std::string> classes_;  ///< names
 };
-
-/// The number of the class that a prompt names: by its name (capitals do not count) or as a number below `count`. UserError lists them.
-std::int64_t class_of_prompt(const std::string& prompt, const std::vector<std::string>& names,
-                             std::int64_t count);
 
 /// unit, text, class, negative (and masks, where there are any) and sample of the pictures, for comparison with other
 /// implementations.

@@ -1,6 +1,9 @@
 // A list of prompts.
 #include "eval/prompts.h"
 
+#include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <filesystem>
 #include <string_view>
 
@@ -9,7 +12,6 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/utf8.h"
-#include "eval/painter.h"
 
 namespace microdit::eval {
 namespace {
@@ -83,6 +85,28 @@ PromptList read_prompts(const std::string& file) {
                     : fmt::format("; {} lines that begin with '#' are skipped (\\# begins a prompt with '#')",
                                   comments));
   return list;
+}
+
+std::int64_t class_of_prompt(const std::string& prompt, const std::vector<std::string>& names,
+                             std::int64_t count) {
+  const auto lower = [](std::string text) {
+    std::ranges::transform(text, text.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    text.erase(text.find_last_not_of(' ') + 1);
+    text.erase(0, std::min(text.find_first_not_of(' '), text.size()));
+    return text;
+  };
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (static_cast<std::int64_t>(i) < count && lower(names[i]) == lower(prompt))
+      return static_cast<std::int64_t>(i);
+  std::int64_t number = -1;
+  const auto [end, error] = std::from_chars(prompt.data(), prompt.data() + prompt.size(), number);
+  if (error == std::errc() && end == prompt.data() + prompt.size() && number >= 0 && number < count)
+    return number;
+  std::string known = fmt::format("0 to {}", count - 1);
+  for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 50); ++i)
+    known += fmt::format(", {}", names[i]);
+  core::user_error("\"{}\" is no class of this model; there are: {}", core::shortened(prompt, 60), known);
 }
 
 std::vector<std::string> all_classes(const std::vector<std::string>& names, std::int64_t count) {

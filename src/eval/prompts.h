@@ -7,6 +7,9 @@
 
 namespace microdit::eval {
 
+/// What stands for a prompt where a model is conditioned on nothing.
+inline constexpr const char* kNoCondition = "unconditional";
+
 struct PromptList {
   std::vector<std::string> prompts;
   std::vector<std::string> lines{};  ///< of a .jsonl file, the whole line of each prompt; else none
@@ -17,6 +20,10 @@ struct PromptList {
 /// each line is a JSON object with a text `prompt`. UserError, with file and line: no such file, another encoding, a zero
 /// byte, no prompt.
 PromptList read_prompts(const std::string& file);
+
+/// The number of the class that a prompt names: by its name (capitals do not count) or as a number below `count`. UserError lists them.
+std::int64_t class_of_prompt(const std::string& prompt, const std::vector<std::string>& names,
+                             std::int64_t count);
 
 /// A prompt for each class of a class-conditional model: its name, or its number where it has none of its own.
 std::vector<std::string> all_classes(const std::vector<std::string>& names, std::int64_t count);

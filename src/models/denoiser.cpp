@@ -1,9 +1,12 @@
 // The `model:` section: its keys, what is possible, and the networks by kind.
 #include "models/denoiser.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "models/class_dit.h"
 #include "models/microdit.h"
+#include "models/unet.h"
 
 namespace microdit::models {
 
@@ -14,9 +17,10 @@ void check(const DenoiserConfig& c) {
     if (value < 1)
       core::user_error("model.{}: {} (it comes from the data's facts, or must be given here)", key, value);
   };
-  need(c.input_size, "input_size");
+  if (c.kind != "unet") need(c.input_size, "input_size");  // a unet has no size
   need(c.in_channels, "in_channels");
   if (c.takes_text()) need(c.caption_channels, "caption_channels");
+  if (c.kind == "unet") return;
   if (c.input_size % c.patch_size != 0)
     core::user_error("model.input_size: {} is no multiple of patch_size {}", c.input_size, c.patch_size);
   if (c.dim % 4 != 0) core::user_error("model.dim: {} must be a multiple of 4 (position embeddings)", c.dim);
@@ -38,8 +42,9 @@ void check(const DenoiserConfig& c) {
 void DenoiserConfig::fields(core::Fields& f) {
   const core::FieldRule positive{.min = 1};
   f.field("kind", kind,
-          {.choices = {"microdit", "class_dit"}, .help = "the network; further keys are its own"});
+          {.choices = {"microdit", "class_dit", "unet"}, .help = "the network; further keys are its own"});
   f.field("input_size", input_size, {.min = 0, .help = "latent side; 0 = from the data"});
+  if (kind == "unet") return unet_fields(f);
   f.field("patch_size", patch_size, positive);
   f.field("in_channels", in_channels, {.min = 0, .help = "latent channels; 0 = from the data"});
   f.field("dim", dim, positive);
@@ -100,10 +105,68 @@ void DenoiserConfig::class_dit_fields(core::Fields& f) {
     f.error("num_classes", "a class_dit takes classes or text (caption_channels, text_mask), not both");
 }
 
+namespace {
+
+/// A key of diffusers for one of ours.
+void also(core::Fields& f, const char* key, std::int64_t& ours, const char* our_key) {
+  std::vector<std::int64_t> values;
+  number_or_list(f, key, values, 1, 10'000'000, "");
+  if (values.empty()) return;
+  if (std::ranges::any_of(values, [&](std::int64_t value) { return value != values[0]; }))
+    return f.error(key, "several values are not known here; they must be the same");
+  if (f.given(our_key) && ours != 0 && ours != values[0])
+    return f.error(key, fmt::format("{}, and {}: {}; they mean the same", values[0], our_key, ours));
+  ours = values[0];
+}
+
+}  // namespace
+
+void DenoiserConfig::unet_fields(core::Fields& f) {
+  patch_size = 1;
+  f.field("in_channels", in_channels, {.min = 0, .help = "latent channels; 0 = from the data"});
+  f.field("caption_channels", caption_channels,
+          {.min = 0, .help = "text width (also cross_attention_dim); 0 = from the data, or without text"});
+  f.field("text_mask", text_mask, {.help = "text rows behind a caption's last token are not seen"});
+  f.field("num_classes", num_classes,
+          {.min = 0, .max = 1e7, .help = "of a class embedding (also num_class_embeds); 0 = none"});
+  f.field("learned_null", learned_null, {.help = "one class more, the null condition of guidance"});
+  unet.fields(f, in_channels);
+  if (!f.reading()) return;
+  also(f, "sample_size", input_size, "input_size");
+  also(f, "num_class_embeds", num_classes, "num_classes");
+  std::int64_t text_width = caption_channels;
+  also(f, "cross_attention_dim", text_width, "caption_channels");
+  if (takes_text()) {
+    caption_channels = text_width;
+  } else {  // diffusers' files name a width in any case
+    if (caption_channels > 0)
+      f.error("caption_channels", "no block of this unet is of cross-attention (CrossAttnDownBlock2D ...)");
+    if (text_mask) f.error("text_mask", "no block of this unet is of cross-attention");
+  }
+  if (learned_null && num_classes == 0)
+    f.error("learned_null",
+            "it is a class more, and there are none (num_classes); text has zero rows as its null");
+}
+
+bool DenoiserConfig::takes_text() const {
+  if (kind == "unet") return unet.has_cross_attention();
+  return kind != "class_dit" || num_classes == 0;
+}
+
+bool DenoiserConfig::takes_classes() const {
+  return kind == "unet" ? num_classes > 0 : !takes_text();
+}
+
+bool DenoiserConfig::has_null() const {
+  if (kind == "unet") return takes_text() || learned_null;
+  return kind != "class_dit" || learned_null;
+}
+
 std::shared_ptr<Denoiser> make_uninitialized_denoiser(const DenoiserConfig& config) {
-  if (config.kind != "microdit" && config.kind != "class_dit")
-    core::user_error("model.kind: \"{}\" is unknown; there are: microdit, class_dit", config.kind);
+  if (config.kind != "microdit" && config.kind != "class_dit" && config.kind != "unet")
+    core::user_error("model.kind: \"{}\" is unknown; there are: microdit, class_dit, unet", config.kind);
   check(config);
+  if (config.kind == "unet") return std::make_shared<Unet>(config);
   if (config.kind == "class_dit") return std::make_shared<ClassDit>(config);
   return std::make_shared<MicroDit>(config);
 }

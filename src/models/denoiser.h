@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "models/unet_config.h"
 
 // Shape legend: B batch, C channels, H W latent height and width, T patches, L text rows, D width.
 namespace microdit::models {
@@ -98,14 +99,19 @@ struct DenoiserConfig {
   std::string compat =
       "none";  ///< none | nano: attention's gate is computed and not used, as in nano-diffusion
   bool learned_null = false;  ///< a null condition for guidance: a class of its own, or a learned row
+  /// Of unet (and input_size, in_channels, caption_channels, text_mask, num_classes, learned_null).
+  UnetConfig unet;
   void fields(core::Fields& f);
-  bool takes_text() const { return kind != "class_dit" || num_classes == 0; }
+  /// A unet may take text, classes, both or nothing; the others take one of the two.
+  bool takes_text() const;
+  bool takes_classes() const;
   /// Whether there is a condition to guide away from.
-  bool has_null() const { return kind != "class_dit" || learned_null; }
+  bool has_null() const;
 
  private:
   void microdit_fields(core::Fields& f);
   void class_dit_fields(core::Fields& f);
+  void unet_fields(core::Fields& f);
 };
 
 /// Builds the network on CPU in fp32, parameters initialised from `seed`. UserError for an impossible config.

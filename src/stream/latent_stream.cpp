@@ -158,7 +158,7 @@ void LatentStream::Impl::fill(std::int64_t first, std::int64_t count, bool with_
     for (std::size_t i = 0; i < wishes[source].size(); ++i) {
       RowWish& wish = wishes[source][i];
       if (wish.bad) replace(source, wish);
-      if (!config.text && wish.class_number < 0) replace_unclassed(source, wish);
+      if (config.classes && wish.class_number < 0) replace_unclassed(source, wish);
       const std::size_t row = rows[source][i];
       batch.sample[row] = first_sample[source] + wish.sample;
       // Without text a sample's class is its condition, whether it has a caption or not.

@@ -60,7 +60,7 @@ eval::RunFacts run_facts(const TrainConfig& config, const TrainingData& data) {
 
 /// What the data say of their classes is what the model takes.
 void check_classes(const models::DenoiserConfig& model, const core::Json& facts) {
-  if (model.takes_text()) return;
+  if (!model.takes_classes()) return;
   if (!facts.contains("classes"))
     core::user_error(
         "model.num_classes={}: the data have no classes (record.class gives them, or record.kind cifar, "
@@ -70,6 +70,14 @@ void check_classes(const models::DenoiserConfig& model, const core::Json& facts)
   if (!names.empty() && std::ssize(names) != model.num_classes)
     core::user_error("model.num_classes={}: the data have {} classes: {}", model.num_classes, names.size(),
                      core::shortened(facts["classes"].dump(), 300));
+}
+
+std::string condition_text(const models::DenoiserConfig& model, const stream::RowShape& shape) {
+  std::string text;
+  if (model.takes_text()) text = fmt::format("text {} x {}", shape.text_length, shape.text_width);
+  if (model.takes_classes())
+    text += fmt::format("{}{} classes", text.empty() ? "" : " and ", model.num_classes);
+  return text.empty() ? "no condition" : text;
 }
 
 /// The module is told that this is no training while it lives, whatever ends it.
@@ -117,10 +125,7 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
   }
   facts_ = run_facts(config, data_);
   core::log_info("data: {} samples of {} px, {}, in runs of {}", data_.stream->num_samples(), config.size,
-                 config.model.takes_text()
-                     ? fmt::format("text {} x {}", shape_.text_length, shape_.text_width)
-                     : fmt::format("{} classes", config.model.num_classes),
-                 data_.stream->shuffle_run());
+                 condition_text(config.model, shape_), data_.stream->shuffle_run());
 }
 
 void DenoiserTask::start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) {

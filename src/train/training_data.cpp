@@ -115,6 +115,7 @@ stream::StreamConfig stream_config(const TrainConfig& config, torch::Device devi
   s.captions = {config.captions.names, config.captions.shares};
   s.caption_drop = config.caption_drop;
   s.text = config.model.takes_text();
+  s.classes = config.model.takes_classes();
   s.seed = static_cast<std::uint64_t>(config.loop.seed);
   s.shuffle_run = config.shuffle_run == "auto" ? 0 : std::stoll(config.shuffle_run);
   s.reading.threads = config.prefetch_threads;

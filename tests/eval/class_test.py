@@ -285,6 +285,34 @@ class Classes(unittest.TestCase):
         self.train("guided", "model.learned_null=true", "caption_drop=0.2", "sampling.guidance=2", "steps=20")
         programs.run("generate", "--run", self.root / "runs/guided", "--class", "light", "num_images=1", "steps=4", data=self.data)
 
+    def test_unets_of_classes_and_of_classes_and_text(self):
+        """With both a prompt says no class: its pictures are of the class that was learned for that, and depend on the text."""
+        def config(name, kind):
+            model = {"kind": "unet", "block_out_channels": [16, 32], "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 4,
+                     "num_class_embeds": 3, "learned_null": True, "down_block_types": ["DownBlock2D", f"{kind}DownBlock2D"],
+                     "up_block_types": [f"{kind}UpBlock2D", "UpBlock2D"]}
+            path = self.root / f"{name}.yaml"
+            path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in {
+                "model": model, "objective": {"path": "linear", "prediction": "eps"}, "captions": [], "caption_drop": 0.2, "mask_ratio": 0,
+                "data": [{"dataset": "shades"}], "size": 8, "batch_size": 32, "threads_per_rank": 1, "optimizer": {"lr": 3e-3}, "runs": str(self.root / "runs"),
+                "sampling": {"every_steps": 0, "guidance": 2, "rule": "ddim", "steps": 4, "prompts": ["dark"]}}.items()))
+            return path
+
+        def pictures(run, *words):
+            out = self.root / "unets" / f"{run}{len(list(self.root.glob('unets/*')))}"
+            programs.run("generate", "--run", self.root / "runs" / run, "steps=4", "num_images=1", *words, f"out={out}", data=self.data)
+            return [path.read_bytes() for path in sorted(out.glob("00*.png"))]
+
+        programs.run("train", "--config", config("unet_classes", "Attn"), "name=unet_classes", "steps=30", data=self.data)
+        painted = pictures("unet_classes", "guidance=3")
+        self.assertEqual(len(set(painted)), 3, "of every class a picture of its own")
+        self.assertIn("is no class of this model", self.paint("--class", "blue", run="unet_classes", expect=2))
+        programs.run("train", "--config", config("unet_both", "CrossAttn"), "name=unet_both", "steps=30", "sampling.every_steps=30", data=self.data)
+        self.assertTrue((self.root / "runs/unet_both/samples/step_0000030.png").exists())
+        self.assertNotEqual(pictures("unet_both", "--prompt", "dark"), pictures("unet_both", "--prompt", "striped"))
+        programs.run("train", "--config", config("unet_both", "CrossAttn"), "name=unet_mute", "steps=2", "model.learned_null=false", data=self.data)
+        self.assertIn("a prompt says no class", self.paint("--prompt", "dark", run="unet_mute", expect=2))
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -153,7 +153,7 @@ TEST(Config, ImpossibleOnesAreRefused) {
   refused([](DenoiserConfig& c) { c.input_size = 0; }, "input_size");
   refused([](DenoiserConfig& c) { c.input_size = 9; }, "patch_size");
   refused([](DenoiserConfig& c) { c.head_dim = 24; }, "head_dim");
-  refused([](DenoiserConfig& c) { c.kind = "unet"; }, "unet");
+  refused([](DenoiserConfig& c) { c.kind = "u_net"; }, "u_net");
 }
 
 TEST(Blocks, RunThroughTheHookInOrder) {
