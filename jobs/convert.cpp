@@ -80,6 +80,7 @@ checkpoint::Reader open_checkpoint(const fs::path& input, std::int64_t step) {
 }
 
 std::vector<Tensor> read_tensors(const checkpoint::Reader& reader, const std::string& group) {
+  const core::Json aliases = reader.state().value("aliases", core::Json::object());
   std::vector<Tensor> tensors;
   for (const auto& [stored, shape] : reader.tensors()) {
     for (const std::string& wanted : {group, std::string("buffers/")}) {
@@ -89,7 +90,6 @@ std::vector<Tensor> read_tensors(const checkpoint::Reader& reader, const std::st
       for (const std::int64_t extent : shape) count *= static_cast<std::size_t>(extent);
       tensors.push_back({name, shape, std::vector<float>(count)});
       reader.read(stored, 0, tensors.back().values);
-      const core::Json aliases = reader.state().value("aliases", core::Json::object());
       for (const std::string& alias : aliases.value(name, std::vector<std::string>())) {
         Tensor again = tensors.back();
         again.name = alias;  // PyTorch, too, writes a shared parameter under each of its names

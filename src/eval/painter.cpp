@@ -169,11 +169,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
   core::check(order.prompts.size() == order.seeds.size() && !order.prompts.empty(), "{} prompts, {} seeds",
               order.prompts.size(), order.seeds.size());
   core::check(!model.is_training(), "painting with a network in training mode");
-  if (order.sampler.guidance != 1 && !model_.has_null())
-    core::user_error(
-        "guidance={}: the model has learned no null condition (model.learned_null) to guide away from; "
-        "guidance=1 (of a training: sampling.guidance=1)",
-        order.sampler.guidance);
+  demand_null(order.sampler, model_);
   const torch::NoGradGuard no_grad;
   const auto network = denoise_fn(model);  // bare: the sampler applies guidance
   const auto fn = [&](const diffusion::DenoiseInput& input) {
@@ -268,6 +264,14 @@ std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int
     std::move(decoded.begin(), decoded.begin() + count, std::back_inserter(pictures));
   }
   return pictures;
+}
+
+void demand_null(const diffusion::SamplerConfig& sampler, const models::DenoiserConfig& model) {
+  if (sampler.guidance != 1 && !model.has_null())
+    core::user_error(
+        "guidance={}: the model has learned no null condition (model.learned_null) to guide away from; "
+        "guidance=1 (of a training: sampling.guidance=1)",
+        sampler.guidance);
 }
 
 void write_latents(const std::filesystem::path& file, const Painting& painting) {

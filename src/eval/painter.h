@@ -45,6 +45,9 @@ struct Painting {
       states_BKCHW;  ///< PaintOrder::trajectory of them, each brought to the root mean square of the sample: to be looked at
 };
 
+/// UserError: guidance of a model that has no null condition to lead away from.
+void demand_null(const diffusion::SamplerConfig& sampler, const models::DenoiserConfig& model);
+
 class Painter {
  public:
   /// Finds the encoders wherever they lie now (encoders/encoder_facts.h). UserError when they are not found

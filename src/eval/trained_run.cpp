@@ -14,6 +14,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "diffusion/grid.h"
+#include "eval/painter.h"
 #include "nn/state_dict.h"
 
 namespace microdit::eval {
@@ -144,11 +145,7 @@ std::shared_ptr<models::Denoiser> TrainedRun::load_model(torch::Device device) c
 }
 
 void check_sampler(const TrainedRun& run) {
-  if (run.sampler.guidance != 1 && !run.facts.model.has_null())
-    core::user_error(
-        "guidance={}: the model has learned no null condition (model.learned_null) to guide away from; "
-        "guidance=1 (of a training: sampling.guidance=1)",
-        run.sampler.guidance);
+  demand_null(run.sampler, run.facts.model);
   diffusion::make_grid(run.sampler, run.objective.config(), run.objective.path(), run.facts.latent_size);
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "models/check_condition.h"
 #include "models/drawn.h"
 #include "nn/patch.h"
 
@@ -192,23 +193,9 @@ void ClassDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_la
                      c10::str(x.sizes()), c.in_channels, c.input_size, c.input_size);
   if (!is(noise_label, {batch}))
     core::user_error("the noise label has shape {} and must be [{}]", c10::str(noise_label.sizes()), batch);
-  if (classes_.defined()) {
-    const torch::Tensor& classes = condition.class_B;
-    if (!is(classes, {batch}) || classes.scalar_type() != torch::kLong)
-      core::user_error("the classes are {}; the model takes whole numbers (int64) [{}]",
-                       classes.defined() ? c10::str(classes.sizes()) : "missing", batch);
-    // Looked at where it costs nothing: on a GPU an index beyond the table is the device's own fault.
-    if (classes.is_cpu() && batch > 0 &&
-        (classes.min().item<std::int64_t>() < 0 || classes.max().item<std::int64_t>() >= classes_.size(0)))
-      core::user_error("class {} of a batch: the model has {} classes, 0 to {} (model.num_classes)",
-                       classes.max().item<std::int64_t>(), c.num_classes, c.num_classes - 1);
-    return;
-  }
+  if (classes_.defined()) return check_classes(condition.class_B, batch, classes_.size(0), c.num_classes);
   const torch::Tensor& text = condition.text_BLD;
-  if (!text.defined() || text.dim() != 3 || text.size(0) != batch || text.size(1) < 1 ||
-      text.size(2) != c.caption_channels)
-    core::user_error("text has shape {}; the model takes [{}, L, {}] (caption_channels)",
-                     text.defined() ? c10::str(text.sizes()) : "none", batch, c.caption_channels);
+  check_text(text, batch, c.caption_channels);
   if (c.text_mask && !is(condition.text_mask_BL, text.sizes().slice(0, 2)))
     core::user_error("model.text_mask: true: the text rows {} come without a mask of their shape",
                      c10::str(text.sizes()));

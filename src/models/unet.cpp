@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "models/check_condition.h"
 #include "models/drawn.h"
 #include "nn/precision.h"
 
@@ -134,25 +135,10 @@ void Unet::check_input(const torch::Tensor& x, const torch::Tensor& noise_label,
                      c10::str(x.sizes()), c.in_channels, smallest);
   if (noise_label.dim() != 1 || noise_label.size(0) != batch)
     core::user_error("the noise label has shape {} and must be [{}]", c10::str(noise_label.sizes()), batch);
-  if (classes_.defined()) {
-    const torch::Tensor& classes = condition.class_B;
-    if (!classes.defined() || classes.dim() != 1 || classes.size(0) != batch ||
-        classes.scalar_type() != torch::kLong)
-      core::user_error("the classes are {}; the model takes whole numbers (int64) [{}]",
-                       classes.defined() ? c10::str(classes.sizes()) : "missing", batch);
-    // Looked at where it costs nothing: on a GPU an index beyond the table is the device's own fault.
-    if (classes.is_cpu() && batch > 0 &&
-        (classes.min().item<std::int64_t>() < 0 || classes.max().item<std::int64_t>() >= classes_.size(0)))
-      core::user_error("classes {} to {} of a batch: the model has {}, 0 to {} (model.num_classes)",
-                       classes.min().item<std::int64_t>(), classes.max().item<std::int64_t>(), c.num_classes,
-                       c.num_classes - 1);
-  }
+  if (classes_.defined()) check_classes(condition.class_B, batch, classes_.size(0), c.num_classes);
   if (!c.takes_text()) return;
   const torch::Tensor &text = condition.text_BLD, &seen = condition.text_mask_BL;
-  if (!text.defined() || text.dim() != 3 || text.size(0) != batch || text.size(1) < 1 ||
-      text.size(2) != c.caption_channels)
-    core::user_error("text has shape {}; the model takes [{}, L, {}] (caption_channels)",
-                     text.defined() ? c10::str(text.sizes()) : "none", batch, c.caption_channels);
+  check_text(text, batch, c.caption_channels);
   if (c.text_mask && !seen.defined())
     core::user_error("model.text_mask: true: the text rows {} come without a mask", c10::str(text.sizes()));
   if (seen.defined() && (seen.sizes() != text.sizes().slice(0, 2) || seen.scalar_type() != torch::kBool))

@@ -261,13 +261,19 @@ def tables_that_are_damaged(scratch):
         check(not list((own.data / "samples").rglob("*.h5")), "samples of it")
 
 
-def pictures_without_a_row(scratch):
-    """Pictures that one table has and a joined one lacks are counted: bounds on its columns do not see them."""
+def joined_scores(scratch, filters):
+    """Five pictures of which a joined table of scores has the first three."""
     own = Own(scratch / "joined", 5)
     own.entry(OWN.replace("splits:", '  - {kind: csv, file: scores.csv, key: "{file}", join: "{basename}", columns: {score: score}}\n'
-                          "filters: {at_least: {score: 5}}\nsplits:").replace('pattern: ["*"]', 'pattern: ["*.jpg", "*.csv"]'))
+                          f"filters: {filters}\nsplits:").replace('pattern: ["*"]', 'pattern: ["*.jpg", "*.csv"]'))
     own.table("captions.csv", csv_of(own.captions))
     own.table("scores.csv", "file,score\np00.jpg,9\np01.jpg,9\np02.jpg,1\n")
+    return own
+
+
+def pictures_without_a_row(scratch):
+    """Pictures that one table has and a joined one lacks are counted: bounds on its columns do not see them."""
+    own = joined_scores(scratch, "{at_least: {score: 5}}")
     own.run("download")
     log = own.run("clean")
     check("4 of 5 records kept" in log and "filtered.score 1" in log and "scores.csv, join {basename} 2 (e.g. p03.jpg)" in log, log)
@@ -278,11 +284,7 @@ def pictures_without_a_row(scratch):
 
 def kept_pictures_without_a_row(scratch):
     """Of pictures that a joined table lacks those are counted that are kept; bounds are named where there are some."""
-    own = Own(scratch / "joined", 5)
-    own.entry(OWN.replace("splits:", '  - {kind: csv, file: scores.csv, key: "{file}", join: "{basename}", columns: {score: score}}\n'
-                          "filters: {max_damaged_fraction: 0.5}\nsplits:").replace('pattern: ["*"]', 'pattern: ["*.jpg", "*.csv"]'))
-    own.table("captions.csv", csv_of(own.captions))
-    own.table("scores.csv", "file,score\np00.jpg,9\np01.jpg,9\np02.jpg,1\n")
+    own = joined_scores(scratch, "{max_damaged_fraction: 0.5}")
     (own.folder / "p03.jpg").write_bytes(b"no picture")
     own.run("download")
     log = own.run("clean")
