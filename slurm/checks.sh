@@ -101,7 +101,7 @@ check_encoders() {
   for key in images.codec text.encoder; do
     [ $key != images.codec ] || [ -z "${NO_CODEC:-}" ] || continue
     folder=$(setting $key <<<"$resolved")
-    [ "$folder" != none ] || continue  # the pixels themselves; no text rows
+    [[ ! $folder =~ ^(none|grey)(_[2-8])?$ ]] || continue  # the pixels themselves; no text rows
     said=$(has_model "$folder" $key) && continue
     entry=$(setting "weights.${key#*.}" <<<"$resolved")
     [ -z "$entry" ] || fetches+=("$entry")

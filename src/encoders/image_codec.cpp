@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kStem = "diffusion_pytorch_model";
+constexpr std::int64_t kLargestShuffle = 8;  ///< N of none_N
 
 CodecFacts facts_of(const AutoencoderConfig& c, const fs::path& folder, const std::string& sha256) {
   return {.kind = "AutoencoderKL",
@@ -35,8 +36,19 @@ CodecFacts facts_of(const AutoencoderConfig& c, const fs::path& folder, const st
           .downscale = c.downscale()};
 }
 
-CodecFacts pixel_facts() {
-  return {.kind = kPixels, .sha256 = kPixels, .channels = 3, .downscale = 1};
+CodecFacts facts_of(const PixelCodec& pixels) {
+  const std::string kind = pixels.grey ? "grey" : "none";
+  return {.kind = kind, .sha256 = kind, .channels = pixels.channels(), .downscale = pixels.downscale};
+}
+
+/// uint8 [B,H,W,3] -> fp32 [B,1,H,W], 0 to 255: Pillow's convert("L") in its whole numbers (ITU-R 601-2).
+torch::Tensor grey_of(const torch::Tensor& pixels_BHW3) {
+  const torch::Tensor p = pixels_BHW3.to(torch::kInt32);
+  const auto colour = [&](std::int64_t i, std::int64_t weight) { return p.select(3, i) * weight; };
+  return (colour(0, 19595) + colour(1, 38470) + colour(2, 7471) + 0x8000)
+      .bitwise_right_shift(16)
+      .to(torch::kFloat32)
+      .unsqueeze(1);
 }
 
 /// The name of a tensor that diffusers before 0.18 and CompVis files call query, key, value or proj_attn.
@@ -115,7 +127,23 @@ std::int64_t pictures_at_once(const AutoencoderConfig& c, std::int64_t batch, st
   return count;
 }
 
-ImageCodec::ImageCodec() = default;
+std::string PixelCodec::name() const {
+  return fmt::format("{}{}", grey ? "grey" : "none", downscale > 1 ? fmt::format("_{}", downscale) : "");
+}
+
+std::optional<PixelCodec> pixel_codec(const fs::path& name) {
+  for (const bool grey : {false, true})
+    for (std::int64_t n = 1; n <= kLargestShuffle; ++n)
+      if (const PixelCodec one{grey, n}; name == one.name()) return one;
+  return std::nullopt;
+}
+
+std::optional<PixelCodec> pixel_codec(const CodecFacts& facts) {
+  if (facts.kind != "none" && facts.kind != "grey") return std::nullopt;
+  return PixelCodec{facts.kind == "grey", std::max<std::int64_t>(facts.downscale, 1)};
+}
+
+ImageCodec::ImageCodec(const PixelCodec& pixels) : pixels_(pixels) {}
 
 ImageCodec::ImageCodec(std::shared_ptr<Autoencoder> net, fs::path folder, std::string sha256)
     : net_(std::move(net)), folder_(folder.lexically_normal()), sha256_(std::move(sha256)) {
@@ -141,7 +169,10 @@ torch::Tensor ImageCodec::moments(const torch::Tensor& image_BCHW) const {
 torch::Tensor ImageCodec::picture(const torch::Tensor& latents_BChw) const {
   const torch::NoGradGuard no_grad;
   const torch::Device device = device_;
-  if (!net_) return latents_BChw.to(device, torch::kFloat32);
+  if (!net_) {
+    const torch::Tensor plain = latents_BChw.to(device, torch::kFloat32);
+    return at::pixel_shuffle(plain, pixels_.downscale).expand({-1, 3, -1, -1});
+  }
   const std::int64_t pixels =
       latents_BChw.size(2) * latents_BChw.size(3) * net_->downscale() * net_->downscale();
   return in_slices(latents_BChw, pixels, [&](const torch::Tensor& some) {
@@ -167,13 +198,14 @@ torch::Tensor ImageCodec::encode(const torch::Tensor& pixels_BHW3, const torch::
   core::check(
       pixels_BHW3.dim() == 4 && pixels_BHW3.size(3) == colours && pixels_BHW3.scalar_type() == torch::kUInt8,
       "codec encode takes uint8 [B, H, W, {}]", colours);
-  const torch::Tensor image =
-      pixels_BHW3.to(device_).permute({0, 3, 1, 2}).to(torch::kFloat32).div(255).mul(2).sub(1);
-  if (!net_) return image.contiguous();
-  const auto& c = net_->config();
-  core::check(pixels_BHW3.size(1) % net_->downscale() == 0 && pixels_BHW3.size(2) % net_->downscale() == 0,
+  core::check(pixels_BHW3.size(1) % downscale() == 0 && pixels_BHW3.size(2) % downscale() == 0,
               "picture {}x{} is not a multiple of {} pixels", pixels_BHW3.size(1), pixels_BHW3.size(2),
-              net_->downscale());
+              downscale());
+  const torch::Tensor here = pixels_BHW3.to(device_);
+  const torch::Tensor bytes = !net_ && pixels_.grey ? grey_of(here) : here.permute({0, 3, 1, 2});
+  const torch::Tensor image = bytes.to(torch::kFloat32).div(255).mul(2).sub(1);
+  if (!net_) return at::pixel_unshuffle(image, pixels_.downscale).contiguous();
+  const auto& c = net_->config();
   const torch::Tensor both = moments(image);
   torch::Tensor z = both.narrow(1, 0, c.latent_channels);
   if (unit_noise.defined()) {
@@ -193,19 +225,19 @@ torch::Tensor ImageCodec::decode(const torch::Tensor& latents_BChw) const {
 }
 
 CodecFacts ImageCodec::facts() const {
-  if (!net_) return pixel_facts();
+  if (!net_) return facts_of(pixels_);
   return facts_of(net_->config(), folder_, sha256_);
 }
 
 CodecFacts describe_image_codec(const fs::path& folder, const core::StopFlag& stop) {
-  if (folder == kPixels) return pixel_facts();
+  if (const auto pixels = pixel_codec(folder)) return facts_of(*pixels);
   return facts_of(read_codec_config(folder), folder.lexically_normal(),
                   folder_weights_sha256(folder, kStem, stop));
 }
 
 fs::path find_image_codec_folder(const CodecFacts& facts, const fs::path& run_folder,
                                  const core::StopFlag& stop) {
-  if (facts.kind == kPixels) return kPixels;
+  if (const auto pixels = pixel_codec(facts)) return pixels->name();
   const auto sha256_of = [&](const fs::path& folder) { return folder_weights_sha256(folder, kStem, stop); };
   const auto difference = [&](const fs::path& folder) { return difference_to(facts, folder); };
   return find_folder({"codec", facts.folder, facts.sha256, sha256_of, difference}, run_folder);
@@ -218,7 +250,7 @@ std::shared_ptr<ImageCodec> find_image_codec(const CodecFacts& facts, const fs::
 
 std::shared_ptr<ImageCodec> load_image_codec(const fs::path& folder, const std::string& sha256,
                                              const core::StopFlag& stop) {
-  if (folder == kPixels) return std::make_shared<ImageCodec>();
+  if (const auto pixels = pixel_codec(folder)) return std::make_shared<ImageCodec>(*pixels);
   const AutoencoderConfig config = read_codec_config(folder);
   demand_values(config, folder);
   auto net = std::make_shared<Autoencoder>(config);

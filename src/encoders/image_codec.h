@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -71,21 +72,31 @@ inline constexpr std::int64_t kLargestActivation = std::int64_t{1} << 28;
 std::int64_t pictures_at_once(const AutoencoderConfig& config, std::int64_t batch, std::int64_t pixels,
                               std::int64_t most_values = kLargestActivation);
 
-/// The name of the codec that is none: latents are the pictures themselves, in [-1, 1]. For small ones.
-inline constexpr const char* kPixels = "none";
+/// Codecs that are none, for small pictures: latents are the pixels themselves, in [-1, 1]. Their names are `none` (red, green, blue) and
+/// `grey` (Pillow's L of them), and `none_N`, `grey_N`, where each N x N pixels are one place with as many times more channels
+/// (torch's pixel_unshuffle): nothing is lost, and the network's first level is smaller.
+struct PixelCodec {
+  bool grey = false;
+  std::int64_t downscale = 1;  ///< N
+  std::int64_t channels() const { return (grey ? 1 : 3) * downscale * downscale; }
+  std::string name() const;
+};
+/// Nothing: the name is no such codec's, but a folder's.
+std::optional<PixelCodec> pixel_codec(const std::filesystem::path& name);
+/// Of a latents folder's facts.
+std::optional<PixelCodec> pixel_codec(const CodecFacts& facts);
 
 /// A frozen codec from a diffusers folder (config.json + diffusion_pytorch_model[.fp16].safetensors, sharded
-/// index too), or kPixels.
+/// index too), or pixels.
 class ImageCodec {
  public:
-  /// kPixels.
-  ImageCodec();
+  explicit ImageCodec(const PixelCodec& pixels = {});
   /// `sha256` of the folder's weights; empty = computed.
   ImageCodec(std::shared_ptr<Autoencoder> net, std::filesystem::path folder, std::string sha256 = {});
-  /// Null: kPixels.
+  /// Null: pixels.
   const Autoencoder* net() const { return net_.get(); }
-  std::int64_t downscale() const { return net_ ? net_->downscale() : 1; }
-  std::int64_t channels() const { return net_ ? net_->config().latent_channels : 3; }
+  std::int64_t downscale() const { return net_ ? net_->downscale() : pixels_.downscale; }
+  std::int64_t channels() const { return net_ ? net_->config().latent_channels : pixels_.channels(); }
   /// uint8 [B,H,W,3] -> scaled latents fp32 [B,C,H/8,W/8]: (mean - shift) * scale, or a sample with
   /// `unit_noise`.
   torch::Tensor encode(const torch::Tensor& pixels_BHW3, const torch::Tensor& unit_noise = {}) const;
@@ -108,6 +119,7 @@ class ImageCodec {
   torch::Tensor in_slices(const torch::Tensor& batch, std::int64_t pixels,
                           const std::function<torch::Tensor(const torch::Tensor&)>& work) const;
   std::shared_ptr<Autoencoder> net_;  ///< null: pixels
+  PixelCodec pixels_;
   torch::Device device_ = torch::kCPU;
   std::filesystem::path folder_;
   std::string sha256_;
@@ -115,7 +127,7 @@ class ImageCodec {
   std::int64_t most_values_ = kLargestActivation;
 };
 
-/// `folder` may be kPixels here and below. UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys. This and what follows throw
+/// `folder` may be the name of a PixelCodec here and below. UserError: missing folder or file, unknown class, missing scaling factor, missing or extra keys. This and what follows throw
 /// core::Stopped when `stop` is seen while weights are hashed or read.
 std::shared_ptr<ImageCodec> load_image_codec(const std::filesystem::path& folder,
                                              const std::string& sha256 = {},

@@ -13,8 +13,9 @@ namespace microdit::ingest {
 void ImageRecipe::fields(core::Fields& f) {
   f.field("codec", codec,
           {.required = true,
-           .help = "folder of an AutoencoderKL in the diffusers layout; none = the pixels themselves, for "
-                   "small pictures"});
+           .help = "folder of an AutoencoderKL in the diffusers layout; none or grey = the pixels "
+                   "themselves, for small "
+                   "pictures; none_2, grey_2 ... _8: 2 x 2 (8 x 8) of them as one place with more channels"});
   f.field("latent", latent, {.choices = {"mean", "sample"}, .help = "the posterior's mean or one sample"});
   f.field("sizes", sizes, {.min = 8, .max = 8192, .help = "picture sizes, pixels"});
   f.field("enlarge", enlarge,
@@ -26,8 +27,8 @@ void ImageRecipe::fields(core::Fields& f) {
   f.field("precision", precision, {.choices = {"fp32", "bf16"}, .help = "of the codec"});
   f.field("seed", seed, {.min = 0, .help = "of latent: sample"});
   if (!f.reading()) return;
-  if (codec == encoders::kPixels && latent == "sample")
-    f.error("latent", "pixels have no posterior: codec: none takes mean");
+  if (encoders::pixel_codec(codec) && latent == "sample")
+    f.error("latent", fmt::format("pixels have no posterior: codec: {} takes mean", codec));
   if (sizes.empty()) f.error("sizes", "name at least one size");
   if (!std::ranges::is_sorted(sizes, std::less_equal<>())) f.error("sizes", "must ascend, each once");
 }

@@ -8,6 +8,8 @@ import io
 import json
 import tarfile
 
+import PIL.Image
+
 from entries import Own, check, run_cases, samples_of
 from programs import SOURCE, USER_MISTAKE
 import odd_pictures
@@ -105,6 +107,29 @@ def trained(scratch):
     check(len(list((own.root / "runs/mine/images/latest/").glob("*.png"))) >= 2, "no pictures")
     log = programs.run("generate", "--run", own.root / "runs/mine", "steps=2", "--class", "horse", data=own.data, expect=USER_MISTAKE)
     check("horse" in log and "a cat" in log, log)
+
+
+def grey_pixels(scratch):
+    """Pictures whose 2 x 2 grey pixels are a place with four channels: through precompute, train and generate."""
+    own = folders(scratch)
+    for stage in ("download", "clean"):
+        own.run(stage)
+    recipe = own.root / "pixels.yaml"
+    text = recipe.read_text()
+    recipe.write_text(text.replace("none, sizes: [16]", "grey_3, sizes: [16]"))
+    check("16 is no multiple of 3" in own.run("precompute", expect=USER_MISTAKE), "sizes")
+    recipe.write_text(text.replace("codec: none", "codec: grey_2"))
+    own.run("precompute")
+    facts = json.loads((own.data / "latents/mine/pixels/facts.json").read_text())
+    check((facts["channels"], facts["downscale"], facts["codec"]["kind"]) == (4, 2, "grey"), facts["codec"])
+    words = ["--config", SOURCE / "configs/train/nano_debug.yaml", f"runs={own.root}/runs", "name=mine", "data=[{dataset: mine}]", "size=16",
+             "batch_size=8", "steps=2", "validation={every_steps: 2, samples: 4}", "checkpoint={every_steps: 2}", "sampling={every_steps: 0}"]
+    programs.run("train", *words, "model={patch_size: 2, dim: 32, depth: 1, num_heads: 2, num_classes: 4}", data=own.data)
+    programs.run("generate", "--run", own.root / "runs/mine", "steps=2", "--class", "dog", data=own.data)
+    painted = PIL.Image.open(next((own.root / "runs/mine/images/latest/").glob("0*.png")))
+    check(painted.size == (16, 16), painted.size)
+    red, green, blue = painted.convert("RGB").split()
+    check(red.tobytes() == green.tobytes() == blue.tobytes(), "not grey")
 
 
 def in_a_tar(own, members):
@@ -307,5 +332,5 @@ def groups_of_emoji(scratch):
 
 
 if __name__ == "__main__":
-    run_cases([folders_are_classes, letters_in_two_forms, trained, sidecars, json_keys, columns, refused, white_space, without_captions,
+    run_cases([folders_are_classes, letters_in_two_forms, trained, grey_pixels, sidecars, json_keys, columns, refused, white_space, without_captions,
                marks_and_controls, classes_that_come_later, parts_of_earlier_versions, labels_beyond, groups_of_emoji])

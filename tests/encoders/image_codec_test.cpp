@@ -257,5 +257,31 @@ TEST(ImageCodec, NoneIsThePicturesThemselves) {
   EXPECT_EQ(find_image_codec(describe_image_codec("none"))->channels(), 3);
 }
 
+TEST(ImageCodec, PixelsMayBeGreyAndLieTogether) {
+  torch::manual_seed(1);
+  const torch::Tensor colour = torch::randint(256, {2, 12, 8, 3}, torch::kUInt8);
+  const auto grey = [](const torch::Tensor& rgb) {  // Pillow's L
+    const torch::Tensor p = rgb.to(torch::kInt64);
+    return (p.select(3, 0) * 19595 + p.select(3, 1) * 38470 + p.select(3, 2) * 7471 + 32768)
+        .floor_divide(65536);
+  };
+  for (const auto& [name, channels, downscale] :
+       std::vector<std::tuple<std::string, std::int64_t, std::int64_t>>{
+           {"none_2", 12, 2}, {"grey", 1, 1}, {"grey_4", 16, 4}}) {
+    const auto codec = load_image_codec(name);
+    const torch::Tensor latents = codec->encode(colour);
+    EXPECT_EQ(latents.sizes(), (at::IntArrayRef{2, channels, 12 / downscale, 8 / downscale})) << name;
+    const torch::Tensor back = codec->decode(latents.to(torch::kHalf).to(torch::kFloat));
+    const torch::Tensor wanted =
+        name == "none_2" ? colour : grey(colour).to(torch::kUInt8).unsqueeze(3).expand({-1, -1, -1, 3});
+    EXPECT_TRUE(torch::equal(back, wanted)) << name;
+    const CodecFacts facts = describe_image_codec(name);
+    EXPECT_EQ(core::to_json(facts), codec->describe()) << name;
+    EXPECT_EQ(find_image_codec(facts)->describe(), codec->describe()) << name;
+  }
+  for (const char* name : {"none_1", "none_9", "grey_", "grey_22", "Grey"})
+    EXPECT_FALSE(pixel_codec(name)) << name;
+}
+
 }  // namespace
 }  // namespace microdit::encoders
