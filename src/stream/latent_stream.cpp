@@ -84,17 +84,9 @@ struct LatentStream::Impl {
   // Single rows in random order of what fits in memory: the one case in which all is wanted soon, and stays.
   void begin_to_preload() {
     const ReadSettings& reading = config.reading;
-    if (!reading.preload || !reading.rules.keep_pages || !reading.cache_dir.empty() || run != 1) return;
-    if (!fits_in_memory()) return;
-    std::vector<std::filesystem::path> files;
-    for (const auto& source : sources) {
-      const auto its = source->files();
-      files.insert(files.end(), its.begin(), its.end());
-    }
-    if (files.empty()) return;
-    core::log_info("data: {} files fit in memory and are read into it, in order, while training begins",
-                   files.size());
-    preload = std::make_unique<Preload>(std::move(files));
+    if (!reading.preload || !reading.rules.keep_pages || !reading.cache_dir.empty()) return;
+    if (run != 1 || !fits_in_memory()) return;
+    preload = std::make_unique<Preload>(sources);
   }
 
   std::int64_t total() const { return first_sample.back(); }

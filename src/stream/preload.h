@@ -4,14 +4,18 @@
 
 #include <atomic>
 #include <filesystem>
+#include <memory>
 #include <thread>
 #include <vector>
+
+#include "stream/row_source.h"
 
 namespace microdit::stream {
 
 class Preload {
  public:
-  /// Reads each file once from its beginning. What cannot be read is left to who wants a row of it.
+  /// Reads each file of the sources once from its beginning, and says so. What cannot be read is left to who wants a row of it.
+  explicit Preload(const std::vector<std::unique_ptr<RowSource>>& sources);
   explicit Preload(std::vector<std::filesystem::path> files);
   /// Ends within one read.
   ~Preload();

@@ -161,6 +161,7 @@ def check_text(place, folder, all_names):
         for begin in range(0, len(names), 256):
             part = {key: value[begin:begin + 256] for key, value in rows.items()}
             states = model(**part).last_hidden_state * part["attention_mask"].unsqueeze(2)
+            assert here["states"].isfinite().all(), names[begin]
             worst = max(worst, (here["states"][begin:begin + 256] - states).abs().max().item())
     print(f"{len(names)} captions: largest difference of states {worst:.2e}")
     assert worst <= TOLERANCE

@@ -3,6 +3,7 @@ same net. Every tensor of forward and loss within 2e-5, of nano's sampler 2e-4, 
 
 Needs NANO_REFERENCE (a checkout of nano256/nano-diffusion), torch and diffusers; skips without. Usage: [number of nets] [seed]."""
 import json
+import math
 import os
 import random
 import subprocess
@@ -67,6 +68,8 @@ def difference(ours, theirs):
         a, b = ours[name].double(), b.detach().double()
         assert a.shape == b.shape, f"{name}: {a.shape} and {b.shape}"
         norm = b.norm().item()
+        if not (a.isfinite().all() and b.isfinite().all()):  # max() would pass over it
+            return math.inf, name
         worst = max(worst, ((a - b).norm().item() / norm if norm else a.norm().item(), name))
     return worst
 

@@ -2,6 +2,7 @@
 
 Needs MICRODIT_REFERENCE (a checkout of the original) and torch; skips without. Usage: [number of nets] [seed]."""
 import json
+import math
 import os
 import random
 import subprocess
@@ -75,6 +76,8 @@ def difference(ours, theirs):
         a, b = ours[name].double(), b.detach().double()
         assert a.shape == b.shape, f"{name}: {a.shape} and {b.shape}"
         norm = b.norm().item()
+        if not (a.isfinite().all() and b.isfinite().all()):  # max() would pass over it
+            return math.inf, name
         worst = max(worst, ((a - b).norm().item() / norm if norm else a.norm().item(), name))
     return worst
 

@@ -3,6 +3,7 @@ guided steps of DDIM within 1e-5.
 
 Needs torch and diffusers; skips without. Usage: [number of drawn nets] [seed], or the name of a given net."""
 import json
+import math
 import os
 import random
 import subprocess
@@ -45,6 +46,8 @@ def difference(ours, theirs):
     for name, b in theirs.items():
         a, b = ours[name].double(), b.detach().double()
         assert a.shape == b.shape, f"{name}: {a.shape} and {b.shape}"
+        if not (a.isfinite().all() and b.isfinite().all()):  # max() would pass over it
+            return math.inf, name
         worst = max(worst, ((a - b).norm().item() / max(b.norm().item(), 1e-3 * whole, 1e-30), name))
     return worst
 
