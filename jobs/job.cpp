@@ -1,6 +1,7 @@
 // Command line, start-up and the exit-code contract of every job.
 #include "job.h"
 
+#include <ATen/Context.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
 #include <sched.h>
@@ -180,6 +181,13 @@ int report(comm::Communicator* comm, const core::Verdict& verdict, bool own_devi
   return verdict.exit_code;
 }
 
+/// On a GPU torch would compute convolutions with ten bits, and now and then by another algorithm: fp32 means fp32, and the same
+/// command gives the same bits.
+void make_convolutions_exact() {
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setDeterministicCuDNN(true);
+}
+
 }  // namespace
 
 std::string as_comments(const std::string& text) {
@@ -203,6 +211,7 @@ int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(
     if (!line.print_config && !line.check_settings)
       core::log_info("{}: {}, on {}", info.name, build_text(), hosts_text(*comm));
     if (comm->rank() == 0) warn_of_binding();
+    make_convolutions_exact();
     Job job{line, *comm, stop};
     return body(job);
   } catch (const c10::Error& error) {

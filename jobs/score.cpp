@@ -1,8 +1,6 @@
 // score: pictures against pictures, as FID.
 #include "score/score.h"
 
-#include <ATen/Context.h>
-
 #include "eval/compute.h"
 #include "job.h"
 #include "score/clip_score.h"
@@ -37,7 +35,6 @@ int main(int argc, char** argv) {
     if (job.line.dry_run) return score::describe_score(pictures, reference, config, job.comm, job.stop);
     const eval::Compute compute =
         eval::choose_compute({config.device, "fp32", config.threads_per_rank}, "fp32", job.comm);
-    at::globalContext().setAllowTF32CuDNN(false);  // its ten bits would show in the numbers
     if (is_clip) return score::clip_score(pictures, config, compute.device, job.comm, job.stop);
     return score::score(pictures, reference, config, compute.device, job.comm, job.stop);
   });
