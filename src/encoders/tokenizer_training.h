@@ -12,8 +12,8 @@ struct UnigramTraining {
   double character_coverage = 0.9995;  ///< share of the captions' characters that have a piece of their own
 };
 
-/// Bytes of more are passed over by the trainer.
-inline constexpr std::size_t kLongestSentence = 4192;
+/// Longer captions, in bytes, are passed over by the trainer; more of them take days and tens of GB.
+inline constexpr std::size_t kLongestSentence = 4192, kMostSentences = 2'000'000;
 
 /// The bytes of a spiece.model with T5's specials; the same for the same captions in the same order: one thread. Text is normalised by NFKC.
 /// Cannot be interrupted. UserError: a vocabulary that the captions do not yield (it says the largest), or that is smaller than their

@@ -260,10 +260,10 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
           .text_BLD = joined(texts),
           .class_B = joined(classes),
           .text_mask_BL = joined(masks),
-          .tokens_BL = joined(tokens),
           .negative_BLD = of_each(negative.text_BLD),
           .negative_mask_BL = of_each(negative.text_mask_BL),
           .negative_class_B = of_each(negative.class_B),
+          .tokens_BL = joined(tokens),
           .negative_tokens_BL = of_each(negative.tokens_BL),
           .sample_BCHW = joined(samples),
           .states_BKCHW = joined(ways)};

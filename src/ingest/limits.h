@@ -32,7 +32,6 @@ constexpr std::uint64_t kMemberNameBytes = 4096;     ///< of a member's path
 constexpr int kReopenings = 100;                     ///< of one zip, each to get past a broken member
 constexpr std::uint64_t kSidecarBytes = kMiB;        ///< of a record's .json
 constexpr std::uint64_t kCaptionBytes = 64 * 1024;   ///< of one caption, before cleaning
-constexpr std::size_t kTokenizerCaptions = 2'000'000;  ///< distinct ones that a tokenizer is trained on
 
 // Pictures.
 constexpr std::int64_t kPixelsPerByte = 4096;            ///< of large pictures; more is a bomb

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <set>
 #include <thread>
 
@@ -17,7 +18,6 @@
 #include "encoders/tokenizer.h"
 #include "encoders/tokenizer_limits.h"
 #include "encoders/tokenizer_training.h"
-#include "ingest/limits.h"
 #include "ingest/samples_shard.h"
 #include "ingest/stage_driver.h"
 #include "store/manifest_text.h"
@@ -51,7 +51,7 @@ class DistinctCaptions {
       return;
     }
     kept_.emplace(core::xxh3_64(std::as_bytes(std::span(caption))), caption);
-    if (kept_.size() > limits::kTokenizerCaptions) kept_.erase(std::prev(kept_.end()));
+    if (kept_.size() > encoders::kMostSentences) kept_.erase(std::prev(kept_.end()));
   }
   std::vector<std::string> take() {
     std::vector<std::string> captions;

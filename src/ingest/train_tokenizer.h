@@ -29,7 +29,7 @@ struct TokenizerConfig {
   std::filesystem::path folder() const;
 };
 
-/// Trains on the distinct captions of the training split, each of which counts once; of more than limits::kTokenizerCaptions those with the
+/// Trains on the distinct captions of the training split, each of which counts once; of more than encoders::kMostSentences those with the
 /// smallest hashes. The folder is what transformers' T5Tokenizer reads: spiece.model, tokenizer_config.json, and a config.json with
 /// model_type "tokenizer", which says what it was trained on. Its bytes depend on captions and settings alone. A folder that is there stays:
 /// of the same settings it is done, although its data may have grown. Collective: rank 0 trains. UserError: samples that are not complete,
