@@ -22,6 +22,7 @@ pkg_check_modules(turbojpeg REQUIRED IMPORTED_TARGET libturbojpeg)
 pkg_check_modules(webp REQUIRED IMPORTED_TARGET libwebp libwebpdemux)
 pkg_check_modules(pango REQUIRED IMPORTED_TARGET pangocairo)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET sentencepiece)
 
 add_library(microdit_hdf5 INTERFACE)
 target_include_directories(microdit_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIRS})

@@ -32,11 +32,11 @@ constexpr const char* kHelp =
     R"(forward        --config M.yaml --weights W --input IN --output OUT [mask_ratio=.75 device=cpu precision=fp32]
                IN: x [B,C,H,W], noise_label [B], text [B,L,D], mask_noise [B,T] if masked,
                text_mask [B,L] (not 0: seen) with model.text_mask=true or kind: unet, class [B] (int64) of models that
-               take classes; OUT: sample
+               take classes; with model.text_conditioner tokens [B,L] and text_length [B] (int64) instead of text; OUT: sample
 loss           the same options, objective.KEY= (see train --help); IN: x0, text, noise (unit), mask_noise if masked, and sigma [B]
                with objective.path=edm, else t [B]: 0 ... T of vp_*, 0 ... T-1 of betas, 0 ... 1 of flow; OUT: loss, grad.<parameter>
 sample         the same options, objective.KEY=, sampler.KEY= or KEY= (rule steps guidance ..., see generate --help); IN: x (unit),
-               text; negative [B,L,D] (and negative_mask), or negative_class [B], instead of the model's null; step_noise [steps,B,C,H,W] (unit) with
+               text; negative [B,L,D] (and negative_mask), negative_tokens and negative_length, or negative_class [B], instead of the model's null; step_noise [steps,B,C,H,W] (unit) with
                rules that draw noise; OUT: sample, intermediates [steps-1,B,C,H,W] (after each step but the last)
 tokenize       --encoder DIR (CLIP, T5 or BERT) --input LINES --output LINES [max_length=]: a JSON string per line -> ids per line
 encode_text    --encoder DIR --input LINES --output OUT [length= precision=]: OUT: states [N,L,D], ids [N,L]

@@ -58,6 +58,11 @@ class Input {
     diffusion::Condition condition;
     if (model.takes_classes()) condition.class_B = classes(name == "text" ? "class" : name + "_class");
     if (!model.takes_text()) return condition;
+    if (model.text_conditioner) {
+      const bool given = name == "text";
+      take_tokens(condition, given ? "tokens" : name + "_tokens", name + "_length");
+      return condition;
+    }
     condition.text_BLD = get(name, 3, "[B, L, D]");
     // A unet takes a mask wherever there is one; the others' masks belong to their config.
     if (!model.text_mask && !(model.kind == "unet" && has(name + "_mask"))) return condition;
@@ -72,8 +77,28 @@ class Input {
   /// What guidance leads away from: "negative" (and "negative_mask"), "negative_class", else the model's null.
   diffusion::Condition null(const models::Denoiser& net, const models::DenoiserConfig& model,
                             const diffusion::Condition& given) const {
-    if (has(model.takes_text() ? "negative" : "negative_class")) return condition(model, "negative");
+    const char* negative = model.text_conditioner ? "negative_tokens"
+                           : model.takes_text()   ? "negative"
+                                                  : "negative_class";
+    if (has(negative)) return eval::with_text_rows(net, condition(model, "negative"));
     return model.has_null() ? eval::null_like(net, given) : diffusion::Condition();
+  }
+  /// int64 [B, L] and [B], on the CPU: how many of each caption's are tokens.
+  void take_tokens(diffusion::Condition& condition, const std::string& name, const std::string& length) const {
+    const auto whole = [&](const std::string& key, std::int64_t axes, const char* shape) {
+      const auto found = tensors_.find(key);
+      if (found == tensors_.end() || found->second.dim() != axes ||
+          found->second.scalar_type() != torch::kLong)
+        core::user_error("{}: tensor \"{}\" {} of int64 is {}", path_.string(), key, shape,
+                         found == tensors_.end() ? "missing" : c10::str(found->second.sizes()));
+      return found->second;
+    };
+    condition.tokens_BL = whole(name, 2, "[B, L]");
+    const torch::Tensor lengths_B = whole(length, 1, "[B]");
+    if (lengths_B.size(0) != condition.tokens_BL.size(0))
+      core::user_error("{}: tensor \"{}\" is {} and \"{}\" {}", path_.string(), length,
+                       c10::str(lengths_B.sizes()), name, c10::str(condition.tokens_BL.sizes()));
+    condition.text_mask_BL = torch::arange(condition.tokens_BL.size(1)) < lengths_B.unsqueeze(1);
   }
   torch::Tensor classes(const std::string& name) const {
     const auto given = tensors_.find(name);
@@ -110,6 +135,8 @@ struct Setup {
   /// In the precision asked for, while it lives.
   nn::Autocast compute() const { return {config.precision == "bf16", input.device()}; }
   diffusion::DenoiseFn denoise() const { return eval::denoise_fn(*net); }
+  /// With its text rows.
+  diffusion::Condition condition() const { return eval::with_text_rows(*net, input.condition(config.model)); }
 };
 
 torch::Device device_of(const std::string& name) {
@@ -147,8 +174,8 @@ int probe_forward(Job& job) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
   const torch::Tensor label = setup.input.get("noise_label", 1, "[B]");
-  const diffusion::Condition condition = setup.input.condition(setup.config.model);
   const nn::Autocast compute = setup.compute();
+  const diffusion::Condition condition = setup.condition();
   save(job,
        {{"sample", setup.net
                        ->forward(x, label, {condition.text_BLD, condition.text_mask_BL, condition.class_B},
@@ -179,13 +206,12 @@ int probe_loss(Job& job) {
   const Setup setup = set_up(job);
   const diffusion::Objective objective(setup.config.objective);
   const torch::Tensor x0 = setup.input.get("x0", 4, "[B, C, H, W]");
-  const diffusion::Condition condition = setup.input.condition(setup.config.model);
   const torch::Tensor noise = setup.input.like("noise", x0, "[B, C, H, W]");
   const torch::Tensor time = time_of(setup, objective, x0, needed_path(job, "input"));
   const auto mask = setup.mask();
   const torch::Tensor loss = [&] {  // as a training step does it: the backward pass is outside
     const nn::Autocast compute = setup.compute();
-    return objective.loss_at(setup.denoise(), x0, condition, time, noise,
+    return objective.loss_at(setup.denoise(), x0, setup.condition(), time, noise,
                              mask ? mask->noise_BT : torch::Tensor(), setup.config.mask_ratio,
                              setup.net->patch_size());
   }();
@@ -203,7 +229,9 @@ int probe_sample(Job& job) {
   if (setup.config.mask_ratio != 0)
     core::user_error("probe sample: mask_ratio must be 0 (a picture needs all its patches)");
   const torch::Tensor x = setup.input.get("x", 4, "[B, C, H, W]");
-  const diffusion::Condition condition = setup.input.condition(setup.config.model);
+  const torch::NoGradGuard no_grad;
+  const nn::Autocast compute = setup.compute();
+  const diffusion::Condition condition = setup.condition();
   const diffusion::SamplerConfig& sampler = setup.config.sampler;
   diffusion::SampleInput start{.unit_BCHW = x,
                                .condition = condition,
@@ -218,7 +246,6 @@ int probe_sample(Job& job) {
   start.each_step = [&](std::int64_t, const torch::Tensor& state) {
     states.push_back(state.to(torch::kFloat));
   };
-  const nn::Autocast compute = setup.compute();
   nn::StateDict out{{"sample", diffusion::sample(objective, setup.denoise(), sampler, start)}};
   if (!states.empty()) out.emplace("intermediates", torch::stack(states));
   save(job, out);

@@ -11,7 +11,7 @@ PACKAGES=(build-essential pkg-config git ca-certificates python3 python3-venv cc
   libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev nlohmann-json3-dev
   libgtest-dev libgmock-dev libcurl4-openssl-dev libarchive-dev libturbojpeg0-dev libjpeg-dev libpng-dev libdeflate-dev libwebp-dev libtiff-dev
   libcairo2-dev libpango1.0-dev fonts-dejavu-core fonts-droid-fallback
-  libicu-dev libxxhash-dev libzstd-dev zlib1g-dev libssl-dev fonts-noto-color-emoji unicode-cldr-core
+  libicu-dev libsentencepiece-dev libxxhash-dev libzstd-dev zlib1g-dev libssl-dev fonts-noto-color-emoji unicode-cldr-core
   slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge procps iproute2)
 TEST_PACKAGES=(nginx-light hdf5-tools strace)
 TORCH=torch==2.11.0
@@ -40,7 +40,7 @@ install_packages() {
     cat >&2 <<'TEXT'
 setup.sh: this system has no apt-get, and its packages are not known here. Load as modules, or install:
   a C++20 compiler (GCC 12 or later), Python 3.10 or later, MPI, HDF5 (C), yaml-cpp, spdlog, fmt, CLI11, nlohmann-json, curl,
-  libarchive, libjpeg-turbo (turbojpeg, libjpeg), libpng, libdeflate, libwebp (with demux), libtiff (may be missing), Cairo, Pango (and fonts), ICU, xxhash, zlib, zstd, OpenSSL; for GPUs CUDA 13 and NCCL
+  libarchive, libjpeg-turbo (turbojpeg, libjpeg), libpng, libdeflate, libwebp (with demux), libtiff (may be missing), Cairo, Pango (and fonts), ICU, sentencepiece, xxhash, zlib, zstd, OpenSSL; for GPUs CUDA 13 and NCCL
 then
   scripts/setup.sh --no-packages        # .venv: LibTorch, Arrow, cmake, ninja
   PATH=$PWD/.venv/bin:$PATH; cmake --preset release && cmake --build build --target jobs

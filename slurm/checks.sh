@@ -80,6 +80,8 @@ has_model() {
     echo "$1: no such folder"
   elif [ ! -f "$1/config.json" ] && { [ "$2" != text.encoder ] || [ ! -f "$1/open_clip_config.json" ]; }; then
     echo "$1 has no config.json: the folder of one model is wanted, as its publisher ships it"
+  elif [ "$2" = text.encoder ] && grep -qE '"model_type": *"tokenizer"' "$1/config.json" 2>/dev/null; then
+    return 0  # a tokenizer alone
   elif ! compgen -G "$1/*.safetensors" >/dev/null && ! compgen -G "$1/*.bin" >/dev/null && ! compgen -G "$1/*.pt" >/dev/null &&
     ! compgen -G "$1/*.pth" >/dev/null && ! compgen -G "$1/*.ckpt" >/dev/null; then
     echo "$1 has no weights in it (.safetensors, .bin, .pt)"
@@ -90,6 +92,7 @@ has_model() {
 }
 
 # check_encoders [DEFAULT ARGS...] -- ARGS... (of precompute): both folders of the recipe hold a network. NO_CODEC=1: not the codec.
+# MADE_TOKENIZER=FOLDER: where an earlier stage will make a tokenizer.
 # FETCH=1: what is missing and in the catalogue of weights is no mistake. Sets the array `fetches` to those entries' files. The
 # program prints the recipe, and the catalogue's entries of its folders, below the dataset's entry, as comments.
 check_encoders() {
@@ -102,6 +105,7 @@ check_encoders() {
     [ $key != images.codec ] || [ -z "${NO_CODEC:-}" ] || continue
     folder=$(setting $key <<<"$resolved")
     [[ ! $folder =~ ^(none|grey)(_[2-8])?$ ]] || continue  # the pixels themselves; no text rows
+    [ -z "${MADE_TOKENIZER:-}" ] || [ "$(realpath -m -- "$folder")" != "$(realpath -m -- "$MADE_TOKENIZER")" ] || continue
     said=$(has_model "$folder" $key) && continue
     entry=$(setting "weights.${key#*.}" <<<"$resolved")
     [ -z "$entry" ] || fetches+=("$entry")

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Chains the stages with dependencies: download -> clean -> [train_codec] -> precompute -> training -> generate -> evaluate, and of
+# Chains the stages with dependencies: download -> clean -> [train_tokenizer, train_codec] -> precompute -> training -> generate -> evaluate, and of
 # a class-conditional run -> score: the Fréchet distance of its pictures to those that the first of its data holds out.
 #
 #   slurm/pipeline.sh                                       the documented default: CC12M, the four phases of XL_2
@@ -9,9 +9,10 @@
 #
 # Options:
 #   --dataset FILE[,FILE] catalogue entries: a chain of download, clean, precompute for each, none waiting for another's; training
-#                         (and --codec's) waits for all of them
+#                         (and --codec's, --tokenizer's) waits for all of them
 #   --train FILE[,FILE]   one training job per file, in this order, instead of the four phases; the last is sampled from
 #   --codec FILE          train a codec with this config before precompute
+#   --tokenizer FILE      train a tokenizer with this config before precompute
 #   --tasks N             array tasks of download, clean, precompute (4); N%K: at most K at once
 #   --prompts FILE        what generate paints (configs/sample/prompts.txt; of a class-conditional run: 8 of every class, with trajectory=8)
 #   --score N             of a class-conditional run: pictures of every class that score_generate paints and score measures (100)
@@ -27,7 +28,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 asked=("$0" "$@")
 die() { echo "pipeline: $*" >&2; exit 2; }
 
-dataset=configs/datasets/cc12m.yaml train="" codec="" tasks=4 prompts="" score=""
+dataset=configs/datasets/cc12m.yaml train="" codec="" tokenizer="" tasks=4 prompts="" score=""
 from="" until="" dry_run=0
 data_set=() train_set=() sample_set=() score_set=() all_sbatch=() data_sbatch=() train_sbatch=() sample_sbatch=()
 # split TEXT: sets the array `pieces` to its words, with a shell's quotes but nothing that it would expand.
@@ -40,7 +41,7 @@ split() {
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) dry_run=1; shift; continue ;;
-    --help | -h) sed -n '2,24s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    --help | -h) sed -n '2,25s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     --status) shift; exec bash slurm/pipeline_status.sh "$@" ;;
   esac
   [ $# -ge 2 ] || die "$1: unknown option or missing value; see --help"
@@ -48,6 +49,7 @@ while [ $# -gt 0 ]; do
     --dataset) dataset=$2 ;;
     --train) train=$2 ;;
     --codec) codec=$2 ;;
+    --tokenizer) tokenizer=$2 ;;
     --tasks) tasks=$2 ;;
     --prompts) prompts=$2 ;;
     --score) score=$2 ;;
@@ -79,7 +81,7 @@ if [ -n "$train" ]; then
   phases=() scripts=()
   for config in "${configs[@]}"; do phases+=("$(basename "$config" .yaml)"); scripts+=(pretrain_256); done
 fi
-stages=(download clean ${codec:+train_codec} precompute "${phases[@]}" generate evaluate score)
+stages=(download clean ${tokenizer:+train_tokenizer} ${codec:+train_codec} precompute "${phases[@]}" generate evaluate score)
 wants_score=$score${score_set[*]}
 [ "$from" != score ] && [ "$until" != score ] || wants_score=1
 from=${from:-download} until=${until:-score}
@@ -144,13 +146,22 @@ each_job() {
     after=("${start[@]}")
     [ "$MICRODIT_INTERNET" = login ] || of_entry "$i" download
     of_entry "$i" clean
-    [ -n "$codec" ] || of_entry "$i" precompute
+    [ -n "$codec$tokenizer" ] || of_entry "$i" precompute
     ends+=("${after[@]}")
   done
   after=("${ends[@]}")
-  if [ -n "$codec" ]; then
-    call train_codec slurm/train_codec.sbatch "${train_sbatch[@]}" -- --config "$codec"
-    start=("${after[@]}") ends=()
+  if [ -n "$codec$tokenizer" ]; then
+    start=("${after[@]}") ends=()  # neither waits for the other
+    if [ -n "$tokenizer" ]; then
+      call train_tokenizer slurm/train_tokenizer.sbatch "${data_sbatch[@]}" -- --config "$tokenizer"
+      ends=("${after[@]}")
+    fi
+    if [ -n "$codec" ]; then
+      after=("${start[@]}")
+      call train_codec slurm/train_codec.sbatch "${train_sbatch[@]}" -- --config "$codec"
+      ends+=("${after[@]}")
+    fi
+    start=("${ends[@]}") ends=()
     for i in "${!datasets[@]}"; do
       after=("${start[@]}")
       of_entry "$i" precompute

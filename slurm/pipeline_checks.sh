@@ -33,12 +33,12 @@ check_datasets() {
 # Files, programs, the number of tasks.
 check_files() {
   local file stage
-  for file in "${datasets[@]}" ${prompts:+"$prompts"} ${codec:+"$codec"} "${configs[@]}"; do
+  for file in "${datasets[@]}" ${prompts:+"$prompts"} ${codec:+"$codec"} ${tokenizer:+"$tokenizer"} "${configs[@]}"; do
     [ -f "$file" ] || die "no file $file"
   done
   [ -z "$prompts" ] || grep -q '[^[:space:]]' "$prompts" || die "--prompts $prompts: no prompt in it"
   local bin=${MICRODIT_BIN:-build/bin} build="build first (scripts/setup.sh, then cmake --preset release && ninja -C build jobs)"
-  for stage in download clean precompute train ${codec:+train_codec} generate evaluate; do
+  for stage in download clean precompute train ${codec:+train_codec} ${tokenizer:+train_tokenizer} generate evaluate; do
     ${MICRODIT_PREFIX:-} test -x "$bin/$stage" || die "$bin/$stage is missing${MICRODIT_PREFIX:+ behind MICRODIT_PREFIX=$MICRODIT_PREFIX}: $build"
   done
   [ -x "${MICRODIT_LIFE:-$bin/life}" ] || die "${MICRODIT_LIFE:-$bin/life} is missing${MICRODIT_PREFIX:+ (outside of the container: MICRODIT_LIFE)}: $build"
@@ -75,6 +75,14 @@ check_data_stages() {
   done
   is_active precompute || return 0
   if [ -n "$codec" ] && is_active train_codec; then local NO_CODEC=1; fi
+  if [ -n "$tokenizer" ] && is_active train_tokenizer; then
+    job_words -- --config "$tokenizer"
+    resolved=$(resolved_config train_tokenizer "${words[@]}") || die "train_tokenizer cannot start with these settings (above)"
+    local MADE_TOKENIZER
+    MADE_TOKENIZER=$(setting output <<<"$resolved")
+    MADE_TOKENIZER=${MADE_TOKENIZER:-${MICRODIT_DATA:-data}/weights/$(setting name <<<"$resolved")}
+    ! is_active clean || check_made train_tokenizer samples <<<"$resolved"
+  fi
   if is_active download; then local FETCH=1; fi  # as jobs of its own, which become `fetches`
   for i in "${!datasets[@]}"; do
     check_encoders -- --config "${datasets[$i]}" "${data_set[@]}" ||
@@ -190,6 +198,7 @@ check_first() {
         has_input "$from"
       done ;;
     train_codec) job_words -- --config "$codec"; has_input train_codec ;;
+    train_tokenizer) job_words -- --config "$tokenizer"; has_input train_tokenizer ;;
     *)
       for i in "${!phases[@]}"; do
         [ "${phases[$i]}" != "$from" ] || job_words -- --config "${configs[$i]}" "${train_set[@]}" ${phase_init[$i]:+"${phase_init[$i]}"}

@@ -13,6 +13,9 @@ struct Condition {
   torch::Tensor text_BLD{};      ///< text rows
   torch::Tensor text_mask_BL{};  ///< bool, the rows that are tokens; undefined where it is not known
   torch::Tensor class_B{};       ///< int64
+  /// int64, with text_mask_BL, both on the CPU: what text rows are made of, before sampling or a loss begins (eval/denoise_fn.h);
+  /// nothing here looks at it.
+  torch::Tensor tokens_BL{};
 };
 
 struct DenoiseInput {

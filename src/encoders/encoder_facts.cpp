@@ -67,6 +67,7 @@ void TextEncoderFacts::fields(core::Fields& f) {
   f.field("pads", pads, {.choices = {"zero", "encoder"}});
   // Written only where it is not the plain one: facts of before it was known stay the same text.
   if (f.reading() || precision != "fp32") f.field("precision", precision, {.choices = {"fp32", "bf16"}});
+  if (f.reading() || vocabulary > 0) f.field("vocabulary", vocabulary, {.min = 0});
 }
 
 std::string folder_hint(const fs::path& folder) {
@@ -104,7 +105,7 @@ fs::path find_folder(const Sought& sought, const fs::path& run_folder) {
   }
   const std::string name = core::whole_path(sought.hint).filename().string();
   core::user_error(
-      "the {} that the run was trained with (weights with SHA-256 {}) is not found:\n  {}\n  assets/{} "
+      "the {} that the run was trained with (SHA-256 {}) is not found:\n  {}\n  assets/{} "
       "beside the program or in the folder it was started in: none with these weights\n"
       "Put the folder where it is looked for, for example: cp -r FOLDER {}{}",
       sought.what, sought.sha256, fmt::join(looked_at, "\n  "), name,

@@ -25,6 +25,10 @@ struct CodecFacts {
   std::int64_t downscale = 0;
   void fields(core::Fields& f);
 };
+/// The kind, and the model_type in config.json, of a tokenizer that no frozen network belongs to: a model has its own (model.text_conditioner).
+/// Its `sha256` is the tokenizer's.
+inline constexpr const char* kTokenizerAlone = "tokenizer";
+
 struct TextEncoderFacts {
   std::string kind{};
   std::string folder{};
@@ -36,6 +40,7 @@ struct TextEncoderFacts {
   std::int64_t width = 0;
   std::string pads = "zero";       ///< rows of pad tokens: zero, or what the encoder gives (encoder)
   std::string precision = "fp32";  ///< that the rows are computed in: fp32 or bf16
+  std::int64_t vocabulary = 0;     ///< of a tokenizer alone: how many tokens it knows
   void fields(core::Fields& f);
 };
 

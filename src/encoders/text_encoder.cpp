@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "encoders/text_net.h"
+#include "encoders/tokenizer_limits.h"
 #include "nn/autocast.h"
 
 namespace microdit::encoders {
@@ -23,10 +24,31 @@ TextModel read_model(const fs::path& folder) {
   if (type == "bert") return bert_model(folder);
   if (type == "clip" || type == "clip_text_model") return clip_model(folder);
   if (type == "t5") return t5_model(folder);
+  if (type == kTokenizerAlone)
+    core::user_error(
+        "{}: a tokenizer alone, which makes no text rows: say text.tokens_only: true in the recipe, and "
+        "model.text_conditioner of the training makes them",
+        folder.string());
   core::user_error(
       "{}: model_type is \"{}\"; text encoders are bert, clip_text_model, clip, t5, and folders with an "
       "open_clip_config.json",
       (folder / "config.json").string(), type);
+}
+
+bool is_tokenizer_alone(const fs::path& folder) {
+  if (fs::exists(folder / "open_clip_config.json")) return false;
+  return config_text(read_folder_config(folder), "model_type", "", folder / "config.json") == kTokenizerAlone;
+}
+
+TextEncoderFacts tokenizer_facts(const fs::path& folder) {
+  const std::string sha256 = load_tokenizer(folder)->sha256();
+  return {.kind = kTokenizerAlone,
+          .folder = folder_hint(folder),
+          .sha256 = sha256,
+          .tokenizer_sha256 = sha256,
+          .width = 1,  // of rows that are not there
+          .vocabulary = config_count(read_folder_config(folder), "vocab_size", folder / "config.json", 0,
+                                     static_cast<std::int64_t>(kMostPieces))};
 }
 
 TextEncoderFacts facts_of(const TextModel& model, const fs::path& folder, const Tokenizer& tokenizer,
@@ -48,6 +70,7 @@ void check_length(const TextModel& model, std::int64_t length, const fs::path& f
 
 /// What a folder with the wanted weights would make otherwise, or "".
 std::string difference_to(const TextEncoderFacts& wanted, const fs::path& folder) {
+  if (wanted.kind == kTokenizerAlone) return "";  // the SHA-256 is of all that it is
   const TextModel model = read_model(folder);
   const auto differ = [](const char* what, const std::string& here, const std::string& there) {
     return fmt::format("these weights, but its {} says {}, the run was trained with {}: restore it", what,
@@ -174,17 +197,25 @@ class FrozenTextEncoder final : public TextEncoder {
 
 fs::path find_text_encoder_folder(const TextEncoderFacts& facts, const fs::path& run_folder,
                                   const core::StopFlag& stop) {
+  const bool alone = facts.kind == kTokenizerAlone;
   const auto sha256_of = [&](const fs::path& folder) {
-    return folder_weights_sha256(folder, read_model(folder).stem, stop);
+    return alone ? load_tokenizer(folder)->sha256()
+                 : folder_weights_sha256(folder, read_model(folder).stem, stop);
   };
   const auto difference = [&](const fs::path& folder) { return difference_to(facts, folder); };
-  return find_folder({"text encoder", facts.folder, facts.sha256, sha256_of, difference}, run_folder);
+  return find_folder(
+      {alone ? "tokenizer" : "text encoder", facts.folder, facts.sha256, sha256_of, difference}, run_folder);
 }
 
 std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts, const fs::path& run_folder,
                                                const core::StopFlag& stop) {
   return load_text_encoder(find_text_encoder_folder(facts, run_folder, stop), facts.sha256, facts.precision,
                            stop);
+}
+
+std::unique_ptr<Tokenizer> find_tokenizer(const TextEncoderFacts& facts, const fs::path& run_folder,
+                                          const core::StopFlag& stop) {
+  return load_tokenizer(find_text_encoder_folder(facts, run_folder, stop));
 }
 
 std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder, const std::string& sha256,
@@ -194,6 +225,7 @@ std::unique_ptr<TextEncoder> load_text_encoder(const fs::path& folder, const std
 
 TextEncoderFacts describe_text_encoder(const fs::path& folder, const core::StopFlag& stop) {
   const fs::path normal = folder.lexically_normal();
+  if (is_tokenizer_alone(normal)) return tokenizer_facts(normal);
   const TextModel model = read_model(normal);
   return facts_of(model, normal, *load_tokenizer(normal), folder_weights_sha256(normal, model.stem, stop));
 }

@@ -52,7 +52,8 @@ std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& fold
                                                const std::string& sha256 = {},
                                                const std::string& precision = "fp32",
                                                const core::StopFlag& stop = core::StopFlag());
-/// What load_text_encoder(folder)->facts() says, from its config, its tokenizer and the weights' SHA-256 alone.
+/// What load_text_encoder(folder)->facts() says, from its config, its tokenizer and the weights' SHA-256 alone. A folder whose config.json
+/// has model_type "tokenizer" (train_tokenizer makes them) is a tokenizer alone.
 TextEncoderFacts describe_text_encoder(const std::filesystem::path& folder,
                                        const core::StopFlag& stop = core::StopFlag());
 /// Its folder alone: nothing is loaded.
@@ -63,5 +64,9 @@ std::filesystem::path find_text_encoder_folder(const TextEncoderFacts& facts,
 std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts,
                                                const std::filesystem::path& run_folder = {},
                                                const core::StopFlag& stop = core::StopFlag());
+
+/// The tokenizer of the text encoder, or alone, that `facts` name, found in the same way.
+std::unique_ptr<Tokenizer> find_tokenizer(const TextEncoderFacts& facts, const std::filesystem::path& run_folder = {},
+                                          const core::StopFlag& stop = core::StopFlag());
 
 }  // namespace microdit::encoders

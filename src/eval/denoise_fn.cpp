@@ -20,13 +20,26 @@ diffusion::DenoiseFn denoise_fn(models::Denoiser& model) {
   };
 }
 
+diffusion::Condition with_text_rows(const models::Denoiser& model, diffusion::Condition condition) {
+  if (!model.text_conditioner()) return condition;
+  const models::TextRows text = model.text_conditioner()->forward(condition.tokens_BL, condition.text_mask_BL);
+  condition.text_BLD = text.rows_BLW;
+  condition.text_mask_BL = text.seen_BL;
+  return condition;
+}
+
 diffusion::Condition null_like(const models::Denoiser& model, const diffusion::Condition& condition) {
-  const models::Condition null = model.null_like(to_model(condition));
-  return {null.text_BLD, null.text_mask_BL, null.class_B};
+  const auto& conditioner = model.text_conditioner();
+  models::Condition null;
+  if (!conditioner || condition.class_B.defined()) null = model.null_like(to_model(condition));
+  if (!conditioner) return {null.text_BLD, null.text_mask_BL, null.class_B};
+  const models::TextRows text = conditioner->null(condition.text_BLD.size(0), condition.text_BLD.size(1));
+  return {text.rows_BLW, text.seen_BL, null.class_B};
 }
 
 diffusion::Condition with_learned_null(const models::Denoiser& model, const models::DenoiserConfig& config,
                                        diffusion::Condition condition, const torch::Tensor& captioned_B) {
+  if (config.text_conditioner) return with_text_rows(model, std::move(condition));
   if (!config.learned_null || !config.takes_text()) return condition;
   const diffusion::Condition null = null_like(model, condition);
   const torch::Tensor captioned_B1 =

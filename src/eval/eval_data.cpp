@@ -87,7 +87,7 @@ std::unique_ptr<Split> Split::open(const RunFacts& facts, const std::string& spl
 Split::Split(const stream::StreamConfig& config, const RunFacts& facts,
              const std::filesystem::path& run_folder)
     : name_(config.split), model_(facts.model), stream_(config) {
-  if (stream_.facts().shape.tokens_only && model_.takes_text())
+  if (stream_.facts().shape.tokens_only && model_.takes_text() && !model_.text_conditioner)
     caption_encoder_ = std::make_unique<CaptionEncoder>(facts.text_encoder, run_folder, torch::kCPU);
 }
 

@@ -117,6 +117,7 @@ std::optional<Painted> Evaluation::paint(const Split& split) const {
     painted.painting.text_BLD = gather_rows(own, &Painting::text_BLD, comm_);
     painted.painting.class_B = gather_rows(own, &Painting::class_B, comm_);
     painted.painting.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm_);
+    painted.painting.tokens_BL = gather_rows(own, &Painting::tokens_BL, comm_);
   }
   return painted;
 }

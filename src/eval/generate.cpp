@@ -184,9 +184,11 @@ void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& fi
   all.text_BLD = gather_rows(own, &Painting::text_BLD, comm);
   all.class_B = gather_rows(own, &Painting::class_B, comm);
   all.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm);
+  all.tokens_BL = gather_rows(own, &Painting::tokens_BL, comm);
   all.negative_BLD = gather_rows(own, &Painting::negative_BLD, comm);
   all.negative_mask_BL = gather_rows(own, &Painting::negative_mask_BL, comm);
   all.negative_class_B = gather_rows(own, &Painting::negative_class_B, comm);
+  all.negative_tokens_BL = gather_rows(own, &Painting::negative_tokens_BL, comm);
   all.sample_BCHW = gather_rows(own, &Painting::sample_BCHW, comm);
   comm.on_root([&] { write_latents(file, all); });
 }

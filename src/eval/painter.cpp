@@ -17,7 +17,6 @@
 #include "eval/denoise_fn.h"
 #include "eval/prompts.h"
 #include "nn/autocast.h"
-#include "nn/state_dict.h"
 
 namespace microdit::eval {
 namespace {
@@ -80,20 +79,25 @@ Painter::Painter(const RunFacts& facts, const std::filesystem::path& run_folder,
       classes_(facts.classes) {
   codec_->to(device);
   if (!model_.takes_text()) return;
-  text_encoder_ = encoders::find_text_encoder(named(facts.text_encoder, "text encoder", "text_encoder"),
-                                              run_folder, stop);
+  const auto& text = named(facts.text_encoder, "text encoder", "text_encoder");
+  if (model_.text_conditioner) {
+    tokenizer_ = encoders::find_tokenizer(text, run_folder, stop);
+    return;
+  }
+  text_encoder_ = encoders::find_text_encoder(text, run_folder, stop);
   text_encoder_->to(device);
 }
 
 void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
-  if (!text_encoder_) {
+  if (!model_.takes_text()) {
     encode(prompts);  // what it refuses
     return;
   }
+  const encoders::Tokenizer& tokenizer = tokenizer_ ? *tokenizer_ : text_encoder_->tokenizer();
   constexpr std::size_t kTold = 20;
   std::size_t cut = 0;
   for (const std::string& prompt : std::set<std::string>(prompts.begin(), prompts.end())) {
-    const std::string unseen = encoders::unseen_end(text_encoder_->tokenizer(), prompt, text_length_);
+    const std::string unseen = encoders::unseen_end(tokenizer, prompt, text_length_);
     if (unseen.empty()) continue;
     if (++cut > kTold) continue;
     const std::size_t seen = prompt.size() - unseen.size();
@@ -104,7 +108,7 @@ void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
 }
 
 diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) const {
-  if (!text_encoder_) {
+  if (!model_.takes_text()) {
     std::vector<std::int64_t> numbers;
     for (const std::string& prompt : prompts) {
       if (model_.takes_classes())
@@ -116,9 +120,21 @@ diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) co
     if (numbers.empty()) return {};
     return {.class_B = torch::tensor(numbers, torch::kLong).to(device_)};
   }
-  const encoders::EncodedText encoded = text_encoder_->encode(prompts, text_length_);
-  // Through fp16, as the training rows were stored.
-  diffusion::Condition text{encoded.states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_)};
+  const auto seen = [&](const std::vector<std::int64_t>& num_tokens) {
+    return torch::arange(text_length_) < torch::tensor(num_tokens, torch::kInt64).unsqueeze(1);
+  };
+  diffusion::Condition text;
+  if (tokenizer_) {
+    encoders::TokenRows rows = encoders::tokenize(*tokenizer_, prompts, text_length_);
+    text.tokens_BL =
+        torch::from_blob(rows.ids.data(), {std::ssize(prompts), text_length_}, torch::kInt32).to(torch::kLong);
+    text.text_mask_BL = seen(rows.num_tokens);
+  } else {
+    const encoders::EncodedText encoded = text_encoder_->encode(prompts, text_length_);
+    // Through fp16, as the training rows were stored.
+    text.text_BLD = encoded.states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_);
+    if (model_.text_mask) text.text_mask_BL = seen(encoded.num_tokens).to(device_);
+  }
   if (model_.takes_classes()) {  // a prompt says no class
     if (!model_.learned_null)
       core::user_error(
@@ -126,9 +142,6 @@ diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) co
           "that (model.learned_null)");
     text.class_B = torch::full({std::ssize(prompts)}, model_.num_classes, torch::kLong).to(device_);
   }
-  if (!model_.text_mask) return text;
-  const torch::Tensor tokens = torch::tensor(encoded.num_tokens, torch::kInt64).unsqueeze(1);
-  text.text_mask_BL = (torch::arange(text_length_) < tokens).to(device_);
   return text;
 }
 
@@ -180,13 +193,18 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
       diffusion::step_rule(diffusion::settled(order.sampler, objective.config()), objective.config())
           .evaluations;
   const std::int64_t latent_CHW[] = {channels_, latent_size_, latent_size_};
-  std::vector<torch::Tensor> units, texts, masks, classes, samples, ways;
+  std::vector<torch::Tensor> units, texts, masks, tokens, classes, samples, ways;
   const auto batch = static_cast<std::size_t>(order.batch);
+  const auto rows_of = [&](const std::vector<std::string>& prompts) {
+    const nn::Autocast autocast(order.bf16, device_);
+    return with_text_rows(model, encode(prompts));
+  };
   const diffusion::Condition negative = order.negative.empty()
                                             ? diffusion::Condition()
-                                            : encode(std::vector<std::string>(batch, order.negative));
+                                            : rows_of(std::vector<std::string>(batch, order.negative));
   const auto null_of = [&](const diffusion::Condition& condition) {
     if (!order.negative.empty()) return negative;
+    const nn::Autocast autocast(order.bf16, device_);
     return model_.has_null() ? null_like(model, condition) : diffusion::Condition();
   };
   for (std::size_t first = 0; first < order.prompts.size(); first += batch) {
@@ -200,7 +218,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
       return noise(core::Purpose::churn, static_cast<std::uint64_t>(step)).to(device_);
     };
     const torch::Tensor unit = noise(core::Purpose::sampler, 0);
-    const diffusion::Condition condition = encode(filled(order.prompts, first, batch));
+    const diffusion::Condition condition = rows_of(filled(order.prompts, first, batch));
     SlowBatch slow(order.sampler.steps, per_step);
     const auto keep_going = [&] {
       slow.evaluation();
@@ -225,6 +243,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
     keep(ways, way);
     keep(texts, condition.text_BLD);
     keep(masks, condition.text_mask_BL);
+    keep(tokens, condition.tokens_BL);
     keep(classes, condition.class_B);
     samples.push_back(sample.narrow(0, 0, rows).cpu());
   }
@@ -244,6 +263,8 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
           .negative_BLD = of_each(negative.text_BLD),
           .negative_mask_BL = of_each(negative.text_mask_BL),
           .negative_class_B = of_each(negative.class_B),
+          .tokens_BL = joined(tokens),
+          .negative_tokens_BL = of_each(negative.tokens_BL),
           .sample_BCHW = joined(samples),
           .states_BKCHW = joined(ways)};
 }
@@ -272,21 +293,6 @@ void demand_null(const diffusion::SamplerConfig& sampler, const models::Denoiser
         "guidance={}: the model has learned no null condition (model.learned_null) to guide away from; "
         "guidance=1 (of a training: sampling.guidance=1)",
         sampler.guidance);
-}
-
-void write_latents(const std::filesystem::path& file, const Painting& painting) {
-  nn::StateDict tensors{{"unit", painting.unit_BCHW}, {"sample", painting.sample_BCHW}};
-  const auto also = [&](const char* name, const torch::Tensor& tensor) {
-    if (tensor.defined()) tensors.emplace(name, tensor);
-  };
-  also("text", painting.text_BLD);
-  also("text_mask", painting.text_mask_BL);
-  also("negative", painting.negative_BLD);
-  also("negative_mask", painting.negative_mask_BL);
-  for (const auto& [name, classes] :
-       {std::pair{"class", painting.class_B}, std::pair{"negative_class", painting.negative_class_B}})
-    if (classes.defined()) tensors.emplace(name, classes.to(torch::kLong));
-  nn::save_tensors(file, tensors);
 }
 
 std::vector<image::Image> to_images(const torch::Tensor& pixels_BHW3) {

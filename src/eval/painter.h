@@ -40,6 +40,7 @@ struct Painting {
   torch::Tensor text_mask_BL;  ///< fp32, 1 for rows that are tokens; undefined where the model takes no mask
   torch::Tensor negative_BLD, negative_mask_BL,
       negative_class_B;  ///< the same of the negative prompt, one row of them per prompt; undefined without
+  torch::Tensor tokens_BL, negative_tokens_BL;  ///< of a text_conditioner, fp32 whole numbers: what the rows were made of
   torch::Tensor sample_BCHW;  ///< scaled latents; undefined when keep_going said no
   torch::Tensor
       states_BKCHW;  ///< PaintOrder::trajectory of them, each brought to the root mean square of the sample: to be looked at
@@ -72,7 +73,8 @@ class Painter {
   std::int64_t channels_, latent_size_, text_length_;
   std::shared_ptr<encoders::ImageCodec> codec_;
   std::unique_ptr<encoders::TextEncoder>
-      text_encoder_;  ///< null: the prompts are classes, or the model takes none
+      text_encoder_;  ///< null: the prompts are classes, the model takes none, or makes its own rows of tokens:
+  std::unique_ptr<encoders::Tokenizer> tokenizer_;
   const models::DenoiserConfig model_;
   const std::vector<std::string> classes_;  ///< names
 };

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "encoders/image_codec.h"
 #include "encoders/text_encoder.h"
+#include "ingest/samples_shard.h"
 
 namespace microdit::ingest {
 namespace {
@@ -91,11 +92,6 @@ core::Json make_facts(const CatalogueEntry& entry, const PrecomputePlan& plan) {
   return facts;
 }
 
-std::string fingerprint_of(const store::Record& samples, std::size_t shard) {
-  const core::Json all = samples.details.value("fingerprints", core::Json::array());
-  return shard < all.size() && all[shard].is_string() ? all[shard].get<std::string>() : "";
-}
-
 }  // namespace
 
 std::vector<std::string> PrecomputePlan::caption_sources() const {
@@ -123,6 +119,10 @@ PrecomputePlan plan_encoders(const CatalogueEntry& entry, comm::Communicator& co
     if (plan.recipe.text.has_encoder())
       plan.text = facts_from<encoders::TextEncoderFacts>(both, "text_encoder", entry.recipe);
     plan.text.precision = plan.recipe.text.precision;
+    if (plan.text.kind == encoders::kTokenizerAlone && !plan.recipe.text.tokens_only)
+      core::user_error(
+          "{}: text.encoder: {} is a tokenizer alone, which makes no rows: say tokens_only: true beside it",
+          entry.recipe, plan.recipe.text.encoder);
   }
   check_sizes(entry, plan);
   if (plan.recipe.text.has_encoder())

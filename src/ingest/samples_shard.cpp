@@ -53,6 +53,11 @@ std::vector<T> SamplesShard::column(const std::string& name) const {
   return values;
 }
 
+std::string fingerprint_of(const store::Record& samples, std::size_t shard) {
+  const core::Json all = samples.details.value("fingerprints", core::Json::array());
+  return shard < all.size() && all[shard].is_string() ? all[shard].get<std::string>() : "";
+}
+
 SamplesShard::SamplesShard(const fs::path& folder, const store::ShardEntry& entry, SamplesUse use,
                            const std::string& fingerprint, const core::StopFlag& stop)
     : reader_(open(folder, entry)) {

@@ -20,6 +20,9 @@ enum class SamplesUse {
   captions  ///< key and captions: the shard is known by its fingerprint, each column by its own hash; pictures are not read
 };
 
+/// Of a record's shard the ShardReader's fingerprint, hex; "" where clean was older and noted none.
+std::string fingerprint_of(const store::Record& samples, std::size_t shard);
+
 class SamplesShard {
  public:
   /// UserError when the file is not what the manifest says; names the samples that are hit. `fingerprint`: what its record

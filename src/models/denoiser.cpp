@@ -40,11 +40,18 @@ void check(const DenoiserConfig& c) {
 }  // namespace
 
 void DenoiserConfig::fields(core::Fields& f) {
-  const core::FieldRule positive{.min = 1};
   f.field("kind", kind,
           {.choices = {"microdit", "class_dit", "unet"}, .help = "the network; further keys are its own"});
   f.field("input_size", input_size, {.min = 0, .help = "latent side; 0 = from the data"});
-  if (kind == "unet") return unet_fields(f);
+  if (kind == "unet")
+    unet_fields(f);
+  else
+    transformer_fields(f);
+  conditioner_fields(f);
+}
+
+void DenoiserConfig::transformer_fields(core::Fields& f) {
+  const core::FieldRule positive{.min = 1};
   f.field("patch_size", patch_size, positive);
   f.field("in_channels", in_channels, {.min = 0, .help = "latent channels; 0 = from the data"});
   f.field("dim", dim, positive);
@@ -148,6 +155,21 @@ void DenoiserConfig::unet_fields(core::Fields& f) {
             "it is a class more, and there are none (num_classes); text has zero rows as its null");
 }
 
+void DenoiserConfig::conditioner_fields(core::Fields& f) {
+  constexpr const char* key = TextConditioner::kName;
+  if (f.reading() && f.given(key)) text_conditioner.emplace();
+  if (!text_conditioner) return;
+  f.section(key, *text_conditioner);
+  if (!f.reading()) return;
+  if (!takes_text()) return f.error(key, "makes text rows, and this network takes none");
+  if (f.given("text_mask") && !text_mask)
+    f.error("text_mask", "false: a text_conditioner says which of its rows are tokens; leave the key out");
+  if (kind == "class_dit" && learned_null)
+    f.error("learned_null", "a text_conditioner has learned its own; leave the key out");
+  text_mask = true;
+  if (caption_channels == 0) caption_channels = text_conditioner->width;
+}
+
 bool DenoiserConfig::takes_text() const {
   if (kind == "unet") return unet.has_cross_attention();
   return kind != "class_dit" || num_classes == 0;
@@ -158,6 +180,7 @@ bool DenoiserConfig::takes_classes() const {
 }
 
 bool DenoiserConfig::has_null() const {
+  if (text_conditioner) return true;
   if (kind == "unet") return takes_text() || learned_null;
   return kind != "class_dit" || learned_null;
 }
@@ -166,9 +189,17 @@ std::shared_ptr<Denoiser> make_uninitialized_denoiser(const DenoiserConfig& conf
   if (config.kind != "microdit" && config.kind != "class_dit" && config.kind != "unet")
     core::user_error("model.kind: \"{}\" is unknown; there are: microdit, class_dit, unet", config.kind);
   check(config);
-  if (config.kind == "unet") return std::make_shared<Unet>(config);
-  if (config.kind == "class_dit") return std::make_shared<ClassDit>(config);
-  return std::make_shared<MicroDit>(config);
+  std::shared_ptr<Denoiser> net;
+  if (config.kind == "unet")
+    net = std::make_shared<Unet>(config);
+  else if (config.kind == "class_dit")
+    net = std::make_shared<ClassDit>(config);
+  else
+    net = std::make_shared<MicroDit>(config);
+  if (config.text_conditioner)
+    net->add_text_conditioner(
+        std::make_shared<TextConditioner>(*config.text_conditioner, config.caption_channels));
+  return net;
 }
 
 std::shared_ptr<Denoiser> make_denoiser(const DenoiserConfig& config, std::uint64_t seed) {

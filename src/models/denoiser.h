@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "models/text_conditioner.h"
 #include "models/unet_config.h"
 
 // Shape legend: B batch, C channels, H W latent height and width, T patches, L text rows, D width.
@@ -53,6 +54,11 @@ class Denoiser : public torch::nn::Module {
   virtual std::int64_t patch_size() const = 0;
   /// Draws all parameters anew from `seed` (counter-keyed: the same on every rank).
   virtual void initialize(std::uint64_t seed) = 0;
+  /// What makes text rows of tokens, a part of this network (DenoiserConfig::text_conditioner); null: rows come from elsewhere.
+  const std::shared_ptr<TextConditioner>& text_conditioner() const { return text_conditioner_; }
+  void add_text_conditioner(std::shared_ptr<TextConditioner> conditioner) {
+    text_conditioner_ = register_module(TextConditioner::kName, std::move(conditioner));
+  }
   /// Every block of every later forward goes through `runner`; an empty one calls it plainly.
   void set_block_runner(BlockRunner runner) { block_runner_ = std::move(runner); }
 
@@ -64,6 +70,7 @@ class Denoiser : public torch::nn::Module {
 
  private:
   BlockRunner block_runner_;
+  std::shared_ptr<TextConditioner> text_conditioner_;
 };
 
 /// The `model:` section of a config. Zeros mean: from the data's facts.
@@ -101,6 +108,8 @@ struct DenoiserConfig {
   bool learned_null = false;  ///< a null condition for guidance: a class of its own, or a learned row
   /// Of unet (and input_size, in_channels, caption_channels, text_mask, num_classes, learned_null).
   UnetConfig unet;
+  /// Of any kind that takes text: rows of caption_channels are made of tokens, in the network itself.
+  std::optional<TextConditionerConfig> text_conditioner{};
   void fields(core::Fields& f);
   /// A unet may take text, classes, both or nothing; the others take one of the two.
   bool takes_text() const;
@@ -112,6 +121,8 @@ struct DenoiserConfig {
   void microdit_fields(core::Fields& f);
   void class_dit_fields(core::Fields& f);
   void unet_fields(core::Fields& f);
+  void transformer_fields(core::Fields& f);
+  void conditioner_fields(core::Fields& f);
 };
 
 /// Builds the network on CPU in fp32, parameters initialised from `seed`. UserError for an impossible config.

@@ -2,6 +2,7 @@
 #include "models/drawn.h"
 
 #include <ATen/Parallel.h>
+#include <fmt/format.h>
 #include <torch/utils.h>
 
 #include <cmath>
@@ -9,6 +10,7 @@
 
 #include "core/hash.h"
 #include "core/seed.h"
+#include "models/text_conditioner.h"
 #include "nn/state_dict.h"
 
 namespace microdit::models {
@@ -52,7 +54,12 @@ void draw_parameters(
   const torch::NoGradGuard no_grad;
   for (nn::DistinctParameter& one : nn::distinct_parameters(net)) {
     torch::Tensor& parameter = one.tensor;
-    const Rule rule = rule_of(one.name, parameter);
+    // What is inside a network by its own rules, whichever network that is.
+    const std::string conditioner = fmt::format("{}.", TextConditioner::kName);
+    const Rule rule =
+        one.name.starts_with(conditioner)
+            ? conditioner_rule(std::string_view(one.name).substr(conditioner.size()), parameter)
+            : rule_of(one.name, parameter);
     if (rule.law == Law::zeros) {
       parameter.zero_();
     } else if (rule.law == Law::ones) {

@@ -28,13 +28,41 @@ void complete(std::int64_t& value, std::int64_t from_data, const char* key) {
   value = from_data;
 }
 
-/// Fills the model's shapes and the lengths in place and returns the completed config.
-const TrainConfig& complete_model(TrainConfig& config, const stream::RowShape& facts, std::int64_t samples) {
+/// Who makes text rows is there: the latents, a frozen encoder, the model's own text_conditioner.
+void check_text_source(const models::DenoiserConfig& model, const stream::RowShape& shape,
+                       const encoders::TextEncoderFacts& encoder) {
+  if (!model.takes_text()) return;
+  if (shape.tokens_only && encoder.kind.empty())
+    core::user_error(
+        "model.kind={}: the data have no text, their recipe says text.encoder: none; take a model of their "
+        "classes (kind: class_dit, num_classes), or make latents by a recipe with an encoder",
+        model.kind);
+  if (model.text_conditioner && !shape.tokens_only)
+    core::user_error(
+        "model.text_conditioner: it makes text rows of tokens, and the data hold the rows of a frozen encoder "
+        "({}); make latents by a recipe with text.tokens_only: true, or leave the section out",
+        encoder.kind);
+  if (!model.text_conditioner && encoder.kind == encoders::kTokenizerAlone)
+    core::user_error(
+        "model.kind={}: the data hold the tokens of a tokenizer that no encoder belongs to: the model makes its "
+        "own rows of them with a section model.text_conditioner (text_conditioner: {{width: 256}})",
+        model.kind);
+}
+
+/// Fills the model's shapes and the lengths in place and returns the completed config. `encoder`: of the data.
+const TrainConfig& complete_model(TrainConfig& config, const stream::RowShape& facts, std::int64_t samples,
+                                  const encoders::TextEncoderFacts& encoder) {
+  check_text_source(config.model, facts, encoder);
   config.resolve(samples);
   complete(config.model.in_channels, facts.channels, "in_channels");
   complete(config.model.input_size, facts.latent_size, "input_size");
-  if (config.model.takes_text())
+  if (auto& conditioner = config.model.text_conditioner) {
+    complete(conditioner->length, facts.text_length, "text_conditioner.length");
+    if (encoder.vocabulary > 0)
+      complete(conditioner->vocabulary, encoder.vocabulary, "text_conditioner.vocabulary");
+  } else if (config.model.takes_text()) {
     complete(config.model.caption_channels, facts.text_width, "caption_channels");
+  }
   return config;
 }
 
@@ -74,7 +102,10 @@ void check_classes(const models::DenoiserConfig& model, const core::Json& facts)
 
 std::string condition_text(const models::DenoiserConfig& model, const stream::RowShape& shape) {
   std::string text;
-  if (model.takes_text()) text = fmt::format("text {} x {}", shape.text_length, shape.text_width);
+  if (model.text_conditioner)
+    text = fmt::format("{} tokens of {}", shape.text_length, model.text_conditioner->vocabulary);
+  else if (model.takes_text())
+    text = fmt::format("text {} x {}", shape.text_length, shape.text_width);
   if (model.takes_classes())
     text += fmt::format("{}{} classes", text.empty() ? "" : " and ", model.num_classes);
   return text.empty() ? "no condition" : text;
@@ -96,7 +127,7 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
                            const core::StopFlag& stop)
     : data_(open_training_data(config, device, comm, stop)),
       shape_(data_.stream->facts().shape),
-      config_(complete_model(config, shape_, data_.stream->num_samples())),
+      config_(complete_model(config, shape_, data_.stream->num_samples(), data_.text_encoder)),
       device_(device),
       objective_(config.objective) {
   model_ = models::make_uninitialized_denoiser(config.model);
@@ -113,12 +144,7 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
   diffusion::settled(config.sampling.sampler, objective_.config(), "sampling");  // what it refuses
   model_->to(device);
   model_->train();
-  if (shape_.tokens_only && config.model.takes_text() && data_.text_encoder.kind.empty())
-    core::user_error(
-        "model.kind={}: the data have no text, their recipe says text.encoder: none; take a model of their "
-        "classes (kind: class_dit, num_classes), or make latents by a recipe with an encoder",
-        config.model.kind);
-  if (shape_.tokens_only && config.model.takes_text()) {
+  if (shape_.tokens_only && config.model.takes_text() && !config.model.text_conditioner) {
     const auto folder = run_folder(config.loop).path();
     eval::hash_encoders_once({}, data_.text_encoder, folder, comm, stop);
     caption_encoder_ = std::make_unique<eval::CaptionEncoder>(data_.text_encoder, folder, device, stop);

@@ -1,7 +1,7 @@
 #!/bin/bash
 # slurm/pipeline.sh and slurm/submit.sh refuse mistakes with exit code 2 before anything is submitted, with the programs' words.
 source "$(dirname "$0")/cluster.sh"
-for program in download clean precompute train generate evaluate score life; do
+for program in download clean precompute train_tokenizer train generate evaluate score life; do
   [ -x "$programs/$program" ] || { echo "skipped: $programs/$program is not built"; exit 77; }
 done
 start_cluster
@@ -46,6 +46,8 @@ HF_HOME=/nowhere HF_TOKEN='' HF_TOKEN_FILE='' refused "a gated set without a tok
 refused "data that nothing makes" "emoji trains on emoji, which is not in data/latents and which no entry .*they make: pictograms" "${emoji[@]}" --dataset configs/datasets/pictograms.yaml
 refused "the small subset under the whole one's name" "they make: emoji-small" "${emoji[@]}" --data-set subset=small
 refused "a codec's data that nothing makes" "train_codec trains on pictograms" "${emoji[@]}" --codec configs/train/emoji_codec.yaml
+refused "a tokenizer's data that nothing makes" "train_tokenizer trains on emoji" --dataset configs/datasets/pictograms.yaml --train configs/train/emoji.yaml --tokenizer configs/tokenizers/emoji.yaml
+refused "a tokenizer that the recipe does not name" "text.encoder: nowhere" "${emoji[@]}" --data-set recipe=no_text.yaml --tokenizer configs/tokenizers/emoji.yaml
 refused "too large an array" "MaxArraySize" "${emoji[@]}" --tasks 5000
 refused "no number of tasks" "expected a number" "${emoji[@]}" --tasks 0
 refused "an open quote" "quote is not closed" "${emoji[@]}" --sbatch "--comment='a"

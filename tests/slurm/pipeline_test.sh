@@ -16,7 +16,7 @@ done
 echo "name: tiny" >configs/train/x.yaml
 
 # Stand-ins: they print their config with runs= applied, and note when they run.
-for stage in download clean precompute train_codec train generate evaluate; do
+for stage in download clean precompute train_codec train_tokenizer train generate evaluate; do
   cat >build/bin/$stage <<'E2'
 #!/bin/bash
 stage=$(basename "$0")
@@ -66,6 +66,12 @@ equal "jobs have their entry's name" "$(grep -o -- '--job-name=[^ ]*' lines | cu
   "download_one_x clean_one_x precompute_one_x download_two clean_two precompute_two"
 slurm/pipeline.sh --dry-run "${both[@]}" --codec configs/train/x.yaml --from clean --until precompute >lines
 equal "a codec is trained between them" "$(waits)" "clean_one_x clean_two train_codec<clean_one_x:clean_two precompute_one_x<train_codec precompute_two<train_codec"
+slurm/pipeline.sh --dry-run "${both[@]}" --codec configs/train/x.yaml --tokenizer configs/train/x.yaml --from clean --until precompute >lines
+equal "a tokenizer beside it" "$(waits)" "clean_one_x clean_two train_tokenizer<clean_one_x:clean_two train_codec<clean_one_x:clean_two \
+precompute_one_x<train_tokenizer:train_codec precompute_two<train_tokenizer:train_codec"
+equal "the tokenizer's command" "$(grep -o 'slurm/train_tokenizer.*)' lines)" "slurm/train_tokenizer.sbatch --config configs/train/x.yaml)"
+slurm/pipeline.sh --dry-run "${both[@]}" --tokenizer configs/train/x.yaml --from train_tokenizer --until precompute >lines
+equal "a tokenizer alone" "$(waits)" "train_tokenizer precompute_one_x<train_tokenizer precompute_two<train_tokenizer"
 slurm/pipeline.sh --dry-run "${both[@]}" --from x >lines
 equal "training alone" "$(waits)" "x generate<x evaluate<generate"
 for name in one-x two; do
