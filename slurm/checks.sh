@@ -13,9 +13,12 @@ job_words() {
   local defaults=()
   while [ "$1" != -- ]; do defaults+=("$1"); shift; done
   shift
-  case " $* " in *" --config"*) defaults=() ;; esac
+  case " $* " in *" --config"* | *" train="* | *" dataset="*) defaults=() ;; esac
   words=("${defaults[@]}" ${MICRODIT_ARGS:-} "$@")
 }
+
+# bare: the values on stdin without JSON's quotes, and without the comment that says where each comes from.
+bare() { sed -E 's/^"(([^"\\]|\\.)*)".*$/\1/; t quoted; s/ .*//; b; : quoted; s/\\(["\\])/\1/g'; }
 
 # setting KEY[.KEY]: a text or number of the resolved config on stdin; nothing when it is not there.
 setting() {
@@ -28,7 +31,7 @@ setting() {
       name = ""
       for (d = 0; d <= depth; d += 2) name = name (d ? "." : "") path[d]
       if (name == want) { print value; exit }
-    }' | sed 's/^"\(.*\)"$/\1/; s/\\\(["\\]\)/\1/g'
+    }' | bare
 }
 
 # check_route [DEFAULT ARGS...] -- ARGS... (of download): one of the download's hosts, or the proxy, takes a connection from here. At most 25 s.

@@ -100,7 +100,7 @@ check_source() {
 }
 
 # data_names: the datasets that the resolved config on stdin trains on.
-data_names() { sed -n '/^data:/,/^[a-z]/s/^[ -]*dataset: *//p' | tr -d '"'; }
+data_names() { sed -n '/^data:/,/^[a-z]/s/^[ -]*dataset: *//p' | bare; }
 
 # check_made WHO KIND: what the resolved config on stdin trains on is made by this chain, or there (KIND: samples, latents).
 check_made() {
