@@ -2,6 +2,7 @@
 #include "command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <fmt/ranges.h>
 #include <algorithm>
 #include <filesystem>
 #include <sstream>

@@ -1,4 +1,4 @@
-# Sourced by jobs and by pipeline.sh, in the repository's folder: what can be known before a stage starts. Each check prints
+# Sourced by jobs, pipeline.sh and sweep.sh, in the repository's folder: what can be known before a stage starts. Each check prints
 # what is wrong and what to do, and returns 2. Programs are asked for the settings; nothing is written.
 
 # resolved_config STAGE ARGS...: the stage's config as the program reads it; fails as the stage would, with its message.
@@ -115,4 +115,29 @@ check_encoders() {
     wrong=2
   done
   return $wrong
+}
+
+# split TEXT: sets the array `pieces` to its words, with a shell's quotes but nothing that it would expand.
+split() {
+  local text
+  text=$(xargs -r printf '%s\n' <<<"$1" 2>/dev/null) || die "'$1': a quote is not closed"
+  pieces=()
+  [ -z "$text" ] || mapfile -t pieces <<<"$text"
+}
+
+# quoted WORD...: one line that a shell reads as these words
+quoted() {
+  local word line=""
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_.,:=/%+@-]+$ ]] || word=${word@Q}
+    line+=" $word"
+  done
+  echo "${line# }"
+}
+
+# can_write FOLDER: what is not there yet could be made.
+can_write() {
+  local folder=$1 probe
+  while [ ! -e "$folder" ] && [ "$folder" != . ] && [ "$folder" != / ]; do folder=$(dirname "$folder"); done
+  probe=$(mktemp -d -p "$folder" .writable-XXXXXX 2>/dev/null) && rmdir "$probe"
 }

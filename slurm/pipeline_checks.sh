@@ -221,12 +221,6 @@ check_folders() {
   fi
   for folder in "${roots[@]}"; do can_write "$folder" || die "$folder: cannot write there"; done
 }
-can_write() {
-  local folder=$1 probe
-  while [ ! -e "$folder" ] && [ "$folder" != . ] && [ "$folder" != / ]; do folder=$(dirname "$folder"); done
-  probe=$(mktemp -d -p "$folder" .writable-XXXXXX 2>/dev/null) && rmdir "$probe"
-}
-
 # check_job STAGE SCRIPT ...: Slurm would take the job (partition, account, time, GPUs). That nodes are down now is no mistake.
 check_job() {
   local said
