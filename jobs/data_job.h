@@ -10,10 +10,11 @@
 namespace microdit::jobs {
 
 /// `run` is the stage, `describe` prints what it would do (--dry-run; rank 0; false: stopped), `more` what --print-config says beside the entry.
-inline int data_job(int argc, char** argv, const JobInfo& info,
+inline int data_job(int argc, char** argv, JobInfo info,
                     int (*run)(const ingest::CatalogueEntry&, comm::Communicator&, const core::StopFlag&),
                     bool (*describe)(const ingest::CatalogueEntry&, const core::StopFlag&),
                     std::string (*more)(const ingest::CatalogueEntry&) = nullptr) {
+  info.config_folder = "datasets";
   return run_config_job<ingest::CatalogueEntry>(
       argc, argv, info,
       [&](Job& job, const ingest::CatalogueEntry& entry) -> int {

@@ -1,5 +1,5 @@
 // doctor env: is this machine fit, and what to do if not. doctor verify DIR: is every stored byte what was written.
-// doctor data DIR: what lies in a dataset.
+// doctor data DIR: what lies in a dataset. doctor runs DIR: runs side by side.
 #include "doctor.h"
 
 #include <fmt/format.h>
@@ -45,7 +45,9 @@ int doctor(Job& job) {
   if (words.size() == 1 && words[0] == "env") return env(job);
   if (words.size() == 2 && words[0] == "verify") return verify_tree(words[1], job.comm);
   if (words.size() == 2 && words[0] == "data") return show_data(words[1], job.comm);
-  core::user_error("doctor: say 'doctor env', 'doctor verify DIR' or 'doctor data DIR' (see --help)");
+  if (words.size() == 2 && words[0] == "runs") return show_runs(words[1], job.comm);
+  core::user_error(
+      "doctor: say 'doctor env', 'doctor verify DIR', 'doctor data DIR' or 'doctor runs DIR' (see --help)");
 }
 
 }  // namespace
@@ -76,9 +78,11 @@ int main(int argc, char** argv) {
           "every checksum of a stage folder, a "
           "checkpoint, a run, or a folder of these. data DIR: says what lies in a "
           "folder of samples or latents, or a folder of these: sizes, captions, what "
-          "was left out and why, a few pictures; as text, and as a page DIR/data.html.",
+          "was left out and why, a few pictures; as text, and as a page DIR/data.html. runs DIR: the "
+          "runs of a folder side by side: state, settings that differ, losses; as text, as DIR/table.csv, and "
+          "with curves as a page DIR/index.html.",
       .takes_config = false,
       .obeys_stop = false,
-      .positional_help = "env, verify DIR, or data DIR"};
+      .positional_help = "env, verify DIR, data DIR, or runs DIR"};
   return microdit::jobs::run_job(argc, argv, info, microdit::jobs::doctor);
 }

@@ -46,4 +46,7 @@ int verify_tree(const std::string& where, comm::Communicator& comm);
 /// alone; gives the exit code, of which damage makes a failure. UserError when there are none.
 int show_data(const std::string& where, comm::Communicator& comm);
 
+/// Prints the runs in `where` side by side, and writes table.csv, pictures and index.html there. Rank 0 does it alone.
+int show_runs(const std::string& where, comm::Communicator& comm);
+
 }  // namespace microdit::jobs

@@ -8,6 +8,7 @@
 
 #include "comm/communicator.h"
 #include "core/config.h"
+#include "core/config_origins.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/stop_flag.h"
@@ -16,14 +17,14 @@ namespace microdit::jobs {
 
 /// NAME --config FILE [key=value ...] [--print-config] [--dry-run] [--help] [--version]; or with --run DIR.
 struct CommandLine {
-  std::string config{};                   ///< --config
+  std::string config{};                   ///< --config; of NAME alone, configs/FOLDER/NAME.yaml
   std::string run{};                      ///< --run
   std::vector<std::string> prompts{};     ///< --prompt (may repeat)
   std::string prompts_file{};             ///< --prompts
   std::vector<std::string> classes{};     ///< --class (may repeat)
   std::string classes_file{};             ///< --classes
   std::vector<std::string> positional{};  ///< words that are no key=value (doctor verify DIR, probe forward)
-  std::vector<std::string> overrides{};   ///< key=value
+  std::vector<std::string> overrides{};   ///< key=value, +key=value, ~key
   bool print_config = false;
   bool dry_run = false;
   bool check_settings = false;  ///< --check-settings
@@ -35,6 +36,7 @@ struct JobInfo {
   std::string name;
   std::string summary;
   bool takes_config = true;
+  std::string config_folder{};  ///< of configs/: "train" makes `train=NAME` and `--config NAME` mean configs/train/NAME.yaml
   bool takes_run = false;
   bool takes_prompts = false;
   bool has_dry_run = false;  ///< also without --config and --run
@@ -61,18 +63,19 @@ int run_job(int argc, char** argv, const JobInfo& info, const std::function<int(
 /// Every line behind "# ".
 std::string as_comments(const std::string& text);
 
-/// For jobs with one config type: loads it (all errors at once), handles --print-config. `more` is printed below the config,
-/// as comments.
+/// For jobs with one config type: loads it (all errors at once), handles --print-config, which says where each value comes from.
+/// `more` is printed below the config, as comments.
 template <class Config>
 int run_config_job(int argc, char** argv, JobInfo info, const std::function<int(Job&, Config)>& body,
                    const std::function<std::string(const Config&)>& more = nullptr) {
   info.field_help = core::describe_fields<Config>();
   return run_job(argc, argv, info, [&](Job& job) {
     if (job.line.config.empty()) core::user_error("{}: --config FILE is missing (see --help)", info.name);
-    const auto config = core::load<Config>(job.line.config, job.line.overrides);
+    const auto tree = core::ConfigTree::load(job.line.config, job.line.overrides);
+    const auto config = core::load<Config>(tree);
     if (job.line.print_config) {
       if (job.comm.rank() == 0)
-        fmt::print("{}{}", core::to_yaml(config), more ? as_comments(more(config)) : "");
+        fmt::print("{}{}", core::to_yaml_with_origins(config, tree), more ? as_comments(more(config)) : "");
       return static_cast<int>(core::kDone);
     }
     return body(job, config);

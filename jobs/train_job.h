@@ -22,6 +22,7 @@ int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
               const std::function<train::Cadences(const Config&)>& cadences,
               const std::function<void(Config&, comm::Communicator&, const core::StopFlag&)>& describe) {
   info.makes_run = true;
+  info.config_folder = "train";
   return run_config_job<Config>(argc, argv, info, [&](Job& job, Config config) {
     if (config.loop.threads_per_rank == 0) config.loop.threads_per_rank = eval::own_threads(job.comm);
     at::set_num_threads(static_cast<int>(config.loop.threads_per_rank));

@@ -1,4 +1,4 @@
-# Sourced by jobs and by pipeline.sh, in the repository's folder: what can be known before a stage starts. Each check prints
+# Sourced by jobs, pipeline.sh and sweep.sh, in the repository's folder: what can be known before a stage starts. Each check prints
 # what is wrong and what to do, and returns 2. Programs are asked for the settings; nothing is written.
 
 # resolved_config STAGE ARGS...: the stage's config as the program reads it; fails as the stage would, with its message.
@@ -13,9 +13,12 @@ job_words() {
   local defaults=()
   while [ "$1" != -- ]; do defaults+=("$1"); shift; done
   shift
-  case " $* " in *" --config"*) defaults=() ;; esac
+  case " $* " in *" --config"* | *" train="* | *" dataset="*) defaults=() ;; esac
   words=("${defaults[@]}" ${MICRODIT_ARGS:-} "$@")
 }
+
+# bare: the values on stdin without JSON's quotes, and without the comment that says where each comes from.
+bare() { sed -E 's/^"(([^"\\]|\\.)*)".*$/\1/; t quoted; s/ .*//; b; : quoted; s/\\(["\\])/\1/g'; }
 
 # setting KEY[.KEY]: a text or number of the resolved config on stdin; nothing when it is not there.
 setting() {
@@ -28,7 +31,7 @@ setting() {
       name = ""
       for (d = 0; d <= depth; d += 2) name = name (d ? "." : "") path[d]
       if (name == want) { print value; exit }
-    }' | sed 's/^"\(.*\)"$/\1/; s/\\\(["\\]\)/\1/g'
+    }' | bare
 }
 
 # check_route [DEFAULT ARGS...] -- ARGS... (of download): one of the download's hosts, or the proxy, takes a connection from here. At most 25 s.
@@ -116,4 +119,29 @@ check_encoders() {
     wrong=2
   done
   return $wrong
+}
+
+# split TEXT: sets the array `pieces` to its words, with a shell's quotes but nothing that it would expand.
+split() {
+  local text
+  text=$(xargs -r printf '%s\n' <<<"$1" 2>/dev/null) || die "'$1': a quote is not closed"
+  pieces=()
+  [ -z "$text" ] || mapfile -t pieces <<<"$text"
+}
+
+# quoted WORD...: one line that a shell reads as these words
+quoted() {
+  local word line=""
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_.,:=/%+@-]+$ ]] || word=${word@Q}
+    line+=" $word"
+  done
+  echo "${line# }"
+}
+
+# can_write FOLDER: what is not there yet could be made.
+can_write() {
+  local folder=$1 probe
+  while [ ! -e "$folder" ] && [ "$folder" != . ] && [ "$folder" != / ]; do folder=$(dirname "$folder"); done
+  probe=$(mktemp -d -p "$folder" .writable-XXXXXX 2>/dev/null) && rmdir "$probe"
 }

@@ -25,19 +25,13 @@
 # and keeps them in slurm/logs/pipeline-DATE.txt. A job whose parent failed is cancelled; one that was requeued is waited for.
 set -u -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+source slurm/checks.sh
 asked=("$0" "$@")
 die() { echo "pipeline: $*" >&2; exit 2; }
 
 dataset=configs/datasets/cc12m.yaml train="" codec="" tokenizer="" tasks=4 prompts="" score=""
 from="" until="" dry_run=0
 data_set=() train_set=() sample_set=() score_set=() all_sbatch=() data_sbatch=() train_sbatch=() sample_sbatch=()
-# split TEXT: sets the array `pieces` to its words, with a shell's quotes but nothing that it would expand.
-split() {
-  local text
-  text=$(xargs -r printf '%s\n' <<<"$1" 2>/dev/null) || die "'$1': a quote is not closed"
-  pieces=()
-  [ -z "$text" ] || mapfile -t pieces <<<"$text"
-}
 while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) dry_run=1; shift; continue ;;
@@ -68,7 +62,6 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 source slurm/site.sh
-source slurm/checks.sh
 source slurm/pipeline_checks.sh
 
 # ---- the chain -----------------------------------------------------------------------------------------------------------
@@ -102,15 +95,6 @@ check_folders
 check_first
 
 # ---- submission ----------------------------------------------------------------------------------------------------------
-# quoted WORD...: one line that a shell reads as these words
-quoted() {
-  local word line=""
-  for word in "$@"; do
-    [[ $word =~ ^[A-Za-z0-9_.,:=/%+@-]+$ ]] || word=${word@Q}
-    line+=" $word"
-  done
-  echo "${line# }"
-}
 # prepare STAGE SCRIPT SBATCH_OPTIONS... -- ARGUMENTS...: sets the arrays `command` (without a dependency) and `payload`
 prepare() {
   local script=$2

@@ -108,7 +108,7 @@ check_source() {
 }
 
 # data_names: the datasets that the resolved config on stdin trains on.
-data_names() { sed -n '/^data:/,/^[a-z]/s/^[ -]*dataset: *//p' | tr -d '"'; }
+data_names() { sed -n '/^data:/,/^[a-z]/s/^[ -]*dataset: *//p' | bare; }
 
 # check_made WHO KIND: what the resolved config on stdin trains on is made by this chain, or there (KIND: samples, latents).
 check_made() {
@@ -230,12 +230,6 @@ check_folders() {
   fi
   for folder in "${roots[@]}"; do can_write "$folder" || die "$folder: cannot write there"; done
 }
-can_write() {
-  local folder=$1 probe
-  while [ ! -e "$folder" ] && [ "$folder" != . ] && [ "$folder" != / ]; do folder=$(dirname "$folder"); done
-  probe=$(mktemp -d -p "$folder" .writable-XXXXXX 2>/dev/null) && rmdir "$probe"
-}
-
 # check_job STAGE SCRIPT ...: Slurm would take the job (partition, account, time, GPUs). That nodes are down now is no mistake.
 check_job() {
   local said

@@ -1,35 +1,13 @@
 // Errors of a configuration, collected, and the nearest known name.
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "core/config_node.h"
 #include "core/error.h"
+#include "core/nearest.h"
 
 namespace microdit::core::detail {
 namespace {
-
-/// Edit distance with insertion, deletion, substitution and the swap of neighbours (optimal string
-/// alignment).
-std::size_t edit_distance(std::string_view left, std::string_view right) {
-  std::vector<std::size_t> before(right.size() + 1);
-  std::vector<std::size_t> above(right.size() + 1);
-  std::vector<std::size_t> row(right.size() + 1);
-  std::iota(above.begin(), above.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= left.size(); ++i) {
-    row[0] = i;
-    for (std::size_t j = 1; j <= right.size(); ++j) {
-      const bool same = left[i - 1] == right[j - 1];
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (same ? 0u : 1u)});
-      if (i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1]) {
-        row[j] = std::min(row[j], before[j - 2] + 1);
-      }
-    }
-    std::swap(before, above);
-    std::swap(above, row);
-  }
-  return above[right.size()];
-}
 
 /// What other programs call it -> our dotted key, as seen from the section that has its first part.
 constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
@@ -75,16 +53,20 @@ std::string_view other_name(std::string_view given, const std::vector<std::strin
 
 }  // namespace
 
-std::string suggestion(std::string_view given, const std::vector<std::string>& known) {
+std::string suggestion(std::string_view given, const std::vector<std::string>& known,
+                       const std::vector<std::string>& elsewhere) {
   if (known.empty()) return "";
   if (const std::string_view ours = other_name(given, known); !ours.empty())
     return fmt::format("; did you mean '{}'?", ours);
-  const auto distance = [&](const std::string& name) { return edit_distance(given, name); };
-  const auto nearest = std::min_element(
-      known.begin(), known.end(),
-      [&](const std::string& left, const std::string& right) { return distance(left) < distance(right); });
-  if (distance(*nearest) <= std::max<std::size_t>(1, given.size() / 3))
-    return fmt::format("; did you mean '{}'?", *nearest);
+  std::vector<std::string> same;  // the same name in other sections
+  for (const std::string& path : elsewhere) {
+    if (path != given && !path.ends_with(fmt::format(".{}", given))) continue;
+    std::string name = fmt::format("'{}'{}", path, path == given ? " of the outermost level" : "");
+    if (std::find(same.begin(), same.end(), name) == same.end() && same.size() < 4)
+      same.push_back(std::move(name));
+  }
+  if (!same.empty()) return fmt::format("; did you mean {}?", fmt::join(same, " or "));
+  if (const auto near = nearest(given, known)) return fmt::format("; did you mean '{}'?", *near);
   std::vector<std::string> once;  // a field may be read in two ways
   for (const std::string& name : known)
     if (std::find(once.begin(), once.end(), name) == once.end()) once.push_back(name);

@@ -1,10 +1,11 @@
-// key=value words of the command line. YAML reads the value, but it may not silently take less than was
+// key=value, +key=value and ~key: words of the command line. YAML reads the value, but it may not silently take less than was
 // given: an unset shell variable, a '#', a '&' would then mean "the default".
 #include <algorithm>
 #include <charconv>
 
 #include "core/config_node.h"
 #include "core/error.h"
+#include "core/nearest.h"
 #include "core/utf8.h"
 
 namespace microdit::core::detail {
@@ -84,24 +85,76 @@ Node value_of(const std::string& key, const std::string& text, const std::string
   return node;
 }
 
+/// What one word asks for.
+struct Word {
+  char sign = ' ';  ///< '+', '~' or ' '
+  std::string keys{}, value{}, where{};
+
+  bool adds() const { return sign == '+'; }
+};
+
+std::optional<std::size_t> index_of(const std::string& key) {
+  std::size_t index = 0;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+  if (error != std::errc() || end != key.data() + key.size()) return std::nullopt;
+  return index;
+}
+
+/// The element `key` of a list; one more where the word adds it.
+Node& element(Node& list, const std::string& key, const Word& word) {
+  const std::size_t size = list.items.size(), index = index_of(key).value_or(size + 1);
+  if (index == size && word.adds()) list.items.push_back(Node{.where = word.where});
+  if (index < list.items.size()) return list.items[index];
+  user_error("{}: '{}' is no index into a list of {} items (0 is the first){}", word.where, key, size,
+             index == size  ? fmt::format("; +{} adds one", word.keys)
+             : word.adds() ? fmt::format("; the next one is {}", size)
+                            : "");
+}
+
 /// The child `key` of `node`: a list's element, or a member that is made when absent.
-Node& child(Node& node, const std::string& key, const std::string& where) {
-  if (node.kind == Node::Kind::list) {
-    std::size_t index = 0;
-    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
-    if (error != std::errc() || end != key.data() + key.size() || index >= node.items.size()) {
-      user_error("{}: '{}' is no index into a list of {} items (0 is the first)", where, key,
-                 node.items.size());
-    }
-    return node.items[index];
-  }
+Node& child(Node& node, const std::string& key, const Word& word) {
   if (node.kind == Node::Kind::scalar) {
-    user_error("{}: '{}' cannot be set inside the value {} ({})", where, key, describe(node), node.where);
+    user_error("{}: '{}' cannot be set inside the value {} ({})", word.where, key, describe(node),
+               node.where);
   }
-  if (node.kind == Node::Kind::null) node = Node{.kind = Node::Kind::map, .where = where};
+  if (node.kind == Node::Kind::null)
+    node = Node{.kind = word.adds() && key == "0" ? Node::Kind::list : Node::Kind::map, .where = word.where};
+  if (node.kind == Node::Kind::list) return element(node, key, word);
   if (Node* present = node.find(key)) return *present;
-  node.members.emplace_back(key, Node{.where = where});
+  node.members.emplace_back(key, Node{.where = word.where});
   return node.members.back().second;
+}
+
+std::vector<std::string> parts_of(const Word& word) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= word.keys.size();) {
+    const std::size_t dot = std::min(word.keys.find('.', begin), word.keys.size());
+    if (dot == begin) user_error("{}: '{}' has an empty part between dots", word.where, word.keys);
+    parts.push_back(word.keys.substr(begin, dot - begin));
+    begin = dot + 1;
+  }
+  return parts;
+}
+
+/// The key goes, whatever file gave it: it has its default again.
+void take_away(Node& root, const Word& word) {
+  Node* above = nullptr;
+  Node* node = &root;
+  for (const std::string& part : parts_of(word)) {
+    above = node;
+    const std::size_t index = index_of(part).value_or(above->items.size());
+    node = above->kind == Node::Kind::list
+               ? (index < above->items.size() ? &above->items[index] : nullptr)
+               : above->find(part);
+    if (node != nullptr) continue;
+    std::vector<std::string> names;
+    for (const auto& [key, member] : above->members) names.push_back(key);
+    const auto near = nearest(part, names);
+    user_error("{}: the configuration does not give '{}', so there is nothing to take away{}", word.where,
+               word.keys, near ? fmt::format("; did you mean '{}'?", *near) : "");
+  }
+  std::erase_if(above->members, [&](const auto& member) { return &member.second == node; });
+  if (above->kind == Node::Kind::list) above->items.erase(above->items.begin() + (node - above->items.data()));
 }
 
 }  // namespace
@@ -123,19 +176,26 @@ void merge(Node& base, Node over) {
 
 void apply_override(Node& root, const std::string& text) {
   check_text(text, fmt::format("command line: {}", with_valid_utf8(text)));
-  const std::string where = "command line: " + text;
-  const std::size_t equals = text.find('=');
-  if (equals == text.npos || equals == 0)
-    user_error("{}: expected key=value, such as optimizer.lr=1e-4", where);
-  const std::string keys = text.substr(0, equals);
-  Node* node = &root;
-  for (std::size_t begin = 0; begin <= keys.size();) {
-    const std::size_t dot = std::min(keys.find('.', begin), keys.size());
-    if (dot == begin) user_error("{}: '{}' has an empty part between dots", where, keys);
-    node = &child(*node, keys.substr(begin, dot - begin), where);
-    begin = dot + 1;
+  Word word{.where = "command line: " + text};
+  if (text.starts_with('+') || text.starts_with('~')) word.sign = text[0];
+  const std::string rest = text.substr(word.sign == ' ' ? 0 : 1);
+  const std::size_t equals = rest.find('=');
+  word.keys = rest.substr(0, equals);
+  if (word.sign == '~') {
+    if (equals != rest.npos)
+      user_error("{}: '~' takes a key away, whatever its value: write ~{}", word.where, word.keys);
+    return take_away(root, word);
   }
-  merge(*node, value_of(keys, text.substr(equals + 1), where));
+  if (equals == rest.npos || equals == 0)
+    user_error("{}: expected {}key=value, such as {}", word.where, word.adds() ? "+" : "",
+               word.adds() ? "+data.1.dataset=NAME" : "optimizer.lr=1e-4");
+  word.value = rest.substr(equals + 1);
+  Node* node = &root;
+  for (const std::string& part : parts_of(word)) node = &child(*node, part, word);
+  if (word.adds() && node->kind != Node::Kind::null)
+    user_error("{}: {} is there already ({}); to change it, write {}", word.where, word.keys, node->where,
+               rest);
+  merge(*node, value_of(word.keys, word.value, word.where));
 }
 
 }  // namespace microdit::core::detail

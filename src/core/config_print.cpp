@@ -4,8 +4,11 @@
 #include <cctype>
 #include <cmath>
 
+#include "core/config_node.h"
+#include "core/config_origins.h"
 #include "core/config_state.h"
 #include "core/error.h"
+#include "core/shown_text.h"
 
 namespace microdit::core {
 namespace {
@@ -66,40 +69,60 @@ std::string yaml_scalar(const Json& value) {
   return value.dump();
 }
 
-void append_yaml(std::string& out, const Json& value, std::size_t indent);
+/// What of the tree a printed value was read from, when that is to be said.
+struct Origin {
+  bool shown = false;
+  const ConfigTree::Node* node = nullptr;
+
+  Origin member(const std::string& key) const { return {shown, node != nullptr ? node->find(key) : nullptr}; }
+  Origin item(std::size_t i) const {
+    return {shown, node != nullptr && i < node->items.size() ? &node->items[i] : nullptr};
+  }
+  std::string comment() const {
+    if (!shown) return "";
+    if (node == nullptr || node->kind == ConfigTree::Node::Kind::null) return "  # default";
+    std::string where = node->where;
+    if (where.starts_with("command line")) where = where.substr(0, where.find('='));
+    std::ranges::replace_if(where, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+    return "  # " + without_controls(where);
+  }
+};
+
+void append_yaml(std::string& out, const Json& value, std::size_t indent, const Origin& origin);
 
 /// "key: value" with what belongs below it, the first line not indented.
-void append_member(std::string& out, const std::string& key, const Json& value, std::size_t indent) {
+void append_member(std::string& out, const std::string& key, const Json& value, std::size_t indent,
+                   const Origin& origin) {
   out += fmt::format("{}:", yaml_string(key));
   const bool nested = value.is_object() || (value.is_array() && !value.empty() && value.front().is_object());
   if (nested && !value.empty()) {
     out += "\n";
-    append_yaml(out, value, indent + 2);
+    append_yaml(out, value, indent + 2, origin);
     return;
   }
   out += " ";
-  append_yaml(out, value, indent);
-  out += "\n";
+  append_yaml(out, value, indent, origin);
+  out += origin.comment() + "\n";
 }
 
-void append_yaml(std::string& out, const Json& value, std::size_t indent) {
+void append_yaml(std::string& out, const Json& value, std::size_t indent, const Origin& origin) {
   const std::string pad(indent, ' ');
   if (value.is_object() && value.empty()) {
     out += "{}";
   } else if (value.is_object()) {
     for (const auto& [key, member] : value.items()) {
       out += pad;
-      append_member(out, key, member, indent);
+      append_member(out, key, member, indent, origin.member(key));
     }
   } else if (value.is_array() && !value.empty() && value.front().is_object()) {
-    for (const Json& item : value) {
+    for (std::size_t i = 0; i < value.size(); ++i) {
       out += fmt::format("{}- ", pad);
-      if (item.empty()) out += "{}\n";
+      if (value[i].empty()) out += "{}\n";
       bool first = true;
-      for (const auto& [key, member] : item.items()) {
+      for (const auto& [key, member] : value[i].items()) {
         if (!first) out.append(indent + 2, ' ');
         first = false;
-        append_member(out, key, member, indent + 2);
+        append_member(out, key, member, indent + 2, origin.item(i).member(key));
       }
     }
   } else if (value.is_array()) {
@@ -131,7 +154,7 @@ class HelpPrinter : public Fields::State {
   }  // keys that are not printed at their default are listed, too
   void visit(std::string_view key, Value value, const FieldRule& rule) override {
     std::string standard;
-    append_yaml(standard, std::visit([](const auto* held) { return Json(*held); }, value), 0);
+    append_yaml(standard, std::visit([](const auto* held) { return Json(*held); }, value), 0, {});
     std::string allowed;
     if (!rule.choices.empty()) allowed = fmt::format("{}", fmt::join(rule.choices, "|"));
     if (std::isfinite(rule.min)) allowed = fmt::format("{}{}", rule.exclusive_min ? ">" : ">=", rule.min);
@@ -241,7 +264,14 @@ Json print_json(void* object, FieldsFunction visit) {
 std::string print_yaml(void* object, FieldsFunction visit) {
   std::string text;
   const Json value = print_json(object, visit);
-  if (!value.empty()) append_yaml(text, value, 0);
+  if (!value.empty()) append_yaml(text, value, 0, {});
+  return text;
+}
+
+std::string print_origins(void* object, FieldsFunction visit, const ConfigTree& tree) {
+  std::string text;
+  const Json value = print_json(object, visit);
+  if (!value.empty()) append_yaml(text, value, 0, {.shown = true, .node = &tree.root()});
   return text;
 }
 

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <optional>
 
 #include "core/config_node.h"
 #include "core/config_state.h"
@@ -14,57 +13,6 @@ namespace {
 using Node = ConfigTree::Node;
 using Kind = Node::Kind;
 
-/// The text without the underscores that stand between digits; nullopt when one stands elsewhere.
-std::optional<std::string> without_separators(std::string_view text) {
-  std::string digits;
-  const auto is_digit = [&](std::size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '_') {
-      digits += text[i];
-    } else if (i == 0 || !is_digit(i - 1) || !is_digit(i + 1)) {
-      return std::nullopt;
-    }
-  }
-  if (digits.starts_with('+') && !digits.starts_with("+-")) digits.erase(0, 1);  // from_chars knows only '-'
-  return digits;
-}
-
-std::optional<double> number_of(const Node& node) {
-  if (node.kind != Kind::scalar || node.quoted) return std::nullopt;
-  const std::string& raw = node.text;
-  if (raw == ".inf" || raw == "+.inf") return std::numeric_limits<double>::infinity();
-  if (raw == "-.inf") return -std::numeric_limits<double>::infinity();
-  const auto text = without_separators(raw);
-  if (!text || text->find_first_not_of("0123456789.eE+-") != text->npos) return std::nullopt;
-  double value = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error != std::errc() || end != text->data() + text->size()) return std::nullopt;
-  return value;
-}
-
-std::optional<std::int64_t> integer_of(const Node& node) {
-  const auto value = number_of(node);
-  if (!value) return std::nullopt;
-  const std::string text = *without_separators(node.text);
-  std::int64_t exact = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), exact);
-  if (error == std::errc() && end == text.data() + text.size()) return exact;
-  // 1e3 and 2.0 are whole numbers too, as long as a double holds them exactly.
-  if (!(std::abs(*value) <= 0x1p53) || *value != std::floor(*value)) return std::nullopt;
-  return static_cast<std::int64_t>(*value);
-}
-
-std::optional<bool> boolean_of(const Node& node) {
-  if (node.kind != Kind::scalar || node.quoted) return std::nullopt;
-  for (const char* yes : {"true", "True", "TRUE", "yes", "on"}) {
-    if (node.text == yes) return true;
-  }
-  for (const char* no : {"false", "False", "FALSE", "no", "off"}) {
-    if (node.text == no) return false;
-  }
-  return std::nullopt;
-}
-
 class Reader : public Fields::State {
  public:
   Reader(const Node& root, const std::vector<std::string>& ignore) {
@@ -73,6 +21,8 @@ class Reader : public Fields::State {
 
   void finish() {
     end_section();
+    for (const Unknown& one : unknown_)  // only now all keys are known
+      errors_[one.error] += detail::suggestion(one.key, one.own, paths_);
     detail::throw_errors(errors_);
   }
 
@@ -110,7 +60,8 @@ class Reader : public Fields::State {
         if (std::find(level.known.begin(), level.known.end(), key) != level.known.end()) continue;
         const std::vector<std::string> own(
             level.known.begin() + static_cast<std::ptrdiff_t>(level.num_ignored), level.known.end());
-        add_error(node.where, key, "unknown key" + detail::suggestion(key, own));
+        unknown_.push_back({errors_.size(), key, own});
+        add_error(node.where, key, "unknown key");
       }
     }
     levels_.pop_back();
@@ -119,7 +70,10 @@ class Reader : public Fields::State {
   std::int64_t begin_list(std::string_view key, std::int64_t) override {
     const Node* node = take(key);
     if (node != nullptr && node->kind != Kind::list) {
-      add_error(node->where, key, fmt::format("expected a list, found {}", detail::describe(*node)));
+      const bool numbered = node->find("0") != nullptr;
+      add_error(node->where, key,
+                fmt::format("expected a list, found {}{}", detail::describe(*node),
+                            numbered ? fmt::format("; +{}.0 begins one", path(key)) : ""));
       node = nullptr;
     }
     lists_.push_back({node, path(key)});
@@ -170,6 +124,11 @@ class Reader : public Fields::State {
     const Node* node;
     std::string path;
   };
+  struct Unknown {
+    std::size_t error;  ///< its place
+    std::string key;
+    std::vector<std::string> own;  ///< known in its section
+  };
 
   std::string path(std::string_view key) const {
     const std::string& above = levels_.back().path;
@@ -185,6 +144,7 @@ class Reader : public Fields::State {
   const Node* take(std::string_view key) {
     Level& level = levels_.back();
     level.known.emplace_back(key);
+    paths_.push_back(path(key));
     const Node* node = level.node != nullptr ? level.node->find(key) : nullptr;
     return node != nullptr && node->kind != Kind::null ? node : nullptr;
   }
@@ -209,12 +169,12 @@ class Reader : public Fields::State {
   }
 
   void read(const Node& node, std::string_view key, bool& target, const FieldRule&) {
-    const auto value = boolean_of(node);
+    const auto value = detail::boolean_of(node);
     if (expect(value.has_value(), node, key, "true or false")) target = *value;
   }
 
   void read(const Node& node, std::string_view key, std::int64_t& target, const FieldRule& rule) {
-    const auto value = integer_of(node);
+    const auto value = detail::integer_of(node);
     if (expect(value.has_value(), node, key, "a whole number") &&
         in_range(static_cast<double>(*value), node, key, rule))
       target = *value;
@@ -222,7 +182,7 @@ class Reader : public Fields::State {
 
   void read(const Node& node, std::string_view key, std::uint64_t& target, const FieldRule& rule) {
     const auto text =
-        node.kind == Kind::scalar && !node.quoted ? without_separators(node.text) : std::nullopt;
+        node.kind == Kind::scalar && !node.quoted ? detail::without_separators(node.text) : std::nullopt;
     std::uint64_t exact = 0;
     if (text) {  // beyond 2^63 too
       const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), exact);
@@ -231,7 +191,7 @@ class Reader : public Fields::State {
         return;
       }
     }
-    const auto value = integer_of(node);
+    const auto value = detail::integer_of(node);
     if (!expect(value.has_value(), node, key, "a whole number from 0 to 18446744073709551615")) return;
     const FieldRule from_zero{.min = std::max(rule.min, 0.0), .max = rule.max};
     if (in_range(static_cast<double>(*value), node, key, from_zero))
@@ -239,7 +199,7 @@ class Reader : public Fields::State {
   }
 
   void read(const Node& node, std::string_view key, double& target, const FieldRule& rule) {
-    const auto value = number_of(node);
+    const auto value = detail::number_of(node);
     if (expect(value.has_value(), node, key, "a number") && in_range(*value, node, key, rule))
       target = *value;
   }
@@ -300,6 +260,8 @@ class Reader : public Fields::State {
   std::vector<List> lists_;
   std::vector<std::string> errors_;
   std::vector<std::string> failed_;
+  std::vector<Unknown> unknown_;
+  std::vector<std::string> paths_;  ///< of all known keys
 };
 
 }  // namespace

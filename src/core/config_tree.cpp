@@ -1,6 +1,5 @@
-// Files into one tree: extends, overrides, environment variables.
+// Files into one tree: extends, groups, overrides.
 #include <algorithm>
-#include <cctype>
 #include <cstdlib>
 
 #include "core/atomic_file.h"
@@ -14,86 +13,6 @@ namespace {
 namespace fs = std::filesystem;
 using Node = ConfigTree::Node;
 constexpr std::uintmax_t kMaxFileBytes = 4u << 20;
-
-std::string upper(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return out;
-}
-
-/// Why a configuration, which may be a stranger's, does not get this variable's value; "" when it does. Addresses and
-/// printed settings carry values away: what may be a secret never gets there, and the rest only by name.
-std::string why_withheld(const std::string& name) {
-  const std::string large = upper(name);
-  for (const char* secret : {"TOKEN", "KEY", "SECRET", "PASS"}) {
-    if (large.find(secret) != large.npos)
-      return fmt::format("the environment variable {} may hold a secret and is not put into configurations",
-                         name);
-  }
-  if (name.starts_with("MICRODIT_") || name.starts_with("SLURM_")) return "";
-  for (const char* known : {"HOME", "USER", "SCRATCH", "WORK"})
-    if (name == known) return "";
-  const char* more = std::getenv("MICRODIT_ENV_ALLOW");
-  std::string_view rest = more != nullptr ? more : "";
-  while (!rest.empty()) {
-    const std::size_t end = std::min(rest.find_first_of(" ,:"), rest.size());
-    if (rest.substr(0, end) == name) return "";
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  return fmt::format(
-      "the environment variable {0} is not one that configurations may use (MICRODIT_*, SLURM_*, HOME, USER, "
-      "SCRATCH, "
-      "WORK): allow it with export MICRODIT_ENV_ALLOW={0}",
-      name);
-}
-
-/// Replaces ${NAME}; $${ stands for a literal ${.
-std::string expand(const std::string& text, const std::string& where, std::vector<std::string>& errors) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size();) {
-    if (text.compare(i, 3, "$${") == 0) {
-      result += "${";
-      i += 3;
-      continue;
-    }
-    if (text.compare(i, 2, "${") != 0) {
-      result += text[i++];
-      continue;
-    }
-    const std::size_t close = text.find('}', i);
-    const std::string name = close == text.npos ? "" : text.substr(i + 2, close - i - 2);
-    const bool is_name =
-        !name.empty() && std::isdigit(static_cast<unsigned char>(name[0])) == 0 &&
-        std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_'; });
-    if (!is_name) {
-      errors.push_back(fmt::format(
-          "{}: '{}': ${{NAME}} with a variable's name is meant (write $${{ for a literal ${{)", where, text));
-      return text;
-    }
-    if (const std::string why = why_withheld(name); !why.empty()) {
-      errors.push_back(fmt::format("{}: {}", where, why));
-      return text;
-    }
-    const char* value = std::getenv(name.c_str());
-    if (name == "MICRODIT_DATA") {
-      result +=
-          data_root().string();  // absolute however it was given: a path in facts must not depend on that
-    } else if (value != nullptr) {
-      result += value;
-    } else {
-      errors.push_back(fmt::format("{}: the environment variable {} is not set", where, name));
-    }
-    i = close + 1;
-  }
-  return result;
-}
-
-void expand_all(Node& node, std::vector<std::string>& errors) {
-  if (node.kind == Node::Kind::scalar) node.text = expand(node.text, node.where, errors);
-  for (auto& [key, member] : node.members) expand_all(member, errors);
-  for (Node& item : node.items) expand_all(item, errors);
-}
 
 Node load_file(const fs::path& path, std::vector<fs::path>& chain);
 
@@ -112,7 +31,7 @@ Node extended(Node own, const fs::path& folder, std::vector<fs::path>& chain) {
   for (Node& name : names.items) {
     if (name.kind != Node::Kind::scalar)
       user_error("{}: extends: expected a file name, found {}", name.where, detail::describe(name));
-    fs::path base = (folder / expand(name.text, name.where, errors)).lexically_normal();
+    fs::path base = (folder / detail::with_variables(name.text, name.where, errors)).lexically_normal();
     detail::throw_errors(errors);
     if (!fs::exists(base)) user_error("{}: extends: there is no file {}", name.where, base.string());
     detail::merge(merged, load_file(base, chain));
@@ -152,6 +71,11 @@ Node load_file(const fs::path& path, std::vector<fs::path>& chain) {
 
 }  // namespace
 
+Node detail::load_file(const fs::path& path) {
+  std::vector<fs::path> chain;
+  return core::load_file(path, chain);
+}
+
 ConfigTree::ConfigTree() : root_(std::make_unique<Node>()) {}
 ConfigTree::~ConfigTree() = default;
 ConfigTree::ConfigTree(ConfigTree&&) noexcept = default;
@@ -159,12 +83,10 @@ ConfigTree& ConfigTree::operator=(ConfigTree&&) noexcept = default;
 
 ConfigTree ConfigTree::load(const fs::path& path, const std::vector<std::string>& overrides) {
   ConfigTree tree;
-  std::vector<fs::path> chain;
-  *tree.root_ = load_file(path, chain);
-  for (const std::string& text : overrides) detail::apply_override(*tree.root_, text);
-  std::vector<std::string> errors;
-  expand_all(*tree.root_, errors);
-  detail::throw_errors(errors);
+  *tree.root_ = detail::load_file(path);
+  for (const std::string& text : overrides)
+    if (!detail::apply_group(*tree.root_, text, path)) detail::apply_override(*tree.root_, text);
+  detail::replace_references(*tree.root_);
   return tree;
 }
 
@@ -173,9 +95,7 @@ ConfigTree ConfigTree::parse(std::string_view yaml, std::string_view origin) {
   const std::string name(origin);
   std::vector<fs::path> chain;
   *tree.root_ = extended(mapping_of(yaml, name), fs::path(name).parent_path(), chain);
-  std::vector<std::string> errors;
-  expand_all(*tree.root_, errors);
-  detail::throw_errors(errors);
+  detail::replace_references(*tree.root_);
   return tree;
 }
 
@@ -183,9 +103,7 @@ ConfigTree ConfigTree::of_overrides(const std::vector<std::string>& overrides) {
   ConfigTree tree;
   *tree.root_ = Node{.kind = Node::Kind::map, .where = "command line"};
   for (const std::string& text : overrides) detail::apply_override(*tree.root_, text);
-  std::vector<std::string> errors;
-  expand_all(*tree.root_, errors);
-  detail::throw_errors(errors);
+  detail::replace_references(*tree.root_);
   return tree;
 }
 

@@ -20,18 +20,18 @@ Words program_line(const Stage& stage, const Words& words) {
   return stage.prefix + Words{(stage.bin / stage.name).string()} + stage.arguments + words;
 }
 
-/// A key of the outermost level. The programs print what they read: no comments, quotes only around the whole
-/// value.
+/// A text of the outermost level, as the programs print it: plain or in JSON's quotes, a comment behind it.
 std::string value_of(const std::string& yaml, const std::string& key) {
-  const std::string begin = "\n" + key + ":";
+  const std::string begin = "\n" + key + ": ";
   const std::size_t found = ("\n" + yaml).find(begin);
   if (found == std::string::npos) return "";
   const std::size_t from = found + begin.size() - 1;
-  std::string value = yaml.substr(from, yaml.find('\n', from) - from);
-  const auto is_edge = [](char c) { return c == ' ' || c == '"' || c == '\''; };
-  while (!value.empty() && is_edge(value.front())) value.erase(value.begin());
-  while (!value.empty() && is_edge(value.back())) value.pop_back();
-  return value;
+  const std::string value = yaml.substr(from, yaml.find('\n', from) - from);
+  if (!value.starts_with('"')) return value.substr(0, value.find_first_of(" \t"));
+  std::size_t end = 1;
+  while (end < value.size() && value[end] != '"') end += value[end] == '\\' ? 2 : 1;
+  const core::Json text = core::Json::parse(value.substr(0, end + 1), nullptr, false);
+  return text.is_string() ? text.get<std::string>() : "";
 }
 
 /// The image's program where a prefix leads into one, else the file that we see.

@@ -273,7 +273,8 @@ Words read_stage(const Words& words, Stage& stage) {
     core::user_error("life: expected STAGE DEFAULTS... -- ARGUMENTS...");
   const Words given(divider + 1, words.end());
   const bool is_whole = std::any_of(given.begin(), given.end(), [](const std::string& word) {
-    return word.starts_with("--config") || (word.starts_with("--run") && !word.starts_with("--run-"));
+    return word.starts_with("--config") || word.starts_with("train=") || word.starts_with("dataset=") ||
+           (word.starts_with("--run") && !word.starts_with("--run-"));
   });
   stage.name = words[0];
   if (!is_whole) stage.arguments = Words(words.begin() + 1, divider);

@@ -21,7 +21,8 @@ CONFIG = SOURCE / "configs/train/emoji.yaml"
 def resolved(*words):
     """key -> text of the resolved config's lines."""
     text = programs.run("train", "--config", CONFIG, *words, "--print-config")
-    return {line.split(":", 1)[0].strip(): line.split(":", 1)[1].strip() for line in text.splitlines() if ":" in line}
+    lines = [line.rsplit("  # ", 1)[0] for line in text.splitlines() if ":" in line]  # without where it comes from
+    return {line.split(":", 1)[0].strip(): line.split(":", 1)[1].strip() for line in lines}
 
 
 class Words(unittest.TestCase):
@@ -60,7 +61,7 @@ class Words(unittest.TestCase):
                                   capture_output=True, env=programs.environment(), cwd=SOURCE)
             self.assertEqual(done.returncode, 0, remedy + done.stderr)
             line = next(line for line in done.stdout.splitlines() if line.startswith("runs:"))
-            self.assertEqual(json.loads(line.split(":", 1)[1]), value)
+            self.assertEqual(json.loads(line.split(":", 1)[1].rsplit("  # ", 1)[0]), value)
 
     def test_names(self):
         for name in ("''", "x" * 300, "a/b", ".hidden", "null"):
@@ -68,12 +69,33 @@ class Words(unittest.TestCase):
 
     def test_ways_to_write_a_key(self):
         for words, phrases in ((["--steps", "5"], ["steps=5"]), (["--steps=5"], ["steps=5"]), (["--optimizer.lr", "1"], ["optimizer.lr=1"]),
-                               (["data[0].dataset=x"], ["data.0.dataset=x"]), (["+steps=5"], ["write steps=5"]),
+                               (["data[0].dataset=x"], ["data.0.dataset=x"]), (["+steps=5"], ["emoji.yaml:9", "write steps=5"]),
                                (["++steps=5"], ["write steps=5"]), (["steps =5"], ["write steps=5"]), (["steps:5"], ["key=value"]),
-                               (["~steps"], ["key=value"]), (["model=tiny_2"], ["model", "section", "model.KEY=value"]),
+                               (["~steps=5"], ["write ~steps"]), (["~stesp"], ["steps"]), (["model=tiny2"], ["model=tiny_2", "xl_2"]),
+                               (["model=3"], ["model", "section", "model.KEY=value"]), (["depth=3"], ["'model.depth'"]),
+                               (["--confg", "x"], ["--config"]), (["--optimizer.rl", "1"], ["optimizer.lr=1"]),
+                               (["--batch-size=4"], ["batch_size=4"]), (["--multirun"], ["sweep.sh"]), (["--cfg", "job"], ["--print-config"]),
+                               (["-steps=5"], ["steps=5"]), (["train=emoji"], ["leave one out"]), (["text=${steps}"], ["text"]),
+                               (["name=${stpes}"], ["${steps}"]),
                                (["optimizer..lr=1"], ["empty part"]), (["Steps=5"], ["steps"]), (["optimizer.LR=1"], ["lr"])):
             self.refused(*words, phrases=phrases)
         self.refused("--run", "x", "--prompt", "y", "--num_images", "3", job="generate", config=False, phrases=["num_images=3"])
+
+    def test_groups_references_and_origins(self):
+        """What a user of Hydra types, and where each value comes from; the print is a configuration again."""
+        words = ["model=tiny_2", "name=run_${seed}", "optimizer.lr=${optimizer.weight_decay}", "+data.1.dataset=x", "~schedule"]
+        text = programs.run("train", "train=emoji", *words, "--print-config")
+        for line in ("  dim: 512  # configs/models/tiny_2.yaml:5", 'name: run_18  # command line: name', "seed: 18  # configs/train/emoji.yaml:11",
+                     "  lr: 0.01  # command line: optimizer.lr", "  - dataset: x  # command line: +data.1.dataset", "  kind: cosine  # default"):
+            self.assertIn(line.strip(), [printed.strip() for printed in text.splitlines()])
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "printed.yaml"
+            file.write_text(text)
+            again = programs.run("train", "--config", file, "--print-config")
+            self.assertEqual([line.rsplit("  # ", 1)[0] for line in again.splitlines()], [line.rsplit("  # ", 1)[0] for line in text.splitlines()])
+            self.assertIn(f"seed: 18  # {file}:", again)
+        self.assertIn("did you mean emoji?", programs.run("train", "--config", "emojii", "--print-config", expect=programs.USER_MISTAKE))
+        self.assertIn("name: emoji  #", programs.run("download", "dataset=emoji", "--print-config"))
 
     def test_text_that_is_not_utf8(self):
         self.refused("name=caf\udce9", phrases=["UTF-8"])

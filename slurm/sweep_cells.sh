@@ -1,0 +1,149 @@
+# Sourced by sweep.sh: the cells of a grid, and every mistake that can be known before the first is submitted.
+
+check_programs() {
+  local program
+  for program in train doctor; do
+    ${MICRODIT_PREFIX:-} test -x "$bin/$program" || die "$bin/$program is missing: build first (scripts/setup.sh, then cmake --preset release && ninja -C build jobs)"
+  done
+  [ -x "${MICRODIT_LIFE:-$bin/life}" ] || die "${MICRODIT_LIFE:-$bin/life} is missing: build it (ninja -C build jobs)"
+  [ $here = 0 ] || return 0
+  controller=$(timeout 20 scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *//p')
+  [ -n "$controller" ] || [ $dry_run = 1 ] ||
+    die "no Slurm controller answers (scontrol show config); --local trains the cells here, one after another"
+}
+
+# split_values TEXT: sets `values`, what stands between commas outside of brackets and quotes.
+split_values() {
+  local text=$1 i c depth=0 quote="" value=""
+  values=()
+  for ((i = 0; i < ${#text}; i++)); do
+    c=${text:i:1}
+    if [ -n "$quote" ]; then
+      [ "$c" != "$quote" ] || quote=""
+    else
+      case $c in
+        \' | \") quote=$c ;;
+        \[ | \{) depth=$((depth + 1)) ;;
+        \] | \}) depth=$((depth - 1)) ;;
+        ,) [ $depth != 0 ] || { values+=("$value"); value=""; continue; } ;;
+      esac
+    fi
+    value+=$c
+  done
+  values+=("$value")
+}
+
+# label KEY VALUE: its part of a cell's name: short, legal, and another for another value.
+label() {
+  local key=${1##*.} value=$2
+  [ "${last_parts[$key]}" = 1 ] || key=$1
+  if ! [[ $value =~ ^[A-Za-z0-9._+-]{1,40}$ ]]; then
+    value=${value//[^A-Za-z0-9._+-]/_}
+    value=${value:0:30}-$(cksum <<<"$2" | cut -d' ' -f1)
+  fi
+  echo "$key=$value"
+}
+
+# Sets names[i] and settings[i] (key=value, tabs between them) of every cell; the last grid changes fastest.
+make_cells() {
+  local grid key value i part before_names before_settings
+  declare -gA last_parts=()
+  local -A keys=() seen=()
+  names=("") settings=("")
+  for grid in "${grids[@]}"; do
+    key=${grid%%=*}
+    [[ $grid =~ ^[A-Za-z_][A-Za-z0-9_.]*=. ]] || die "--grid $grid: expected KEY=VALUE,VALUE,..."
+    [ "$key" != name ] && [ "$key" != runs ] || die "--grid $grid: the sweep gives each cell its $key"
+    [ -z "${keys[$key]:-}" ] || die "--grid $key is given twice: --grid $key=A,B,... takes all its values"
+    keys[$key]=1 last_parts[${key##*.}]=$((${last_parts[${key##*.}]:-0} + 1))
+  done
+  for grid in "${grids[@]}"; do
+    key=${grid%%=*}
+    split_values "${grid#*=}"
+    before_names=("${names[@]}") before_settings=("${settings[@]}") names=() settings=()
+    for i in "${!before_names[@]}"; do
+      for value in "${values[@]}"; do
+        [[ -n $value && $value != *[$'\t\n']* ]] || die "--grid $grid: a value is empty, or holds a tab or a line's end"
+        part=$(label "$key" "$value")
+        names+=("${before_names[$i]:+${before_names[$i]},}$part")
+        settings+=("${before_settings[$i]:+${before_settings[$i]}$'\t'}$key=$value")
+      done
+    done
+  done
+  for i in "${!names[@]}"; do
+    [ -z "${seen[${names[$i]}]:-}" ] || die "two cells would be called ${names[$i]}: a value is given twice"
+    seen[${names[$i]}]=1
+    [ ${#names[$i]} -le 200 ] || die "${names[$i]}: a run's name has at most 200 letters; fewer --grid"
+  done
+}
+
+# Sets sweep, folder, and common, the words of every cell (a job puts MICRODIT_ARGS before them).
+find_folder() {
+  local resolved runs
+  common=(--config "$train" "${given[@]}")
+  resolved=$(resolved_config train ${MICRODIT_ARGS:-} "${common[@]}" name=sweep) || die "train cannot start with these settings (above)"
+  runs=$(setting runs <<<"$resolved")
+  sweep=$name
+  [ -n "$sweep" ] || sweep=$(resolved_config train ${MICRODIT_ARGS:-} "${common[@]}" | setting name)_sweep
+  [[ $sweep =~ ^[A-Za-z0-9][A-Za-z0-9._+-]*$ ]] || die "--name ${sweep:-''}: expected letters, digits, and . _ + -"
+  folder=$runs/$sweep
+  [ ! -e "$folder/settings.json" ] || die "$folder is a run of its own; give the sweep another name: --name NAME"
+  can_write "$folder" && can_write slurm/logs || die "$folder, slurm/logs: cannot write there"
+  local i
+  for i in "${!settings[@]}"; do settings[$i]+=$'\t'"runs=$folder"$'\t'"name=${names[$i]}"; done
+}
+
+# Sets places[i]: the cell's line in folder/cells.txt. Lines that are there stay: jobs that wait read theirs when they begin.
+place_cells() {
+  local i line place
+  local -A there=()
+  lines=() places=()
+  [ ! -f "$folder/cells.txt" ] || mapfile -t lines <"$folder/cells.txt"
+  for i in "${!lines[@]}"; do there[${lines[$i]%%$'\t'*}]=$i; done
+  for i in "${!names[@]}"; do
+    line=${names[$i]}$'\t'${settings[$i]} place=${there[${names[$i]}]:-}
+    [ -n "$place" ] || { place=${#lines[@]}; lines+=("$line"); }
+    [ "${lines[$place]}" = "$line" ] ||
+      die "$folder has a cell ${names[$i]} with other settings ($(cut -f 2- <<<"${lines[$place]}" | tr '\t' ' ')); give this sweep another name: --name NAME"
+    places+=("$place")
+  done
+  [ $here = 1 ] || [ -z "$controller" ] || [ ${#lines[@]} -le "$controller" ] ||
+    die "${#lines[@]} cells in $folder: this Slurm takes arrays of at most $controller tasks (MaxArraySize)"
+}
+write_cells() {
+  printf '%s\n' "${lines[@]}" >"$folder/.cells.txt.$$" && sync "$folder/.cells.txt.$$" && mv "$folder/.cells.txt.$$" "$folder/cells.txt" || exit
+}
+
+# is_done I: its run has reached the steps that are asked for now (`finished`: what doctor says has ended).
+is_done() {
+  local i=$1 steps
+  [[ $'\n'$finished$'\n' == *$'\n'"${names[$i]}"$'\n'* ]] || return 1
+  steps=$(resolved_config train ${MICRODIT_ARGS:-} "${common[@]}" "${cell[@]}" 2>/dev/null | setting steps)
+  [ -n "$steps" ] && [ "$steps" = "$(setting steps <"$folder/${names[$i]}/config.yaml")" ]
+}
+
+# Each cell is read by the program, which looks at its data, too. Sets todo; and command and payload, which Slurm would take.
+check_cells() {
+  local i said cell array="" ran=0 waiting=0
+  finished=""
+  [ ! -f "$folder/cells.txt" ] || finished=$(${MICRODIT_PREFIX:-} "$bin/doctor" runs "$folder" | awk '$2 == "done" { print $1 }')
+  ask_queue "$folder" || [ $here = 1 ] || [ -z "$controller" ] || die "squeue does not answer: what runs already is not known"
+  todo=()
+  for i in "${!names[@]}"; do
+    IFS=$'\t' read -ra cell <<<"${settings[$i]}"
+    if grep -q "^${places[$i]}|" <<<"$queue"; then waiting=$((waiting + 1)); continue; fi
+    if is_done "$i"; then ran=$((ran + 1)); continue; fi
+    said=$(${MICRODIT_PREFIX:-} "$bin/train" ${MICRODIT_ARGS:-} "${common[@]}" "${cell[@]}" --dry-run 2>&1) || { echo "$said" >&2; die "${names[$i]} cannot start with these settings (above)"; }
+    ! grep -qE "is not (there|complete) yet" <<<"$said" || { echo "$said" >&2; die "${names[$i]} cannot start: its data is not there (above)"; }
+    todo+=("$i")
+    array+=${array:+,}${places[$i]}
+  done
+  echo "sweep: $folder: ${#names[@]} cells: $ran done, $waiting in the queue, ${#todo[@]} to do" >&2
+  [ $here = 0 ] && [ ${#todo[@]} -gt 0 ] && [ -n "$controller" ] || return 0
+  site_options slurm/sweep.sbatch || exit
+  command=(sbatch --parsable "${options[@]}" "--job-name=$sweep" "${sbatch[@]}" "--array=$array${at_once:+%$at_once}"
+    "--comment=sweep $(realpath -m "$folder")")
+  payload=(slurm/sweep.sbatch --cells "$folder/cells.txt" "${common[@]}")
+  said=$("${command[@]}" --test-only "${payload[@]}" 2>&1) || [[ $said == *"down, drained or reserved"* || $said == *"busy"* ]] ||
+    { echo "$said" >&2; die "Slurm would refuse the array: $(quoted "${command[@]}" "${payload[@]}")"; }
+}

@@ -1,0 +1,22 @@
+// Where each value of a configuration comes from, for --print-config.
+#pragma once
+
+#include <string>
+
+#include "core/config.h"
+
+namespace microdit::core {
+
+namespace detail {
+std::string print_origins(void* object, FieldsFunction visit, const ConfigTree& tree);
+}
+
+/// to_yaml(value), and behind each value as a comment what said so in `tree`, from which it was loaded: "FILE:LINE",
+/// "command line: KEY", or "default". load<T> reads it back to the same values.
+template <class T>
+std::string to_yaml_with_origins(const T& value, const ConfigTree& tree) {
+  T copy = value;
+  return detail::print_origins(&copy, detail::visitor<T>(), tree);
+}
+
+}  // namespace microdit::core
