@@ -1,8 +1,8 @@
 // Options, key=value words, and what somebody meant who wrote neither.
 #include "command_line.h"
 
-#include <CLI/CLI.hpp>
 #include <fmt/ranges.h>
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <sstream>

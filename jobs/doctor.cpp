@@ -79,7 +79,8 @@ int main(int argc, char** argv) {
           "checkpoint, a run, or a folder of these. data DIR: says what lies in a "
           "folder of samples or latents, or a folder of these: sizes, captions, what "
           "was left out and why, a few pictures; as text, and as a page DIR/data.html. runs DIR: the "
-          "runs of a folder side by side: state, settings that differ, losses; as text, as DIR/table.csv, and "
+          "runs of a folder side by side: state, settings that differ, losses; as text, as DIR/table.csv, "
+          "and "
           "with curves as a page DIR/index.html.",
       .takes_config = false,
       .obeys_stop = false,

@@ -36,7 +36,7 @@ struct JobInfo {
   std::string name;
   std::string summary;
   bool takes_config = true;
-  std::string config_folder{};  ///< of configs/: "train" makes `train=NAME` and `--config NAME` mean configs/train/NAME.yaml
+  std::string config_folder{};  ///< of configs/: with "train", train=NAME is configs/train/NAME.yaml
   bool takes_run = false;
   bool takes_prompts = false;
   bool has_dry_run = false;  ///< also without --config and --run

@@ -84,9 +84,8 @@ bool detail::apply_group(Node& root, const std::string& text, const fs::path& co
   if (said != nullptr && (said->kind == Node::Kind::scalar || said->kind == Node::Kind::list)) return false;
   const Choices choices = choices_of(section, config);
   if (choices.names.empty()) return false;
-  const auto folder = std::ranges::find_if(choices.folders, [&](const fs::path& one) {
-    return speaks_of(one / (name + ".yaml"), section);
-  });
+  const auto folder = std::ranges::find_if(
+      choices.folders, [&](const fs::path& one) { return speaks_of(one / (name + ".yaml"), section); });
   if (folder == choices.folders.end()) {
     const auto near = nearest(name, choices.names);
     user_error("command line: {}: there is no {}{}; there are: {}", text,

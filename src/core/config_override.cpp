@@ -106,9 +106,9 @@ Node& element(Node& list, const std::string& key, const Word& word) {
   if (index == size && word.adds()) list.items.push_back(Node{.where = word.where});
   if (index < list.items.size()) return list.items[index];
   user_error("{}: '{}' is no index into a list of {} items (0 is the first){}", word.where, key, size,
-             index == size  ? fmt::format("; +{} adds one", word.keys)
+             index == size ? fmt::format("; +{} adds one", word.keys)
              : word.adds() ? fmt::format("; the next one is {}", size)
-                            : "");
+                           : "");
 }
 
 /// The child `key` of `node`: a list's element, or a member that is made when absent.
@@ -143,9 +143,8 @@ void take_away(Node& root, const Word& word) {
   for (const std::string& part : parts_of(word)) {
     above = node;
     const std::size_t index = index_of(part).value_or(above->items.size());
-    node = above->kind == Node::Kind::list
-               ? (index < above->items.size() ? &above->items[index] : nullptr)
-               : above->find(part);
+    node = above->kind == Node::Kind::list ? (index < above->items.size() ? &above->items[index] : nullptr)
+                                           : above->find(part);
     if (node != nullptr) continue;
     std::vector<std::string> names;
     for (const auto& [key, member] : above->members) names.push_back(key);
@@ -154,7 +153,8 @@ void take_away(Node& root, const Word& word) {
                word.keys, near ? fmt::format("; did you mean '{}'?", *near) : "");
   }
   std::erase_if(above->members, [&](const auto& member) { return &member.second == node; });
-  if (above->kind == Node::Kind::list) above->items.erase(above->items.begin() + (node - above->items.data()));
+  if (above->kind == Node::Kind::list)
+    above->items.erase(above->items.begin() + (node - above->items.data()));
 }
 
 }  // namespace

@@ -83,7 +83,8 @@ struct Origin {
     if (node == nullptr || node->kind == ConfigTree::Node::Kind::null) return "  # default";
     std::string where = node->where;
     if (where.starts_with("command line")) where = where.substr(0, where.find('='));
-    std::ranges::replace_if(where, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+    std::ranges::replace_if(
+        where, [](char c) { return c == '\n' || c == '\r'; }, ' ');
     return "  # " + without_controls(where);
   }
 };

@@ -19,9 +19,15 @@ constexpr std::size_t kMostHops = 64;
 constexpr std::size_t kMostErrors = 100;
 constexpr std::size_t kMostSuggested = 2000;
 
-bool is_large(char c) { return (c >= 'A' && c <= 'Z') || c == '_'; }
-bool is_small(char c) { return c >= 'a' && c <= 'z'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_large(char c) {
+  return (c >= 'A' && c <= 'Z') || c == '_';
+}
+bool is_small(char c) {
+  return c >= 'a' && c <= 'z';
+}
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 std::string upper(std::string text) {
   for (char& c : text)
@@ -139,8 +145,7 @@ class Replacer {
     if (node.references != References::open || errors_.size() >= kMostErrors) return;
     node.references = References::busy;
     if (node.kind == Node::Kind::scalar) replace_text(node);
-    for (auto& [key, member] : node.members)
-      replace(member);  // of a copied section: replaced already
+    for (auto& [key, member] : node.members) replace(member);  // of a copied section: replaced already
     for (Node& item : node.items) replace(item);
     node.references = References::replaced;
   }
@@ -181,9 +186,8 @@ class Replacer {
     made_ += bytes;
     if (made_ <= kMostBytes) return true;
     if (made_ - bytes <= kMostBytes)
-      errors_.push_back(
-          fmt::format("{}: '{}': references make more than {} bytes of this configuration", node.where,
-                      node.text, kMostBytes));
+      errors_.push_back(fmt::format("{}: '{}': references make more than {} bytes of this configuration",
+                                    node.where, node.text, kMostBytes));
     return false;
   }
 
@@ -191,7 +195,9 @@ class Replacer {
   const Node* find(const std::string& key, const std::string& where) {
     hops_.push_back(fmt::format("{}: ${{{}}}", where, key));
     Node* node = hops_.size() > kMostHops ? nullptr : &root_;
-    if (node == nullptr) errors_.push_back(fmt::format("{}: more than {} references one behind the other", hops_.back(), kMostHops));
+    if (node == nullptr)
+      errors_.push_back(
+          fmt::format("{}: more than {} references one behind the other", hops_.back(), kMostHops));
     for (std::size_t begin = 0; node != nullptr && begin <= key.size();) {
       const std::size_t dot = std::min(key.find('.', begin), key.size());
       if (node->kind == Node::Kind::scalar) replace(*node);  // it may stand for a section

@@ -100,9 +100,7 @@ RunSummary summarize(const fs::path& path) {
   RunSummary run{.name = path.filename().string(), .state = "not begun"};
   const RunFolder folder(path);
   const auto last = last_life(path);
-  const auto failed = [&] {
-    return fmt::format("failed at step {} (exit code {})", run.step, last->second);
-  };
+  const auto failed = [&] { return fmt::format("failed at step {} (exit code {})", run.step, last->second); };
   if (!fs::exists(folder.settings())) {
     if (last && last->first == "ended") run.state = failed();
     return run;
@@ -143,12 +141,14 @@ std::vector<RunSummary> summarize_runs(const fs::path& folder) {
     if (fs::exists(entry.path() / "settings.json")) names.insert(entry.path().filename().string());
   std::ifstream cells(folder / "cells.txt");
   for (std::string line; std::getline(cells, line);)
-    if (const std::string name = line.substr(0, line.find('\t')); !name.empty() && name.find('/') == name.npos)
+    if (const std::string name = line.substr(0, line.find('\t'));
+        !name.empty() && name.find('/') == name.npos)
       names.insert(name);
   if (names.empty()) core::user_error("{}: holds no runs", core::without_controls(folder.string()));
   std::vector<RunSummary> runs;
   for (const std::string& name : names) runs.push_back(summarize(folder / name));
-  const bool by_held_out = std::ranges::any_of(runs, [](const RunSummary& run) { return run.best.has_value(); });
+  const bool by_held_out =
+      std::ranges::any_of(runs, [](const RunSummary& run) { return run.best.has_value(); });
   std::ranges::stable_sort(runs, [&](const RunSummary& a, const RunSummary& b) {
     return rank_of(a, by_held_out) < rank_of(b, by_held_out);
   });
@@ -162,7 +162,8 @@ std::vector<std::string> differing_keys(const std::vector<RunSummary>& runs) {
   const auto begun = std::ranges::count_if(runs, [](const RunSummary& run) { return !run.settings.empty(); });
   std::vector<std::string> keys;
   for (const auto& [key, found] : values) {
-    const auto have = std::ranges::count_if(runs, [&](const RunSummary& run) { return run.settings.contains(key); });
+    const auto have =
+        std::ranges::count_if(runs, [&](const RunSummary& run) { return run.settings.contains(key); });
     if (found.size() > 1 || have < begun) keys.push_back(key);
   }
   return keys;
@@ -171,7 +172,8 @@ std::vector<std::string> differing_keys(const std::vector<RunSummary>& runs) {
 std::vector<std::vector<std::string>> runs_table(const std::vector<RunSummary>& runs, bool exact) {
   std::vector<std::string> keys = differing_keys(runs);
   if (!exact && keys.size() > kMostKeys) keys.resize(kMostKeys);
-  const bool measured = std::ranges::any_of(runs, [](const RunSummary& run) { return run.held_out.has_value(); });
+  const bool measured =
+      std::ranges::any_of(runs, [](const RunSummary& run) { return run.held_out.has_value(); });
   std::vector<std::string> head = {"run", "state"};
   head.insert(head.end(), keys.begin(), keys.end());
   head.insert(head.end(), {"step", "loss"});

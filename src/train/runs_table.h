@@ -20,7 +20,7 @@ struct RunSummary {
   std::optional<double> held_out{};  ///< the last validation
   std::optional<double> best{};      ///< the best validation
   double images_per_s = 0;
-  std::vector<double> steps{}, losses{};            ///< averaged training loss
+  std::vector<double> steps{}, losses{};              ///< averaged training loss
   std::vector<double> held_out_steps{}, held_outs{};  ///< validations
 };
 

@@ -56,10 +56,13 @@ class Groups : public testing::Test {
     folder_.write("models/two.yaml", "model: {kind: small, depth: 11}\n");
     folder_.write("models/other.yaml", "model: {kind: large, depth: 12}\n");
     folder_.write("models/notes.yaml", "name: not a model\n");
-    folder_.write("train/run.yaml", "extends: ../models/one.yaml\nlr: 2\nmodel: {heads: 30}\nsizes: [1, 2]\n"
-                                    "data: [{path: a}]\ntags: {k: v}\n");
+    folder_.write("train/run.yaml",
+                  "extends: ../models/one.yaml\nlr: 2\nmodel: {heads: 30}\nsizes: [1, 2]\n"
+                  "data: [{path: a}]\ntags: {k: v}\n");
   }
-  Training read(const std::vector<std::string>& words) { return load<Training>(folder_ / "train/run.yaml", words); }
+  Training read(const std::vector<std::string>& words) {
+    return load<Training>(folder_ / "train/run.yaml", words);
+  }
   std::string mistake(const std::vector<std::string>& words) {
     return message_of<UserError>([&] { read(words); });
   }
@@ -94,7 +97,8 @@ TEST_F(Groups, WrongNames) {
 }
 
 TEST_F(Groups, PlusAdds) {
-  const Training c = read({"+data.1.path=b", "+data.1.weight=3", "+tags.x=y", "+sizes.2=3", "data.0.weight=2"});
+  const Training c =
+      read({"+data.1.path=b", "+data.1.weight=3", "+tags.x=y", "+sizes.2=3", "data.0.weight=2"});
   ASSERT_EQ(c.data.size(), 2u);
   EXPECT_EQ(c.data[1].path, "b");
   EXPECT_EQ(c.data[1].weight, 3);
@@ -104,9 +108,11 @@ TEST_F(Groups, PlusAdds) {
   EXPECT_EQ(read({"~data", "+data.0.path=z"}).data.at(0).path, "z");  // begins a list
   EXPECT_THAT(mistake({"+lr=3"}), HasSubstr("lr is there already (" + (folder_ / "train/run.yaml").string() +
                                             ":2); to change it, write lr=3"));
-  EXPECT_THAT(mistake({"data.1.path=b"}), HasSubstr("list of 1 items (0 is the first); +data.1.path adds one"));
+  EXPECT_THAT(mistake({"data.1.path=b"}),
+              HasSubstr("list of 1 items (0 is the first); +data.1.path adds one"));
   EXPECT_THAT(mistake({"+data.2.path=b"}), HasSubstr("the next one is 1"));
-  EXPECT_THAT(mistake({"~data", "data.0.path=b"}), HasSubstr("expected a list, found a section; +data.0 begins one"));
+  EXPECT_THAT(mistake({"~data", "data.0.path=b"}),
+              HasSubstr("expected a list, found a section; +data.0 begins one"));
   EXPECT_THAT(mistake({"+dpeth=3"}), HasSubstr("command line: +dpeth=3: dpeth: unknown key; known"));
   EXPECT_THAT(mistake({"+lr"}), HasSubstr("expected +key=value"));
 }
@@ -118,8 +124,9 @@ TEST_F(Groups, TildeTakesAway) {
   EXPECT_TRUE(c.tags.empty());
   EXPECT_EQ(c.model.depth, 1);
   EXPECT_EQ(c.model.width, 20);
-  EXPECT_THAT(mistake({"~model.dpeth"}), HasSubstr("does not give 'model.dpeth', so there is nothing to take away; "
-                                                   "did you mean 'depth'?"));
+  EXPECT_THAT(mistake({"~model.dpeth"}),
+              HasSubstr("does not give 'model.dpeth', so there is nothing to take away; "
+                        "did you mean 'depth'?"));
   EXPECT_THAT(mistake({"~data.1"}), HasSubstr("nothing to take away"));
   EXPECT_THAT(mistake({"~lr=2"}), HasSubstr("write ~lr"));
   EXPECT_THAT(mistake({"~"}), HasSubstr("empty part"));
@@ -127,8 +134,10 @@ TEST_F(Groups, TildeTakesAway) {
 
 TEST_F(Groups, AKeyOfAnotherSectionIsNamedWhole) {
   EXPECT_EQ(mistake({"depth=3"}), "command line: depth=3: depth: unknown key; did you mean 'model.depth'?");
-  EXPECT_EQ(mistake({"weight=3"}), "command line: weight=3: weight: unknown key; did you mean 'data.0.weight'?");
-  EXPECT_EQ(mistake({"model.lr=3"}), "command line: model.lr=3: model.lr: unknown key; did you mean 'lr' of the outermost level?");
+  EXPECT_EQ(mistake({"weight=3"}),
+            "command line: weight=3: weight: unknown key; did you mean 'data.0.weight'?");
+  EXPECT_EQ(mistake({"model.lr=3"}),
+            "command line: model.lr=3: model.lr: unknown key; did you mean 'lr' of the outermost level?");
   EXPECT_THAT(mistake({"depth=3", "lrr=1"}), HasSubstr("2 errors"));
 }
 

@@ -86,25 +86,29 @@ TEST_F(References, MistakesNameThePlaceAndTheNearestKey) {
   EXPECT_THAT(mistake("text: ${steps}"), HasSubstr("a program's default cannot be referred to"));
   EXPECT_THAT(mistake("text: x${part}\npart: {lr: 1}"), HasSubstr("part is a section (" + file + ":2)"));
   EXPECT_THAT(mistake("text: x${steps}\nsteps: null"), HasSubstr("steps is nothing"));
-  EXPECT_THAT(mistake("text: ${parts.1.name}\nparts: [{name: a}]"), HasSubstr("does not give 'parts.1.name'"));
+  EXPECT_THAT(mistake("text: ${parts.1.name}\nparts: [{name: a}]"),
+              HasSubstr("does not give 'parts.1.name'"));
   EXPECT_THAT(mistake("extends: ${text}\ntext: a"), HasSubstr("environment variable"));
   EXPECT_THAT(mistake("text: ${oc.env:HOME}"), HasSubstr("${NAME}"));
   EXPECT_THAT(mistake("text: a", {"text=${stepz}", "steps=1"}),
-              HasSubstr("command line: text=${stepz}: ${stepz}: the configuration does not give 'stepz'; did you mean ${steps}?"));
+              HasSubstr("command line: text=${stepz}: ${stepz}: the configuration does not give 'stepz'; did "
+                        "you mean ${steps}?"));
   EXPECT_THAT(mistake("text: ${a}\npart: {name: '${b}'}"), HasSubstr("2 errors"));  // all at once
 }
 
 TEST_F(References, ThatLeadBackToThemselves) {
   const std::string file = (folder_ / "main.yaml").string();
-  EXPECT_EQ(mistake("text: ${part.name}\npart:\n  name: '${text}'"),
-            file + ":3: ${text}: leads back to itself: " + file + ":1: ${part.name}, " + file + ":3: ${text}");
+  EXPECT_EQ(
+      mistake("text: ${part.name}\npart:\n  name: '${text}'"),
+      file + ":3: ${text}: leads back to itself: " + file + ":1: ${part.name}, " + file + ":3: ${text}");
   EXPECT_THAT(mistake("text: ${text}"), HasSubstr("leads back to itself"));
   EXPECT_THAT(mistake("part: {name: '${part}'}"), HasSubstr("leads back to itself"));
   EXPECT_EQ(read("part: {name: a, lr: '${other.lr}'}\nother: {lr: 3, name: '${part.name}'}").other.name, "a");
 }
 
 TEST_F(References, OfAStrangerStaySmall) {
-  std::string doubled = "text: ${t.k29}\nt:\n  k0: '" + std::string(64, 'x') + "'\n", chain = "text: ${t.k200}\nt:\n  k0: a\n";
+  std::string doubled = "text: ${t.k29}\nt:\n  k0: '" + std::string(64, 'x') + "'\n",
+              chain = "text: ${t.k200}\nt:\n  k0: a\n";
   for (int i = 1; i < 30; ++i) doubled += fmt::format("  k{0}: '${{t.k{1}}}${{t.k{1}}}'\n", i, i - 1);
   for (int i = 200; i > 0; --i) chain += fmt::format("  k{}: '${{t.k{}}}'\n", i, i - 1);
   EXPECT_THAT(mistake(doubled), HasSubstr("references make more than"));
