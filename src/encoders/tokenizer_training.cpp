@@ -34,15 +34,15 @@ std::int64_t number_behind(std::string_view message, std::string_view words) {
   return number;
 }
 
-[[noreturn]] void refuse(const std::string& message, const UnigramTraining& settings,
-                         std::size_t captions) {
+[[noreturn]] void refuse(const std::string& message, const UnigramTraining& settings, std::size_t captions) {
   if (const std::int64_t most = number_behind(message, "a value <= "); most > 0)
     core::user_error("vocabulary={}: the {} captions yield {} pieces at most; set vocabulary={}, or less",
                      settings.vocabulary, captions, most, most);
   const std::string least = fmt::format("required_chars. {} vs ", settings.vocabulary);
   if (const std::int64_t characters = number_behind(message, least); characters > 0)
     core::user_error(
-        "vocabulary={}: the captions have {} different characters and specials, each of which is a piece; set "
+        "vocabulary={}: the captions have {} different characters and specials, each of which is a piece; "
+        "set "
         "vocabulary above {}, or a smaller character_coverage",
         settings.vocabulary, characters, characters);
   core::user_error("vocabulary={}: no tokenizer comes of the {} captions: {}", settings.vocabulary, captions,

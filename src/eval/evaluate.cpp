@@ -170,6 +170,11 @@ void say(const core::Json& metrics) {
   if (const std::string text = recital(metrics); !text.empty()) core::log_info("{}", text);
 }
 
+/// A class has many pictures: that a painted one is nearest to the sample whose class was asked for says nothing.
+bool measures_retrieval(const TrainedRun& run, const EvaluateConfig& config) {
+  return config.prompts > 0 && run.facts.model.takes_text();
+}
+
 }  // namespace
 
 void EvaluateConfig::fields(core::Fields& f) {
@@ -194,13 +199,12 @@ void EvaluateConfig::fields(core::Fields& f) {
 int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::Communicator& comm,
              const core::StopFlag& stop) {
   const TrainedRun run = open_run(run_folder, config.run, comm);
-  if (config.prompts > 0) check_sampler(run);
+  const bool retrieves = measures_retrieval(run, config);
+  if (retrieves) check_sampler(run);
   hash_encoders_once(run.facts.codec, run.facts.text_encoder, run.folder, comm, stop);
   const std::vector<std::unique_ptr<Split>> splits =
       open_splits(run, config, [&](const std::function<std::string()>& work) { return comm.on_root(work); });
   const comm::WiderDeadline others_may_be_slower(comm, kLongestBatch_s);
-  // A class has many pictures: that a painted one is nearest to the sample whose class was asked for says nothing.
-  const bool retrieves = config.prompts > 0 && run.facts.model.takes_text();
   if (config.prompts > 0 && !retrieves)
     core::log_info("no retrieval: the run is conditioned on {}; build/bin/score measures its pictures",
                    run.facts.model.takes_classes() ? "classes" : "nothing");
@@ -231,14 +235,14 @@ int evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::
 
 int describe_evaluate(const std::string& run_folder, const EvaluateConfig& config, comm::Communicator& comm) {
   const TrainedRun run = open_run(run_folder, config.run, comm);
-  if (config.prompts > 0) check_sampler(run);
+  if (measures_retrieval(run, config)) check_sampler(run);
   if (comm.rank() != 0) return core::kDone;
   const Painter painter(run.facts, run.folder, torch::kCPU);
   const std::vector<std::unique_ptr<Split>> splits =
       open_splits(run, config, [](const std::function<std::string()>& work) { return work(); });
   fmt::print("evaluate {}: loss on {} samples of split {} x {} draws", run.folder.string(),
              loss_samples(*splits.back(), config), splits.back()->name(), config.loss_draws);
-  if (config.prompts > 0 && run.facts.model.takes_text()) {
+  if (measures_retrieval(run, config)) {
     const std::vector<std::int64_t> candidates = shares_of(splits, config);
     fmt::print("; retrieval of {} prompts of each of {} split(s) among {} samples", config.prompts,
                splits.size(), std::accumulate(candidates.begin(), candidates.end(), std::int64_t{0}));

@@ -126,8 +126,8 @@ diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) co
   diffusion::Condition text;
   if (tokenizer_) {
     encoders::TokenRows rows = encoders::tokenize(*tokenizer_, prompts, text_length_);
-    text.tokens_BL =
-        torch::from_blob(rows.ids.data(), {std::ssize(prompts), text_length_}, torch::kInt32).to(torch::kLong);
+    text.tokens_BL = torch::from_blob(rows.ids.data(), {std::ssize(prompts), text_length_}, torch::kInt32)
+                         .to(torch::kLong);
     text.text_mask_BL = seen(rows.num_tokens);
   } else {
     const encoders::EncodedText encoded = text_encoder_->encode(prompts, text_length_);
@@ -135,13 +135,8 @@ diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) co
     text.text_BLD = encoded.states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_);
     if (model_.text_mask) text.text_mask_BL = seen(encoded.num_tokens).to(device_);
   }
-  if (model_.takes_classes()) {  // a prompt says no class
-    if (!model_.learned_null)
-      core::user_error(
-          "the model is conditioned on text and classes, a prompt says no class, and it has learned none for "
-          "that (model.learned_null)");
+  if (model_.takes_classes())  // a prompt says no class
     text.class_B = torch::full({std::ssize(prompts)}, model_.num_classes, torch::kLong).to(device_);
-  }
   return text;
 }
 
@@ -182,7 +177,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
   core::check(order.prompts.size() == order.seeds.size() && !order.prompts.empty(), "{} prompts, {} seeds",
               order.prompts.size(), order.seeds.size());
   core::check(!model.is_training(), "painting with a network in training mode");
-  demand_null(order.sampler, model_);
+  demand_paintable(order.sampler, model_);
   const torch::NoGradGuard no_grad;
   const auto network = denoise_fn(model);  // bare: the sampler applies guidance
   const auto fn = [&](const diffusion::DenoiseInput& input) {
@@ -287,12 +282,18 @@ std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int
   return pictures;
 }
 
-void demand_null(const diffusion::SamplerConfig& sampler, const models::DenoiserConfig& model) {
+void demand_paintable(const diffusion::SamplerConfig& sampler, const models::DenoiserConfig& model) {
   if (sampler.guidance != 1 && !model.has_null())
     core::user_error(
         "guidance={}: the model has learned no null condition (model.learned_null) to guide away from; "
-        "guidance=1 (of a training: sampling.guidance=1)",
+        "guidance=1 (of a training: sampling.guidance=1, or sampling.every_steps=0)",
         sampler.guidance);
+  if (model.takes_text() && model.takes_classes() && !model.learned_null)
+    core::user_error(
+        "the model is conditioned on text and classes, a prompt says no class, and it has learned none for "
+        "that: no pictures can be painted with it (model.learned_null=true; of a training that is not to "
+        "paint: "
+        "sampling.every_steps=0)");
 }
 
 std::vector<image::Image> to_images(const torch::Tensor& pixels_BHW3) {

@@ -145,7 +145,7 @@ std::shared_ptr<models::Denoiser> TrainedRun::load_model(torch::Device device) c
 }
 
 void check_sampler(const TrainedRun& run) {
-  demand_null(run.sampler, run.facts.model);
+  demand_paintable(run.sampler, run.facts.model);
   diffusion::make_grid(run.sampler, run.objective.config(), run.objective.path(), run.facts.latent_size);
 }
 

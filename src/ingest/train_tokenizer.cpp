@@ -126,11 +126,13 @@ class EndsAtStop {
 
 void write_folder(const fs::path& folder, const std::string& model, const Json& made,
                   std::int64_t vocabulary) {
-  const Json tokenizer = {{"tokenizer_class", "T5Tokenizer"}, {"extra_ids", 0},
-                          {"eos_token", "</s>"},             {"unk_token", "<unk>"},
-                          {"pad_token", "<pad>"},            {"additional_special_tokens", Json::array()}};
-  const Json config = {
-      {"model_type", encoders::kTokenizerAlone}, {"vocab_size", vocabulary}, {kMade, made}};
+  const Json tokenizer = {{"tokenizer_class", "T5Tokenizer"},
+                          {"extra_ids", 0},
+                          {"eos_token", "</s>"},
+                          {"unk_token", "<unk>"},
+                          {"pad_token", "<pad>"},
+                          {"additional_special_tokens", Json::array()}};
+  const Json config = {{"model_type", encoders::kTokenizerAlone}, {"vocab_size", vocabulary}, {kMade, made}};
   core::atomic_write(folder / "spiece.model", model);
   core::atomic_write(folder / "tokenizer_config.json", tokenizer.dump(2) + "\n");
   core::atomic_write(folder / "config.json", config.dump(2) + "\n");
@@ -212,7 +214,9 @@ void TokenizerConfig::fields(core::Fields& f) {
            .max = static_cast<double>(encoders::kMostPieces),
            .help = "pieces, with <pad>, </s> and <unk>"});
   f.field("character_coverage", character_coverage,
-          {.min = 0.9, .max = 1, .help = "share of the captions' characters that have a piece; the rest is <unk>"});
+          {.min = 0.9,
+           .max = 1,
+           .help = "share of the captions' characters that have a piece; the rest is <unk>"});
   f.field("device", device, {.help = "not used: a site's MICRODIT_ARGS gives it to all stages"});
   f.field("output", output, {.help = "folder; empty = weights/NAME under the data root"});
   if (!f.reading()) return;

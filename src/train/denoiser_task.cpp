@@ -39,12 +39,14 @@ void check_text_source(const models::DenoiserConfig& model, const stream::RowSha
         model.kind);
   if (model.text_conditioner && !shape.tokens_only)
     core::user_error(
-        "model.text_conditioner: it makes text rows of tokens, and the data hold the rows of a frozen encoder "
+        "model.text_conditioner: it makes text rows of tokens, and the data hold the rows of a frozen "
+        "encoder "
         "({}); make latents by a recipe with text.tokens_only: true, or leave the section out",
         encoder.kind);
   if (!model.text_conditioner && encoder.kind == encoders::kTokenizerAlone)
     core::user_error(
-        "model.kind={}: the data hold the tokens of a tokenizer that no encoder belongs to: the model makes its "
+        "model.kind={}: the data hold the tokens of a tokenizer that no encoder belongs to: the model makes "
+        "its "
         "own rows of them with a section model.text_conditioner (text_conditioner: {{width: 256}})",
         model.kind);
 }
@@ -203,11 +205,7 @@ void DenoiserTask::prepare_pictures(comm::Communicator& comm, const core::StopFl
         "sampling.every_steps=0, or (of an MDS folder) data.codec and data.text_encoder",
         config_.sampling.every_steps.text());
   const diffusion::SamplerConfig& sampler = config_.sampling.sampler;
-  if (sampler.guidance > 1 && !config_.model.has_null())
-    core::user_error(
-        "sampling.guidance={}: the model has no null condition to guide away from (model.learned_null); say "
-        "sampling.guidance=1, or sampling.every_steps=0",
-        sampler.guidance);
+  eval::demand_paintable(sampler, config_.model);
   diffusion::make_grid(diffusion::settled(sampler, objective_.config(), "sampling"), objective_.config(),
                        objective_.path(), shape_.latent_size);  // what it refuses
   const auto folder = run_folder(config_.loop).path();

@@ -235,6 +235,11 @@ void TrainConfig::fields(core::Fields& f) {
        shuffle_run.find_first_not_of("0123456789") != shuffle_run.npos || std::stoll(shuffle_run) < 1))
     f.error("shuffle_run", "expected auto, or a whole number from 1 to 999999");
   if (f.reading() && data.empty()) f.error("data", "at least one dataset is needed");
+  if (f.reading() && model.learned_null && caption_drop == 0 && loop.init.from.empty())
+    f.error(
+        "caption_drop",
+        "0: the null condition (model.learned_null) is learned from dropped conditions; say 0.1, or leave "
+        "model.learned_null out");
   if (!f.reading() || !model.text_mask) return;
   for (const LatentsData& one : data)  // a mask of all rows would hide nothing, and say otherwise
     if (!one.mds.empty())

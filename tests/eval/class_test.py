@@ -156,7 +156,7 @@ class Classes(unittest.TestCase):
         self.assertIn("adaln_single.layer_embeddings", names)
 
     def test_pictures_that_cannot_be_are_refused_before_the_first_step(self):
-        for word, said in (("sampling.guidance=4", "sampling.guidance=4: the model has no null condition"),
+        for word, said in (("sampling.guidance=4", "guidance=4: the model has learned no null condition"),
                            ("sampling.steps=5000", "steps=5000: more than the grid")):
             for words in (["--dry-run"], []):
                 self.assertIn(said, self.train("nothing", word, "steps=3", *words, expect=2))
@@ -168,8 +168,6 @@ class Classes(unittest.TestCase):
         for words in (["steps=5000"], ["max_time=2000"], ["guidance=2"], ["steps=4", "trajectory=6"]):
             for ask in (["--dry-run"], []):
                 programs.run("generate", "--run", self.root / "runs/shades", "--class", "dark", *words, *ask, data=self.data, expect=2)
-        for ask in (["--dry-run"], []):
-            programs.run("evaluate", "--run", self.root / "runs/shades", "prompts=6", "candidates=24", "steps=5000", *ask, data=self.data, expect=2)
         self.assertEqual(sorted(images.iterdir()) if images.exists() else [], before)
 
     def test_a_dry_run_counts_as_the_run_does(self):
@@ -310,8 +308,24 @@ class Classes(unittest.TestCase):
         programs.run("train", "--config", config("unet_both", "CrossAttn"), "name=unet_both", "steps=30", "sampling.every_steps=30", data=self.data)
         self.assertTrue((self.root / "runs/unet_both/samples/step_0000030.png").exists())
         self.assertNotEqual(pictures("unet_both", "--prompt", "dark"), pictures("unet_both", "--prompt", "striped"))
+        for ask in (["--dry-run"], []):
+            log = programs.run("evaluate", "--run", self.root / "runs/unet_both", "prompts=6", "candidates=24", "steps=5000", *ask, data=self.data, expect=2)
+            self.assertIn("more than the grid", log)
         programs.run("train", "--config", config("unet_both", "CrossAttn"), "name=unet_mute", "steps=2", "model.learned_null=false", data=self.data)
-        self.assertIn("a prompt says no class", self.paint("--prompt", "dark", run="unet_mute", expect=2))
+        for words in ((), ("--dry-run",)):
+            self.assertIn("a prompt says no class", self.paint("--prompt", "dark", *words, run="unet_mute", expect=2))
+        # A training says so before its first step; a null that nothing is dropped for is never learned.
+        for words, phrase in ((("model.learned_null=false", "sampling.every_steps=2"), "a prompt says no class"),
+                              (("caption_drop=0",), "learned from dropped conditions")):
+            log = programs.run("train", "--config", config("unet_both", "CrossAttn"), "name=unet_none", "steps=2", *words, data=self.data, expect=2)
+            self.assertIn(phrase, log)
+            self.assertFalse((self.root / "runs/unet_none/checkpoints").exists())
+
+    def test_losses_need_no_guidance(self):
+        """A run of classes without a null is measured, whatever guidance its config says: nothing is painted for it."""
+        self.train("unled", "steps=2", "sampling.every_steps=0", "sampling.guidance=4")
+        for words in (("--dry-run",), ()):
+            programs.run("evaluate", "--run", self.root / "runs/unled", "loss_samples=8", *words, data=self.data)
 
 
 if __name__ == "__main__":
