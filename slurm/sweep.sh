@@ -19,6 +19,7 @@
 set -u -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 source slurm/checks.sh
+source slurm/site.sh
 die() { echo "sweep: $*" >&2; exit 2; }
 bin=${MICRODIT_BIN:-build/bin}
 
@@ -61,7 +62,6 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
-source slurm/site.sh
 source slurm/sweep_cells.sh
 
 [ -n "$train" ] || die "--train is missing; see --help"

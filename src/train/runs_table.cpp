@@ -72,7 +72,7 @@ std::pair<std::int64_t, std::int64_t> newest_checkpoint(const fs::path& folder) 
     const std::string name = entry.path().filename().string();
     if (name.starts_with("step_") && name > newest) newest = name;
   }
-  if (newest.empty()) return {-1, 0};
+  if (newest.empty() || !fs::exists(folder / newest / "manifest.json")) return {-1, 0};
   const Json manifest = core::read_json(folder / newest / "manifest.json");
   const Json state = manifest.value("state", Json::object());
   return {manifest.value("step", std::int64_t{-1}), state.value("steps", std::int64_t{0})};

@@ -59,7 +59,7 @@ class LifeTest : public testing::Test {
     program(
         "train",
         "case \"$*\" in *--check-settings) exit ${CHECK:-0} ;;\n"
-        "*--print-config) printf 'name: \"a\"\\nruns: %s\\n' '" +
+        "*--print-config) printf 'name: \"a\"  # x.yaml:1\\nruns: %s  # default\\n' '" +
             (root() / "runs").string() +
             "' ;;\n"
             "--version) echo train 1 ;;\n*) " +
