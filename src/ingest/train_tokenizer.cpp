@@ -213,7 +213,8 @@ void TokenizerConfig::fields(core::Fields& f) {
            .help = "pieces, with <pad>, </s> and <unk>"});
   f.field("character_coverage", character_coverage,
           {.min = 0.9, .max = 1, .help = "share of the captions' characters that have a piece; the rest is <unk>"});
-  f.field("device", device, {.help = "not used: a site's MICRODIT_ARGS gives it to all stages"});
+  f.field("device", device,
+          {.choices = {"auto", "cpu", "cuda"}, .help = "not used: a site's MICRODIT_ARGS gives it to all stages"});
   f.field("output", output, {.help = "folder; empty = weights/NAME under the data root"});
   if (!f.reading()) return;
   if (!name.empty() && !store::is_plain_name(name))

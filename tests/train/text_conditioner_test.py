@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -214,6 +215,16 @@ class Chain(unittest.TestCase):
             self.assertIn("tokenizer alone", self.precompute(expect=programs.USER_MISTAKE))
         finally:
             type(self).recipe = recipe
+
+    def test_the_readme_s_command_is_a_chain(self):
+        readme = (SOURCE / "README.md").read_text()
+        words = readme.split("## All from scratch")[1].split("    slurm/pipeline.sh")[1].split("\n\n")[0].replace("\\\n", " ").split()
+        done = subprocess.run(["bash", "slurm/pipeline.sh", "--dry-run", *words], cwd=SOURCE, capture_output=True, text=True,
+                              env=programs.environment(self.data, MICRODIT_BIN=programs.BIN))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        jobs = [line.split("=")[0] for line in done.stdout.splitlines()]
+        self.assertEqual(jobs, ["download", "clean", "train_tokenizer", "train_codec", "precompute", "emoji_ddpm", "generate", "evaluate"])
+        self.assertIn('afterok:"$train_tokenizer":"$train_codec"', done.stdout)
 
     def test_the_tokenizer_is_found_by_what_it_is(self):
         """Elsewhere, too; another one is refused."""
