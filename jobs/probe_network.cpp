@@ -84,7 +84,8 @@ class Input {
     return model.has_null() ? eval::null_like(net, given) : diffusion::Condition();
   }
   /// int64 [B, L] and [B], on the CPU: how many of each caption's are tokens.
-  void take_tokens(diffusion::Condition& condition, const std::string& name, const std::string& length) const {
+  void take_tokens(diffusion::Condition& condition, const std::string& name,
+                   const std::string& length) const {
     const auto whole = [&](const std::string& key, std::int64_t axes, const char* shape) {
       const auto found = tensors_.find(key);
       if (found == tensors_.end() || found->second.dim() != axes ||

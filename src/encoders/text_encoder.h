@@ -66,7 +66,8 @@ std::unique_ptr<TextEncoder> find_text_encoder(const TextEncoderFacts& facts,
                                                const core::StopFlag& stop = core::StopFlag());
 
 /// The tokenizer of the text encoder, or alone, that `facts` name, found in the same way.
-std::unique_ptr<Tokenizer> find_tokenizer(const TextEncoderFacts& facts, const std::filesystem::path& run_folder = {},
+std::unique_ptr<Tokenizer> find_tokenizer(const TextEncoderFacts& facts,
+                                          const std::filesystem::path& run_folder = {},
                                           const core::StopFlag& stop = core::StopFlag());
 
 }  // namespace microdit::encoders

@@ -34,15 +34,15 @@ std::int64_t number_behind(std::string_view message, std::string_view words) {
   return number;
 }
 
-[[noreturn]] void refuse(const std::string& message, const UnigramTraining& settings,
-                         std::size_t captions) {
+[[noreturn]] void refuse(const std::string& message, const UnigramTraining& settings, std::size_t captions) {
   if (const std::int64_t most = number_behind(message, "a value <= "); most > 0)
     core::user_error("vocabulary={}: the {} captions yield {} pieces at most; set vocabulary={}, or less",
                      settings.vocabulary, captions, most, most);
   const std::string least = fmt::format("required_chars. {} vs ", settings.vocabulary);
   if (const std::int64_t characters = number_behind(message, least); characters > 0)
     core::user_error(
-        "vocabulary={}: the captions have {} different characters and specials, each of which is a piece; set "
+        "vocabulary={}: the captions have {} different characters and specials, each of which is a piece; "
+        "set "
         "vocabulary above {}, or a smaller character_coverage",
         settings.vocabulary, characters, characters);
   core::user_error("vocabulary={}: no tokenizer comes of the {} captions: {}", settings.vocabulary, captions,
@@ -56,6 +56,7 @@ std::string train_unigram(const std::vector<std::string>& captions, const Unigra
       {"model_type", "unigram"},
       {"vocab_size", std::to_string(settings.vocabulary)},
       {"character_coverage", fmt::format("{}", settings.character_coverage)},
+      {"normalization_rule_name", settings.fold_case ? "nmt_nfkc_cf" : "nmt_nfkc"},
       {"max_sentence_length", std::to_string(kLongestSentence)},
       {"pad_id", "0"},
       {"eos_id", "1"},

@@ -53,8 +53,7 @@ diffusion::Condition batch_condition(const stream::Batch& batch, std::int64_t fi
       torch::arange(shape.text_length) < torch::from_blob(lengths, {count, 1}, torch::kInt32);
   if (model.text_conditioner) {
     auto* ids = const_cast<std::int32_t*>(batch.ids.data()) + first * shape.text_length;
-    condition.tokens_BL =
-        torch::from_blob(ids, {count, shape.text_length}, torch::kInt32).to(torch::kLong);
+    condition.tokens_BL = torch::from_blob(ids, {count, shape.text_length}, torch::kInt32).to(torch::kLong);
     condition.text_mask_BL = mask_BL;
     return condition;
   }

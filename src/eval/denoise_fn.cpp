@@ -22,7 +22,8 @@ diffusion::DenoiseFn denoise_fn(models::Denoiser& model) {
 
 diffusion::Condition with_text_rows(const models::Denoiser& model, diffusion::Condition condition) {
   if (!model.text_conditioner()) return condition;
-  const models::TextRows text = model.text_conditioner()->forward(condition.tokens_BL, condition.text_mask_BL);
+  const models::TextRows text =
+      model.text_conditioner()->forward(condition.tokens_BL, condition.text_mask_BL);
   condition.text_BLD = text.rows_BLW;
   condition.text_mask_BL = text.seen_BL;
   return condition;

@@ -126,8 +126,8 @@ diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) co
   diffusion::Condition text;
   if (tokenizer_) {
     encoders::TokenRows rows = encoders::tokenize(*tokenizer_, prompts, text_length_);
-    text.tokens_BL =
-        torch::from_blob(rows.ids.data(), {std::ssize(prompts), text_length_}, torch::kInt32).to(torch::kLong);
+    text.tokens_BL = torch::from_blob(rows.ids.data(), {std::ssize(prompts), text_length_}, torch::kInt32)
+                         .to(torch::kLong);
     text.text_mask_BL = seen(rows.num_tokens);
   } else {
     const encoders::EncodedText encoded = text_encoder_->encode(prompts, text_length_);

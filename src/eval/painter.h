@@ -40,7 +40,8 @@ struct Painting {
   torch::Tensor text_mask_BL;  ///< fp32, 1 for rows that are tokens; undefined where the model takes no mask
   torch::Tensor negative_BLD, negative_mask_BL,
       negative_class_B;  ///< the same of the negative prompt, one row of them per prompt; undefined without
-  torch::Tensor tokens_BL, negative_tokens_BL;  ///< of a text_conditioner, fp32 whole numbers: what the rows were made of
+  torch::Tensor tokens_BL,
+      negative_tokens_BL;     ///< of a text_conditioner, fp32 whole numbers: what the rows were made of
   torch::Tensor sample_BCHW;  ///< scaled latents; undefined when keep_going said no
   torch::Tensor
       states_BKCHW;  ///< PaintOrder::trajectory of them, each brought to the root mean square of the sample: to be looked at

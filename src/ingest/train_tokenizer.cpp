@@ -38,7 +38,8 @@ Json settings_of(const TokenizerConfig& config) {
   return {{"datasets", names},
           {"captions", config.captions},
           {"vocabulary", config.vocabulary},
-          {"character_coverage", config.character_coverage}};
+          {"character_coverage", config.character_coverage},
+          {"fold_case", config.fold_case}};
 }
 
 /// The distinct captions with the smallest hashes, in the hashes' order: the same whatever the order they come in.
@@ -126,11 +127,13 @@ class EndsAtStop {
 
 void write_folder(const fs::path& folder, const std::string& model, const Json& made,
                   std::int64_t vocabulary) {
-  const Json tokenizer = {{"tokenizer_class", "T5Tokenizer"}, {"extra_ids", 0},
-                          {"eos_token", "</s>"},             {"unk_token", "<unk>"},
-                          {"pad_token", "<pad>"},            {"additional_special_tokens", Json::array()}};
-  const Json config = {
-      {"model_type", encoders::kTokenizerAlone}, {"vocab_size", vocabulary}, {kMade, made}};
+  const Json tokenizer = {{"tokenizer_class", "T5Tokenizer"},
+                          {"extra_ids", 0},
+                          {"eos_token", "</s>"},
+                          {"unk_token", "<unk>"},
+                          {"pad_token", "<pad>"},
+                          {"additional_special_tokens", Json::array()}};
+  const Json config = {{"model_type", encoders::kTokenizerAlone}, {"vocab_size", vocabulary}, {kMade, made}};
   core::atomic_write(folder / "spiece.model", model);
   core::atomic_write(folder / "tokenizer_config.json", tokenizer.dump(2) + "\n");
   core::atomic_write(folder / "config.json", config.dump(2) + "\n");
@@ -185,7 +188,8 @@ void train(const TokenizerConfig& config, const core::StopFlag& stop) {
   std::string model;
   {
     const EndsAtStop ends(stop);
-    model = encoders::train_unigram(captions, {config.vocabulary, config.character_coverage});
+    model =
+        encoders::train_unigram(captions, {config.vocabulary, config.character_coverage, config.fold_case});
   }
   const fs::path aside = core::temporary_path(folder);
   fs::create_directories(aside);
@@ -212,9 +216,13 @@ void TokenizerConfig::fields(core::Fields& f) {
            .max = static_cast<double>(encoders::kMostPieces),
            .help = "pieces, with <pad>, </s> and <unk>"});
   f.field("character_coverage", character_coverage,
-          {.min = 0.9, .max = 1, .help = "share of the captions' characters that have a piece; the rest is <unk>"});
+          {.min = 0.9,
+           .max = 1,
+           .help = "share of the captions' characters that have a piece; the rest is <unk>"});
+  f.field("fold_case", fold_case, {.help = "capitals are small letters to it"});
   f.field("device", device,
-          {.choices = {"auto", "cpu", "cuda"}, .help = "not used: a site's MICRODIT_ARGS gives it to all stages"});
+          {.choices = {"auto", "cpu", "cuda"},
+           .help = "not used: a site's MICRODIT_ARGS gives it to all stages"});
   f.field("output", output, {.help = "folder; empty = weights/NAME under the data root"});
   if (!f.reading()) return;
   if (!name.empty() && !store::is_plain_name(name))

@@ -56,10 +56,9 @@ void draw_parameters(
     torch::Tensor& parameter = one.tensor;
     // What is inside a network by its own rules, whichever network that is.
     const std::string conditioner = fmt::format("{}.", TextConditioner::kName);
-    const Rule rule =
-        one.name.starts_with(conditioner)
-            ? conditioner_rule(std::string_view(one.name).substr(conditioner.size()), parameter)
-            : rule_of(one.name, parameter);
+    const Rule rule = one.name.starts_with(conditioner)
+                          ? conditioner_rule(std::string_view(one.name).substr(conditioner.size()), parameter)
+                          : rule_of(one.name, parameter);
     if (rule.law == Law::zeros) {
       parameter.zero_();
     } else if (rule.law == Law::ones) {

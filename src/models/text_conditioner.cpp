@@ -11,8 +11,7 @@
 namespace microdit::models {
 
 void TextConditionerConfig::fields(core::Fields& f) {
-  f.field("vocabulary", vocabulary,
-          {.min = 0, .max = 1e7, .help = "tokens; 0 = of the data's tokenizer"});
+  f.field("vocabulary", vocabulary, {.min = 0, .max = 1e7, .help = "tokens; 0 = of the data's tokenizer"});
   f.field("length", length, {.min = 0, .max = 4096, .help = "positions; 0 = the recipe's text.length"});
   f.field("width", width, {.min = 1, .max = 65536});
   f.field("depth", depth, {.min = 1, .max = 1000, .help = "layers"});
@@ -62,7 +61,8 @@ TextConditioner::TextConditioner(const TextConditionerConfig& config, std::int64
   const auto need = [](std::int64_t value, const char* key) {
     if (value < 1)
       core::user_error(
-          "model.text_conditioner.{}: {} (it comes from the data's facts, or must be given here)", key, value);
+          "model.text_conditioner.{}: {} (it comes from the data's facts, or must be given here)", key,
+          value);
   };
   need(config.vocabulary, "vocabulary");
   need(config.length, "length");
@@ -89,8 +89,8 @@ TextRows TextConditioner::forward(const torch::Tensor& tokens_BL, const torch::T
   torch::Tensor seen = mask_BL.clone();
   seen.select(1, 0).logical_or_(mask_BL.any(1).logical_not());
   const torch::Tensor known = tokens_BL.masked_fill(mask_BL.logical_not(), 0);
-  if (known.numel() > 0 && (known.min().item<std::int64_t>() < 0 ||
-                            known.max().item<std::int64_t>() >= config_.vocabulary))
+  if (known.numel() > 0 &&
+      (known.min().item<std::int64_t>() < 0 || known.max().item<std::int64_t>() >= config_.vocabulary))
     core::user_error(
         "token {} of a caption: the model knows {} tokens (model.text_conditioner.vocabulary); take the "
         "tokenizer that it was trained with",

@@ -39,12 +39,14 @@ void check_text_source(const models::DenoiserConfig& model, const stream::RowSha
         model.kind);
   if (model.text_conditioner && !shape.tokens_only)
     core::user_error(
-        "model.text_conditioner: it makes text rows of tokens, and the data hold the rows of a frozen encoder "
+        "model.text_conditioner: it makes text rows of tokens, and the data hold the rows of a frozen "
+        "encoder "
         "({}); make latents by a recipe with text.tokens_only: true, or leave the section out",
         encoder.kind);
   if (!model.text_conditioner && encoder.kind == encoders::kTokenizerAlone)
     core::user_error(
-        "model.kind={}: the data hold the tokens of a tokenizer that no encoder belongs to: the model makes its "
+        "model.kind={}: the data hold the tokens of a tokenizer that no encoder belongs to: the model makes "
+        "its "
         "own rows of them with a section model.text_conditioner (text_conditioner: {{width: 256}})",
         model.kind);
 }

@@ -21,8 +21,8 @@ struct ModelFile {
 const std::map<std::string, std::vector<std::string>> kKinds = {
     {"unet",
      {"kind=unet", "block_out_channels=[8, 16]", "norm_num_groups=4",
-      "down_block_types=[DownBlock2D, CrossAttnDownBlock2D]", "up_block_types=[CrossAttnUpBlock2D, UpBlock2D]",
-      "attention_head_dim=2", "layers_per_block=1"}},
+      "down_block_types=[DownBlock2D, CrossAttnDownBlock2D]",
+      "up_block_types=[CrossAttnUpBlock2D, UpBlock2D]", "attention_head_dim=2", "layers_per_block=1"}},
     {"class_dit", {"kind=class_dit", "dim=16", "depth=2", "num_heads=2", "patch_size=2"}},
     {"microdit",
      {"dim=32", "depth=2", "head_dim=16", "multiple_of=16", "patch_mixer_dim=32", "patch_mixer_depth=1",
@@ -30,9 +30,9 @@ const std::map<std::string, std::vector<std::string>> kKinds = {
 
 DenoiserConfig config_of(const std::string& kind, const std::vector<std::string>& more = {}) {
   std::vector<std::string> words = kKinds.at(kind);
-  for (const char* word : {"input_size=4", "in_channels=3", "text_conditioner.vocabulary=11",
-                           "text_conditioner.length=6", "text_conditioner.width=8",
-                           "text_conditioner.depth=2", "text_conditioner.heads=2"})
+  for (const char* word :
+       {"input_size=4", "in_channels=3", "text_conditioner.vocabulary=11", "text_conditioner.length=6",
+        "text_conditioner.width=8", "text_conditioner.depth=2", "text_conditioner.heads=2"})
     words.emplace_back(word);
   words.insert(words.end(), more.begin(), more.end());
   for (std::string& word : words) word = "model." + word;
@@ -105,8 +105,7 @@ TEST_P(EveryKind, NoCaptionIsALearnedOne) {
   EXPECT_TRUE(torch::equal(null.seen_BL, mask_of({1, 1}, 5)));
   EXPECT_GT((out - predict(tokens, mask))[0].abs().max().item<double>(), 1e-5);
   out.square().sum().backward();
-  const torch::Tensor table =
-      net->named_parameters()["text_conditioner.token_embedding.weight"].grad();
+  const torch::Tensor table = net->named_parameters()["text_conditioner.token_embedding.weight"].grad();
   EXPECT_GT(table[11].abs().max().item<double>(), 0) << "the row behind the vocabulary learns";
   EXPECT_EQ(table[4].abs().max().item<double>(), 0) << "the dropped caption's do not";
 }

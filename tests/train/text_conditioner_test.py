@@ -76,6 +76,12 @@ class Chain(unittest.TestCase):
     def weights(self, run, step):
         return programs.read_checkpoint(programs.checkpoint(self.root / run, step))
 
+    def ids(self, tokenizer, *texts):
+        (self.root / "lines").write_text("".join(json.dumps(text) + "\n" for text in texts))
+        self.run_program("probe", "tokenize", "--encoder", self.data / "weights" / tokenizer, "--input", self.root / "lines", "--output",
+                         self.root / "ids")
+        return [json.loads(line) for line in (self.root / "ids").read_text().splitlines()]
+
     def settings(self):
         return json.loads((self.data / "weights/tokens/config.json").read_text())
 
@@ -89,6 +95,9 @@ class Chain(unittest.TestCase):
         self.assertIn(self.settings()["made_of"]["data"][0]["sha256"], json.dumps(manifest))
         self.tokenizer("names", "captions=[name]")
         self.assertNotEqual((self.data / "weights/names/spiece.model").read_bytes(), before["spiece.model"])
+        self.tokenizer("cased", "fold_case=false")
+        self.assertEqual(*self.ids("tokens", "RED Heart", "red heart"))
+        self.assertNotEqual(*self.ids("cased", "RED Heart", "red heart"))
         self.tokenizer("fewer", "character_coverage=0.99")
         self.assertNotEqual((self.data / "weights/fewer/spiece.model").read_bytes(), before["spiece.model"])
 
@@ -112,9 +121,7 @@ class Chain(unittest.TestCase):
             self.skipTest(f"no {error.name}")
         folder = self.data / "weights/tokens"
         texts = ["red heart", "Grinning face with big eyes", "flag: Japan", "", "  two  spaces", "ﬁne ½ Ångström", "日本語 emoji", "</s> <pad>"]
-        (self.root / "lines").write_text("".join(json.dumps(text) + "\n" for text in texts))
-        self.run_program("probe", "tokenize", "--encoder", folder, "--input", self.root / "lines", "--output", self.root / "ids")
-        ours = [json.loads(line) for line in (self.root / "ids").read_text().splitlines()]
+        ours = self.ids("tokens", *texts)
         self.assertEqual(ours, T5Tokenizer.from_pretrained(folder)(texts)["input_ids"])
         library = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
         self.assertEqual(len(library), 400)
