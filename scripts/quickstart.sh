@@ -129,5 +129,5 @@ Done in $minutes minutes.
   numbers    $run/metrics.json
   run        $run        (paint more: build/bin/generate --run $run --prompt "a red car")
 TEXT
-say "building the programs that this did not need (doctor, convert, probe, train_codec), about 1 min"
+say "building the programs that this did not need (doctor, convert, probe, train_codec, train_tokenizer), about 1 min"
 cmake --build build --target jobs >build/build_rest.log 2>&1 || { grep -E 'error|FAILED' build/build_rest.log | head -n 20 >&2; exit 1; }

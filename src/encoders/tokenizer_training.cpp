@@ -56,6 +56,7 @@ std::string train_unigram(const std::vector<std::string>& captions, const Unigra
       {"model_type", "unigram"},
       {"vocab_size", std::to_string(settings.vocabulary)},
       {"character_coverage", fmt::format("{}", settings.character_coverage)},
+      {"normalization_rule_name", settings.fold_case ? "nmt_nfkc_cf" : "nmt_nfkc"},
       {"max_sentence_length", std::to_string(kLongestSentence)},
       {"pad_id", "0"},
       {"eos_id", "1"},

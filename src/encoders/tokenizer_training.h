@@ -10,6 +10,7 @@ namespace microdit::encoders {
 struct UnigramTraining {
   std::int64_t vocabulary = 0;         ///< pieces, with <pad> (0), </s> (1) and <unk> (2)
   double character_coverage = 0.9995;  ///< share of the captions' characters that have a piece of their own
+  bool fold_case = false;              ///< capitals are small letters to it
 };
 
 /// Longer captions, in bytes, are passed over by the trainer; more of them take days and tens of GB.

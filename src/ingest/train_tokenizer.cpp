@@ -38,7 +38,8 @@ Json settings_of(const TokenizerConfig& config) {
   return {{"datasets", names},
           {"captions", config.captions},
           {"vocabulary", config.vocabulary},
-          {"character_coverage", config.character_coverage}};
+          {"character_coverage", config.character_coverage},
+          {"fold_case", config.fold_case}};
 }
 
 /// The distinct captions with the smallest hashes, in the hashes' order: the same whatever the order they come in.
@@ -187,7 +188,8 @@ void train(const TokenizerConfig& config, const core::StopFlag& stop) {
   std::string model;
   {
     const EndsAtStop ends(stop);
-    model = encoders::train_unigram(captions, {config.vocabulary, config.character_coverage});
+    model =
+        encoders::train_unigram(captions, {config.vocabulary, config.character_coverage, config.fold_case});
   }
   const fs::path aside = core::temporary_path(folder);
   fs::create_directories(aside);
@@ -217,7 +219,10 @@ void TokenizerConfig::fields(core::Fields& f) {
           {.min = 0.9,
            .max = 1,
            .help = "share of the captions' characters that have a piece; the rest is <unk>"});
-  f.field("device", device, {.help = "not used: a site's MICRODIT_ARGS gives it to all stages"});
+  f.field("fold_case", fold_case, {.help = "capitals are small letters to it"});
+  f.field("device", device,
+          {.choices = {"auto", "cpu", "cuda"},
+           .help = "not used: a site's MICRODIT_ARGS gives it to all stages"});
   f.field("output", output, {.help = "folder; empty = weights/NAME under the data root"});
   if (!f.reading()) return;
   if (!name.empty() && !store::is_plain_name(name))

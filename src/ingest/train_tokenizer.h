@@ -23,6 +23,7 @@ struct TokenizerConfig {
   std::vector<std::string> captions{};  ///< sources; none: all
   std::int64_t vocabulary = 8000;
   double character_coverage = 0.9995;
+  bool fold_case = false;
   std::string output{};  ///< "": weights/NAME under the data root
   std::string device = "auto";
   void fields(core::Fields& f);

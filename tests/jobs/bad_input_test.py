@@ -20,7 +20,7 @@ import programs  # noqa: E402
 
 EMOJI = SOURCE / "configs/datasets/emoji.yaml"
 CODEC = SOURCE / "configs/train/emoji_codec.yaml"
-ALL = ["download", "clean", "precompute", "train_codec", "train", "generate", "evaluate", "score", "explain", "convert", "doctor", "probe"]
+ALL = ["download", "clean", "precompute", "train_tokenizer", "train_codec", "train", "generate", "evaluate", "score", "explain", "convert", "doctor", "probe"]
 
 
 def limit_file_size(limit=20_000):
@@ -64,6 +64,13 @@ class CommandLine(Job):
             self.refused(name, "--config", config, "device=gpu", phrases=["device", "gpu", "cuda"])
             self.refused(name, "--config", config, "threads_per_rank=none", phrases=["threads_per_rank", "none"])
             self.assertIn("name: ", programs.run(name, "--config", config, "--print-config"))
+
+    def test_train_tokenizer(self):
+        for override, phrases in (("vocabulary=3", ["vocabulary", "3"]), ("character_coverage=2", ["character_coverage"]), ("vocabulry=9", ["vocabulary"]),
+                                  ("name=../x", ["name"]), ("data=[]", ["data"]), ("device=gpu", ["device", "gpu", "cuda"]), ("captions=x", ["captions"])):
+            self.refused("train_tokenizer", "--config", SOURCE / "configs/tokenizers/emoji.yaml", override, phrases=phrases)
+        self.refused("train_tokenizer", phrases=["--config"])
+        self.refused("train_tokenizer", "--config", SOURCE / "configs/tokenizers/emoji.yaml", phrases=["samples/emoji"])
 
     def test_jobs_with_a_run(self):
         for name, more in (("generate", ["--prompt", "pizza"]), ("evaluate", [])):

@@ -3,7 +3,7 @@
 set -u
 source_dir=${MICRODIT_SOURCE:?} build=$(dirname "${MICRODIT_BIN:?}")
 [ -f "$build/cmake_install.cmake" ] || { echo "skipped: $build is no build folder of CMake"; exit 77; }
-for program in download clean precompute train_codec train generate evaluate score explain convert doctor probe life; do
+for program in download clean precompute train_tokenizer train_codec train generate evaluate score explain convert doctor probe life; do
   [ -x "$MICRODIT_BIN/$program" ] || { echo "skipped: $program is not built"; exit 77; }
 done
 work=$(mktemp -d "$build/install_test.XXXXXX")  # on the build's file system

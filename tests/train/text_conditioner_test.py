@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -75,6 +76,12 @@ class Chain(unittest.TestCase):
     def weights(self, run, step):
         return programs.read_checkpoint(programs.checkpoint(self.root / run, step))
 
+    def ids(self, tokenizer, *texts):
+        (self.root / "lines").write_text("".join(json.dumps(text) + "\n" for text in texts))
+        self.run_program("probe", "tokenize", "--encoder", self.data / "weights" / tokenizer, "--input", self.root / "lines", "--output",
+                         self.root / "ids")
+        return [json.loads(line) for line in (self.root / "ids").read_text().splitlines()]
+
     def settings(self):
         return json.loads((self.data / "weights/tokens/config.json").read_text())
 
@@ -88,6 +95,9 @@ class Chain(unittest.TestCase):
         self.assertIn(self.settings()["made_of"]["data"][0]["sha256"], json.dumps(manifest))
         self.tokenizer("names", "captions=[name]")
         self.assertNotEqual((self.data / "weights/names/spiece.model").read_bytes(), before["spiece.model"])
+        self.tokenizer("cased", "fold_case=false")
+        self.assertEqual(*self.ids("tokens", "RED Heart", "red heart"))
+        self.assertNotEqual(*self.ids("cased", "RED Heart", "red heart"))
         self.tokenizer("fewer", "character_coverage=0.99")
         self.assertNotEqual((self.data / "weights/fewer/spiece.model").read_bytes(), before["spiece.model"])
 
@@ -111,9 +121,7 @@ class Chain(unittest.TestCase):
             self.skipTest(f"no {error.name}")
         folder = self.data / "weights/tokens"
         texts = ["red heart", "Grinning face with big eyes", "flag: Japan", "", "  two  spaces", "ﬁne ½ Ångström", "日本語 emoji", "</s> <pad>"]
-        (self.root / "lines").write_text("".join(json.dumps(text) + "\n" for text in texts))
-        self.run_program("probe", "tokenize", "--encoder", folder, "--input", self.root / "lines", "--output", self.root / "ids")
-        ours = [json.loads(line) for line in (self.root / "ids").read_text().splitlines()]
+        ours = self.ids("tokens", *texts)
         self.assertEqual(ours, T5Tokenizer.from_pretrained(folder)(texts)["input_ids"])
         library = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
         self.assertEqual(len(library), 400)
@@ -214,6 +222,16 @@ class Chain(unittest.TestCase):
             self.assertIn("tokenizer alone", self.precompute(expect=programs.USER_MISTAKE))
         finally:
             type(self).recipe = recipe
+
+    def test_the_readme_s_command_is_a_chain(self):
+        readme = (SOURCE / "README.md").read_text()
+        words = readme.split("## All from scratch")[1].split("    slurm/pipeline.sh")[1].split("\n\n")[0].replace("\\\n", " ").split()
+        done = subprocess.run(["bash", "slurm/pipeline.sh", "--dry-run", *words], cwd=SOURCE, capture_output=True, text=True,
+                              env=programs.environment(self.data, MICRODIT_BIN=programs.BIN))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        jobs = [line.split("=")[0] for line in done.stdout.splitlines()]
+        self.assertEqual(jobs, ["download", "clean", "train_tokenizer", "train_codec", "precompute", "emoji_ddpm", "generate", "evaluate"])
+        self.assertIn('afterok:"$train_tokenizer":"$train_codec"', done.stdout)
 
     def test_the_tokenizer_is_found_by_what_it_is(self):
         """Elsewhere, too; another one is refused."""
