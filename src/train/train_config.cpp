@@ -235,6 +235,12 @@ void TrainConfig::fields(core::Fields& f) {
        shuffle_run.find_first_not_of("0123456789") != shuffle_run.npos || std::stoll(shuffle_run) < 1))
     f.error("shuffle_run", "expected auto, or a whole number from 1 to 999999");
   if (f.reading() && data.empty()) f.error("data", "at least one dataset is needed");
+  if (const Length& every = sampling.every_steps;
+      f.reading() && sampling.prompts.empty() && !(every.is_known() && every == 0))
+    f.error("sampling.every_steps",
+            every.text() +
+                ": has no effect without sampling.prompts: name what the grids show, or say "
+                "sampling.every_steps=0");
   if (!f.reading() || !model.text_mask) return;
   for (const LatentsData& one : data)  // a mask of all rows would hide nothing, and say otherwise
     if (!one.mds.empty())
