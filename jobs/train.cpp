@@ -5,6 +5,19 @@
 
 using namespace microdit;
 
+namespace {
+
+/// Below --print-config: what a run is conditioned on, and so what can be painted with it (slurm/pipeline_checks.sh).
+std::string taken(const train::TrainConfig& config) {
+  const bool text = config.model.takes_text(), classes = config.model.takes_classes();
+  return fmt::format("takes: {}", text && classes ? "text and classes"
+                                  : text          ? "text"
+                                  : classes       ? "classes"
+                                                  : "nothing");
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   return jobs::train_job<train::TrainConfig>(
       argc, argv, {.name = "train", .summary = "Train a denoiser on precomputed latents."},
@@ -18,5 +31,5 @@ int main(int argc, char** argv) {
                                .keep_best = config.validation.keep_best,
                                .measured = config.validation.measured()};
       },
-      train::describe_training);
+      train::describe_training, taken);
 }

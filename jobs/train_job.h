@@ -16,14 +16,15 @@
 namespace microdit::jobs {
 
 /// `make_task(config, device, job)`: what is trained. `cadences`: of a config, when the task is made. `describe`: prints what the job
-/// will need (--dry-run); it opens no device.
+/// will need (--dry-run); it opens no device. `more`: as run_config_job's.
 template <class Config, class MakeTask>
 int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
               const std::function<train::Cadences(const Config&)>& cadences,
-              const std::function<void(Config&, comm::Communicator&, const core::StopFlag&)>& describe) {
+              const std::function<void(Config&, comm::Communicator&, const core::StopFlag&)>& describe,
+              const std::function<std::string(const Config&)>& more = nullptr) {
   info.makes_run = true;
   info.config_folder = "train";
-  return run_config_job<Config>(argc, argv, info, [&](Job& job, Config config) {
+  const auto body = [&](Job& job, Config config) {
     if (config.loop.threads_per_rank == 0) config.loop.threads_per_rank = eval::own_threads(job.comm);
     at::set_num_threads(static_cast<int>(config.loop.threads_per_rank));
     train::resolve_decay_steps(config.loop, job.comm);
@@ -41,7 +42,8 @@ int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
     const torch::Device device(comm::choose_device(job.comm, config.loop.device).name());
     const auto task = make_task(config, device, job);
     return train::Trainer(config.loop, settings, cadences(config), {*task, device, job.comm, job.stop}).run();
-  });
+  };
+  return run_config_job<Config>(argc, argv, info, body, more);
 }
 
 }  // namespace microdit::jobs

@@ -14,7 +14,7 @@
 #   --codec FILE          train a codec with this config before precompute
 #   --tokenizer FILE      train a tokenizer with this config before precompute
 #   --tasks N             array tasks of download, clean, precompute (4); N%K: at most K at once
-#   --prompts FILE        what generate paints (configs/sample/prompts.txt; of a class-conditional run: 8 of every class, with trajectory=8)
+#   --prompts FILE        what generate paints (configs/sample/prompts.txt; of a run without text: 8 of every class, with trajectory=8)
 #   --score N             of a class-conditional run: pictures of every class that score_generate paints and score measures (100)
 #   --from STAGE --until STAGE   only this part of the chain; continues a pipeline that was stopped
 #   --data-set KEY=VALUE, --train-set, --sample-set, --score-set   handed to the data stages, the training jobs, generate (both
@@ -89,7 +89,7 @@ check_datasets
 check_files
 check_data_stages
 check_training
-run=${runs[-1]}  # the last phase's; check_training set them, and classes
+run=${runs[-1]}  # the last phase's; check_training set them, and what it takes
 check_sampling
 check_folders
 check_first
@@ -159,7 +159,7 @@ each_job() {
   done
   call generate slurm/generate.sbatch "${sample_sbatch[@]}" -- --run "$run" "${painted[@]}" "${sample_set[@]}"
   call evaluate slurm/evaluate.sbatch "${sample_sbatch[@]}" -- --run "$run"
-  [ -n "$classes" ] && is_active score || return 0
+  [ "$takes" = classes ] && is_active score || return 0
   job score_generate slurm/generate.sbatch --job-name=score_generate "${sample_sbatch[@]}" -- --run "$run" ${prompts:+--prompts "$prompts"} \
     "${sample_set[@]}" "num_images=$score" "out=$scored"
   job score slurm/score.sbatch "${sample_sbatch[@]}" -- --pictures "$scored" --reference "$reference" "reference_size=$size" \

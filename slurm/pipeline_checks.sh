@@ -120,8 +120,8 @@ check_made() {
 }
 
 # Each phase is read by its program. Sets runs[i], and phase_init[i] where a phase starts from an earlier one of this chain
-# that --train-set has put under another root; of the last, classes (their number; "": text), the first of its data (reference),
-# size and steps.
+# that --train-set has put under another root; of the last, what it takes (text, classes, text and classes, nothing) and whether it
+# learns a null (learned_null), the first of its data (reference), size and steps.
 check_training() {
   local i j resolved name root init words
   runs=()
@@ -138,7 +138,9 @@ check_training() {
       [ "${runs[$j]}" != "$root/$name" ] || die "${phases[$j]} and ${phases[$i]} would both write to $root/$name: each phase needs a name of its own"
     done
     runs+=("$root/$name")
-    classes=$(setting model.num_classes <<<"$resolved" | grep -vx 0) size=$(setting size <<<"$resolved") steps=$(setting steps <<<"$resolved")
+    takes=$(sed -n 's/^# takes: //p' <<<"$resolved") learned_null=$(setting model.learned_null <<<"$resolved")
+    [ -n "$takes" ] || die "${MICRODIT_BIN:-build/bin}/train --print-config does not say what a run takes: it is older than these scripts; build again"
+    size=$(setting size <<<"$resolved") steps=$(setting steps <<<"$resolved")
     reference=$(data_names <<<"$resolved" | head -n 1)
     is_active "${phases[$i]}" || continue
     ! is_active precompute || check_made "${phases[$i]}" latents <<<"$resolved"
@@ -167,14 +169,19 @@ check_init() {
 check_sampling() {
   local words bin=${MICRODIT_BIN:-build/bin}
   painted=(num_images=8 trajectory=8)
-  if [ -z "$classes" ]; then
-    prompts=${prompts:-configs/sample/prompts.txt} painted=()
-    [ -f "$prompts" ] || die "no file $prompts"
-    [ -z "$wants_score" ] ||
-      die "score is a stage of class-conditional runs, and $run is conditioned on text: slurm/coco30k.sh paints captions and scores them"
+  case $takes in
+    text*)
+      prompts=${prompts:-configs/sample/prompts.txt} painted=()
+      [ -f "$prompts" ] || die "no file $prompts" ;;
+    nothing) [ -z "$prompts" ] || die "--prompts $prompts: $run is conditioned on nothing" ;;
+  esac
+  if is_active generate && [ "$takes" = "text and classes" ] && [ "$learned_null" != true ]; then
+    die "generate: $run is conditioned on text and classes, a prompt says no class, and the model learns none for that: --train-set model.learned_null=true, or leave the stage out"
   fi
+  [ -z "$wants_score" ] || [ "$takes" = classes ] ||
+    die "score is a stage of class-conditional runs, and $run is conditioned on $takes: slurm/coco30k.sh paints captions and scores them"
   painted+=(${prompts:+--prompts "$prompts"})
-  [ -n "$classes" ] && is_active score || return 0
+  [ "$takes" = classes ] && is_active score || return 0
   score=${score:-100}
   [[ $score =~ ^[1-9][0-9]*$ ]] || die "--score $score: expected a number of pictures of each class"
   scored=$run/images/score_${steps}_$score

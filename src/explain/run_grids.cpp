@@ -63,18 +63,31 @@ struct RunGrids::Opened {
     eval::hash_encoders_once(run.facts.codec, run.facts.text_encoder, run.folder, comm, stop);
     painter = std::make_unique<eval::Painter>(run.facts, run.folder, compute.device, stop);
     painter->warn_of_cut(prompts);
+    // What any of them refuses, before the toys are trained.
+    const auto check = [&](const diffusion::SamplerConfig& sampler) {
+      diffusion::make_grid(sampler, run.objective.config(), run.objective.path(), run.facts.latent_size);
+    };
+    for (const double strength : guidance) check(with_guidance(strength));
     for (const std::string& rule : rules())
-      for (const std::int64_t steps : config.steps) {
-        const diffusion::SamplerConfig sampler = by_rule(rule, steps);
-        diffusion::make_grid(sampler, run.objective.config(), run.objective.path(), run.facts.latent_size);
-      }
+      for (const std::int64_t steps : config.steps) check(by_rule(rule, steps));
   }
 
   std::vector<std::string> rules() const { return distinct_rules(run.objective.config().family()); }
 
+  /// As `generate rule=... steps=...` paints; a model without a null condition is not guided.
   diffusion::SamplerConfig by_rule(const std::string& rule, std::int64_t steps) const {
-    const diffusion::SamplerConfig asked{.rule = rule, .steps = steps, .given = {"rule"}};
+    diffusion::SamplerConfig asked{.rule = rule, .steps = steps, .guidance = 1, .given = {"rule"}};
+    if (!run.facts.model.has_null()) asked.given.emplace_back("guidance");
     return diffusion::settled(asked.over(run.sampler), run.objective.config());
+  }
+
+  /// As `generate guidance=...` paints: rescaling and interval are those of the run's own guidance, not of another. Below 1, which is
+  /// no setting of a sampler, there is only what the network itself gives.
+  diffusion::SamplerConfig with_guidance(double strength) const {
+    const diffusion::SamplerConfig asked{.steps = run.sampler.steps, .guidance = 1, .given = {"guidance"}};
+    diffusion::SamplerConfig sampler = asked.over(run.sampler);
+    sampler.guidance = strength;
+    return diffusion::settled(sampler, run.objective.config());
   }
 
   std::vector<image::Image> paint(models::Denoiser& model, const std::vector<std::string>& what,
@@ -95,9 +108,7 @@ struct RunGrids::Opened {
     image::Section section;
     for (const std::string& prompt : prompts) section.blocks.push_back({{}, prompt});
     for (const double strength : guidance) {
-      diffusion::SamplerConfig sampler = run.sampler;
-      sampler.guidance = strength;
-      const auto pictures = paint(model, prompts, sampler);
+      const auto pictures = paint(model, prompts, with_guidance(strength));
       for (std::size_t i = 0; i < prompts.size(); ++i) section.blocks[i].pictures.push_back(pictures[i]);
       section.heads.push_back(strength == 0 ? "0 (no condition)" : fmt::format("guidance {:g}", strength));
       core::log_info("run: guidance {:g} painted", strength);
@@ -122,7 +133,7 @@ struct RunGrids::Opened {
     }
     return {"run_steps",
             fmt::format("Steps: \"{}\" with guidance {:g} and one start noise, by every rule.",
-                        prompts.front(), run.sampler.guidance),
+                        prompts.front(), by_rule(rules().front(), config.steps.front()).guidance),
             image::sheet(
                 {section},
                 {.columns = 1, .caption_left = true, .cell = cell_of(config.steps.size()), .scale = kScale})};

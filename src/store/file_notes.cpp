@@ -17,6 +17,7 @@ const std::vector<std::int64_t> kBounds = {0,   64,  128, 192, 256,  320,  384, 
                                            512, 640, 768, 896, 1024, 1280, 1536, 2048};
 constexpr std::int64_t kSplits = 2;            // train, held_out
 constexpr const char* kSampleHashes = "xxh3";  // read by `doctor verify` alone
+constexpr const char* kClasses = "class";
 
 [[noreturn]] void broken(const ShardReader& file, std::string_view what) {
   core::user_error("{}: {}; remove it and its record and run precompute again", file.path().string(), what);
@@ -43,12 +44,16 @@ void count_rows(const ShardReader& file, const LatentIndex& settings, FileNotes&
   notes.rows = static_cast<std::int64_t>(rows);
   if (height.size() != rows || split.size() != rows)
     broken(file, fmt::format("`height` or `split` has not the {} rows of `width`", rows));
+  const bool has_classes = file.has(kClasses);
+  const auto classes = has_classes ? file.read_as<std::int32_t>(kClasses) : std::vector<std::int32_t>();
+  if (has_classes && classes.size() != rows)
+    broken(file, fmt::format("`{}` has not the {} rows of `width`", kClasses, rows));
   for (const std::int64_t size : settings.sizes) {
     const std::string column = fmt::format("latents_{}", size);
     const auto places = file.read_as<std::int32_t>(column + "_row");
     if (places.size() != rows) broken(file, fmt::format("`{}_row` has {} rows", column, places.size()));
     const std::int64_t there = file.column(column).rows();
-    std::vector<std::uint32_t> counts(kSplits * settings.bounds.size(), 0);
+    std::vector<std::uint32_t> counts(kSplits * settings.bounds.size(), 0), classed = counts;
     for (std::size_t row = 0; row < rows; ++row) {
       if (places[row] < 0) continue;
       if (places[row] >= there)
@@ -56,10 +61,13 @@ void count_rows(const ShardReader& file, const LatentIndex& settings, FileNotes&
       if (split[row] >= kSplits) broken(file, fmt::format("row {} is of split {}", row, split[row]));
       const auto after = std::upper_bound(settings.bounds.begin(), settings.bounds.end(),
                                           std::max(0, std::min(width[row], height[row])));
-      ++counts[split[row] * settings.bounds.size() +
-               static_cast<std::size_t>(after - settings.bounds.begin() - 1)];
+      const std::size_t place =
+          split[row] * settings.bounds.size() + static_cast<std::size_t>(after - settings.bounds.begin() - 1);
+      ++counts[place];
+      if (has_classes && classes[row] >= 0) ++classed[place];
     }
     notes.counts.insert(notes.counts.end(), counts.begin(), counts.end());
+    if (has_classes) notes.classed.insert(notes.classed.end(), classed.begin(), classed.end());
   }
 }
 
@@ -118,10 +126,11 @@ std::string notes_text(const FileNotes& notes, const LatentIndex& settings) {
         columns[column.name] = {core::name_of(column.dtype), column.row_shape, place.rows, place.offset};
     if (column.has_hash) said.push_back(core::hex(place.hash));
   }
-  const core::Json json = {{"bounds", settings.bounds},
-                           {"rows", notes.rows},
-                           {"counts", notes.counts},
-                           {"columns", std::move(columns)}};
+  core::Json json = {{"bounds", settings.bounds},
+                     {"rows", notes.rows},
+                     {"counts", notes.counts},
+                     {"columns", std::move(columns)}};
+  if (!notes.classed.empty()) json["classed"] = notes.classed;
   return json.dump();
 }
 
@@ -138,6 +147,10 @@ std::optional<FileNotes> notes_from_text(const std::string& text, LatentFile whi
                                      ? settings.sizes.size() * kSplits * settings.bounds.size()
                                      : settings.caption_sources.size();
     if (notes.counts.size() != expected) return std::nullopt;
+    if (json.at("columns").contains(kClasses)) {  // notes of before there were these counts have none
+      notes.classed = json.at("classed").get<std::vector<std::uint32_t>>();
+      if (notes.classed.size() != expected) return std::nullopt;
+    }
     for (const auto& [name, said] : json.at("columns").items()) {
       const bool has_hash = said.size() > 4;
       notes.columns.push_back({which, name, core::dtype_from_name(said.at(0).get<std::string>()),

@@ -15,6 +15,8 @@ struct FileNotes {
   std::vector<IndexedColumn> columns;  ///< by name
   std::vector<ColumnPlace> places;     ///< one per column
   std::vector<std::uint32_t> counts;   ///< images: [size][split][bound]; text: [caption source]
+  std::vector<std::uint32_t>
+      classed;  ///< of the images' counts, with a class; empty without a column `class`
 };
 
 /// An index without shards and columns: what of it the folder's facts decide, and which sides are counted. UserError (names

@@ -16,7 +16,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "index.bin is little endian");
 constexpr std::string_view kMagic = "MDLATIDX";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 1, kWithClasses = 2;
 constexpr std::size_t kShaBytes = 32, kHashBytes = 8;
 // What a folder may hold at most: beyond, the bytes are no index of ours.
 constexpr std::uint64_t kMaxColumns = 256, kMaxSizes = 64, kMaxBounds = 64, kMaxSplits = 8, kMaxSources = 255;
@@ -143,6 +143,9 @@ void read_counts(Cursor& in, const LatentIndex& index, IndexedShard& shard) {
     }
     if (sum > static_cast<std::uint64_t>(shard.rows)) in.broken("counts of rows that exceed the shard");
   }
+  for (std::size_t i = 0; index.counts_classes && i < shard.counts.size(); ++i)
+    shard.classed.push_back(
+        static_cast<std::uint32_t>(in.number(shard.counts[i], "a count of rows with a class")));
   for (std::size_t i = 0; i < index.caption_sources.size(); ++i) {
     shard.captioned.push_back(static_cast<std::uint32_t>(in.number(kMaxRows, "a count of captions")));
     if (shard.captioned.back() > shard.rows) in.broken("counts of captions that exceed the shard");
@@ -195,9 +198,11 @@ int LatentIndex::column(LatentFile file, std::string_view name) const {
 }
 
 std::int64_t LatentIndex::rows_of(const IndexedShard& shard, std::size_t size, std::size_t split,
-                                  std::size_t bound) const {
+                                  std::size_t bound, bool classed) const {
+  if (classed && !counts_classes) return 0;
   const std::uint32_t* of_split =
-      &shard.counts[(size * static_cast<std::size_t>(splits) + split) * bounds.size()];
+      &(classed ? shard.classed
+                : shard.counts)[(size * static_cast<std::size_t>(splits) + split) * bounds.size()];
   std::int64_t rows = 0;
   for (std::size_t i = bound; i < bounds.size(); ++i) rows += of_split[i];
   return rows;
@@ -210,7 +215,8 @@ std::string index_name(std::int64_t generation) {
 std::string to_bytes(const LatentIndex& index) {
   Writer out;
   out.raw(kMagic.data(), kMagic.size());
-  out.raw(&kVersion, sizeof kVersion);
+  const std::uint32_t version = index.counts_classes ? kWithClasses : kVersion;
+  out.raw(&version, sizeof version);
   out.text() += bytes_of_hex(index.manifest_sha256);
   out.number(static_cast<std::uint64_t>(index.generation));
   out.numbers(index.sizes);
@@ -240,6 +246,7 @@ std::string to_bytes(const LatentIndex& index) {
       if (index.columns[i].has_hash) out.u64(shard.places[i].hash);
     }
     for (const std::uint32_t count : shard.counts) out.number(count);
+    for (const std::uint32_t count : shard.classed) out.number(count);
     for (const std::uint32_t count : shard.captioned) out.number(count);
   }
   out.u64(core::xxh3_64(std::as_bytes(std::span(out.text()))));
@@ -252,9 +259,9 @@ LatentIndex parse_latent_index(std::string_view bytes, const std::string& origin
   in.raw(kMagic.size());
   std::uint32_t version;
   std::memcpy(&version, in.raw(sizeof version).data(), sizeof version);
-  if (version != kVersion)
-    core::user_error("{}: of version {}, this microdit reads {}; remove it and run precompute again", origin,
-                     version, kVersion);
+  if (version != kVersion && version != kWithClasses)
+    core::user_error("{}: of version {}, this microdit reads {} and {}; remove it and run precompute again",
+                     origin, version, kVersion, kWithClasses);
   if (in.left() < kHashBytes) in.broken("it ends too early");
   std::uint64_t hash;
   std::memcpy(&hash, bytes.data() + bytes.size() - kHashBytes, sizeof hash);
@@ -277,6 +284,9 @@ LatentIndex parse_latent_index(std::string_view bytes, const std::string& origin
   for (std::uint64_t left = in.number(kMaxSources, "the caption sources"); left > 0; --left)
     index.caption_sources.push_back(in.string());
   read_columns(in, index);
+  index.counts_classes = version == kWithClasses;
+  if (index.counts_classes && index.column(LatentFile::images, "class") < 0)
+    in.broken("counts of classes, and no column of them");
   const std::uint64_t shards = in.number(kMaxShards, "the number of shards");
   index.shards.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(shards, in.left() / 16)));
   for (std::uint64_t i = 0; i < shards; ++i) index.shards.push_back(read_shard(in, index));

@@ -81,6 +81,7 @@ class ShardIndexer {
     add(*pair.images, LatentFile::images, images, shard);
     add(*pair.text, LatentFile::text, text, shard);
     shard.counts = images.counts;
+    shard.classed = images.classed;
     shard.captioned = text.counts;
     return shard;
   }
@@ -139,7 +140,7 @@ std::optional<LatentIndex> present_index(const fs::path& folder, const LatentInd
     LatentIndex found =
         parse_latent_index(core::read_text(folder / kIndexFile), (folder / kIndexFile).string());
     if (found.sizes == wanted.sizes && found.bounds == wanted.bounds && found.splits == wanted.splits &&
-        found.caption_sources == wanted.caption_sources)
+        found.caption_sources == wanted.caption_sources && !found.lacks_class_counts())
       return found;
   } catch (const core::UserError& damaged) {
     core::log_warn("{}", damaged.what());
@@ -165,6 +166,7 @@ bool write_index(const fs::path& folder, const Manifest& manifest, const NotesOf
     index.shards.push_back(found != known.end() && knows(*found->second, pair) ? *found->second
                                                                                : indexer.read(item, pair));
   }
+  index.counts_classes = index.column(LatentFile::images, "class") >= 0;
   const std::string bytes = to_bytes(index);
   core::atomic_write(folder / index_name(index.generation), bytes);
   core::atomic_write(folder / kIndexFile, bytes);
@@ -202,9 +204,10 @@ bool mend_latent_index(const fs::path& folder, const core::StopFlag& stop) {
   const ManifestHead head = read_manifest_head(core::read_text(newest), newest.string());
   const fs::path file = folder / index_name(head.generation);
   try {
-    if (fs::exists(file) &&
-        parse_latent_index(core::read_text(file), file.string()).manifest_sha256 == head.sha256)
-      return true;
+    if (fs::exists(file)) {
+      const LatentIndex index = parse_latent_index(core::read_text(file), file.string());
+      if (index.manifest_sha256 == head.sha256 && !index.lacks_class_counts()) return true;
+    }
   } catch (const core::UserError& damaged) {
     core::log_warn("{}", damaged.what());
   }

@@ -43,7 +43,6 @@ struct LatentStream::Impl {
   std::int64_t run = 1;
   Mixture mixture;
   mutable std::atomic<std::int64_t> num_read{0}, num_bad{0};
-  mutable std::atomic<bool> said_unclassed{false};
   std::unique_ptr<Preload> preload;
   std::unique_ptr<Prefetcher> prefetcher;
 
@@ -51,6 +50,7 @@ struct LatentStream::Impl {
     check_config(config);
     by_size = stream::by_size(proportions(config)) || config.sources.size() == 1;
     sources = open_sources(config);
+    if (config.classes) demand_classes(sources);
     count_samples();
     facts = agree(config, sources);
     run = config.shuffle_run > 0 ? config.shuffle_run
@@ -67,7 +67,8 @@ struct LatentStream::Impl {
     for (std::size_t i = 0; i < sources.size(); ++i) {
       if (num_samples(i) > 0 || (by_size && total() > 0)) continue;
       throw EmptySplit(
-          fmt::format("{}: no samples in split `{}`{}", sources[i]->name(), config.split,
+          fmt::format("{}: no samples in split `{}`{}{}", sources[i]->name(), config.split,
+                      config.classes ? " that have a class" : "",
                       config.sources[i].min_side > 0
                           ? fmt::format(" with a shorter side of {} pixels", config.sources[i].min_side)
                           : ""));
@@ -115,7 +116,6 @@ struct LatentStream::Impl {
   RowWish wish_for(std::size_t row, Batch& batch, std::size_t source, bool with_captions) const;
   void fill(std::int64_t first, std::int64_t count, bool with_captions, Batch& batch) const;
   void replace(std::size_t source, RowWish& wish) const;
-  void replace_unclassed(std::size_t source, RowWish& wish) const;
   void tell(std::size_t source, const RowWish& bad, std::int64_t instead) const;
 };
 
@@ -170,7 +170,6 @@ void LatentStream::Impl::fill(std::int64_t first, std::int64_t count, bool with_
     for (std::size_t i = 0; i < wishes[source].size(); ++i) {
       RowWish& wish = wishes[source][i];
       if (wish.bad) replace(source, wish);
-      if (config.classes && wish.class_number < 0) replace_unclassed(source, wish);
       const std::size_t row = rows[source][i];
       batch.sample[row] = first_sample[source] + wish.sample;
       // Without text a sample's class is its condition, whether it has a caption or not.
@@ -209,26 +208,6 @@ void LatentStream::Impl::replace(std::size_t source, RowWish& wish) const {
     return;
   }
   std::rethrow_exception(wish.bad);
-}
-
-// A function of the sample alone: neighbours, then ever farther ones, once around at the most.
-void LatentStream::Impl::replace_unclassed(std::size_t source, RowWish& wish) const {
-  const std::int64_t size = num_samples(source);
-  if (!said_unclassed.exchange(true))
-    core::log_warn(
-        "{}: sample {} has no class, as others may; where it was drawn, the next one that has shows",
-        sources[source]->name(), wish.sample);
-  for (std::int64_t step = 1, past = 1; past < size; past += step, step += past / 64) {
-    RowWish other = wish;
-    other.sample = (wish.sample + past) % size;
-    sources[source]->read(std::span(&other, 1));
-    if (other.bad || other.class_number < 0) continue;
-    wish = other;
-    return;
-  }
-  core::user_error(
-      "{}: sample {} has no class, nor have those behind it; train on data whose samples have one",
-      sources[source]->name(), wish.sample);
 }
 
 void LatentStream::Impl::tell(std::size_t source, const RowWish& bad, std::int64_t instead) const {

@@ -50,7 +50,7 @@ struct StreamConfig {
   CaptionRule captions;         ///< which captions may be chosen, and how often
   double caption_drop = 0;      ///< probability of the null condition (zero rows)
   bool text = true;             ///< false: text rows are not read (Batch::text and ids are empty)
-  bool classes = false;         ///< true: what has no class is passed over
+  bool classes = false;         ///< true: the samples are those that have a class
   bool shuffle = true;          ///< false: position p is sample p (evaluation)
   std::int64_t shuffle_run =
       1;  ///< neighbouring samples that stay together; 0 = auto: 1 while the mix fits in memory, else 32

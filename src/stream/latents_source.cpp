@@ -83,7 +83,13 @@ void LatentsSource::find_filter() {
   filter_.size = static_cast<std::size_t>(size - index_.sizes.begin());
   filter_.bound = static_cast<std::size_t>(bound - index_.bounds.begin());
   filter_.split = options_.split;
+  filter_.classed = options_.classes;
   filter_.verify = options_.verify;
+  if (filter_.classed && index_.lacks_class_counts())
+    core::user_error(
+        "{}: its index was written by an earlier microdit and does not say which samples have a class; run "
+        "precompute again, which writes it anew and makes nothing else",
+        name());
   if (static_cast<std::int64_t>(options_.split) >= index_.splits)
     core::user_error("{}: has no split {}", name(), options_.split);
   choice_ = CaptionChoice(options_.captions, index_.caption_sources, name());
@@ -120,14 +126,19 @@ void LatentsSource::check_columns() {
 
 void LatentsSource::count_samples() {
   first_ = {0};
-  std::int64_t rows = 0;
+  std::int64_t rows = 0, unfiltered = 0;
   std::vector<std::int64_t> captioned(index_.caption_sources.size(), 0);
   for (const store::IndexedShard& shard : index_.shards) {
-    first_.push_back(first_.back() + index_.rows_of(shard, filter_.size, filter_.split, filter_.bound));
+    first_.push_back(first_.back() +
+                     index_.rows_of(shard, filter_.size, filter_.split, filter_.bound, filter_.classed));
+    unfiltered += index_.rows_of(shard, filter_.size, filter_.split, filter_.bound);
     rows += shard.rows;
     for (std::size_t i = 0; i < captioned.size(); ++i) captioned[i] += shard.captioned[i];
   }
   num_samples_ = first_.back();
+  if (num_samples_ < unfiltered)
+    core::log_info("{}: {} of {} samples have a class; the others are not shown", name(), num_samples_,
+                   unfiltered);
   if (!options_.text || !choice_.restricts() || num_samples_ == 0) return;
   // Exact for one wanted source; several may share samples.
   std::int64_t most = 0;

@@ -22,6 +22,7 @@ struct FolderOptions {
   std::int64_t size = 0;        ///< picture side in pixels
   std::size_t split = 0;        ///< 0 train, 1 held out
   std::int64_t min_side = 0;    ///< of the pictures, shorter side in pixels
+  bool classes = false;         ///< only samples that have a class
   CaptionRule captions;
   bool text = true;  ///< false: a sample without a wanted caption lacks nothing
   std::uint64_t seed = 0;
@@ -31,7 +32,7 @@ struct FolderOptions {
 class LatentsSource : public RowSource {
  public:
   /// UserError: folder incomplete or of an older format, index missing or of another manifest, size or column missing, a bound
-  /// that the index does not count.
+  /// that the index does not count; `classes`, and the index was written before it counted them.
   LatentsSource(const FolderOptions& options, const Once& once, std::shared_ptr<OpenFiles> files,
                 ReadRules rules);
 

@@ -132,16 +132,16 @@ void read_images(const store::LatentIndex& index, const store::IndexedShard& sha
   for (std::size_t row = 0; row < places.size(); ++row) {
     if (split[row] != filter.split || places[row] < 0) continue;
     if (by_side && std::min(width[row], height[row]) < index.bounds[filter.bound]) continue;
+    if (filter.classed && (!with_classes || classes[row] < 0)) continue;
     if (places[row] >= there)
       columns.broken(fmt::format("sample {}: `{}_row` leaves its column", row, latents));
     out.rows.push_back(static_cast<std::uint32_t>(row));
     out.latents_row.push_back(static_cast<std::uint32_t>(places[row]));
     if (with_classes) out.classes.push_back(classes[row]);
   }
-  if (static_cast<std::int64_t>(out.rows.size()) !=
-      index.rows_of(shard, filter.size, filter.split, filter.bound))
-    columns.broken(fmt::format("the filter leaves {} rows, the index says {}", out.rows.size(),
-                               index.rows_of(shard, filter.size, filter.split, filter.bound)));
+  const std::int64_t counted = index.rows_of(shard, filter.size, filter.split, filter.bound, filter.classed);
+  if (static_cast<std::int64_t>(out.rows.size()) != counted)
+    columns.broken(fmt::format("the filter leaves {} rows, the index says {}", out.rows.size(), counted));
   if (filter.verify) out.latents_hashes = columns.values<std::uint64_t>(latents + "_xxh3", there);
 }
 

@@ -20,6 +20,7 @@ struct RowFilter {
   std::size_t size = 0;  ///< index into LatentIndex::sizes
   std::size_t split = 0;
   std::size_t bound = 0;  ///< index into LatentIndex::bounds: of the picture's shorter side
+  bool classed = false;   ///< only those that have a class
   bool verify = true;     ///< hashes of rows are wanted, too
 };
 

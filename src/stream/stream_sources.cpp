@@ -22,6 +22,7 @@ FolderOptions folder_options(const StreamConfig& config, const SourceConfig& sou
   options.size = config.size;
   options.split = config.split == "held_out" ? 1 : 0;
   options.min_side = source.min_side;
+  options.classes = config.classes;
   options.captions = config.captions;
   options.text = config.text;
   options.seed = config.seed;
@@ -81,6 +82,15 @@ std::vector<std::unique_ptr<RowSource>> open_sources(const StreamConfig& config)
   return sources;
 }
 
+void demand_classes(const std::vector<std::unique_ptr<RowSource>>& sources) {
+  for (const auto& source : sources)
+    if (!source->facts().contains("classes"))
+      core::user_error(
+          "{}: the data have no classes (record.class gives them, or record.kind cifar, idx or parquet), and "
+          "the model takes some; model.num_classes=0 is one that takes none",
+          source->name());
+}
+
 StreamFacts agree(const StreamConfig& config, const std::vector<std::unique_ptr<RowSource>>& sources) {
   const RowSource& first = *sources[0];
   const auto refuse = [&](const RowSource& other, std::string_view key, const std::string& a,
@@ -100,15 +110,9 @@ StreamFacts agree(const StreamConfig& config, const std::vector<std::unique_ptr<
       same("text_width", a.text_width, b.text_width);
       if (a.tokens_only != b.tokens_only)
         refuse(*source, "tokens_only", a.tokens_only ? "true" : "false", b.tokens_only ? "true" : "false");
-    } else if (first.facts().contains("classes") != source->facts().contains("classes")) {
-      const auto has = [](const RowSource& one) {
-        return one.facts().contains("classes") ? "there" : "absent";
-      };
-      refuse(*source, "classes", has(first), has(*source));
     }
     // A class is known by its number: the same numbers must mean the same.
-    if (first.facts().contains("classes") && source->facts().contains("classes") &&
-        first.facts()["classes"] != source->facts()["classes"])
+    if (config.classes && first.facts()["classes"] != source->facts()["classes"])
       refuse(*source, "classes", first.facts()["classes"].dump(), source->facts()["classes"].dump());
     for (const std::string key : {"codec", "text_encoder"}) {
       if (key == "text_encoder" && !config.text) continue;

@@ -57,7 +57,8 @@ const TrainConfig& complete_model(TrainConfig& config, const stream::RowShape& f
   check_text_source(config.model, facts, encoder);
   config.resolve(samples);
   complete(config.model.in_channels, facts.channels, "in_channels");
-  complete(config.model.input_size, facts.latent_size, "input_size");
+  complete(config.model.input_size, facts.latent_size,
+           config.model.kind == "unet" ? "input_size (or sample_size)" : "input_size");
   if (auto& conditioner = config.model.text_conditioner) {
     complete(conditioner->length, facts.text_length, "text_conditioner.length");
     if (encoder.vocabulary > 0)
@@ -91,11 +92,6 @@ eval::RunFacts run_facts(const TrainConfig& config, const TrainingData& data) {
 /// What the data say of their classes is what the model takes.
 void check_classes(const models::DenoiserConfig& model, const core::Json& facts) {
   if (!model.takes_classes()) return;
-  if (!facts.contains("classes"))
-    core::user_error(
-        "model.num_classes={}: the data have no classes (record.class gives them, or record.kind cifar, "
-        "idx or parquet); num_classes=0 takes their text",
-        model.num_classes);
   const auto names = facts["classes"].get<std::vector<std::string>>();
   if (!names.empty() && std::ssize(names) != model.num_classes)
     core::user_error("model.num_classes={}: the data have {} classes: {}", model.num_classes, names.size(),
@@ -198,7 +194,6 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
 }
 
 void DenoiserTask::prepare_pictures(comm::Communicator& comm, const core::StopFlag& stop) {
-  if (config_.sampling.prompts.empty()) return;
   if (facts_.codec.kind.empty() || (config_.model.takes_text() && facts_.text_encoder.kind.empty()))
     core::user_error(
         "sampling.every_steps={}: the data name no codec and text encoder to paint with; say "

@@ -240,6 +240,12 @@ void TrainConfig::fields(core::Fields& f) {
         "caption_drop",
         "0: the null condition (model.learned_null) is learned from dropped conditions; say 0.1, or leave "
         "model.learned_null out");
+  if (const Length& every = sampling.every_steps;
+      f.reading() && sampling.prompts.empty() && !(every.is_known() && every == 0))
+    f.error("sampling.every_steps",
+            every.text() +
+                ": has no effect without sampling.prompts: name what the grids show, or say "
+                "sampling.every_steps=0");
   if (!f.reading() || !model.text_mask) return;
   for (const LatentsData& one : data)  // a mask of all rows would hide nothing, and say otherwise
     if (!one.mds.empty())

@@ -172,6 +172,35 @@ def json_keys(scratch):
     check(classes_of(own)[0] == {"0000": (1.0, "dog"), "0001": (0.0, "cat")} and "damaged.no_class 1 (e.g. 0002)" in log, log)
 
 
+UNCONDITIONAL = {"kind": "unet", "block_out_channels": [8, 8], "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 8,
+                 "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"]}
+
+
+def partly_labelled(scratch):
+    """A class run's epoch is those that have a class, each once; a run that takes none shows all, also beside classes of other names."""
+    own = folders(scratch, TAR.replace('"{parent}"', "cls, classes: [cat, dog]").replace("held_out: 0.2", "held_out: 0"), names=[])
+    in_a_tar(own, pairs([str(i % 2 if i % 7 == 0 else -1).encode() for i in range(40)]))
+    other = own.root / "other.yaml"
+    other.write_text((own.root / "mine.yaml").read_text().replace("name: mine", "name: other").replace("[cat, dog]", "[dog, cat]"))
+    for stage in ("download", "clean", "precompute"):
+        own.run(stage)
+        programs.run(stage, "--config", other, f"source.folder={own.folder}", data=own.data)
+    config = own.root / "train.yaml"
+
+    def train(name, data, expect=0, **model):
+        config.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in {
+            "name": name, "runs": str(own.root / "runs"), "data": [{"dataset": one} for one in data], "size": 16, "batch_size": 3, "steps": "2ep",
+            "model": {**UNCONDITIONAL, **model}, "objective": {"path": "linear", "prediction": "eps"}, "caption_drop": 0, "mask_ratio": 0,
+            "threads_per_rank": 1, "checkpoint": {"every_steps": 1000, "every_minutes": 0}}.items()))
+        return programs.run("train", "--config", config, data=own.data, expect=expect)
+
+    log = train("few", ["mine"], num_classes=2)
+    check("6 of 40 samples have a class; the others are not shown" in log and "done: 4 steps" in log, log)
+    log = train("all", ["mine", "other"])
+    check("80 samples of 16 px, no condition" in log and "done: 54 steps" in log, log)
+    check("cannot be mixed: `classes` is" in train("mixed", ["mine", "other"], USER_MISTAKE, num_classes=2), "classes of other names")
+
+
 def columns(scratch):
     """A column of a table; a row without one has no class and is left out, and counted."""
     entry = FOLDERS.replace('image: [jpg], class: "{parent}"', 'kind: table, image: [jpg], class: "table:kind", classes: [cat, dog]') + (

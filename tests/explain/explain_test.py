@@ -22,6 +22,8 @@ import programs  # noqa: E402
 SMALL = ["toy_steps=30", "steps=[2, 3]", "guidance=[0, 2]"]
 FIGURES = ["levels", "gamma", "log_snr", "time_laws", "weights", "strips", "pairs", "trajectories", "states", "steps_ddpm", "steps_flow", "guidance"]
 PLANE = "What sampling does, in the plane"
+UNGUIDED = {"kind": "unet", "block_out_channels": [16, 32], "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 8,
+            "down_block_types": ["DownBlock2D", "AttnDownBlock2D"], "up_block_types": ["AttnUpBlock2D", "UpBlock2D"]}
 
 
 def explain(out, *words, **options):
@@ -235,6 +237,20 @@ class Explain(unittest.TestCase):
         programs.run("train", *programs.train_words(self.folder, "churned", "steps=1", "captions=[name]",
                                                     "sampling={prompts: [pizza], every_steps: 0, rule: heun, s_churn: 2}"))
         explain(self.folder / "of_churned", *SMALL, f"run={self.folder / 'churned'}", "--dry-run")
+        # What hangs on the run's guidance goes without it where another is shown; one that learned no null is not guided, whatever it says.
+        programs.run("train", *programs.train_words(self.folder, "rescaled", "steps=1", "captions=[name]",
+                                                    "sampling={prompts: [pizza], every_steps: 0, steps: 2, guidance_rescale: 0.7, guidance_max: 5}"))
+        explain(self.folder / "of_rescaled", *SMALL, f"run={self.folder / 'rescaled'}")
+        plain = self.folder / "plain.yaml"
+        plain.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in {
+            "model": UNGUIDED, "objective": {"path": "linear", "prediction": "eps"}, "caption_drop": 0, "mask_ratio": 0, "captions": ["name"],
+            "sampling": {"prompts": ["unconditional"], "steps": 2}}.items()))
+        programs.run("train", "--config", plain, f"data=[{{dataset: {programs.DATASET}}}]", f"runs={self.folder}", "name=plain", "size=64",
+                     "batch_size=8", "steps=1", "threads_per_rank=1", "checkpoint.every_minutes=0")
+        explain(self.folder / "of_plain", *SMALL, f"run={self.folder / 'plain'}")
+        page = (self.folder / "of_plain/index.html").read_text()
+        self.assertIn("no guidance to show", page)
+        self.assertIn("with guidance 1 and one start noise", page)
         # Nothing of the toys depends on the run.
         self.assertEqual((out / "levels.png").read_bytes(), (self.small / "levels.png").read_bytes())
         self.assertIn("step", explain(self.folder / "x", f"run={run}", "step=3", expect=programs.USER_MISTAKE))

@@ -15,6 +15,10 @@ printf 'extends: configs/latents/emoji.yaml\nimages: {codec: nowhere}\n' >no_cod
 printf 'extends: configs/latents/emoji.yaml\ntext: {encoder: nowhere}\n' >no_text.yaml
 printf 'extends: configs/latents/emoji.yaml\ntext: {encoder: data/weights/all-MiniLM-L6-v2}\n' >here.yaml
 emoji=(--dataset configs/datasets/emoji.yaml --train configs/train/emoji.yaml)
+unet='kind: unet, block_out_channels: [16, 32], layers_per_block: 1, norm_num_groups: 4, attention_head_dim: 4'
+settings='data: [{dataset: emoji}], size: 64, batch_size: 8, steps: 3, mask_ratio: 0, caption_drop: 0, objective: {path: linear, prediction: eps}'
+echo "{name: plain, $settings, model: {$unet, down_block_types: [DownBlock2D, AttnDownBlock2D], up_block_types: [AttnUpBlock2D, UpBlock2D]}}" >plain.yaml
+echo "{name: both, $settings, model: {$unet, num_classes: 3, down_block_types: [DownBlock2D, CrossAttnDownBlock2D], up_block_types: [CrossAttnUpBlock2D, UpBlock2D]}}" >both.yaml
 find . -not -path './cluster*' -not -name before | sort >before
 
 # refused WHAT TEXT ARGS...: also by a dry run
@@ -68,6 +72,9 @@ refused "a phase before which nothing runs" "runs/pretrain_256 (init.from), whic
 refused "nothing to sample from" "there is no run runs/emoji" "${emoji[@]}" --from generate
 refused "pictures to score of a run of text" "score is a stage of class-conditional runs, and runs/emoji is conditioned on text" "${emoji[@]}" --score 5
 refused "that stage by name" "score is a stage of class-conditional runs" "${emoji[@]}" --until score
+refused "prompts of a run of nothing" "--prompts configs/sample/prompts.txt: runs/plain is conditioned on nothing" "${emoji[@]}" --train plain.yaml --prompts configs/sample/prompts.txt
+refused "its pictures to score" "score is a stage of class-conditional runs, and runs/plain is conditioned on nothing" "${emoji[@]}" --train plain.yaml --score 5
+refused "pictures that no prompt says all of" "a prompt says no class, and the model learns none for that" "${emoji[@]}" --train both.yaml
 classes=(--dataset configs/datasets/fashion_mnist.yaml --train configs/train/nano_debug.yaml --data-set "source.folder=$work")
 refused "no number of pictures" "--score 0: expected a number of pictures of each class" "${classes[@]}" --score 0
 refused "no network to score with" "efficientnet-lite0.*" "${classes[@]}"
@@ -85,6 +92,11 @@ slurm/pipeline.sh --dry-run "${emoji[@]}" --dataset configs/datasets/emoji.yaml,
 equal "two entries are taken" "$? $(wc -l <out)" "0 10"
 
 slurm/pipeline.sh --dry-run "${classes[@]}" --until evaluate >out 2>said; equal "a chain of classes without its number" "$? $(wc -l <out)" "0 6"
+slurm/pipeline.sh --dry-run "${emoji[@]}" --train plain.yaml >out 2>said
+equal "a run of nothing is painted without prompts and not scored" "$? $(wc -l <out) $(grep -c -- --prompts out)" "0 6 0"
+slurm/pipeline.sh --dry-run "${emoji[@]}" --train both.yaml --train-set model.learned_null=true >out 2>said
+equal "one of text and classes by prompts" "$? $(wc -l <out) $(grep -c -- '--prompts configs/sample/prompts.txt' out)" "0 6 1"
+slurm/pipeline.sh --dry-run "${emoji[@]}" --train both.yaml --until both >out 2>said; equal "or not at all" "$? $(wc -l <out)" "0 4"
 slurm/pipeline.sh "${emoji[@]}" --until download >ids 2>said; equal "the control is submitted" "$?" 0
 wait_job "$(cut -d' ' -f2 ids)"
 

@@ -23,7 +23,7 @@ stage=$(basename "$0")
 config=$(printf '%s\n' "$@" | grep '\.yaml$' | tail -n 1)
 runs=$(printf '%s\n' "$@" | sed -n 's/^runs=//p' | tail -n 1)
 case " $* " in
-  *" --print-config "*) cat "$config"; printf 'runs: "%s"\n' "${runs:-runs}"; exit 0 ;;
+  *" --print-config "*) cat "$config"; printf 'runs: "%s"\n# takes: text\n' "${runs:-runs}"; exit 0 ;;
   *" --check-settings "* | *" --version "* | *" --dry-run "*) exit 0 ;;
 esac
 [ "${SLURM_PROCID:-0}" = 0 ] && echo "$stage ${SLURM_ARRAY_TASK_ID:--} $*" >>order

@@ -11,7 +11,7 @@ echo "a red car" >configs/sample/prompts.txt
 echo '{"model_type": "bert"}' >encoder/config.json
 : >encoder/model.safetensors
 printf '# images:\n#   codec: encoder\n# text:\n#   encoder: encoder\n' >configs/datasets/emoji.yaml
-printf 'name: emoji\nruns: runs\n' >configs/train/emoji.yaml
+printf 'name: emoji\nruns: runs\n# takes: text\n' >configs/train/emoji.yaml
 cat >build/bin/train <<'E2'
 #!/bin/bash
 stage=$(basename "$0")

@@ -70,6 +70,35 @@ TEST(LatentIndex, SaysWhatTheShardsHold) {
   }
 }
 
+// Of each size, split and side as the samples themselves; folders without classes have the bytes that they had before.
+TEST(LatentIndex, CountsThoseThatHaveAClass) {
+  TemporaryFolder folder;
+  FolderShape shape = small_pictures();
+  stream::make_folder(folder / "none", shape);
+  shape.class_of = [](int sample) { return sample % 3 - 1; };
+  stream::make_folder(folder / "a", shape);
+  const LatentIndex index = read_index(folder / "a"), none = read_index(folder / "none");
+  EXPECT_TRUE(index.counts_classes && !index.lacks_class_counts());
+  EXPECT_TRUE(!none.counts_classes && !none.lacks_class_counts());
+  EXPECT_EQ(core::read_text(folder / "none" / kIndexFile)[8], 1);
+  for (std::size_t shard = 0; shard < 3; ++shard)
+    for (const std::size_t size : {0U, 1U})
+      for (const std::size_t split : {0U, 1U})
+        for (const std::size_t bound : {0U, 8U, 9U}) {
+          int classed = 0;
+          for (int row = 0; row < shape.rows; ++row) {
+            const int sample = static_cast<int>(shard) * shape.rows + row,
+                      side = is_small(shape, sample) ? 64 : 600;
+            classed += (sample % 10 == 9) == (split == 1) && (size == 0 || side > 64) &&
+                       side >= index.bounds[bound] && sample % 3 > 0;
+          }
+          EXPECT_EQ(index.rows_of(index.shards[shard], size, split, bound, true), classed);
+          EXPECT_EQ(index.rows_of(index.shards[shard], size, split, bound),
+                    none.rows_of(none.shards[shard], size, split, bound));
+          EXPECT_EQ(none.rows_of(none.shards[shard], size, split, bound, true), 0);
+        }
+}
+
 TEST(LatentIndex, CostsLittlePerShard) {
   TemporaryFolder folder;
   FolderShape shape;
@@ -107,6 +136,7 @@ TEST(LatentIndex, NotesGiveTheSameBytesAsTheShards) {
   for (const bool tokens_only : {false, true}) {
     TemporaryFolder folder;
     FolderShape shape = small_pictures();
+    if (tokens_only) shape.class_of = [](int sample) { return sample % 3 - 1; };
     shape.tokens_only = tokens_only;
     shape.int8 = !tokens_only;
     stream::make_folder(folder / "old", shape);
@@ -173,6 +203,7 @@ TEST(LatentIndex, NoDamageDoesHarm) {
   TemporaryFolder folder;
   FolderShape shape = small_pictures();
   shape.shards = 1;
+  shape.class_of = [](int sample) { return sample % 3 - 1; };
   stream::make_folder(folder / "a", shape);
   const std::string good = core::read_text(folder / "a" / kIndexFile);
   EXPECT_EQ(to_bytes(parse_latent_index(good, "index")), good);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ struct FolderShape {
   bool tokens_only = false;
   std::uint16_t base = 0;  ///< added to the sample number in the values
   std::string codec = "codec-a";
+  std::vector<std::string> classes = {};  ///< names; where there are some, or class_of, the facts say so
+  std::function<std::int32_t(int)> class_of =
+      {};  ///< class of a sample, -1 = none; not given: no column of them
 };
 
 inline std::string latents_name(const FolderShape& shape, int factor) {
@@ -58,7 +62,7 @@ inline void finish_contents(store::ShardContents& contents, const store::SampleL
 inline store::ShardContents make_images(const FolderShape& shape, int shard) {
   using core::DType;
   store::ShardContents contents;
-  std::vector<std::int32_t> width, height;
+  std::vector<std::int32_t> width, height, classes;
   std::vector<std::uint8_t> split;
   std::vector<std::string> keys;
   for (int factor : {1, 2}) {
@@ -84,6 +88,7 @@ inline store::ShardContents make_images(const FolderShape& shape, int shard) {
     height.push_back(is_small(shape, sample) ? shape.side * 8 : 600);
     split.push_back(sample % shape.held_out_every == shape.held_out_every - 1);
     keys.push_back("sample-" + std::to_string(sample));
+    if (shape.class_of) classes.push_back(shape.class_of(sample));
   }
   add_column(contents, "width", DType::i32, {shape.rows}, width);
   add_column(contents, "height", DType::i32, {shape.rows}, height);
@@ -91,6 +96,10 @@ inline store::ShardContents make_images(const FolderShape& shape, int shard) {
   store::add_strings(contents, "key", keys);
   store::SampleLayout layout;
   layout.fixed = {"split", "width", "height"};
+  if (shape.class_of) {
+    add_column(contents, "class", DType::i32, {shape.rows}, classes);
+    layout.fixed.push_back("class");
+  }
   layout.variable = {"key"};
   layout.optional = {latents_name(shape, 1), latents_name(shape, 2)};
   finish_contents(contents, layout);
@@ -150,19 +159,21 @@ inline store::ShardContents make_text(const FolderShape& shape, int shard) {
 }
 
 inline core::Json folder_facts(const FolderShape& shape) {
-  return {{"stage", "latents"},
-          {"dataset", "numbers"},
-          {"recipe", "numbers"},
-          {"channels", shape.channels},
-          {"sizes", {shape.side * 8, shape.side * 16}},
-          {"downscale", 8},
-          {"enlarge", false},
-          {"text_length", shape.length},
-          {"text_width", shape.width},
-          {"caption_sources", {"alt", "long"}},
-          {"codec", {{"name", shape.codec}}},
-          {"text_encoder", {{"name", "encoder"}}},
-          {"latent_std", 0.5}};
+  core::Json facts = {{"stage", "latents"},
+                      {"dataset", "numbers"},
+                      {"recipe", "numbers"},
+                      {"channels", shape.channels},
+                      {"sizes", {shape.side * 8, shape.side * 16}},
+                      {"downscale", 8},
+                      {"enlarge", false},
+                      {"text_length", shape.length},
+                      {"text_width", shape.width},
+                      {"caption_sources", {"alt", "long"}},
+                      {"codec", {{"name", shape.codec}}},
+                      {"text_encoder", {{"name", "encoder"}}},
+                      {"latent_std", 0.5}};
+  if (!shape.classes.empty() || shape.class_of) facts["classes"] = shape.classes;
+  return facts;
 }
 
 /// Adds shards [first, shape.shards); `notes`: with what the index needs of them in their records, as precompute does.

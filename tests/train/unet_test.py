@@ -91,7 +91,9 @@ class Unet(unittest.TestCase):
         self.assertIn("no retrieval: the run is conditioned on nothing",
                       programs.run("evaluate", "--run", self.root / "plain", "prompts=4", "candidates=16", "loss_samples=8", "steps=2"))
         for words, said in ((["caption_drop=0.1"], "caption_drop=0.1"), (["sampling.every_steps=1", "sampling.prompts=[pizza]"], "conditioned on nothing"),
-                            (["mask_ratio=0.5"], "mask_ratio=0.5"), (["model.num_classes=3"], "the data have no classes")):
+                            (["mask_ratio=0.5"], "mask_ratio=0.5"), (["model.num_classes=3"], "the data have no classes"),
+                            (["model.sample_size=64"], "model.input_size (or sample_size): the config says 64, the latents' manifest says 8"),
+                            (["sampling.every_steps=2", "sampling.prompts=[]"], "sampling.every_steps: 2: has no effect without sampling.prompts")):
             self.assertIn(said, self.train("odd", "steps=3", *words, small=[], config=self.unconditional(), expect=programs.USER_MISTAKE))
 
     def test_from_diffusers_weights(self):

@@ -179,7 +179,7 @@ class Validation(unittest.TestCase):
         self.assertIn("expected steps (1000), epochs (10ep)", self.train("bad", "steps=2epochs", expect=programs.USER_MISTAKE))
         # No length but 0 is 0 steps, and every key takes every unit.
         tiny = ["schedule.decay_steps=1ep", "schedule.warmup_steps=1e-9sp", "ema.warmup=1e-9ep", "ema.start_step=1e-9sp",
-                "checkpoint.every_steps=1e-9sp", "log_every_steps=1e-9ep", "sampling.every_steps=1e-9sp", "sampling.prompts=[]"]
+                "checkpoint.every_steps=1e-9sp", "log_every_steps=1e-9ep", "sampling.every_steps=1e-9sp", "sampling.prompts=[pizza]", "sampling.steps=1"]
         self.train("tiny", "steps=2", "validation.every_steps=1e-9sp", *tiny)
         self.assertEqual(list(self.found("tiny")), [0, 1, 2])
         self.assertIn("steps=1000000000000sp: that is 1.25e+11 steps; at most 1e+09 are possible",
