@@ -150,9 +150,12 @@ class Reader : public Fields::State {
   }
 
   bool given(std::string_view key) const override {
+    constexpr std::string_view kNull = "=null";
+    const bool null_is_asked = key.ends_with(kNull);
+    if (null_is_asked) key.remove_suffix(kNull.size());
     const Level& level = levels_.back();
     const Node* node = level.node != nullptr ? level.node->find(key) : nullptr;
-    return node != nullptr && node->kind != Kind::null;
+    return node != nullptr && (node->kind == Kind::null) == null_is_asked;
   }
 
   bool reading() const override { return true; }

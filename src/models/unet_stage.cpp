@@ -26,7 +26,8 @@ UnetStage::UnetStage(const DenoiserConfig& config, const StageSizes& s) {
       if (s.attends == StageSizes::Attends::pixels)
         pixels_.push_back(attentions->register_module(
             name,
-            std::make_shared<PixelAttention>(s.out, s.heads, s.attention_groups, c.norm_eps, s.divisor)));
+            std::make_shared<PixelAttention>(s.out, s.heads > 0 ? s.heads : s.out, s.attention_groups,
+                                             c.norm_eps, s.divisor)));
       else
         texts_.push_back(attentions->register_module(
             name,
