@@ -30,7 +30,7 @@ except ImportError as missing:
 BAR = 1e-4
 SMALL = ["model.block_out_channels=[16, 32]", "model.layers_per_block=1", "model.norm_num_groups=4", "model.attention_head_dim=2"]
 TRAIN = ["size=64", "batch_size=8", "threads_per_rank=1", "steps=2", "checkpoint={every_steps: 1000, every_minutes: 0}", "optimizer.lr=2e-3",
-         "schedule.warmup_steps=0", "sampling={every_steps: 0, guidance: 3}", "ema={decay: 0.5}"]
+         "schedule.warmup_steps=0", "sampling={every_steps: 0, guidance: 3, rule: auto}", "ema={decay: 0.5}"]
 EDM, FLOW = "objective={path: edm, prediction: edm, sigma_data: 0.5}", "objective={path: flow, prediction: velocity, shift: 3}"
 COSINE = "objective={path: squaredcos_cap_v2, prediction: v}"
 # objective of the run, keys of the sampler, what the folder names
@@ -83,7 +83,7 @@ class Folder(unittest.TestCase):
         pixels = (decoded.float() - pictures).abs().max().item()
         print(f"{name}: latents {apart:.1e}, pixels {pixels:.1e}", flush=True)
         self.assertLessEqual(apart, BAR, name)
-        self.assertLessEqual(pixels, 1.51 / 255, name)  # the PNG is rounded to 1/255
+        self.assertLessEqual(pixels, 0.5 / 255 + BAR, name)  # the PNG is rounded
 
     def test_text(self):
         """Each scheduler from generate's own noise and text rows; one of them from the prompt itself."""
@@ -114,7 +114,8 @@ class Folder(unittest.TestCase):
         code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)[1]
         picture = self.root / "readme.png"
         exec(code.replace("FOLDER", str(folder)).replace("picture.png", str(picture)), {})
-        self.assertEqual(Image.open(picture).size, (64, 64))
+        with Image.open(picture) as painted:
+            self.assertEqual(painted.size, (64, 64))
         weights = programs.read_safetensors(folder / "unet/diffusion_pytorch_model.safetensors")
         programs.run("convert", "--input", self.root / "linear", "--output", self.root / "plain.safetensors")
         self.assertEqual(weights, programs.read_safetensors(self.root / "plain.safetensors"))
@@ -171,7 +172,7 @@ class Shades(Folder):
                         "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"]}
         for name, recipe, size, model in (("nothing", "pixels", 16, plain), ("classes", "pixels", 16, plain | {"num_classes": 3, "learned_null": True}),
                                           ("clip", "clip", 64, text)):
-            config = {"name": name, "model": model, "objective": {"path": "scaled_linear", "prediction": "eps"}, "mask_ratio": 0, "captions": ["label"],
+            config = {"name": name, "model": model, "objective": {"path": "scaled_linear", "prediction": "eps"}, "mask_ratio": 0, "captions": ["class"],
                       "caption_drop": 0.0}
             (cls.root / "model.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items()))
             words = [word.replace("size=64", f"size={size}").replace("guidance: 3", "guidance: 1") for word in TRAIN]
