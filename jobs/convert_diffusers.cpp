@@ -134,8 +134,10 @@ std::string pipeline_of(const eval::TrainedRun& run, const diffusion::DiffusersS
     return ddim ? "DDIMPipeline" : "DDPMPipeline";
   const encoders::CodecFacts& codec = run.facts.codec;
   const bool scaled_alone = codec.shift_factor == 0 && codec.latents_mean.empty();
-  const bool plain_scheduler =
-      !scheduler.class_name.starts_with("EDM") && !scheduler.class_name.starts_with("FlowMatch");
+  // StableDiffusionPipeline moves the times of the grid "leading" by one (steps_offset), whatever its scheduler says.
+  const bool plain_scheduler = scheduler.config.value("timestep_spacing", "") != "leading" &&
+                               !scheduler.class_name.starts_with("EDM") &&
+                               !scheduler.class_name.starts_with("FlowMatch");
   if (!pixels && scaled_alone && run.facts.text_encoder.kind == "clip" && model.takes_text() &&
       !model.takes_classes() && !model.text_mask && plain_scheduler &&
       !scheduler.step.contains("use_clipped_model_output"))

@@ -24,7 +24,8 @@ void refuse_own_keys(const SamplerConfig& c, bool cuts_x0) {
   if (c.max_time > 0) no_such(fmt::format("max_time={}", c.max_time), "max_time=0");
   if (c.s_churn > 0) no_such(fmt::format("s_churn={}", c.s_churn), "s_churn=0");
   if (c.clip_x0 > 0 && !cuts_x0)
-    no_such(fmt::format("clip_x0={} with rule {}", c.clip_x0, c.rule), "the rules ddim and ddpm, or clip_x0=0");
+    no_such(fmt::format("clip_x0={} with rule {}", c.clip_x0, c.rule),
+            "the rules ddim and ddpm, or clip_x0=0");
 }
 
 Json betas_of(const ObjectiveConfig& o) {
@@ -80,9 +81,10 @@ DiffusersScheduler in_sigma(const ObjectiveConfig& o, const SamplerConfig& c, co
     no_such(fmt::format("path {} with rule {} on grid {}", o.path, c.rule, grid),
             solver ? "grid=linspace, grid=leading, grid=trailing" : "grid=leading");
   if (solver ? grid == "uniform" : grid == "linspace")
-    no_such(fmt::format("rule {} on grid {}", c.rule, grid),
-            fmt::format("grid={}, grid=leading, grid=trailing, grid=karras", solver ? "linspace" : "uniform"));
-  DiffusersScheduler found{solver            ? "DPMSolverMultistepScheduler"
+    no_such(
+        fmt::format("rule {} on grid {}", c.rule, grid),
+        fmt::format("grid={}, grid=leading, grid=trailing, grid=karras", solver ? "linspace" : "uniform"));
+  DiffusersScheduler found{solver             ? "DPMSolverMultistepScheduler"
                            : c.rule == "heun" ? "HeunDiscreteScheduler"
                                               : "EulerDiscreteScheduler",
                            betas_of(o), Json::object()};
@@ -98,7 +100,8 @@ DiffusersScheduler of_flow(const ObjectiveConfig& o, const SamplerConfig& c, con
   if (o.prediction != "velocity")
     no_such(fmt::format("prediction {} on path flow", o.prediction), "prediction velocity");
   if (grid != "shifted") no_such(fmt::format("path flow on grid {}", grid), "grid=shifted");
-  if (c.eta > 0 || c.rule == "ancestral") no_such("path flow with noise on the way", "rule=euler, heun, dpmpp_2m");
+  if (c.eta > 0 || c.rule == "ancestral")
+    no_such("path flow with noise on the way", "rule=euler, heun, dpmpp_2m");
   const double shift = Path(o).shift(side);
   if (c.rule == "dpmpp_2m")
     return {"DPMSolverMultistepScheduler",
@@ -113,7 +116,8 @@ DiffusersScheduler of_flow(const ObjectiveConfig& o, const SamplerConfig& c, con
 }
 
 DiffusersScheduler of_edm(const ObjectiveConfig& o, const SamplerConfig& c) {
-  if (o.prediction != "edm") no_such(fmt::format("prediction {} on path edm", o.prediction), "prediction edm");
+  if (o.prediction != "edm")
+    no_such(fmt::format("prediction {} on path edm", o.prediction), "prediction edm");
   if (c.eta > 0 || !is_one_of(c.rule, {"first", "euler", "dpmpp_2m"}))
     no_such(fmt::format("path edm with rule {}{}", c.rule, c.eta > 0 ? " and eta" : ""),
             "rule=euler, rule=dpmpp_2m");
@@ -139,11 +143,12 @@ DiffusersScheduler diffusers_scheduler(const ObjectiveConfig& objective, const S
   const Family& family = objective.family();
   const std::string grid = step_rule(sampler, objective).grid;
   if (family.is(Family::Kind::vp))
-    no_such(fmt::format("path {}", objective.path),
-            "the paths linear, scaled_linear, squaredcos_cap_v2, flow and edm (theirs multiplies betas in fp32, "
-            "in which the end of this path is lost)");
-  const bool cuts = family.is(Family::Kind::betas) &&
-                    is_one_of(sampler.rule, {"ddim", "first", "ddpm", "ancestral"});
+    no_such(
+        fmt::format("path {}", objective.path),
+        "the paths linear, scaled_linear, squaredcos_cap_v2, flow and edm (theirs multiplies betas in fp32, "
+        "in which the end of this path is lost)");
+  const bool cuts =
+      family.is(Family::Kind::betas) && is_one_of(sampler.rule, {"ddim", "first", "ddpm", "ancestral"});
   refuse_own_keys(sampler, cuts);
   DiffusersScheduler found = family.is(Family::Kind::edm)    ? of_edm(objective, sampler)
                              : family.is(Family::Kind::flow) ? of_flow(objective, sampler, grid, side)

@@ -103,8 +103,8 @@ void close(const std::vector<Item>& items, const PromptList& list, const Generat
 }
 
 void drop_first(Painting& p, std::int64_t rows) {
-  for (torch::Tensor* tensor : {&p.unit_BCHW, &p.text_BLD, &p.class_B, &p.text_mask_BL, &p.negative_BLD, &p.negative_mask_BL,
-                                &p.negative_class_B, &p.sample_BCHW, &p.states_BKCHW})
+  for (torch::Tensor* tensor : {&p.unit_BCHW, &p.text_BLD, &p.class_B, &p.text_mask_BL, &p.negative_BLD,
+                                &p.negative_mask_BL, &p.negative_class_B, &p.sample_BCHW, &p.states_BKCHW})
     if (tensor->defined()) *tensor = tensor->slice(0, rows);
 }
 
@@ -183,8 +183,8 @@ Outcome paint_all(const std::vector<Item>& items, const Studio& studio, const fs
       bool there = !paint_anyway;
       for (std::size_t i = first; there && i < last; ++i)
         there = is_there(items[i], out / items[i].name, studio.notes()) &&
-                (how.trajectory == 0 || strip_is_there(items[i], how.trajectory,
-                                                       out / trajectory_name(items[i]), studio.notes()));
+                (how.trajectory == 0 ||
+                 strip_is_there(items[i], how.trajectory, out / trajectory_name(items[i]), studio.notes()));
       if (!there) outcome.paintings[block] = studio.paint(items, first, last, out, how);
       if (!paint_anyway) outcome.paintings.clear();
     }

@@ -13,9 +13,10 @@ void GenerateConfig::fields(core::Fields& f) {
   f.field("out", out, {.help = "folder; empty = RUN/images/NNN-<first prompt>, one per call"});
   f.field("save_latents", save_latents,
           {.help = "also latents.safetensors: unit (start noise), text (and text_mask), sample"});
-  f.field("metadata", metadata,
-          {.help = "pictures hold their settings (text `parameters`, as picture tools read, and `microdit`, as "
-                   "--from-image reads); false: nothing, only the folder's manifest.jsonl"});
+  f.field(
+      "metadata", metadata,
+      {.help = "pictures hold their settings (text `parameters`, as picture tools read, and `microdit`, as "
+               "--from-image reads); false: nothing, only the folder's manifest.jsonl"});
   f.field(
       "layout", layout,
       {.choices = {"flat", "geneval"},

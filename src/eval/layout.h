@@ -16,7 +16,7 @@ namespace microdit::eval {
 struct Item {
   std::string prompt;
   std::uint64_t seed = 0;
-  std::string name;  ///< below the folder of the call
+  std::string name;       ///< below the folder of the call
   core::Json settings;    ///< PictureNotes
   std::int64_t slot = 0;  ///< which of the pictures that are painted together
 };

@@ -62,8 +62,10 @@ void warn_of_deaf_norms(const UnetConfig& c) {
       std::ranges::find(c.block_out_channels, c.norm_num_groups) == c.block_out_channels.end())
     return;
   core::log_warn(
-      "model.norm_num_groups: {} is a width of block_out_channels, too: with one channel to a group the norm takes "
-      "the time (and class) away again in those levels; take fewer groups, or resnet_time_scale_shift=scale_shift",
+      "model.norm_num_groups: {} is a width of block_out_channels, too: with one channel to a group the norm "
+      "takes "
+      "the time (and class) away again in those levels; take fewer groups, or "
+      "resnet_time_scale_shift=scale_shift",
       c.norm_num_groups);
 }
 

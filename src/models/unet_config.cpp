@@ -157,8 +157,9 @@ void UnetConfig::fields(core::Fields& f, std::int64_t& in_channels) {
   read_class(f);
   f.field("down_block_types", down_block_types,
           {.choices = {"DownBlock2D", "AttnDownBlock2D", "CrossAttnDownBlock2D"}, .help = "one per level"});
-  f.field("mid_block_type", mid_block_type,
-          {.choices = {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D", "none"}, .help = "none, or null: no middle"});
+  f.field(
+      "mid_block_type", mid_block_type,
+      {.choices = {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D", "none"}, .help = "none, or null: no middle"});
   if (f.given("mid_block_type=null")) mid_block_type = "none";
   f.field("up_block_types", up_block_types,
           {.choices = {"UpBlock2D", "AttnUpBlock2D", "CrossAttnUpBlock2D"},
@@ -168,9 +169,10 @@ void UnetConfig::fields(core::Fields& f, std::int64_t& in_channels) {
   number_or_list(f, "layers_per_block", layers_per_block, 1, kMaxLayers, "one for all levels, or one each");
   number_or_list(f, "transformer_layers_per_block", transformer_layers_per_block, 1, kMaxLayers,
                  "one for all levels, or one each");
-  number_or_list(f, "attention_head_dim", attention_head_dim, 0, kMaxWidth,
-                 "cross-attention: the number of heads; attention among pixels: a head's width; 0 or null in a "
-                 "UNet2DModel: one head");
+  number_or_list(
+      f, "attention_head_dim", attention_head_dim, 0, kMaxWidth,
+      "cross-attention: the number of heads; attention among pixels: a head's width; 0 or null in a "
+      "UNet2DModel: one head");
   f.field("use_linear_projection", use_linear_projection);
   f.field("act_fn", act_fn, {.choices = {"silu", "swish", "mish", "gelu", "relu"}});
   f.field("norm_num_groups", norm_num_groups, {.min = 1});

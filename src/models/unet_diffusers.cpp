@@ -29,8 +29,9 @@ Json diffusers_config(const DenoiserConfig& model) {
   Json json;
   json["_class_name"] = c.class_name;
   json["act_fn"] = c.act_fn;
-  json["attention_head_dim"] =
-      c.attention_head_dim == std::vector<std::int64_t>{0} ? Json(nullptr) : one_or_list(c.attention_head_dim);
+  json["attention_head_dim"] = c.attention_head_dim == std::vector<std::int64_t>{0}
+                                   ? Json(nullptr)
+                                   : one_or_list(c.attention_head_dim);
   json["block_out_channels"] = c.block_out_channels;
   json["center_input_sample"] = c.center_input_sample;
   json["down_block_types"] = c.down_block_types;

@@ -204,7 +204,12 @@ class Shades(Folder):
         self.check("classes", pipe(**call, output_type="latent").images, given, pipe(**call, output_type="pt").images, pictures)
 
     def test_clip(self):
-        folder, given, pictures = self.painted(self.root / "clip", "clip", ["--prompt", "odd", "steps=5", "guidance=2"], data=self.data)
+        folder, given, pictures = self.painted(self.root / "clip", "ddim", ["--prompt", "odd", "steps=5", "guidance=2"], data=self.data)
+        pipe = self.load(folder)  # on the grid "leading" that of diffusers moves the times
+        call = {"num_inference_steps": 5, "guidance_scale": 2, "latents": given["unit"], "prompt_embeds": given["text"]}
+        self.check("MicroditPipeline", pipe(**call, output_type="latent").images, given, pipe(**call, output_type="pt").images, pictures)
+        self.assertLess((pipe.encode_prompt(["odd"])[0] - given["text"][:1]).abs().max().item(), 2e-3)
+        folder, given, pictures = self.painted(self.root / "clip", "clip", ["--prompt", "odd", "steps=5", "guidance=2", "rule=dpmpp_2m"], data=self.data)
         pipe = self.load(folder)
         self.assertEqual(type(pipe).__name__, "StableDiffusionPipeline")
         ids = pipe.tokenizer(["odd"], padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
