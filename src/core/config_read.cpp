@@ -56,9 +56,8 @@ std::optional<std::int64_t> integer_of(const Node& node) {
 
 std::optional<bool> boolean_of(const Node& node) {
   if (node.kind != Kind::scalar || node.quoted) return std::nullopt;
-  for (const char* yes : {"true", "True", "TRUE", "yes", "on"}) {
+  for (const char* yes : {"true", "True", "TRUE", "yes", "on"})
     if (node.text == yes) return true;
-  }
   for (const char* no : {"false", "False", "FALSE", "no", "off"}) {
     if (node.text == no) return false;
   }
