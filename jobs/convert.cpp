@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "checkpoint/checkpoint.h"
+#include "convert_diffusers.h"
 #include "convert_weights.h"
 #include "core/atomic_file.h"
 #include "core/hash.h"
@@ -26,6 +27,8 @@ struct ConvertConfig {
   std::string names = "auto";
   std::string target;
   bool overwrite = false;
+  std::string format = "auto";
+  diffusion::SamplerConfig sampler;  ///< of format=diffusers
   std::vector<std::string> buffers = {"pos_embed", "mask_token"};
 
   void fields(core::Fields& f) {
@@ -41,6 +44,14 @@ struct ConvertConfig {
             {.help = "a run, a checkpoint or a file of weights whose names and shapes the input must have; "
                      "empty = any"});
     f.field("overwrite", overwrite, {.help = "replace a file that is at --output already"});
+    f.field("format", format,
+            {.choices = {"auto", "diffusers"},
+             .help = "diffusers: of a run of kind unet the folder that Python's diffusers loads; the "
+                     "sampler's keys below are "
+                     "its scheduler's, where not given the run's own (sampling.*)"});
+    sampler.fields_at_top(f);
+    if (f.reading() && format != "diffusers" && !sampler.given.empty())
+      f.error(sampler.given.front(), "has no effect without format=diffusers");
     f.field("buffers", buffers, {.help = "file -> checkpoint: names that are buffers, not parameters"});
   }
 };
@@ -242,7 +253,7 @@ bool is_stage_folder(const fs::path& input) {
   return fs::exists(input / "manifest.jsonl") || fs::is_directory(input / "records");
 }
 
-void samples_or_latents(const fs::path& input, const fs::path& output, const jobs::Job& job) {
+int samples_or_latents(const fs::path& input, const fs::path& output, const jobs::Job& job) {
   if (!job.line.overrides.empty())
     core::user_error("convert: settings are for checkpoints; samples and latents take none");
   if (fs::exists(output) && !fs::is_directory(output))
@@ -250,6 +261,7 @@ void samples_or_latents(const fs::path& input, const fs::path& output, const job
   const ingest::WebDatasetExport done = ingest::export_webdataset(input, output);
   core::log_info("{} -> {}: {} samples in {} tars{}", input.string(), output.string(), done.samples,
                  done.shards, done.kept > 0 ? fmt::format(", {} of them there already", done.kept) : "");
+  return core::kDone;
 }
 
 int convert(jobs::Job& job) {
@@ -258,11 +270,16 @@ int convert(jobs::Job& job) {
     core::user_error("convert: --input and --output are needed (see --help)");
   if (job.comm.size() != 1) core::user_error("convert: runs as one process, not {}", job.comm.size());
   if (!fs::exists(input)) core::user_error("convert: --input {} does not exist", input.string());
-  if (is_stage_folder(input)) {
-    samples_or_latents(input, output, job);
+  if (is_stage_folder(input)) return samples_or_latents(input, output, job);
+  const auto config = core::load<ConvertConfig>(core::ConfigTree::of_overrides(job.line.overrides));
+  if (config.format == "diffusers") {
+    if (!config.target.empty() || config.names != "auto" || config.overwrite)
+      core::user_error("convert: target, names and overwrite have no effect with format=diffusers");
+    const eval::RunOptions options{
+        .step = std::max<std::int64_t>(config.step, 0), .weights = config.weights, .sampler = config.sampler};
+    jobs::run_to_diffusers(input, options, output, job.comm);
     return core::kDone;
   }
-  const auto config = core::load<ConvertConfig>(core::ConfigTree::of_overrides(job.line.overrides));
   if (fs::is_directory(input)) {
     if (fs::is_directory(output))
       core::user_error("convert: --output {} is a folder; name a file", output.string());
@@ -288,7 +305,7 @@ int main(int argc, char** argv) {
           "or such a file -> RUN/checkpoints/step_0000000; a file .pt, .bin, .ckpt or .safetensors -> a file "
           "of the other kind "
           "(nothing in it is executed); or samples/NAME or latents/NAME/RECIPE -> a folder of "
-          "WebDataset tars.",
+          "WebDataset tars; or, with format=diffusers, a run of a U-Net -> a folder that diffusers loads.",
       .takes_config = false,
       .obeys_stop = false,
       .path_options = {"input", "output"},

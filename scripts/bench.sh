@@ -12,6 +12,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 echo "load before: $(cut -d' ' -f1-3 /proc/loadavg)"
 $python tests/bench/train_step_bench.py ${COMPILE:+--compile} || [ $? = 77 ]
+$python tests/bench/unet_step_bench.py
 $python tests/bench/codec_step_bench.py
 build/bin/loader_bench make "$folder/latents" >/dev/null && $python tests/bench/loader_bench.py "$folder/latents"
 $python tests/bench/picture_bench.py

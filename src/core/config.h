@@ -113,7 +113,8 @@ class Fields {
   }
   /// Call at the end of fields() to add an error of your own that concerns `key` of this section.
   void error(std::string_view key, std::string_view message);
-  /// True when the file or an override named `key` in this section (always false while printing).
+  /// True when the file or an override named `key` in this section (always false while printing). "key=null": whether they say
+  /// just that, for keys where another program's null means something.
   bool given(std::string_view key) const;
   bool reading() const;
 

@@ -104,9 +104,10 @@ class Reader : public Fields::State {
   }
 
   bool given(std::string_view key) const override {
-    const Level& level = levels_.back();
-    const Node* node = level.node != nullptr ? level.node->find(key) : nullptr;
-    return node != nullptr && node->kind != Kind::null;
+    const std::size_t null = key.ends_with("=null") ? 5 : 0;
+    key.remove_suffix(null);
+    const Node *section = levels_.back().node, *node = section != nullptr ? section->find(key) : nullptr;
+    return node != nullptr && (node->kind == Kind::null) == (null > 0);
   }
 
   bool reading() const override { return true; }

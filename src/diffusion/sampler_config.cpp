@@ -69,6 +69,7 @@ void SamplerConfig::fields(core::Fields& f) {
   younger("guidance_max", guidance_max, standard.guidance_max, {.min = 0, .help = "... and up to this one"});
   for (const Key& key : kKeys)
     if (f.given(key.name)) given.emplace_back(key.name);
+  if (f.given("steps")) given.emplace_back("steps");
   if (s_min > s_max) f.error("s_min", "must not be above s_max");
   if (sigma_min >= sigma_max) f.error("sigma_min", "must be below sigma_max");
   if (guidance_min >= guidance_max) f.error("guidance_min", "must be below guidance_max");
@@ -91,7 +92,9 @@ SamplerConfig SamplerConfig::over(const SamplerConfig& own) const {
   core::Json all = core::to_json(*this);
   for (Key key : kKeys) {
     const std::string name(key.name);
-    const auto is_given = [&](std::string_view one) { return std::ranges::find(given, one) != given.end(); };
+    const auto is_given = [&](std::string_view one) {
+      return std::ranges::find(given, one) != given.end() || given == std::vector<std::string>{"all"};
+    };
     bool kept = is_given(key.name);
     while (!kept && !key.hangs_on.empty()) {
       key = *std::ranges::find(kKeys, key.hangs_on, &Key::name);

@@ -30,7 +30,8 @@ struct SamplerConfig {
   double guidance_min =
       0;  ///< noise-to-signal ratios above which, and up to which, guidance acts (Kynkäänniemi et al. 2024)
   double guidance_max = 1e9;
-  std::vector<std::string> given = {};  ///< keys that were read, not left at their defaults; no key
+  std::vector<std::string> given =
+      {};  ///< keys that were read, not left at their defaults; {"all"}: every one; no key
   void fields(core::Fields& f);
   /// The same without a prefix (steps=), or with it (sampler.steps=).
   void fields_at_top(core::Fields& f);

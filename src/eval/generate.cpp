@@ -7,18 +7,17 @@
 #include <optional>
 
 #include "core/atomic_file.h"
-#include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "core/progress.h"
-#include "core/utf8.h"
 #include "eval/call_folder.h"
 #include "eval/encoder_hashes.h"
 #include "eval/gather_rows.h"
 #include "eval/grid_pages.h"
 #include "eval/layout.h"
 #include "eval/painter.h"
+#include "eval/repeat_picture.h"
 #include "image/encode.h"
 #include "image/grid.h"
 
@@ -29,14 +28,16 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMostLatents = 1024;  // they are held in memory until the end
 
-/// The run's name as text, whatever bytes it has.
-std::string name_of(const fs::path& folder) {
-  return core::with_valid_utf8(core::whole_path(folder).filename().string());
+/// A repeated picture alone is painted in its own place of a batch.
+std::int64_t first_slot(const GenerateConfig& config) {
+  const bool own_place = config.repeated && config.num_images == 1 && !config.is_given("batch_size");
+  return own_place ? config.repeated->slot : 0;
 }
 
 std::vector<Item> make_items(const std::vector<std::string>& prompts, const GenerateConfig& config,
                              const TrainedRun& run, const std::string& precision) {
   std::vector<Item> items;
+  const std::int64_t first = first_slot(config);
   for (std::size_t p = 0; p < prompts.size(); ++p) {
     const std::string& prompt = prompts[p];
     for (std::int64_t k = 0; k < config.num_images; ++k) {
@@ -44,10 +45,19 @@ std::vector<Item> make_items(const std::vector<std::string>& prompts, const Gene
       item.prompt = prompt;
       item.seed = config.seed + items.size();
       item.name = picture_name(config.layout, p, static_cast<std::size_t>(k), items.size());
-      item.settings = {{"prompt", prompt},           {"seed", item.seed},
-                       {"run", name_of(run.folder)}, {"step", run.step()},
-                       {"weights", run.weights},     {"sampler", core::to_json(run.sampler)},
-                       {"precision", precision}};
+      item.slot = (first + std::ssize(items)) % config.run.batch_size;
+      item.settings = {{"prompt", prompt},
+                       {"seed", item.seed},
+                       {"run", run_name(run.folder)},
+                       {"step", run.step()},
+                       {"weights", run.weights},
+                       {"sampler", core::to_json(run.sampler)},
+                       {"precision", precision},
+                       {"checkpoint_sha256", run.checkpoint_sha256()},
+                       {"size", run.facts.size},
+                       {"batch_size", config.run.batch_size},
+                       {"slot", item.slot},
+                       {"version", suite_version()}};
       if (!config.negative.empty()) item.settings["negative"] = config.negative;
       items.push_back(std::move(item));
     }
@@ -59,23 +69,15 @@ std::vector<Item> make_items(const std::vector<std::string>& prompts, const Gene
 core::Json call_of(const PromptList& list, const GenerateConfig& config, const TrainedRun& run,
                    const std::string& precision) {
   core::Json call = {{"prompts", list.prompts}, {"num_images", config.num_images},
-                     {"seed", config.seed},     {"run", name_of(run.folder)},
+                     {"seed", config.seed},     {"run", run_name(run.folder)},
                      {"step", run.step()},      {"checkpoint_sha256", run.checkpoint_sha256()},
                      {"weights", run.weights},  {"sampler", core::to_json(run.sampler)},
                      {"precision", precision}};
   if (!config.negative.empty()) call["negative"] = config.negative;
   if (config.layout != "flat") call["layout"] = {config.layout, list.lines};
+  if (!config.metadata) call["metadata"] = false;
+  if (const std::int64_t slot = first_slot(config); slot > 0) call["slot"] = slot;
   return call;
-}
-
-/// The form that pictures tools read: prompt, then settings in one line.
-std::string parameters_text(const Item& item, const TrainedRun& run, const image::Image& picture) {
-  const std::string& path = run.objective.config().path;
-  const std::string negative = item.settings.value("negative", "");
-  return fmt::format("{}\n{}Steps: {}, Sampler: {} {}, CFG scale: {}, Seed: {}, Size: {}x{}", item.prompt,
-                     negative.empty() ? "" : fmt::format("Negative prompt: {}\n", negative),
-                     run.sampler.steps, path == "edm" ? "EDM" : path, run.sampler.rule, run.sampler.guidance,
-                     item.seed, picture.width, picture.height);
 }
 
 /// manifest.jsonl and the grid, by rank 0 when all pictures are there.
@@ -100,50 +102,65 @@ void close(const std::vector<Item>& items, const PromptList& list, const Generat
                  pages == 1 ? "" : fmt::format(" to {}", grid_page_name(pages - 1)));
 }
 
+void drop_first(Painting& p, std::int64_t rows) {
+  for (torch::Tensor* tensor : {&p.unit_BCHW, &p.text_BLD, &p.class_B, &p.text_mask_BL, &p.negative_BLD,
+                                &p.negative_mask_BL, &p.negative_class_B, &p.sample_BCHW, &p.states_BKCHW})
+    if (tensor->defined()) *tensor = tensor->slice(0, rows);
+}
+
 /// A rank's work on the list: blocks of a fixed shape at fixed places, so that a picture's bits do not depend
 /// on who else is painted, nor where.
 class Studio {
  public:
   Studio(const TrainedRun& run, const Painter& painter, const Compute& compute,
-         std::shared_ptr<models::Denoiser> model)
-      : run_(run), painter_(painter), compute_(compute), model_(std::move(model)) {}
+         std::shared_ptr<models::Denoiser> model, bool metadata)
+      : run_(run), painter_(painter), compute_(compute), model_(std::move(model)), metadata_(metadata) {}
+  bool notes() const { return metadata_; }
 
   /// Paints items [first, last) and writes them; undefined tensors when `keep_going` said no.
   Painting paint(const std::vector<Item>& items, std::size_t first, std::size_t last, const fs::path& out,
                  const PaintOrder& how) const {
     PaintOrder order = how;
-    for (std::size_t i = first; i < last; ++i) {
-      order.prompts.push_back(items[i].prompt);
-      order.seeds.push_back(items[i].seed);
+    const auto lead = static_cast<std::size_t>(items[first].slot);  // others before it: not written
+    for (std::size_t i = first; i < last + lead; ++i) {
+      const Item& item = items[std::max(i, first + lead) - lead];
+      order.prompts.push_back(item.prompt);
+      order.seeds.push_back(item.seed);
     }
     order.sampler = run_.sampler;
     order.bf16 = compute_.bf16;
     Painting painting = painter_.paint(*model_, run_.objective, order);
     if (!painting.sample_BCHW.defined()) return {};
     const auto pictures = painter_.decode(painting.sample_BCHW, order.batch, order.keep_going);
-    if (pictures.size() < last - first) return {};
+    if (pictures.size() < last - first + lead) return {};
+    drop_first(painting, items[first].slot);
     for (std::size_t i = first; i < last; ++i) {
-      const image::Image& picture = pictures[i - first];
-      const auto text = std::map<std::string, std::string>{
-          {"parameters", parameters_text(items[i], run_, picture)}, {"microdit", items[i].settings.dump()}};
+      const image::Image& picture = pictures[i - first + lead];
+      const Texts texts = {
+          {"parameters", parameters_text(items[i].settings, run_.objective.config().path, picture)},
+          {"microdit", items[i].settings.dump()}};
       fs::create_directories((out / items[i].name).parent_path());
-      core::atomic_write(out / items[i].name, image::encode_png(picture, text));
+      core::atomic_write(out / items[i].name, image::encode_png(picture, noted(texts)));
       if (!painting.states_BKCHW.defined()) continue;
       const torch::Tensor states = painting.states_BKCHW[static_cast<std::int64_t>(i - first)];
       core::atomic_write(out / trajectory_name(items[i]),
                          image::encode_png(image::grid(painter_.decode(states), {},
                                                        {.columns = states.size(0), .title = items[i].prompt}),
-                                           {{"microdit", strip_settings(items[i], how.trajectory)}}));
+                                           noted({{"microdit", strip_settings(items[i], how.trajectory)}})));
     }
     core::report_progress(items[last - 1].name);
     return painting;
   }
 
  private:
+  using Texts = std::map<std::string, std::string>;
+  Texts noted(const Texts& texts) const { return metadata_ ? texts : Texts(); }
+
   const TrainedRun& run_;
   const Painter& painter_;
   const Compute& compute_;
   std::shared_ptr<models::Denoiser> model_;
+  bool metadata_;
 };
 
 /// Every rank's blocks, round by round; the ranks agree after each on whether to stop. The paintings of this
@@ -165,9 +182,9 @@ Outcome paint_all(const std::vector<Item>& items, const Studio& studio, const fs
       const std::size_t last = std::min(first + batch, items.size());
       bool there = !paint_anyway;
       for (std::size_t i = first; there && i < last; ++i)
-        there = is_there(items[i], out / items[i].name) &&
+        there = is_there(items[i], out / items[i].name, studio.notes()) &&
                 (how.trajectory == 0 ||
-                 strip_is_there(items[i], how.trajectory, out / trajectory_name(items[i])));
+                 strip_is_there(items[i], how.trajectory, out / trajectory_name(items[i]), studio.notes()));
       if (!there) outcome.paintings[block] = studio.paint(items, first, last, out, how);
       if (!paint_anyway) outcome.paintings.clear();
     }
@@ -195,6 +212,7 @@ void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& fi
 
 /// Before a folder is made.
 void check_wishes(const GenerateConfig& config, const TrainedRun& run) {
+  check_repeated(config, run);
   check_sampler(run);
   if (!config.negative.empty() && run.sampler.guidance == 1)
     core::user_error("negative: has no effect with guidance=1; give guidance above 1, or leave it out");
@@ -219,27 +237,6 @@ fs::path choose_folder(const GenerateConfig& config, const TrainedRun& run, cons
 
 }  // namespace
 
-void GenerateConfig::fields(core::Fields& f) {
-  f.field("num_images", num_images, {.min = 1, .max = 1e6, .help = "pictures per prompt"});
-  f.field("seed", seed, {.help = "picture i of the list uses seed + i"});
-  f.field("negative", negative,
-          {.max = 100000, .help = "negative prompt: what guidance leads away from; empty = no condition"});
-  f.field("out", out, {.help = "folder; empty = RUN/images/NNN-<first prompt>, one per call"});
-  f.field("save_latents", save_latents,
-          {.help = "also latents.safetensors: unit (start noise), text (and text_mask), sample"});
-  f.field(
-      "layout", layout,
-      {.choices = {"flat", "geneval"},
-       .help = "geneval: 00000/samples/0000.png and metadata.jsonl for each line of --prompts FILE.jsonl"});
-  f.field("trajectory", trajectory,
-          {.min = 0,
-           .max = 100,
-           .help = "also a strip of so many states from noise to picture for each, every state brought to "
-                   "the picture's root mean square; 0 = none"});
-  if (f.reading() && trajectory == 1) f.error("trajectory", "a way has at least 2 states");
-  run.fields(f);
-}
-
 int generate(const std::string& run_folder, const PromptList& list, const GenerateConfig& config,
              comm::Communicator& comm, const core::StopFlag& stop) {
   check_layout(config.layout, list);
@@ -257,7 +254,7 @@ int generate(const std::string& run_folder, const PromptList& list, const Genera
   hash_encoders_once(run.facts.codec, run.facts.text_encoder, run.folder, comm, stop);
   const Painter painter(run.facts, run.folder, compute.device, stop);
   comm.on_root([&] { check_prompts_of(painter, list, config); });
-  const Studio studio(run, painter, compute, run.load_model(compute.device));
+  const Studio studio(run, painter, compute, run.load_model(compute.device), config.metadata);
   const fs::path out = comm.on_root([&] {
     return choose_folder(config, run, prompts.front(), call_of(list, config, run, precision), true).string();
   });

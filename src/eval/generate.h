@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/communicator.h"
 #include "core/config.h"
 #include "core/stop_flag.h"
+#include "eval/picture_notes.h"
 #include "eval/prompts.h"
 #include "eval/trained_run.h"
 
@@ -19,11 +22,17 @@ struct GenerateConfig {
   std::string negative;         ///< negative prompt; empty = the model's null condition
   std::string out;              ///< folder; empty = RUN/images/NNN-<first prompt>
   bool save_latents = false;    ///< also latents.safetensors
+  bool metadata = true;         ///< pictures say how they were made
   std::string layout = "flat";  ///< flat | geneval, see eval/layout.h
   std::int64_t trajectory =
       0;  ///< also NNNNNN_trajectory.png: so many states from the noise to the picture; 0 = none
   RunOptions run{.batch_size = 8, .sampler = {.steps = 30}};
+  std::optional<PictureNotes> repeated;  ///< the picture of --from-image; no key
+  std::vector<std::string> given = {};   ///< keys that were read; no key
   void fields(core::Fields& f);
+  /// The keys that are not given as the picture's notes have them: its bits again, on a machine that computes alike.
+  GenerateConfig repeating(const PictureNotes& notes) const;
+  bool is_given(std::string_view key) const;
 };
 
 /// Image i is a function of (run, prompt, its seed, settings): not of ranks, nor of which images were there

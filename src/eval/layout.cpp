@@ -10,6 +10,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/utf8.h"
+#include "eval/picture_notes.h"
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/grid.h"
@@ -68,14 +69,25 @@ std::string strip_settings(const Item& item, std::int64_t states) {
   return settings.dump();
 }
 
-bool strip_is_there(const Item& item, std::int64_t states, const fs::path& file) {
-  return made_of(file) == strip_settings(item, states);
+namespace {
+
+/// Whether two texts of pictures say the same picture; one that is no JSON says none.
+bool same_picture(const std::string& there, const std::string& wanted) {
+  const core::Json a = core::Json::parse(there, nullptr, false), b = core::Json::parse(wanted);
+  return a.is_object() && without_surroundings(a) == without_surroundings(b);
 }
 
-bool is_there(const Item& item, const fs::path& file) {
+}  // namespace
+
+bool strip_is_there(const Item& item, std::int64_t states, const fs::path& file, bool noted) {
+  const std::optional<std::string> settings = made_of(file);
+  return settings && (noted ? same_picture(*settings, strip_settings(item, states)) : settings->empty());
+}
+
+bool is_there(const Item& item, const fs::path& file, bool noted) {
   const std::optional<std::string> settings = made_of(file);
   if (!settings) return false;
-  if (*settings == item.settings.dump()) return true;
+  if (noted ? same_picture(*settings, item.settings.dump()) : settings->empty()) return true;
   core::user_error("{}: is a picture of another call; name another folder (out=...), or move it away",
                    file.string());
 }

@@ -16,8 +16,9 @@ namespace microdit::eval {
 struct Item {
   std::string prompt;
   std::uint64_t seed = 0;
-  std::string name;  ///< below the folder of the call
-  core::Json settings;
+  std::string name;       ///< below the folder of the call
+  core::Json settings;    ///< PictureNotes
+  std::int64_t slot = 0;  ///< which of the pictures that are painted together
 };
 
 /// Picture `k` of prompt `prompt`, number `index` of all, below the folder of the call. `layout`:
@@ -31,10 +32,11 @@ std::string trajectory_name(const Item& item);
 /// UserError, or BadImage.
 image::Image read_picture(const std::filesystem::path& file);
 
-/// Whether the picture is there. A damaged file is painted anew, somebody else's picture never painted over: UserError.
-bool is_there(const Item& item, const std::filesystem::path& file);
+/// Whether the picture is there. A damaged file is painted anew, somebody else's picture never painted over: UserError. `noted`:
+/// whether this call's pictures say what they are; of those that do not, the folder says it.
+bool is_there(const Item& item, const std::filesystem::path& file, bool noted);
 /// The same of the strip of its way in `states` states: whatever else is there is painted over.
-bool strip_is_there(const Item& item, std::int64_t states, const std::filesystem::path& file);
+bool strip_is_there(const Item& item, std::int64_t states, const std::filesystem::path& file, bool noted);
 /// What a strip says that it was made of.
 std::string strip_settings(const Item& item, std::int64_t states);
 

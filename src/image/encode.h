@@ -14,7 +14,8 @@ namespace microdit::image {
 /// (no time chunk).
 std::vector<std::byte> encode_png(const Image& image, const std::map<std::string, std::string>& text = {});
 std::vector<std::byte> encode_jpeg(const Image& image, int quality = 95);
-/// The text chunks of a PNG (keyword -> text). BadImage when it is none.
+/// The text chunks of a PNG (keyword -> text, UTF-8; of a keyword that stands twice the last), its pixels unread. BadImage: no PNG, one
+/// that is cut short, damaged texts, more than 1000 of them, 8 MiB of one or 16 MiB of all.
 std::map<std::string, std::string> read_png_text(const std::vector<std::byte>& png);
 
 }  // namespace microdit::image

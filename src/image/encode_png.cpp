@@ -1,4 +1,4 @@
-// RGB -> PNG bytes with text chunks, and the text back.
+// RGB -> PNG bytes with text chunks.
 #include <png.h>
 
 #include <algorithm>
@@ -9,8 +9,6 @@
 
 #include "core/error.h"
 #include "image/encode.h"
-#include "image/formats.h"
-#include "image/png_session.h"
 
 namespace microdit::image {
 namespace {
@@ -33,20 +31,6 @@ std::optional<std::string> to_latin1(const std::string& utf8) {
     latin += static_cast<char>((lead & 0x03U) << 6U | (follow & 0x3fU));
   }
   return latin;
-}
-
-std::string from_latin1(const char* text, std::size_t length) {
-  std::string utf8;
-  for (std::size_t i = 0; i < length; ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte < 0x80) {
-      utf8 += text[i];
-    } else {
-      utf8 += static_cast<char>(0xc0U | byte >> 6U);
-      utf8 += static_cast<char>(0x80U | (byte & 0x3fU));
-    }
-  }
-  return utf8;
 }
 
 struct TextChunk {
@@ -116,17 +100,6 @@ bool write_all(PngWriter& writer, const Image& image, const std::vector<TextChun
   return true;
 }
 
-bool read_through(PngSession& session) {
-  if (setjmp(png_jmpbuf(session.png)) != 0) return false;
-  png_read_info(session.png, session.info);
-  // Opens the pixels' stream, which png_read_end then runs through without keeping a row (a warning to
-  // libpng).
-  png_set_benign_errors(session.png, 1);
-  png_read_update_info(session.png, session.info);
-  png_read_end(session.png, session.info);
-  return true;
-}
-
 }  // namespace
 
 std::vector<std::byte> encode_png(const Image& image, const std::map<std::string, std::string>& text) {
@@ -138,22 +111,6 @@ std::vector<std::byte> encode_png(const Image& image, const std::map<std::string
     core::system_error("PNG encoding of {} x {} failed: {}", image.width, image.height, writer.message);
   }
   return std::move(writer.bytes);
-}
-
-std::map<std::string, std::string> read_png_text(const std::vector<std::byte>& png) {
-  if (!is_png(png)) throw BadImage("not a PNG");
-  PngSession session(png);
-  if (!read_through(session)) throw BadImage(fmt::format("PNG: {}", session.message));
-  png_textp entries = nullptr;
-  int count = 0;
-  png_get_text(session.png, session.info, &entries, &count);
-  std::map<std::string, std::string> text;
-  for (int i = 0; i < count; ++i) {
-    const bool utf8 = entries[i].compression >= PNG_ITXT_COMPRESSION_NONE;
-    const std::size_t length = utf8 ? entries[i].itxt_length : entries[i].text_length;
-    text[entries[i].key] = utf8 ? std::string(entries[i].text, length) : from_latin1(entries[i].text, length);
-  }
-  return text;
 }
 
 }  // namespace microdit::image

@@ -144,6 +144,10 @@ void DenoiserConfig::unet_fields(core::Fields& f) {
   std::int64_t text_width = caption_channels;
   also(f, "cross_attention_dim", text_width, "caption_channels");
   if (takes_text()) {
+    if (f.given("cross_attention_dim=null"))
+      f.error("cross_attention_dim",
+              "null: diffusers makes no cross-attention of it; leave the key out (the width "
+              "comes from the data), or give the text's width");
     caption_channels = text_width;
   } else {  // diffusers' files name a width in any case
     if (caption_channels > 0)

@@ -3,9 +3,11 @@
 
 #include <torch/utils.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "models/check_condition.h"
 #include "models/drawn.h"
 #include "nn/precision.h"
@@ -53,10 +55,25 @@ StageSizes middle_sizes(const UnetConfig& c) {
   return s;
 }
 
+/// A norm with one channel to a group takes away again what is the same for all pixels of a channel: time and class, where they are
+/// added before it.
+void warn_of_deaf_norms(const UnetConfig& c) {
+  if (c.resnet_time_scale_shift != "default" ||
+      std::ranges::find(c.block_out_channels, c.norm_num_groups) == c.block_out_channels.end())
+    return;
+  core::log_warn(
+      "model.norm_num_groups: {} is a width of block_out_channels, too: with one channel to a group the norm "
+      "takes "
+      "the time (and class) away again in those levels; take fewer groups, or "
+      "resnet_time_scale_shift=scale_shift",
+      c.norm_num_groups);
+}
+
 }  // namespace
 
 Unet::Unet(const DenoiserConfig& config) : config_(config) {
   const UnetConfig& c = config_.unet;
+  warn_of_deaf_norms(c);
   const std::int64_t first = c.block_out_channels[0], time = c.time_width();
   conv_in_ = register_module("conv_in", std::make_shared<Conv>(config_.in_channels, first, 3));
   const auto embedding = register_module("time_embedding", std::make_shared<torch::nn::Module>());

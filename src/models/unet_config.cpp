@@ -18,15 +18,49 @@ bool crosses(const std::string& type) {
 
 /// A key of diffusers that has one legal value here, or none: `only` empty. null is always legal: it is what most of them are.
 void has_only(core::Fields& f, const char* key, std::string_view only) {
-  std::string value;
-  f.field(key, value);
-  if (value.empty() || value == only) return;
+  std::vector<std::string> values;  // a list where diffusers takes one value per level
+  f.field(key, values);
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  if (values.empty()) return;
+  const std::string value = values.size() == 1 ? values[0] : "a list of different values";
+  if (value == only) return;
   // JSON's and YAML's ways to write the same: True, 1.0.
   std::string lower = value;
   std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
   if (lower == only || lower == std::string(only) + ".0") return;
   f.error(key, only.empty() ? fmt::format("{} is not known here; leave the key out", value)
                             : fmt::format("{} is not known here; only {} is", value, only));
+}
+
+/// Keys of which diffusers makes nothing, or something else than its default, where they are null.
+constexpr const char* kNeverNull[] = {"down_block_types",
+                                      "up_block_types",
+                                      "block_out_channels",
+                                      "layers_per_block",
+                                      "transformer_layers_per_block",
+                                      "act_fn",
+                                      "norm_num_groups",
+                                      "norm_eps",
+                                      "resnet_time_scale_shift",
+                                      "mid_block_scale_factor",
+                                      "add_attention",
+                                      "downsample_padding",
+                                      "flip_sin_to_cos",
+                                      "freq_shift",
+                                      "only_cross_attention",
+                                      "time_embedding_type",
+                                      "conv_in_kernel",
+                                      "conv_out_kernel",
+                                      "dropout"};
+
+bool says_null(const core::Fields& f, const char* key) {
+  return f.given(std::string(key) + "=null");
+}
+
+void refuse_nulls(core::Fields& f) {
+  for (const char* key : kNeverNull)
+    if (says_null(f, key))
+      f.error(key, "null is no value of it in diffusers; leave the key out for what it is by default");
 }
 
 /// What diffusers' files also say, so that they are taken as they are and what would change the network is refused.
@@ -106,7 +140,7 @@ void UnetConfig::read_class(core::Fields& f) {
     f.field("up_block_types", blocks.up_block_types);
     blocks.mid_block_type = "UNetMidBlock2D";
     f.field("mid_block_type", blocks.mid_block_type);
-    const auto given = [&](const char* key) { return f.given(key); };
+    const auto given = [&](const char* key) { return f.given(key) || says_null(f, key); };
     const bool no_text = !blocks.has_cross_attention() && !given("cross_attention_dim") &&
                          !given("caption_channels") && !given("mid_block_type");
     if (given("add_attention") || given("downsample_type") || given("upsample_type") || no_text)
@@ -123,8 +157,10 @@ void UnetConfig::fields(core::Fields& f, std::int64_t& in_channels) {
   read_class(f);
   f.field("down_block_types", down_block_types,
           {.choices = {"DownBlock2D", "AttnDownBlock2D", "CrossAttnDownBlock2D"}, .help = "one per level"});
-  f.field("mid_block_type", mid_block_type,
-          {.choices = {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D", "none"}});
+  f.field(
+      "mid_block_type", mid_block_type,
+      {.choices = {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D", "none"}, .help = "none, or null: no middle"});
+  if (f.given("mid_block_type=null")) mid_block_type = "none";
   f.field("up_block_types", up_block_types,
           {.choices = {"UpBlock2D", "AttnUpBlock2D", "CrossAttnUpBlock2D"},
            .help = "one per level, the coarsest first"});
@@ -133,8 +169,10 @@ void UnetConfig::fields(core::Fields& f, std::int64_t& in_channels) {
   number_or_list(f, "layers_per_block", layers_per_block, 1, kMaxLayers, "one for all levels, or one each");
   number_or_list(f, "transformer_layers_per_block", transformer_layers_per_block, 1, kMaxLayers,
                  "one for all levels, or one each");
-  number_or_list(f, "attention_head_dim", attention_head_dim, 1, kMaxWidth,
-                 "cross-attention: the number of heads; attention among pixels: a head's width");
+  number_or_list(
+      f, "attention_head_dim", attention_head_dim, 0, kMaxWidth,
+      "cross-attention: the number of heads; attention among pixels: a head's width; 0 or null in a "
+      "UNet2DModel: one head");
   f.field("use_linear_projection", use_linear_projection);
   f.field("act_fn", act_fn, {.choices = {"silu", "swish", "mish", "gelu", "relu"}});
   f.field("norm_num_groups", norm_num_groups, {.min = 1});
@@ -150,6 +188,8 @@ void UnetConfig::fields(core::Fields& f, std::int64_t& in_channels) {
   f.field("flip_sin_to_cos", flip_sin_to_cos);
   f.field("freq_shift", freq_shift, {.min = 0, .max = 1});
   if (!f.reading()) return;
+  refuse_nulls(f);
+  if (f.given("attention_head_dim=null")) attention_head_dim = {0};
   foreign_fields(f);
   std::int64_t out_channels = 0;
   f.field("out_channels", out_channels, {.min = 1});
@@ -177,6 +217,15 @@ void UnetConfig::check(core::Fields& f) const {
   count("layers_per_block", layers_per_block.size(), true);
   count("transformer_layers_per_block", transformer_layers_per_block.size(), true);
   count("attention_head_dim", attention_head_dim.size(), true);
+  if (is_plain())
+    for (const auto& [key, list] :
+         {std::pair{"layers_per_block", &layers_per_block}, {"attention_head_dim", &attention_head_dim}})
+      if (list->size() > 1) f.error(key, "a UNet2DModel has one number for all levels");
+  if (!is_plain() && std::ranges::find(attention_head_dim, 0) != attention_head_dim.end())
+    f.error("attention_head_dim",
+            "0 or null: a UNet2DConditionModel cannot be without; give the number of heads (of attention "
+            "among "
+            "pixels: a head's width)");
   if (is_plain() && has_cross_attention())
     f.error("_class_name", "a UNet2DModel has no cross-attention blocks; UNet2DConditionModel has");
   for (const std::int64_t width : block_out_channels)
@@ -194,7 +243,7 @@ void UnetConfig::check(core::Fields& f) const {
 
 void UnetConfig::check_attention(core::Fields& f) const {
   const auto divides = [&](std::int64_t width, std::int64_t number, const char* what) {
-    if (width % number != 0)
+    if (number > 0 && width % number != 0)
       f.error("attention_head_dim", fmt::format("{} {} do not divide the width {}", number, what, width));
   };
   const auto level = [&](const std::string& type, std::int64_t width, std::int64_t number) {

@@ -9,7 +9,8 @@
 
 namespace microdit::models {
 
-/// Lists that diffusers also takes as one number have one entry for all levels, or one per level.
+/// Lists that diffusers also takes as one number have one entry for all levels, or one per level. null means what it means in
+/// diffusers (no middle, one head), not "left out" as in other sections; where it makes nothing of it, it is refused.
 struct UnetConfig {
   std::string class_name = "UNet2DConditionModel";  ///< | UNet2DModel: other defaults, no text
   std::vector<std::string> down_block_types = {"CrossAttnDownBlock2D", "CrossAttnDownBlock2D",
@@ -20,7 +21,8 @@ struct UnetConfig {
   std::vector<std::int64_t> block_out_channels = {320, 640, 1280, 1280};
   std::vector<std::int64_t> layers_per_block = {2};
   std::vector<std::int64_t> transformer_layers_per_block = {1};
-  /// Of cross-attention blocks the number of heads (diffusers' name says otherwise), of attention among pixels a head's width.
+  /// Of cross-attention blocks the number of heads (diffusers' name says otherwise), of attention among pixels a head's width;
+  /// 0, a UNet2DModel's null: one head as wide as the level.
   std::vector<std::int64_t> attention_head_dim = {8};
   bool use_linear_projection = false;  ///< of the text transformers: Linear instead of 1 x 1 convolutions
   std::string act_fn = "silu";

@@ -25,8 +25,8 @@ UnetStage::UnetStage(const DenoiserConfig& config, const StageSizes& s) {
       const std::string name = std::to_string(i);
       if (s.attends == StageSizes::Attends::pixels)
         pixels_.push_back(attentions->register_module(
-            name,
-            std::make_shared<PixelAttention>(s.out, s.heads, s.attention_groups, c.norm_eps, s.divisor)));
+            name, std::make_shared<PixelAttention>(s.out, s.heads > 0 ? s.heads : s.out, s.attention_groups,
+                                                   c.norm_eps, s.divisor)));
       else
         texts_.push_back(attentions->register_module(
             name,

@@ -216,6 +216,10 @@ TEST(Unet, RefusesWhatItDoesNotKnow) {
   refused("layers_per_block=two", "layers_per_block");
   refused("down_block_types=[KDownBlock2D, DownBlock2D]", "down_block_types");
   refused("only_cross_attention=true", "only_cross_attention");
+  refused("only_cross_attention=[true, false]", "only_cross_attention");
+  for (const char* key :
+       {"attention_head_dim", "norm_num_groups", "cross_attention_dim", "act_fn", "flip_sin_to_cos"})
+    refused(std::string(key) + "=null", key);
   refused("class_embed_type=timestep", "class_embed_type");
   refused("addition_embed_type=text_time", "addition_embed_type");
   refused("time_embedding_type=fourier", "time_embedding_type");

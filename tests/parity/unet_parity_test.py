@@ -127,10 +127,28 @@ def cases(words):
     return {**reference.NETS, **drawn}, seed
 
 
+def refusals():
+    """Every one names its key, and ends with 2. Nothing but the config is read before."""
+    failed = 0
+    for cfg, change in reference.REFUSED:
+        with tempfile.TemporaryDirectory() as folder:
+            with open(f"{folder}/model.yaml", "w") as file:
+                file.write("model: " + json.dumps({"kind": "unet", **cfg, **change}) + "\n")
+            words = [word for name in ("weights", "input", "output") for word in (f"--{name}", f"{folder}/none")]
+            run = subprocess.run([os.path.join(os.environ["MICRODIT_BIN"], "probe"), "forward", "--config", f"{folder}/model.yaml", *words],
+                                 capture_output=True, text=True)
+        key = list(change)[-1]
+        if run.returncode != 2 or f"model.{key}" not in run.stderr:
+            failed += 1
+            print(f"{change}: not refused by its name: exit {run.returncode}, {run.stderr}", flush=True)
+    print(f"{len(reference.REFUSED)} refusals, {failed} of them wrong")
+    return failed
+
+
 def main():
     torch.set_num_threads(1)
     nets, seed = cases(sys.argv[1:])
-    failed = 0
+    failed = refusals()
     for index, (name, net) in enumerate(nets.items()):
         with tempfile.TemporaryDirectory() as folder:
             case = Case(net, 1000 * seed + index, folder)

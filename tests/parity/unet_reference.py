@@ -29,7 +29,26 @@ NETS = {
                        "mid_block_scale_factor": 2.0, "layers_per_block": 1}, (4, 12), False),
     "plain_without_attention": ({**PLAIN, "down_block_types": ["DownBlock2D"] * 3, "up_block_types": ["UpBlock2D"] * 3, "add_attention": False,
                                  "act_fn": "gelu"}, (4, 4), False),
+    # null as diffusers means it: one head as wide as the level; no middle.
+    "one_head": ({**PLAIN, "attention_head_dim": None, "layers_per_block": 1}, (4, 8), False),
+    "no_middle": ({**SD, "mid_block_type": None, "block_out_channels": [8, 24], "down_block_types": ["CrossAttnDownBlock2D", "AttnDownBlock2D"],
+                   "up_block_types": ["AttnUpBlock2D", "CrossAttnUpBlock2D"], "attention_head_dim": [4, 2], "only_cross_attention": [False, False],
+                   "cross_attention_dim": 12, "norm_num_groups": 2}, (8, 8), True),
+    "plain_no_middle": ({**PLAIN, "mid_block_type": None, "layers_per_block": 1}, (8, 8), False),
 }
+# What is refused by its name: (config, what is changed in it). diffusers makes something of the first ones, and nothing of the last.
+REFUSED = [(SD, change) for change in (
+    {"only_cross_attention": True}, {"only_cross_attention": [True, False, False, False]}, {"dual_cross_attention": True},
+    {"cross_attention_dim": [12, 12, 12, 8]}, {"num_class_embeds": None, "class_embed_type": "timestep"}, {"class_embed_type": "identity"},
+    {"time_embedding_act_fn": "silu"}, {"timestep_post_act": "silu"}, {"time_embedding_type": "fourier"}, {"time_cond_proj_dim": 4},
+    {"conv_in_kernel": 1}, {"conv_out_kernel": 5}, {"encoder_hid_dim": 7}, {"addition_embed_type": "text"}, {"attention_type": "gated"},
+    {"class_embeddings_concat": True}, {"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}, {"out_channels": 8}, {"dropout": 0.1},
+    {"down_block_types": ["SimpleCrossAttnDownBlock2D"] * 4}, {"downsample_padding": 2}, {"transformer_layers_per_block": [[1, 2]] * 4},
+    {"attention_head_dim": None}, {"attention_head_dim": [None, 4, 4, 4]}, {"norm_num_groups": None}, {"cross_attention_dim": None}, {"act_fn": None},
+    {"num_attention_heads": 2}, {"norm_num_groups": 3}, {"attention_head_dim": 5}, {"flip_sin_to_cos": None}, {"layers_per_block": [1, 2]})]
+REFUSED += [(PLAIN, change) for change in (
+    {"downsample_type": "resnet"}, {"upsample_type": "resnet"}, {"time_embedding_type": "learned"}, {"down_block_types": ["SkipDownBlock2D"] * 3},
+    {"class_embed_type": "timestep"}, {"norm_num_groups": None}, {"layers_per_block": [1, 1, 1]}, {"attention_head_dim": [4, 4, 4]}, {"add_attention": None})]
 
 
 def random_net(rng):
@@ -50,12 +69,21 @@ def random_net(rng):
            "center_input_sample": rng.random() < 0.2, "mid_block_scale_factor": rng.choice([1, 1.41])}
     if rng.random() < 0.5:
         cfg["num_class_embeds"] = rng.randint(1, 20)
+    if rng.random() < 0.2:
+        cfg["time_embedding_dim"] = rng.choice([10, 24, 33])
     if plain:
         cfg["add_attention"] = rng.random() < 0.7
         cfg["attn_norm_num_groups"] = rng.choice([None, 2])
+        cfg["attention_head_dim"] = rng.choice([None, heads, heads])
+        cfg["mid_block_type"] = rng.choice([None, "UNetMidBlock2D", "UNetMidBlock2D"])
     else:
         cfg |= {"cross_attention_dim": rng.choice([5, 16]), "mid_block_type": rng.choice(["UNetMidBlock2D", "UNetMidBlock2DCrossAttn"]),
-                "use_linear_projection": rng.random() < 0.5, "transformer_layers_per_block": rng.randint(1, 2)}
+                "use_linear_projection": rng.random() < 0.5, "transformer_layers_per_block": rng.randint(1, 2), "upcast_attention": rng.random() < 0.3}
+        for key, most in (("attention_head_dim", [1, 2, 4, 8]), ("layers_per_block", [1, 2, 3]), ("transformer_layers_per_block", [1, 2])):
+            if rng.random() < 0.4:
+                cfg[key] = [rng.choice(most) for _ in range(levels)]
+        if rng.random() < 0.2:
+            cfg["mid_block_type"] = None
     whole = 2 ** (levels - 1)
     attends_up = any(name == "AttnUpBlock2D" for name in up)  # diffusers cannot do other sizes with them
     size = tuple(whole * rng.randint(2, 3) if plain or attends_up else rng.randint(2 * whole, 3 * whole) for _ in range(2))
@@ -69,7 +97,7 @@ def make_net(cfg):
 def takes_text(cfg):
     blocks = [*cfg["down_block_types"], *cfg["up_block_types"]]
     plain = cfg["_class_name"] == "UNet2DModel"
-    return not plain and ("CrossAttn" in cfg.get("mid_block_type", "UNetMidBlock2DCrossAttn") or any("CrossAttn" in block for block in blocks))
+    return not plain and ("CrossAttn" in (cfg.get("mid_block_type", "UNetMidBlock2DCrossAttn") or "") or any("CrossAttn" in block for block in blocks))
 
 
 def forward(net, x, t, given):
