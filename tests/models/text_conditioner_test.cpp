@@ -113,8 +113,9 @@ TEST_P(EveryKind, NoCaptionIsALearnedOne) {
 TEST_P(EveryKind, EveryParameterHasAGradient) {
   predict(tokens, mask).square().sum().backward();
   for (const auto& item : net->named_parameters())
-    if (item.key().starts_with("text_conditioner."))
+    if (item.key().starts_with("text_conditioner.")) {
       EXPECT_GT(item.value().grad().abs().max().item<double>(), 0) << item.key();
+    }
 }
 
 TEST_P(EveryKind, FirstWeightsAreAFunctionOfTheSeedAlone) {
@@ -123,8 +124,9 @@ TEST_P(EveryKind, FirstWeightsAreAFunctionOfTheSeedAlone) {
   for (const auto& item : a->named_parameters()) {
     EXPECT_TRUE(torch::equal(item.value(), same[item.key()])) << item.key();
     EXPECT_TRUE(item.value().isfinite().all().item<bool>()) << item.key();
-    if (item.key().ends_with("token_embedding.weight"))
+    if (item.key().ends_with("token_embedding.weight")) {
       EXPECT_FALSE(torch::equal(item.value(), others[item.key()]));
+    }
   }
   // The network's own weights are those that it has without.
   DenoiserConfig without = config;
