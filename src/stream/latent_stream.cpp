@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "stream/order.h"
 #include "stream/prefetch.h"
+#include "stream/preload.h"
 #include "stream/stream_sources.h"
 
 namespace microdit::stream {
@@ -43,6 +44,7 @@ struct LatentStream::Impl {
   Mixture mixture;
   mutable std::atomic<std::int64_t> num_read{0}, num_bad{0};
   mutable std::atomic<bool> said_unclassed{false};
+  std::unique_ptr<Preload> preload;
   std::unique_ptr<Prefetcher> prefetcher;
 
   explicit Impl(const StreamConfig& given) : config(given), mixture({1.0}) {
@@ -72,9 +74,27 @@ struct LatentStream::Impl {
     }
   }
 
-  std::string automatic_run() const {
+  bool fits_in_memory() const {
     const std::uint64_t row = facts.shape.latents_bytes() + facts.shape.text_bytes();
-    return std::to_string(static_cast<std::uint64_t>(total()) * row <= memory_bytes() / 2 ? 1 : kDefaultRun);
+    return static_cast<std::uint64_t>(total()) * row <= memory_bytes() / 2;
+  }
+
+  std::string automatic_run() const { return std::to_string(fits_in_memory() ? 1 : kDefaultRun); }
+
+  // Single rows in random order of what fits in memory: the one case in which all is wanted soon, and stays.
+  void begin_to_preload() {
+    const ReadSettings& reading = config.reading;
+    if (!reading.preload || !reading.rules.keep_pages || !reading.cache_dir.empty() || run != 1) return;
+    if (!fits_in_memory()) return;
+    std::vector<std::filesystem::path> files;
+    for (const auto& source : sources) {
+      const auto its = source->files();
+      files.insert(files.end(), its.begin(), its.end());
+    }
+    if (files.empty()) return;
+    core::log_info("data: {} files fit in memory and are read into it, in order, while training begins",
+                   files.size());
+    preload = std::make_unique<Preload>(std::move(files));
   }
 
   std::int64_t total() const { return first_sample.back(); }
@@ -270,6 +290,7 @@ void LatentStream::start(std::int64_t first, std::int64_t count, std::int64_t st
   core::check(first >= 0 && count > 0 && stride >= count && depth > 0,
               "slices of {} from {}, stride {}, depth {}", count, first, stride, depth);
   impl_->prefetcher.reset();
+  if (!impl_->preload) impl_->begin_to_preload();
   const Impl* impl = impl_.get();
   impl_->prefetcher = std::make_unique<Prefetcher>(
       [=](std::int64_t slice, Batch& batch) { impl->fill(first + slice * stride, count, false, batch); },

@@ -35,7 +35,8 @@ struct SourceConfig {
 struct ReadSettings {
   std::int64_t threads = 2;  ///< prefetch threads
   ReadRules rules{};
-  bool verify = true;               ///< check each row's xxh3 on reading
+  bool verify = true;    ///< check each row's xxh3 on reading
+  bool preload = false;  ///< bring all files in, in order, where they fit in memory; not with a cache_dir
   double max_bad_fraction = 0;      ///< share of rows that may be unreadable and are replaced; 0 = none
   std::filesystem::path cache_dir;  ///< on a disk of this node: shards are copied there; empty = not
   std::uint64_t cache_bytes = 0;
@@ -108,7 +109,7 @@ class LatentStream {
   Batch read(std::int64_t first, std::int64_t count, bool with_captions = false) const;
 
   /// Announces the slices that next() will return: from `first`, each `count` rows, then `stride` further on
-  /// (global batch = stride; a rank's slice = its `count` rows). Prefetch threads keep `depth` slices ready.
+  /// (global batch = stride; a rank's slice = its `count` rows). Prefetch threads keep `depth` slices ready. Begins to preload.
   void start(std::int64_t first, std::int64_t count, std::int64_t stride, std::int64_t depth = 4);
   /// The next announced slice, equal to read() of its positions. An error of a thread is thrown here.
   Batch next();

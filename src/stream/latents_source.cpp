@@ -149,6 +149,16 @@ core::Json LatentsSource::pin() const {
   return {{"generation", index_.generation}, {"sha256", index_.manifest_sha256}, {"rows", num_samples_}};
 }
 
+std::vector<std::filesystem::path> LatentsSource::files() const {
+  std::vector<std::filesystem::path> all;
+  for (std::size_t shard = 0; shard < index_.shards.size(); ++shard)
+    for (const LatentFile which : {LatentFile::images, LatentFile::text}) {
+      if (which == LatentFile::text && !options_.text) continue;
+      all.push_back(file(shard, which).path);
+    }
+  return all;
+}
+
 FileName LatentsSource::file(std::size_t shard, LatentFile which) const {
   const store::IndexedShard& s = index_.shards[shard];
   const auto i = static_cast<std::size_t>(which);

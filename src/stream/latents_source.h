@@ -41,6 +41,7 @@ class LatentsSource : public RowSource {
   const core::Json& facts() const override { return facts_; }
   core::Json pin() const override;
   void read(std::span<RowWish> wishes) const override;
+  std::vector<std::filesystem::path> files() const override;
 
  private:
   struct Scratch;  // of one read()

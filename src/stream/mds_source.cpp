@@ -74,6 +74,11 @@ class MdsSource : public RowSource {
   const core::Json& facts() const override { return facts_; }
   core::Json pin() const override { return {{"sha256", index_.sha256}, {"rows", index_.num_samples}}; }
   void read(std::span<RowWish> wishes) const override;
+  std::vector<std::filesystem::path> files() const override {
+    std::vector<std::filesystem::path> all;
+    for (const FileName& file : files_) all.push_back(file.path);
+    return all;
+  }
 
  private:
   void find_columns();

@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/json.h"
 
@@ -64,6 +66,8 @@ class RowSource {
   /// Reads the wishes, in any order and together where that saves reads. What is wrong with single rows is told in the wish;
   /// exceptions are for bugs. Called from several threads at once.
   virtual void read(std::span<RowWish> wishes) const = 0;
+  /// What rows are read from, in the order of the samples; none where rows come from elsewhere than files that are read as they lie.
+  virtual std::vector<std::filesystem::path> files() const { return {}; }
 };
 
 }  // namespace microdit::stream

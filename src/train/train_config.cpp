@@ -198,6 +198,9 @@ void LatentsData::fields(core::Fields& f) {
 void ReadingConfig::fields(core::Fields& f) {
   f.field("read_ahead", read_ahead, {.help = "tell the kernel of a batch's places before the first is read"});
   f.field("keep_pages", keep_pages, {.help = "false: the kernel may forget what was read"});
+  f.field("preload", preload,
+          {.help = "read all files once in order, in the background, where the data fit in half of the "
+                   "memory and rows are read singly"});
   f.field("gap_kb", gap_kb, {.min = 0, .max = 65536, .help = "rows so near are read in one call, KiB"});
   f.field("max_bad_fraction", max_bad_fraction,
           {.min = 0,

@@ -138,6 +138,7 @@ struct LatentsData {
 struct ReadingConfig {
   bool read_ahead = true;
   bool keep_pages = true;
+  bool preload = true;
   std::int64_t gap_kb = 256;
   double max_bad_fraction = 0.001;
   std::string cache_dir;

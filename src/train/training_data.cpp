@@ -157,6 +157,7 @@ TrainingData open_training_data(const TrainConfig& config, torch::Device device,
   data.codec = first_of<encoders::CodecFacts>(found, "codec");
   data.text_encoder = first_of<encoders::TextEncoderFacts>(found, "text_encoder");
   stream::StreamConfig s = stream_config(config, device);
+  s.reading.preload = config.reading.preload && comm.local_rank() == 0;  // a node has one page cache
   go_on_as_begun(found, data, s);
   s.once = [&comm](const std::function<std::string()>& work) { return comm.on_root(work); };
   eval::SourcePlaces places;

@@ -162,6 +162,7 @@ void run(const std::string& folder, const Numbers& with) {
   config.seed = 7;
   config.shuffle_run = with.at("run");
   config.reading.threads = with.at("threads");
+  config.reading.preload = with.at("preload") != 0;
   const std::int64_t batch = with.at("batch"), first = with.at("first");
   const auto opening = Clock::now();
   stream::LatentStream stream(config);
@@ -213,7 +214,7 @@ void copy_memory(const Numbers& with) {
 
 Numbers numbers(const std::vector<std::string>& words) {
   Numbers all = {{"samples", 0}, {"batch", 64}, {"threads", 1}, {"run", 1},
-                 {"first", 0},   {"depth", 0},  {"passes", 1}};
+                 {"first", 0},   {"depth", 0},  {"passes", 1},  {"preload", 0}};
   for (const std::string& word : words) {
     const std::size_t sign = word.find('=');
     if (sign == word.npos || !all.contains(word.substr(0, sign)))

@@ -83,6 +83,12 @@ class Data(unittest.TestCase):
         self.assertEqual([line["loss"] for line in programs.metrics(self.root / "runs/other")], whole)
         self.assertTrue(any(path.is_file() for path in cache.rglob("*")), "nothing was copied to the node")
 
+    def test_data_that_fit_in_memory_are_brought_in(self):
+        said = "2 files fit in memory"
+        self.assertIn(said, self.train("steps=1"))
+        for word in ("reading.preload=false", "shuffle_run=32", "reading.keep_pages=false"):
+            self.assertNotIn(said, self.train("steps=1", f"name={word[:11]}", word))
+
     def test_made_up_data(self):
         self.train("steps=3", "captions=[]", data="[{synthetic: 1000}]")
         first = self.losses()
