@@ -67,7 +67,7 @@ class CommandLine(Job):
 
     def test_train_tokenizer(self):
         for override, phrases in (("vocabulary=3", ["vocabulary", "3"]), ("character_coverage=2", ["character_coverage"]), ("vocabulry=9", ["vocabulary"]),
-                                  ("name=../x", ["name"]), ("data=[]", ["data"]), ("device=gpu", ["device", "gpu", "cuda"]), ("captions=x", ["captions"])):
+                                  ("name=../x", ["name"]), ("data=[]", ["data"]), ("device=gpu", ["device", "gpu", "cuda"])):
             self.refused("train_tokenizer", "--config", SOURCE / "configs/tokenizers/emoji.yaml", override, phrases=phrases)
         self.refused("train_tokenizer", phrases=["--config"])
         self.refused("train_tokenizer", "--config", SOURCE / "configs/tokenizers/emoji.yaml", phrases=["samples/emoji"])
