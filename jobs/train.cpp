@@ -7,7 +7,10 @@ using namespace microdit;
 
 int main(int argc, char** argv) {
   return jobs::train_job<train::TrainConfig>(
-      argc, argv, {.name = "train", .summary = "Train a denoiser on precomputed latents."},
+      argc, argv,
+      {.name = "train",
+       .summary = "Train a denoiser on precomputed latents.",
+       .field_help = models::describe_kinds() + diffusion::describe_schedules()},
       [](train::TrainConfig& config, torch::Device device, jobs::Job& job) {
         return std::make_unique<train::DenoiserTask>(config, device, job.comm, job.stop);
       },

@@ -6,6 +6,7 @@
 #include "core/atomic_file.h"
 #include "core/config_node.h"
 #include "core/error.h"
+#include "core/shipped.h"
 #include "core/utf8.h"
 
 namespace microdit::core {
@@ -112,8 +113,10 @@ Node extended(Node own, const fs::path& folder, std::vector<fs::path>& chain) {
   for (Node& name : names.items) {
     if (name.kind != Node::Kind::scalar)
       user_error("{}: extends: expected a file name, found {}", name.where, detail::describe(name));
-    fs::path base = (folder / expand(name.text, name.where, errors)).lexically_normal();
+    const std::string text = expand(name.text, name.where, errors);
+    fs::path base = (folder / text).lexically_normal();
     detail::throw_errors(errors);
+    if (!fs::exists(base) && text.starts_with("configs/")) base = shipped(text);
     if (!fs::exists(base)) user_error("{}: extends: there is no file {}", name.where, base.string());
     detail::merge(merged, load_file(base, chain));
   }
@@ -160,7 +163,7 @@ ConfigTree& ConfigTree::operator=(ConfigTree&&) noexcept = default;
 ConfigTree ConfigTree::load(const fs::path& path, const std::vector<std::string>& overrides) {
   ConfigTree tree;
   std::vector<fs::path> chain;
-  *tree.root_ = load_file(path, chain);
+  *tree.root_ = load_file(shipped(path), chain);
   for (const std::string& text : overrides) detail::apply_override(*tree.root_, text);
   std::vector<std::string> errors;
   expand_all(*tree.root_, errors);
