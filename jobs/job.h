@@ -43,7 +43,7 @@ struct JobInfo {
       true;  ///< false: the body never looks at the stop flag, so SIGTERM and SIGUSR1 end the process at once
   std::string positional_help{};            ///< "" = none allowed
   std::vector<std::string> path_options{};  ///< e.g. {"weights", "input"}
-  std::string field_help{};                 ///< describe_fields<T>() for --help; of run_config_job: what follows it
+  std::string field_help{};  ///< describe_fields<T>() for --help; of run_config_job: what follows it
 };
 
 struct Job {

@@ -33,7 +33,8 @@ int probe_gaussian(Job& job) {
       const bool second = rule == "heun" || rule == "dpmpp_2m";
       const diffusion::SamplerConfig sampler{.rule = rule, .steps = second ? 60 : 200, .guidance = 1};
       const diffusion::Gaussian found = diffusion::sampled_gaussian(objective, sampler, data);
-      const bool good = std::abs(found.mean - data.mean) < kMeanOff && std::abs(found.std - data.std) < kStdOff;
+      const bool good =
+          std::abs(found.mean - data.mean) < kMeanOff && std::abs(found.std - data.std) < kStdOff;
       fmt::print("{} {:<8} {:<9} {:>3} steps: mean {:.4f} of {}, deviation {:.4f} of {}{}\n", config.path,
                  prediction, rule, sampler.steps, found.mean, data.mean, found.std, data.std,
                  good ? "" : "  OFF");
@@ -42,7 +43,8 @@ int probe_gaussian(Job& job) {
   }
   if (!off.empty())
     core::user_error(
-        "objective.path: \"{}\" does not lead back to the data with {} of its combinations (first: {}): does alpha^2 come "
+        "objective.path: \"{}\" does not lead back to the data with {} of its combinations (first: {}): does "
+        "alpha^2 come "
         "close to 1 at the first time and to 0 at the last?",
         given.objective.path, off.size(), off.front());
   return core::kDone;

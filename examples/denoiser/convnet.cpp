@@ -68,11 +68,12 @@ class Convnet : public models::Denoiser {
       blocks_.push_back(list->register_module(std::to_string(i), std::make_shared<Block>(keys.width)));
   }
 
-  models::Prediction forward(const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B,
-                             const models::Condition& condition,
-                             const std::optional<models::Mask>& /*mask: supports_masking() says no*/) override {
+  models::Prediction forward(
+      const torch::Tensor& x_BCHW, const torch::Tensor& noise_label_B, const models::Condition& condition,
+      const std::optional<models::Mask>& /*mask: supports_masking() says no*/) override {
     models::check_text(condition.text_BLD, x_BCHW.size(0), text_width_);
-    const torch::Tensor told_BC = at::silu(time_->forward(noise_label_B) + text_->forward(condition.text_BLD.mean(1)));
+    const torch::Tensor told_BC =
+        at::silu(time_->forward(noise_label_B) + text_->forward(condition.text_BLD.mean(1)));
     torch::Tensor x = in_->forward(x_BCHW);
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
       const auto call = [block = blocks_[i].get()](const std::vector<torch::Tensor>& in) {
@@ -93,7 +94,8 @@ class Convnet : public models::Denoiser {
   void initialize(std::uint64_t seed) override {
     models::draw_parameters(*this, seed, [](std::string_view name, const torch::Tensor& p) -> models::Rule {
       // A network that begins as zero, whose blocks change nothing yet.
-      if (p.dim() == 1 || name.starts_with("out.") || name.find(".modulation.") != name.npos) return {models::Law::zeros};
+      if (p.dim() == 1 || name.starts_with("out.") || name.find(".modulation.") != name.npos)
+        return {models::Law::zeros};
       return {models::Law::uniform, std::sqrt(3.0 / static_cast<double>(p.numel() / p.size(0)))};
     });
   }

@@ -13,7 +13,8 @@ struct TanhSchedule : diffusion::NoiseSchedule {
   double steepness = 3;
 
   void fields(core::Fields& f) override {
-    f.field("steepness", steepness, {.min = 0.1, .max = 20, .help = "tanh: near 0 a straight line, above 10 nearly a step"});
+    f.field("steepness", steepness,
+            {.min = 0.1, .max = 20, .help = "tanh: near 0 a straight line, above 10 nearly a step"});
   }
   torch::Tensor alpha_squared(const torch::Tensor& u_N) const override {
     const double end = std::tanh(steepness);

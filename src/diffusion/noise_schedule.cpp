@@ -33,10 +33,11 @@ void check_schedule(const NoiseSchedule& schedule, const std::string& path) {
   constexpr std::int64_t kTimes = 1001;
   const torch::Tensor u = torch::linspace(0, 1, kTimes, torch::kDouble), gamma = schedule.alpha_squared(u);
   if (!gamma.defined() || gamma.sizes() != u.sizes() || gamma.scalar_type() != torch::kDouble)
-    core::user_error("objective.path: \"{}\": alpha_squared() of float64 {} is {}; it must be the same",
-                     path, c10::str(u.sizes()),
-                     gamma.defined() ? fmt::format("{} {}", c10::toString(gamma.scalar_type()), c10::str(gamma.sizes()))
-                                     : "undefined");
+    core::user_error("objective.path: \"{}\": alpha_squared() of float64 {} is {}; it must be the same", path,
+                     c10::str(u.sizes()),
+                     gamma.defined()
+                         ? fmt::format("{} {}", c10::toString(gamma.scalar_type()), c10::str(gamma.sizes()))
+                         : "undefined");
   const double* values = gamma.contiguous().data_ptr<double>();
   for (std::int64_t i = 0; i < kTimes; ++i) {
     const double value = values[i], before = i > 0 ? values[i - 1] : 1;
@@ -48,7 +49,8 @@ void check_schedule(const NoiseSchedule& schedule, const std::string& path) {
   }
   if (!(values[0] > 0.9) || !(values[kTimes - 1] < 0.1))
     core::user_error(
-        "objective.path: \"{}\": alpha_squared() goes from {:g} to {:g}; it must begin above 0.9 (a picture) and end below 0.1 (noise)",
+        "objective.path: \"{}\": alpha_squared() goes from {:g} to {:g}; it must begin above 0.9 (a picture) "
+        "and end below 0.1 (noise)",
         path, values[0], values[kTimes - 1]);
 }
 

@@ -33,10 +33,10 @@ struct ObjectiveConfig {
   std::string time_law = "auto";  ///< auto = the path's own
   double logit_mean = 0;
   double logit_std = 1;
-  std::string loss = "mse";    ///< mse | l1 | smooth_l1 | huber of F - F*
-  double loss_delta = 1;       ///< where smooth_l1 and huber turn from squares to lines
-  std::string weight = "one";  ///< one | min_snr (Hang et al. 2023) | edm
-  double snr_gamma = 5;        ///< of min_snr
+  std::string loss = "mse";                   ///< mse | l1 | smooth_l1 | huber of F - F*
+  double loss_delta = 1;                      ///< where smooth_l1 and huber turn from squares to lines
+  std::string weight = "one";                 ///< one | min_snr (Hang et al. 2023) | edm
+  double snr_gamma = 5;                       ///< of min_snr
   std::shared_ptr<NoiseSchedule> schedule{};  ///< of a path that is not ours
   void fields(core::Fields& f);
 

@@ -60,7 +60,8 @@ fs::path weights_entry(const fs::path& place) {
 std::string how_to_fetch(const fs::path& place) {
   const fs::path entry = weights_entry(place);
   if (entry.empty()) return "";
-  return "; to fetch it: " + core::shell_line({typed(core::program_folder() / "download"), "--config", entry.string()});
+  return "; to fetch it: " +
+         core::shell_line({typed(core::program_folder() / "download"), "--config", entry.string()});
 }
 
 }  // namespace microdit::encoders

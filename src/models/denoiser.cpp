@@ -43,8 +43,7 @@ void check(const DenoiserConfig& c) {
 
 void DenoiserConfig::fields(core::Fields& f) {
   const core::FieldRule positive{.min = 1};
-  f.field("kind", kind,
-          {.choices = kind_names(), .help = "the network; further keys are its own"});
+  f.field("kind", kind, {.choices = kind_names(), .help = "the network; further keys are its own"});
   if (const std::string fault = kinds_fault(more_denoisers()); !fault.empty()) return f.error("kind", fault);
   f.field("input_size", input_size, {.min = 0, .help = "latent side; 0 = from the data"});
   if (kind == "unet") return unet_fields(f);
@@ -207,7 +206,8 @@ std::string describe_kinds() {
     DenoiserConfig config;
     if (kind == config.kind) continue;
     config.kind = kind;
-    text += fmt::format("Keys of model with kind: {}\n{}", kind, core::detail::print_help(&config, core::detail::visitor<DenoiserConfig>()));
+    text += fmt::format("Keys of model with kind: {}\n{}", kind,
+                        core::detail::print_help(&config, core::detail::visitor<DenoiserConfig>()));
   }
   return text;
 }

@@ -31,9 +31,11 @@ const DenoiserKind* more_kind(std::string_view name) {
 std::string kinds_fault(const std::vector<DenoiserKind>& kinds) {
   std::vector<std::string> taken = kOurs;
   for (const DenoiserKind& kind : kinds) {
-    if (kind.name.empty() || !kind.keys) return "one of the networks that this program was built with has no name or no keys";
+    if (kind.name.empty() || !kind.keys)
+      return "one of the networks that this program was built with has no name or no keys";
     if (std::ranges::find(taken, kind.name) != taken.end())
-      return fmt::format("this program was built with two networks called \"{}\"; rename one (its DenoiserKind)", kind.name);
+      return fmt::format(
+          "this program was built with two networks called \"{}\"; rename one (its DenoiserKind)", kind.name);
     taken.push_back(kind.name);
   }
   return "";

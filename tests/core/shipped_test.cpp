@@ -40,7 +40,8 @@ TEST(Shipped, FromAnyFolder) {
   const fs::path file = "configs/latents/emoji.yaml";
   EXPECT_TRUE(fs::equivalent(shipped(file), fs::path(MICRODIT_SOURCE_DIR) / file));
   EXPECT_TRUE(fs::is_directory(shipped("assets/emoji_codec")));
-  for (const char* own : {"configs/latents/none.yaml", "tests/CMakeLists.txt", "none", "", "/configs/latents/emoji.yaml"})
+  for (const char* own :
+       {"configs/latents/none.yaml", "tests/CMakeLists.txt", "none", "", "/configs/latents/emoji.yaml"})
     EXPECT_EQ(shipped(own), own);
 }
 
@@ -57,10 +58,12 @@ TEST(Shipped, ConfigsAndWhatTheyExtend) {
   scratch.write("mine.yaml", "extends: configs/datasets/fashion_mnist.yaml\nname: mine\n");
   const Elsewhere elsewhere(scratch.path());
   const std::vector<std::string> others = {"source", "archive", "record", "splits", "recipe"};
-  EXPECT_EQ(load<Settings>(ConfigTree::load("configs/datasets/fashion_mnist.yaml"), others).name, "fashion_mnist");
+  EXPECT_EQ(load<Settings>(ConfigTree::load("configs/datasets/fashion_mnist.yaml"), others).name,
+            "fashion_mnist");
   EXPECT_EQ(load<Settings>(ConfigTree::load("mine.yaml"), others).name, "mine");
   scratch.write("wrong.yaml", "extends: configs/datasets/none.yaml\n");
-  EXPECT_NE(message_of<UserError>([] { ConfigTree::load("wrong.yaml"); }).find("there is no file"), std::string::npos);
+  EXPECT_NE(message_of<UserError>([] { ConfigTree::load("wrong.yaml"); }).find("there is no file"),
+            std::string::npos);
 }
 
 }  // namespace

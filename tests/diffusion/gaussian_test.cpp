@@ -50,7 +50,7 @@ double error_of(const Objective& objective, const SamplerConfig& config) {
   if (!step_rule(config, objective.config()).from_unit) begin = begin * top.sigma;
   const torch::Tensor exact =
       kData.mean + kData.std * (begin - top.alpha * kData.mean) /
-                  std::sqrt(top.alpha * top.alpha * kData.std * kData.std + top.sigma * top.sigma);
+                       std::sqrt(top.alpha * top.alpha * kData.std * kData.std + top.sigma * top.sigma);
   const torch::Tensor out = sample(objective, exact_network(objective), config, {.unit_BCHW = unit});
   return (out - exact).norm().item<double>() / exact.norm().item<double>();
 }

@@ -73,7 +73,8 @@ TEST(NoiseSchedule, NamesAreThereOnce) {
   };
   const std::vector<std::string> ours = {"edm", "flow"};
   EXPECT_EQ(schedules_fault({kind("a"), kind("b")}, ours), "");
-  EXPECT_NE(schedules_fault({kind("a"), kind("a")}, ours).find("two noise schedules called \"a\""), std::string::npos);
+  EXPECT_NE(schedules_fault({kind("a"), kind("a")}, ours).find("two noise schedules called \"a\""),
+            std::string::npos);
   EXPECT_NE(schedules_fault({kind("flow")}, ours).find("\"flow\""), std::string::npos);
   EXPECT_NE(schedules_fault({kind("")}, ours), "");
 }

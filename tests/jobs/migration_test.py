@@ -87,7 +87,7 @@ class Migration(unittest.TestCase):
         said = sorted(said)
         with ThreadPoolExecutor(2) as pool:
             faults = {command: fault for command, fault in zip(said, pool.map(check_words, said)) if fault}
-        self.assertEqual(faults, {})
+        self.assertFalse(faults, "\n".join(f"{command}\n    {fault}" for command, fault in faults.items()))
 
     def test_the_check_can_fail(self):
         for command in ("build/bin/train --config configs/train/emoji.yaml model.dims=8", "build/bin/train --config configs/train/no.yaml",
@@ -104,7 +104,7 @@ class Migration(unittest.TestCase):
                 continue
             for span in spans(row[1]):
                 key = re.match(r"([a-z_]+(?:\.[a-z_0-9]+)*)(?=$|:|=)", span)
-                if key is None or span.startswith(("extends", "images.", "vp_", "checkpoints")):
+                if key is None or span.startswith(("extends", "images.", "vp_", "checkpoints", "metrics.jsonl", "report.html")):
                     continue
                 name = re.sub(r"\.\d+\.", ".N.", key[1])
                 if span.endswith(".yaml") or name in ("kind",):

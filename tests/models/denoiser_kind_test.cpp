@@ -70,7 +70,8 @@ std::string refused(const std::vector<std::string>& words) {
 }
 
 TEST(DenoiserKind, IsBuiltFromItsKeysAndTheDatas) {
-  DenoiserConfig config = read({"model.kind=scaled", "model.scale=3", "model.in_channels=4", "model.caption_channels=8"});
+  DenoiserConfig config =
+      read({"model.kind=scaled", "model.scale=3", "model.in_channels=4", "model.caption_channels=8"});
   const auto net = make_denoiser(config);
   const torch::Tensor x = torch::ones({1, 4, 2, 2});
   EXPECT_TRUE(torch::equal(net->forward(x, {}, {}).prediction_BCHW, 3 * x));
@@ -90,7 +91,8 @@ TEST(DenoiserKind, IsBuiltFromItsKeysAndTheDatas) {
 }
 
 TEST(DenoiserKind, TakesWhatItSays) {
-  const DenoiserConfig text = read({"model.kind=scaled"}), both = read({"model.kind=scaled", "model.num_classes=3"}),
+  const DenoiserConfig text = read({"model.kind=scaled"}),
+                       both = read({"model.kind=scaled", "model.num_classes=3"}),
                        bare = read({"model.kind=bare"});
   EXPECT_TRUE(text.takes_text() && !text.takes_classes() && text.has_null());
   EXPECT_TRUE(both.takes_text() && both.takes_classes());
@@ -114,7 +116,8 @@ TEST(DenoiserKind, StrictAsOurs) {
 
 TEST(DenoiserKind, NamesAreThereOnce) {
   EXPECT_EQ(kinds_fault({kind("a"), kind("b")}), "");
-  EXPECT_NE(kinds_fault({kind("a"), kind("b"), kind("a")}).find("two networks called \"a\""), std::string::npos);
+  EXPECT_NE(kinds_fault({kind("a"), kind("b"), kind("a")}).find("two networks called \"a\""),
+            std::string::npos);
   EXPECT_NE(kinds_fault({kind("unet")}).find("two networks called \"unet\""), std::string::npos);
   EXPECT_NE(kinds_fault({kind("")}), "");
   EXPECT_NE(kinds_fault({DenoiserKind{.name = "a", .takes = {}, .keys = nullptr}}), "");
