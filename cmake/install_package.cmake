@@ -23,12 +23,13 @@ foreach(job ${MICRODIT_EXTENSIBLE_JOBS})
   install(FILES $<TARGET_OBJECTS:job_${job}> DESTINATION lib/microdit/${job} COMPONENT dev)
 endforeach()
 
-string(REPLACE ";" "|" _torch_lines "${_torch_version}")
+include(cmake/package/torch_version.cmake)
+microdit_torch_version(${MICRODIT_TORCH_ROOT} MICRODIT_TORCH_VERSION)
 include(CMakePackageConfigHelpers)
 configure_file(cmake/package/microditConfig.cmake.in ${CMAKE_BINARY_DIR}/package/microditConfig.cmake @ONLY)
 # Objects and headers of one version belong together: no other will do.
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/package/microditConfigVersion.cmake VERSION ${PROJECT_VERSION} COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/package/microditConfig.cmake ${CMAKE_BINARY_DIR}/package/microditConfigVersion.cmake
-              cmake/package/microdit_programs.cmake cmake/package/own.cpp.in
+              cmake/package/microdit_programs.cmake cmake/package/torch_version.cmake cmake/package/own.cpp.in
         DESTINATION lib/cmake/microdit COMPONENT dev)
 install(DIRECTORY examples DESTINATION . COMPONENT dev)

@@ -178,7 +178,7 @@ class Extending(unittest.TestCase):
             (torch / header).parent.mkdir(parents=True)
             (torch / header).write_text("#define TORCH_VERSION_MAJOR 1\n#define TORCH_VERSION_MINOR 0\n#define TORCH_VERSION_PATCH 0\n")
         said = configure(project, project / "build", f"-DTorch_DIR={torch}/share/cmake/Torch", expect=1)
-        self.assertRegex(re.sub(r"\s+", " ", said), r"other_torch.* is of another version than microdit was built with.*TORCH_VERSION_MAJOR 1.*-DTorch_DIR=")
+        self.assertRegex(re.sub(r"\s+", " ", said), r"other_torch is 1\.0\.0, and microdit was built with \d+\.\d+\.\d+.*-DTorch_DIR=")
         said = configure(project, project / "build", "-DTorch_DIR=", "-DWORDS=SOURCES;a.cpp", expect=1)
         self.assertIn("sources and a function at least", re.sub(r"\s+", " ", said))
         said = configure(project, project / "build2", prefix=WORK / "nowhere", expect=1)
