@@ -7,8 +7,19 @@
 namespace microdit::jobs {
 namespace {
 
+/// The section `objective`, whose prediction need not be given: all of the path's are tried.
+struct PathConfig {
+  diffusion::ObjectiveConfig config;
+
+  void fields(core::Fields& f) {
+    f.field("path", config.path);
+    if (!f.given("prediction")) config.prediction = diffusion::family_of(config.path).predictions.front();
+    config.fields(f);
+  }
+};
+
 struct GaussianConfig {
-  diffusion::ObjectiveConfig objective;
+  PathConfig objective;
 
   void fields(core::Fields& f) { f.section("objective", objective); }
 };
@@ -21,12 +32,12 @@ constexpr double kMeanOff = 0.03, kStdOff = 0.045;
 int probe_gaussian(Job& job) {
   if (!job.line.config.empty())
     core::user_error("probe gaussian: takes objective.KEY=value words alone, no --config");
-  const auto given = load_words<GaussianConfig>(job);
+  const diffusion::ObjectiveConfig given = load_words<GaussianConfig>(job).objective.config;
   const diffusion::Gaussian data;
-  const diffusion::Family& family = given.objective.family();
+  const diffusion::Family& family = given.family();
   std::vector<std::string> off;
   for (const std::string& prediction : family.predictions) {
-    diffusion::ObjectiveConfig config = given.objective;
+    diffusion::ObjectiveConfig config = given;
     config.prediction = prediction;
     const diffusion::Objective objective(config);
     for (const std::string& rule : family.rules) {
@@ -46,7 +57,7 @@ int probe_gaussian(Job& job) {
         "objective.path: \"{}\" does not lead back to the data with {} of its combinations (first: {}): does "
         "alpha^2 come "
         "close to 1 at the first time and to 0 at the last?",
-        given.objective.path, off.size(), off.front());
+        given.path, off.size(), off.front());
   return core::kDone;
 }
 
