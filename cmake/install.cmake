@@ -1,8 +1,10 @@
-# cmake --install build --prefix DIR: a folder that may be moved: programs, their libraries, job scripts, configs.
-# cmake --build build --target tarball: the same as build/microdit-VERSION-SYSTEM.tar.gz.
+# cmake --install build --prefix DIR: a folder that may be moved: programs, their libraries, job scripts, configs (component runtime),
+# and what find_package(microdit) needs (component dev, install_package.cmake).
+# cmake --build build --target tarball: the component runtime as build/microdit-VERSION-SYSTEM.tar.gz.
 # For systems like the one that built it: the C and C++ run-time, MPI and the GPU's driver stay the system's.
 
 set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)  # the tests need not be built
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME runtime)
 get_property(_targets DIRECTORY jobs PROPERTY BUILDSYSTEM_TARGETS)
 set(_programs "")
 set(_static "")
@@ -26,6 +28,7 @@ install(DIRECTORY slurm configs assets DESTINATION . USE_SOURCE_PERMISSIONS
         PATTERN "*.out" EXCLUDE PATTERN ".microdit_sha256.json" EXCLUDE PATTERN "pipeline-*.txt" EXCLUDE PATTERN "lives" EXCLUDE)
 install(PROGRAMS scripts/local_slurm.sh DESTINATION scripts)
 install(FILES README.md LICENSE CHANGELOG.md DESTINATION .)
+install(DIRECTORY docs DESTINATION . FILES_MATCHING PATTERN "*.md" PATTERN "gpu_check" EXCLUDE)
 
 # Libraries that torch opens by name while it runs.
 set(_opened "")
@@ -39,8 +42,9 @@ endif()
 install(CODE "
   set(programs \"${_programs}\")
   set(opened \"${_opened}\")
-  set(folders \"${MICRODIT_TORCH_ROOT}/lib;${_nvidia};${CUDAToolkit_LIBRARY_DIR};${MICRODIT_CUDA_LIBRARY_PATH};${MICRODIT_ARROW_LIBRARY_PATH}\")")
-install(SCRIPT ${CMAKE_SOURCE_DIR}/cmake/install_libraries.cmake)
+  set(folders \"${MICRODIT_TORCH_ROOT}/lib;${_nvidia};${CUDAToolkit_LIBRARY_DIR};${MICRODIT_CUDA_LIBRARY_PATH};${MICRODIT_ARROW_LIBRARY_PATH}\")" COMPONENT runtime)
+install(SCRIPT ${CMAKE_SOURCE_DIR}/cmake/install_libraries.cmake COMPONENT runtime)
+include(cmake/install_package.cmake)
 
 set(_package microdit-${PROJECT_VERSION}-${CMAKE_SYSTEM_NAME}-${CMAKE_SYSTEM_PROCESSOR})
 if(MICRODIT_WITH_CUDA)
@@ -48,7 +52,7 @@ if(MICRODIT_WITH_CUDA)
 endif()
 add_custom_target(tarball
   COMMAND ${CMAKE_COMMAND} -E rm -rf tarball
-  COMMAND ${CMAKE_COMMAND} --install ${CMAKE_BINARY_DIR} --prefix tarball/${_package}
+  COMMAND ${CMAKE_COMMAND} --install ${CMAKE_BINARY_DIR} --component runtime --prefix tarball/${_package}
   COMMAND ${CMAKE_COMMAND} -E chdir tarball ${CMAKE_COMMAND} -E tar czf ../${_package}.tar.gz ${_package}
   COMMAND ${CMAKE_COMMAND} -E rm -rf tarball
   COMMAND ${CMAKE_COMMAND} -E echo "${CMAKE_BINARY_DIR}/${_package}.tar.gz"

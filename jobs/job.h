@@ -45,7 +45,7 @@ struct JobInfo {
       true;  ///< false: the body never looks at the stop flag, so SIGTERM and SIGUSR1 end the process at once
   std::string positional_help{};            ///< "" = none allowed
   std::vector<std::string> path_options{};  ///< e.g. {"weights", "input"}
-  std::string field_help{};                 ///< describe_fields<T>() for --help
+  std::string field_help{};  ///< describe_fields<T>() for --help; of run_config_job: what follows it
 };
 
 struct Job {
@@ -68,7 +68,7 @@ std::string as_comments(const std::string& text);
 template <class Config>
 int run_config_job(int argc, char** argv, JobInfo info, const std::function<int(Job&, Config)>& body,
                    const std::function<std::string(const Config&)>& more = nullptr) {
-  info.field_help = core::describe_fields<Config>();
+  info.field_help = core::describe_fields<Config>() + info.field_help;
   return run_job(argc, argv, info, [&](Job& job) {
     if (job.line.config.empty()) core::user_error("{}: --config FILE is missing (see --help)", info.name);
     const auto tree = core::ConfigTree::load(job.line.config, job.line.overrides);

@@ -21,6 +21,7 @@ namespace {
 const std::map<std::string, int (*)(Job&)> kCommands = {{"forward", probe_forward},
                                                         {"loss", probe_loss},
                                                         {"sample", probe_sample},
+                                                        {"gaussian", probe_gaussian},
                                                         {"tokenize", probe_tokenize},
                                                         {"encode_text", probe_encode_text},
                                                         {"clean_captions", probe_clean_captions},
@@ -38,6 +39,8 @@ loss           the same options, objective.KEY= (see train --help); IN: x0, text
 sample         the same options, objective.KEY=, sampler.KEY= or KEY= (rule steps guidance ..., see generate --help); IN: x (unit),
                text; negative [B,L,D] (and negative_mask), negative_tokens and negative_length, or negative_class [B], instead of the model's null; step_noise [steps,B,C,H,W] (unit) with
                rules that draw noise; OUT: sample, intermediates [steps-1,B,C,H,W] (after each step but the last)
+gaussian       [objective.KEY= ...]: data of one Gaussian, whose best network is known, drawn with every prediction and rule
+               that goes with objective.path; exit code 2 where mean or deviation is missed (a noise schedule of one's own: docs/extending.md)
 tokenize       --encoder DIR (CLIP, T5 or BERT) --input LINES --output LINES [max_length=]: a JSON string per line -> ids per line
 encode_text    --encoder DIR --input LINES --output OUT [length= precision=]: OUT: states [N,L,D], ids [N,L]
 clean_captions --input LINES --output LINES [clean=reference|gentle]: a JSON string per line -> a JSON string per line

@@ -10,6 +10,7 @@ namespace microdit::jobs {
 int probe_forward(Job& job);
 int probe_loss(Job& job);
 int probe_sample(Job& job);
+int probe_gaussian(Job& job);
 int probe_tokenize(Job& job);
 int probe_encode_text(Job& job);
 int probe_clean_captions(Job& job);

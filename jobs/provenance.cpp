@@ -43,8 +43,9 @@ std::vector<std::string> command_line() {
 }  // namespace
 
 std::string build_text() {
-  return fmt::format("microdit {}, revision {}, LibTorch {}, compiler {}", MICRODIT_VERSION,
-                     MICRODIT_REVISION, TORCH_VERSION, __VERSION__);
+  const std::string more = built_with();
+  return fmt::format("microdit {}, revision {}, LibTorch {}, compiler {}{}{}", MICRODIT_VERSION,
+                     MICRODIT_REVISION, TORCH_VERSION, __VERSION__, more.empty() ? "" : ", with ", more);
 }
 
 std::string hosts_text(comm::Communicator& comm) {

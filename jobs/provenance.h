@@ -8,7 +8,11 @@
 
 namespace microdit::jobs {
 
-/// "microdit 0.1.0, revision 1234567890ab, LibTorch 2.11.0, GCC ...".
+/// Sources beside ours that the program was built with, "ripple.cpp 0123456789ab"; "" for ours alone. Filled when a program is
+/// linked, as models::more_denoisers is.
+std::string built_with();
+
+/// "microdit 0.1.0, revision 1234567890ab, LibTorch 2.11.0, GCC ..., with ...".
 std::string build_text();
 
 /// "n1 (4 ranks), n2 (4 ranks)". Collective.

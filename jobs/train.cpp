@@ -20,7 +20,10 @@ std::string taken(const train::TrainConfig& config) {
 
 int main(int argc, char** argv) {
   return jobs::train_job<train::TrainConfig>(
-      argc, argv, {.name = "train", .summary = "Train a denoiser on precomputed latents."},
+      argc, argv,
+      {.name = "train",
+       .summary = "Train a denoiser on precomputed latents.",
+       .field_help = models::describe_kinds() + diffusion::describe_schedules()},
       [](train::TrainConfig& config, torch::Device device, jobs::Job& job) {
         return std::make_unique<train::DenoiserTask>(config, device, job.comm, job.stop);
       },

@@ -33,7 +33,7 @@ export PATH=$PWD/.venv/bin:$PATH
 say "building (CUDA $cuda)"
 cmake -S . -B build-container -G Ninja -DCMAKE_BUILD_TYPE=Release -DMICRODIT_TESTS=OFF -DMICRODIT_CUDA="$cuda" >build-container.log
 cmake --build build-container --target jobs >>build-container.log || { grep -E 'error|FAILED' build-container.log | head -n 20 >&2; exit 1; }
-cmake --install build-container --prefix "$prefix" >>build-container.log
+cmake --install build-container --component runtime --prefix "$prefix" >>build-container.log
 # What the programs need must come from the prefix alone.
 rm -rf build-container build-container.log .venv
 check "$prefix"

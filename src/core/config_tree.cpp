@@ -5,6 +5,7 @@
 #include "core/atomic_file.h"
 #include "core/config_node.h"
 #include "core/error.h"
+#include "core/shipped.h"
 #include "core/utf8.h"
 
 namespace microdit::core {
@@ -31,8 +32,10 @@ Node extended(Node own, const fs::path& folder, std::vector<fs::path>& chain) {
   for (Node& name : names.items) {
     if (name.kind != Node::Kind::scalar)
       user_error("{}: extends: expected a file name, found {}", name.where, detail::describe(name));
-    fs::path base = (folder / detail::with_variables(name.text, name.where, errors)).lexically_normal();
+    const std::string text = detail::with_variables(name.text, name.where, errors);
+    fs::path base = (folder / text).lexically_normal();
     detail::throw_errors(errors);
+    if (!fs::exists(base) && text.starts_with("configs/")) base = shipped(text);
     if (!fs::exists(base)) user_error("{}: extends: there is no file {}", name.where, base.string());
     detail::merge(merged, load_file(base, chain));
   }
@@ -83,7 +86,7 @@ ConfigTree& ConfigTree::operator=(ConfigTree&&) noexcept = default;
 
 ConfigTree ConfigTree::load(const fs::path& path, const std::vector<std::string>& overrides) {
   ConfigTree tree;
-  *tree.root_ = detail::load_file(path);
+  *tree.root_ = detail::load_file(shipped(path));
   for (const std::string& text : overrides)
     if (!detail::apply_group(*tree.root_, text, path)) detail::apply_override(*tree.root_, text);
   detail::replace_references(*tree.root_);

@@ -6,13 +6,24 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "diffusion/noise_schedule.h"
 
 namespace microdit::diffusion {
+namespace {
+
+/// The schedules that this program was linked with are paths like vp_*.
+std::vector<Family> with_more(std::vector<Family> families) {
+  Family& vp = *std::ranges::find(families, Family::Kind::vp, &Family::kind);
+  for (const ScheduleKind& one : more_schedules()) vp.paths.push_back(one.name);
+  return families;
+}
+
+}  // namespace
 
 const std::vector<Family>& families() {
   static const std::vector<std::string> kSteps = {"ddim",     "euler", "ddpm",     "heun",
                                                   "dpmpp_2m", "first", "ancestral"};
-  static const std::vector<Family> kFamilies = {
+  static const std::vector<Family> kFamilies = with_more({
       {Family::Kind::edm,
        {"edm"},
        {"edm", "eps", "x0"},
@@ -37,7 +48,7 @@ const std::vector<Family>& families() {
        {"uniform", "uniform_discrete", "logit_normal"},
        {"euler", "heun", "dpmpp_2m", "first", "ancestral"},
        {"shifted", "uniform", "trailing"}},
-  };
+  });
   return kFamilies;
 }
 

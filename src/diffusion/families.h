@@ -17,6 +17,7 @@ struct Family {
   std::string own_grid(std::string_view rule) const;
 };
 
+/// With the schedules of more_schedules() among the paths of vp.
 const std::vector<Family>& families();
 /// UserError that lists the paths where `path` is none of them.
 const Family& family_of(const std::string& path);

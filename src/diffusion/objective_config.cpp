@@ -28,6 +28,8 @@ void complete(ObjectiveConfig& c) {
   own(c.gamma_start, sigmoid ? 0 : 0.2);
   own(c.gamma_end, sigmoid ? 3 : 1);
   own(c.gamma_tau, sigmoid ? 0.7 : 2);
+  if (const ScheduleKind* more = more_schedule(c.path); more != nullptr && !c.schedule)
+    c.schedule = more->schedule();
   if (c.time_law == "auto") c.time_law = c.family().time_laws.front();
 }
 
@@ -51,6 +53,14 @@ std::vector<std::pair<std::string, std::string>> faults(const ObjectiveConfig& c
                     "there is: one, min_snr",
                     c.path));
   return found;
+}
+
+std::string paths_fault() {
+  std::vector<std::string> ours;  // the schedules that are not ours are the last of theirs
+  for (const Family& family : families()) ours.insert(ours.end(), family.paths.begin(), family.paths.end());
+  const std::vector<ScheduleKind> more = more_schedules();
+  for (const ScheduleKind& one : more) ours.erase(std::ranges::find(ours, one.name));
+  return schedules_fault(more, ours);
 }
 
 /// A key that belongs to other choices is an error where it is given, and is not printed where it says nothing: runs of the path
@@ -77,7 +87,7 @@ class Keys {
 void ObjectiveConfig::path_fields(core::Fields& f) {
   Keys keys(f);
   const Family& family = this->family();
-  const bool gammas = family.is(Family::Kind::vp), shaped = gammas && path != "vp_linear";
+  const bool gammas = family.is(Family::Kind::vp), shaped = path == "vp_cosine" || path == "vp_sigmoid";
   const bool betas = family.is(Family::Kind::betas) && path != "squaredcos_cap_v2";
   const bool flow = family.is(Family::Kind::flow);
   if (f.reading()) complete(*this);
@@ -88,6 +98,10 @@ void ObjectiveConfig::path_fields(core::Fields& f) {
   keys.of(shaped, "gamma_tau", gamma_tau, positive("vp_cosine (2), vp_sigmoid (0.7): its temperature"));
   keys.of(gammas, "gamma_clip", gamma_clip,
           {.min = 0, .max = 0.1, .exclusive_min = true, .help = "vp_*: the smallest gamma"});
+  if (more_schedule(path) != nullptr) {
+    if (f.reading() || !schedule) schedule = more_schedule(path)->schedule();
+    schedule->fields(f);
+  }
   keys.of(betas, "beta_start", beta_start,
           {.min = 0, .max = 1, .exclusive_min = true, .help = "linear, scaled_linear: the first beta"});
   keys.of(betas, "beta_end", beta_end,
@@ -101,6 +115,7 @@ void ObjectiveConfig::path_fields(core::Fields& f) {
 
 void ObjectiveConfig::fields(core::Fields& f) {
   f.field("path", path, {.choices = all_names(&Family::paths), .help = "how noise is added"});
+  if (const std::string fault = paths_fault(); !fault.empty()) return f.error("path", fault);
   f.field("prediction", prediction,
           {.choices = all_names(&Family::predictions), .help = "what the network predicts"});
   f.field("sigma_data", sigma_data, positive("standard deviation of the latents (edm)"));
@@ -130,7 +145,18 @@ void ObjectiveConfig::fields(core::Fields& f) {
   for (const auto& [key, message] : faults(*this)) f.error(key, message);
 }
 
+std::string describe_schedules() {
+  std::string text;
+  for (const ScheduleKind& more : more_schedules()) {
+    const std::shared_ptr<NoiseSchedule> schedule = more.schedule();
+    text += fmt::format("Keys of objective with path: {}\n{}", more.name,
+                        core::detail::print_help(schedule.get(), core::detail::visitor<NoiseSchedule>()));
+  }
+  return text;
+}
+
 ObjectiveConfig settled(ObjectiveConfig config) {
+  if (const std::string fault = paths_fault(); !fault.empty()) core::user_error("objective.path: {}", fault);
   complete(config);
   for (const auto& [key, message] : faults(config)) core::user_error("objective.{}: {}", key, message);
   return config;

@@ -8,6 +8,7 @@
 
 #include "core/config.h"
 #include "diffusion/families.h"
+#include "diffusion/noise_schedule.h"
 
 namespace microdit::diffusion {
 
@@ -32,10 +33,11 @@ struct ObjectiveConfig {
   std::string time_law = "auto";  ///< auto = the path's own
   double logit_mean = 0;
   double logit_std = 1;
-  std::string loss = "mse";    ///< mse | l1 | smooth_l1 | huber of F - F*
-  double loss_delta = 1;       ///< where smooth_l1 and huber turn from squares to lines
-  std::string weight = "one";  ///< one | min_snr (Hang et al. 2023) | edm
-  double snr_gamma = 5;        ///< of min_snr
+  std::string loss = "mse";                   ///< mse | l1 | smooth_l1 | huber of F - F*
+  double loss_delta = 1;                      ///< where smooth_l1 and huber turn from squares to lines
+  std::string weight = "one";                 ///< one | min_snr (Hang et al. 2023) | edm
+  double snr_gamma = 5;                       ///< of min_snr
+  std::shared_ptr<NoiseSchedule> schedule{};  ///< of a path that is not ours
   void fields(core::Fields& f);
 
   const Family& family() const { return family_of(path); }
@@ -46,5 +48,7 @@ struct ObjectiveConfig {
 
 /// With the path's own time law and gammas filled in. UserError: a combination that is not legal, with those that are.
 ObjectiveConfig settled(ObjectiveConfig config);
+/// The keys of the schedules that are not ours, for --help.
+std::string describe_schedules();
 
 }  // namespace microdit::diffusion

@@ -36,11 +36,13 @@ torch::Tensor gammas_of(const ObjectiveConfig& c) {
 
 Path::Path(const ObjectiveConfig& config) : config_(config), kind_(config.family().kind) {
   if (kind_ == Family::Kind::betas) gammas_T_ = gammas_of(config_);
+  if (config_.schedule) check_schedule(*config_.schedule, config_.path);
 }
 
 torch::Tensor Path::gamma(const torch::Tensor& time) const {
   const ObjectiveConfig& c = config_;
   const torch::Tensor t = time / static_cast<double>(c.num_timesteps);
+  if (c.schedule) return c.schedule->alpha_squared(t).clamp(c.gamma_clip, 1);
   if (c.path == "vp_linear") return (1 - t).clamp(c.gamma_clip, 1);
   const bool cosine = c.path == "vp_cosine";
   const auto curve = [&](const torch::Tensor& u) {

@@ -9,6 +9,7 @@
 
 #include "core/dataset_folder.h"
 #include "core/error.h"
+#include "core/shipped.h"
 #include "encoders/fetch_command.h"
 
 namespace microdit::encoders {
@@ -29,10 +30,10 @@ std::vector<fs::path> places(const std::string& hint, const fs::path& run_folder
     found.push_back(stored);
   } else if (!stored.empty()) {
     found.push_back(core::whole_path(core::data_root() / stored));
-    for (const fs::path& home : homes()) found.push_back(core::whole_path(home / stored));
+    for (const fs::path& home : core::homes()) found.push_back(core::whole_path(home / stored));
   }
   found.push_back(core::data_root() / "weights" / name);
-  for (const fs::path& home : homes()) found.push_back(home / "assets" / name);
+  for (const fs::path& home : core::homes()) found.push_back(home / "assets" / name);
   if (!run_folder.empty()) found.push_back(core::whole_path(run_folder) / name);
   std::vector<fs::path> distinct;
   for (fs::path& place : found) {
@@ -75,7 +76,7 @@ std::string folder_hint(const fs::path& folder) {
   const fs::path here = core::whole_path(folder);
   if (is_inside(here, core::data_root() / "weights"))
     return here.lexically_relative(core::data_root()).generic_string();
-  for (const fs::path& home : homes()) {
+  for (const fs::path& home : core::homes()) {
     if (is_inside(here, home / "assets")) return here.lexically_relative(home).generic_string();
   }
   return here.generic_string();

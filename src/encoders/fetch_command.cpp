@@ -10,16 +10,12 @@
 #include "core/config.h"
 #include "core/dataset_folder.h"
 #include "core/shell_line.h"
+#include "core/shipped.h"
 
 namespace microdit::encoders {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path own_folder() {
-  std::error_code error;
-  return fs::read_symlink("/proc/self/exe", error).parent_path();
-}
 
 /// The entry's `name`; "" where its file has none on a line of its own.
 std::string name_of_entry(const fs::path& file) {
@@ -42,23 +38,12 @@ std::string typed(const fs::path& path) {
 
 }  // namespace
 
-std::vector<fs::path> homes() {
-  std::vector<fs::path> found;
-  std::error_code error;
-  for (fs::path at = own_folder(); at.has_relative_path(); at = at.parent_path()) {
-    found.push_back(at);
-    found.push_back(at / "share/microdit");
-  }
-  found.push_back(fs::current_path(error));
-  return found;
-}
-
 fs::path weights_entry(const fs::path& place) {
   const fs::path inside =
       core::whole_path(place).lexically_relative(core::whole_path(core::data_root() / "weights"));
   if (inside.empty() || *inside.begin() == "..") return {};
   const std::string name = inside.begin()->string();
-  std::vector<fs::path> places = homes();
+  std::vector<fs::path> places = core::homes();
   std::ranges::rotate(places, places.end() - 1);  // where the user stands comes first: as it is typed there
   for (const fs::path& home : places) {
     std::error_code missing;
@@ -75,7 +60,8 @@ fs::path weights_entry(const fs::path& place) {
 std::string how_to_fetch(const fs::path& place) {
   const fs::path entry = weights_entry(place);
   if (entry.empty()) return "";
-  return "; to fetch it: " + core::shell_line({typed(own_folder() / "download"), "--config", entry.string()});
+  return "; to fetch it: " +
+         core::shell_line({typed(core::program_folder() / "download"), "--config", entry.string()});
 }
 
 }  // namespace microdit::encoders

@@ -3,13 +3,8 @@
 
 #include <filesystem>
 #include <string>
-#include <vector>
 
 namespace microdit::encoders {
-
-/// The folders above the program, nearest first, then the one it was started in: the repository or the installation that
-/// holds assets/ and configs/ is one of them.
-std::vector<std::filesystem::path> homes();
 
 /// The file of configs/weights that fills data_root()/weights/NAME, which `place` is or lies in: its `name` is NAME. Empty where
 /// there is none.

@@ -18,7 +18,9 @@ using Rows = std::vector<std::vector<std::string>>;
 
 /// `meaning(name)` for every name of a column: one without is a bug, so that the page grows with the table.
 Rows meanings(const char* head, std::vector<std::string> Family::*column,
-              const std::vector<std::pair<std::string, std::string>>& known) {
+              std::vector<std::pair<std::string, std::string>> known) {
+  for (const diffusion::ScheduleKind& more : diffusion::more_schedules())
+    known.emplace_back(more.name, "a noise schedule that this program was built with");
   Rows rows = {{head, "what it is"}};
   for (const std::string& name : diffusion::all_names(column)) {
     const auto found = std::ranges::find(known, name, &std::pair<std::string, std::string>::first);

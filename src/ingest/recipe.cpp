@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "core/error.h"
+#include "core/shipped.h"
 #include "encoders/image_codec.h"
 #include "store/manifest_text.h"
 
@@ -62,13 +63,17 @@ void Recipe::fields(core::Fields& f) {
     f.error("name", fmt::format("'{}': use letters, digits, '-', '_' and '.' only", name));
 }
 
-Recipe load_recipe(const std::string& dataset, const std::filesystem::path& file) {
-  if (file.empty())
+Recipe load_recipe(const std::string& dataset, const std::filesystem::path& named) {
+  if (named.empty())
     core::user_error("dataset {}: its entry names no recipe: add recipe=configs/latents/NAME.yaml", dataset);
+  const std::filesystem::path file = core::shipped(named);
   if (!std::filesystem::exists(file))
     core::user_error("dataset {}: recipe: {}: no such file; recipe=configs/latents/NAME.yaml names another",
                      dataset, file.string());
-  return core::load<Recipe>(file);
+  auto recipe = core::load<Recipe>(file);
+  for (std::string* folder : {&recipe.images.codec, &recipe.text.encoder})
+    *folder = core::shipped(*folder).string();
+  return recipe;
 }
 
 }  // namespace microdit::ingest

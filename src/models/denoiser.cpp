@@ -1,6 +1,8 @@
 // The `model:` section: its keys, what is possible, and the networks by kind.
 #include "models/denoiser.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "core/error.h"
@@ -20,7 +22,7 @@ void check(const DenoiserConfig& c) {
   if (c.kind != "unet") need(c.input_size, "input_size");  // a unet has no size
   need(c.in_channels, "in_channels");
   if (c.takes_text()) need(c.caption_channels, "caption_channels");
-  if (c.kind == "unet") return;
+  if (c.kind == "unet" || more_kind(c.kind) != nullptr) return;
   if (c.input_size % c.patch_size != 0)
     core::user_error("model.input_size: {} is no multiple of patch_size {}", c.input_size, c.patch_size);
   if (c.dim % 4 != 0) core::user_error("model.dim: {} must be a multiple of 4 (position embeddings)", c.dim);
@@ -40,11 +42,13 @@ void check(const DenoiserConfig& c) {
 }  // namespace
 
 void DenoiserConfig::fields(core::Fields& f) {
-  f.field("kind", kind,
-          {.choices = {"microdit", "class_dit", "unet"}, .help = "the network; further keys are its own"});
+  f.field("kind", kind, {.choices = kind_names(), .help = "the network; further keys are its own"});
+  if (const std::string fault = kinds_fault(more_denoisers()); !fault.empty()) return f.error("kind", fault);
   f.field("input_size", input_size, {.min = 0, .help = "latent side; 0 = from the data"});
   if (kind == "unet")
     unet_fields(f);
+  else if (const DenoiserKind* more = more_kind(kind); more != nullptr)
+    own_fields(f, *more);
   else
     transformer_fields(f);
   conditioner_fields(f);
@@ -174,27 +178,47 @@ void DenoiserConfig::conditioner_fields(core::Fields& f) {
   if (caption_channels == 0) caption_channels = text_conditioner->width;
 }
 
+void DenoiserConfig::own_fields(core::Fields& f, const DenoiserKind& more) {
+  f.field("in_channels", in_channels, {.min = 0, .help = "latent channels; 0 = from the data"});
+  if (more.takes.text)
+    f.field("caption_channels", caption_channels, {.min = 0, .help = "text width; 0 = from the data"});
+  if (more.takes.text_mask)
+    f.field("text_mask", text_mask, {.help = "text rows behind a caption's last token are not seen"});
+  if (more.takes.classes) {
+    f.field("num_classes", num_classes, {.min = 0, .max = 1e7, .help = "0 = none"});
+    f.field("learned_null", learned_null, {.help = "the null condition of guidance is learned"});
+  }
+  if (f.reading() || !own) own = more.keys();
+  own->fields(f);
+}
+
 bool DenoiserConfig::takes_text() const {
+  if (const DenoiserKind* more = more_kind(kind); more != nullptr) return more->takes.text;
   if (kind == "unet") return unet.has_cross_attention();
   return kind != "class_dit" || num_classes == 0;
 }
 
 bool DenoiserConfig::takes_classes() const {
+  if (const DenoiserKind* more = more_kind(kind); more != nullptr)
+    return more->takes.classes && num_classes > 0;
   return kind == "unet" ? num_classes > 0 : !takes_text();
 }
 
 bool DenoiserConfig::has_null() const {
   if (text_conditioner) return true;
-  if (kind == "unet") return takes_text() || learned_null;
+  if (kind == "unet" || more_kind(kind) != nullptr) return takes_text() || learned_null;
   return kind != "class_dit" || learned_null;
 }
 
 std::shared_ptr<Denoiser> make_uninitialized_denoiser(const DenoiserConfig& config) {
-  if (config.kind != "microdit" && config.kind != "class_dit" && config.kind != "unet")
-    core::user_error("model.kind: \"{}\" is unknown; there are: microdit, class_dit, unet", config.kind);
+  if (const std::vector<std::string> names = kind_names();
+      std::ranges::find(names, config.kind) == names.end())
+    core::user_error("model.kind: \"{}\" is unknown; there are: {}", config.kind, fmt::join(names, ", "));
   check(config);
   std::shared_ptr<Denoiser> net;
-  if (config.kind == "unet")
+  if (const DenoiserKind* more = more_kind(config.kind); more != nullptr)
+    net = (config.own ? config.own : more->keys())->make(config);
+  else if (config.kind == "unet")
     net = std::make_shared<Unet>(config);
   else if (config.kind == "class_dit")
     net = std::make_shared<ClassDit>(config);
@@ -210,6 +234,18 @@ std::shared_ptr<Denoiser> make_denoiser(const DenoiserConfig& config, std::uint6
   std::shared_ptr<Denoiser> net = make_uninitialized_denoiser(config);
   net->initialize(seed);
   return net;
+}
+
+std::string describe_kinds() {
+  std::string text;
+  for (const std::string& kind : kind_names()) {
+    DenoiserConfig config;
+    if (kind == config.kind) continue;
+    config.kind = kind;
+    text += fmt::format("Keys of model with kind: {}\n{}", kind,
+                        core::detail::print_help(&config, core::detail::visitor<DenoiserConfig>()));
+  }
+  return text;
 }
 
 }  // namespace microdit::models

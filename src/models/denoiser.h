@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "models/denoiser_kind.h"
 #include "models/text_conditioner.h"
 #include "models/unet_config.h"
 
@@ -110,8 +111,10 @@ struct DenoiserConfig {
   UnetConfig unet;
   /// Of any kind that takes text: rows of caption_channels are made of tokens, in the network itself.
   std::optional<TextConditionerConfig> text_conditioner{};
+  /// Of a kind that is not ours (and input_size, in_channels, what it Takes).
+  std::shared_ptr<KindKeys> own;
   void fields(core::Fields& f);
-  /// A unet may take text, classes, both or nothing; the others take one of the two.
+  /// A unet or a kind that is not ours may take text, classes, both or nothing; the others take one of the two.
   bool takes_text() const;
   bool takes_classes() const;
   /// Whether there is a condition to guide away from.
@@ -123,11 +126,14 @@ struct DenoiserConfig {
   void unet_fields(core::Fields& f);
   void transformer_fields(core::Fields& f);
   void conditioner_fields(core::Fields& f);
+  void own_fields(core::Fields& f, const DenoiserKind& kind);
 };
 
 /// Builds the network on CPU in fp32, parameters initialised from `seed`. UserError for an impossible config.
 std::shared_ptr<Denoiser> make_denoiser(const DenoiserConfig& config, std::uint64_t seed = 0);
 /// The same with parameters left as memory is, for weights that are loaded next (buffers are filled).
 std::shared_ptr<Denoiser> make_uninitialized_denoiser(const DenoiserConfig& config);
+/// The keys of every kind but the first, for --help.
+std::string describe_kinds();
 
 }  // namespace microdit::models

@@ -4,35 +4,14 @@
 
 #include <cmath>
 
-#include "diffusion/prediction.h"
+#include "diffusion/exact_gaussian.h"
 #include "diffusion/sampler.h"
 #include "unit_normals.h"
 
 namespace microdit::diffusion {
 namespace {
 
-constexpr double kMean = 0.7;
-constexpr double kStd = 0.4;
-
-/// E[x0 | x_t] = mean + alpha std^2 (x_t - alpha mean) / (alpha^2 std^2 + sigma^2), as what the objective's network predicts.
-DenoiseFn exact_network(const Objective& objective) {
-  return [&objective](const DenoiseInput& in) {
-    const ObjectiveConfig& c = objective.config();
-    torch::Tensor time = in.noise_label_B.to(torch::kDouble);
-    if (c.path == "edm") time = (4 * time).exp();
-    if (c.path == "flow") time = time / static_cast<double>(c.num_timesteps);
-    const Levels levels = objective.path().at(time);
-    const Prediction f = prediction_at(c.prediction, levels, c.sigma_data);
-    const auto wide = [](const torch::Tensor& values) { return values.view({-1, 1, 1, 1}); };
-    const torch::Tensor x = in.x_BCHW.to(torch::kDouble) / wide(objective.path().input_scale(levels));
-    const torch::Tensor a = wide(levels.alpha_B), s = wide(levels.sigma_B);
-    const torch::Tensor x0 =
-        kMean + a * kStd * kStd * (x - a * kMean) / (a.square() * kStd * kStd + s.square());
-    const torch::Tensor n = torch::where(s > 0, (x - a * x0) / s, 0);
-    // p x0 + q n is linear, so the mean of the target is that of the means.
-    return DenoiseOutput{(wide(f.p) * x0 + wide(f.q) * n).to(torch::kFloat), {}};
-  };
-}
+constexpr Gaussian kData;
 
 SamplerConfig config_of(const std::string& rule, std::int64_t steps) {
   SamplerConfig config;
@@ -50,14 +29,10 @@ TEST(Gaussian, EveryPathPredictionAndRuleReachesMeanAndDeviation) {
         const Objective objective({.path = path, .prediction = prediction});
         for (const std::string& rule : family.rules) {
           const bool second = rule == "heun" || rule == "dpmpp_2m";
-          const torch::Tensor out =
-              sample(objective, exact_network(objective), config_of(rule, second ? 60 : 200),
-                     {.unit_BCHW = unit_normals(1, {16, 4, 8, 8}), .step_noise = [&](std::int64_t step) {
-                        return unit_normals(100 + static_cast<std::uint64_t>(step), {16, 4, 8, 8});
-                      }});
-          // 4096 draws: standard errors .006 of the mean, .0045 of the deviation; the rest is the grid's coarseness (RulesHaveTheirOrder).
-          EXPECT_NEAR(out.mean().item<double>(), kMean, 0.03) << path << " " << prediction << " " << rule;
-          EXPECT_NEAR(out.std().item<double>(), kStd, 0.045) << path << " " << prediction << " " << rule;
+          const Gaussian out = sampled_gaussian(objective, config_of(rule, second ? 60 : 200));
+          // Standard errors .006 of the mean, .0045 of the deviation; the rest is the grid's coarseness (RulesHaveTheirOrder).
+          EXPECT_NEAR(out.mean, kData.mean, 0.03) << path << " " << prediction << " " << rule;
+          EXPECT_NEAR(out.std, kData.std, 0.045) << path << " " << prediction << " " << rule;
           ++combinations;
         }
       }
@@ -74,8 +49,8 @@ double error_of(const Objective& objective, const SamplerConfig& config) {
                                                : objective.path().moment(objective.path().last_time()).level;
   if (!step_rule(config, objective.config()).from_unit) begin = begin * top.sigma;
   const torch::Tensor exact =
-      kMean + kStd * (begin - top.alpha * kMean) /
-                  std::sqrt(top.alpha * top.alpha * kStd * kStd + top.sigma * top.sigma);
+      kData.mean + kData.std * (begin - top.alpha * kData.mean) /
+                       std::sqrt(top.alpha * top.alpha * kData.std * kData.std + top.sigma * top.sigma);
   const torch::Tensor out = sample(objective, exact_network(objective), config, {.unit_BCHW = unit});
   return (out - exact).norm().item<double>() / exact.norm().item<double>();
 }

@@ -1,0 +1,12 @@
+# microdit_torch_version(ROOT RESULT): "2.11.0" by the headers below ROOT/include.
+function(microdit_torch_version root result)
+  set(version "")
+  foreach(part MAJOR MINOR PATCH)
+    file(STRINGS ${root}/include/torch/headeronly/version.h line REGEX "define TORCH_VERSION_${part} [0-9]+")
+    string(REGEX MATCH "[0-9]+ *$" number "${line}")
+    string(STRIP "${number}" number)
+    list(APPEND version "${number}")
+  endforeach()
+  list(JOIN version . version)
+  set(${result} ${version} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,20 @@
+// Files that come with the programs: configs/ and assets/ of the repository or of the installation.
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+namespace microdit::core {
+
+/// Where this program lies.
+std::filesystem::path program_folder();
+
+/// The folders above the program, nearest first, then the one it was started in: the repository or the installation that
+/// holds assets/ and configs/ is one of them.
+std::vector<std::filesystem::path> homes();
+
+/// `named`; where that is not there and begins with configs/ or assets/, the file of that name that came with the program, so
+/// that commands are the same in any folder.
+std::filesystem::path shipped(const std::filesystem::path& named);
+
+}  // namespace microdit::core
