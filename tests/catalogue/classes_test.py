@@ -176,15 +176,29 @@ UNCONDITIONAL = {"kind": "unet", "block_out_channels": [8, 8], "layers_per_block
                  "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"]}
 
 
+PARQUET = """name: {name}
+source: {{folder: {folder}, pattern: ["*.parquet"]}}
+archive: parquet
+record: {{kind: parquet, picture: image, {labels}caption: {{caption: "column:words"}}}}
+tables: []
+splits: {{held_out: 0}}
+recipe: {recipe}
+"""
+
+
 def partly_labelled(scratch):
-    """A class run's epoch is those that have a class, each once; a run that takes none shows all, also beside classes of other names."""
-    own = folders(scratch, TAR.replace('"{parent}"', "cls, classes: [cat, dog]").replace("held_out: 0.2", "held_out: 0"), names=[])
-    in_a_tar(own, pairs([str(i % 2 if i % 7 == 0 else -1).encode() for i in range(40)]))
-    other = own.root / "other.yaml"
-    other.write_text((own.root / "mine.yaml").read_text().replace("name: mine", "name: other").replace("[cat, dog]", "[dog, cat]"))
-    for stage in ("download", "clean", "precompute"):
-        own.run(stage)
-        programs.run(stage, "--config", other, f"source.folder={own.folder}", data=own.data)
+    """A class run's epoch is those that have a class, each once; a run that takes none shows all, also beside other classes or none."""
+    import pyarrow
+    import pyarrow.parquet
+    own = folders(scratch, names=[])
+    pictures = [{"bytes": odd_pictures.of_kind("jpeg", f"{i}", 16, 16), "path": f"{i}.jpg"} for i in range(40)]
+    labels = [i % 2 if i % 7 == 0 else None for i in range(40)]
+    pyarrow.parquet.write_table(pyarrow.table({"image": pictures, "words": ["a square"] * 40, "label": labels}), own.folder / "a.parquet")
+    for name, labelled in (("mine", "label: label, classes: [cat, dog], "), ("other", "label: label, classes: [dog, cat], "), ("none", "")):
+        entry = own.root / f"{name}.yaml"
+        entry.write_text(PARQUET.format(name=name, folder=own.folder, labels=labelled, recipe=own.root / "pixels.yaml"))
+        for stage in ("download", "clean", "precompute"):
+            programs.run(stage, "--config", entry, data=own.data)
     config = own.root / "train.yaml"
 
     def train(name, data, expect=0, **model):
@@ -196,9 +210,10 @@ def partly_labelled(scratch):
 
     log = train("few", ["mine"], num_classes=2)
     check("6 of 40 samples have a class; the others are not shown" in log and "done: 4 steps" in log, log)
-    log = train("all", ["mine", "other"])
-    check("80 samples of 16 px, no condition" in log and "done: 54 steps" in log, log)
+    log = train("all", ["mine", "other", "none"])
+    check("120 samples of 16 px, no condition" in log and "done: 80 steps" in log, log)
     check("cannot be mixed: `classes` is" in train("mixed", ["mine", "other"], USER_MISTAKE, num_classes=2), "classes of other names")
+    check("that have a class" in train("unlabelled", ["none"], USER_MISTAKE, num_classes=2), "no classes")
 
 
 def columns(scratch):
@@ -361,5 +376,5 @@ def groups_of_emoji(scratch):
 
 
 if __name__ == "__main__":
-    run_cases([folders_are_classes, letters_in_two_forms, trained, grey_pixels, sidecars, json_keys, columns, refused, white_space, without_captions,
+    run_cases([folders_are_classes, letters_in_two_forms, trained, grey_pixels, partly_labelled, sidecars, json_keys, columns, refused, white_space, without_captions,
                marks_and_controls, classes_that_come_later, parts_of_earlier_versions, labels_beyond, groups_of_emoji])
