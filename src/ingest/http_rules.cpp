@@ -272,7 +272,7 @@ bool is_temporary(long status) {
 }
 
 bool is_outage(long status) {
-  return status == 429 || (status >= 502 && status <= 504) || (status >= 520 && status <= 527) ||
+  return status == 429 || status == 500 || (status >= 502 && status <= 504) || (status >= 520 && status <= 527) ||
          status == 530;
 }
 

@@ -360,6 +360,23 @@ def other_versions(_):
         server.shutdown()
 
 
+def other_length(_):
+    """What an earlier version's answer said of its length is nothing that a later version has to have."""
+    first, second = b"A" * 3_000_000, b"B" * 2_500_000
+
+    def answer(handler, count):
+        if count == 1:
+            handler.raw(f"Content-Length: {len(first)}", 'ETag: "v1"', body=first[:1_200_000])
+        else:
+            handler.raw("Transfer-Encoding: chunked", 'ETag: "v2"', body=b"%x\r\n" % len(second) + second + b"\r\n0\r\n\r\n")
+    server = Server({"/a.bin": answer})
+    case = Download([f"{server.url}/a.bin"], "max_attempts: 3")
+    case.run()
+    check((case.raw / "a.bin").read_bytes() == second and len(server.seen) == 2, server.seen)
+    case.remove()
+    server.shutdown()
+
+
 def bad_file_behind_a_known_store(_):
     """In a later life a store is known, and what it served is not: a file that it alone refuses is that file's trouble still."""
     for bad in (lambda h, _: h.whole(b"", status="503 Slow Down"), lambda h, _: None):
@@ -656,7 +673,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, waiting_asks_nobody_else, settled_by_redirector, odd_dates, other_versions, bad_file_behind_a_known_store, after_the_patience, hang_ups_are_no_refusals, quota_of_seconds, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, waiting_asks_nobody_else, settled_by_redirector, odd_dates, other_versions, other_length, bad_file_behind_a_known_store, after_the_patience, hang_ups_are_no_refusals, quota_of_seconds, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
