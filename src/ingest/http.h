@@ -33,6 +33,7 @@ struct HttpOptions {
 
   std::string hub_origin{};  ///< the only place that gets the token, over https or loopback only
   std::string token{};
+  bool hub_is_offline = false;  ///< then nothing is asked there: UserError
   /// Around every request to hub_origin (its address; its answer). The first returns 0, or seconds to wait and ask again.
   std::function<double(const std::string& url)> before_hub = [](const std::string&) { return 0; };
   std::function<void(const std::string& url, const ResponseHeaders& headers)> after_hub =

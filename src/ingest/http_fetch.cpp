@@ -12,6 +12,7 @@
 namespace microdit::ingest {
 namespace {
 
+constexpr int kOthers = 3;  ///< targets that one request asks for at once, in place of one that is away
 constexpr double kSpeakAbove_s = 10;  ///< of a wait for the hub's quota
 
 }  // namespace
@@ -72,7 +73,7 @@ bool Fetch::ask_for_another(const std::string& origin) {
   if (!sink_.may_be_set_aside || turns_.contains(origin) || !client_.is_away(origin)) return false;
   const std::string own = origin_of(url_);
   client_.note_another(own, /*in_vain=*/true);
-  return client_.may_name_another(own);
+  return another_++ < kOthers && client_.may_name_another(own);
 }
 
 bool Fetch::was_passed_on_by(const std::string& origin) const {
@@ -110,6 +111,8 @@ HopResult Fetch::request(const std::string& url) {
   sink_.prepare(hop, ask_for_whole_);
   asked_for_rest_ = hop.asked.offset > 0;
   const bool to_hub = !options.hub_origin.empty() && origin_of(url) == options.hub_origin;
+  if (to_hub && options.hub_is_offline)
+    core::user_error("{}: HF_HUB_OFFLINE forbids to ask the hub", name_);
   if (to_hub && !options.token.empty()) {
     if (!url.starts_with("https://") && !is_loopback_literal(host))
       core::user_error("{}: the hub's token is sent over https only", shown(url));
@@ -119,7 +122,7 @@ HopResult Fetch::request(const std::string& url) {
   hop.on_begin = [this, begin = std::move(hop.on_begin)](const ResponseHeaders& headers, Body body) {
     if (!sink_.is_question) {
       client_.note_begun(hops_, url_);
-      client_.note_another(origin_of(url_), /*in_vain=*/false);
+      if (hops_.size() > 1) client_.note_another(origin_of(url_), /*in_vain=*/false);
     }
     begin(headers, body);
   };

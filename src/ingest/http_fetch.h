@@ -66,6 +66,7 @@ class Fetch {
       hops_;  ///< of the last request; the last of them answers for what comes, or does not come
   std::set<std::string> turns_;  ///< hosts whose turn was taken
   bool asked_for_rest_ = false, ask_for_whole_ = false;
+  int another_ = 0;  ///< times the first host was asked for another target
 };
 
 }  // namespace microdit::ingest

@@ -486,6 +486,34 @@ def bytes_read(process):
     return next(int(line.split()[1]) for line in lines if line.startswith("rchar"))
 
 
+def lost_pages(_):
+    """Of a life that was killed only what was synced is continued: a crash of the machine leaves a part's length, and zeros in it."""
+    go = threading.Event()
+
+    def answer(handler, count):
+        if count > 1:
+            handler.ranged(CONTENT)
+            return
+        handler.ranged(CONTENT, send=2_000_000)
+        handler.wfile.flush()
+        go.wait(20)
+    server = Server({"/a.bin": answer})
+    case = Download([f"{server.url}/a.bin"])
+    process = case.start()
+    part = case.raw / ".a.bin.part"
+    wait_until(lambda: part.exists() and part.stat().st_size == 2_000_000, "two megabytes")
+    process.kill()
+    process.communicate()
+    go.set()
+    with open(part, "r+b") as file:
+        file.seek(1_000_000)
+        file.write(bytes(500_000))
+    case.run()
+    check((case.raw / "a.bin").read_bytes() == CONTENT, server.seen)
+    case.remove()
+    server.shutdown()
+
+
 def old_bytes(_):
     """While a host says to wait, nobody reads what has come already; when the file is whole, it is read once at most."""
     content, busy = random.Random(4).randbytes(40 << 20), threading.Event()
@@ -673,7 +701,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, waiting_asks_nobody_else, settled_by_redirector, odd_dates, other_versions, other_length, bad_file_behind_a_known_store, after_the_patience, hang_ups_are_no_refusals, quota_of_seconds, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, waiting_asks_nobody_else, settled_by_redirector, odd_dates, other_versions, other_length, bad_file_behind_a_known_store, after_the_patience, hang_ups_are_no_refusals, quota_of_seconds, quota_wait, set_aside, lost_pages, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
