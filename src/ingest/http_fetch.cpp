@@ -111,8 +111,7 @@ HopResult Fetch::request(const std::string& url) {
   sink_.prepare(hop, ask_for_whole_);
   asked_for_rest_ = hop.asked.offset > 0;
   const bool to_hub = !options.hub_origin.empty() && origin_of(url) == options.hub_origin;
-  if (to_hub && options.hub_is_offline)
-    core::user_error("{}: HF_HUB_OFFLINE forbids to ask the hub", name_);
+  if (to_hub && options.hub_is_offline) core::user_error("{}: HF_HUB_OFFLINE forbids to ask the hub", name_);
   if (to_hub && !options.token.empty()) {
     if (!url.starts_with("https://") && !is_loopback_literal(host))
       core::user_error("{}: the hub's token is sent over https only", shown(url));

@@ -15,10 +15,10 @@ struct Sink {
   /// Sets range, limits and callbacks of a request; `whole`: for the whole file, whatever is here.
   std::function<void(Hop&, bool whole)> prepare = [](Hop&, bool) {};
   std::function<std::uint64_t()> bytes = [] { return 0; };
-  std::function<void()> restart = [] {};                  ///< the next request is for the whole file
-  std::string when_refused{};                             ///< as FileRequest's
-  bool may_be_set_aside = false;                          ///< NotBefore instead of a long wait
-  bool is_question = false;                               ///< whether it is served; no file begins with it, and no quota is waited for
+  std::function<void()> restart = [] {};  ///< the next request is for the whole file
+  std::string when_refused{};             ///< as FileRequest's
+  bool may_be_set_aside = false;          ///< NotBefore instead of a long wait
+  bool is_question = false;  ///< whether it is served; no file begins with it, and no quota is waited for
   std::function<bool()> is_whole = [] { return false; };  ///< what is here has the length that was announced
   std::function<std::string()> lack = [] { return std::string(); };  ///< what a whole answer still lacks
 };

@@ -19,8 +19,8 @@ constexpr auto kAnswerTime = std::chrono::seconds(static_cast<int>(limits::kSlow
 constexpr std::chrono::steady_clock::duration kLookedSoonest = std::chrono::milliseconds(200),
                                               kLookedLatest = std::chrono::seconds(5);
 constexpr auto kSentElsewhere =
-    std::chrono::seconds(30);  ///< when who waits for another's host looks whether others were
-constexpr int kInVain = 3;     ///< redirects in a row until a host is not asked for another target
+    std::chrono::seconds(30);        ///< when who waits for another's host looks whether others were
+constexpr int kInVain = 3;           ///< redirects in a row until a host is not asked for another target
 constexpr std::size_t kSeveral = 3;  ///< files without a byte in a row, of which the host is the cause
 
 }  // namespace

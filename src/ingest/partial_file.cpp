@@ -25,7 +25,8 @@ namespace microdit::ingest {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::uint64_t kWriteBytes = 8 * limits::kMiB;  // written out soon: who keeps them has less to wait for
+constexpr std::uint64_t kWriteBytes =
+    8 * limits::kMiB;  // written out soon: who keeps them has less to wait for
 constexpr std::uint64_t kKeptBytes = 64 * limits::kMiB;  // or after:
 constexpr auto kKeptTime = std::chrono::minutes(1);
 constexpr std::size_t kBlockBytes = 1 << 20;
@@ -218,8 +219,7 @@ void PartialFile::append(std::span<const std::byte> bytes) {
   keep();
   // A file may take longer than a life, which the next one goes on with where the version is known. Where it began anew that
   // is none before there is more than was.
-  if (bytes_ > replaced_ && !version_.validator().empty())
-    core::report_progress(path_.filename().string());
+  if (bytes_ > replaced_ && !version_.validator().empty()) core::report_progress(path_.filename().string());
   require_free_space(path_.parent_path(), 0);
 }
 

@@ -111,8 +111,11 @@ TEST_F(PartialFiles, OfALifeThatEndsAllCounts) {
   }
   EXPECT_FALSE(fs::exists(folder_ / ".a.part.etag"));
   // Marks that say nothing that can be trusted: more than is there, no number, an earlier microdit's.
-  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
-           {"\n4\n", "\n5\n"}, {"\n4\n", "\n\n"}, {"\n4\n", "\n"}, {"\n4\n", "\n-1\n"}, {"part 3", "part 2"}}) {
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{{"\n4\n", "\n5\n"},
+                                                                                 {"\n4\n", "\n\n"},
+                                                                                 {"\n4\n", "\n"},
+                                                                                 {"\n4\n", "\n-1\n"},
+                                                                                 {"part 3", "part 2"}}) {
     write(".a.part", "ours");
     std::string other = mark;
     write(".a.part.etag", other.replace(other.find(from), from.size(), to));
