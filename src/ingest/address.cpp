@@ -177,7 +177,7 @@ bool is_private_literal(std::string_view host) {
   in6_addr v6{};
   if (is_v4(host, v4)) return is_private_v4(ntohl(v4.s_addr));
   if (is_v6(host, v6)) return is_private_v6(v6);
-  return host == "localhost";
+  return host == "localhost" || host.ends_with(".localhost");
 }
 
 bool is_loopback_literal(std::string_view host) {

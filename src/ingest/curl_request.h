@@ -62,7 +62,11 @@ class Transfer {
     char* next = nullptr;
     curl_easy_getinfo(curl_, CURLINFO_REDIRECT_URL, &next);
     if (next != nullptr) r.redirect = next;
-    if (!begun_ && r.headers.over) begin();  // an answer without a body
+    if (begun_ || !r.headers.over) return;
+    if (r.whole)
+      begin();  // an answer without a body
+    else
+      r.answer = judge_headers(r.headers, hop_.asked);
   }
   HopResult take() { return std::move(result_); }
   bool done = false;

@@ -53,6 +53,7 @@ HttpOptions options_of(const CatalogueEntry& entry, std::string token, RateGate&
   options.longest_wait_s = kLongestWait_s;
   options.hub_origin = origin_of(hub_endpoint());
   options.token = std::move(token);
+  options.hub_is_offline = hub_is_offline();
   // The endpoint is the user's own word, not the entry's: it may be a mirror of the site.
   options.allow_hosts.push_back(host_name_of(hub_endpoint()));
   options.before_hub = [&gate](const std::string& url) { return gate.turn(url); };
@@ -183,8 +184,10 @@ std::optional<PartialFile> Fetcher::open_partial(const fs::path& aside, const Ra
 std::optional<store::ShardEntry> Fetcher::over_http(const RawFile& file, const fs::path& final,
                                                     const std::function<void(double)>& on_bytes,
                                                     const core::StopFlag& stop) {
-  if (!entry_.source.hub.empty() && hub_is_offline())
-    core::user_error("{}: is not in the hub's cache, and HF_HUB_OFFLINE forbids to fetch it", file.name);
+  if (hub_is_offline() && origin_of(file.url) == origin_of(hub_endpoint())) {
+    core::user_error("{}: {}HF_HUB_OFFLINE forbids to fetch it from the hub", file.name,
+                     entry_.source.hub.empty() ? "" : "is not in the hub's cache, and ");
+  }
   client_.check_turn(file.url);
   const fs::path aside = final.parent_path() / fmt::format(".{}.part", file.name);
   std::optional<PartialFile> partial = open_partial(aside, file, stop);
@@ -211,8 +214,7 @@ std::optional<store::ShardEntry> Fetcher::over_http(const RawFile& file, const f
     partial->discard();
     throw;
   }
-  core::publish(aside, final);
-  partial->forget_version();
+  partial->publish(final);
   return shard;
 }
 
@@ -241,7 +243,7 @@ std::optional<store::ShardEntry> Fetcher::copied(const RawFile& file, const fs::
     }
     const store::ShardEntry shard{file.name, 0, copy->bytes(), *sha256};
     check(file, shard, "");
-    core::publish(aside, final);
+    copy->publish(final);
     return shard;
   } catch (...) {
     std::error_code ignored;

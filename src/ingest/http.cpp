@@ -46,15 +46,16 @@ bool HttpClient::still_serves(const std::string& origin, const std::string& firs
 bool HttpClient::serves_now(const std::string& url, const std::string& origin, const core::StopFlag& stop) {
   struct Enough {};
   Sink sink;
+  sink.is_question = true;
   sink.prepare = [](Hop& hop, bool) {  // no HEAD: an address may be signed for GET alone
     hop.header_lines.emplace_back("Range: bytes=0-0");
     hop.on_begin = [](const ResponseHeaders&, Body) { throw Enough{}; };
   };
   Fetch fetch(*this, url, sink, stop);
   try {
-    const long status = fetch.follow().headers.status;
+    const HopResult result = fetch.follow();
     return fetch.was_passed_on_by(origin) ||
-           (fetch.was_answered_by(origin) && status != 0 && !is_outage(status));
+           (fetch.was_answered_by(origin) && result.headers.status != 0 && !result.is_no_service());
   } catch (
       const core::UserError&) {  // where it redirects to is refused: that settles nothing for another file
     return false;
@@ -74,7 +75,7 @@ std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile
     partial.take_back();
     hop.asked.expected_bytes = request.expected_bytes;
     const FileVersion version = partial.version();
-    if (announced < 0) announced = version.total;
+    announced = request.expected_bytes >= 0 ? request.expected_bytes : version.total;
     if (!whole && !version.validator().empty()) {
       hop.asked.offset = partial.bytes();
       hop.asked.version = version;
@@ -82,6 +83,7 @@ std::optional<Fetched> HttpClient::fetch(const FileRequest& request, PartialFile
       hop.header_lines.push_back("If-Range: " + version.validator());
     }
     hop.on_begin = [&](const ResponseHeaders& headers, Body body) {
+      if (body == Body::from_start) announced = request.expected_bytes;  // not what another version had
       if (headers.total_bytes() >= 0) announced = headers.total_bytes();
       if (body == Body::from_start) partial.begin(headers.version(), announced);
     };

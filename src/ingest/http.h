@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/stop_flag.h"
+#include "ingest/host_silence.h"
 #include "ingest/http_transfer.h"
 #include "ingest/partial_file.h"
 
@@ -26,11 +27,13 @@ struct HttpOptions {
   std::vector<std::string> allow_hosts{};  ///< hosts of private addresses that may be reached
   double slow_window_s = limits::kSlowSeconds;
   double outage_line_s = 60;  ///< between two lines about one outage
+  Silence::Patience patience{};
   double longest_wait_s =
       std::numeric_limits<double>::infinity();  ///< fetch() throws NotBefore for longer ones
 
   std::string hub_origin{};  ///< the only place that gets the token, over https or loopback only
   std::string token{};
+  bool hub_is_offline = false;  ///< then nothing is asked there: UserError
   /// Around every request to hub_origin (its address; its answer). The first returns 0, or seconds to wait and ask again.
   std::function<double(const std::string& url)> before_hub = [](const std::string&) { return 0; };
   std::function<void(const std::string& url, const ResponseHeaders& headers)> after_hub =
@@ -86,25 +89,16 @@ class HttpClient {
  private:
   friend class Fetch;
   using Clock = std::chrono::steady_clock;
-  /// Requests in a row without service: since when, how often (those that were under way together are one), how often of that
-  /// by hanging up.
-  struct Silence {
-    std::optional<Clock::time_point> since{};
-    Clock::time_point last{};
-    std::int64_t count = 0, hang_ups = 0;
-    double seconds() const {
-      return since ? std::chrono::duration<double>(Clock::now() - *since).count() : 0;
-    }
-  };
-  /// When a host last served something, what that was, when its silence was last spoken of, and until when nobody asks.
+  /// What a host last served, when its silence was last spoken of, and until when nobody asks.
   struct Host {
-    std::optional<Clock::time_point> served{}, spoken{}, not_before{};
+    std::optional<Clock::time_point> spoken{}, not_before{};
     std::string served_url{};
     std::optional<Clock::time_point> asked_by_another{};  ///< when a redirecting host's address was asked
     bool answered_another = false;                        ///< what came of it
     Clock::time_point asked_until{};                      ///< somebody is asking whether it is back
     const void* asker = nullptr;                          ///< who that is
     Silence silence{};
+    std::set<std::string> unserved{};      ///< some addresses that got an answer alone since a file began
     std::string given_up{};                ///< why, while it is; "" = it is not
     std::set<std::string> given_up_for{};  ///< addresses that were told so
   };
@@ -131,17 +125,22 @@ class HttpClient {
   /// All of `hops` had their part in what comes, or came, of `url`.
   void note_begun(const std::vector<std::string>& hops, const std::string& url);
   void note_served(const std::vector<std::string>& hops, const std::string& url);
-  void note_answer(const std::string& hop, bool is_back);  ///< `is_back`: need not be left alone
-  /// A request that began at `began` was no service.
-  Silence note_silence(const std::string& origin, Clock::time_point began, bool hung_up);
+  /// `is_back`: need not be left alone. The answer to a `question` says nothing of other files.
+  void note_answer(const std::string& hop, bool is_back, bool question);
+  void note_bytes(const std::string& origin);
+  /// A request for `url` that began at `began` was no service.
+  Silence note_silence(const std::string& origin, const std::string& url, Clock::time_point began,
+                       const HopResult& result);
+  void note_pause(const std::string& origin, double pause_s);
   void give_up(const std::string& origin, const std::string& url, const std::string& why);
   bool is_known(const std::string& origin);
+  /// Whether several files in a row got no byte: a cache may still serve what it holds.
+  bool serves_no_file(const std::string& origin);
   /// Whether it serves at this moment what it has served before; what that is, `first`, which redirects to it, may have to say
   /// (then its answer holds for a minute: that is a question to both).
   bool still_serves(const std::string& origin, const std::string& first, const core::StopFlag& stop);
   /// Whether `origin` has its part in an answer to `url`.
   bool serves_now(const std::string& url, const std::string& origin, const core::StopFlag& stop);
-  std::optional<Clock::time_point> served(const std::string& origin);
   bool may_speak(const std::string& origin);  ///< of its silence, now
   void say_proxy(const std::string& proxy);   ///< once
 

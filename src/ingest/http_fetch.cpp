@@ -1,4 +1,4 @@
-// The life of one address: requests, redirects, verdicts, waits.
+// The life of one address: requests, redirects, verdicts.
 #include "ingest/http_fetch.h"
 
 #include <algorithm>
@@ -8,30 +8,12 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "ingest/address.h"
-#include "ingest/not_before.h"
 
 namespace microdit::ingest {
 namespace {
 
+constexpr int kOthers = 3;  ///< targets that one request asks for at once, in place of one that is away
 constexpr double kSpeakAbove_s = 10;  ///< of a wait for the hub's quota
-constexpr std::int64_t kHangUps =
-    8;  ///< count as one silence of a host: it is there, and may refuse some files so
-constexpr std::int64_t kLeastSilences = 2;  ///< in a row until a host is given up: one may be a single file's
-
-std::chrono::steady_clock::duration duration_of(double seconds) {
-  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-      std::chrono::duration<double>(seconds));
-}
-
-/// How long a host that has served before is waited for.
-double patience_s(const HopResult& result) {
-  return result.unreachable ? limits::kOutageSeconds : limits::kBusySeconds;
-}
-
-/// Too many requests, with a time: that is not of one file.
-bool is_of_the_host(const HopResult& result) {
-  return result.headers.status == 429 && result.headers.retry_after_s > 0;
-}
 
 }  // namespace
 
@@ -70,7 +52,9 @@ HopResult Fetch::follow() {
     take_turn(origin_of(hops_.back()));
     began_ = Clock::now();
     HopResult result = request(hops_.back());
-    if (result.headers.status != 0) client_.note_answer(hops_.back(), !is_outage(result.headers.status));
+    if (result.headers.status != 0) {
+      client_.note_answer(hops_.back(), !is_outage(result.headers.status), sink_.is_question);
+    }
     if (linked_sha256.empty()) linked_sha256 = result.headers.linked_sha256;
     result.headers.linked_sha256 = linked_sha256;  // the hub says it, the store it redirects to does not
     if (stop_.requested() || !result.is_redirect()) return result;
@@ -89,7 +73,7 @@ bool Fetch::ask_for_another(const std::string& origin) {
   if (!sink_.may_be_set_aside || turns_.contains(origin) || !client_.is_away(origin)) return false;
   const std::string own = origin_of(url_);
   client_.note_another(own, /*in_vain=*/true);
-  return client_.may_name_another(own);
+  return another_++ < kOthers && client_.may_name_another(own);
 }
 
 bool Fetch::was_passed_on_by(const std::string& origin) const {
@@ -127,6 +111,7 @@ HopResult Fetch::request(const std::string& url) {
   sink_.prepare(hop, ask_for_whole_);
   asked_for_rest_ = hop.asked.offset > 0;
   const bool to_hub = !options.hub_origin.empty() && origin_of(url) == options.hub_origin;
+  if (to_hub && options.hub_is_offline) core::user_error("{}: HF_HUB_OFFLINE forbids to ask the hub", name_);
   if (to_hub && !options.token.empty()) {
     if (!url.starts_with("https://") && !is_loopback_literal(host))
       core::user_error("{}: the hub's token is sent over https only", shown(url));
@@ -134,9 +119,16 @@ HopResult Fetch::request(const std::string& url) {
   }
   if (to_hub && !await_turn(url)) return {};
   hop.on_begin = [this, begin = std::move(hop.on_begin)](const ResponseHeaders& headers, Body body) {
-    client_.note_begun(hops_, url_);
-    client_.note_another(origin_of(url_), /*in_vain=*/false);
+    if (!sink_.is_question) {
+      client_.note_begun(hops_, url_);
+      if (hops_.size() > 1) client_.note_another(origin_of(url_), /*in_vain=*/false);
+    }
     begin(headers, body);
+  };
+  hop.on_bytes = [this, origin = origin_of(url),
+                  take = std::move(hop.on_bytes)](std::span<const std::byte> bytes) {
+    client_.note_bytes(origin);
+    take(bytes);
   };
   HopResult result = client_.loop_.perform(hop);
   if (result.refused_address) refuse_private(host);
@@ -151,11 +143,12 @@ HopResult Fetch::request(const std::string& url) {
   return result;
 }
 
-/// The hub's quota. False when stopped.
+/// The hub's quota. False when stopped, or where nobody waits for it.
 bool Fetch::await_turn(const std::string& url) {
   for (;;) {
     const double wait_s = client_.options_.before_hub(url);
     if (wait_s <= 0) return true;
+    if (sink_.is_question) return false;
     if (wait_s > kSpeakAbove_s && client_.may_speak(origin_of(url)))
       core::log_info("the hub's quota is used up; going on in {}", core::duration_text(wait_s));
     if (!may_sleep(wait_s)) set_aside(wait_s, true);
@@ -227,74 +220,6 @@ std::string Fetch::unsatisfiable(const HopResult& result) {
       result.headers.range_total < 0 ? sink_.is_whole() : result.headers.range_total == here;
   if (here > 0 && is_whole) return "";
   return restart("the server cannot continue there (416)");
-}
-
-/// False when stopped meanwhile.
-bool Fetch::wait(const HopResult& result, const std::string& why) {
-  const std::string origin = origin_of(hops_.back());
-  const std::string whose = origin == origin_of(url_) ? "" : origin + ": ";
-  const HttpClient::Silence silence =
-      result.is_silence() ? client_.note_silence(origin, began_, result.hung_up) : HttpClient::Silence();
-  // Of a host that may be a wrong address.
-  const std::int64_t silences = !result.unreachable || client_.is_known(origin)
-                                    ? 0
-                                    : silence.count - silence.hang_ups + silence.hang_ups / kHangUps;
-  const std::int64_t attempt = std::max(waiting_.attempts.failed(sink_.bytes()), silences);
-  double pause_s = 0;
-  const bool outage = silence.since && is_outage_of(origin, result);
-  if (outage && silence.seconds() >= patience_s(result)) {
-    const std::string end = fmt::format("no service for {} ({}); run the same command to continue",
-                                        core::duration_text(silence.seconds()), why);
-    client_.give_up(origin, url_, end);
-    core::user_error("{}: {} does not answer: {}", name_, origin, end);
-  }
-  if (outage) {
-    waiting_.attempts.forgive();
-    pause_s = backoff_s(client_.options_.backoff_s, silence.count, result.headers.retry_after_s);
-    if (client_.may_speak(origin)) {
-      core::log_warn(
-          "{}: no service for {} ({}); waiting, and asking again until it serves or the job is stopped",
-          origin, core::duration_text(silence.seconds()), why);
-    }
-  } else {
-    if (attempt >= client_.options_.max_attempts) {
-      const std::string end =
-          fmt::format("gave up after {} attempts without progress: {}{}; run the same command to continue",
-                      attempt, whose, why);
-      if (silences >= std::max(kLeastSilences, client_.options_.max_attempts))
-        client_.give_up(origin, url_, end);
-      core::user_error("{}: {}{}", name_, silences >= attempt ? origin + " does not answer: " : "", end);
-    }
-    pause_s = backoff_s(client_.options_.backoff_s, attempt, result.headers.retry_after_s);
-    core::log_warn("{}: {}{}; {} for {}, then continuing at byte {}", name_, whose, why,
-                   may_sleep(pause_s) && silences == 0 && !is_of_the_host(result) ? "waiting" : "set aside",
-                   core::duration_text(pause_s), sink_.bytes());
-  }
-  const bool host_is_away = silences > 0 || (outage && result.unreachable) || is_of_the_host(result);
-  if (!sink_.may_be_set_aside || (may_sleep(pause_s) && !host_is_away))
-    return sleep_unless_stopped(pause_s, stop_);
-  const bool host_said_so = is_outage(result.headers.status) && result.headers.retry_after_s > 0 &&
-                            (is_of_the_host(result) || !client_.served(origin));
-  set_aside(pause_s, outage || silences > 0 || host_said_so);
-}
-
-bool Fetch::may_sleep(double pause_s) const {
-  return !sink_.may_be_set_aside || pause_s <= client_.options_.longest_wait_s;
-}
-
-/// With `host`, no other file of it is asked for meanwhile; then those that were not asked for yet go first.
-void Fetch::set_aside(double pause_s, bool host) {
-  const auto until = Clock::now() + duration_of(pause_s);
-  waiting_.host = origin_of(hops_.back());
-  if (host) client_.leave_alone(waiting_.host, until);
-  client_.set_aside(url_, waiting_);
-  throw NotBefore{until + std::chrono::milliseconds(host ? 500 : 0), host};
-}
-
-/// Whether the host as a whole is silent: it has served before, and serves nobody now.
-bool Fetch::is_outage_of(const std::string& origin, const HopResult& result) {
-  return client_.is_known(origin) &&
-         (is_of_the_host(result) || !client_.still_serves(origin, origin_of(url_), stop_));
 }
 
 }  // namespace microdit::ingest

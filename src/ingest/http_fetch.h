@@ -15,9 +15,10 @@ struct Sink {
   /// Sets range, limits and callbacks of a request; `whole`: for the whole file, whatever is here.
   std::function<void(Hop&, bool whole)> prepare = [](Hop&, bool) {};
   std::function<std::uint64_t()> bytes = [] { return 0; };
-  std::function<void()> restart = [] {};                  ///< the next request is for the whole file
-  std::string when_refused{};                             ///< as FileRequest's
-  bool may_be_set_aside = false;                          ///< NotBefore instead of a long wait
+  std::function<void()> restart = [] {};  ///< the next request is for the whole file
+  std::string when_refused{};             ///< as FileRequest's
+  bool may_be_set_aside = false;          ///< NotBefore instead of a long wait
+  bool is_question = false;  ///< whether it is served; no file begins with it, and no quota is waited for
   std::function<bool()> is_whole = [] { return false; };  ///< what is here has the length that was announced
   std::function<std::string()> lack = [] { return std::string(); };  ///< what a whole answer still lacks
 };
@@ -65,6 +66,7 @@ class Fetch {
       hops_;  ///< of the last request; the last of them answers for what comes, or does not come
   std::set<std::string> turns_;  ///< hosts whose turn was taken
   bool asked_for_rest_ = false, ask_for_whole_ = false;
+  int another_ = 0;  ///< times the first host was asked for another target
 };
 
 }  // namespace microdit::ingest

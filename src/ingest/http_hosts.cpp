@@ -19,8 +19,9 @@ constexpr auto kAnswerTime = std::chrono::seconds(static_cast<int>(limits::kSlow
 constexpr std::chrono::steady_clock::duration kLookedSoonest = std::chrono::milliseconds(200),
                                               kLookedLatest = std::chrono::seconds(5);
 constexpr auto kSentElsewhere =
-    std::chrono::seconds(30);  ///< when who waits for another's host looks whether others were
-constexpr int kInVain = 3;     ///< redirects in a row until a host is not asked for another target
+    std::chrono::seconds(30);        ///< when who waits for another's host looks whether others were
+constexpr int kInVain = 3;           ///< redirects in a row until a host is not asked for another target
+constexpr std::size_t kSeveral = 3;  ///< files without a byte in a row, of which the host is the cause
 
 }  // namespace
 
@@ -42,6 +43,7 @@ void HttpClient::note_begun(const std::vector<std::string>& hops, const std::str
     Host& host = hosts_[origin];
     host.not_before.reset();
     host.silence = {};
+    host.unserved.clear();
     if (host.served_url.empty()) host.served_url = url;
     if (!known_.insert(origin).second || hosts_file_.empty()) continue;
     std::filesystem::create_directories(hosts_file_.parent_path());
@@ -53,10 +55,10 @@ void HttpClient::note_served(const std::vector<std::string>& hops, const std::st
   const std::lock_guard lock(mutex_);
   for (const std::string& hop : hops) {
     Host& host = hosts_[origin_of(hop)];
-    host.served = Clock::now();
     host.served_url = url;
     host.not_before.reset();
     host.silence = {};
+    host.unserved.clear();
     host.given_up_for.clear();
   }
 }
@@ -66,28 +68,39 @@ bool HttpClient::is_known(const std::string& origin) {
   return known_.contains(origin);
 }
 
-void HttpClient::note_answer(const std::string& hop, bool is_back) {
+void HttpClient::note_answer(const std::string& hop, bool is_back, bool question) {
   const std::lock_guard lock(mutex_);
   const std::string origin = origin_of(hop);
   Host& host = hosts_[origin];
   host.asked_until = {};
   host.given_up.clear();
   if (is_back) host.not_before.reset();
-  if (is_back || !known_.contains(origin)) host.silence = {};
+  if ((is_back && !question) || !known_.contains(origin)) host.silence = {};
 }
 
-HttpClient::Silence HttpClient::note_silence(const std::string& origin, Clock::time_point began,
-                                             bool hung_up) {
+void HttpClient::note_bytes(const std::string& origin) {
   const std::lock_guard lock(mutex_);
-  Silence& silence = hosts_[origin].silence;
-  const auto now = Clock::now();
-  if (!silence.since) silence.since = now;
-  if (began >= silence.last) {
-    ++silence.count;
-    silence.hang_ups += hung_up ? 1 : 0;
-    silence.last = now;
-  }
-  return silence;
+  hosts_[origin].silence.bytes_came(Clock::now());
+}
+
+Silence HttpClient::note_silence(const std::string& origin, const std::string& url, Clock::time_point began,
+                                 const HopResult& result) {
+  const std::lock_guard lock(mutex_);
+  Host& host = hosts_[origin];
+  host.silence.failed(result.unreachable ? Silence::Kind::mute : Silence::Kind::busy, result.hung_up, began,
+                      Clock::now());
+  if (!result.unreachable && host.unserved.size() < kSeveral) host.unserved.insert(url);
+  return host.silence;
+}
+
+void HttpClient::note_pause(const std::string& origin, double pause_s) {
+  const std::lock_guard lock(mutex_);
+  hosts_[origin].silence.pause(pause_s);
+}
+
+bool HttpClient::serves_no_file(const std::string& origin) {
+  const std::lock_guard lock(mutex_);
+  return hosts_[origin].unserved.size() >= kSeveral;
 }
 
 void HttpClient::give_up(const std::string& origin, const std::string& url, const std::string& why) {
@@ -112,11 +125,6 @@ bool HttpClient::may_name_another(const std::string& origin) {
 void HttpClient::note_another(const std::string& origin, bool in_vain) {
   const std::lock_guard lock(mutex_);
   in_vain_[origin] = in_vain ? in_vain_[origin] + 1 : 0;
-}
-
-std::optional<HttpClient::Clock::time_point> HttpClient::served(const std::string& origin) {
-  const std::lock_guard lock(mutex_);
-  return hosts_[origin].served;
 }
 
 void HttpClient::leave_alone(const std::string& origin, Clock::time_point until) {
@@ -165,9 +173,10 @@ bool HttpClient::look(const std::string& origin, const std::string& address) {
     if (host.given_up_for.insert(address).second)
       core::user_error("{}: not asked for, as {} does not answer: {}", shown(address), origin, host.given_up);
     // It had its turn before the others: now once more. One that was waited for is not waited for again from the beginning.
-    const Silence silence = known_.contains(origin) ? host.silence : Silence();
-    host = {};
-    host.silence = silence;
+    if (!known_.contains(origin)) host.silence = {};
+    host.not_before.reset();
+    host.given_up.clear();
+    host.given_up_for.clear();
   }
   if (!host.not_before) return false;
   const auto now = Clock::now();

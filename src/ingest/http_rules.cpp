@@ -272,8 +272,8 @@ bool is_temporary(long status) {
 }
 
 bool is_outage(long status) {
-  return status == 429 || (status >= 502 && status <= 504) || (status >= 520 && status <= 527) ||
-         status == 530;
+  return status == 429 || status == 500 || (status >= 502 && status <= 504) ||
+         (status >= 520 && status <= 527) || status == 530;
 }
 
 bool may_refuse_parts(long status) {

@@ -1,6 +1,7 @@
 // The rules of a careful HTTP client, apart from the transfer itself.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -40,6 +41,10 @@ struct ResponseHeaders {
   /// The file's whole size; -1 when not announced.
   std::int64_t total_bytes() const { return has_range() ? range_total : content_length; }
   bool has_range() const { return range_begin >= 0; }
+  /// For how long the server asks to be left alone; -1 when it does not say. Some say it of a used up quota alone.
+  double wait_s() const {
+    return status == 429 && rate.reset_s > 0 ? std::max(retry_after_s, rate.reset_s) : retry_after_s;
+  }
   bool is_flood() const { return bytes > limits::kHeaderBytes || lines > limits::kHeaderLines; }
 };
 void read_header(std::string_view line, ResponseHeaders& headers);
@@ -103,7 +108,7 @@ std::string checked_redirect(std::string_view from, const std::string& target);
 
 /// 408, 429 and 5xx: the same request may succeed later.
 bool is_temporary(long status);
-/// 429, 502, 503, 504 and a content network's own for an origin that is away (520 to 527, 530): the server as a whole may be away.
+/// 429, 500, 502, 503, 504 and a content network's own for an origin that is away (520 to 527, 530): the server as a whole may be away.
 bool is_outage(long status);
 /// What servers that serve no parts answer to a request for one: 400, 403, 405, 412, 501.
 bool may_refuse_parts(long status);

@@ -48,7 +48,9 @@ struct HopResult {
   bool is_redirect() const {
     return headers.status >= 300 && headers.status < 400 && headers.status != 304 && !redirect.empty();
   }
-  bool is_silence() const { return unreachable || is_outage(headers.status); }
+  /// Header lines, and no byte behind them.
+  bool is_stalled() const { return headers.status != 0 && too_slow && received == 0; }
+  bool is_no_service() const { return unreachable || is_outage(headers.status) || is_stalled(); }
 };
 
 /// Runs requests of any number of threads on its own one.

@@ -2,7 +2,7 @@
 //
 // Endpoint: MICRODIT_HUB, else HF_ENDPOINT, else https://huggingface.co. Token: the file HF_TOKEN_FILE (mode 0600), else
 // HF_TOKEN, else HF_HOME/token; it goes to the endpoint only, over https or loopback. HF_HUB_OFFLINE=1: nothing but the
-// cache under HF_HOME is asked.
+// cache under HF_HOME is asked, whatever names the hub (hub, urls, also, a redirect).
 #pragma once
 
 #include <filesystem>

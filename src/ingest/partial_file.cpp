@@ -10,12 +10,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <utility>
 #include <vector>
 
 #include "core/atomic_file.h"
 #include "core/disk.h"
 #include "core/error.h"
+#include "core/log.h"
 #include "core/progress.h"
 #include "ingest/limits.h"
 
@@ -23,10 +25,13 @@ namespace microdit::ingest {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::uint64_t kSyncBytes =
-    64 * limits::kMiB;  // written out now and then: the end has less to wait for
+constexpr std::uint64_t kWriteBytes =
+    8 * limits::kMiB;  // written out soon: who keeps them has less to wait for
+constexpr std::uint64_t kKeptBytes = 64 * limits::kMiB;  // or after:
+constexpr auto kKeptTime = std::chrono::minutes(1);
 constexpr std::size_t kBlockBytes = 1 << 20;
-constexpr const char* kMark = "microdit part 2";
+constexpr const char* kMark = "microdit part 3";
+constexpr const char* kEarlierMark = "microdit part 2";
 constexpr int kOpenings = 8;  ///< while others publish or remove what was just opened
 
 /// Whether `path` still names the open file.
@@ -69,7 +74,9 @@ std::optional<PartialFile> PartialFile::open(const fs::path& path, HeadCheck che
     PartialFile file(path, fd, locked, check_head, what);
     if (held) break;
     // Who held it until now may have published it: then this is the finished file.
-    if (is_named(path, fd)) return file;
+    if (!is_named(path, fd)) continue;
+    file.take_up();
+    return file;
   }
   return std::nullopt;
 }
@@ -90,17 +97,26 @@ PartialFile::PartialFile(PartialFile&& other) noexcept
       fd_(std::exchange(other.fd_, -1)),
       locked_(other.locked_),
       head_is_good_(other.head_is_good_),
+      own_(other.own_),
       replaced_(other.replaced_),
       bytes_(other.bytes_),
       hashed_(other.hashed_),
-      synced_(other.synced_),
+      written_(other.written_),
+      kept_(other.kept_),
+      kept_at_(other.kept_at_),
+      version_(std::move(other.version_)),
       hash_(std::move(other.hash_)),
       check_head_(std::move(other.check_head_)),
       what_(std::move(other.what_)),
       begun_(std::move(other.begun_)) {}
 
 PartialFile::~PartialFile() {
-  if (fd_ >= 0) ::close(fd_);
+  if (fd_ < 0) return;
+  try {
+    if (own_ && bytes_ > kept_) keep();
+  } catch (const std::exception&) {  // what the mark says holds
+  }
+  ::close(fd_);
 }
 
 fs::path PartialFile::tag_path() const {
@@ -108,11 +124,40 @@ fs::path PartialFile::tag_path() const {
 }
 
 FileVersion PartialFile::version() const {
+  return bytes_ == 0 ? FileVersion() : version_;
+}
+
+void PartialFile::take_up() {
+  own_ = true;
   std::error_code missing;
-  if (bytes_ == 0 || !fs::exists(tag_path(), missing)) return {};
+  if (bytes_ == 0 || !fs::exists(tag_path(), missing)) return;
   const std::string mark = core::read_text(tag_path()), head = mark_head();
-  if (!mark.starts_with(head)) return {};  // of another file, or of an earlier microdit
-  return file_version_of(std::string_view(mark).substr(head.size()));
+  if (mark.starts_with(kEarlierMark)) {
+    core::log_info("{}: is of an earlier microdit, which did not note how much of it is on disk; begun anew",
+                   path_.string());
+  }
+  if (!mark.starts_with(head)) return;  // or of another file
+  const std::string_view rest = std::string_view(mark).substr(head.size());
+  const std::size_t line = std::min(rest.find('\n'), rest.size());
+  std::uint64_t kept = 0;
+  const auto [end, error] = std::from_chars(rest.data(), rest.data() + line, kept);
+  if (error != std::errc() || end != rest.data() + line || line == rest.size() || kept > bytes_) return;
+  version_ = file_version_of(rest.substr(line + 1));
+  replaced_ = bytes_;
+  // Where nothing can be locked another may be writing behind it.
+  if (locked_ && ::ftruncate(fd_, static_cast<off_t>(kept)) != 0)
+    core::errno_error(errno, "{}: cannot be cut", path_.string());
+  bytes_ = written_ = kept_ = kept;
+}
+
+/// All of it on disk, and a mark that says so.
+void PartialFile::keep() {
+  kept_at_ = std::chrono::steady_clock::now();
+  if (!version_.validator().empty()) {
+    if (::fdatasync(fd_) != 0) core::errno_error(errno, "{}: cannot be synced", path_.string());
+    core::atomic_write(tag_path(), fmt::format("{}{}\n{}", mark_head(), bytes_, to_text(version_)));
+  }
+  kept_ = bytes_;
 }
 
 std::string PartialFile::mark_head() const {
@@ -145,19 +190,15 @@ void PartialFile::begin(const FileVersion& version, std::int64_t announced) {
   if (bytes_ == 0) replace();  // nothing to lose
 }
 
-// In this order, so that a kill in between leaves no bytes under the mark of another version. A mark may lie there without bytes, too.
+// In this order, so that a kill in between leaves no bytes under the mark of others. A mark may lie there without bytes, too.
 void PartialFile::replace() {
   const Begun begun = *std::exchange(begun_, std::nullopt);
-  const std::string mark = mark_head() + to_text(begun.version);
-  std::error_code missing;
-  const bool known = !begun.version.validator().empty();
-  const bool same = known && fs::exists(tag_path(), missing) && core::read_text(tag_path()) == mark;
-  if (!same) forget_version();
+  forget_version();
   replaced_ = std::max(replaced_, bytes_);
   if (::ftruncate(fd_, 0) != 0) core::errno_error(errno, "{}: cannot be emptied", path_.string());
-  bytes_ = hashed_ = synced_ = 0;
+  bytes_ = hashed_ = written_ = kept_ = 0;
   hash_ = std::make_unique<core::Sha256>();
-  if (known && !same) core::atomic_write(tag_path(), mark);
+  version_ = begun.version;
   write(begun.head);
 }
 
@@ -170,14 +211,15 @@ void PartialFile::append(std::span<const std::byte> bytes) {
     write(bytes);
     if (bytes_ >= limits::kHeadBytes) require_head();
   }
-  if (bytes_ - synced_ < kSyncBytes) return;
-  ::sync_file_range(fd_, static_cast<off_t>(synced_), static_cast<off_t>(bytes_ - synced_),
+  if (bytes_ - written_ < kWriteBytes) return;
+  ::sync_file_range(fd_, static_cast<off_t>(written_), static_cast<off_t>(bytes_ - written_),
                     SYNC_FILE_RANGE_WRITE);
-  synced_ = bytes_;
+  written_ = bytes_;
+  if (bytes_ - kept_ < kKeptBytes && std::chrono::steady_clock::now() - kept_at_ < kKeptTime) return;
+  keep();
   // A file may take longer than a life, which the next one goes on with where the version is known. Where it began anew that
   // is none before there is more than was.
-  if (std::error_code missing; bytes_ > replaced_ && fs::exists(tag_path(), missing))
-    core::report_progress(path_.filename().string());
+  if (bytes_ > replaced_ && !version_.validator().empty()) core::report_progress(path_.filename().string());
   require_free_space(path_.parent_path(), 0);
 }
 
@@ -219,14 +261,22 @@ void PartialFile::require_head() {
 }
 
 void PartialFile::forget_version() {
+  version_ = {};
   std::error_code ignored;
-  fs::remove(tag_path(), ignored);
+  if (fs::remove(tag_path(), ignored)) core::sync_folder(path_.parent_path());
 }
 
 void PartialFile::discard() {
   std::error_code ignored;
   forget_version();
   fs::remove(path_, ignored);
+  own_ = false;
+}
+
+void PartialFile::publish(const fs::path& final) {
+  own_ = false;  // where it fails, nothing stays
+  core::publish(path_, final);
+  forget_version();
 }
 
 }  // namespace microdit::ingest

@@ -1,6 +1,7 @@
 // A file that grows aside until it is whole: its bytes, their hash while they are written, the version they are of.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -24,7 +25,9 @@ void require_free_space(const std::filesystem::path& folder, std::uint64_t more)
 /// Looks at a file's first bytes; says why they cannot be what is wanted ("" = nothing to say).
 using HeadCheck = std::function<std::string(std::span<const std::byte> head)>;
 
-/// While it lives, no other process can open the same file so; where the file system has no locks, the bytes are
+/// After a crash of the machine a file may be as long as it was and lack pages: of what lies there, whoever opens it next goes on with
+/// what a mark beside it says to be on disk. That is all of it where this object ended; of a process that was killed, all but the last
+/// 64 MiB, or minute. While it lives, no other process can open the same file so; where the file system has no locks, the bytes are
 /// read again before they count.
 class PartialFile {
  public:
@@ -59,12 +62,16 @@ class PartialFile {
   std::optional<std::string> sha256(const core::StopFlag& stop);
   /// Removes it and what belongs to it.
   void discard();
+  /// It is whole: gets its name. SystemError as core::publish.
+  void publish(const std::filesystem::path& final);
 
  private:
   PartialFile(std::filesystem::path path, int fd, bool locked, HeadCheck check_head, std::string what);
   std::filesystem::path tag_path() const;
-  std::string mark_head() const;  ///< what stands before the version in tag_path()
+  std::string mark_head() const;  ///< what stands before the length and the version in tag_path()
+  void take_up();
   void replace();
+  void keep();
   void write(std::span<const std::byte> bytes);
 
   /// Another version, until enough of it is here.
@@ -76,8 +83,11 @@ class PartialFile {
   std::filesystem::path path_;
   int fd_;
   bool locked_, head_is_good_ = false;
+  bool own_ = false;            ///< nobody else holds, published or removed it
   std::uint64_t replaced_ = 0;  ///< most bytes in whose place this life began anew
-  std::uint64_t bytes_ = 0, hashed_ = 0, synced_ = 0;
+  std::uint64_t bytes_ = 0, hashed_ = 0, written_ = 0, kept_ = 0;
+  std::chrono::steady_clock::time_point kept_at_ = std::chrono::steady_clock::now();
+  FileVersion version_{};  ///< of these bytes; without a validator where they cannot be continued
   std::unique_ptr<core::Sha256> hash_ = std::make_unique<core::Sha256>();
   HeadCheck check_head_;
   std::string what_;

@@ -58,6 +58,41 @@ def told_to_wait(_):
     server.shutdown()
 
 
+def quota_of_a_hub(_):
+    """A hub says by RateLimit alone when its quota is there again: no file's failure, and no thread waits for it."""
+    lines = ['RateLimit: "resolvers";r=0;t=2', 'RateLimit-Policy: "fixed window";"resolvers";q=3000;w=300']
+
+    def busy(handler, count):  # others behind the same address use it up
+        if count <= 2:
+            handler.whole(b"", *lines, status="429 Too Many Requests")
+        else:
+            ok(handler, 1)
+    hub, sound = Server({"/resolve/a.bin": ok, "/resolve/b.bin": busy}), Server({"/z.bin": ok})
+    case = Download([f"{hub.url}/resolve/a.bin", f"{hub.url}/resolve/b.bin", f"{sound.url}/z.bin"], "parallel: 1\nmax_attempts: 1")
+    process = case.start(MICRODIT_HUB=hub.url)
+    wait_until(lambda: (case.raw / "z.bin").exists(), "the file of the other host")
+    check(len(hub.requests("/resolve/b.bin")) == 1, hub.seen)
+    log, _ = process.communicate(timeout=30)
+    check(process.returncode == 0 and case.left() == ["a.bin", "b.bin", "z.bin"], log)
+    check(not any(asked.get("range") for _, asked in hub.seen), "a question to a host that said to wait")
+    case.remove()
+    hub.shutdown()
+    sound.shutdown()
+
+
+def later_life(_):
+    """In a later life, too, a file that alone is to be asked for later does not keep the others of its host."""
+    server = Server({"/a.bin": ok, "/b.bin": lambda h, _: h.whole(b"", "Retry-After: 3600", status="503 Busy")} | {f"/c{i}.bin": ok for i in range(4)})
+    case = Download([f"{server.url}/a.bin"], "parallel: 1")
+    case.run()
+    case.config.write_text(case.config.read_text().replace(f"'{server.url}/a.bin'", ", ".join(f"'{server.url}{path}'" for path in server.answers)))
+    process = case.start()
+    wait_until(lambda: len(case.left()) == 5, "the others", 20)
+    stop(process)
+    case.remove()
+    server.shutdown()
+
+
 def no_head(_):
     """Where HEAD is refused (an address signed for GET), a file that is never served ends after its own attempts."""
     for answer in ("503", None):
@@ -119,7 +154,7 @@ def one_outage(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (hang_ups, told_to_wait, no_head, refused_redirect, one_outage):
+    for case in (hang_ups, told_to_wait, quota_of_a_hub, later_life, no_head, refused_redirect, one_outage):
         if not wanted or case.__name__ in wanted:
             case(None)
             print(f"{case.__name__}: ok", flush=True)

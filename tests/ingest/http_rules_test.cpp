@@ -240,6 +240,22 @@ TEST(HttpRules, OnlyAMebibyteIsProgress) {
   EXPECT_EQ(attempts.failed(2 * limits::kProgressBytes), 1);
 }
 
+TEST(HttpRules, HowLongAServerAsksToBeLeftAlone) {
+  const auto wait_s = [](const char* status, std::vector<const char*> lines) {
+    ResponseHeaders headers;
+    read_header(status, headers);
+    for (const char* line : lines) read_header(line, headers);
+    return headers.wait_s();
+  };
+  const char *busy = "HTTP/1.1 429 Too Many\r\n", *limit = "RateLimit: \"api\";r=0;t=55\r\n";
+  EXPECT_EQ(wait_s(busy, {}), -1);
+  EXPECT_EQ(wait_s(busy, {limit}), 55);
+  EXPECT_EQ(wait_s(busy, {limit, "Retry-After: 70\r\n"}), 70);
+  EXPECT_EQ(wait_s(busy, {"Retry-After: 7\r\n", limit}), 55);
+  EXPECT_EQ(wait_s("HTTP/1.1 503 Busy\r\n", {limit}), -1);
+  EXPECT_EQ(wait_s("HTTP/1.1 503 Busy\r\n", {"Retry-After: 7\r\n", limit}), 7);
+}
+
 TEST(HttpRules, Quotas) {
   ResponseHeaders headers;
   for (const char* line : {"HTTP/2 200\r\n", "RateLimit: \"resolvers\";r=1;t=120\r\n",
@@ -279,6 +295,8 @@ TEST(Addresses, PrivateHostsAreTheEntrysOwnNumbersAndTheAllowed) {
   EXPECT_TRUE(own.allow("10.0.0.1") && own.allow("mirror.site"));
   EXPECT_FALSE(own.allow("10.0.0.2") || own.allow("localhost"));
   EXPECT_FALSE(PrivateHosts({}, "http://name.example/").allow("name.example"));
+  EXPECT_TRUE(is_private_literal("foo.localhost"));  // wherever it is looked up: a proxy's own, too
+  EXPECT_FALSE(is_private_literal("foolocalhost") || is_private_literal("localhost.example"));
   EXPECT_TRUE(is_private_literal("localhost") && is_private_literal("fe80::1%eth0"));
   EXPECT_FALSE(is_private_literal("8.8.8.8") || is_private_literal("10.0.0.1.example"));
   EXPECT_TRUE(is_loopback_literal("127.9.9.9") && is_loopback_literal("::1"));

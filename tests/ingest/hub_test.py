@@ -210,6 +210,18 @@ def cache(hub):
     case.remove()
 
 
+def offline_urls(hub):
+    """Offline, addresses of the hub among urls are not asked for either, nor by a dry run; others are."""
+    other = Server({"/z.bin": lambda h, _: h.whole(b"z")})
+    case = Download(f"urls: ['hf://datasets/org/name/README.md', '{other.url}/z.bin']")
+    for words in ([], ["--dry-run"]):
+        log = case.run(*words, HF_HUB_OFFLINE="1", MICRODIT_HUB=hub.url, expected=2)
+        check("HF_HUB_OFFLINE" in log and not hub.seen, f"{log}{hub.seen}")
+    check(case.left() == ["z.bin"], case.left())
+    case.remove()
+    other.shutdown()
+
+
 def hostile_listing(hub):
     tree = hub.serve_tree
     table = {
@@ -233,7 +245,7 @@ def hostile_listing(hub):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (pinned_and_listed, patterns, wrong_bytes, quotas, tokens, cache, hostile_listing):
+    for case in (pinned_and_listed, patterns, wrong_bytes, quotas, tokens, cache, offline_urls, hostile_listing):
         if not wanted or case.__name__ in wanted:
             hub = Hub()
             case(hub)

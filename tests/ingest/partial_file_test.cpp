@@ -3,6 +3,8 @@
 
 #include <sys/file.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <functional>
@@ -63,6 +65,75 @@ TEST_F(PartialFiles, WithoutLocksTheBytesThatLieThereCount) {
     EXPECT_EQ(file->sha256(stop), core::sha256(bytes_of(counted))) << error;
     EXPECT_EQ(core::read_text(path()), "theirsours");
   }
+}
+
+// What a machine's crash leaves may be as long as it was, and lack pages.
+TEST_F(PartialFiles, OfAKilledLifeWhatWasSyncedCounts) {
+  const std::vector<std::byte> block(1 << 20, std::byte{7});
+  const FileVersion version{"\"v1\"", "", -1};
+  for (const std::size_t blocks : {40, 70}) {
+    fs::remove(path());
+    const pid_t life = ::fork();
+    if (life == 0) {
+      std::optional<PartialFile> file = open();
+      file->begin(version, -1);
+      for (std::size_t i = 0; i < blocks; ++i) file->append(block);
+      ::_exit(file->version() == version ? 0 : 1);
+    }
+    int status = -1;
+    ::waitpid(life, &status, 0);
+    ASSERT_EQ(status, 0);
+    ASSERT_EQ(fs::file_size(path()), blocks << 20);
+    const std::optional<PartialFile> next = open();
+    if (blocks < 64) {
+      EXPECT_EQ(next->version(), FileVersion()) << "nothing to go on with";
+    } else {
+      EXPECT_EQ(next->version(), version);
+      EXPECT_EQ(next->bytes(), 64U << 20);
+      EXPECT_EQ(fs::file_size(path()), 64U << 20);
+    }
+  }
+}
+
+TEST_F(PartialFiles, OfALifeThatEndsAllCounts) {
+  const FileVersion version{"\"v1\"", "", 9};
+  {
+    std::optional<PartialFile> file = open();
+    file->begin(version, 9);
+    file->append(bytes_of("ours"));
+  }
+  const std::string mark = core::read_text(folder_ / ".a.part.etag");
+  {
+    std::optional<PartialFile> file = open();
+    EXPECT_EQ(file->version(), version);
+    EXPECT_EQ(file->bytes(), 4u);
+    file->publish(folder_ / "a");
+  }
+  EXPECT_FALSE(fs::exists(folder_ / ".a.part.etag"));
+  // Marks that say nothing that can be trusted: more than is there, no number, an earlier microdit's.
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{{"\n4\n", "\n5\n"},
+                                                                                 {"\n4\n", "\n\n"},
+                                                                                 {"\n4\n", "\n"},
+                                                                                 {"\n4\n", "\n-1\n"},
+                                                                                 {"part 3", "part 2"}}) {
+    write(".a.part", "ours");
+    std::string other = mark;
+    write(".a.part.etag", other.replace(other.find(from), from.size(), to));
+    EXPECT_EQ(open()->version(), FileVersion()) << other;
+  }
+  write(".a.part.etag", mark);
+  EXPECT_EQ(open()->version(), version);
+}
+
+TEST_F(PartialFiles, WhatFitsOnceIsPublishedWithoutAMark) {
+  std::optional<PartialFile> file = open();
+  file->begin({"\"v1\"", "", 4}, 4);
+  file->append(bytes_of("ours"));
+  EXPECT_FALSE(fs::exists(folder_ / ".a.part.etag"));
+  file->publish(folder_ / "a");
+  file.reset();
+  EXPECT_FALSE(fs::exists(folder_ / ".a.part.etag"));
+  EXPECT_EQ(core::read_text(folder_ / "a"), "ours");
 }
 
 TEST_F(PartialFiles, OneAtATimeHoldsIt) {

@@ -360,6 +360,23 @@ def other_versions(_):
         server.shutdown()
 
 
+def other_length(_):
+    """What an earlier version's answer said of its length is nothing that a later version has to have."""
+    first, second = b"A" * 3_000_000, b"B" * 2_500_000
+
+    def answer(handler, count):
+        if count == 1:
+            handler.raw(f"Content-Length: {len(first)}", 'ETag: "v1"', body=first[:1_200_000])
+        else:
+            handler.raw("Transfer-Encoding: chunked", 'ETag: "v2"', body=b"%x\r\n" % len(second) + second + b"\r\n0\r\n\r\n")
+    server = Server({"/a.bin": answer})
+    case = Download([f"{server.url}/a.bin"], "max_attempts: 3")
+    case.run()
+    check((case.raw / "a.bin").read_bytes() == second and len(server.seen) == 2, server.seen)
+    case.remove()
+    server.shutdown()
+
+
 def bad_file_behind_a_known_store(_):
     """In a later life a store is known, and what it served is not: a file that it alone refuses is that file's trouble still."""
     for bad in (lambda h, _: h.whole(b"", status="503 Slow Down"), lambda h, _: None):
@@ -467,6 +484,34 @@ def set_aside(_):
 def bytes_read(process):
     lines = open(f"/proc/{process.pid}/io", encoding="ascii").read().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("rchar"))
+
+
+def lost_pages(_):
+    """Of a life that was killed only what was synced is continued: a crash of the machine leaves a part's length, and zeros in it."""
+    go = threading.Event()
+
+    def answer(handler, count):
+        if count > 1:
+            handler.ranged(CONTENT)
+            return
+        handler.ranged(CONTENT, send=2_000_000)
+        handler.wfile.flush()
+        go.wait(20)
+    server = Server({"/a.bin": answer})
+    case = Download([f"{server.url}/a.bin"])
+    process = case.start()
+    part = case.raw / ".a.bin.part"
+    wait_until(lambda: part.exists() and part.stat().st_size == 2_000_000, "two megabytes")
+    process.kill()
+    process.communicate()
+    go.set()
+    with open(part, "r+b") as file:
+        file.seek(1_000_000)
+        file.write(bytes(500_000))
+    case.run()
+    check((case.raw / "a.bin").read_bytes() == CONTENT, server.seen)
+    case.remove()
+    server.shutdown()
 
 
 def old_bytes(_):
@@ -656,7 +701,7 @@ def dry_run(_):
 
 def main():
     wanted = sys.argv[1:]
-    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, waiting_asks_nobody_else, settled_by_redirector, odd_dates, other_versions, bad_file_behind_a_known_store, after_the_patience, hang_ups_are_no_refusals, quota_of_seconds, quota_wait, set_aside, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
+    for case in (several_at_once, outage, stop_while_stalled, lost_name, dead_host, silent_hosts, silent_hosts_in_manifests, one_attempt, dead_target, balanced_target, outage_of_target, waiting_asks_nobody_else, settled_by_redirector, odd_dates, other_versions, other_length, bad_file_behind_a_known_store, after_the_patience, hang_ups_are_no_refusals, quota_of_seconds, quota_wait, set_aside, lost_pages, old_bytes, unreadable, broken_output, secrets, locked, in_place, odd_addresses, names, dry_run):
         if not wanted or case.__name__ in wanted:
             case(None)
     print("ok")
