@@ -128,7 +128,7 @@ void write_unet(const eval::TrainedRun& run, const fs::path& folder) {
 /// The pipeline of diffusers that paints as the run does when its parts are put together; else our own.
 std::string pipeline_of(const eval::TrainedRun& run, const diffusion::DiffusersScheduler& scheduler) {
   const models::DenoiserConfig& model = run.facts.model;
-  const bool pixels = run.facts.codec.kind == encoders::kPixels, plain = model.unet.is_plain();
+  const bool pixels = encoders::pixel_codec(run.facts.codec).has_value(), plain = model.unet.is_plain();
   const bool ddim = scheduler.class_name == "DDIMScheduler", ddpm = scheduler.class_name == "DDPMScheduler";
   if (pixels && plain && !model.takes_classes() && (ddim || ddpm))
     return ddim ? "DDIMPipeline" : "DDPMPipeline";
@@ -153,7 +153,7 @@ Json index_of(const eval::TrainedRun& run, const DiffusersFolder& folder,
   index["_class_name"] = folder.is_own() ? Json{"pipeline", folder.pipeline} : Json(folder.pipeline);
   index["scheduler"] = {"diffusers", scheduler.class_name};
   index["unet"] = {"diffusers", model.unet.class_name};
-  if (run.facts.codec.kind != encoders::kPixels) index["vae"] = {"diffusers", "AutoencoderKL"};
+  if (!encoders::pixel_codec(run.facts.codec)) index["vae"] = {"diffusers", "AutoencoderKL"};
   if (folder.has_text_encoder) {
     const auto [encoder, tokenizer] = transformers_classes(run.facts.text_encoder.kind);
     index["text_encoder"] = {"transformers", encoder};
@@ -176,7 +176,7 @@ Json index_of(const eval::TrainedRun& run, const DiffusersFolder& folder,
 }
 
 void copy_encoders(const eval::TrainedRun& run, const FolderAside& aside, bool with_text) {
-  if (run.facts.codec.kind != encoders::kPixels)
+  if (!encoders::pixel_codec(run.facts.codec))
     copy_network(encoders::find_image_codec_folder(run.facts.codec, run.folder), aside.part("vae"), kStem,
                  kStem);
   if (!with_text) return;
@@ -208,6 +208,17 @@ void run_to_diffusers(const fs::path& input, const eval::RunOptions& options, co
         run.sampler.guidance_min, run.sampler.guidance_max);
   const models::DenoiserConfig& model = run.facts.model;
   models::diffusers_config(model);  // which kinds of network go comes before all else
+  if (model.text_conditioner)
+    core::user_error(
+        "convert: format=diffusers: diffusers has no network with a text encoder inside "
+        "(model.text_conditioner); "
+        "--output FILE.safetensors writes the weights");
+  if (const auto pixels = encoders::pixel_codec(run.facts.codec); pixels && pixels->downscale > 1)
+    core::user_error(
+        "convert: format=diffusers: the run's latents are folded pixels (codec: {}), which diffusers cannot "
+        "unfold; "
+        "--output FILE.safetensors writes the weights",
+        pixels->name());
   const auto scheduler =
       diffusion::diffusers_scheduler(run.objective.config(), run.sampler, run.facts.latent_size);
   DiffusersFolder folder{.pipeline = pipeline_of(run, scheduler),
