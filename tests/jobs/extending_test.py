@@ -125,7 +125,7 @@ class Extending(unittest.TestCase):
             self.assertRegex(self.run_own("train", *words, word, expect=programs.USER_MISTAKE), said)
         help_text = self.run_own("train", "--help")
         self.assertRegex(help_text, r"kind: convnet\n(.*\n)*?width .*= 64 .*channels of every block")
-        self.assertRegex(help_text, r"path: tanh\nsteepness .*= 3 ")
+        self.assertRegex(help_text, r"path: tanh\nsteepness .*= 3\.0 ")
 
     def test_a_noise_schedule(self):
         """It leads from noise to data whose best network is known, with every prediction and rule; and it is trained on."""
@@ -155,19 +155,21 @@ class Extending(unittest.TestCase):
             self.assertIn("is complete", log)
         log = self.train("shapes", "steps=2", "data=[{dataset: shapes}]", "captions=[]", env=environment)
         self.assertIn("done: 2 steps", log)
-        self.run_own("evaluate", "--run", self.root / "shapes", "prompts=2", "candidates=2", "loss_samples=2", "steps=2", env=environment)
+        self.run_own("evaluate", "--run", self.root / "shapes", "prompts=1", "candidates=4", "loss_samples=2", "steps=2", env=environment)
 
     def test_two_of_one_name(self):
         project = WORK / "twice"
         project.mkdir()
         lines = (PROJECT / "CMakeLists.txt").read_text().replace("denoiser/", f"{PROJECT}/denoiser/").replace("schedule/", f"{PROJECT}/schedule/")
-        for what, twice, said in (("DENOISERS", "own::convnet", 'two networks called "convnet"'), ("SCHEDULES", "own::tanh_schedule", 'two noise schedules called "tanh"')):
-            (project / "CMakeLists.txt").write_text(lines.replace(f"{what} {twice}", f"{what} {twice} {twice}"))
-            configure(project, project / "build")
-            cmake("--build", project / "build", "--target", "microdit_train")
-            log = self.run_own("train", "--config", "denoiser/convnet.yaml", "--print-config", folder=project / "build/bin", expect=programs.USER_MISTAKE)
+        for name in ("own::convnet", "own::tanh_schedule"):
+            lines = lines.replace(f" {name}", f" {name} {name}")
+        (project / "CMakeLists.txt").write_text(lines)
+        configure(project, project / "build")
+        cmake("--build", project / "build", "--target", "microdit_train")
+        log = self.run_own("train", "--config", "denoiser/convnet.yaml", "--print-config", folder=project / "build/bin", expect=programs.USER_MISTAKE)
+        for said in ('two networks called "convnet"', 'two noise schedules called "tanh"'):
             self.assertIn(said, log)
-            self.run_own("train", "--help", folder=project / "build/bin")
+        self.run_own("train", "--help", folder=project / "build/bin")
 
     def test_what_cmake_says(self):
         project, torch = WORK / "refused", WORK / "other_torch"
