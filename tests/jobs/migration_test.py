@@ -64,7 +64,7 @@ def check_words(command):
     if words[1:2] == ["data"]:
         return outcome(words, "no such|not there|no folder|there is no")
     if "--input" in words or "--pictures" in words:
-        return outcome(words, "no such|not there|missing|no file|is no|there is no|no folder")
+        return outcome(words, "does not exist|no such|not there|missing|there is no|no folder")
     return outcome([*words, "--dry-run"])
 
 
@@ -97,8 +97,12 @@ class Migration(unittest.TestCase):
 
     def test_keys_are_those_of_train(self):
         """The middle column of the tables of keys."""
-        help_text = programs.run("train", "--help")
-        known = set(re.findall(r"^([a-z_0-9.N]+) +(?:text|integer|number|true|mapping)", help_text, re.M))
+        known, section = set(), ""
+        for line in programs.run("train", "--help").splitlines():
+            if head := re.match(r"Keys of (\w+) with", line):  # of one kind of it
+                section = head[1] + "."
+            if key := re.match(r"([a-z_0-9.N]+) +(?:text|integer|number|true|mapping)", line):
+                known.add(section + key[1])
         for row in rows(PAGE):
             if len(row) != 3:
                 continue
