@@ -173,7 +173,7 @@ class Shades(Folder):
         for name, recipe, size, model in (("nothing", "pixels", 16, plain), ("classes", "pixels", 16, plain | {"num_classes": 3, "learned_null": True}),
                                           ("clip", "clip", 64, text)):
             config = {"name": name, "model": model, "objective": {"path": "scaled_linear", "prediction": "eps"}, "mask_ratio": 0, "captions": ["class"],
-                      "caption_drop": 0.0}
+                      "caption_drop": 0.2 if model.get("learned_null") else 0.0}
             (cls.root / "model.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items()))
             words = [word.replace("size=64", f"size={size}").replace("guidance: 3", "guidance: 1") for word in TRAIN]
             programs.run("train", "--config", cls.root / "model.yaml", f"data=[{{dataset: shades, recipe: {recipe}}}]", f"runs={cls.root}", *words,

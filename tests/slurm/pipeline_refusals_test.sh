@@ -94,7 +94,7 @@ equal "two entries are taken" "$? $(wc -l <out)" "0 10"
 slurm/pipeline.sh --dry-run "${classes[@]}" --until evaluate >out 2>said; equal "a chain of classes without its number" "$? $(wc -l <out)" "0 6"
 slurm/pipeline.sh --dry-run "${emoji[@]}" --train plain.yaml >out 2>said
 equal "a run of nothing is painted without prompts and not scored" "$? $(wc -l <out) $(grep -c -- --prompts out)" "0 6 0"
-slurm/pipeline.sh --dry-run "${emoji[@]}" --train both.yaml --train-set model.learned_null=true >out 2>said
+slurm/pipeline.sh --dry-run "${emoji[@]}" --train both.yaml --train-set model.learned_null=true --train-set caption_drop=0.1 >out 2>said
 equal "one of text and classes by prompts" "$? $(wc -l <out) $(grep -c -- '--prompts configs/sample/prompts.txt' out)" "0 6 1"
 slurm/pipeline.sh --dry-run "${emoji[@]}" --train both.yaml --until both >out 2>said; equal "or not at all" "$? $(wc -l <out)" "0 4"
 slurm/pipeline.sh "${emoji[@]}" --until download >ids 2>said; equal "the control is submitted" "$?" 0

@@ -48,7 +48,7 @@ class FullConfig(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.found = keys_of(FILE.read_text())
-        table = programs.run("train", "--help").split("Keys (key=value overrides the file):\n")[1].split("\n\n")[0]
+        table = re.split(r"\nKeys \(.*\):\n", programs.run("train", "--help"))[1].split("\nKeys of ")[0].split("\n\n")[0]
         cls.known = {}
         for line in table.splitlines():
             cells = re.split(r"  +", line)
