@@ -4,7 +4,7 @@
 # Public: what a network, its keys and a noise schedule need, and nothing that those do not include.
 set(_headers core/config.h core/error.h core/json.h core/log.h
              nn/attention.h nn/feed_forward.h nn/linear.h nn/modulation.h nn/patch.h nn/position.h nn/timestep.h
-             models/check_condition.h models/denoiser.h models/denoiser_kind.h models/drawn.h models/unet_config.h
+             models/check_condition.h models/denoiser.h models/denoiser_kind.h models/drawn.h models/text_conditioner.h models/unet_config.h
              diffusion/noise_schedule.h)
 foreach(header ${_headers})
   cmake_path(GET header PARENT_PATH _folder)
