@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "encoders/image_codec.h"
 #include "ingest/recipe.h"
 #include "tar_writer.h"
 
@@ -26,7 +27,9 @@ TEST_F(Catalogue, ShippedEntriesLoad) {
   int entries = 0;
   for (const auto& file : std::filesystem::directory_iterator(folder)) {
     const auto entry = core::load<CatalogueEntry>(file.path());
-    EXPECT_EQ(entry.name, file.path().stem().string());
+    const std::string stem = file.path().stem().string();
+    // Another recipe for a dataset that is there is an entry of that dataset's name.
+    EXPECT_TRUE(entry.name == stem || stem.starts_with(entry.name + "_")) << stem << ": " << entry.name;
     ++entries;
   }
   EXPECT_GE(entries, 2);
@@ -61,12 +64,15 @@ TEST_F(Catalogue, ShippedRecipesUseShippedWeights) {
     const Recipe recipe = load_recipe("t", file.path());
     EXPECT_EQ(recipe.name, file.path().stem().string());
     for (const std::string& place : {recipe.images.codec, recipe.text.encoder}) {
-      EXPECT_TRUE(weights.contains(place) || place == "assets/emoji_codec" || place == "none")
+      // Fetched, in the repository, made by a stage of the educational chain, or nothing at all.
+      EXPECT_TRUE(weights.contains(place) || place.ends_with("assets/emoji_codec") ||
+                  place == "runs/emoji_ddpm_codec/codec" || place == "/data/weights/emoji_tokens" ||
+                  place == "none" || encoders::pixel_codec(place))
           << file.path() << ": " << place;
       used.insert(place);
     }
   }
-  EXPECT_EQ(used.size(), weights.size() + 2);
+  for (const auto& [place, entry] : weights) EXPECT_TRUE(used.contains(place)) << entry;
   ::unsetenv("MICRODIT_DATA");
 }
 

@@ -70,8 +70,8 @@ std::string refused(const std::vector<std::string>& words) {
 }
 
 TEST(DenoiserKind, IsBuiltFromItsKeysAndTheDatas) {
-  DenoiserConfig config =
-      read({"model.kind=scaled", "model.scale=3", "model.in_channels=4", "model.caption_channels=8"});
+  DenoiserConfig config = read({"model.kind=scaled", "model.scale=3", "model.input_size=2",
+                                "model.in_channels=4", "model.caption_channels=8"});
   const auto net = make_denoiser(config);
   const torch::Tensor x = torch::ones({1, 4, 2, 2});
   EXPECT_TRUE(torch::equal(net->forward(x, {}, {}).prediction_BCHW, 3 * x));
@@ -86,6 +86,7 @@ TEST(DenoiserKind, IsBuiltFromItsKeysAndTheDatas) {
   EXPECT_EQ(core::to_json(copy)["scale"], 3);
   DenoiserConfig plain;  // as code makes one, without reading
   plain.kind = "bare";
+  plain.input_size = 2;
   plain.in_channels = 1;
   EXPECT_TRUE(torch::equal(make_denoiser(plain)->forward(x, {}, {}).prediction_BCHW, 2 * x));
 }

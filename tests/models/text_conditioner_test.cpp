@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <torch/utils.h>
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "models/denoiser.h"
 #include "nn/state_dict.h"
@@ -89,7 +91,9 @@ TEST_P(EveryKind, WhatLiesBehindTheLastTokenChangesNoBit) {
   EXPECT_TRUE(torch::equal(predict(other, mask), predict(tokens, mask)));
   // Nor does how many there are, to rounding.
   const torch::Tensor longer = torch::cat({tokens, torch::zeros({2, 1}, torch::kLong)}, 1);
-  EXPECT_LE((predict(longer, mask_of({3, 5}, 6)) - predict(tokens, mask)).abs().max().item<double>(), 1e-5);
+  const torch::Tensor here = predict(tokens, mask);
+  EXPECT_LE((predict(longer, mask_of({3, 5}, 6)) - here).abs().max().item<double>(),
+            1e-5 * std::max(1.0, here.abs().max().item<double>()));
 }
 
 TEST_P(EveryKind, NoCaptionIsALearnedOne) {
