@@ -170,6 +170,9 @@ void DenoiserConfig::conditioner_fields(core::Fields& f) {
   f.section(key, *text_conditioner);
   if (!f.reading()) return;
   if (!takes_text()) return f.error(key, "makes text rows, and this network takes none");
+  if (const DenoiserKind* more = more_kind(kind); more != nullptr && !more->takes.text_mask)
+    return f.error(
+        key, fmt::format("makes rows of which some are no tokens, and {} takes no text_mask (Takes)", kind));
   if (f.given("text_mask") && !text_mask)
     f.error("text_mask", "false: a text_conditioner says which of its rows are tokens; leave the key out");
   if (kind == "class_dit" && learned_null)

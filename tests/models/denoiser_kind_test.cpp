@@ -105,6 +105,10 @@ TEST(DenoiserKind, StrictAsOurs) {
   EXPECT_NE(refused({"model.kind=scaled", "model.scael=3"}).find("scale"), std::string::npos);
   EXPECT_NE(refused({"model.kind=scaled", "model.scale=-1"}).find("out of range"), std::string::npos);
   EXPECT_NE(refused({"model.kind=bare", "model.num_classes=3"}).find("unknown key"), std::string::npos);
+  EXPECT_NE(refused({"model.kind=scaled", "model.text_conditioner={width: 8, depth: 1, heads: 2}"})
+                .find("takes no text_mask"),
+            std::string::npos)
+      << "it would attend to rows that are no tokens";
   EXPECT_NE(refused({"model.scale=3"}).find("unknown key"), std::string::npos) << "of microdit";
   const std::string said = refused({"model.kind=scalde"});
   for (const char* name : {"microdit", "class_dit", "unet", "scaled", "bare"})
