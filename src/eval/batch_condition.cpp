@@ -48,13 +48,14 @@ diffusion::Condition batch_condition(const stream::Batch& batch, std::int64_t fi
   diffusion::Condition condition;
   if (model.takes_classes()) condition.class_B = classes_of(batch, first, count, model).to(device);
   if (!model.takes_text()) return condition;
-  auto* lengths = const_cast<std::int32_t*>(batch.text_length.data()) + first;
-  const torch::Tensor mask_BL =
-      torch::arange(shape.text_length) < torch::from_blob(lengths, {count, 1}, torch::kInt32);
+  const auto mask_BL = [&] {
+    auto* lengths = const_cast<std::int32_t*>(batch.text_length.data()) + first;
+    return torch::arange(shape.text_length) < torch::from_blob(lengths, {count, 1}, torch::kInt32);
+  };
   if (model.text_conditioner) {
     auto* ids = const_cast<std::int32_t*>(batch.ids.data()) + first * shape.text_length;
     condition.tokens_BL = torch::from_blob(ids, {count, shape.text_length}, torch::kInt32).to(torch::kLong);
-    condition.text_mask_BL = mask_BL;
+    condition.text_mask_BL = mask_BL();
     return condition;
   }
   condition.text_BLD = encoder != nullptr
@@ -62,7 +63,7 @@ diffusion::Condition batch_condition(const stream::Batch& batch, std::int64_t fi
                            : half_rows(batch.text, first, {count, shape.text_length, shape.text_width})
                                  .to(device)
                                  .to(torch::kFloat32);  // there: half the bytes to copy
-  if (model.text_mask) condition.text_mask_BL = mask_BL.to(device);
+  if (model.text_mask) condition.text_mask_BL = mask_BL().to(device);
   return condition;
 }
 

@@ -111,14 +111,10 @@ std::optional<Painted> Evaluation::paint(const Split& split) const {
                    total);
   });
   if (!done) return std::nullopt;
-  painted.painting.sample_BCHW = gather_rows(own, &Painting::sample_BCHW, comm_);
-  if (config_.save_latents) {
-    painted.painting.unit_BCHW = gather_rows(own, &Painting::unit_BCHW, comm_);
-    painted.painting.text_BLD = gather_rows(own, &Painting::text_BLD, comm_);
-    painted.painting.class_B = gather_rows(own, &Painting::class_B, comm_);
-    painted.painting.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm_);
-    painted.painting.tokens_BL = gather_rows(own, &Painting::tokens_BL, comm_);
-  }
+  if (config_.save_latents)
+    painted.painting = gather_painting(own, comm_);
+  else
+    painted.painting.sample_BCHW = gather_rows(own, &Painting::sample_BCHW, comm_);
   return painted;
 }
 

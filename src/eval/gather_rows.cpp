@@ -55,4 +55,10 @@ torch::Tensor gather_rows(const std::map<std::size_t, Painting>& own, torch::Ten
   return torch::cat(rows);
 }
 
+Painting gather_painting(const std::map<std::size_t, Painting>& own, comm::Communicator& comm) {
+  Painting all;
+  for (const auto member : kPaintingRows) all.*member = gather_rows(own, member, comm);
+  return all;
+}
+
 }  // namespace microdit::eval

@@ -15,5 +15,7 @@ namespace microdit::eval {
 /// joined. Collective.
 torch::Tensor gather_rows(const std::map<std::size_t, Painting>& own, torch::Tensor Painting::*member,
                           comm::Communicator& comm);
+/// All of kPaintingRows, joined likewise.
+Painting gather_painting(const std::map<std::size_t, Painting>& own, comm::Communicator& comm);
 
 }  // namespace microdit::eval

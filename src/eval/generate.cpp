@@ -103,9 +103,9 @@ void close(const std::vector<Item>& items, const PromptList& list, const Generat
 }
 
 void drop_first(Painting& p, std::int64_t rows) {
-  for (torch::Tensor* tensor : {&p.unit_BCHW, &p.text_BLD, &p.class_B, &p.text_mask_BL, &p.negative_BLD,
-                                &p.negative_mask_BL, &p.negative_class_B, &p.sample_BCHW, &p.states_BKCHW})
-    if (tensor->defined()) *tensor = tensor->slice(0, rows);
+  for (const auto member : kPaintingRows)
+    if ((p.*member).defined()) p.*member = (p.*member).slice(0, rows);
+  if (p.states_BKCHW.defined()) p.states_BKCHW = p.states_BKCHW.slice(0, rows);
 }
 
 /// A rank's work on the list: blocks of a fixed shape at fixed places, so that a picture's bits do not depend
@@ -196,17 +196,7 @@ Outcome paint_all(const std::vector<Item>& items, const Studio& studio, const fs
 
 void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& file,
                   comm::Communicator& comm) {
-  Painting all;
-  all.unit_BCHW = gather_rows(own, &Painting::unit_BCHW, comm);
-  all.text_BLD = gather_rows(own, &Painting::text_BLD, comm);
-  all.class_B = gather_rows(own, &Painting::class_B, comm);
-  all.text_mask_BL = gather_rows(own, &Painting::text_mask_BL, comm);
-  all.tokens_BL = gather_rows(own, &Painting::tokens_BL, comm);
-  all.negative_BLD = gather_rows(own, &Painting::negative_BLD, comm);
-  all.negative_mask_BL = gather_rows(own, &Painting::negative_mask_BL, comm);
-  all.negative_class_B = gather_rows(own, &Painting::negative_class_B, comm);
-  all.negative_tokens_BL = gather_rows(own, &Painting::negative_tokens_BL, comm);
-  all.sample_BCHW = gather_rows(own, &Painting::sample_BCHW, comm);
+  const Painting all = gather_painting(own, comm);
   comm.on_root([&] { write_latents(file, all); });
 }
 

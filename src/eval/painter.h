@@ -47,6 +47,13 @@ struct Painting {
       states_BKCHW;  ///< PaintOrder::trajectory of them, each brought to the root mean square of the sample: to be looked at
 };
 
+/// What of a painting is written and gathered, a row for each picture: all but the states, which are large and shown alone.
+inline constexpr torch::Tensor Painting::*kPaintingRows[] = {
+    &Painting::unit_BCHW,        &Painting::text_BLD,         &Painting::class_B,
+    &Painting::text_mask_BL,     &Painting::tokens_BL,        &Painting::negative_BLD,
+    &Painting::negative_mask_BL, &Painting::negative_class_B, &Painting::negative_tokens_BL,
+    &Painting::sample_BCHW};
+
 /// UserError: guidance of a model that has no null condition to lead away from; one of text and classes that has none for a class.
 void demand_paintable(const diffusion::SamplerConfig& sampler, const models::DenoiserConfig& model);
 

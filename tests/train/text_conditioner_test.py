@@ -183,6 +183,20 @@ class Chain(unittest.TestCase):
         ours, theirs = programs.read_safetensors(self.root / "out.safetensors")["sample"], tensors["sample"]
         self.assertLess(programs.relative_difference(ours, theirs), 1e-4)
 
+    def test_a_picture_painted_again_has_its_own_tokens(self):
+        """--from-image paints in the picture's own place of a batch: what is saved is of that picture alone."""
+        def saved(out, *words):
+            self.run_program("generate", *words, f"out={self.root / out}", "save_latents=true")
+            return programs.read_safetensors(self.root / out / "latents.safetensors")
+
+        all_of_them = saved("three", "--run", self.root / "unet", "steps=2", "num_images=1", "--prompt", "pizza", "--prompt", "fire", "--prompt", "sunflower")
+        again = saved("third", "--from-image", self.root / "three/000002.png", "--run", self.root / "unet")
+        self.assertEqual((self.root / "third/000000.png").read_bytes(), (self.root / "three/000002.png").read_bytes())
+        self.assertEqual(again.keys(), all_of_them.keys())
+        for name, (shape, data) in again.items():
+            self.assertEqual(shape[0], 1, name)
+            self.assertEqual(data, all_of_them[name][1][-len(data):], name)
+
     def test_ranks_accumulation_bf16_and_resume(self):
         self.train("unet", "steps=4", name="parts")
         self.train("unet", "steps=12", name="parts")
