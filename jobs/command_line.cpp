@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "core/nearest.h"
+#include "core/shipped.h"
 #include "core/utf8.h"
 #include "provenance.h"
 
@@ -131,12 +132,8 @@ void find_config(const JobInfo& info, CommandLine& line) {
       fs::is_regular_file(name))
     return;
   const fs::path folder = fs::path("configs") / info.config_folder, file = folder / (name + ".yaml");
-  std::vector<std::string> names;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (entry.path().extension() == ".yaml") names.push_back(entry.path().stem().string());
+  const std::vector<std::string> names = core::config_names(folder);
   if (names.empty()) return;
-  std::sort(names.begin(), names.end());
   if (!std::binary_search(names.begin(), names.end(), name)) {
     const auto near = core::nearest(name, names);
     core::user_error("{}: there is no {}{}; there are: {}", info.name, core::with_valid_utf8(file.string()),

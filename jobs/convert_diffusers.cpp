@@ -45,10 +45,8 @@ class FolderAside {
   void publish() {
     for (const fs::directory_entry& entry : fs::directory_iterator(aside_))
       if (entry.is_directory()) core::sync_folder(entry.path());
-    core::sync_folder(aside_);
     if (fs::exists(to_)) core::user_error("convert: --output {} has appeared meanwhile", to_.string());
-    fs::rename(aside_, to_);
-    core::sync_folder(to_.parent_path());
+    core::publish(aside_, to_);
   }
 
  private:

@@ -139,6 +139,28 @@ quoted() {
   echo "${line# }"
 }
 
+# check_programs PROGRAM...: they are built, and so is what the job scripts become.
+check_programs() {
+  local program bin=${MICRODIT_BIN:-build/bin} build="build first (scripts/setup.sh, then cmake --preset release && ninja -C build jobs)"
+  for program in "$@"; do
+    ${MICRODIT_PREFIX:-} test -x "$bin/$program" || die "$bin/$program is missing${MICRODIT_PREFIX:+ behind MICRODIT_PREFIX=$MICRODIT_PREFIX}: $build"
+  done
+  [ -x "${MICRODIT_LIFE:-$bin/life}" ] || die "${MICRODIT_LIFE:-$bin/life} is missing${MICRODIT_PREFIX:+ (outside of the container: MICRODIT_LIFE)}: $build"
+}
+
+# max_array_size: how many tasks this Slurm's arrays may have; nothing where no controller answers.
+max_array_size() { timeout 20 scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *//p'; }
+
+# would_take WHAT: Slurm would take the job (partition, account, time, GPUs) of `command`, which is sbatch with its options, and
+# `payload`. That nodes are down now is no mistake.
+would_take() {
+  local said
+  said=$("${command[@]}" --test-only "${payload[@]}" 2>&1) && return 0
+  [[ $said != *"down, drained or reserved"* && $said != *"busy"* ]] || return 0
+  echo "$said" >&2
+  die "Slurm would refuse $1: $(quoted "${command[@]}" "${payload[@]}")"
+}
+
 # can_write FOLDER: what is not there yet could be made.
 can_write() {
   local folder=$1 probe

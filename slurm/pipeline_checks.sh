@@ -32,18 +32,14 @@ check_datasets() {
 
 # Files, programs, the number of tasks.
 check_files() {
-  local file stage
+  local file
   for file in "${datasets[@]}" ${prompts:+"$prompts"} ${codec:+"$codec"} ${tokenizer:+"$tokenizer"} "${configs[@]}"; do
     [ -f "$file" ] || die "no file $file"
   done
   [ -z "$prompts" ] || grep -q '[^[:space:]]' "$prompts" || die "--prompts $prompts: no prompt in it"
-  local bin=${MICRODIT_BIN:-build/bin} build="build first (scripts/setup.sh, then cmake --preset release && ninja -C build jobs)"
-  for stage in download clean precompute train ${codec:+train_codec} ${tokenizer:+train_tokenizer} generate evaluate; do
-    ${MICRODIT_PREFIX:-} test -x "$bin/$stage" || die "$bin/$stage is missing${MICRODIT_PREFIX:+ behind MICRODIT_PREFIX=$MICRODIT_PREFIX}: $build"
-  done
-  [ -x "${MICRODIT_LIFE:-$bin/life}" ] || die "${MICRODIT_LIFE:-$bin/life} is missing${MICRODIT_PREFIX:+ (outside of the container: MICRODIT_LIFE)}: $build"
+  check_programs download clean precompute train ${codec:+train_codec} ${tokenizer:+train_tokenizer} generate evaluate
   [[ $tasks =~ ^[1-9][0-9]*(%[1-9][0-9]*)?$ ]] || die "--tasks $tasks: expected a number of at least 1, or N%K"
-  controller=$(timeout 20 scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *//p')  # "": none answers
+  controller=$(max_array_size)  # "": none answers
   if [ -z "$controller" ]; then
     [ $dry_run = 1 ] || die "no Slurm controller answers (scontrol show config); on a machine without one: scripts/local_slurm.sh up"
   elif [ "${tasks%\%*}" -gt "$controller" ]; then
@@ -237,12 +233,9 @@ check_folders() {
   fi
   for folder in "${roots[@]}"; do can_write "$folder" || die "$folder: cannot write there"; done
 }
-# check_job STAGE SCRIPT ...: Slurm would take the job (partition, account, time, GPUs). That nodes are down now is no mistake.
+
+# check_job STAGE SCRIPT ...: Slurm would take the job.
 check_job() {
-  local said
   prepare "$@"
-  said=$("${command[@]}" --test-only "${payload[@]}" 2>&1) && return 0
-  [[ $said != *"down, drained or reserved"* && $said != *"busy"* ]] || return 0
-  echo "$said" >&2
-  die "Slurm would refuse $1: $(quoted "${command[@]}" "${payload[@]}")"
+  would_take "$1"
 }

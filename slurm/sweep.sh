@@ -67,7 +67,8 @@ source slurm/sweep_cells.sh
 [ -n "$train" ] || die "--train is missing; see --help"
 [ ${#grids[@]} -gt 0 ] || die "--grid is missing: --grid optimizer.lr=1e-4,3e-4; see --help"
 [ -z "$at_once" ] || [[ $at_once =~ ^[1-9][0-9]*$ ]] || die "--at-once $at_once: expected a number of at least 1"
-check_programs
+check_programs train doctor
+check_cluster       # controller: the most tasks of an array
 make_cells          # names, settings
 find_folder         # folder
 place_cells         # places[i]: the line of cells.txt, from 0

@@ -1,13 +1,8 @@
 # Sourced by sweep.sh: the cells of a grid, and every mistake that can be known before the first is submitted.
 
-check_programs() {
-  local program
-  for program in train doctor; do
-    ${MICRODIT_PREFIX:-} test -x "$bin/$program" || die "$bin/$program is missing: build first (scripts/setup.sh, then cmake --preset release && ninja -C build jobs)"
-  done
-  [ -x "${MICRODIT_LIFE:-$bin/life}" ] || die "${MICRODIT_LIFE:-$bin/life} is missing: build it (ninja -C build jobs)"
+check_cluster() {
   [ $here = 0 ] || return 0
-  controller=$(timeout 20 scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *//p')
+  controller=$(max_array_size)
   [ -n "$controller" ] || [ $dry_run = 1 ] ||
     die "no Slurm controller answers (scontrol show config); --local trains the cells here, one after another"
 }
@@ -144,6 +139,6 @@ check_cells() {
   command=(sbatch --parsable "${options[@]}" "--job-name=$sweep" "${sbatch[@]}" "--array=$array${at_once:+%$at_once}"
     "--comment=sweep $(realpath -m "$folder")")
   payload=(slurm/sweep.sbatch --cells "$folder/cells.txt" "${common[@]}")
-  said=$("${command[@]}" --test-only "${payload[@]}" 2>&1) || [[ $said == *"down, drained or reserved"* || $said == *"busy"* ]] ||
-    { echo "$said" >&2; die "Slurm would refuse the array: $(quoted "${command[@]}" "${payload[@]}")"; }
+  would_take "the array"
+}
 }

@@ -5,13 +5,13 @@
 #include "core/config_node.h"
 #include "core/error.h"
 #include "core/nearest.h"
+#include "core/shipped.h"
 
 namespace microdit::core {
 namespace {
 
 namespace fs = std::filesystem;
 using Node = ConfigTree::Node;
-constexpr std::uintmax_t kMostBytes = 4u << 20;
 
 bool is_name(std::string_view text) {
   const auto is_letter = [](unsigned char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; };
@@ -24,7 +24,7 @@ bool is_name(std::string_view text) {
 /// Does the file say something about that section?
 bool speaks_of(const fs::path& file, const std::string& section) {
   std::error_code error;
-  if (!fs::is_regular_file(file, error) || fs::file_size(file, error) > kMostBytes) return false;
+  if (!fs::is_regular_file(file, error) || fs::file_size(file, error) > detail::kMostFileBytes) return false;
   return ("\n" + read_text(file)).find("\n" + section + ":") != std::string::npos;
 }
 
@@ -38,13 +38,10 @@ Choices choices_of(const std::string& section, const fs::path& config) {
   Choices found;
   for (const fs::path& root : {folder / "..", folder, fs::path("configs")}) {
     const fs::path group = (root / (section + "s")).lexically_normal();
-    std::error_code error;
-    std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(group, error))
-      if (entry.path().extension() == ".yaml" && speaks_of(entry.path(), section))
-        names.push_back(entry.path().stem().string());
+    std::vector<std::string> names = config_names(group);
+    std::erase_if(names,
+                  [&](const std::string& name) { return !speaks_of(group / (name + ".yaml"), section); });
     if (names.empty()) continue;
-    std::sort(names.begin(), names.end());
     found.folders.push_back(group);
     for (std::string& name : names)
       if (std::find(found.names.begin(), found.names.end(), name) == found.names.end())

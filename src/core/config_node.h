@@ -39,6 +39,7 @@ ConfigTree::Node parse_yaml(std::string_view yaml, std::string_view origin, bool
 ConfigTree::Node node_of(const Json& json, const std::string& origin);
 /// `over` wins; mappings merge, everything else is replaced, null resets to "not given".
 void merge(ConfigTree::Node& base, ConfigTree::Node over);
+inline constexpr std::uintmax_t kMostFileBytes = 4u << 20;  ///< more is no configuration
 /// A YAML file with what it extends.
 ConfigTree::Node load_file(const std::filesystem::path& path);
 /// A word of the command line into the tree: "a.b=value" sets, "+a.b=value" adds a key or an element of a list, "~a.b" takes away.

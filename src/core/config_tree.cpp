@@ -13,7 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Node = ConfigTree::Node;
-constexpr std::uintmax_t kMaxFileBytes = 4u << 20;
 
 Node load_file(const fs::path& path, std::vector<fs::path>& chain);
 
@@ -59,8 +58,8 @@ Node load_file(const fs::path& path, std::vector<fs::path>& chain) {
     for (const fs::path& link : chain) names += link.filename().string() + " -> ";
     user_error("{}: extends itself: {}{}", path.string(), names, canonical.filename().string());
   }
-  if (fs::is_regular_file(path, error) && fs::file_size(path, error) > kMaxFileBytes) {
-    user_error("{}: larger than {} bytes, this is no configuration", path.string(), kMaxFileBytes);
+  if (fs::is_regular_file(path, error) && fs::file_size(path, error) > detail::kMostFileBytes) {
+    user_error("{}: larger than {} bytes, this is no configuration", path.string(), detail::kMostFileBytes);
   }
   const std::string yaml = read_text(path);
   if (const std::string_view other = marked_encoding(yaml); !other.empty())

@@ -1,6 +1,7 @@
 // From the program's own place upwards.
 #include "core/shipped.h"
 
+#include <algorithm>
 #include <system_error>
 
 namespace microdit::core {
@@ -30,6 +31,15 @@ fs::path shipped(const fs::path& named) {
   for (const fs::path& home : homes())
     if (fs::exists(home / named, error)) return home / named;
   return named;
+}
+
+std::vector<std::string> config_names(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (entry.path().extension() == ".yaml") names.push_back(entry.path().stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 }  // namespace microdit::core

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
 namespace microdit::core {
@@ -16,5 +17,8 @@ std::vector<std::filesystem::path> homes();
 /// `named`; where that is not there and begins with configs/ or assets/, the file of that name that came with the program, so
 /// that commands are the same in any folder.
 std::filesystem::path shipped(const std::filesystem::path& named);
+
+/// Names of the .yaml files in `folder`, sorted; none where there is no such folder.
+std::vector<std::string> config_names(const std::filesystem::path& folder);
 
 }  // namespace microdit::core

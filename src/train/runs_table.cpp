@@ -11,6 +11,8 @@
 #include <numeric>
 #include <set>
 
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/inspect.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -66,14 +68,11 @@ void read_metrics(const fs::path& file, RunSummary& run) {
 
 /// Step of the newest checkpoint and the steps that its training meant to do; {-1, 0} without one.
 std::pair<std::int64_t, std::int64_t> newest_checkpoint(const fs::path& folder) {
-  std::string newest;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("step_") && name > newest) newest = name;
-  }
-  if (newest.empty() || !fs::exists(folder / newest / "manifest.json")) return {-1, 0};
-  const Json manifest = core::read_json(folder / newest / "manifest.json");
+  const std::vector<std::int64_t> steps = checkpoint::list_steps(folder);
+  if (steps.empty()) return {-1, 0};
+  const fs::path file = folder / checkpoint::step_name(steps.front()) / "manifest.json";
+  if (!fs::exists(file)) return {-1, 0};
+  const Json manifest = core::read_json(file);
   const Json state = manifest.value("state", Json::object());
   return {manifest.value("step", std::int64_t{-1}), state.value("steps", std::int64_t{0})};
 }

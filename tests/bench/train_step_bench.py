@@ -7,7 +7,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 
 import torch
 import yaml
@@ -15,6 +14,7 @@ import yaml
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests/parity"))
 import reference
+from step_rate import images_per_s
 
 BATCH, ROWS = 64, 24
 
@@ -39,14 +39,6 @@ class Original:
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimizer.step()
 
-    def images_per_s(self, steps):
-        times = []
-        for _ in range(steps + 3):
-            begin = time.perf_counter()
-            self.step()
-            times.append(time.perf_counter() - begin)
-        return BATCH / statistics.median(times[3:])
-
 
 def main():
     parser = argparse.ArgumentParser()
@@ -69,7 +61,7 @@ def main():
         command = [os.path.join(args.bin, "train_step_bench"), str(args.threads), str(args.steps), os.path.join(ROOT, "configs/models/emoji.yaml")]
         ours.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         for name, original in baselines.items():
-            theirs[name].append(original.images_per_s(args.steps))
+            theirs[name].append(images_per_s(original.step, BATCH, args.steps))
             ratios[name].append(ours[-1] / theirs[name][-1])
     print(f"training step, emoji preset, batch {BATCH}, {args.threads} threads, fp32: median of {args.rounds} alternations")
     print(f"  microdit          {statistics.median(ours):7.1f} images/s")

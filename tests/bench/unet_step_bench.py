@@ -6,10 +6,11 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 
 import torch
 import yaml
+
+from step_rate import images_per_s
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests/parity"))
@@ -36,14 +37,6 @@ class Theirs:
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimizer.step()
 
-    def images_per_s(self, steps):
-        times = []
-        for _ in range(steps + 3):
-            begin = time.perf_counter()
-            self.step()
-            times.append(time.perf_counter() - begin)
-        return BATCH / statistics.median(times[3:])
-
 
 def main():
     parser = argparse.ArgumentParser()
@@ -60,7 +53,7 @@ def main():
     for _ in range(args.rounds):
         command = [os.path.join(args.bin, "train_step_bench"), str(args.threads), str(args.steps), args.config]
         ours.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-        theirs.append(net.images_per_s(args.steps))
+        theirs.append(images_per_s(net.step, BATCH, args.steps))
         ratios.append(ours[-1] / theirs[-1])
     print(f"training step, {os.path.basename(args.config)}, batch {BATCH}, {args.threads} threads, fp32: median of {args.rounds} alternations")
     print(f"  microdit            {statistics.median(ours):7.1f} images/s")

@@ -83,6 +83,12 @@ def letters_in_two_forms(scratch):
     check(names == ["dog", "café"] and sorted(found.values()) == [(0.0, "dog")] * 6 + [(1.0, "café")] * 6, f"{names} {found}")
 
 
+def train_words(own, steps):
+    """A training of so many steps on what `folders` made, measured and kept at its end."""
+    return ["--config", SOURCE / "configs/train/nano_debug.yaml", f"runs={own.root}/runs", "name=mine", "data=[{dataset: mine}]", "size=16", "batch_size=8",
+            f"steps={steps}", f"validation={{every_steps: {steps}, samples: 4}}", f"checkpoint={{every_steps: {steps}}}", "sampling={every_steps: 0}"]
+
+
 def trained(scratch):
     """From the folders to a class-conditional network and its pictures by name, without any text encoder."""
     own = folders(scratch)
@@ -97,8 +103,7 @@ def trained(scratch):
     own.run("precompute")
     facts = json.loads((own.data / "latents/mine/pixels/facts.json").read_text())
     check(facts["classes"] == NAMES, facts["classes"])
-    words = ["--config", SOURCE / "configs/train/nano_debug.yaml", f"runs={own.root}/runs", "name=mine", "data=[{dataset: mine}]", "size=16",
-             "batch_size=8", "steps=3", "validation={every_steps: 3, samples: 4}", "checkpoint={every_steps: 3}", "sampling={every_steps: 0}"]
+    words = train_words(own, 3)
     log = programs.run("train", *words, "model={dim: 32, depth: 1, num_heads: 2, num_classes: 3}", data=own.data, expect=USER_MISTAKE)
     check("model.num_classes=3" in log and "the data have 4 classes" in log, log)
     log = programs.run("train", *words, "model={dim: 32, depth: 1, num_heads: 2, num_classes: 4}", data=own.data)
@@ -122,8 +127,7 @@ def grey_pixels(scratch):
     own.run("precompute")
     facts = json.loads((own.data / "latents/mine/pixels/facts.json").read_text())
     check((facts["channels"], facts["downscale"], facts["codec"]["kind"]) == (4, 2, "grey"), facts["codec"])
-    words = ["--config", SOURCE / "configs/train/nano_debug.yaml", f"runs={own.root}/runs", "name=mine", "data=[{dataset: mine}]", "size=16",
-             "batch_size=8", "steps=2", "validation={every_steps: 2, samples: 4}", "checkpoint={every_steps: 2}", "sampling={every_steps: 0}"]
+    words = train_words(own, 2)
     programs.run("train", *words, "model={patch_size: 2, dim: 32, depth: 1, num_heads: 2, num_classes: 4}", data=own.data)
     programs.run("generate", "--run", own.root / "runs/mine", "steps=2", "--class", "dog", data=own.data)
     painted = PIL.Image.open(next((own.root / "runs/mine/images/latest/").glob("0*.png")))

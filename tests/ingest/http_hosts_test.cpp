@@ -14,6 +14,7 @@
 #include "ingest/host_silence.h"
 #include "ingest/http.h"
 #include "ingest/not_before.h"
+#include "loopback.h"
 #include "tar_writer.h"
 
 namespace microdit::ingest {
@@ -78,14 +79,7 @@ class ScriptServer {
   using Answer = std::function<void(int client, const std::string& path, bool question)>;
   explicit ScriptServer(Answer answer)
       : answer_(std::move(answer)), listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(::listen(listener_, 64), 0);
-    EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), 0);
-    url_ = fmt::format("http://127.0.0.1:{}/", ntohs(address.sin_port));
+    url_ = fmt::format("http://127.0.0.1:{}/", listen_on_loopback(listener_, 64));
     thread_ = std::thread([this] { serve(); });
   }
   ~ScriptServer() {

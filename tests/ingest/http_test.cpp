@@ -13,22 +13,11 @@
 #include "core/error.h"
 #include "ingest/not_before.h"
 #include "ingest/rate_gate.h"
+#include "loopback.h"
 #include "tar_writer.h"
 
 namespace microdit::ingest {
 namespace {
-
-/// Lets `listener` take connections on loopback; returns its port.
-int listen_on_loopback(int listener) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
-  EXPECT_EQ(::listen(listener, 8), 0);
-  EXPECT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  return ntohs(address.sin_port);
-}
 
 /// Answers every request with a file of `bytes`, `piece` bytes every 20 ms.
 class PieceServer {

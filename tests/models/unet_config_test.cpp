@@ -4,31 +4,11 @@
 #include <torch/utils.h>
 
 #include "models/denoiser.h"
+#include "models/small_unet.h"
 #include "models/unet_diffusers.h"
 
 namespace microdit::models {
 namespace {
-
-struct ModelFile {
-  DenoiserConfig model;
-  void fields(core::Fields& f) { f.section("model", model); }
-};
-
-/// `more`: keys that come on top, or instead.
-DenoiserConfig small(const std::vector<std::string>& more = {}) {
-  std::vector<std::string> words = {"kind=unet",
-                                    "in_channels=3",
-                                    "block_out_channels=[8, 16]",
-                                    "norm_num_groups=4",
-                                    "down_block_types=[DownBlock2D, CrossAttnDownBlock2D]",
-                                    "up_block_types=[CrossAttnUpBlock2D, UpBlock2D]",
-                                    "cross_attention_dim=6",
-                                    "attention_head_dim=2",
-                                    "layers_per_block=1"};
-  words.insert(words.end(), more.begin(), more.end());
-  for (std::string& word : words) word = "model." + word;
-  return core::load<ModelFile>(core::ConfigTree::of_overrides(words)).model;
-}
 
 TEST(UnetConfig, NullMeansWhatDiffusersMeans) {
   EXPECT_EQ(small({"mid_block_type=null"}).unet.mid_block_type, "none");

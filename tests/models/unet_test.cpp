@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "models/denoiser.h"
+#include "models/small_unet.h"
 #include "nn/state_dict.h"
 
 namespace microdit::models {
@@ -16,11 +17,6 @@ namespace {
 
 constexpr double kBar = 2e-5;
 const std::string kGoldens = MICRODIT_SOURCE_DIR "/tests/parity/goldens/unet/";
-
-struct ModelFile {
-  DenoiserConfig model;
-  void fields(core::Fields& f) { f.section("model", model); }
-};
 
 torch::Tensor flat_index(std::int64_t count) {
   return torch::arange(count, torch::kDouble);
@@ -116,22 +112,6 @@ TEST_P(Golden, EveryConditionReachesTheOutput) {
 INSTANTIATE_TEST_SUITE_P(Unet, Golden,
                          testing::Values("sd_odd_sizes", "text_and_classes", "classes_without_text", "ddpm",
                                          "plain_classes", "plain_without_attention"));
-
-/// `more`: keys that come on top, or instead.
-DenoiserConfig small(const std::vector<std::string>& more = {}) {
-  std::vector<std::string> words = {"kind=unet",
-                                    "in_channels=3",
-                                    "block_out_channels=[8, 16]",
-                                    "norm_num_groups=4",
-                                    "down_block_types=[DownBlock2D, CrossAttnDownBlock2D]",
-                                    "up_block_types=[CrossAttnUpBlock2D, UpBlock2D]",
-                                    "cross_attention_dim=6",
-                                    "attention_head_dim=2",
-                                    "layers_per_block=1"};
-  words.insert(words.end(), more.begin(), more.end());
-  for (std::string& word : words) word = "model." + word;
-  return core::load<ModelFile>(core::ConfigTree::of_overrides(words)).model;
-}
 
 TEST(Unet, HiddenRowsHaveNoPart) {
   const auto net = make_denoiser(small(), 3);
