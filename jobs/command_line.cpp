@@ -166,7 +166,7 @@ void add_options(CLI::App& app, const JobInfo& info, CommandLine& line) {
                    "text file, one prompt per line; .jsonl: of objects with a text `prompt`");
     app.add_option(
            "--class", line.classes,
-           "of a class-conditional model: name or number; may be given several times; none = every class")
+           "of a class-conditional model: name or number; may be given several times; without one: every class")
         ->allow_extra_args(false);
     app.add_option("--classes", line.classes_file, "YAML file, as `classes: [3, cat]`");
   }

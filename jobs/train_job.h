@@ -1,8 +1,6 @@
 // What train and train_codec share: settings, device, task, dry run, trainer.
 #pragma once
 
-#include <ATen/Parallel.h>
-
 #include <type_traits>
 
 #include "comm/device.h"
@@ -26,7 +24,7 @@ int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
   info.config_folder = "train";
   const auto body = [&](Job& job, Config config) {
     if (config.loop.threads_per_rank == 0) config.loop.threads_per_rank = eval::own_threads(job.comm);
-    at::set_num_threads(static_cast<int>(config.loop.threads_per_rank));
+    eval::prepare_process(config.loop.threads_per_rank, config.loop.device == "cpu");
     train::resolve_decay_steps(config.loop, job.comm);
     if constexpr (std::is_same_v<Config, train::TrainConfig>) train::take_recorded_recipes(config, job.comm);
     const train::RunSettings settings{core::to_json(config), core::to_yaml(config),

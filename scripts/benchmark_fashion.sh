@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# benchmark_fashion.sh: generators of Fashion-MNIST by class, each trained for T minutes on two cores, beside one another: ours
+# (configs/train/fashion.yaml) and those of torchcfm, diffusers and nano-diffusion (scripts/fashion/opponents.py). Rules: docs/benchmark_fashion.md.
+#   scripts/benchmark_fashion.sh                           all cells: about six hours; nothing else may run on the machine meanwhile
+#   scripts/benchmark_fashion.sh --only microdit --minutes 5 --seeds 0     one cell, about 11 minutes
+# A cell (a generator, a time, a seed) that is done is not done again: stop it whenever you like and call it again.
+#   --only NAMES     of microdit torchcfm diffusers nano (default: all)
+#   --minutes LIST   default: 5 10, and 4 for ours
+#   --seeds LIST     default: 0 1 2
+#   --out DIR        the cells (default: runs/benchmark_fashion); a cell is a folder with row.json, grid.png, pictures.npz and logs
+#   --page FILE      also write the table and the grids into this page (docs/benchmark_fashion.md)
+# FASHION_DATA: the four .gz files (default: those of Debian's dataset-fashion-mnist). NANO: a checkout of nano-diffusion.
+# Needs .venv-oracles (scripts/setup.sh --oracles) and .venv-bench/fashion (scripts/bench_setup.sh).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+die() { echo "benchmark_fashion.sh: $*" >&2; exit 2; }
+say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+names="microdit torchcfm diffusers nano" minutes="" seeds="0 1 2" out=runs/benchmark_fashion page=""
+while [ $# -gt 0 ]; do
+  case $1 in
+    --help | -h) sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --only | --minutes | --seeds | --out | --page) [ -n "${2:-}" ] || die "$1: say what" ;;&
+    --only) names=$2 ;;
+    --minutes) minutes=$2 ;;
+    --seeds) seeds=$2 ;;
+    --out) out=$2 ;;
+    --page) page=$2 ;;
+    *) die "unknown word '$1' (--help)" ;;
+  esac
+  shift 2
+done
+for name in $names; do case $name in microdit | torchcfm | diffusers | nano) ;; *) die "--only '$name': one of microdit torchcfm diffusers nano" ;; esac; done
+for t in $minutes; do [[ $t =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--minutes '$t': not a number"; done
+for seed in $seeds; do [[ $seed =~ ^[0-9]+$ ]] || die "--seeds '$seed': not a whole number"; done
+bin=${MICRODIT_BIN:-$PWD/build/bin}
+python=$PWD/.venv-bench/fashion/bin/python
+[ -x "$python" ] || die "$python is missing: run scripts/setup.sh --oracles && scripts/bench_setup.sh"
+export FASHION_DATA=${FASHION_DATA:-/usr/share/datasets/fashion-mnist} FASHION_CACHE=${FASHION_CACHE:-$PWD/data/fashion-bench} PYTHONPATH=$PWD/scripts/fashion
+[ -f "$FASHION_DATA/train-images-idx3-ubyte.gz" ] || die "$FASHION_DATA has no train-images-idx3-ubyte.gz: apt install dataset-fashion-mnist, or FASHION_DATA=DIR"
+export PATH=$PWD/.venv/bin:$PATH OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+
+seconds_since() { python3 -c "import sys, time; print(round(time.time() - float(sys.argv[1]), 1))" "$1"; }
+
+# How many images a second ours trains here: 100 steps of a throw-away run, once, before any cell.
+rate() {
+  [ -f "$out/rate" ] || {
+    say "microdit: measuring its rate on this machine"
+    local folder; folder=$(mktemp -d)
+    (
+      export MICRODIT_DATA=$folder/data
+      stages && mpirun -n 2 --bind-to none "$bin"/train --config configs/train/fashion.yaml runs="$folder/runs" steps=100
+    ) >"$out/rate.log" 2>&1 || die "the run that measures the rate failed: $out/rate.log"
+    "$python" scripts/fashion/images_per_s.py "$folder/runs/fashion" >"$out/rate.partial"
+    mv "$out/rate.partial" "$out/rate"
+    rm -rf "$folder"
+  }
+  cat "$out/rate"
+}
+
+stages() {
+  local stage
+  for stage in download clean precompute; do
+    "$bin"/$stage --config configs/datasets/fashion_mnist.yaml recipe=configs/latents/grey_28.yaml source.folder="$FASHION_DATA" || return
+  done
+}
+
+# microdit T SEED FOLDER: the stages and the training within T, then the pictures.
+microdit() {
+  local t=$1 seed=$2 folder=$3 images_per_s steps began setup trained made run=$3/runs/fashion status=0
+  images_per_s=$(rate)
+  began=$(date +%s.%N)
+  export MICRODIT_DATA=$folder/data
+  stages
+  setup=$(seconds_since "$began")
+  # Two seconds for the program's start and the checkpoint, and two in a hundred for a machine that is slower today.
+  steps=$(python3 -c "print(int((60 * $t - $setup - 2) * 0.98 * $images_per_s / 64))")
+  # Should it be late all the same, then it stops where it is, as a job of Slurm at the end of its time.
+  timeout -s TERM "$(python3 -c "print(60 * $t - $setup - 1)")" mpirun -n 2 --bind-to none "$bin"/train --config configs/train/fashion.yaml \
+    runs="$folder/runs" seed=$((18 + seed)) steps="$steps" || status=$?
+  trained=$(seconds_since "$began")
+  [ $status = 0 ] || [ $status = 124 ] || return $status
+  python3 -c "import sys; sys.exit($trained > 60 * $t)" || { echo "the training took $trained s, more than $t minutes" >&2; return 1; }
+  began=$(date +%s.%N)
+  mpirun -n 2 --bind-to none "$bin"/generate --run "$run" num_images=1000 steps=16 seed=$((2024 + 20000 * seed)) precision=bf16 batch_size=250 metadata=false out="$folder/images"
+  made=$(seconds_since "$began")
+  "$python" scripts/fashion/pack.py "$run" "$folder/images" "$folder/pictures.npz" minutes="$t" seed="$seed" train_s="$trained" setup_s="$setup" generate_s="$made" \
+    parameters="$(grep -oE '[0-9]+ parameters' "$folder/log.txt" | head -n 1 | cut -d' ' -f1)" $("$python" scripts/fashion/images_per_s.py --about "$run")
+  rm -rf "$folder/data" "$folder/images" "$folder/runs/fashion/checkpoints"
+}
+
+# opponent NAME T SEED FOLDER
+opponent() {
+  "$python" scripts/fashion/opponents.py "$1" --minutes "$2" --seed "$3" --out "$4/pictures.npz" --checkout "${NANO:-nano-diffusion}"
+}
+
+cell() {  # NAME T SEED
+  local name=$1 t=$2 seed=$3 folder=$out/$1_$2_$3
+  [ ! -f "$folder/row.json" ] || { say "$name, $t minutes, seed $seed: done before"; return 0; }
+  mkdir -p "$folder"
+  if [ ! -f "$folder/made" ]; then
+    rm -rf "${folder:?}"/*
+    say "$name, $t minutes, seed $seed: load $(cut -d' ' -f1 /proc/loadavg) before"
+    if [ "$name" = microdit ]; then (set -e; microdit "$t" "$seed" "$folder"); else opponent "$name" "$t" "$seed" "$folder"; fi >"$folder/log.txt" 2>&1 ||
+      { tail -n 5 "$folder/log.txt" >&2; say "$name, $t minutes, seed $seed: failed (all of it: $folder/log.txt); the others go on"; return 1; }
+    touch "$folder/made"
+  fi
+  "$python" scripts/fashion/score.py "$folder/pictures.npz" --name "$name" --grid "$folder/grid.png" >"$folder/score.txt" 2>"$folder/score.log" ||
+    { tail -n 5 "$folder/score.log" >&2; say "$name, $t minutes, seed $seed: scoring failed"; return 1; }
+  head -n 1 "$folder/score.txt" >"$folder/row.partial"
+  mv "$folder/row.partial" "$folder/row.json"
+  say "$(tail -n 1 "$folder/score.txt")"
+}
+
+failed=0
+for seed in $seeds; do
+  for t in ${minutes:-5 10 4}; do
+    for name in $names; do
+      [ -n "$minutes" ] || [ "$t" != 4 ] || [ "$name" = microdit ] || continue
+      cell "$name" "$t" "$seed" || failed=1
+    done
+  done
+done
+"$python" scripts/fashion/page.py "$out" ${page:+--page "$page"}
+exit $failed
