@@ -164,9 +164,9 @@ void add_options(CLI::App& app, const JobInfo& info, CommandLine& line) {
         ->allow_extra_args(false);
     app.add_option("--prompts", line.prompts_file,
                    "text file, one prompt per line; .jsonl: of objects with a text `prompt`");
-    app.add_option(
-           "--class", line.classes,
-           "of a class-conditional model: name or number; may be given several times; without one: every class")
+    app.add_option("--class", line.classes,
+                   "of a class-conditional model: name or number; may be given several times; without one: "
+                   "every class")
         ->allow_extra_args(false);
     app.add_option("--classes", line.classes_file, "YAML file, as `classes: [3, cat]`");
   }
