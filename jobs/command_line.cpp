@@ -132,7 +132,7 @@ void find_config(const JobInfo& info, CommandLine& line) {
       fs::is_regular_file(name))
     return;
   const fs::path folder = fs::path("configs") / info.config_folder, file = folder / (name + ".yaml");
-  const std::vector<std::string> names = core::config_names(folder);
+  const std::vector<std::string> names = core::config_names(core::shipped(folder));
   if (names.empty()) return;
   if (!std::binary_search(names.begin(), names.end(), name)) {
     const auto near = core::nearest(name, names);

@@ -7,22 +7,24 @@
 #   --only NAMES     of microdit torchcfm diffusers nano (default: all)
 #   --minutes LIST   default: 5 10, and 4 for ours
 #   --seeds LIST     default: 0 1 2
+#   --pictures N     of a class (default: 1000); with fewer it is a trial of ours alone, which is not scored
 #   --out DIR        the cells (default: runs/benchmark_fashion); a cell is a folder with row.json, grid.png, pictures.npz and logs
 #   --page FILE      also write the table and the grids into this page (docs/benchmark_fashion.md)
 # FASHION_DATA: the four .gz files (default: those of Debian's dataset-fashion-mnist). NANO: a checkout of nano-diffusion.
-# Needs .venv-oracles (scripts/setup.sh --oracles) and .venv-bench/fashion (scripts/bench_setup.sh).
+# Needs a build, .venv-oracles (scripts/setup.sh --oracles) and, but for ours alone, .venv-bench/fashion (scripts/bench_setup.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 die() { echo "benchmark_fashion.sh: $*" >&2; exit 2; }
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
-names="microdit torchcfm diffusers nano" minutes="" seeds="0 1 2" out=runs/benchmark_fashion page=""
+names="microdit torchcfm diffusers nano" minutes="" seeds="0 1 2" pictures=1000 out=runs/benchmark_fashion page=""
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h) sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    --only | --minutes | --seeds | --out | --page) [ -n "${2:-}" ] || die "$1: say what" ;;&
+    --only | --minutes | --seeds | --pictures | --out | --page) [ -n "${2:-}" ] || die "$1: say what" ;;&
     --only) names=$2 ;;
     --minutes) minutes=$2 ;;
     --seeds) seeds=$2 ;;
+    --pictures) pictures=$2 ;;
     --out) out=$2 ;;
     --page) page=$2 ;;
     *) die "unknown word '$1' (--help)" ;;
@@ -32,9 +34,16 @@ done
 for name in $names; do case $name in microdit | torchcfm | diffusers | nano) ;; *) die "--only '$name': one of microdit torchcfm diffusers nano" ;; esac; done
 for t in $minutes; do [[ $t =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--minutes '$t': not a number"; done
 for seed in $seeds; do [[ $seed =~ ^[0-9]+$ ]] || die "--seeds '$seed': not a whole number"; done
+[[ $pictures =~ ^[1-9][0-9]{0,3}$ ]] && [ "$pictures" -le 1000 ] || die "--pictures '$pictures': 1 to 1000"
+[ "$pictures" = 1000 ] || [ "$names" = microdit ] || die "--pictures $pictures: the opponents make 1000 of a class; say --only microdit"
 bin=${MICRODIT_BIN:-$PWD/build/bin}
+for program in download clean precompute train generate; do
+  [[ $names != *microdit* ]] || [ -x "$bin/$program" ] || die "$bin/$program is missing: build first (cmake --preset release && cmake --build build)"
+done
 python=$PWD/.venv-bench/fashion/bin/python
+[ "$names" != microdit ] || [ -x "$python" ] || python=$PWD/.venv-oracles/bin/python
 [ -x "$python" ] || die "$python is missing: run scripts/setup.sh --oracles && scripts/bench_setup.sh"
+[[ $names != *nano* ]] || [ -d "${NANO:-nano-diffusion}" ] || die "${NANO:-nano-diffusion} is not there: git clone https://github.com/nano256/nano-diffusion, or NANO=DIR"
 export FASHION_DATA=${FASHION_DATA:-/usr/share/datasets/fashion-mnist} FASHION_CACHE=${FASHION_CACHE:-$PWD/data/fashion-bench} PYTHONPATH=$PWD/scripts/fashion
 [ -f "$FASHION_DATA/train-images-idx3-ubyte.gz" ] || die "$FASHION_DATA has no train-images-idx3-ubyte.gz: apt install dataset-fashion-mnist, or FASHION_DATA=DIR"
 export PATH=$PWD/.venv/bin:$PATH OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -43,14 +52,14 @@ out=$(cd "$out" && pwd)
 
 seconds_since() { python3 -c "import sys, time; print(round(time.time() - float(sys.argv[1]), 1))" "$1"; }
 
-# How many images a second ours trains here: 100 steps of a throw-away run, once, before any cell.
+# How many images a second ours trains here: 40 steps of a throw-away run, once, before any cell.
 rate() {
   [ -f "$out/rate" ] || {
     say "microdit: measuring its rate on this machine"
     local folder; folder=$(mktemp -d)
     (
       export MICRODIT_DATA=$folder/data
-      stages && mpirun -n 2 --bind-to none "$bin"/train --config configs/train/fashion.yaml runs="$folder/runs" steps=100
+      stages && mpirun -n 2 --bind-to none "$bin"/train --config configs/train/fashion.yaml runs="$folder/runs" steps=40
     ) >"$out/rate.log" 2>&1 || die "the run that measures the rate failed: $out/rate.log"
     "$python" scripts/fashion/images_per_s.py "$folder/runs/fashion" >"$out/rate.partial"
     mv "$out/rate.partial" "$out/rate"
@@ -77,13 +86,13 @@ microdit() {
   # Two seconds for the program's start and the checkpoint, and two in a hundred for a machine that is slower today.
   steps=$(python3 -c "print(int((60 * $t - $setup - 2) * 0.98 * $images_per_s / 64))")
   # Should it be late all the same, then it stops where it is, as a job of Slurm at the end of its time.
-  timeout -s TERM "$(python3 -c "print(60 * $t - $setup - 1)")" mpirun -n 2 --bind-to none "$bin"/train --config configs/train/fashion.yaml \
+  timeout -s USR1 "$(python3 -c "print(60 * $t - $setup - 1)")" mpirun -n 2 --bind-to none "$bin"/train --config configs/train/fashion.yaml \
     runs="$folder/runs" seed=$((18 + seed)) steps="$steps" || status=$?
   trained=$(seconds_since "$began")
   [ $status = 0 ] || [ $status = 124 ] || return $status
   python3 -c "import sys; sys.exit($trained > 60 * $t)" || { echo "the training took $trained s, more than $t minutes" >&2; return 1; }
   began=$(date +%s.%N)
-  mpirun -n 2 --bind-to none "$bin"/generate --run "$run" num_images=1000 steps=16 seed=$((2024 + 20000 * seed)) precision=bf16 batch_size=250 metadata=false out="$folder/images"
+  mpirun -n 2 --bind-to none "$bin"/generate --run "$run" num_images="$pictures" steps=16 seed=$((2024 + 20000 * seed)) precision=bf16 batch_size=250 metadata=false out="$folder/images"
   made=$(seconds_since "$began")
   "$python" scripts/fashion/pack.py "$run" "$folder/images" "$folder/pictures.npz" minutes="$t" seed="$seed" train_s="$trained" setup_s="$setup" generate_s="$made" \
     parameters="$(grep -oE '[0-9]+ parameters' "$folder/log.txt" | head -n 1 | cut -d' ' -f1)" $("$python" scripts/fashion/images_per_s.py --about "$run")
@@ -97,6 +106,7 @@ opponent() {
 
 cell() {  # NAME T SEED
   local name=$1 t=$2 seed=$3 folder=$out/$1_$2_$3
+  [ "$pictures" = 1000 ] || folder+=_of_$pictures
   [ ! -f "$folder/row.json" ] || { say "$name, $t minutes, seed $seed: done before"; return 0; }
   mkdir -p "$folder"
   if [ ! -f "$folder/made" ]; then
@@ -106,6 +116,7 @@ cell() {  # NAME T SEED
       { tail -n 5 "$folder/log.txt" >&2; say "$name, $t minutes, seed $seed: failed (all of it: $folder/log.txt); the others go on"; return 1; }
     touch "$folder/made"
   fi
+  [ "$pictures" = 1000 ] || { say "$name, $t minutes, seed $seed: made $((10 * pictures)) pictures, a trial: $folder"; return 0; }
   "$python" scripts/fashion/score.py "$folder/pictures.npz" --name "$name" --grid "$folder/grid.png" >"$folder/score.txt" 2>"$folder/score.log" ||
     { tail -n 5 "$folder/score.log" >&2; say "$name, $t minutes, seed $seed: scoring failed"; return 1; }
   head -n 1 "$folder/score.txt" >"$folder/row.partial"
@@ -122,5 +133,6 @@ for seed in $seeds; do
     done
   done
 done
+[ "$pictures" = 1000 ] || exit $failed
 "$python" scripts/fashion/page.py "$out" ${page:+--page "$page"}
 exit $failed

@@ -9,7 +9,8 @@
 #
 # Options:
 #   --train FILE|NAME     the training's config (a name: configs/train/NAME.yaml)
-#   --grid KEY=A,B,...    the values of a key; several --grid: all combinations. A value with commas: [a, b] or quotes. model=tiny_2,xl_2 too
+#   --grid KEY=A,B,...    the values of a key; several --grid: all combinations. A value with commas: [a, b] or quotes. Also model=tiny_2,xl_2
+#                         and seed=range(1,9): 1 to 8; range(0,100,20)
 #   --name NAME           of the sweep: its folder below the config's `runs` (the config's name and _sweep)
 #   --at-once K           at most K cells at a time
 #   --sbatch "OPTIONS"    for every cell's job, quoted as in a shell; they win over the site's (slurm/sites/MICRODIT_SITE.sh)
@@ -46,7 +47,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --dry-run) dry_run=1; shift; continue ;;
     --local) here=1; shift; continue ;;
-    --help | -h) sed -n '2,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    --help | -h) sed -n '2,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     --*) [ $# -ge 2 ] || die "$1: unknown option or missing value; see --help" ;;
     *=* | ~*) given+=("$1"); shift; continue ;;
     *) die "'$1' is neither an option nor key=value; see --help" ;;

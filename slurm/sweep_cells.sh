@@ -7,7 +7,8 @@ check_cluster() {
     die "no Slurm controller answers (scontrol show config); --local trains the cells here, one after another"
 }
 
-# split_values TEXT: sets `values`, what stands between commas outside of brackets and quotes.
+# split_values TEXT: sets `values`, what stands between commas outside of brackets and quotes; range(BEGIN,END) or range(BEGIN,END,STEP), as
+# Hydra's, stands for whole numbers from BEGIN to before END.
 split_values() {
   local text=$1 i c depth=0 quote="" value=""
   values=()
@@ -18,14 +19,22 @@ split_values() {
     else
       case $c in
         \' | \") quote=$c ;;
-        \[ | \{) depth=$((depth + 1)) ;;
-        \] | \}) depth=$((depth - 1)) ;;
-        ,) [ $depth != 0 ] || { values+=("$value"); value=""; continue; } ;;
+        \[ | \{ | \() depth=$((depth + 1)) ;;
+        \] | \} | \)) depth=$((depth - 1)) ;;
+        ,) [ $depth != 0 ] || { add_value "$value"; value=""; continue; } ;;
       esac
     fi
     value+=$c
   done
-  values+=("$value")
+  add_value "$value"
+}
+add_value() {
+  local number='(-?[0-9]{1,9})'
+  if [[ ${1// /} =~ ^range\($number,$number(,([1-9][0-9]{0,8}))?\)$ ]]; then
+    mapfile -t -O ${#values[@]} values < <(seq "${BASH_REMATCH[1]}" "${BASH_REMATCH[4]:-1}" $((BASH_REMATCH[2] - 1)))
+  else
+    values+=("$1")
+  fi
 }
 
 # label KEY VALUE: its part of a cell's name: short, legal, and another for another value.
@@ -55,6 +64,7 @@ make_cells() {
   for grid in "${grids[@]}"; do
     key=${grid%%=*}
     split_values "${grid#*=}"
+    [ ${#values[@]} -gt 0 ] || die "--grid $grid: names no value"
     before_names=("${names[@]}") before_settings=("${settings[@]}") names=() settings=()
     for i in "${!before_names[@]}"; do
       for value in "${values[@]}"; do
@@ -140,5 +150,4 @@ check_cells() {
     "--comment=sweep $(realpath -m "$folder")")
   payload=(slurm/sweep.sbatch --cells "$folder/cells.txt" "${common[@]}")
   would_take "the array"
-}
 }

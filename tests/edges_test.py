@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import subprocess
 import sys
 
 SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[1]))
@@ -132,6 +133,16 @@ def check_files():
     return faults
 
 
+def check_scripts():
+    """A script that is sourced goes on behind a mistake of its grammar."""
+    faults = []
+    for folder in ("scripts", "slurm", "tests"):
+        for path in sorted((SOURCE / folder).rglob("*")):
+            if path.suffix in {".sh", ".sbatch"}:
+                faults += subprocess.run(["bash", "-n", path], capture_output=True, text=True).stderr.splitlines()
+    return faults
+
+
 def check_readmes():
     faults = []
     for library in TABLE:
@@ -163,7 +174,7 @@ def check_that_faults_are_seen():
 
 
 def main():
-    faults = check_that_faults_are_seen() + check_cmake() + check_includes() + check_files() + check_readmes()
+    faults = check_that_faults_are_seen() + check_cmake() + check_includes() + check_files() + check_scripts() + check_readmes()
     print("\n".join(faults) if faults else f"ok: {len(list(sources('src')))} files of {len(TABLE)} libraries")
     return 1 if faults else 0
 

@@ -1,4 +1,4 @@
-// ${NAME}: a variable of the environment; ${key}: what the same configuration says for that key.
+// ${NAME}: a variable of the environment; ${key}: what the same configuration says for that key; ${.key}: beside the value itself.
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
@@ -122,6 +122,40 @@ void collect_paths(const Node& node, const std::string& path, std::vector<std::s
     collect_paths(node.items[i], fmt::format("{}{}", start, i), paths);
 }
 
+/// `text`, the value of the key `path`, with ${.key} (a key beside it; each further dot: one section further out) as keys from the
+/// configuration's root. More dots than there are sections are left, for the error.
+std::string with_absolute_keys(const std::string& text, const std::vector<std::string>& path) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t name = text.compare(i, 3, "${.") == 0 ? text.find_first_not_of('.', i + 2) : text.npos;
+    const std::size_t dots = name == text.npos ? 0 : name - i - 2;
+    if (dots > 0 && dots <= path.size()) {
+      result += "${";
+      for (std::size_t k = 0; k + dots < path.size(); ++k) result += path[k] + ".";
+      i = name;
+    } else {
+      const std::size_t end = std::min(i + (text.compare(i, 3, "$${") == 0 ? 3 : 1), text.size());
+      result.append(text, i, end - i);
+      i = end;
+    }
+  }
+  return result;
+}
+
+void make_absolute(Node& node, std::vector<std::string>& path) {
+  if (node.text.find("${.") != std::string::npos) node.text = with_absolute_keys(node.text, path);
+  for (auto& [key, member] : node.members) {
+    path.push_back(key);
+    make_absolute(member, path);
+    path.pop_back();
+  }
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    path.push_back(std::to_string(i));
+    make_absolute(node.items[i], path);
+    path.pop_back();
+  }
+}
+
 std::size_t bytes_of(const Node& node) {
   std::size_t bytes = sizeof(Node) + node.text.size() + node.where.size();
   for (const auto& [key, member] : node.members) bytes += key.size() + bytes_of(member);
@@ -134,6 +168,8 @@ class Replacer {
   explicit Replacer(Node& root) : root_(root) {}
 
   void run() {
+    std::vector<std::string> path;
+    make_absolute(root_, path);
     replace(root_);
     detail::throw_errors(errors_);
   }
@@ -160,7 +196,7 @@ class Replacer {
             errors_.push_back(
                 fmt::format("{}: '{}': ${{NAME}} with an environment variable's name (capitals), or ${{key}} "
                             "with a key of this "
-                            "configuration, is meant (write $${{ for a literal ${{)",
+                            "configuration (${{.key}}: beside this one), is meant (write $${{ for a literal ${{)",
                             node.where, text));
             return std::nullopt;
           }

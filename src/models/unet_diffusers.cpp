@@ -1,7 +1,10 @@
 // DenoiserConfig -> diffusers' config.json.
 #include "models/unet_diffusers.h"
 
+#include "core/atomic_file.h"
+#include "core/config.h"
 #include "core/error.h"
+#include "core/shell_line.h"
 
 namespace microdit::models {
 namespace {
@@ -59,6 +62,24 @@ Json diffusers_config(const DenoiserConfig& model) {
   json["transformer_layers_per_block"] = one_or_list(c.transformer_layers_per_block);
   json["use_linear_projection"] = c.use_linear_projection;
   return json;
+}
+
+void demand_same_network(const std::filesystem::path& file, const DenoiserConfig& model) {
+  Json keys = core::parse_foreign_json(core::read_text(file), file.string());
+  if (!keys.is_object() || !keys.contains("_class_name")) return;  // none of theirs
+  keys["kind"] = "unet";
+  const Json theirs =
+      diffusers_config(core::load<DenoiserConfig>(core::ConfigTree::of_json(keys, file.string())));
+  const Json ours = diffusers_config(model);
+  std::vector<std::string> words;
+  for (const auto& [key, value] : theirs.items())
+    if (key != "sample_size" && ours.value(key, Json()) != value)  // the size is the latents'
+      words.push_back(fmt::format("model.{}={}", key, value.dump()));
+  for (const auto& [key, value] : ours.items())
+    if (!theirs.contains(key)) words.push_back(fmt::format("~model.{}", key));
+  if (!words.empty())
+    core::user_error("model: {} describes another network; its weights want {}", file.string(),
+                     core::shell_line(words));
 }
 
 }  // namespace microdit::models

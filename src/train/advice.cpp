@@ -9,6 +9,7 @@
 #include "core/dataset_folder.h"
 #include "core/error.h"
 #include "core/shell_line.h"
+#include "train/start_file.h"
 
 namespace microdit::train {
 namespace {
@@ -197,12 +198,12 @@ void refuse_start(const std::string& from) {
   }
   core::user_error(
       "init.from={}: {}neither a run with checkpoints, nor a checkpoint, nor a file of weights "
-      "(.safetensors, .pt)",
+      "(.safetensors, .pt), nor a folder of diffusers",
       from, fs::exists(from) ? "" : "not there: ");
 }
 
 void demand_load_of_file(const InitConfig& init) {
-  if (fs::is_regular_file(init.from) && init.load != "weights")
+  if (init.load != "weights" && !start_file(init.from).empty())
     core::user_error(
         "init.load={}: {} is a file of weights and holds no optimizer and no step; say init.load=weights, or "
         "name a run",
@@ -218,7 +219,7 @@ void check_start(const LoopConfig& config, const core::Json& life, bool with_ini
     } else if (!from.empty()) {
       const std::int64_t first = first_step_of(from);
       const bool is_there =
-          first >= 0 || fs::exists(fs::path(from) / "manifest.json") || fs::is_regular_file(from);
+          first >= 0 || fs::exists(fs::path(from) / "manifest.json") || !start_file(from).empty();
       if (with_init && !is_there) refuse_start(from);
       demand_load_of_file(config.init);
       demand_steps_of_start(config, first);

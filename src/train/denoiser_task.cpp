@@ -13,8 +13,10 @@
 #include "image/decode.h"
 #include "image/encode.h"
 #include "image/grid.h"
+#include "models/unet_diffusers.h"
 #include "nn/autocast.h"
 #include "train/run_folder.h"
+#include "train/start_file.h"
 
 namespace microdit::train {
 namespace {
@@ -109,6 +111,13 @@ std::string condition_text(const models::DenoiserConfig& model, const stream::Ro
   return text.empty() ? "no condition" : text;
 }
 
+/// A file that diffusers wrote has its network's settings beside it.
+void check_start_file(const models::DenoiserConfig& model, const std::string& from) {
+  const std::filesystem::path settings = start_file(from).parent_path() / "config.json";
+  if (model.kind == "unet" && settings.has_parent_path() && std::filesystem::exists(settings))
+    models::demand_same_network(settings, model);
+}
+
 /// The module is told that this is no training while it lives, whatever ends it.
 class EvaluationMode {
  public:
@@ -139,6 +148,7 @@ DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Comm
         "caption_drop=0",
         config.caption_drop);
   check_classes(config.model, data_.stream->facts().facts);
+  comm.on_root([&] { check_start_file(config.model, config.loop.init.from); });
   diffusion::settled(config.sampling.sampler, objective_.config(), "sampling");  // what it refuses
   model_->to(device);
   model_->train();

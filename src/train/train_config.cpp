@@ -77,7 +77,7 @@ std::string ValidationConfig::measured() const {
 
 void InitConfig::fields(core::Fields& f) {
   f.field("from", from,
-          {.help = "run folder, checkpoint folder or file of weights (.safetensors, .pt); empty = drawn from "
+          {.help = "run, checkpoint, file of weights (.safetensors, .pt) or folder of diffusers; empty = drawn from "
                    "the seed"});
   f.field("weights", weights, {.choices = {"raw", "ema"}, .help = "which of its weights"});
   f.field("load", load,

@@ -10,17 +10,13 @@
 #include "nn/kernels/proof.h"
 #include "nn/state_dict.h"
 #include "train/advice.h"
+#include "train/start_file.h"
 #include "train/trainer.h"
 
 namespace microdit::train {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Of whatever format: its content tells (core/weights_file.h).
-bool is_weights_file(const std::string& from) {
-  return fs::is_regular_file(from);
-}
 
 /// A run folder, a checkpoint folder: the checkpoint to start from.
 checkpoint::Reader open_initial(const InitConfig& init, comm::Communicator& comm) {
@@ -94,9 +90,9 @@ void Trainer::load_or_initialize() {
   const auto latest = checkpoint::open_latest(run_.checkpoints(), comm_);
   if (!latest) demand_rate(config_, life_, -1);
   if (latest) comm_.on_root([&] { demand_steps_of_run(config_, life_, latest->step()); });
-  const std::string& from = config_.init.from;
+  const fs::path file = latest ? fs::path() : start_file(config_.init.from);
   std::optional<checkpoint::Reader> initial;
-  if (!latest && !from.empty() && !is_weights_file(from)) initial = open_initial(config_.init, comm_);
+  if (!latest && !config_.init.from.empty() && file.empty()) initial = open_initial(config_.init, comm_);
   if (!latest) demand_load_of_file(config_.init);
   if (initial) demand_steps_of_start(config_, initial->step());
   if (!latest && !initial) {
@@ -105,8 +101,8 @@ void Trainer::load_or_initialize() {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     core::log_info("weights drawn by seed {} in {}", config_.seed, core::duration_text(seconds));
   }
-  if (!latest && is_weights_file(from))
-    nn::load_state_dict(task_.module(), nn::load_network(from, config_.init.weights == "ema"), from,
+  if (!file.empty())
+    nn::load_state_dict(task_.module(), nn::load_network(file, config_.init.weights == "ema"), file.string(),
                         {"pos_embed", "mask_token"});
   flat_.emplace(task_.module(), comm_.size(), config_.bucket_mb << 20, device_);
   // All alike: replicas that are updated in two ways would drift apart.

@@ -66,6 +66,9 @@ parts: ["${part}", {lr: "${parts.0.lr}", name: "${parts.0.name}"}]
 TEST_F(References, InsideATextTheyAreText) {
   const Whole c = read("steps: 5\npart: {lr: 1e-3}\ntext: a_${steps}_${part.lr}_$${steps}");
   EXPECT_EQ(c.text, "a_5_1e-3_${steps}");
+  EXPECT_EQ(read("text: x\npart: {name: '${.lr}_${..text}', lr: 2}").part.name, "2_x");
+  EXPECT_EQ(read("part: {name: '${.lr}', lr: 3}\nother: ${part}").other.name, "3");  // beside where it stands
+  EXPECT_EQ(read("parts: [{name: a}, {name: '${..0.name}$${.lr}'}]").parts[1].name, "a${.lr}");
   EXPECT_EQ(read("text: x\npart: {name: '${text}'}\nother: {name: '<${part.name}>'}").other.name, "<x>");
   // What a value says is not read again.
   EXPECT_EQ(read("text: $${steps}\npart: {name: '${text}'}").part.name, "${steps}");
@@ -83,6 +86,8 @@ TEST_F(References, MistakesNameThePlaceAndTheNearestKey) {
   const std::string file = (folder_ / "main.yaml").string();
   EXPECT_EQ(mistake("text: a\npart: {lr: 1}\nother: {lr: '${part.rl}'}"),
             file + ":3: ${part.rl}: the configuration does not give 'part.rl'; did you mean ${part.lr}?");
+  EXPECT_THAT(mistake("text: a\npart: {name: '${...text}'}"), HasSubstr("${...text}"));
+  EXPECT_THAT(mistake("part: {lr: 1, name: '${.rl}'}"), HasSubstr("did you mean ${part.lr}?"));
   EXPECT_THAT(mistake("text: ${steps}"), HasSubstr("a program's default cannot be referred to"));
   EXPECT_THAT(mistake("text: x${part}\npart: {lr: 1}"), HasSubstr("part is a section (" + file + ":2)"));
   EXPECT_THAT(mistake("text: x${steps}\nsteps: null"), HasSubstr("steps is nothing"));

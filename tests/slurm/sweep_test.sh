@@ -41,6 +41,7 @@ refused "an unknown key" "optimizer.rl: unknown key; did you mean 'lr'" slurm/sw
 refused "a value out of range" "optimizer.lr: 5 is out of range" slurm/sweep.sh --train tiny --grid optimizer.lr=1e-3,5
 refused "a value twice" "given twice" slurm/sweep.sh --train tiny --grid seed=1,1
 refused "a name that the sweep gives" "gives each cell its name" slurm/sweep.sh --train tiny --grid name=a,b
+refused "a range without a number" "names no value" slurm/sweep.sh --train tiny --grid "seed=range(3,3)"
 refused "an unknown model" "did you mean model=deep" slurm/sweep.sh --train tiny --grid model=small,dep
 equal "nothing was made" "$(ls runs 2>/dev/null) $(squeue -h)" " "
 "${sweep[@]}" --grid seed=1,2 --dry-run >out 2>said || { echo "FAILED: the dry run"; cat said; failures=$((failures + 1)); }
@@ -61,7 +62,7 @@ E2
 chmod +x build/bin/train.killed
 export PROGRAMS=$programs
 rm build/bin/train && mv build/bin/train.killed build/bin/train
-"${sweep[@]}" --grid seed=1,2 --at-once 2 --sbatch --hold >ids 2>said || { echo "FAILED: the sweep was refused"; cat said; exit 1; }
+"${sweep[@]}" --grid "seed=range(1,3)" --at-once 2 --sbatch --hold >ids 2>said || { echo "FAILED: the sweep was refused"; cat said; exit 1; }
 equal "one array, and the table behind it" "$(cut -d' ' -f1 ids | paste -sd' ')" "tiny_sweep tiny_sweep_table"
 array=$(sed -n 's/^tiny_sweep //p' ids) table=$(sed -n 's/^tiny_sweep_table //p' ids)
 "${sweep[@]}" --grid seed=1,2 >out 2>said

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import sys
 import tempfile
 import unittest
@@ -119,12 +120,27 @@ class Unet(unittest.TestCase):
         theirs = json.loads((self.root / "theirs/config.json").read_text())
         config = self.unconditional(**theirs)
         file = self.root / "theirs/diffusion_pytorch_model.safetensors"
-        self.train("continued", "steps=1", f"init.from={file}", "init.load=weights", "optimizer.lr=1e-12", small=[], config=config)
-        programs.run("convert", "--input", self.root / "continued", "--output", self.root / "back.safetensors")
-        ours, theirs = (programs.read_safetensors(path) for path in (self.root / "back.safetensors", file))
-        self.assertEqual(ours.keys(), theirs.keys())
-        for name in theirs:
-            self.assertLess(programs.relative_difference(ours[name], theirs[name]), 1e-6, name)
+        theirs = programs.read_safetensors(file)
+        (self.root / "pipeline").mkdir()
+        (self.root / "pipeline/model_index.json").write_text('{"_class_name": "DDPMPipeline"}')
+        shutil.copytree(self.root / "theirs", self.root / "pipeline/unet")
+        for k, start in enumerate((file, self.root / "theirs", self.root / "pipeline")):
+            words = ["steps=1", f"init.from={start}", "init.load=weights", "optimizer.lr=1e-12"]
+            self.train(f"continued_{k}", *words, small=[], config=config)
+            programs.run("convert", "--input", self.root / f"continued_{k}", "--output", self.root / "back.safetensors")
+            ours = programs.read_safetensors(self.root / "back.safetensors")
+            self.assertEqual(ours.keys(), theirs.keys())
+            for name in theirs:
+                self.assertLess(programs.relative_difference(ours[name], theirs[name]), 1e-6, name)
+            # The same names and shapes, and another network.
+            said = self.train("other", *words, "model.act_fn=relu", "model.norm_num_groups=8", small=[], config=config, expect=programs.USER_MISTAKE)
+            self.assertIn("""'model.act_fn="silu"' model.norm_num_groups=4""", said)
+            self.assertFalse((self.root / "other").exists())
+        self.assertIn("init.load=all", self.train("other", "steps=1", f"init.from={self.root / 'pipeline'}", "init.load=all", small=[], config=config,
+                                                  expect=programs.USER_MISTAKE))
+        (self.root / "pipeline/unet/diffusion_pytorch_model.safetensors").rename(self.root / "pipeline/unet/diffusion_pytorch_model.safetensors.index.json")
+        self.assertIn("several files", self.train("other", "steps=1", f"init.from={self.root / 'pipeline'}", small=[], config=config,
+                                                  expect=programs.USER_MISTAKE))
 
 
 if __name__ == "__main__":
