@@ -73,8 +73,10 @@ int main(int argc, char** argv) {
       classes.insert(classes.end(), file.classes.begin(), file.classes.end());
     }
     if (!classes.empty() && eval::read_run_facts(eval::run_folder_of(job.line.run)).model.takes_text())
-      core::user_error("generate: --class {}: this model is conditioned on text; give --prompt",
-                       classes.front());
+      core::user_error(
+          "generate: --class {}: this model is conditioned on text; give --prompt (of one that takes classes "
+          "beside: and class=NAME)",
+          classes.front());
     prompts.insert(prompts.end(), classes.begin(), classes.end());
     if (prompts.empty()) {
       const eval::RunFacts facts = eval::read_run_facts(eval::run_folder_of(job.line.run));

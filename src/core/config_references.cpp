@@ -193,11 +193,11 @@ class Replacer {
         text, [&](const std::string& name, std::size_t begin, std::size_t end) -> std::optional<std::string> {
           if (names_variable(name)) return value_of_variable(name, node.where, errors_);
           if (!names_key(name)) {
-            errors_.push_back(
-                fmt::format("{}: '{}': ${{NAME}} with an environment variable's name (capitals), or ${{key}} "
-                            "with a key of this "
-                            "configuration (${{.key}}: beside this one), is meant (write $${{ for a literal ${{)",
-                            node.where, text));
+            errors_.push_back(fmt::format(
+                "{}: '{}': ${{NAME}} with an environment variable's name (capitals), or ${{key}} "
+                "with a key of this "
+                "configuration (${{.key}}: beside this one), is meant (write $${{ for a literal ${{)",
+                node.where, text));
             return std::nullopt;
           }
           const Node* found = find(name, node.where);

@@ -59,6 +59,7 @@ std::vector<Item> make_items(const std::vector<std::string>& prompts, const Gene
                        {"slot", item.slot},
                        {"version", suite_version()}};
       if (!config.negative.empty()) item.settings["negative"] = config.negative;
+      if (!config.class_name.empty()) item.settings["class"] = config.class_name;
       items.push_back(std::move(item));
     }
   }
@@ -74,6 +75,7 @@ core::Json call_of(const PromptList& list, const GenerateConfig& config, const T
                      {"weights", run.weights},  {"sampler", core::to_json(run.sampler)},
                      {"precision", precision}};
   if (!config.negative.empty()) call["negative"] = config.negative;
+  if (!config.class_name.empty()) call["class"] = config.class_name;
   if (config.layout != "flat") call["layout"] = {config.layout, list.lines};
   if (!config.metadata) call["metadata"] = false;
   if (const std::int64_t slot = first_slot(config); slot > 0) call["slot"] = slot;
@@ -203,7 +205,7 @@ void save_latents(const std::map<std::size_t, Painting>& own, const fs::path& fi
 /// Before a folder is made.
 void check_wishes(const GenerateConfig& config, const TrainedRun& run) {
   check_repeated(config, run);
-  check_sampler(run);
+  check_sampler(run, !config.class_name.empty());
   if (!config.negative.empty() && run.sampler.guidance == 1)
     core::user_error("negative: has no effect with guidance=1; give guidance above 1, or leave it out");
   if (config.trajectory > run.sampler.steps + 1)
@@ -213,7 +215,7 @@ void check_wishes(const GenerateConfig& config, const TrainedRun& run) {
 
 /// UserError: no class of the model. A prompt that is cut is said.
 void check_prompts_of(const Painter& painter, const PromptList& list, const GenerateConfig& config) {
-  painter.warn_of_cut(list.prompts);
+  painter.warn_of_cut(list.prompts, config.class_name);
   if (!config.negative.empty()) painter.warn_of_cut({config.negative});
 }
 
@@ -255,6 +257,7 @@ int generate(const std::string& run_folder, const PromptList& list, const Genera
   const PaintOrder how{.prompts = {},
                        .seeds = {},
                        .negative = config.negative,
+                       .class_name = config.class_name,
                        .sampler = {},
                        .batch = config.run.batch_size,
                        .trajectory = config.trajectory,

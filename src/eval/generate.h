@@ -20,6 +20,7 @@ struct GenerateConfig {
   std::int64_t num_images = 4;  ///< per prompt
   std::uint64_t seed = 2024;    ///< image i of the whole list uses seed + i (modulo 2^64)
   std::string negative;         ///< negative prompt; empty = the model's null condition
+  std::string class_name;       ///< of a model of text and classes: of all pictures; empty = none
   std::string out;              ///< folder; empty = RUN/images/NNN-<first prompt>
   bool save_latents = false;    ///< also latents.safetensors
   bool metadata = true;         ///< pictures say how they were made

@@ -10,6 +10,10 @@ void GenerateConfig::fields(core::Fields& f) {
   f.field("seed", seed, {.help = "picture i of the list uses seed + i"});
   f.field("negative", negative,
           {.max = 100000, .help = "negative prompt: what guidance leads away from; empty = no condition"});
+  f.field(
+      "class", class_name,
+      {.max = 1000,
+       .help = "of a model of text and classes: name or number of the class of all pictures; empty = none"});
   f.field("out", out, {.help = "folder; empty = RUN/images/NNN-<first prompt>, one per call"});
   f.field("save_latents", save_latents,
           {.help = "also latents.safetensors: unit (start noise), text (and text_mask), sample"});
@@ -28,7 +32,8 @@ void GenerateConfig::fields(core::Fields& f) {
                    "the picture's root mean square; 0 = none"});
   if (f.reading() && trajectory == 1) f.error("trajectory", "a way has at least 2 states");
   run.fields(f);
-  for (const char* key : {"num_images", "seed", "negative", "step", "weights", "precision", "batch_size"})
+  for (const char* key :
+       {"num_images", "seed", "negative", "class", "step", "weights", "precision", "batch_size"})
     if (f.given(key)) given.emplace_back(key);
 }
 
@@ -44,6 +49,7 @@ GenerateConfig GenerateConfig::repeating(const PictureNotes& notes) const {
   take("num_images", c.num_images, 1);
   take("seed", c.seed, notes.seed);
   take("negative", c.negative, notes.negative);
+  take("class", c.class_name, notes.class_name);
   const auto has = [](const diffusion::SamplerConfig& sampler, std::string_view key) {
     return std::ranges::find(sampler.given, key) != sampler.given.end();
   };

@@ -88,9 +88,16 @@ Painter::Painter(const RunFacts& facts, const std::filesystem::path& run_folder,
   text_encoder_->to(device);
 }
 
-void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
+void Painter::warn_of_cut(const std::vector<std::string>& prompts, const std::string& class_name) const {
+  if (!class_name.empty() && !(model_.takes_text() && model_.takes_classes()))
+    core::user_error("class={}: the model is conditioned on {}; leave the key out{}", class_name,
+                     model_.takes_text()      ? "text alone"
+                     : model_.takes_classes() ? "classes alone"
+                                              : "nothing",
+                     !model_.takes_text() && model_.takes_classes() ? " and give --class" : "");
+  if (!class_name.empty()) class_of_prompt(class_name, classes_, model_.num_classes);
   if (!model_.takes_text()) {
-    encode(prompts);  // what it refuses
+    encode(prompts, "");  // what it refuses
     return;
   }
   const encoders::Tokenizer& tokenizer = tokenizer_ ? *tokenizer_ : text_encoder_->tokenizer();
@@ -107,7 +114,8 @@ void Painter::warn_of_cut(const std::vector<std::string>& prompts) const {
   if (cut > kTold) core::log_warn("{} prompts in all are longer than {} tokens", cut, text_length_);
 }
 
-diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) const {
+diffusion::Condition Painter::encode(const std::vector<std::string>& prompts,
+                                     const std::string& class_name) const {
   if (!model_.takes_text()) {
     std::vector<std::int64_t> numbers;
     for (const std::string& prompt : prompts) {
@@ -135,8 +143,12 @@ diffusion::Condition Painter::encode(const std::vector<std::string>& prompts) co
     text.text_BLD = encoded.states_BLD.to(torch::kFloat16).to(torch::kFloat32).to(device_);
     if (model_.text_mask) text.text_mask_BL = seen(encoded.num_tokens).to(device_);
   }
-  if (model_.takes_classes())  // a prompt says no class
-    text.class_B = torch::full({std::ssize(prompts)}, model_.num_classes, torch::kLong).to(device_);
+  if (model_.takes_classes()) {
+    const std::int64_t number = class_name.empty()
+                                    ? model_.num_classes  // none: the one that was learned for that
+                                    : class_of_prompt(class_name, classes_, model_.num_classes);
+    text.class_B = torch::full({std::ssize(prompts)}, number, torch::kLong).to(device_);
+  }
   return text;
 }
 
@@ -177,7 +189,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
   core::check(order.prompts.size() == order.seeds.size() && !order.prompts.empty(), "{} prompts, {} seeds",
               order.prompts.size(), order.seeds.size());
   core::check(!model.is_training(), "painting with a network in training mode");
-  demand_paintable(order.sampler, model_);
+  demand_paintable(order.sampler, model_, !order.class_name.empty());
   const torch::NoGradGuard no_grad;
   const auto network = denoise_fn(model);  // bare: the sampler applies guidance
   const auto fn = [&](const diffusion::DenoiseInput& input) {
@@ -190,13 +202,14 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
   const std::int64_t latent_CHW[] = {channels_, latent_size_, latent_size_};
   std::vector<torch::Tensor> units, texts, masks, tokens, classes, samples, ways;
   const auto batch = static_cast<std::size_t>(order.batch);
-  const auto rows_of = [&](const std::vector<std::string>& prompts) {
+  const auto rows_of = [&](const std::vector<std::string>& prompts, const std::string& class_name) {
     const nn::Autocast autocast(order.bf16, device_);
-    return with_text_rows(model, encode(prompts));
+    return with_text_rows(model, encode(prompts, class_name));
   };
   const diffusion::Condition negative = order.negative.empty()
                                             ? diffusion::Condition()
-                                            : rows_of(std::vector<std::string>(batch, order.negative));
+                                            : rows_of(std::vector<std::string>(batch, order.negative),
+                                                      model_.learned_null ? "" : order.class_name);
   const auto null_of = [&](const diffusion::Condition& condition) {
     if (!order.negative.empty()) return negative;
     const nn::Autocast autocast(order.bf16, device_);
@@ -213,7 +226,7 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
       return noise(core::Purpose::churn, static_cast<std::uint64_t>(step)).to(device_);
     };
     const torch::Tensor unit = noise(core::Purpose::sampler, 0);
-    const diffusion::Condition condition = rows_of(filled(order.prompts, first, batch));
+    const diffusion::Condition condition = rows_of(filled(order.prompts, first, batch), order.class_name);
     SlowBatch slow(order.sampler.steps, per_step);
     const auto keep_going = [&] {
       slow.evaluation();
@@ -282,18 +295,18 @@ std::vector<image::Image> Painter::decode(const torch::Tensor& latents, std::int
   return pictures;
 }
 
-void demand_paintable(const diffusion::SamplerConfig& sampler, const models::DenoiserConfig& model) {
+void demand_paintable(const diffusion::SamplerConfig& sampler, const models::DenoiserConfig& model,
+                      bool with_class) {
   if (sampler.guidance != 1 && !model.has_null())
     core::user_error(
         "guidance={}: the model has learned no null condition (model.learned_null) to guide away from; "
         "guidance=1 (of a training: sampling.guidance=1, or sampling.every_steps=0)",
         sampler.guidance);
-  if (model.takes_text() && model.takes_classes() && !model.learned_null)
+  if (model.takes_text() && model.takes_classes() && !model.learned_null && !with_class)
     core::user_error(
         "the model is conditioned on text and classes, a prompt says no class, and it has learned none for "
-        "that: no pictures can be painted with it (model.learned_null=true; of a training that is not to "
-        "paint: "
-        "sampling.every_steps=0)");
+        "that: say which (generate: class=NAME); of a training: model.learned_null=true, or "
+        "sampling.every_steps=0");
 }
 
 std::vector<image::Image> to_images(const torch::Tensor& pixels_BHW3) {

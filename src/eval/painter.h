@@ -22,7 +22,8 @@ namespace microdit::eval {
 struct PaintOrder {
   std::vector<std::string> prompts;
   std::vector<std::uint64_t> seeds;
-  std::string negative{};  ///< what guidance leads away from; empty = the model's null condition
+  std::string negative{};    ///< what guidance leads away from; empty = the model's null condition
+  std::string class_name{};  ///< of a model of text and classes: the class of all pictures; empty = none
   diffusion::SamplerConfig sampler;
   std::int64_t batch =
       32;  ///< rows at a time; the last batch is filled up, so that bits do not depend on its size
@@ -54,8 +55,10 @@ inline constexpr torch::Tensor Painting::*kPaintingRows[] = {
     &Painting::negative_mask_BL, &Painting::negative_class_B, &Painting::negative_tokens_BL,
     &Painting::sample_BCHW};
 
-/// UserError: guidance of a model that has no null condition to lead away from; one of text and classes that has none for a class.
-void demand_paintable(const diffusion::SamplerConfig& sampler, const models::DenoiserConfig& model);
+/// UserError: guidance of a model that has no null condition to lead away from; one of text and classes that is given no class and
+/// has learned none.
+void demand_paintable(const diffusion::SamplerConfig& sampler, const models::DenoiserConfig& model,
+                      bool with_class = false);
 
 class Painter {
  public:
@@ -65,8 +68,8 @@ class Painter {
           const core::StopFlag& stop = core::StopFlag());
 
   /// One warning per prompt that is longer than the text rows, with the part that is not seen. UserError: of a model that takes
-  /// classes, a prompt that is neither the name of one nor its number.
-  void warn_of_cut(const std::vector<std::string>& prompts) const;
+  /// classes, a prompt that is neither the name of one nor its number; a class beside prompts that the model takes none of.
+  void warn_of_cut(const std::vector<std::string>& prompts, const std::string& class_name = "") const;
   /// `model` in evaluation mode on the painter's device.
   Painting paint(models::Denoiser& model, const diffusion::Objective& objective,
                  const PaintOrder& order) const;
@@ -75,7 +78,7 @@ class Painter {
                                    const diffusion::KeepGoing& keep_going = {}) const;
 
  private:
-  diffusion::Condition encode(const std::vector<std::string>& prompts) const;
+  diffusion::Condition encode(const std::vector<std::string>& prompts, const std::string& class_name) const;
 
   torch::Device device_;
   std::int64_t channels_, latent_size_, text_length_;

@@ -104,6 +104,7 @@ void PictureNotes::fields(core::Fields& f) {
   f.field("slot", slot, {.min = 0, .required = true});
   f.field("version", version);
   f.field("negative", negative, {.max = 100000});
+  f.field("class", class_name, {.max = 1000});
   f.field("trajectory", trajectory, {.min = 0});
   if (f.reading() && slot >= batch_size) f.error("slot", "must be below batch_size");
 }
@@ -176,6 +177,7 @@ PictureNotes read_picture_notes(const fs::path& file) {
       core::user_error("{}: is the strip of a picture's way from the noise; name the picture itself", where);
     core::check_text(notes.prompt, where + ": the prompt");
     core::check_text(notes.negative, where + ": the negative prompt");
+    core::check_text(notes.class_name, where + ": the class");
     return notes;
   }
   if (const auto line = texts.find("parameters"); line != texts.end())

@@ -16,6 +16,7 @@ namespace microdit::eval {
 /// number of ranks.
 struct PictureNotes {
   std::string prompt, negative;
+  std::string class_name;  ///< `class`: of a model of text and classes
   std::uint64_t seed = 0;
   std::string run;        ///< its name
   std::int64_t step = 0;  ///< of the checkpoint

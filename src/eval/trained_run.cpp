@@ -144,8 +144,8 @@ std::shared_ptr<models::Denoiser> TrainedRun::load_model(torch::Device device) c
   return model;
 }
 
-void check_sampler(const TrainedRun& run) {
-  demand_paintable(run.sampler, run.facts.model);
+void check_sampler(const TrainedRun& run, bool with_class) {
+  demand_paintable(run.sampler, run.facts.model, with_class);
   diffusion::make_grid(run.sampler, run.objective.config(), run.objective.path(), run.facts.latent_size);
 }
 

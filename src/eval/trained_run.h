@@ -47,7 +47,7 @@ struct TrainedRun {
 };
 
 /// UserError: its sampler cannot paint (a grid with fewer times than steps, guidance without a null condition).
-void check_sampler(const TrainedRun& run);
+void check_sampler(const TrainedRun& run, bool with_class = false);
 
 /// What painting with it needs, for --dry-run.
 std::string needs_text(const TrainedRun& run, const RunOptions& options);

@@ -76,9 +76,11 @@ std::string ValidationConfig::measured() const {
 }
 
 void InitConfig::fields(core::Fields& f) {
-  f.field("from", from,
-          {.help = "run, checkpoint, file of weights (.safetensors, .pt) or folder of diffusers; empty = drawn from "
-                   "the seed"});
+  f.field(
+      "from", from,
+      {.help =
+           "run, checkpoint, file of weights (.safetensors, .pt) or folder of diffusers; empty = drawn from "
+           "the seed"});
   f.field("weights", weights, {.choices = {"raw", "ema"}, .help = "which of its weights"});
   f.field("load", load,
           {.choices = {"weights", "weights+optimizer", "all"}, .help = "all: also EMA and step count"});

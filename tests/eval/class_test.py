@@ -308,12 +308,24 @@ class Classes(unittest.TestCase):
         programs.run("train", "--config", config("unet_both", "CrossAttn"), "name=unet_both", "steps=30", "sampling.every_steps=30", data=self.data)
         self.assertTrue((self.root / "runs/unet_both/samples/step_0000030.png").exists())
         self.assertNotEqual(pictures("unet_both", "--prompt", "dark"), pictures("unet_both", "--prompt", "striped"))
+        # A class beside the prompt: of each another picture, noted in it, and the same picture again from the note.
+        asked = [["--prompt", "dark", *words] for words in ([], ["class=dark"], ["class=2"], ["class=2", "negative=bright"])]
+        painted = [pictures("unet_both", *words) for words in asked]
+        self.assertEqual(len({picture for one in painted for picture in one}), 4)
+        folders = {json.loads(path.read_text()).get("class", ""): path.parent for path in (self.root / "unets").glob("unet_both*/manifest.jsonl")}
+        self.assertEqual(sorted(folders), ["", "2", "dark"])
+        again = self.root / "unets_again"
+        programs.run("generate", "--from-image", folders["dark"] / "000000.png", "--run", self.root / "runs/unet_both", f"out={again}", data=self.data)
+        self.assertEqual((again / "000000.png").read_bytes(), painted[1][0])
+        self.assertIn("is no class of this model", self.paint("--prompt", "dark", "class=blue", run="unet_both", expect=2))
+        self.assertIn("classes alone", self.paint("class=dark", run="unet_classes", expect=2))
         for ask in (["--dry-run"], []):
             log = programs.run("evaluate", "--run", self.root / "runs/unet_both", "prompts=6", "candidates=24", "steps=5000", *ask, data=self.data, expect=2)
             self.assertIn("more than the grid", log)
         programs.run("train", "--config", config("unet_both", "CrossAttn"), "name=unet_mute", "steps=2", "model.learned_null=false", data=self.data)
         for words in ((), ("--dry-run",)):
             self.assertIn("a prompt says no class", self.paint("--prompt", "dark", *words, run="unet_mute", expect=2))
+        self.assertEqual(len(set(pictures("unet_mute", "--prompt", "dark", "class=dark") + pictures("unet_mute", "--prompt", "dark", "class=light"))), 2)
         # A training says so before its first step; a null that nothing is dropped for is never learned.
         for words, phrase in ((("model.learned_null=false", "sampling.every_steps=2"), "a prompt says no class"),
                               (("caption_drop=0",), "learned from dropped conditions")):
