@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "checkpoint/checkpoint.h"
+#include "convert_config.h"
 #include "convert_diffusers.h"
 #include "convert_weights.h"
 #include "core/atomic_file.h"
@@ -236,19 +237,6 @@ void file_to_checkpoint(const fs::path& input, const fs::path& output, const Con
   core::log_info("{} -> {}: {} tensors", input.string(), target.string(), names.size());
 }
 
-/// A file is to be made there: known before the work. What a killed convert left of it goes.
-void check_file(const fs::path& input, const fs::path& output, bool overwrite) {
-  jobs::check_output(output);
-  std::error_code none;
-  if (fs::equivalent(input, output, none))
-    core::user_error("convert: --output {} is the input itself; name another file", output.string());
-  if (fs::exists(output) && !overwrite)
-    core::user_error(
-        "convert: --output {} is there already; remove it, name another file, or say overwrite=true",
-        output.string());
-  core::remove_stale_temporaries_of(output);
-}
-
 bool is_stage_folder(const fs::path& input) {
   return fs::exists(input / "manifest.jsonl") || fs::is_directory(input / "records");
 }
@@ -272,6 +260,11 @@ int convert(jobs::Job& job) {
   if (!fs::exists(input)) core::user_error("convert: --input {} does not exist", input.string());
   if (is_stage_folder(input)) return samples_or_latents(input, output, job);
   const auto config = core::load<ConvertConfig>(core::ConfigTree::of_overrides(job.line.overrides));
+  if (input.extension() == ".yaml" || input.extension() == ".yml") {
+    jobs::check_new_file(input, output, config.overwrite);
+    jobs::convert_config(input, output);
+    return core::kDone;
+  }
   if (config.format == "diffusers") {
     if (!config.target.empty() || config.names != "auto" || config.overwrite)
       core::user_error("convert: target, names and overwrite have no effect with format=diffusers");
@@ -283,10 +276,10 @@ int convert(jobs::Job& job) {
   if (fs::is_directory(input)) {
     if (fs::is_directory(output))
       core::user_error("convert: --output {} is a folder; name a file", output.string());
-    check_file(input, output, config.overwrite);
+    jobs::check_new_file(input, output, config.overwrite);
     checkpoint_to_file(input, output, config);
   } else if (jobs::is_weights_name(output)) {
-    check_file(input, output, config.overwrite);
+    jobs::check_new_file(input, output, config.overwrite);
     jobs::convert_weights(input, output, config.names == "auto" ? "stored" : config.names, config.target);
   } else {
     file_to_checkpoint(input, output, config, job.comm);
@@ -305,7 +298,8 @@ int main(int argc, char** argv) {
           "or such a file -> RUN/checkpoints/step_0000000; a file .pt, .bin, .ckpt or .safetensors -> a file "
           "of the other kind "
           "(nothing in it is executed); or samples/NAME or latents/NAME/RECIPE -> a folder of "
-          "WebDataset tars; or, with format=diffusers, a run of a U-Net -> a folder that diffusers loads.",
+          "WebDataset tars; or, with format=diffusers, a run of a U-Net -> a folder that diffusers loads; or "
+          "micro_diffusion's settings (.yaml) -> ours.",
       .takes_config = false,
       .obeys_stop = false,
       .path_options = {"input", "output"},

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/config.h"
 
@@ -18,5 +19,13 @@ std::string to_yaml_with_origins(const T& value, const ConfigTree& tree) {
   T copy = value;
   return detail::print_origins(&copy, detail::visitor<T>(), tree);
 }
+
+/// A value that a configuration gives: its dotted key (elements of lists by number), its text and where it stands.
+struct GivenValue {
+  std::string key, text, where;
+  bool is_null = false;
+};
+/// All of them, in their order; an empty list or mapping is a null.
+std::vector<GivenValue> given_values(const ConfigTree& tree);
 
 }  // namespace microdit::core

@@ -4,6 +4,7 @@
 
 #include "core/atomic_file.h"
 #include "core/config_node.h"
+#include "core/config_origins.h"
 #include "core/error.h"
 #include "core/shipped.h"
 #include "core/utf8.h"
@@ -99,6 +100,25 @@ ConfigTree ConfigTree::parse(std::string_view yaml, std::string_view origin) {
   *tree.root_ = extended(mapping_of(yaml, name), fs::path(name).parent_path(), chain);
   detail::replace_references(*tree.root_);
   return tree;
+}
+
+namespace {
+
+void collect(const Node& node, const std::string& key, std::vector<GivenValue>& values) {
+  const std::string start = key.empty() ? "" : key + ".";
+  for (const auto& [name, member] : node.members) collect(member, start + name, values);
+  for (std::size_t i = 0; i < node.items.size(); ++i)
+    collect(node.items[i], start + std::to_string(i), values);
+  if (node.members.empty() && node.items.empty())
+    values.push_back({key, node.text, node.where, node.kind != Node::Kind::scalar});
+}
+
+}  // namespace
+
+std::vector<GivenValue> given_values(const ConfigTree& tree) {
+  std::vector<GivenValue> values;
+  collect(tree.root(), "", values);
+  return values;
 }
 
 ConfigTree ConfigTree::of_overrides(const std::vector<std::string>& overrides) {

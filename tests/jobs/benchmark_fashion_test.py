@@ -68,8 +68,9 @@ class Benchmark(unittest.TestCase):
             self.assertEqual(made["labels"].tolist(), [label for label in range(10) for _ in range(3)])
             self.assertGreater(len(numpy.unique(made["images"])), 50)
             about = json.loads(str(made["about"]))
-            self.assertLessEqual(about["train_s"], 60 * MINUTES)
-            self.assertGreater(about["steps"], 3)
+            self.assertGreater(about["steps"], 0)
+            self.assertEqual(about["minutes"], MINUTES)
+            self.assertTrue(rate is None or about["steps"] < 10000, about)
             self.assertGreater(about["parameters"], 1e6)
             stamp = (folder / "pictures.npz").stat().st_mtime_ns
             self.assertIn("trial", self.call(*words, "--seeds", str(seed)))
@@ -86,7 +87,9 @@ class Benchmark(unittest.TestCase):
 
     def test_page(self):
         cells = self.root / "rows"
-        for name, values in (("microdit_5_0", row(80, 10)), ("microdit_5_1", row(82, 13)), ("torchcfm_10_0", row(70, 60))):
+        late = row(99, 1)
+        late["generator"]["train_s"] = 301.0
+        for name, values in (("nano_5_0", late), ("microdit_5_0", row(80, 10)), ("microdit_5_1", row(82, 13)), ("torchcfm_10_0", row(70, 60))):
             (cells / name).mkdir(parents=True)
             (cells / name / "row.json").write_text(json.dumps(values))
             (cells / name / "grid.png").write_bytes(name.encode())
@@ -97,6 +100,7 @@ class Benchmark(unittest.TestCase):
             subprocess.run([*words, "--page", page], check=True, capture_output=True)
             text = page.read_text()
             self.assertIn("| microdit | 5 | 2 | 7 | 100 (0) | 50 (0) | 3 (0) | 81.00 (2.00) | 11.5 (3.0) | 80.0 (0.0) |\n", text)
+            self.assertNotIn("nano", text)
             self.assertIn("| torchcfm | 10 | 1 | 7 | 100 | 50 | 3 | 70.00 | 60.0 | 80.0 |\n", text)
             self.assertEqual((text.startswith("before\n"), text.endswith("\nafter\n"), "old" in text), (True, True, False))
         self.assertEqual((self.root / "page/microdit_5.png").read_bytes(), b"microdit_5_0")

@@ -127,7 +127,7 @@ class Unet(unittest.TestCase):
         for k, start in enumerate((file, self.root / "theirs", self.root / "pipeline")):
             words = ["steps=1", f"init.from={start}", "init.load=weights", "optimizer.lr=1e-12"]
             self.train(f"continued_{k}", *words, small=[], config=config)
-            programs.run("convert", "--input", self.root / f"continued_{k}", "--output", self.root / "back.safetensors")
+            programs.run("convert", "--input", self.root / f"continued_{k}", "--output", self.root / "back.safetensors", "overwrite=true")
             ours = programs.read_safetensors(self.root / "back.safetensors")
             self.assertEqual(ours.keys(), theirs.keys())
             for name in theirs:
