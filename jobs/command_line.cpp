@@ -81,9 +81,9 @@ std::string option_hint(int argc, char** argv, const CLI::App& app, const JobInf
       continue;
     if (const std::string hint = hydra_hint(name); !hint.empty()) return hint;
     const bool has_value = word.find('=') != word.npos;
-    const std::string value = has_value      ? word.substr(word.find('=') + 1)
-                              : i + 1 < argc ? std::string(argv[i + 1])
-                                             : "VALUE";
+    std::string value = has_value      ? word.substr(word.find('=') + 1)
+                        : i + 1 < argc ? std::string(argv[i + 1])
+                                       : "VALUE";
     const std::vector<std::string> keys = known_keys(info);
     const auto is_key = [&](const std::string& key) {
       return std::find(keys.begin(), keys.end(), key) != keys.end();
@@ -93,6 +93,12 @@ std::string option_hint(int argc, char** argv, const CLI::App& app, const JobInf
     const auto option = core::nearest(name, known_options(app));
     if (option && !is_key(key)) return fmt::format("; did you mean --{}?", *option);
     if (const auto near = core::nearest(key, keys); near && !is_key(key)) key = *near;
+    if (!is_key(key)) {
+      const std::string other = core::other_key(key, keys);
+      if (other.empty()) return "; no such option and no such key (see --help)";
+      if (name.ends_with("epochs")) value += "ep";
+      key = other;
+    }
     const std::string meant = fmt::format("{}={}", key, value);
     if (is_override(meant))
       return fmt::format("; a key is given without dashes: {}", core::with_valid_utf8(meant));

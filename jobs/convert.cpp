@@ -31,6 +31,7 @@ struct ConvertConfig {
   std::string format = "auto";
   diffusion::SamplerConfig sampler;  ///< of format=diffusers
   std::vector<std::string> buffers = {"pos_embed", "mask_token"};
+  bool buffers_given = false;
 
   void fields(core::Fields& f) {
     f.field("weights", weights,
@@ -54,6 +55,7 @@ struct ConvertConfig {
     if (f.reading() && format != "diffusers" && !sampler.given.empty())
       f.error(sampler.given.front(), "has no effect without format=diffusers");
     f.field("buffers", buffers, {.help = "file -> checkpoint: names that are buffers, not parameters"});
+    buffers_given = f.given("buffers");
   }
 };
 
@@ -266,10 +268,9 @@ int convert(jobs::Job& job) {
     return core::kDone;
   }
   if (config.format == "diffusers") {
-    if (!config.target.empty() || config.names != "auto" || config.overwrite)
-      core::user_error("convert: target, names and overwrite have no effect with format=diffusers");
-    const eval::RunOptions options{
-        .step = std::max<std::int64_t>(config.step, 0), .weights = config.weights, .sampler = config.sampler};
+    if (!config.target.empty() || config.names != "auto" || config.overwrite || config.buffers_given)
+      core::user_error("convert: target, names, buffers and overwrite have no effect with format=diffusers");
+    const eval::RunOptions options{.step = config.step, .weights = config.weights, .sampler = config.sampler};
     jobs::run_to_diffusers(input, options, output, job.comm);
     return core::kDone;
   }

@@ -54,9 +54,12 @@ class FolderAside {
 };
 
 void copy_whole(const fs::path& from, const fs::path& to) {
-  fs::copy_file(from, to);  // follows links
-  if (fs::file_size(from) != fs::file_size(to))
-    core::system_error("{}: {} bytes of {} were copied", to.string(), fs::file_size(to), fs::file_size(from));
+  const fs::path aside = core::temporary_path(to);
+  fs::copy_file(from, aside);  // follows links
+  if (fs::file_size(from) != fs::file_size(aside))
+    core::system_error("{}: {} bytes of {} were copied", to.string(), fs::file_size(aside),
+                       fs::file_size(from));
+  core::publish(aside, to);
 }
 
 bool is_weights_of(const std::string& name, const std::string& stem, const char* kind) {

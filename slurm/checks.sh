@@ -94,21 +94,21 @@ has_model() {
   return 1
 }
 
-# check_encoders [DEFAULT ARGS...] -- ARGS... (of precompute): both folders of the recipe hold a network. NO_CODEC=1: not the codec.
-# MADE_TOKENIZER=FOLDER: where an earlier stage will make a tokenizer.
+# check_encoders [DEFAULT ARGS...] -- ARGS... (of precompute): both folders of the recipe hold a network. MADE_CODEC, MADE_TOKENIZER:
+# folders where earlier stages will make one; `made_is_read` then holds the words CODEC, TOKENIZER of those that a recipe reads.
 # FETCH=1: what is missing and in the catalogue of weights is no mistake. Sets the array `fetches` to those entries' files. The
 # program prints the recipe, and the catalogue's entries of its folders, below the dataset's entry, as comments.
 check_encoders() {
-  local words resolved key folder said entry remedy wrong=0
+  local words resolved key folder said entry remedy made what wrong=0
   fetches=()
   job_words "$@"
   resolved=$(resolved_config precompute "${words[@]}") || return
   resolved=$(sed -n 's/^# //p' <<<"$resolved")
   for key in images.codec text.encoder; do
-    [ $key != images.codec ] || [ -z "${NO_CODEC:-}" ] || continue
     folder=$(setting $key <<<"$resolved")
     [[ ! $folder =~ ^(none|grey)(_[2-8])?$ ]] || continue  # the pixels themselves; no text rows
-    [ -z "${MADE_TOKENIZER:-}" ] || [ "$(realpath -m -- "$folder")" != "$(realpath -m -- "$MADE_TOKENIZER")" ] || continue
+    if [ $key = images.codec ]; then made=${MADE_CODEC:-} what=CODEC; else made=${MADE_TOKENIZER:-} what=TOKENIZER; fi
+    if [ -n "$made" ] && [ "$(realpath -m -- "$folder")" = "$(realpath -m -- "$made")" ]; then made_is_read+=" $what"; continue; fi
     said=$(has_model "$folder" $key) && continue
     entry=$(setting "weights.${key#*.}" <<<"$resolved")
     [ -z "$entry" ] || fetches+=("$entry")

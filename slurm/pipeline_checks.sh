@@ -70,11 +70,15 @@ check_data_stages() {
     done
   done
   is_active precompute || return 0
-  if [ -n "$codec" ] && is_active train_codec; then local NO_CODEC=1; fi
+  local MADE_CODEC="" MADE_TOKENIZER="" made_is_read=""
+  if [ -n "$codec" ] && is_active train_codec; then
+    job_words -- --config "$codec"
+    resolved=$(resolved_config train_codec "${words[@]}") || die "train_codec cannot start with these settings (above)"
+    MADE_CODEC=$(setting runs <<<"$resolved")/$(setting name <<<"$resolved")/codec
+  fi
   if [ -n "$tokenizer" ] && is_active train_tokenizer; then
     job_words -- --config "$tokenizer"
     resolved=$(resolved_config train_tokenizer "${words[@]}") || die "train_tokenizer cannot start with these settings (above)"
-    local MADE_TOKENIZER
     MADE_TOKENIZER=$(setting output <<<"$resolved")
     MADE_TOKENIZER=${MADE_TOKENIZER:-${MICRODIT_DATA:-data}/weights/$(setting name <<<"$resolved")}
     ! is_active clean || check_made train_tokenizer samples <<<"$resolved"
@@ -87,6 +91,10 @@ check_data_stages() {
       [[ " ${all[*]} " == *" $fetch "* ]] || all+=("$fetch")
     done
   done
+  [ -z "$MADE_CODEC" ] || [[ $made_is_read == *CODEC* ]] ||
+    echo "pipeline: $codec makes $MADE_CODEC, which no recipe of these datasets reads (images.codec)" >&2
+  [ -z "$MADE_TOKENIZER" ] || [[ $made_is_read == *TOKENIZER* ]] ||
+    echo "pipeline: $tokenizer makes $MADE_TOKENIZER, which no recipe of these datasets reads (text.encoder)" >&2
   fetches=("${all[@]}")
 }
 

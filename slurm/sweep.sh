@@ -72,6 +72,7 @@ check_programs train doctor
 check_cluster       # controller: the most tasks of an array
 make_cells          # names, settings
 find_folder         # folder
+lock_folder         # one sweep.sh at a time: what it reads of cells.txt is what it adds to
 place_cells         # places[i]: the line of cells.txt, from 0
 check_cells         # todo: the cells that are neither done nor in the queue
 

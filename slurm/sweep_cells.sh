@@ -98,6 +98,13 @@ find_folder() {
   for i in "${!settings[@]}"; do settings[$i]+=$'\t'"runs=$folder"$'\t'"name=${names[$i]}"; done
 }
 
+lock_folder() {
+  [ $dry_run = 0 ] || return 0
+  mkdir -p "$folder" || exit
+  exec 9>"$folder/.sweep.lock"
+  flock -n 9 || die "another sweep.sh is at work on $folder; the same command later adds what is missing"
+}
+
 # Sets places[i]: the cell's line in folder/cells.txt. Lines that are there stay: jobs that wait read theirs when they begin.
 place_cells() {
   local i line place
@@ -119,10 +126,13 @@ write_cells() {
   printf '%s\n' "${lines[@]}" >"$folder/.cells.txt.$$" && sync "$folder/.cells.txt.$$" && mv "$folder/.cells.txt.$$" "$folder/cells.txt" || exit
 }
 
-# is_done I: its run has reached the steps that are asked for now (`finished`: what doctor says has ended).
+# is_done I: its run has reached the steps that are asked for now (`finished`: what doctor says has ended). Refused where it was trained with
+# other settings than those of now.
 is_done() {
-  local i=$1 steps
+  local i=$1 steps said
   [[ $'\n'$finished$'\n' == *$'\n'"${names[$i]}"$'\n'* ]] || return 1
+  said=$(${MICRODIT_PREFIX:-} "$bin/train" ${MICRODIT_ARGS:-} "${common[@]}" "${cell[@]}" --check-settings 2>&1) ||
+    { echo "$said" >&2; die "${names[$i]} is trained already, with other settings (above); give this sweep another name: --name NAME"; }
   steps=$(resolved_config train ${MICRODIT_ARGS:-} "${common[@]}" "${cell[@]}" 2>/dev/null | setting steps)
   [ -n "$steps" ] && [ "$steps" = "$(setting steps <"$folder/${names[$i]}/config.yaml")" ]
 }
@@ -131,8 +141,9 @@ is_done() {
 check_cells() {
   local i said cell array="" ran=0 waiting=0
   finished=""
-  [ ! -f "$folder/cells.txt" ] || finished=$(${MICRODIT_PREFIX:-} "$bin/doctor" runs "$folder" | awk '$2 == "done" { print $1 }')
+  # The queue first: what leaves it meanwhile is done by the time that doctor looks.
   ask_queue "$folder" || [ $here = 1 ] || [ -z "$controller" ] || die "squeue does not answer: what runs already is not known"
+  [ ! -f "$folder/cells.txt" ] || finished=$(${MICRODIT_PREFIX:-} "$bin/doctor" runs "$folder" | awk '$2 == "done" { print $1 }')
   todo=()
   for i in "${!names[@]}"; do
     IFS=$'\t' read -ra cell <<<"${settings[$i]}"

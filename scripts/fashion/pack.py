@@ -27,6 +27,10 @@ def main():
     run, folder, out = map(Path, sys.argv[1:4])
     about = {key: number(value) for key, value in (word.split("=", 1) for word in sys.argv[4:])}
     classes = json.loads((run / "facts.json").read_text())["classes"]
+    points = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    about["steps"] = max(point["step"] for point in points)
+    batch = json.loads((run / "settings.json").read_text())["batch_size"]
+    about["images_per_s"] = round(about["steps"] * batch / (about["train_s"] - about["setup_s"]), 1)  # as opponents.py has it
     lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
     with ThreadPoolExecutor(2) as pool:
         images = np.stack(list(pool.map(lambda line: picture(folder / line["file"]), lines)))

@@ -12,20 +12,34 @@ from pathlib import Path
 
 ORDER = ["microdit", "torchcfm", "diffusers", "nano"]
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
-HEAD = "| generator | T, min | runs | parameters | steps | images/s | pictures, s | acc, % | FD | agree, % |\n|---|---|---|---|---|---|---|---|---|---|\n"
+HEAD = "| generator | T, min | runs | precision | parameters | steps | images/s | pictures, s | acc, % | FD | agree, % |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
+
+
+def broken_rule(about, minutes):
+    """Of docs/benchmark_fashion.md; "" where none is."""
+    if about.get("train_s", 0) > 60 * minutes:
+        return f"trained for {about['train_s']} s, more than {minutes:g} minutes"
+    if about.get("generate_s", 0) > 600 or not about.get("generate_ok", True):
+        return f"its pictures took {about['generate_s']} s, more than ten minutes"
+    if about.get("cpu_share", 1) < 0.9:
+        return f"something else ran beside it (cpu_share {about['cpu_share']})"
+    return ""
 
 
 def read_cells(folder):
-    """(name, minutes) -> [(seed, row, folder)]"""
-    cells = {}
+    """(name, minutes) -> [(seed, row, folder)], but those that broke a rule; and what they were made with."""
+    cells, machines = {}, {}
     for path in sorted(Path(folder).glob("*/row.json")):
         name, minutes, seed = path.parent.name.rsplit("_", 2)
         row = json.loads(path.read_text())
-        about = row["generator"]
-        if about.get("train_s", 0) > 60 * float(minutes):  # the machine was busy: to be done again
-            print(f"page.py: {path.parent}: trained for {about['train_s']} s, more than {minutes} minutes: left out", file=sys.stderr)
+        if fault := broken_rule(row["generator"], float(minutes)):
+            print(f"page.py: {path.parent}: left out: {fault}; remove the folder and call the benchmark again", file=sys.stderr)
             continue
-        cells.setdefault((name, float(minutes)), []).append((int(seed), row, path.parent))
+        machine = json.loads((path.parent / "machine.json").read_text())
+        machines[machine["cpu"], machine["cores"]] = path.parent
+        cells.setdefault((name, float(minutes)), []).append((int(seed), row | {"machine": machine}, path.parent))
+    if len(machines) > 1:
+        raise SystemExit(f"page.py: rows of different machines do not go together: {machines}")
     return {key: sorted(value, key=lambda cell: cell[0]) for key, value in cells.items()}
 
 
@@ -39,13 +53,15 @@ def table(cells):
     for name, minutes in sorted(cells, key=lambda key: (key[1], ORDER.index(key[0]))):
         rows = [row for _, row, _ in cells[name, minutes]]
         about = [row["generator"] for row in rows]
-        lines.append(f"| {name} | {minutes:g} | {len(rows)} | {about[0]['parameters']} | {spread([a['steps'] for a in about], 0)} "
+        lines.append(f"| {name} | {minutes:g} | {len(rows)} | {about[0].get('precision', 'fp32')} | {about[0]['parameters']} | {spread([a['steps'] for a in about], 0)} "
                      f"| {spread([a['images_per_s'] for a in about], 0)} | {spread([a['generate_s'] for a in about], 0)} "
                      f"| {spread([row['acc'] for row in rows], 2)} | {spread([row['fd'] for row in rows], 1)} "
                      f"| {spread([row['label_agreement'] for row in rows], 1)} |\n")
     first = next(iter(cells.values()))[0][1]
+    machine = first["machine"]
     return (HEAD + "".join(lines) + f"\nCeiling {first['ceiling']} % and floor {first['floor']}: 10,000 real training images. "
-            f"Reference {first['reference']}, version {first['version']}, torch {first['torch']}.\n")
+            f"Reference {first['reference']}, version {first['version']}, torch {first['torch']}; {machine['cores']} cores of {machine['cpu']}; "
+            f"nano-diffusion {machine['nano'] or 'not there'}.\n")
 
 
 def main():

@@ -29,6 +29,8 @@ constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
     {"warmup_steps", "schedule.warmup_steps"},
     {"ema_decay", "ema.decay"},
     {"epochs", "steps"},
+    {"num_epochs", "steps"},
+    {"max_train_steps", "steps"},
     {"num_steps", "steps"},
     {"max_steps", "steps"},
     {"iterations", "steps"},
@@ -52,6 +54,16 @@ std::string_view other_name(std::string_view given, const std::vector<std::strin
 }
 
 }  // namespace
+}  // namespace microdit::core::detail
+
+std::string microdit::core::other_key(std::string_view given, const std::vector<std::string>& known) {
+  for (const auto& [theirs, ours] : detail::kOtherNames)
+    if (theirs == given && std::find(known.begin(), known.end(), ours) != known.end())
+      return std::string(ours);
+  return "";
+}
+
+namespace microdit::core::detail {
 
 std::string suggestion(std::string_view given, const std::vector<std::string>& known,
                        const std::vector<std::string>& elsewhere) {

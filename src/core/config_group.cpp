@@ -50,18 +50,22 @@ Choices choices_of(const std::string& section, const fs::path& config) {
   return found;
 }
 
-/// What files of that folder said about the section goes.
-void forget(Node& section, const fs::path& folder) {
+/// What files of that folder said about the section goes; whether there was any.
+bool forget(Node& section, const fs::path& folder) {
+  bool any = false;
   std::erase_if(section.members, [&](auto& member) {
     Node& node = member.second;
     if (node.kind == Node::Kind::map) {
-      forget(node, folder);
+      any = forget(node, folder) || any;
       return node.members.empty();
     }
     std::error_code error;
     const fs::path file = node.where.substr(0, node.where.rfind(':'));
-    return file.has_parent_path() && fs::equivalent(file.parent_path(), folder, error);
+    const bool is_theirs = file.has_parent_path() && fs::equivalent(file.parent_path(), folder, error);
+    any = any || is_theirs;
+    return is_theirs;
   });
+  return any;
 }
 
 /// "microdit" of a section with `kind: microdit`.
@@ -96,8 +100,8 @@ bool detail::apply_group(Node& root, const std::string& text, const fs::path& co
     user_error("{}: {}: expected a section (indented keys), for {}", file.where, section, text);
   if (Node* present = root.find(section); present != nullptr) {
     const bool other = !kind_of(*own).empty() && kind_of(*own) != kind_of(*present);
-    if (other) present->members.clear();  // keys of another kind mean nothing here
-    forget(*present, *folder);
+    // Keys of another kind mean nothing here; a section that no such file had a part in is a whole of its own.
+    if (!forget(*present, *folder) || other) present->members.clear();
   }
   const std::string where = root.where;
   merge(root, std::move(file));

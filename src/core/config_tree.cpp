@@ -87,8 +87,10 @@ ConfigTree& ConfigTree::operator=(ConfigTree&&) noexcept = default;
 ConfigTree ConfigTree::load(const fs::path& path, const std::vector<std::string>& overrides) {
   ConfigTree tree;
   *tree.root_ = detail::load_file(shipped(path));
+  std::vector<std::string> words;  // groups first: what is said of a key holds, wherever it stands
   for (const std::string& text : overrides)
-    if (!detail::apply_group(*tree.root_, text, path)) detail::apply_override(*tree.root_, text);
+    if (!detail::apply_group(*tree.root_, text, path)) words.push_back(text);
+  for (const std::string& text : words) detail::apply_override(*tree.root_, text);
   detail::replace_references(*tree.root_);
   return tree;
 }

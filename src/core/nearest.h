@@ -12,4 +12,7 @@ namespace microdit::core {
 /// most a third of its letters (one is always allowed).
 std::optional<std::string> nearest(std::string_view given, const std::vector<std::string>& known);
 
+/// The one of `known`, dotted keys of a configuration, that other programs call `given` ("learning_rate"); empty: none.
+std::string other_key(std::string_view given, const std::vector<std::string>& known);
+
 }  // namespace microdit::core

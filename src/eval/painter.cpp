@@ -160,11 +160,8 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
   core::check(!model.is_training(), "painting with a network in training mode");
   demand_paintable(order.sampler, model_, !order.class_name.empty());
   const torch::NoGradGuard no_grad;
-  const auto network = denoise_fn(model);  // bare: the sampler applies guidance
-  const auto fn = [&](const diffusion::DenoiseInput& input) {
-    const nn::Autocast autocast(order.bf16, device_);
-    return network(input);
-  };
+  const nn::Autocast cast_once(order.bf16, device_);
+  const auto fn = denoise_fn(model);  // bare: the sampler applies guidance
   const std::int64_t per_step =
       diffusion::step_rule(diffusion::settled(order.sampler, objective.config()), objective.config())
           .evaluations;
@@ -172,7 +169,6 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
   std::vector<torch::Tensor> units, texts, masks, tokens, classes, samples, ways;
   const auto batch = static_cast<std::size_t>(order.batch);
   const auto rows_of = [&](const std::vector<std::string>& prompts, const std::string& class_name) {
-    const nn::Autocast autocast(order.bf16, device_);
     return with_text_rows(model, encode(prompts, class_name));
   };
   const diffusion::Condition negative = order.negative.empty()
@@ -181,7 +177,6 @@ Painting Painter::paint(models::Denoiser& model, const diffusion::Objective& obj
                                                       model_.learned_null ? "" : order.class_name);
   const auto null_of = [&](const diffusion::Condition& condition) {
     if (!order.negative.empty()) return negative;
-    const nn::Autocast autocast(order.bf16, device_);
     return model_.has_null() ? null_like(model, condition) : diffusion::Condition();
   };
   for (std::size_t first = 0; first < order.prompts.size(); first += batch) {

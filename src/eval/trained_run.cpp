@@ -90,9 +90,9 @@ fs::path checkpoints_of(const fs::path& given) {
 std::optional<std::int64_t> chosen_step(const fs::path& given, std::int64_t step) {
   const auto named =
       checkpoints_of(given).empty() ? std::nullopt : checkpoint::step_of(followed(given).filename().string());
-  if (named && step > 0 && *named != step)
+  if (named && step >= 0 && *named != step)
     core::user_error("step={}: --run {} names another step; leave one of them out", step, given.string());
-  return named ? named : step > 0 ? std::optional(step) : std::nullopt;
+  return named ? named : step >= 0 ? std::optional(step) : std::nullopt;
 }
 
 checkpoint::Reader open_step(const fs::path& run, std::int64_t step, comm::Communicator& comm) {
@@ -100,7 +100,7 @@ checkpoint::Reader open_step(const fs::path& run, std::int64_t step, comm::Commu
   comm.on_root([&] {
     const std::vector<std::int64_t> steps = checkpoint::list_steps(folder);
     if (std::ranges::find(steps, step) != steps.end()) return;
-    core::user_error("step={}: {} has no such checkpoint; there are {} (step=0: the newest)", step,
+    core::user_error("step={}: {} has no such checkpoint; there are {} (step=-1: the newest)", step,
                      run.string(), steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", ")));
   });
   return checkpoint::open(folder / checkpoint::step_name(step), comm);
@@ -118,7 +118,7 @@ bool takes_average(const std::string& wish, const checkpoint::Reader& reader) {
 }  // namespace
 
 void RunOptions::fields(core::Fields& f) {
-  f.field("step", step, {.min = 0, .help = "checkpoint of this step; 0 = the newest that verifies"});
+  f.field("step", step, {.min = -1, .help = "checkpoint of this step; -1 = the newest that verifies"});
   f.field("weights", weights, {.choices = {"auto", "ema", "raw"}, .help = "auto: ema where there is one"});
   compute.fields(f);
   f.field("batch_size", batch_size, {.min = 1, .max = 4096, .help = "samples at a time"});

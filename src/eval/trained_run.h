@@ -21,7 +21,7 @@ namespace microdit::eval {
 
 /// How to open a trained run and to ask it for pictures.
 struct RunOptions {
-  std::int64_t step = 0;         ///< of the checkpoint; 0 = the newest that verifies
+  std::int64_t step = -1;        ///< of the checkpoint; -1 = the newest that verifies
   std::string weights = "auto";  ///< auto | ema | raw
   ComputeOptions compute{};
   std::int64_t batch_size = 8;

@@ -136,7 +136,7 @@ void ExplainConfig::fields(core::Fields& f) {
       {.help =
            "what the run paints, at most 8 (of a class model: classes); none = its own sampling.prompts"});
   f.field("step", step,
-          {.min = 0, .help = "the run's checkpoint of this step; 0 = the newest that verifies"});
+          {.min = -1, .help = "the run's checkpoint of this step; -1 = the newest that verifies"});
   f.field("weights", weights,
           {.choices = {"auto", "ema", "raw"}, .help = "the run's; auto: ema where there is one"});
   compute.fields(f);

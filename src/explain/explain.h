@@ -21,7 +21,7 @@ struct ExplainConfig {
   std::vector<double> guidance = {0, 1, 2, 4, 8};
   std::string run;                   ///< run folder; empty = none
   std::vector<std::string> prompts;  ///< what it paints, or classes; none = what it painted while it trained
-  std::int64_t step = 0;             ///< of its checkpoint; 0 = the newest that verifies
+  std::int64_t step = -1;            ///< of its checkpoint; -1 = the newest that verifies
   std::string weights = "auto";
   eval::ComputeOptions compute{};
   void fields(core::Fields& f);

@@ -34,7 +34,8 @@ constexpr const char* kMade = "made_of";  // the member of config.json
 /// What decides a tokenizer's bytes, beside the captions.
 Json settings_of(const TokenizerConfig& config) {
   Json names = Json::array();
-  for (const CaptionData& one : config.data) names.push_back(fs::path(one.dataset).filename().string());
+  for (const CaptionData& one : config.data)
+    names.push_back((fs::path(one.dataset) / "").lexically_normal().parent_path().filename().string());
   return {{"datasets", names},
           {"captions", config.captions},
           {"vocabulary", config.vocabulary},

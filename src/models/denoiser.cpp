@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "models/class_dit.h"
+#include "models/drawn.h"
 #include "models/microdit.h"
 #include "models/unet.h"
 
@@ -233,9 +234,14 @@ std::shared_ptr<Denoiser> make_uninitialized_denoiser(const DenoiserConfig& conf
   return net;
 }
 
+void initialize(Denoiser& net, std::uint64_t seed) {
+  net.initialize(seed);
+  draw_text_conditioner(net, seed);
+}
+
 std::shared_ptr<Denoiser> make_denoiser(const DenoiserConfig& config, std::uint64_t seed) {
   std::shared_ptr<Denoiser> net = make_uninitialized_denoiser(config);
-  net->initialize(seed);
+  initialize(*net, seed);
   return net;
 }
 

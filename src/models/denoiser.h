@@ -129,6 +129,9 @@ struct DenoiserConfig {
   void own_fields(core::Fields& f, const DenoiserKind& kind);
 };
 
+/// First weights: by the network's own rules, of its text conditioner by the conditioner's.
+void initialize(Denoiser& net, std::uint64_t seed);
+
 /// Builds the network on CPU in fp32, parameters initialised from `seed`. UserError for an impossible config.
 std::shared_ptr<Denoiser> make_denoiser(const DenoiserConfig& config, std::uint64_t seed = 0);
 /// The same with parameters left as memory is, for weights that are loaded next (buffers are filled).

@@ -48,29 +48,42 @@ Rule xavier(const torch::Tensor& weight) {
   return {Law::uniform, std::sqrt(6.0 / static_cast<double>(in + out))};
 }
 
+namespace {
+
+const std::string kConditioner = fmt::format("{}.", TextConditioner::kName);
+
+void draw_one(nn::DistinctParameter& one, std::uint64_t seed, const Rule& rule) {
+  torch::Tensor& parameter = one.tensor;
+  if (rule.law == Law::zeros) {
+    parameter.zero_();
+  } else if (rule.law == Law::ones) {
+    parameter.fill_(1);
+  } else {
+    const bool in_place =
+        parameter.is_cpu() && parameter.scalar_type() == torch::kFloat && parameter.is_contiguous();
+    torch::Tensor drawn = in_place ? parameter.detach() : torch::empty(parameter.sizes(), torch::kFloat);
+    draw_parallel(drawn, rule, seed, core::xxh3_64(std::as_bytes(std::span(one.name))));
+    if (!in_place) parameter.copy_(drawn);
+  }
+}
+
+}  // namespace
+
+void draw_text_conditioner(torch::nn::Module& net, std::uint64_t seed) {
+  const torch::NoGradGuard no_grad;
+  for (nn::DistinctParameter& one : nn::distinct_parameters(net))
+    if (one.name.starts_with(kConditioner))
+      draw_one(one, seed,
+               conditioner_rule(std::string_view(one.name).substr(kConditioner.size()), one.tensor));
+}
+
 void draw_parameters(
     torch::nn::Module& net, std::uint64_t seed,
     const std::function<Rule(std::string_view name, const torch::Tensor& parameter)>& rule_of) {
   const torch::NoGradGuard no_grad;
-  for (nn::DistinctParameter& one : nn::distinct_parameters(net)) {
-    torch::Tensor& parameter = one.tensor;
-    // What is inside a network by its own rules, whichever network that is.
-    const std::string conditioner = fmt::format("{}.", TextConditioner::kName);
-    const Rule rule = one.name.starts_with(conditioner)
-                          ? conditioner_rule(std::string_view(one.name).substr(conditioner.size()), parameter)
-                          : rule_of(one.name, parameter);
-    if (rule.law == Law::zeros) {
-      parameter.zero_();
-    } else if (rule.law == Law::ones) {
-      parameter.fill_(1);
-    } else {
-      const bool in_place =
-          parameter.is_cpu() && parameter.scalar_type() == torch::kFloat && parameter.is_contiguous();
-      torch::Tensor drawn = in_place ? parameter.detach() : torch::empty(parameter.sizes(), torch::kFloat);
-      draw_parallel(drawn, rule, seed, core::xxh3_64(std::as_bytes(std::span(one.name))));
-      if (!in_place) parameter.copy_(drawn);
-    }
-  }
+  for (nn::DistinctParameter& one : nn::distinct_parameters(net))
+    if (!one.name.starts_with(kConditioner)) draw_one(one, seed, rule_of(one.name, one.tensor));
+  draw_text_conditioner(net, seed);  // by its own rules, whichever network it is in
 }
 
 }  // namespace microdit::models

@@ -24,4 +24,7 @@ void draw_parameters(
     torch::nn::Module& net, std::uint64_t seed,
     const std::function<Rule(std::string_view name, const torch::Tensor& parameter)>& rule_of);
 
+/// The text conditioner's parameters alone, as draw_parameters draws them: of a network whose own rules do not reach it.
+void draw_text_conditioner(torch::nn::Module& net, std::uint64_t seed);
+
 }  // namespace microdit::models

@@ -7,7 +7,7 @@
 namespace microdit::nn {
 
 /// While it lives and `on`: the ops that gain from it compute in bf16 on `device` (torch's autocast;
-/// parameters stay fp32).
+/// parameters stay fp32, and are cast once while the outermost lives: no update of them within it).
 class Autocast {
  public:
   Autocast(bool on, c10::Device device)
@@ -18,7 +18,7 @@ class Autocast {
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
   ~Autocast() {
-    at::autocast::clear_cache();
+    if (!before_) at::autocast::clear_cache();
     at::autocast::set_autocast_enabled(type_, before_);
   }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <fstream>
 
 #include "core/error.h"
 #include "core/log.h"
@@ -27,9 +28,19 @@ std::vector<double> proportions(const StreamConfig& config) {
   return all;
 }
 
+/// The machine's, or what its control group grants of it.
 std::uint64_t memory_bytes() {
-  return static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE));
+  const std::uint64_t physical = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                                 static_cast<std::uint64_t>(::sysconf(_SC_PAGE_SIZE));
+  std::ifstream file("/sys/fs/cgroup/memory.max");
+  std::uint64_t granted = 0;
+  return file >> granted && granted > 0 ? std::min(physical, granted) : physical;
+}
+
+std::uint64_t size_or_0(const std::filesystem::path& file) {
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(file, error);
+  return error ? 0 : size;
 }
 
 }  // namespace
@@ -75,10 +86,10 @@ struct LatentStream::Impl {
     }
   }
 
-  bool fits_in_memory() const {
-    const std::uint64_t row = facts.shape.latents_bytes() + facts.shape.text_bytes();
-    return static_cast<std::uint64_t>(total()) * row <= memory_bytes() / 2;
+  std::uint64_t wanted_bytes() const {
+    return static_cast<std::uint64_t>(total()) * (facts.shape.latents_bytes() + facts.shape.text_bytes());
   }
+  bool fits_in_memory() const { return wanted_bytes() <= memory_bytes() / 2; }
 
   std::string automatic_run() const { return std::to_string(fits_in_memory() ? 1 : kDefaultRun); }
 
@@ -87,6 +98,11 @@ struct LatentStream::Impl {
     const ReadSettings& reading = config.reading;
     if (!reading.preload || !reading.rules.keep_pages || !reading.cache_dir.empty()) return;
     if (run != 1 || !fits_in_memory()) return;
+    // Files are read whole: with other sizes, more captions, rows that a limit leaves out.
+    std::uint64_t whole = 0;
+    for (const auto& source : sources)
+      for (const std::filesystem::path& file : source->files()) whole += size_or_0(file);
+    if (whole > memory_bytes() / 2 || whole > 2 * wanted_bytes()) return;
     preload = std::make_unique<Preload>(sources);
   }
 

@@ -203,6 +203,18 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
                          model_->patch_size());
 }
 
+void DenoiserTask::check_start(const core::Json& facts) const {
+  if (!config_.model.text_conditioner) return;  // a frozen encoder's rows may be learned anew
+  const std::string before = facts.value("text_encoder", core::Json::object()).value("tokenizer_sha256", "");
+  const std::string& now = facts_.text_encoder.tokenizer_sha256;
+  if (!before.empty() && before != now)
+    core::user_error(
+        "init.from={}: its text_conditioner learned the tokens of another tokenizer (SHA-256 {}, of these "
+        "data {}); "
+        "make the data's tokens with that one, or start without init.from",
+        config_.loop.init.from, before.substr(0, 12), now.substr(0, 12));
+}
+
 void DenoiserTask::prepare_pictures(comm::Communicator& comm, const core::StopFlag& stop) {
   if (facts_.codec.kind.empty() || (config_.model.takes_text() && facts_.text_encoder.kind.empty()))
     core::user_error(

@@ -24,7 +24,8 @@ class DenoiserTask : public TrainTask {
 
   torch::nn::Module& module() override { return *model_; }
   core::Json facts() const override { return core::to_json(facts_); }
-  void initialize() override { model_->initialize(static_cast<std::uint64_t>(config_.loop.seed)); }
+  void initialize() override { models::initialize(*model_, static_cast<std::uint64_t>(config_.loop.seed)); }
+  void check_start(const core::Json& facts) const override;
   void prepare_pictures(comm::Communicator& comm, const core::StopFlag& stop) override;
   void start(std::int64_t completed, std::int64_t offset, std::int64_t rows, std::int64_t batch) override;
   void next_batch() override;

@@ -77,16 +77,20 @@ std::pair<std::int64_t, std::int64_t> newest_checkpoint(const fs::path& folder) 
   return {manifest.value("step", std::int64_t{-1}), state.value("steps", std::int64_t{0})};
 }
 
-/// How its last job's last life ended (life/JOB/lives.jsonl): {"done" | "ended" | another, exit code}; nothing of runs without.
+/// How its last job's last life ended (life/JOB/lives.jsonl): {"done" | "ended" | another, exit code}; nothing of runs without, and
+/// where a later job's folder says of no life yet that it ended.
 std::optional<std::pair<std::string, int>> last_life(const fs::path& run) {
   std::optional<std::pair<std::string, int>> last;
   fs::file_time_type newest = fs::file_time_type::min();
   std::error_code error;
   for (const auto& job : fs::directory_iterator(run / "life", error)) {
     const fs::path file = job.path() / "lives.jsonl";
-    const fs::file_time_type time = fs::last_write_time(file, error);
+    const bool has_ended = fs::exists(file, error);
+    const fs::file_time_type time = fs::last_write_time(has_ended ? file : job.path() / "about.json", error);
     if (error || time < newest) continue;
     newest = time;
+    last.reset();
+    if (!has_ended) continue;
     std::ifstream in(file);
     for (std::string line; std::getline(in, line);)
       if (const Json json = Json::parse(line, nullptr, false); json.is_object())

@@ -242,6 +242,12 @@ void TrainConfig::fields(core::Fields& f) {
         "caption_drop",
         "0: the null condition (model.learned_null) is learned from dropped conditions; say 0.1, or leave "
         "model.learned_null out");
+  if (f.reading() && model.text_conditioner && caption_drop == 0 && sampling.sampler.guidance != 1 &&
+      loop.init.from.empty())
+    f.error(
+        "caption_drop",
+        "0: guidance leads away from the token of no caption, which is learned from dropped captions; say "
+        "0.1, or sampling.guidance=1");
   if (const Length& every = sampling.every_steps;
       f.reading() && sampling.prompts.empty() && !(every.is_known() && every == 0))
     f.error("sampling.every_steps",

@@ -30,6 +30,8 @@ class TrainTask {
   virtual core::Json facts() const = 0;
   /// Draws the first weights; not called when a checkpoint gives them.
   virtual void initialize() = 0;
+  /// UserError where weights that were trained by those facts (of the checkpoint to start from) would mean something else here.
+  virtual void check_start(const core::Json&) const {}
   /// Opens what picture() needs: what is missing must be known before step 1, not at the first picture.
   /// Collective. Throws core::Stopped when `stop` is seen meanwhile.
   virtual void prepare_pictures(comm::Communicator& comm, const core::StopFlag& stop) = 0;

@@ -137,6 +137,7 @@ void Trainer::load_or_initialize() {
 
 void Trainer::load_initial(const checkpoint::Reader& reader) {
   const InitConfig& init = config_.init;
+  task_.check_start(reader.state().value("facts", core::Json::object()));
   const bool all = init.load == "all";
   optimizer_->load(
       reader,

@@ -80,9 +80,16 @@ TEST_F(Groups, AFileTakesThePlaceOfTheOneOfItsFolder) {
   EXPECT_EQ(other.model.heads, 3);  // belonged to a model of another kind
 }
 
-TEST_F(Groups, WordsActInTheirOrder) {
+TEST_F(Groups, AFileTakesThePlaceOfAWholeSection) {
+  folder_.write("train/whole.yaml", "model: {kind: small, depth: 1, heads: 9}\n");
+  const auto c = load<Training>(folder_ / "train/whole.yaml", {"model=two"});
+  EXPECT_EQ(c.model.depth, 11);
+  EXPECT_EQ(c.model.heads, 3);  // its own model had no part in such a file
+}
+
+TEST_F(Groups, FilesComeBeforeKeys) {
   EXPECT_EQ(read({"model=two", "model.depth=5"}).model.depth, 5);
-  EXPECT_EQ(read({"model.depth=5", "model=two"}).model.depth, 11);
+  EXPECT_EQ(read({"model.depth=5", "model=two"}).model.depth, 5);
   EXPECT_EQ(read({"model=two", "model=one"}).model.width, 20);
 }
 

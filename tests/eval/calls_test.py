@@ -112,7 +112,7 @@ class Calls(unittest.TestCase):
         def step_of(*words, run=self.run_folder):
             programs.run("generate", "--run", run, "--prompt", "red", "num_images=1", "steps=1", *words)
             return json.loads((self.images / "latest/.call.json").read_text())["step"]
-        self.assertEqual([step_of(), step_of("step=3"), step_of("step=0"), step_of("step=5")], [5, 3, 5, 5])
+        self.assertEqual([step_of(), step_of("step=3"), step_of("step=-1"), step_of("step=5")], [5, 3, 5, 5])
         for run in (first, f"{first}/", f"{self.run_folder}/images/../checkpoints/step_0000003"):
             self.assertEqual(step_of(run=run), 3)
         self.assertEqual(step_of("step=3", run=first), 3)

@@ -50,11 +50,14 @@ class Runs(unittest.TestCase):
         write_run(self.folder / "c", {"optimizer": {"lr": 1e-2}, "model": {"kind": "z"}}, [4, 9], saved=1,
                   ended={"then": "ended", "exit_code": 3})
         write_run(self.folder / "<i>d", {"optimizer": {"lr": 1e-2}, "model": {"kind": "z"}}, [5], steps=8)
+        write_run(self.folder / "e", {"optimizer": {"lr": 1e-2}, "model": {"kind": "z"}}, [4, 9], saved=1, ended={"then": "ended", "exit_code": 3})
+        (self.folder / "e/life/8_1").mkdir()  # another job goes on with it
+        (self.folder / "e/life/8_1/about.json").write_text("{}")
         (self.folder / "cells.txt").write_text("a\tx=1\nlater\tx=2\n../out\tx=3\n")
         log, rows = self.table()
         self.assertEqual(list(rows)[:2], ["b", "a"])  # by the best held-out loss
         self.assertEqual({name: row["state"] for name, row in rows.items()},
-                         {"a": "done", "b": "done", "c": "failed at step 2 (exit code 3)", "<i>d": "step 1 of 8", "later": "not begun"})
+                         {"a": "done", "b": "done", "c": "failed at step 2 (exit code 3)", "<i>d": "step 1 of 8", "e": "step 2 of 4", "later": "not begun"})
         self.assertEqual([rows["b"][key] for key in ("optimizer.lr", "model.kind", "steps", "step", "loss", "held out", "best held out", "images/s")],
                          ["0.0001", "z", "4", "4", "2.75", "0.7", "0.5", "10.0"])
         self.assertEqual(rows["a"]["model.kind"], "x, y")

@@ -68,7 +68,8 @@ class Words(unittest.TestCase):
             self.refused(f"name={name}", phrases=["name"])
 
     def test_ways_to_write_a_key(self):
-        for words, phrases in ((["--steps", "5"], ["steps=5"]), (["--steps=5"], ["steps=5"]), (["--optimizer.lr", "1"], ["optimizer.lr=1"]),
+        for words, phrases in ((["--steps", "5"], ["steps=5"]), (["--steps=5"], ["steps=5"]), (["--optimizer.lr", "1"], ["optimizer.lr=1"]), (["--lr", "1e-4"], ["optimizer.lr=1e-4"]),
+                               (["--num-epochs", "5"], ["steps=5ep"]), (["--help-all"], ["no such option and no such key"]),
                                (["data[0].dataset=x"], ["data.0.dataset=x"]), (["+steps=5"], ["emoji.yaml:9", "write steps=5"]),
                                (["++steps=5"], ["write steps=5"]), (["steps =5"], ["write steps=5"]), (["steps:5"], ["key=value"]),
                                (["~steps=5"], ["write ~steps"]), (["~stesp"], ["steps"]), (["model=tiny2"], ["model=tiny_2", "xl_2"]),

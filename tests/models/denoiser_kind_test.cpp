@@ -46,7 +46,8 @@ DenoiserKind kind(std::string name, Takes takes = {}) {
 
 /// As microdit_programs() generates it.
 std::vector<DenoiserKind> more_denoisers() {
-  return {kind("scaled", {.text = true, .classes = true}), kind("bare")};
+  return {kind("scaled", {.text = true, .classes = true}), kind("bare"),
+          kind("masked", {.text = true, .text_mask = true})};
 }
 
 namespace {
@@ -117,6 +118,23 @@ TEST(DenoiserKind, StrictAsOurs) {
   EXPECT_NE(help.find("kind: scaled\n"), std::string::npos);
   EXPECT_NE(help.find("of the input"), std::string::npos);
   EXPECT_NE(help.find("kind: unet\n"), std::string::npos);
+}
+
+TEST(DenoiserKind, ATextConditionerInsideIsDrawn) {
+  const DenoiserConfig config =
+      read({"model.kind=masked", "model.input_size=2", "model.in_channels=4",
+            "model.text_conditioner={width: 8, depth: 1, heads: 2, vocabulary: 50, length: 4}"});
+  // `initialize` of this network does nothing.
+  const auto one = make_denoiser(config, 1), again = make_denoiser(config, 1),
+             other = make_denoiser(config, 2);
+  std::size_t differ = 0, drawn = 0;
+  for (const auto& item : one->named_parameters()) {
+    EXPECT_TRUE(torch::equal(item.value(), again->named_parameters()[item.key()])) << item.key();
+    drawn += item.key().starts_with("text_conditioner.") ? 1 : 0;
+    differ += torch::equal(item.value(), other->named_parameters()[item.key()]) ? 0 : 1;
+  }
+  EXPECT_GT(drawn, 5u);
+  EXPECT_GT(differ, 2u);
 }
 
 TEST(DenoiserKind, NamesAreThereOnce) {

@@ -88,6 +88,8 @@ class Data(unittest.TestCase):
         self.assertIn(said, self.train("steps=1"))
         for word in ("reading.preload=false", "shuffle_run=32", "reading.keep_pages=false"):
             self.assertNotIn(said, self.train("steps=1", f"name={word[:11]}", word))
+        # Files are read whole: not for the few rows of them that are wanted.
+        self.assertNotIn(said, self.train("steps=1", "name=few", data="[{dataset: made, limit: 9}]"))
 
     def test_made_up_data(self):
         self.train("steps=3", "captions=[]", data="[{synthetic: 1000}]")

@@ -217,11 +217,28 @@ class Chain(unittest.TestCase):
             pictures = {self.paint(kind, f"{kind}_{prompt}", "--prompt", prompt) for prompt in ("pizza", "fire")}
             self.assertEqual(len(pictures), 2, kind)
 
+    def test_another_tokenizer_s_weights_are_no_start(self):
+        self.tokenizer("folded", "fold_case=false")
+        recipe = programs.write_recipe(self.root / "folded.yaml", "emoji_ddpm", images={"codec": self.root / "codec/codec"}, name="folded",
+                                       text={"encoder": self.data / "weights/folded"})
+        self.run_program("precompute", "--config", SOURCE / "configs/datasets/emoji_ddpm.yaml", f"name={programs.DATASET}", f"recipe={recipe}")
+        start = f"init.from={self.root / 'unet'}"
+        said = self.train("unet", "steps=1", start, name="by_another", data="folded", expect=programs.USER_MISTAKE)
+        self.assertIn("tokens of another tokenizer", said)
+        self.train("unet", "steps=1", start, name="by_the_same")
+
+    def test_a_dataset_is_named_however_its_folder_is_written(self):
+        folder = self.data / "samples" / programs.DATASET
+        said = self.tokenizer("slash", f"data=[{{dataset: {folder}/}}]")
+        made = json.loads((self.data / "weights/slash/config.json").read_text())
+        self.assertIn(programs.DATASET, json.dumps(made), said)
+
     def test_what_is_refused(self):
         def refused(said, *words, kind="unet", **options):
             self.assertIn(said, self.train(kind, "steps=2", *words, name="refused", expect=programs.USER_MISTAKE, **options))
 
         refused("text_conditioner.vocabulary", "model.text_conditioner.vocabulary=7")
+        refused("sampling.guidance=1", "caption_drop=0")
         refused("do not divide", "model.text_conditioner.heads=3")
         log = self.run_program("train", "--config", SOURCE / "configs/train/emoji_unet.yaml",
                                f"data=[{{dataset: {programs.DATASET}, recipe: emoji_ddpm}}]", f"runs={self.root}", "name=refused", *QUICK,
