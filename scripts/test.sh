@@ -24,7 +24,8 @@ if command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then
   make cuda jobs "-DMICRODIT_CUDA_LIBRARY_PATH=$libraries"
 fi
 code=0
-ctest --test-dir build --output-on-failure --no-tests=error -j2 "$@" || code=$?
+# Three at a time: on two cores the tests wait for half of their time.
+ctest --test-dir build --output-on-failure --no-tests=error -j3 "$@" || code=$?
 # What failed says so once more at the end, where people and logs that are cut look.
 failed=build/Testing/Temporary/LastTestsFailed.log
 if [ $code != 0 ] && [ -s $failed ]; then

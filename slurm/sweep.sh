@@ -72,7 +72,6 @@ check_programs train doctor
 check_cluster       # controller: the most tasks of an array
 make_cells          # names, settings
 find_folder         # folder
-lock_folder         # one sweep.sh at a time: what it reads of cells.txt is what it adds to
 place_cells         # places[i]: the line of cells.txt, from 0
 check_cells         # todo: the cells that are neither done nor in the queue
 
@@ -81,6 +80,7 @@ if [ $dry_run = 1 ]; then
   exit 0
 fi
 mkdir -p "$folder" slurm/logs || exit
+lock_folder
 write_cells
 if [ ${#todo[@]} = 0 ]; then
   echo "sweep: nothing left to do" >&2

@@ -98,19 +98,13 @@ find_folder() {
   for i in "${!settings[@]}"; do settings[$i]+=$'\t'"runs=$folder"$'\t'"name=${names[$i]}"; done
 }
 
-lock_folder() {
-  [ $dry_run = 0 ] || return 0
-  mkdir -p "$folder" || exit
-  exec 9>"$folder/.sweep.lock"
-  flock -n 9 || die "another sweep.sh is at work on $folder; the same command later adds what is missing"
-}
-
 # Sets places[i]: the cell's line in folder/cells.txt. Lines that are there stay: jobs that wait read theirs when they begin.
 place_cells() {
   local i line place
   local -A there=()
   lines=() places=()
-  [ ! -f "$folder/cells.txt" ] || mapfile -t lines <"$folder/cells.txt"
+  cells_read=$(cat "$folder/cells.txt" 2>/dev/null)
+  [ -z "$cells_read" ] || mapfile -t lines <<<"$cells_read"
   for i in "${!lines[@]}"; do there[${lines[$i]%%$'\t'*}]=$i; done
   for i in "${!names[@]}"; do
     line=${names[$i]}$'\t'${settings[$i]} place=${there[${names[$i]}]:-}
@@ -121,6 +115,17 @@ place_cells() {
   done
   [ $here = 1 ] || [ -z "$controller" ] || [ ${#lines[@]} -le "$controller" ] ||
     die "${#lines[@]} cells in $folder: this Slurm takes arrays of at most $controller tasks (MaxArraySize)"
+}
+# One sweep.sh at a time from here on; what another has done since cells.txt and the queue were read is not overlooked.
+lock_folder() {
+  local i
+  exec 9>"$folder/.sweep.lock"
+  flock -n 9 || die "another sweep.sh is at work on $folder; the same command later takes its cells into account"
+  [ "$(cat "$folder/cells.txt" 2>/dev/null)" = "$cells_read" ] || die "another sweep.sh has added cells to $folder meanwhile; the same command again"
+  ask_queue "$folder" || [ $here = 1 ] || die "squeue does not answer: what runs already is not known"
+  for i in "${todo[@]}"; do
+    ! grep -q "^${places[$i]}|" <<<"$queue" || die "another sweep.sh has submitted ${names[$i]} meanwhile; the same command again"
+  done
 }
 write_cells() {
   printf '%s\n' "${lines[@]}" >"$folder/.cells.txt.$$" && sync "$folder/.cells.txt.$$" && mv "$folder/.cells.txt.$$" "$folder/cells.txt" || exit

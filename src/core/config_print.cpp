@@ -70,23 +70,38 @@ std::string yaml_scalar(const Json& value) {
 }
 
 /// What of the tree a printed value was read from, when that is to be said.
-struct Origin {
-  bool shown = false;
-  const ConfigTree::Node* node = nullptr;
+class Origin {
+ public:
+  Origin() = default;
+  Origin(bool shown, const ConfigTree::Node* node) : shown_(shown), node_(node) {}
 
-  Origin member(const std::string& key) const { return {shown, node != nullptr ? node->find(key) : nullptr}; }
+  Origin member(const std::string& key) const {
+    return {shown_, node_ != nullptr ? node_->find(key) : nullptr};
+  }
   Origin item(std::size_t i) const {
-    return {shown, node != nullptr && i < node->items.size() ? &node->items[i] : nullptr};
+    return {shown_, node_ != nullptr && i < node_->items.size() ? &node_->items[i] : nullptr};
   }
   std::string comment() const {
-    if (!shown) return "";
-    if (node == nullptr || node->kind == ConfigTree::Node::Kind::null) return "  # default";
-    std::string where = node->where;
-    if (where.starts_with("command line")) where = where.substr(0, where.find('='));
+    if (!shown_) return "";
+    if (node_ == nullptr || node_->where.empty()) return "  # default";
+    std::string text = place(*node_);
+    if (node_->kind == ConfigTree::Node::Kind::null) text += " (null)";
+    for (const ConfigTree::Node& item : node_->items)  // of a list in a file, changed by a word
+      if (is_word(item) && !is_word(*node_)) text += ", " + place(item);
+    return "  # " + text;
+  }
+
+ private:
+  static bool is_word(const ConfigTree::Node& node) { return node.where.starts_with("command line"); }
+  static std::string place(const ConfigTree::Node& node) {
+    std::string where = is_word(node) ? node.where.substr(0, node.where.find('=')) : node.where;
     std::ranges::replace_if(
         where, [](char c) { return c == '\n' || c == '\r'; }, ' ');
-    return "  # " + without_controls(where);
+    return without_controls(where);
   }
+
+  bool shown_ = false;
+  const ConfigTree::Node* node_ = nullptr;
 };
 
 void append_yaml(std::string& out, const Json& value, std::size_t indent, const Origin& origin);

@@ -150,13 +150,14 @@ TEST_F(Groups, AKeyOfAnotherSectionIsNamedWhole) {
 
 TEST_F(Groups, OriginsAreCommentsBehindTheValues) {
   const auto tree = ConfigTree::load(folder_ / "train/run.yaml",
-                                     {"model=two", "data.0.weight=2", "+tags.x='a # b'", "model.width=7"});
+                                     {"model=two", "data.0.weight=2", "+tags.x='a # b'", "model.width=7", "sizes.1=5",
+                                      "name=null"});
   const Training run = load<Training>(tree);
   const std::string printed = to_yaml_with_origins(run, tree), main = (folder_ / "train/run.yaml").string(),
                     two = (folder_ / "models/two.yaml").string();
-  EXPECT_EQ(printed, fmt::format(R"(name: run  # default
+  EXPECT_EQ(printed, fmt::format(R"(name: run  # command line: name (null)
 lr: 2.0  # {0}:2
-sizes: [1, 2]  # {0}:4
+sizes: [1, 5]  # {0}:4, command line: sizes.1
 tags:
   k: v  # {0}:6
   x: "a # b"  # command line: +tags.x

@@ -90,6 +90,8 @@ contains "from its last checkpoint" "$(ls -t slurm/logs/tiny_sweep-"$array"_*.ou
 equal "the others were left alone" "$(cd $folder && find lr=1e-3,* -type f | sort | xargs sha256sum)" "$before"
 "${sweep[@]}" --grid seed=1,2 >out 2>said
 equal "nothing left" "$? $(grep -c 'nothing left to do' said) $(grep -c ' done ' out)" "0 1 4"
+(flock 8; "${sweep[@]}" --grid seed=1,2 >out 2>said; echo $? >rc) 8>$folder/.sweep.lock
+equal "two at once" "$(cat rc) $(grep -c 'another sweep.sh is at work' said)" "2 1"
 refused "cells that were trained with other settings" "is trained already, with other settings" "${sweep[@]}" --grid seed=1,2 optimizer.eps=1e-7
 MICRODIT_ARGS=log_every_steps=50 "${sweep[@]}" --grid seed=1,2,3 --local >out 2>said || { echo "FAILED: --local"; cat said; failures=$((failures + 1)); }
 equal "a larger grid trains the new cells, here" "$(grep -o '[0-9]* to do' said) $(grep -c ' done ' out) $(wc -l <$folder/cells.txt)" "2 to do 6 6"
