@@ -287,7 +287,7 @@ std::string print_yaml(void* object, FieldsFunction visit) {
 std::string print_origins(void* object, FieldsFunction visit, const ConfigTree& tree) {
   std::string text;
   const Json value = print_json(object, visit);
-  if (!value.empty()) append_yaml(text, value, 0, {.shown = true, .node = &tree.root()});
+  if (!value.empty()) append_yaml(text, value, 0, {true, &tree.root()});
   return text;
 }
 

@@ -98,11 +98,11 @@ struct LatentStream::Impl {
     const ReadSettings& reading = config.reading;
     if (!reading.preload || !reading.rules.keep_pages || !reading.cache_dir.empty()) return;
     if (run != 1 || !fits_in_memory()) return;
-    // Files are read whole: with other sizes, more captions, rows that a limit leaves out.
+    // Files are read whole, with other sizes, captions, rows that a limit leaves out: all of that must fit, and not be nearly all.
     std::uint64_t whole = 0;
     for (const auto& source : sources)
       for (const std::filesystem::path& file : source->files()) whole += size_or_0(file);
-    if (whole > memory_bytes() / 2 || whole > 2 * wanted_bytes()) return;
+    if (whole > memory_bytes() / 2 || whole > 8 * wanted_bytes()) return;
     preload = std::make_unique<Preload>(sources);
   }
 

@@ -149,9 +149,9 @@ TEST_F(Groups, AKeyOfAnotherSectionIsNamedWhole) {
 }
 
 TEST_F(Groups, OriginsAreCommentsBehindTheValues) {
-  const auto tree = ConfigTree::load(folder_ / "train/run.yaml",
-                                     {"model=two", "data.0.weight=2", "+tags.x='a # b'", "model.width=7", "sizes.1=5",
-                                      "name=null"});
+  const auto tree = ConfigTree::load(
+      folder_ / "train/run.yaml",
+      {"model=two", "data.0.weight=2", "+tags.x='a # b'", "model.width=7", "sizes.1=5", "name=null"});
   const Training run = load<Training>(tree);
   const std::string printed = to_yaml_with_origins(run, tree), main = (folder_ / "train/run.yaml").string(),
                     two = (folder_ / "models/two.yaml").string();

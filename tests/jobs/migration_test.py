@@ -17,7 +17,7 @@ import programs  # noqa: E402
 SOURCE = programs.SOURCE
 PAGE = (SOURCE / "docs/migration.md").read_text()
 README = (SOURCE / "README.md").read_text()
-NOT_THERE = "facts.json is missing|no run"
+NOT_THERE = "facts.json is missing|no run|no such file"
 ENVIRONMENT = {**programs.environment(), "MICRODIT_BIN": str(programs.BIN)}
 
 
