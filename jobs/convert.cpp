@@ -12,6 +12,7 @@
 #include "convert_weights.h"
 #include "core/atomic_file.h"
 #include "core/hash.h"
+#include "core/utf8.h"
 #include "core/weights_file.h"
 #include "ingest/webdataset.h"
 #include "job.h"
@@ -263,6 +264,10 @@ int convert(jobs::Job& job) {
   if (is_stage_folder(input)) return samples_or_latents(input, output, job);
   const auto config = core::load<ConvertConfig>(core::ConfigTree::of_overrides(job.line.overrides));
   if (input.extension() == ".yaml" || input.extension() == ".yml") {
+    for (const std::string& word : job.line.overrides)
+      if (!word.starts_with("overwrite="))
+        core::user_error("convert: {} has no effect on settings; only overwrite has",
+                         core::with_valid_utf8(word));
     jobs::check_new_file(input, output, config.overwrite);
     jobs::convert_config(input, output);
     return core::kDone;

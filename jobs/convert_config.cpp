@@ -21,20 +21,15 @@ namespace {
 namespace fs = std::filesystem;
 using core::GivenValue;
 
-/// As YAML reads it back: bare where it is a number or a plain word.
+/// As YAML reads it back: numbers, which have no type in a foreign file, bare.
 std::string yaml_text(const std::string& text) {
-  static const std::regex plain("[0-9.+-]+([eE][0-9+-]+)?|[A-Za-z_./][A-Za-z0-9_./+-]*"),
-      other("(null|true|false|yes|no|on|off|y|n)", std::regex::icase);
-  if (std::regex_match(text, plain) && !std::regex_match(text, other)) return text;
-  std::string escaped = text;
-  for (std::size_t at = 0; (at = escaped.find("${", at)) != escaped.npos; at += 3) escaped.insert(at, 1, '$');
-  return core::Json(escaped).dump();
+  static const std::regex number("[0-9.+-]+([eE][0-9+-]+)?");
+  return std::regex_match(text, number) ? text : core::yaml_string(text);
 }
 
 class Carrier {
  public:
-  Carrier(const fs::path& input, std::vector<GivenValue> values)
-      : input_(input), values_(std::move(values)) {}
+  explicit Carrier(std::vector<GivenValue> values) : values_(std::move(values)) {}
 
   std::optional<GivenValue> take(const std::string& key) {
     const auto found = std::ranges::find(values_, key, &GivenValue::key);
@@ -96,7 +91,6 @@ class Carrier {
   std::vector<std::string> notes;                         ///< what says nothing here
 
  private:
-  const fs::path input_;
   std::vector<GivenValue> values_;
 };
 
@@ -253,7 +247,7 @@ std::string yaml_of(const std::vector<std::pair<std::string, std::string>>& ours
 }  // namespace
 
 void convert_config(const fs::path& input, const fs::path& output) {
-  Carrier c(input, core::given_values(core::ConfigTree::load(input)));
+  Carrier c(core::given_values(core::ConfigTree::load(input)));
   if (std::ranges::any_of(c.left(),
                           [](const GivenValue& value) { return value.key.starts_with("defaults"); }))
     core::user_error(

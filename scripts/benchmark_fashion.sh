@@ -61,25 +61,26 @@ stages() {
   done
 }
 
-train() { mpirun -n 2 --bind-to none "$bin"/train --config configs/train/fashion.yaml "$@"; }
+ranks=(mpirun -n 2 --bind-to none)
+train=("${ranks[@]}" "$bin/train" --config configs/train/fashion.yaml)
 
 # microdit T SEED FOLDER: within T the stages, a run of 24 steps that tells how many steps fit into the rest, and the training; then the pictures.
 microdit() {
   local t=$1 seed=$2 folder=$3 began steps left setup trained made run=$3/runs/fashion status=0
   began=$(date +%s.%N)
   export MICRODIT_DATA=$folder/data
-  stages && train runs="$folder/trial" steps=24 || return
+  stages && "${train[@]}" runs="$folder/trial" steps=24 || return
   setup=$(seconds_since "$began")
   left=$(python3 -c "print(60 * $t - $setup)")
   # A second for the program's start and one for its checkpoint, and 15 in 1,000 for a machine that becomes slower.
   steps=$("$python" scripts/fashion/steps.py "$folder/trial/fashion" "$(python3 -c "print(($left - 2) * 0.985)")") || return
   # Should it be late all the same, then it stops where it is, as a job of Slurm at the end of its time.
-  timeout -s USR1 "$(python3 -c "print(max(1, $left - 2))")" mpirun -n 2 --bind-to none "$bin"/train --config configs/train/fashion.yaml \
-    runs="$folder/runs" seed=$((18 + seed)) steps="$steps" || status=$?
+  timeout -s USR1 "$(python3 -c "print(max(1, $left - 2))")" "${train[@]}" runs="$folder/runs" seed=$((18 + seed)) steps="$steps" ||
+    status=$?
   trained=$(seconds_since "$began")
   [ $status = 0 ] || [ $status = 124 ] || return $status
   began=$(date +%s.%N)
-  mpirun -n 2 --bind-to none "$bin"/generate --run "$run" num_images="$pictures" steps=16 seed=$((2024 + 20000 * seed)) precision=bf16 batch_size=250 \
+  "${ranks[@]}" "$bin/generate" --run "$run" num_images="$pictures" steps=16 seed=$((2024 + 20000 * seed)) precision=bf16 batch_size=250 \
     metadata=false out="$folder/images" || return
   made=$(seconds_since "$began")
   "$python" scripts/fashion/pack.py "$run" "$folder/images" "$folder/pictures.npz" minutes="$t" seed="$seed" train_s="$trained" setup_s="$setup" generate_s="$made" \

@@ -20,6 +20,9 @@ std::string to_yaml_with_origins(const T& value, const ConfigTree& tree) {
   return detail::print_origins(&copy, detail::visitor<T>(), tree);
 }
 
+/// A text as YAML reads it back as that text: plain where nothing else can be meant, else quoted; ${ is $${.
+std::string yaml_string(std::string text);
+
 /// A value that a configuration gives: its dotted key (elements of lists by number), its text and where it stands.
 struct GivenValue {
   std::string key, text, where;

@@ -11,6 +11,23 @@
 #include "core/shown_text.h"
 
 namespace microdit::core {
+
+std::string yaml_string(std::string text) {
+  for (std::size_t at = 0; (at = text.find("${", at)) != text.npos; at += 3) text.insert(at, 1, '$');
+  const auto safe = [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '/' || c == '.' || c == '-';
+  };
+  std::string lower;
+  for (unsigned char c : text) lower += static_cast<char>(std::tolower(c));
+  constexpr std::array<std::string_view, 9> kWords{"null", "true", "false", "yes", "no",
+                                                   "on",   "off",  "y",     "n"};
+  const bool word = std::find(kWords.begin(), kWords.end(), lower) != kWords.end();
+  const bool starts_well = !text.empty() && (std::isalpha(static_cast<unsigned char>(text[0])) ||
+                                             text[0] == '/' || text[0] == '_');
+  if (starts_well && !word && std::all_of(text.begin(), text.end(), safe)) return text;
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 namespace {
 
 class JsonPrinter : public Fields::State {
@@ -44,23 +61,6 @@ class JsonPrinter : public Fields::State {
   }
   std::vector<Json*> path_{&root};  // a container grows only while no child is open
 };
-
-/// Plain where no YAML reader can take it for anything but this text, else quoted.
-std::string yaml_string(std::string text) {
-  for (std::size_t at = 0; (at = text.find("${", at)) != text.npos; at += 3) text.insert(at, 1, '$');
-  const auto safe = [](unsigned char c) {
-    return std::isalnum(c) || c == '_' || c == '/' || c == '.' || c == '-';
-  };
-  std::string lower;
-  for (unsigned char c : text) lower += static_cast<char>(std::tolower(c));
-  constexpr std::array<std::string_view, 9> kWords{"null", "true", "false", "yes", "no",
-                                                   "on",   "off",  "y",     "n"};
-  const bool word = std::find(kWords.begin(), kWords.end(), lower) != kWords.end();
-  const bool starts_well = !text.empty() && (std::isalpha(static_cast<unsigned char>(text[0])) ||
-                                             text[0] == '/' || text[0] == '_');
-  if (starts_well && !word && std::all_of(text.begin(), text.end(), safe)) return text;
-  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 std::string yaml_scalar(const Json& value) {
   if (value.is_string()) return yaml_string(value.get<std::string>());

@@ -113,8 +113,8 @@ std::string condition_text(const models::DenoiserConfig& model, const stream::Ro
 
 /// A file that diffusers wrote has its network's settings beside it.
 void check_start_file(const models::DenoiserConfig& model, const std::string& from) {
-  const std::filesystem::path settings = start_file(from).parent_path() / "config.json";
-  if (model.kind == "unet" && settings.has_parent_path() && std::filesystem::exists(settings))
+  const std::filesystem::path file = start_file(from), settings = file.parent_path() / "config.json";
+  if (model.kind == "unet" && !file.empty() && std::filesystem::exists(settings))
     models::demand_same_network(settings, model);
 }
 

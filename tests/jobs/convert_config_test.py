@@ -129,6 +129,7 @@ class ConvertConfig(unittest.TestCase):
             log = self.convert(changed(path, value), expect=programs.USER_MISTAKE)
             self.assertIn(said, log)
             self.assertFalse(self.output.exists(), path)
+        self.assertIn("weights=ema has no effect", self.convert(theirs("pretrain_256"), "weights=ema", expect=programs.USER_MISTAKE))
         self.input.write_text("a: 1\n")
         self.assertIn("no model._target_", self.convert(expect=programs.USER_MISTAKE))
         self.output.write_text("mine")
