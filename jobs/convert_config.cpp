@@ -38,6 +38,11 @@ class Carrier {
     values_.erase(found);
     return value.is_null ? std::nullopt : std::optional(std::move(value));
   }
+  /// What take(key) would find; "" where there is nothing.
+  std::string text_of(const std::string& key) const {
+    const auto found = std::ranges::find(values_, key, &GivenValue::key);
+    return found == values_.end() ? "" : found->text;
+  }
   /// A list's elements, or the one value that stands for a list.
   std::vector<GivenValue> take_list(const std::string& key) {
     std::vector<GivenValue> list;
@@ -177,6 +182,21 @@ void carry_optimizer(Carrier& c) {
   c.carry_time("algorithms.ema.ema_start", {"ema.start_step"});
 }
 
+/// FSDP's strategies; HYBRID ones shard inside a node.
+void carry_sharding(Carrier& c) {
+  const std::string config = "trainer.fsdp_config.", strategy = c.text_of(config + "sharding_strategy");
+  if (strategy.find("HYBRID") != strategy.npos) c.set("scope", "node");
+  if (strategy == "FULL_SHARD" || strategy == "HYBRID_SHARD")
+    c.same(config + "activation_checkpointing", "with sharding: full every block runs again");
+  c.choose(config + "sharding_strategy", "sharding",
+           {{"SHARD_GRAD_OP", "grad_op"},
+            {"NO_SHARD", "none"},
+            {"FULL_SHARD", "full"},
+            {"HYBRID_SHARD", "full"},
+            {"_HYBRID_SHARD_ZERO2", "grad_op"}});
+  c.choose(config + "activation_checkpointing", "recompute", {{"true", "blocks"}, {"false", ""}});
+}
+
 void carry_trainer(Carrier& c) {
   c.choose("trainer._target_", "", {{"composer.Trainer", ""}});
   c.choose("trainer.device", "device", {{"gpu", "cuda"}, {"cpu", "cpu"}});
@@ -185,8 +205,7 @@ void carry_trainer(Carrier& c) {
   c.carry_time("trainer.save_interval", {"checkpoint.every_steps"});
   if (const auto kept = c.take("trainer.save_num_checkpoints_to_keep"))
     c.set("checkpoint.keep_last", kept->text == "-1" ? "0" : yaml_text(kept->text));
-  c.choose("trainer.fsdp_config.sharding_strategy", "sharding",
-           {{"SHARD_GRAD_OP", "grad_op"}, {"NO_SHARD", "none"}});
+  carry_sharding(c);
   c.carry("trainer.device_train_microbatch_size", "microbatch_size");
   const bool weights_alone = [&] {
     const auto value = c.take("trainer.load_weights_only");

@@ -10,14 +10,21 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/dtype.h"
+
 namespace microdit::comm {
 
-/// A buffer of fp32 values and where it lies. CUDA buffers are used on `stream` (a cudaStream_t).
-struct FloatBuffer {
-  float* data = nullptr;
+/// A buffer of values and where it lies. CUDA buffers are used on `stream` (a cudaStream_t).
+struct Buffer {
+  void* data = nullptr;
   std::int64_t count = 0;
   bool on_cuda = false;
   void* stream = nullptr;
+  core::DType dtype = core::DType::f32;
+
+  float* floats() const { return static_cast<float*>(data); }
+  std::byte* bytes() const { return static_cast<std::byte*>(data); }
+  std::int64_t num_bytes() const { return count * static_cast<std::int64_t>(core::size_of(dtype)); }
 };
 
 class Communicator {
@@ -33,15 +40,19 @@ class Communicator {
   virtual void all_reduce_sum(std::span<double> values) = 0;
   virtual void all_reduce_max(std::span<double> values) = 0;
 
-  /// `in` holds size() equal pieces of out.count values; out = sum over ranks, in rank order, of piece
-  /// rank().
-  virtual void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) = 0;
-  /// `out` = the ranks' `in` pieces in rank order; `in` may be the piece rank() of `out`.
-  virtual void all_gather(FloatBuffer in, FloatBuffer out) = 0;
+  /// `in` holds size() equal pieces of out.count fp32 values; out = sum over ranks, in rank order, of piece
+  /// rank(), and may be that piece of `in`.
+  virtual void reduce_scatter_sum(Buffer in, Buffer out) = 0;
+  /// `out` = the ranks' `in` pieces in rank order, of any one dtype; `in` may be the piece rank() of `out`.
+  virtual void all_gather(Buffer in, Buffer out) = 0;
 
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
   /// Each rank's string, in rank order, on every rank.
   virtual std::vector<std::string> all_gather(const std::string& text) = 0;
+
+  /// The ranks that say the same `color`, in rank order: a communicator of their own, with this one's deadline and device. It ends before
+  /// this one. Collective over all ranks.
+  virtual std::unique_ptr<Communicator> split(int color) = 0;
 
   /// Ends all ranks with this exit code.
   [[noreturn]] virtual void abort(int exit_code) = 0;

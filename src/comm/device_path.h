@@ -12,8 +12,8 @@ namespace microdit::comm {
 class DevicePath {
  public:
   virtual ~DevicePath() = default;
-  virtual void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) = 0;
-  virtual void all_gather(FloatBuffer in, FloatBuffer out) = 0;
+  virtual void reduce_scatter_sum(Buffer in, Buffer out) = 0;
+  virtual void all_gather(Buffer in, Buffer out) = 0;
 };
 
 /// Collective over `comm`, on the current CUDA device. NCCL when every rank has a GPU of its own, else staged
@@ -32,6 +32,6 @@ VisibleGpus visible_gpus();
 std::string take_gpu(int index);
 
 /// out = in on in.stream.
-void copy_on_device(const FloatBuffer& in, const FloatBuffer& out);
+void copy_on_device(const Buffer& in, const Buffer& out);
 
 }  // namespace microdit::comm

@@ -18,7 +18,7 @@ std::string take_gpu(int) {
   return {};
 }
 
-void copy_on_device(const FloatBuffer&, const FloatBuffer&) {
+void copy_on_device(const Buffer&, const Buffer&) {
   core::check(false, "a CUDA buffer in a build without CUDA");
 }
 

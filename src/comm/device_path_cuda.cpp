@@ -10,83 +10,96 @@ namespace microdit::comm {
 namespace {
 
 // Pinned host memory, so that copies run at full speed.
-class PinnedFloats {
+class PinnedBytes {
  public:
-  PinnedFloats() = default;
-  PinnedFloats(const PinnedFloats&) = delete;
-  PinnedFloats& operator=(const PinnedFloats&) = delete;
-  ~PinnedFloats() { cudaFreeHost(data_); }
+  PinnedBytes() = default;
+  PinnedBytes(const PinnedBytes&) = delete;
+  PinnedBytes& operator=(const PinnedBytes&) = delete;
+  ~PinnedBytes() { cudaFreeHost(data_); }
 
-  float* reserve(std::int64_t count) {
+  std::byte* reserve(std::int64_t count) {
     if (count > count_) {
       must_cuda(cudaFreeHost(data_), "cudaFreeHost");
       data_ = nullptr;
-      must_cuda(
-          cudaMallocHost(reinterpret_cast<void**>(&data_), static_cast<std::size_t>(count) * sizeof(float)),
-          "cudaMallocHost");
+      must_cuda(cudaMallocHost(reinterpret_cast<void**>(&data_), static_cast<std::size_t>(count)),
+                "cudaMallocHost");
       count_ = count;
     }
     return data_;
   }
 
  private:
-  float* data_ = nullptr;
+  std::byte* data_ = nullptr;
   std::int64_t count_ = 0;
 };
 
 class StagedPath final : public DevicePath {
  public:
   StagedPath(Communicator& comm, std::int64_t staged_floats)
-      : comm_(comm), chunk_floats_(std::max<std::int64_t>(staged_floats / comm.size(), 1)) {}
+      : comm_(comm), chunk_values_(std::max<std::int64_t>(staged_floats / comm.size(), 1)) {}
 
-  void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) override {
+  void reduce_scatter_sum(Buffer in, Buffer out) override {
     const auto stream = static_cast<cudaStream_t>(in.stream);
-    for_chunks(out.count, [&](std::int64_t begin, std::int64_t count) {
-      const std::int64_t rows = comm_.size();
-      float* whole = whole_.reserve(rows * count);
-      float* piece = piece_.reserve(count);
-      must_cuda(cudaMemcpy2DAsync(whole, bytes(count), in.data + begin, bytes(out.count), bytes(count),
-                                  static_cast<std::size_t>(rows), cudaMemcpyDeviceToHost, stream),
+    for_chunks(out, [&](std::int64_t begin, std::int64_t count) {
+      const Chunk chunk = take(in, out, begin, count);
+      must_cuda(cudaMemcpy2DAsync(chunk.whole, chunk.bytes, in.bytes() + chunk.begin, chunk.pitch,
+                                  chunk.bytes, chunk.rows, cudaMemcpyDeviceToHost, stream),
                 "copy to the host");
       must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-      comm_.reduce_scatter_sum({.data = whole, .count = rows * count}, {.data = piece, .count = count});
-      must_cuda(cudaMemcpyAsync(out.data + begin, piece, bytes(count), cudaMemcpyHostToDevice, stream),
+      comm_.reduce_scatter_sum({.data = chunk.whole, .count = comm_.size() * count},
+                               {.data = chunk.piece, .count = count});
+      must_cuda(cudaMemcpyAsync(out.bytes() + chunk.begin, chunk.piece, chunk.bytes, cudaMemcpyHostToDevice,
+                                stream),
                 "copy to the GPU");
     });
     must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   }
 
-  void all_gather(FloatBuffer in, FloatBuffer out) override {
+  void all_gather(Buffer in, Buffer out) override {
     const auto stream = static_cast<cudaStream_t>(in.stream);
-    for_chunks(in.count, [&](std::int64_t begin, std::int64_t count) {
-      const std::int64_t rows = comm_.size();
-      float* whole = whole_.reserve(rows * count);
-      float* piece = piece_.reserve(count);
-      must_cuda(cudaMemcpyAsync(piece, in.data + begin, bytes(count), cudaMemcpyDeviceToHost, stream),
-                "copy to the host");
+    for_chunks(in, [&](std::int64_t begin, std::int64_t count) {
+      const Chunk chunk = take(out, in, begin, count);
+      must_cuda(
+          cudaMemcpyAsync(chunk.piece, in.bytes() + chunk.begin, chunk.bytes, cudaMemcpyDeviceToHost, stream),
+          "copy to the host");
       must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-      comm_.all_gather({.data = piece, .count = count}, {.data = whole, .count = rows * count});
-      must_cuda(cudaMemcpy2DAsync(out.data + begin, bytes(in.count), whole, bytes(count), bytes(count),
-                                  static_cast<std::size_t>(rows), cudaMemcpyHostToDevice, stream),
+      comm_.all_gather({.data = chunk.piece, .count = count, .dtype = in.dtype},
+                       {.data = chunk.whole, .count = comm_.size() * count, .dtype = in.dtype});
+      must_cuda(cudaMemcpy2DAsync(out.bytes() + chunk.begin, chunk.pitch, chunk.whole, chunk.bytes,
+                                  chunk.bytes, chunk.rows, cudaMemcpyHostToDevice, stream),
                 "copy to the GPU");
     });
     must_cuda(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   }
 
  private:
-  static std::size_t bytes(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(float); }
+  /// Values [begin, begin + count) of every piece, as bytes; pinned memory for them.
+  struct Chunk {
+    std::int64_t begin;  ///< within a piece
+    std::size_t bytes, pitch, rows;
+    std::byte *whole, *piece;
+  };
+  Chunk take(const Buffer& whole, const Buffer& piece, std::int64_t begin, std::int64_t count) {
+    const auto size = static_cast<std::int64_t>(core::size_of(whole.dtype));
+    return {begin * size,
+            static_cast<std::size_t>(count * size),
+            static_cast<std::size_t>(piece.num_bytes()),
+            static_cast<std::size_t>(comm_.size()),
+            whole_.reserve(comm_.size() * count * size),
+            piece_.reserve(count * size)};
+  }
 
   // The next chunk's first step waits for the stream, so the pinned buffers are free again by then.
   template <class Body>
-  void for_chunks(std::int64_t piece_count, const Body& body) {
-    for (std::int64_t begin = 0; begin < piece_count; begin += chunk_floats_)
-      body(begin, std::min(chunk_floats_, piece_count - begin));
+  void for_chunks(const Buffer& piece, const Body& body) {
+    for (std::int64_t begin = 0; begin < piece.count; begin += chunk_values_)
+      body(begin, std::min(chunk_values_, piece.count - begin));
   }
 
   Communicator& comm_;
-  const std::int64_t chunk_floats_;  ///< of one piece, per round
-  PinnedFloats whole_;
-  PinnedFloats piece_;
+  const std::int64_t chunk_values_;  ///< of one piece, per round
+  PinnedBytes whole_;
+  PinnedBytes piece_;
 };
 
 }  // namespace
@@ -125,8 +138,8 @@ std::string take_gpu(int index) {
   return uuid;
 }
 
-void copy_on_device(const FloatBuffer& in, const FloatBuffer& out) {
-  must_cuda(cudaMemcpyAsync(out.data, in.data, static_cast<std::size_t>(in.count) * sizeof(float),
+void copy_on_device(const Buffer& in, const Buffer& out) {
+  must_cuda(cudaMemcpyAsync(out.data, in.data, static_cast<std::size_t>(in.num_bytes()),
                             cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(in.stream)),
             "cudaMemcpyAsync");
 }

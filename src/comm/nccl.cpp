@@ -108,11 +108,11 @@ class NcclPath final : public DevicePath {
       must_nccl(ncclCommInitRank(&nccl_, size_, id, rank_), "ncclCommInitRank");
     }
     must_cuda(cudaEventCreateWithFlags(&scratch_free_, cudaEventDisableTiming), "cudaEventCreate");
-    watchdog_.set_probe([this](double deadline_s) { return fault(deadline_s); });
+    watchdog_.add_probe(this, [this](double deadline_s) { return fault(deadline_s); });
   }
 
   ~NcclPath() override {
-    watchdog_.set_probe(nullptr);
+    watchdog_.remove_probe(this);
     // Destroying waits for the peers; after a failure they may be gone.
     ncclResult_t state = ncclSuccess;
     if (std::uncaught_exceptions() > 0 || ncclCommGetAsyncError(nccl_, &state) != ncclSuccess ||
@@ -132,7 +132,7 @@ class NcclPath final : public DevicePath {
     scratch_ = reserve(chunk_floats_ * size_, "received pieces");
     float* probe = reserve(size_ + 1, "a first collective");  // one value per rank, and one
     must_cuda(cudaMemset(probe, 0, static_cast<std::size_t>(size_ + 1) * sizeof(float)), "cudaMemset");
-    const FloatBuffer whole{probe, size_, true, nullptr}, piece{probe + size_, 1, true, nullptr};
+    const Buffer whole{probe, size_, true, nullptr}, piece{probe + size_, 1, true, nullptr};
     reduce_scatter_sum(whole, piece);
     all_gather(piece, whole);
     {
@@ -142,7 +142,7 @@ class NcclPath final : public DevicePath {
     must_cuda(cudaFree(probe), "cudaFree");
   }
 
-  void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) override {
+  void reduce_scatter_sum(Buffer in, Buffer out) override {
     // Enqueueing may block as well: connections are set up at their first use.
     const Watchdog::Watch watch(watchdog_, "reduce_scatter_sum (enqueue)", in.count * 4);
     const auto stream = static_cast<cudaStream_t>(in.stream);
@@ -153,7 +153,7 @@ class NcclPath final : public DevicePath {
       must_nccl(ncclGroupStart(), "ncclGroupStart");
       for (int peer = 0; peer < size_; ++peer) {
         if (peer == rank_) continue;
-        must_nccl(ncclSend(in.data + peer * out.count + begin, static_cast<std::size_t>(count), ncclFloat,
+        must_nccl(ncclSend(in.floats() + peer * out.count + begin, static_cast<std::size_t>(count), ncclFloat,
                            peer, nccl_, stream),
                   "ncclSend");
         must_nccl(ncclRecv(scratch_ + peer * count, static_cast<std::size_t>(count), ncclFloat, peer, nccl_,
@@ -161,19 +161,20 @@ class NcclPath final : public DevicePath {
                   "ncclRecv");
       }
       must_nccl(ncclGroupEnd(), "ncclGroupEnd");
-      const DevicePieces pieces{scratch_, count, size_, in.data + rank_ * out.count + begin, rank_};
-      must_cuda(static_cast<cudaError_t>(sum_in_rank_order_cuda(pieces, count, out.data + begin, stream)),
+      const DevicePieces pieces{scratch_, count, size_, in.floats() + rank_ * out.count + begin, rank_};
+      must_cuda(static_cast<cudaError_t>(sum_in_rank_order_cuda(pieces, count, out.floats() + begin, stream)),
                 "sum kernel");
     }
     must_cuda(cudaEventRecord(scratch_free_, stream), "cudaEventRecord");
     if (watchdog_.active()) in_flight_.add("reduce_scatter_sum", stream);
   }
 
-  void all_gather(FloatBuffer in, FloatBuffer out) override {
-    const Watchdog::Watch watch(watchdog_, "all_gather (enqueue)", out.count * 4);
+  void all_gather(Buffer in, Buffer out) override {
+    const Watchdog::Watch watch(watchdog_, "all_gather (enqueue)", out.num_bytes());
     const auto stream = static_cast<cudaStream_t>(in.stream);
-    must_nccl(ncclAllGather(in.data, out.data, static_cast<std::size_t>(in.count), ncclFloat, nccl_, stream),
-              "ncclAllGather");
+    must_nccl(
+        ncclAllGather(in.data, out.data, static_cast<std::size_t>(in.num_bytes()), ncclChar, nccl_, stream),
+        "ncclAllGather");
     if (watchdog_.active()) in_flight_.add("all_gather", stream);
   }
 

@@ -47,9 +47,14 @@ void Watchdog::set_deadline(double seconds) {
   wake_.notify_all();  // the thread may sleep for a longer one's tick
 }
 
-void Watchdog::set_probe(Probe probe) {
+void Watchdog::add_probe(const void* owner, Probe probe) {
   const std::lock_guard lock(mutex_);
-  probe_ = std::move(probe);
+  probes_[owner] = std::move(probe);
+}
+
+void Watchdog::remove_probe(const void* owner) {
+  const std::lock_guard lock(mutex_);
+  probes_.erase(owner);
 }
 
 Watchdog::Watch::Watch(Watchdog& watchdog, const char* what, std::int64_t bytes) : watchdog_(watchdog) {
@@ -79,7 +84,9 @@ std::string Watchdog::fault() {
         "network is gone",
         rank_, what_, bytes_, num_done_, deadline_s_.load());
   }
-  return probe_ ? probe_(deadline_s_) : std::string();
+  for (const auto& [owner, probe] : probes_)
+    if (std::string found = probe(deadline_s_); !found.empty()) return found;
+  return {};
 }
 
 std::chrono::duration<double> Watchdog::tick() const {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -28,8 +29,9 @@ class Watchdog {
   void set_deadline(double seconds);
   double deadline_s() const { return deadline_s_; }
   bool active() const { return deadline_s_ > 0; }
-  /// Null removes the probe; returns after a running call of it ended.
-  void set_probe(Probe probe);
+  void add_probe(const void* owner, Probe probe);
+  /// Returns after a running call of it ended.
+  void remove_probe(const void* owner);
 
   /// A collective in progress: watched from construction to destruction. `what` must outlive it. Nested: the
   /// inner one counts while it lives.
@@ -59,8 +61,8 @@ class Watchdog {
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
-  Probe probe_;
-  const char* what_ = nullptr;  ///< null = nothing in progress
+  std::map<const void*, Probe> probes_;  ///< by owner
+  const char* what_ = nullptr;           ///< null = nothing in progress
   std::int64_t bytes_ = 0;
   std::int64_t num_done_ = 0;  ///< collectives completed, for the log
   std::chrono::steady_clock::time_point started_{};

@@ -1,10 +1,15 @@
 // What a job tells the outside about its progress: the file that the job scripts look at, and times for people.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
 namespace microdit::core {
+
+inline double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
 
 /// Writes `what` ("step 1200", "12 items") and a newline to the file that MICRODIT_PROGRESS names, which tells the job
 /// scripts that this life published something. Nothing without that variable; a failure only warns. Call it

@@ -62,8 +62,18 @@ torch::Tensor Objective::times(const torch::Tensor& draw_B, std::int64_t side) c
 torch::Tensor Objective::loss(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW,
                               const Condition& condition, const NoiseDraw& draw, double mask_ratio,
                               std::int64_t patch_size) const {
-  return loss_at(denoise, x0_BCHW, condition, times(draw.time_B, x0_BCHW.size(3)), draw.noise_BCHW,
-                 draw.mask_noise_BT, mask_ratio, patch_size);
+  return losses(denoise, x0_BCHW, condition, draw, mask_ratio, patch_size).mean;
+}
+
+Losses Objective::losses(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const Condition& condition,
+                         const NoiseDraw& draw, double mask_ratio, std::int64_t patch_size) const {
+  return losses_at(denoise, x0_BCHW, condition, times(draw.time_B, x0_BCHW.size(3)), draw.noise_BCHW,
+                   draw.mask_noise_BT, mask_ratio, patch_size);
+}
+
+torch::Tensor Objective::shares(const torch::Tensor& draw_B) const {
+  const torch::Tensor draw = draw_B.to(torch::kDouble);
+  return time_draw() == TimeDraw::normal ? torch::special_ndtr(draw) : draw;
 }
 
 /// Weight of the loss on F. A weight w on |x0 - its estimate|^2 is w b^2 on |F - F*|^2. EDM's, 1 / ratio^2 + 1 / data^2, in c = b / sigma:
@@ -110,6 +120,14 @@ torch::Tensor Objective::loss_at(const DenoiseFn& denoise, const torch::Tensor& 
                                  const Condition& condition, const torch::Tensor& time_B,
                                  const torch::Tensor& noise_BCHW, const torch::Tensor& mask_noise_BT,
                                  double mask_ratio, std::int64_t patch_size) const {
+  return losses_at(denoise, x0_BCHW, condition, time_B, noise_BCHW, mask_noise_BT, mask_ratio, patch_size)
+      .mean;
+}
+
+Losses Objective::losses_at(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW,
+                            const Condition& condition, const torch::Tensor& time_B,
+                            const torch::Tensor& noise_BCHW, const torch::Tensor& mask_noise_BT,
+                            double mask_ratio, std::int64_t patch_size) const {
   const torch::Tensor x0 = x0_BCHW.to(torch::kFloat);
   DenoiseInput input{{}, {}, condition, mask_ratio, mask_noise_BT};
   torch::Tensor error, kept;
@@ -128,10 +146,10 @@ torch::Tensor Objective::loss_at(const DenoiseFn& denoise, const torch::Tensor& 
     error = this->error(out.prediction_BCHW.to(torch::kFloat) - target);
     if (config_.weight != "one") error = per_sample(weight(levels, f)) * error;
   }
-  if (!(mask_ratio > 0)) return error.mean();
+  if (!(mask_ratio > 0)) return {error.mean(), error.detach().flatten(1).mean(1)};
   core::check(kept.defined(), "the network returned no mask for mask_ratio {}", mask_ratio);
   const torch::Tensor means = (patch_means(error, patch_size) * kept).sum(1) / kept.sum(1);
-  return means.mean();
+  return {means.mean(), means.detach()};
 }
 
 torch::Tensor Objective::denoised(const DenoiseFn& denoise, const torch::Tensor& x_BCHW, const Moment& moment,

@@ -19,6 +19,12 @@ struct NoiseDraw {
   torch::Tensor mask_noise_BT;  ///< uniform; undefined without a mask
 };
 
+/// The loss of a batch.
+struct Losses {
+  torch::Tensor mean;      ///< fp32 scalar, with graph
+  torch::Tensor sample_B;  ///< of each sample, without graph: to look at
+};
+
 class Objective {
  public:
   /// UserError: a combination that is not legal.
@@ -34,10 +40,14 @@ class Objective {
   /// then over samples. EDM (Karras et al. 2022, eq. 2 and table 1): lambda(sigma) |D - x0|^2 = |F - F*|^2.
   torch::Tensor loss(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const Condition& condition,
                      const NoiseDraw& draw, double mask_ratio, std::int64_t patch_size) const;
+  Losses losses(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const Condition& condition,
+                const NoiseDraw& draw, double mask_ratio, std::int64_t patch_size) const;
   /// The same at given times [B] (edm: sigma).
   torch::Tensor loss_at(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const Condition& condition,
                         const torch::Tensor& time_B, const torch::Tensor& noise_BCHW,
                         const torch::Tensor& mask_noise_BT, double mask_ratio, std::int64_t patch_size) const;
+  /// How much of the time law lies below each draw: in [0, 1), uniformly distributed; [B], float64.
+  torch::Tensor shares(const torch::Tensor& draw_B) const;
   /// Estimate of x0 from x_t (float64) at one moment for the whole batch; float64. edm's preconditioning is fp32.
   torch::Tensor denoised(const DenoiseFn& denoise, const torch::Tensor& x_BCHW, const Moment& moment,
                          const Condition& condition) const;
@@ -45,6 +55,9 @@ class Objective {
  private:
   /// Prediction and network are EDM's: computed in the original's order of operations.
   bool is_edm() const { return config_.prediction == "edm"; }
+  Losses losses_at(const DenoiseFn& denoise, const torch::Tensor& x0_BCHW, const Condition& condition,
+                   const torch::Tensor& time_B, const torch::Tensor& noise_BCHW,
+                   const torch::Tensor& mask_noise_BT, double mask_ratio, std::int64_t patch_size) const;
   torch::Tensor edm_error(const DenoiseFn& denoise, const torch::Tensor& x0, DenoiseInput& input,
                           const torch::Tensor& sigma_B, const torch::Tensor& noise,
                           torch::Tensor& kept) const;

@@ -181,6 +181,12 @@ void ClassDit::initialize(std::uint64_t seed) {
   });
 }
 
+std::vector<BlockModules> ClassDit::blocks() const {
+  std::vector<BlockModules> all;
+  for (const auto& block : blocks_) all.push_back({block});
+  return all;
+}
+
 void ClassDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_label,
                            const Condition& condition) const {
   const DenoiserConfig& c = config_;

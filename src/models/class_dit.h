@@ -49,6 +49,7 @@ class ClassDit : public Denoiser {
   std::int64_t patch_size() const override { return config_.patch_size; }
   /// torch's own distributions for such layers, as the original leaves them.
   void initialize(std::uint64_t seed) override;
+  std::vector<BlockModules> blocks() const override;
 
  private:
   torch::Tensor tokens_of(const torch::Tensor& x_BCHW) const;

@@ -44,6 +44,9 @@ using BlockFn = std::function<torch::Tensor(const std::vector<torch::Tensor>& in
 using BlockRunner = std::function<torch::Tensor(std::int64_t block, const BlockFn& fn,
                                                 const std::vector<torch::Tensor>& inputs)>;
 
+/// The modules of a block.
+using BlockModules = std::vector<std::shared_ptr<torch::nn::Module>>;
+
 /// Knows no device, rank, loss or guidance. Parameter names are the original's.
 class Denoiser : public torch::nn::Module {
  public:
@@ -60,6 +63,8 @@ class Denoiser : public torch::nn::Module {
   void add_text_conditioner(std::shared_ptr<TextConditioner> conditioner) {
     text_conditioner_ = register_module(TextConditioner::kName, std::move(conditioner));
   }
+  /// The modules that block i uses, and no other block, for every i of run_block; none: this network runs no blocks.
+  virtual std::vector<BlockModules> blocks() const { return {}; }
   /// Every block of every later forward goes through `runner`; an empty one calls it plainly.
   void set_block_runner(BlockRunner runner) { block_runner_ = std::move(runner); }
 

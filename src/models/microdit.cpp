@@ -77,6 +77,13 @@ void MicroDit::initialize(std::uint64_t seed) {
   initialize_microdit(*this, config_, seed);
 }
 
+std::vector<BlockModules> MicroDit::blocks() const {
+  std::vector<BlockModules> all;
+  for (const auto& part : {mixer_, blocks_})
+    for (const auto& block : part) all.push_back({block});
+  return all;
+}
+
 void MicroDit::check_input(const torch::Tensor& x, const torch::Tensor& noise_label,
                            const Condition& condition, const std::optional<Mask>& mask) const {
   const DenoiserConfig& c = config_;

@@ -44,6 +44,7 @@ class MicroDit : public Denoiser {
   bool supports_masking() const override { return true; }
   std::int64_t patch_size() const override { return config_.patch_size; }
   void initialize(std::uint64_t seed) override;
+  std::vector<BlockModules> blocks() const override;
 
  private:
   struct Conditioning {

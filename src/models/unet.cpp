@@ -142,6 +142,17 @@ void Unet::initialize(std::uint64_t seed) {
   });
 }
 
+/// In the order in which they run.
+std::vector<BlockModules> Unet::blocks() const {
+  std::vector<std::shared_ptr<UnetStage>> stages = down_;
+  if (middle_) stages.push_back(middle_);
+  stages.insert(stages.end(), up_.begin(), up_.end());
+  std::vector<BlockModules> all;
+  for (const auto& stage : stages)
+    for (std::int64_t i = 0; i < stage->steps(); ++i) all.push_back(stage->modules_of_step(i));
+  return all;
+}
+
 void Unet::check_input(const torch::Tensor& x, const torch::Tensor& noise_label,
                        const Condition& condition) const {
   const DenoiserConfig& c = config_;

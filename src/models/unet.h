@@ -32,6 +32,7 @@ class UnetStage : public torch::nn::Module {
   torch::Tensor step(std::int64_t i, const torch::Tensor& x_BCHW, const torch::Tensor& skip_BCHW,
                      const torch::Tensor& time_BD, const torch::Tensor& text_BLD,
                      const torch::Tensor& seen_BL) const;
+  BlockModules modules_of_step(std::int64_t i) const;
   bool changes() const { return change_ != nullptr; }
   torch::Tensor halved(const torch::Tensor& x_BCHW) const;
   torch::Tensor enlarged(const torch::Tensor& x_BCHW, at::IntArrayRef height_and_width) const;
@@ -58,6 +59,7 @@ class Unet : public Denoiser {
   std::int64_t patch_size() const override { return 1; }
   /// torch's own distributions for such layers, as diffusers leaves them.
   void initialize(std::uint64_t seed) override;
+  std::vector<BlockModules> blocks() const override;
 
  private:
   struct Seen {

@@ -55,6 +55,14 @@ torch::Tensor UnetStage::step(std::int64_t number, const torch::Tensor& x_BCHW, 
   return x;
 }
 
+BlockModules UnetStage::modules_of_step(std::int64_t number) const {
+  const auto i = static_cast<std::size_t>(number);
+  BlockModules modules{resnets_[i]};
+  if (i < pixels_.size()) modules.push_back(pixels_[i]);
+  if (i < texts_.size()) modules.push_back(texts_[i]);
+  return modules;
+}
+
 torch::Tensor UnetStage::halved(const torch::Tensor& x) const {
   return change_->forward(pads_behind_ ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x);
 }

@@ -23,4 +23,10 @@ class Fp32Island {
 /// True for fp32 CPU tensors without autocast. Undefined tensors do not matter.
 bool takes_cpu_kernel(std::initializer_list<torch::Tensor> tensors);
 
+/// True for bf16 CPU tensors: the kernels read and write bf16 and compute in fp32.
+bool takes_bf16_kernel(std::initializer_list<torch::Tensor> tensors);
+
+/// True where autocast wants products of CPU tensors in bf16, and this processor has instructions for them.
+bool multiplies_bf16(const torch::Tensor& x);
+
 }  // namespace microdit::nn

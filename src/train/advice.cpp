@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/shell_line.h"
 #include "train/start_file.h"
+#include "train/state_source.h"
 
 namespace microdit::train {
 namespace {
@@ -203,11 +204,12 @@ void refuse_start(const std::string& from) {
 }
 
 void demand_load_of_file(const InitConfig& init) {
-  if (init.load != "weights" && !start_file(init.from).empty())
-    core::user_error(
-        "init.load={}: {} is a file of weights and holds no optimizer and no step; say init.load=weights, or "
-        "name a run",
-        init.load, init.from);
+  const fs::path file = init.load == "weights" ? fs::path() : start_file(init.from);
+  if (file.empty() || TorchState(file).has_moments()) return;
+  core::user_error(
+      "init.load={}: {} is a file of weights and holds no optimizer and no step; say init.load=weights, or "
+      "name a run",
+      init.load, init.from);
 }
 
 void check_start(const LoopConfig& config, const core::Json& life, bool with_init, comm::Communicator& comm) {

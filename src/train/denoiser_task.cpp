@@ -3,18 +3,14 @@
 
 #include "core/error.h"
 #include "core/log.h"
-#include "core/seed.h"
 #include "core/utf8.h"
-#include "diffusion/grid.h"
 #include "diffusion/noise.h"
 #include "eval/batch_condition.h"
 #include "eval/denoise_fn.h"
 #include "eval/encoder_hashes.h"
-#include "image/decode.h"
-#include "image/encode.h"
-#include "image/grid.h"
 #include "models/unet_diffusers.h"
 #include "nn/autocast.h"
+#include "train/evaluation_mode.h"
 #include "train/run_folder.h"
 #include "train/start_file.h"
 
@@ -118,16 +114,6 @@ void check_start_file(const models::DenoiserConfig& model, const std::string& fr
     models::demand_same_network(settings, model);
 }
 
-/// The module is told that this is no training while it lives, whatever ends it.
-class EvaluationMode {
- public:
-  explicit EvaluationMode(torch::nn::Module& module) : module_(module) { module_.eval(); }
-  ~EvaluationMode() { module_.train(); }
-
- private:
-  torch::nn::Module& module_;
-};
-
 }  // namespace
 
 DenoiserTask::DenoiserTask(TrainConfig& config, torch::Device device, comm::Communicator& comm,
@@ -199,8 +185,21 @@ torch::Tensor DenoiserTask::loss(const Slice& slice) {
                               eval::batch_condition(batch_, slice.first, slice.count, shape_, config_.model,
                                                     caption_encoder_.get(), device_),
                               eval::captioned_rows(batch_, slice.first, slice.count));
-  return objective_.loss(eval::denoise_fn(*model_), x0, condition, noise, config_.mask_ratio,
-                         model_->patch_size());
+  const diffusion::Losses losses = objective_.losses(eval::denoise_fn(*model_), x0, condition, noise,
+                                                     config_.mask_ratio, model_->patch_size());
+  add_level_losses(noise.time_B, losses.sample_B);
+  return losses.mean;
+}
+
+void DenoiserTask::add_level_losses(const torch::Tensor& draw_B, const torch::Tensor& losses_B) {
+  const torch::Tensor shares = objective_.shares(draw_B).to(torch::kCPU),
+                      losses = losses_B.to(torch::kCPU, torch::kDouble);
+  for (std::int64_t i = 0; i < shares.numel(); ++i) {
+    const double place = shares.const_data_ptr<double>()[i] * static_cast<double>(kLossLevels);
+    const auto level = std::min(static_cast<std::size_t>(place), kLossLevels - 1);
+    level_losses_[level] += losses.const_data_ptr<double>()[i];
+    level_losses_[kLossLevels + level] += 1;
+  }
 }
 
 void DenoiserTask::check_start(const core::Json& facts) const {
@@ -215,24 +214,6 @@ void DenoiserTask::check_start(const core::Json& facts) const {
         config_.loop.init.from, before.substr(0, 12), now.substr(0, 12));
 }
 
-void DenoiserTask::prepare_pictures(comm::Communicator& comm, const core::StopFlag& stop) {
-  if (facts_.codec.kind.empty() || (config_.model.takes_text() && facts_.text_encoder.kind.empty()))
-    core::user_error(
-        "sampling.every_steps={}: the data name no codec and text encoder to paint with; say "
-        "sampling.every_steps=0, or (of an MDS folder) data.codec and data.text_encoder",
-        config_.sampling.every_steps.text());
-  const diffusion::SamplerConfig& sampler = config_.sampling.sampler;
-  eval::demand_paintable(sampler, config_.model);
-  diffusion::make_grid(diffusion::settled(sampler, objective_.config(), "sampling"), objective_.config(),
-                       objective_.path(), shape_.latent_size);  // what it refuses
-  const auto folder = run_folder(config_.loop).path();
-  eval::hash_encoders_once(facts_.codec, facts_.text_encoder, folder, comm, stop);
-  painters_ = std::min<std::size_t>(config_.sampling.prompts.size(), static_cast<std::size_t>(comm.size()));
-  if (static_cast<std::size_t>(comm.rank()) >= painters_) return;
-  painter_ = std::make_unique<eval::Painter>(facts_, folder, device_, stop);
-  painter_->warn_of_cut(config_.sampling.prompts);
-}
-
 std::string DenoiserTask::prepare_validation(comm::Communicator& comm) {
   validation_.emplace(config_.validation, facts_, run_folder(config_.loop).path(),
                       [&comm](const std::function<std::string()>& work) { return comm.on_root(work); });
@@ -243,57 +224,6 @@ std::optional<Validated> DenoiserTask::validate(comm::Communicator& comm, const 
   const EvaluationMode while_measuring(*model_);
   const nn::Autocast autocast(config_.loop.precision == "bf16", device_);
   return validation_->measure(*model_, objective_, device_, comm, stop);
-}
-
-/// The pictures of every size()-th prompt, from rank() on.
-std::vector<image::Image> DenoiserTask::paint_share(comm::Communicator& comm, const core::StopFlag& stop) {
-  const SamplingConfig& s = config_.sampling;
-  eval::PaintOrder order;
-  for (std::size_t i = 0; i < s.prompts.size(); ++i) {
-    if (static_cast<int>(i) % comm.size() != comm.rank()) continue;
-    order.prompts.push_back(s.prompts[i]);
-    order.seeds.push_back(core::derive_seed(static_cast<std::uint64_t>(config_.loop.seed), i));
-  }
-  if (order.prompts.empty()) return {};
-  order.sampler = s.sampler;
-  order.batch = std::min<std::int64_t>(32, static_cast<std::int64_t>(order.prompts.size()));
-  order.bf16 = config_.loop.precision == "bf16" && device_.is_cuda();
-  order.keep_going = [&] { return !stop.requested(); };
-  const EvaluationMode while_painting(*model_);
-  const torch::Tensor sample_BCHW = painter_->paint(*model_, objective_, order).sample_BCHW;
-  return sample_BCHW.defined() ? painter_->decode(sample_BCHW) : std::vector<image::Image>();
-}
-
-std::optional<image::Image> DenoiserTask::picture(std::int64_t step, comm::Communicator& comm,
-                                                  const core::StopFlag& stop) {
-  if (painters_ == 0) return std::nullopt;
-  std::string share;  // "+" and the pictures as PNG, each behind its length; or "-" and an error
-  try {
-    share = "+";
-    for (const image::Image& picture : paint_share(comm, stop)) {
-      const std::vector<std::byte> png = image::encode_png(picture);
-      share += fmt::format("{} ", png.size());
-      share.append(reinterpret_cast<const char*>(png.data()), png.size());
-    }
-  } catch (const std::exception& error) {
-    share = "-" + core::error_to_text(error, fmt::format("rank {}: ", comm.rank()));
-  }
-  const std::vector<std::string> shares = comm.all_gather(share);
-  if (comm.any(stop.requested())) return std::nullopt;  // some share may be incomplete
-  std::vector<std::size_t> at(shares.size(), 1);
-  for (const std::string& one : shares) {
-    if (one.front() == '-') core::throw_from_text(one.substr(1));
-  }
-  std::vector<image::Image> pictures;
-  for (std::size_t i = 0; i < config_.sampling.prompts.size(); ++i) {
-    const std::string& from = shares[i % shares.size()];
-    std::size_t& position = at[i % shares.size()];
-    const std::size_t bytes = std::stoul(from.substr(position, 20));
-    position = from.find(' ', position) + 1;
-    pictures.push_back(image::decode(std::as_bytes(std::span(from).subspan(position, bytes))));
-    position += bytes;
-  }
-  return image::grid(pictures, config_.sampling.prompts, {.title = fmt::format("step {}", step)});
 }
 
 bool DenoiserTask::finish(const std::filesystem::path&, const core::StopFlag&) {

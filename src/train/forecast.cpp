@@ -15,6 +15,7 @@
 #include "core/progress.h"
 #include "train/advice.h"
 #include "train/denoiser_task.h"
+#include "train/plan.h"
 #include "train/trainer.h"
 
 namespace microdit::train {
@@ -50,6 +51,78 @@ std::int64_t count_parameters(const torch::nn::Module& module) {
   std::int64_t count = 0;
   for (const nn::DistinctParameter& one : nn::distinct_parameters(module)) count += one.tensor.numel();
   return count;
+}
+
+/// What is trained, as far as its data let it be built.
+struct Network {
+  const torch::nn::Module& module;
+  std::vector<models::BlockModules> blocks{};
+  bool bf16_weights = false;
+  double forward_flops = 0;  ///< 0: not counted
+};
+
+// Of the table: H100 and H200 (products measured on an H200; what a well-made step reaches of them; NVLink as NCCL uses it; one 400 Gb/s card
+// a GPU).
+constexpr double kPeak = 790e12, kReached = 0.6, kInsideBytes_s = 370e9, kAcrossBytes_s = 45e9;
+constexpr int kPerNode = 8;
+
+std::string gb(double bytes) {
+  return fmt::format("{:.2f}", bytes / 1e9);
+}
+
+/// A step, its parts beside one another: the gradients' way under the backward pass (two thirds), the weights' under the next forward pass.
+double step_seconds(double flops, const Traffic& traffic) {
+  const double compute = flops / (kPeak * kReached);
+  const double talk = traffic.inside / kInsideBytes_s + traffic.across / kAcrossBytes_s;
+  return compute + std::max(0.0, talk - compute);
+}
+
+void describe_clusters(const LoopConfig& config, const Network& network, std::int64_t parameters) {
+  fmt::print(
+      "on GPUs, {} a node (a model, not a measurement: products at {:.0f} TFLOP/s, of which {:.0f} % are "
+      "reached; {:.0f} GB/s inside a "
+      "node, {:.0f} GB/s to others; what is sent hides behind what is computed):\n"
+      "  {:>5}  {:>12}  {:>14}  {:>12}  {:>10}  {:>10}  {:>9}\n",
+      kPerNode, kPeak / 1e12, 100 * kReached, kInsideBytes_s / 1e9, kAcrossBytes_s / 1e9, "ranks",
+      "samples each", "GB of state", "GB sent", "s/step", "images/s", "GPU-hours");
+  for (const int ranks : {8, 64, 512}) {
+    if (config.batch_size % ranks != 0) continue;
+    const Machine machine{ranks, kPerNode};
+    const std::int64_t rows = config.batch_size / ranks;
+    const MemoryPlan memory =
+        plan_memory(network.module, network.blocks, config, machine, network.bf16_weights);
+    const Traffic traffic = plan_traffic(parameters, config, machine, network.bf16_weights);
+    const double seconds =
+        step_seconds(nn::kTrainingOfForward * network.forward_flops * static_cast<double>(rows), traffic);
+    const std::string hours =
+        config.steps.is_known()
+            ? fmt::format("{:.0f}", seconds * static_cast<double>(config.steps.steps()) * ranks / 3600)
+            : "";
+    fmt::print("  {:>5}  {:>12}  {:>14}  {:>12}  {:>10.3f}  {:>10.0f}  {:>9}\n", ranks, rows,
+               gb(static_cast<double>(memory.total())), gb(traffic.inside + traffic.across), seconds,
+               static_cast<double>(config.batch_size) / seconds, hours);
+  }
+}
+
+void describe_network(const LoopConfig& config, const Network& network, int ranks) {
+  const std::int64_t parameters = count_parameters(network.module);
+  fmt::print("model: {} parameters: {}\n", parameters, roles_text(network.module));
+  const Machine here{ranks, config.ranks_per_node > 0 ? static_cast<int>(config.ranks_per_node) : ranks};
+  if (ranks % here.per_node != 0)
+    core::user_error("ranks_per_node={}: does not divide the {} ranks", here.per_node, ranks);
+  fmt::print("memory of a rank: {}\n",
+             plan_memory(network.module, network.blocks, config, here, network.bf16_weights).text());
+  if (ranks > 1) {
+    const Traffic traffic = plan_traffic(parameters, config, here, network.bf16_weights);
+    fmt::print("sent by a rank and step: {} inside its node, {} to others\n",
+               core::bytes_text(static_cast<std::uint64_t>(traffic.inside)),
+               core::bytes_text(static_cast<std::uint64_t>(traffic.across)));
+  }
+  if (network.forward_flops == 0) return;
+  const double flops = nn::kTrainingOfForward * network.forward_flops;
+  fmt::print("work: {:.4g} GFLOP to train an image ({:.4g} forward), {:.4g} TFLOP a step\n", flops / 1e9,
+             network.forward_flops / 1e9, flops * static_cast<double>(config.batch_size) / 1e12);
+  if (config.device == "cuda") describe_clusters(config, network, parameters);
 }
 
 /// The speed that a run's metrics end with, or 0.
@@ -116,14 +189,6 @@ void describe_loop(const LoopConfig& config, std::int64_t parameters, const comm
       static_cast<std::uint64_t>(std::max<std::int64_t>(config.checkpoint.keep_last, 1)) + 1;
   const core::Space space = core::require_space(run.path(), "runs", checkpoint * kept);
   if (parameters > 0) {
-    const std::uint64_t state = checkpoint - weights;
-    const auto pieces = static_cast<std::uint64_t>(config.sharding == "none" ? 1 : comm.size());
-    fmt::print(
-        "model: {:.1f} M parameters; a rank holds {} of weights and gradients and {} of optimizer state "
-        "(activations "
-        "come on top; microbatch_size sets them)\n",
-        static_cast<double>(parameters) / 1e6, core::bytes_text(2 * weights),
-        core::bytes_text(state / pieces));
     fmt::print("checkpoints: {} each, up to {} at a time; {} free at {}\n", core::bytes_text(checkpoint),
                kept, core::bytes_text(space.bytes), space.at.string());
   }
@@ -143,6 +208,9 @@ void describe_training(TrainConfig& config, comm::Communicator& comm, const core
     if (config.sampling.every_steps > 0) task.prepare_pictures(*alone, stop);
     if (config.validation.every_steps > 0) task.prepare_validation(*alone);
     parameters = count_parameters(task.module());
+    describe_network(config.loop,
+                     {task.module(), task.blocks(), config.loop.precision == "bf16", task.forward_flops()},
+                     comm.size());
   }
   describe_loop(config.loop, parameters, comm);
   fmt::print("dry run: nothing was written\n");
@@ -154,6 +222,7 @@ void describe_codec_training(CodecConfig& config, comm::Communicator& comm, cons
   if (config.size % net.downscale() != 0)
     core::user_error("size={}: not divisible by the codec's downscale {}", config.size, net.downscale());
   if (all_there(config.data)) CodecTask(config, torch::kCPU);
+  describe_network(config.loop, {net}, comm.size());
   describe_loop(config.loop, count_parameters(net), comm);
   fmt::print("dry run: nothing was written\n");
 }

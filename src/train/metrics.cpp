@@ -1,14 +1,18 @@
 // Writing a run's numbers.
 #include "train/metrics.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <utility>
 
 #include "core/atomic_file.h"
+#include "core/disk.h"
+#include "core/environment.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "core/progress.h"
@@ -49,12 +53,36 @@ double rounded(double value, double unit) {
   return std::round(value / unit) * unit;
 }
 
-/// Resident memory of this process in GB.
-double memory_gb() {
-  std::ifstream in("/proc/self/statm");
-  double total = 0, resident = 0;
-  in >> total >> resident;
-  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1e9;
+/// Of this process, in GB.
+struct Memory {
+  double now = 0, peak = 0;
+};
+Memory resident_memory() {
+  Memory memory;
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);) {
+    const auto kilobytes = [&] { return std::strtod(line.c_str() + line.find(':') + 1, nullptr) * 1024e-9; };
+    if (line.starts_with("VmHWM:")) memory.peak = kilobytes();
+    if (line.starts_with("VmRSS:")) memory.now = kilobytes();
+  }
+  return memory;
+}
+
+/// What starting needed is given back, and the peak begins anew: from here on it is the training's.
+Memory begin_of_training() {
+  malloc_trim(0);
+  std::ofstream("/proc/self/clear_refs") << "5\n";  // proc(5): resets VmHWM
+  return resident_memory();
+}
+
+/// Where Slurm ends the job before the training is done: how far it gets.
+std::string job_end_text(std::int64_t step, std::int64_t total_steps, double left_s) {
+  const double end = std::strtod(core::variable("SLURM_JOB_END_TIME", "0").c_str(), nullptr);
+  const double job_left_s = end - unix_time();
+  if (end == 0 || job_left_s >= left_s || left_s <= 0) return "";
+  const double share = std::max(0.0, job_left_s) / left_s;
+  return fmt::format("; the job ends in {}, near step {}", core::duration_text(std::max(0.0, job_left_s)),
+                     step + static_cast<std::int64_t>(share * static_cast<double>(total_steps - step)));
 }
 
 }  // namespace
@@ -68,13 +96,26 @@ Metrics::Metrics(const RunFolder& run, const MetricsStart& start, std::int64_t t
       file_(cut_back(run.metrics(), start, watch_)),
       events_(run.tensorboard(), start.step),
       ends_{Clock::now()},
-      last_line_(ends_.front()) {}
+      last_line_(ends_.front()),
+      start_gb_(begin_of_training().now) {}
 
 /// Over the last steps, so that a node that slows down shows.
 double Metrics::images_per_s() const {
   const double window_s = seconds(ends_.back() - ends_.front());
   return static_cast<double>((static_cast<std::int64_t>(ends_.size()) - 1) * batch_size_) /
          std::max(1e-9, window_s);
+}
+
+void Metrics::measure_by(double flops_per_image, double peak) {
+  flops_per_image_ = flops_per_image;
+  peak_ = peak;
+  core::log_info(
+      "an image takes {:.3g} GFLOP to train; the fastest product of these shapes makes {:.3g} TFLOP/s here",
+      flops_per_image / 1e9, peak / 1e12);
+}
+
+double Metrics::share_of_peak() const {
+  return peak_ > 0 ? images_per_s() * flops_per_image_ / peak_ : 0;
 }
 
 void Metrics::step(const StepMetrics& m) {
@@ -89,6 +130,14 @@ void Metrics::step(const StepMetrics& m) {
     core::log_warn("step {}: {}; lower optimizer.lr, or go back to an earlier checkpoint (init.from)", m.step,
                    watch_.text());
   wait_since_line_s_ += m.wait_s;
+  comm_since_line_s_ += m.comm_s;
+  const Memory memory = resident_memory();
+  if (m.step == first_step_ + 1)
+    core::log_info(
+        "the first step took {} beyond that: activations and work space",
+        core::bytes_text(static_cast<std::uint64_t>(1e9 * std::max(0.0, memory.peak - start_gb_))));
+  const bool edge = m.step == total_steps_ || m.step == first_step_ + 1;
+  const bool is_point = edge || m.step % log_every_ == 0;
   // Loss and norm with all their bits: resumed runs are compared by these lines.
   core::Json line;
   line["step"] = m.step;
@@ -97,23 +146,69 @@ void Metrics::step(const StepMetrics& m) {
   line["grad_norm"] = m.grad_norm;
   if (m.skipped) line["skipped"] = true;
   line["images_per_s"] = rounded(rate, 0.1);
+  if (peak_ > 0) {
+    line["tflops"] = rounded(rate * flops_per_image_ / 1e12, 1e-4);
+    line["share_of_peak"] = rounded(share_of_peak(), 1e-4);
+  }
   line["step_s"] = rounded(step_s, 1e-5);
   line["wait_s"] = rounded(m.wait_s, 1e-5);
-  line["memory_gb"] = rounded(memory_gb(), 0.001);
+  if (m.comm_s > 0) line["comm_s"] = rounded(m.comm_s, 1e-5);
+  if (m.checkpoint_s > 0) line["checkpoint_s"] = rounded(m.checkpoint_s, 1e-5);
+  line["memory_gb"] = rounded(memory.now, 0.001);
+  line["memory_peak_gb"] = rounded(memory.peak, 0.001);
   if (m.bad_rows > 0) line["bad_rows"] = m.bad_rows;
   if (m.gpu_memory_gb > 0) line["gpu_memory_gb"] = rounded(m.gpu_memory_gb, 0.001);
+  add_levels(m, line);
+  if (m.slowest) add_slowest(m, line);
   line["time"] = rounded(unix_time(), 0.001);
   file_.append(line.dump() + "\n");
-  const bool edge = m.step == total_steps_ || m.step == first_step_ + 1;
-  if (edge || m.step % log_every_ == 0) {
+  if (m.checkpoint_s > 0) events_.scalar("speed/checkpoint_s", m.step, static_cast<float>(m.checkpoint_s));
+  if (is_point) {
     events_.scalar("loss/train", m.step, static_cast<float>(m.loss));
     events_.scalar("lr", m.step, static_cast<float>(m.lr));
     events_.scalar("grad_norm", m.step, static_cast<float>(m.grad_norm));
     events_.scalar("speed/images_per_s", m.step, static_cast<float>(rate));
+    if (peak_ > 0) {
+      events_.scalar("speed/tflops", m.step, static_cast<float>(rate * flops_per_image_ / 1e12));
+      events_.scalar("speed/share_of_peak", m.step, static_cast<float>(share_of_peak()));
+    }
     events_.scalar("speed/wait_s", m.step, static_cast<float>(m.wait_s));
-    events_.scalar("memory_gb", m.step, static_cast<float>(memory_gb()));
+    events_.scalar("speed/comm_s", m.step, static_cast<float>(m.comm_s));
+    events_.scalar("memory_gb", m.step, static_cast<float>(memory.now));
+    events_.scalar("memory_peak_gb", m.step, static_cast<float>(memory.peak));
     progress(m, step_s);
   }
+}
+
+/// With every point of TensorBoard, over the steps since the last: a single batch has too few samples of a level.
+void Metrics::add_levels(const StepMetrics& m, core::Json& line) {
+  levels_.resize(m.levels.size());
+  for (std::size_t i = 0; i < m.levels.size(); ++i) levels_[i] += m.levels[i];
+  if (levels_.empty() || (m.step != total_steps_ && m.step % log_every_ != 0)) return;
+  const std::size_t count = levels_.size() / 2;
+  core::Json means = core::Json::array();
+  for (std::size_t i = 0; i < count; ++i) {
+    const bool any = levels_[count + i] > 0;
+    means.push_back(any ? core::Json(levels_[i] / levels_[count + i]) : core::Json());
+    if (any)
+      events_.scalar(fmt::format("loss_levels/{}", i), m.step,
+                     static_cast<float>(levels_[i] / levels_[count + i]));
+  }
+  line["loss_levels"] = means;
+  std::ranges::fill(levels_, 0.0);
+}
+
+void Metrics::add_slowest(const StepMetrics& m, core::Json& line) {
+  line["slowest"] = {{"rank", m.slowest->rank},
+                     {"host", m.slowest->host},
+                     {"of_median", rounded(m.slowest->of_median, 0.001)}};
+  events_.scalar("speed/slowest_of_median", m.step, static_cast<float>(m.slowest->of_median));
+  if (m.slowest->is_straggler())
+    core::log_warn(
+        "rank {} on {} computes {:.2f} times as long as the median rank for {} steps: all wait for it; look "
+        "at "
+        "that node (doctor env there), or leave it out (--exclude={})",
+        m.slowest->rank, m.slowest->host, m.slowest->of_median, kStragglerSteps, m.slowest->host);
 }
 
 /// A line when asked for, but in a batch log not more often than is read.
@@ -128,14 +223,21 @@ void Metrics::progress(const StepMetrics& m, double step_s) {
     return;
   const double left_s = static_cast<double>(total_steps_ - m.step) / std::max(1e-9, steps_per_s);
   core::log_info(
-      "step {}/{} ({:.0f} %)  loss {:.4f}  lr {:.2e}  grad {:.3f}  {:.1f} images/s  {:.3f} s/step  data wait "
-      "{:.1f} %  "
-      "{} left{}",
+      "step {}/{} ({:.0f} %)  loss {:.4f}  lr {:.2e}  grad {:.3f}  {:.1f} images/s{}  {:.3f} s/step  data "
+      "wait "
+      "{:.1f} %{}  "
+      "{} left{}{}",
       m.step, total_steps_, 100.0 * static_cast<double>(m.step) / static_cast<double>(total_steps_), m.loss,
-      m.lr, m.grad_norm, images_per_s(), step_s, 100 * wait_since_line_s_ / std::max(1e-9, since_s),
-      core::duration_text(left_s), m.skipped ? "  SKIPPED (not finite)" : "");
+      m.lr, m.grad_norm, images_per_s(),
+      peak_ > 0 ? fmt::format(" ({:.0f} % of peak)", 100 * share_of_peak()) : "", step_s,
+      100 * wait_since_line_s_ / std::max(1e-9, since_s),
+      comm_since_line_s_ > 0
+          ? fmt::format("  comm {:.1f} %", 100 * comm_since_line_s_ / std::max(1e-9, since_s))
+          : "",
+      core::duration_text(left_s), job_end_text(m.step, total_steps_, left_s),
+      m.skipped ? "  SKIPPED (not finite)" : "");
   last_line_ = now;
-  wait_since_line_s_ = 0;
+  wait_since_line_s_ = comm_since_line_s_ = 0;
 }
 
 void Metrics::picture(const std::string& tag, std::int64_t step, const std::filesystem::path& png_file,

@@ -7,10 +7,12 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/append_file.h"
 #include "train/loss_watch.h"
 #include "train/run_folder.h"
+#include "train/stragglers.h"
 #include "train/tensorboard.h"
 #include "train/validated.h"
 
@@ -21,10 +23,14 @@ struct StepMetrics {
   double loss = 0;
   double lr = 0;
   double grad_norm = 0;
-  double wait_s = 0;          ///< of this step: until its data was there
-  double gpu_memory_gb = 0;   ///< peak of torch's allocator, this rank; 0 = no GPU
-  std::int64_t bad_rows = 0;  ///< of this life, all ranks: rows of the data that were replaced
-  bool skipped = false;       ///< the gradient was not finite; nothing was updated
+  double wait_s = 0;                     ///< of this step: until its data was there
+  double comm_s = 0;                     ///< of this step: in collectives, waiting for other ranks too
+  double checkpoint_s = 0;               ///< since the last step: what checkpoints kept the loop waiting
+  std::vector<double> levels{};          ///< TrainTask::take_level_losses, over all ranks
+  std::optional<SlowestRank> slowest{};  ///< where it was looked at
+  double gpu_memory_gb = 0;              ///< peak of torch's allocator, this rank; 0 = no GPU
+  std::int64_t bad_rows = 0;             ///< of this life, all ranks: rows of the data that were replaced
+  bool skipped = false;                  ///< the gradient was not finite; nothing was updated
 };
 
 /// Where a life begins.
@@ -40,6 +46,8 @@ class Metrics {
   Metrics(const RunFolder& run, const MetricsStart& start, std::int64_t total_steps, std::int64_t batch_size,
           std::int64_t log_every_steps);
   void step(const StepMetrics& metrics);
+  /// FLOPs that a training image takes, and FLOP/s of the fastest product on all ranks together: from now on the speed is told by them, too.
+  void measure_by(double flops_per_image, double peak);
   /// What was done since `begin` was no training: the speed does not know of it.
   void leave_out(std::chrono::steady_clock::time_point begin);
   /// `best`: so far, by the rule of BestWatch.
@@ -55,7 +63,10 @@ class Metrics {
  private:
   using Clock = std::chrono::steady_clock;
   void progress(const StepMetrics& metrics, double step_s);
+  void add_levels(const StepMetrics& metrics, core::Json& line);
+  void add_slowest(const StepMetrics& metrics, core::Json& line);
   double images_per_s() const;
+  double share_of_peak() const;
 
   std::int64_t first_step_, total_steps_, batch_size_, log_every_;
   LossWatch watch_;  ///< over all lives of the run
@@ -64,7 +75,10 @@ class Metrics {
   EventFile events_;
   std::deque<Clock::time_point> ends_;  ///< of the last steps, and of what came before the first of them
   Clock::time_point last_line_;
-  double wait_since_line_s_ = 0;
+  double start_gb_;  ///< resident when the training begins
+  double wait_since_line_s_ = 0, comm_since_line_s_ = 0;
+  double flops_per_image_ = 0, peak_ = 0;
+  std::vector<double> levels_;  ///< since they were written last
   std::int64_t num_skipped_ = 0;
 };
 

@@ -4,6 +4,30 @@
 #include "eval/compute.h"
 
 namespace microdit::train {
+namespace {
+
+struct RoleConfig {
+  RoleFactors factors;
+  void fields(core::Fields& f) {
+    f.field("lr", factors.lr, {.min = 0, .max = 1000, .help = "factor of optimizer.lr"});
+    f.field("weight_decay", factors.weight_decay,
+            {.min = 0, .max = 1000, .help = "factor of optimizer.weight_decay"});
+  }
+};
+
+/// The section `optimizer.groups`.
+struct GroupsConfig {
+  std::array<RoleFactors, nn::kRoleNames.size()> roles{};
+  void fields(core::Fields& f) {
+    for (std::size_t i = 0; i < roles.size(); ++i) {
+      RoleConfig one{roles[i]};
+      f.section(nn::kRoleNames[i], one);
+      roles[i] = one.factors;
+    }
+  }
+};
+
+}  // namespace
 
 void OptimizerConfig::fields(core::Fields& f) {
   f.field("lr", lr, {.min = 0, .max = 1, .help = "peak learning rate"});
@@ -13,6 +37,9 @@ void OptimizerConfig::fields(core::Fields& f) {
   f.field("eps", eps, {.min = 0, .exclusive_min = true, .help = "AdamW epsilon"});
   f.field("clip_norm", clip_norm, {.min = 0, .help = "clip the gradient norm to this; 0 = off"});
   if (f.reading() && betas.size() != 2) f.error("betas", "expected two numbers");
+  GroupsConfig of_roles{groups};
+  if (f.reading() || groups != GroupsConfig().roles) f.section("groups", of_roles);
+  groups = of_roles.roles;
 }
 
 void ScheduleConfig::fields(core::Fields& f) {
@@ -111,10 +138,26 @@ void LoopConfig::fields(core::Fields& f) {
            .max = eval::kMostThreads,
            .help = "intra-op threads (bits depend on it); 0 = the cores it may use, OMP_NUM_THREADS if set",
            .at_resume = core::AtResume::rounding});
-  f.field("sharding", sharding,
-          {.choices = {"none", "grad_op"},
-           .help = "none: replicated; grad_op: optimizer sharded",
+  f.field(
+      "sharding", sharding,
+      {.choices = {"none", "grad_op", "full"},
+       .help = "none: replicated; grad_op: optimizer sharded; full: weights and gradients, too, whole block "
+               "by block",
+       .at_resume = core::AtResume::free});
+  f.field("scope", scope,
+          {.choices = {"world", "node"},
+           .help = "sharded over all ranks, or inside each node and replicated across nodes",
            .at_resume = core::AtResume::free});
+  f.field("ranks_per_node", ranks_per_node,
+          {.min = 0,
+           .max = 4096,
+           .help = "neighbours that count as a node, inside which is summed first; 0 = as launched",
+           .at_resume = core::AtResume::rounding});
+  f.field(
+      "recompute", recompute,
+      {.help = "none, blocks or every_N: these blocks keep only their inputs, and run again in the backward "
+               "pass",
+       .at_resume = core::AtResume::free});
   f.field(
       "kernels", kernels,
       {.choices = {"auto", "fused", "reference"},
@@ -147,10 +190,25 @@ void LoopConfig::fields(core::Fields& f) {
   f.section("ema", ema);
   f.section("checkpoint", checkpoint, {.at_resume = core::AtResume::free});
   f.section("init", init, {.at_resume = core::AtResume::free});
+  if (f.reading() && recompute_every() < 0)
+    f.error("recompute", "'" + recompute + "': none, blocks (each), or every_2 (every second), every_3, ...");
+  if (f.reading() && sharding == "none" && scope == "node")
+    f.error("scope", "node: has no effect with sharding=none; leave it out, or say sharding=grad_op");
+  if (f.reading() && sharding == "full" && recompute != "none")
+    f.error("recompute", "has no effect with sharding=full, where every block runs again; leave it out");
   if (f.reading() && name.find_first_of("/\\") != std::string::npos)
     f.error("name", "must not contain a slash");
   if (f.reading() && name.starts_with(".")) f.error("name", "must not begin with a dot");
   if (f.reading() && (name.empty() || name.size() > 200)) f.error("name", "must have 1 to 200 letters");
+}
+
+std::int64_t LoopConfig::recompute_every() const {
+  if (recompute == "none") return 0;
+  if (recompute == "blocks") return 1;
+  const std::string number = recompute.starts_with("every_") ? recompute.substr(6) : "";
+  const bool is_number = !number.empty() && number.size() < 5 &&
+                         number.find_first_not_of("0123456789") == number.npos && number[0] != '0';
+  return is_number ? std::stoll(number) : -1;
 }
 
 void LoopConfig::resolve(std::int64_t samples) {
@@ -163,54 +221,6 @@ void TrainConfig::resolve(std::int64_t samples) {
   loop.resolve(samples);
   for (Length* length : {&sampling.every_steps, &validation.every_steps})
     length->resolve(samples, loop.batch_size);
-}
-
-void DataSource::fields(core::Fields& f) {
-  f.field("dataset", dataset,
-          {.required = true, .help = "name of a dataset under the data root, or a folder (with a slash)"});
-  f.field("proportion", proportion, {.min = 0, .help = "relative share; 0 everywhere = by size"});
-}
-
-void LatentsData::fields(core::Fields& f) {
-  f.field("dataset", dataset, {.help = "name of a dataset under the data root, or a folder (with a slash)"});
-  f.field("recipe", recipe, {.help = "of its latents (configs/latents); needed where it has several"});
-  f.field("mds", mds, {.help = "instead of dataset: an existing MDS folder"});
-  f.section("columns", columns);
-  f.field("codec", codec, {.help = "with mds: the folder of the codec that made its latents"});
-  f.field("text_encoder", text_encoder, {.help = "with mds: the folder of its text encoder"});
-  f.field("synthetic", synthetic,
-          {.min = 0, .max = 1e12, .help = "instead of dataset: so many made-up samples"});
-  f.field("min_side", min_side, {.min = 0, .help = "only pictures whose shorter side has so many pixels"});
-  f.field("limit", limit, {.min = 0, .help = "only so many samples; 0 = all"});
-  f.field("proportion", proportion, {.min = 0, .help = "relative share; 0 everywhere = by size"});
-  if (!f.reading()) return;
-  if ((dataset.empty() ? 0 : 1) + (mds.empty() ? 0 : 1) + (synthetic > 0 ? 1 : 0) != 1)
-    f.error("dataset", "give one of dataset, mds and synthetic");
-  const auto needs = [&](const char* key, bool is_set,
-                         const std::string& other) {  // printed defaults are not set
-    if (is_set && (other == "mds" ? mds : dataset).empty()) f.error(key, "needs `" + other + "`");
-  };
-  needs("recipe", !recipe.empty(), "dataset");
-  needs("min_side", min_side > 0, "dataset");
-  needs("columns", core::to_json(columns) != core::to_json(eval::MdsColumns()), "mds");
-  needs("codec", !codec.empty(), "mds");
-  needs("text_encoder", !text_encoder.empty(), "mds");
-}
-
-void ReadingConfig::fields(core::Fields& f) {
-  f.field("read_ahead", read_ahead, {.help = "tell the kernel of a batch's places before the first is read"});
-  f.field("keep_pages", keep_pages, {.help = "false: the kernel may forget what was read"});
-  f.field("preload", preload,
-          {.help = "read all files once in order, in the background, where the data fit in half of the "
-                   "memory and rows are read singly"});
-  f.field("gap_kb", gap_kb, {.min = 0, .max = 65536, .help = "rows so near are read in one call, KiB"});
-  f.field("max_bad_fraction", max_bad_fraction,
-          {.min = 0,
-           .max = 1,
-           .help = "share of unreadable rows that are replaced by neighbours; 0 = the first ends the run"});
-  f.field("cache_dir", cache_dir,
-          {.help = "folder on a disk of the node where shards are copied; empty = none"});
-  f.field("cache_gb", cache_gb, {.min = 0, .help = "what cache_dir may hold"});
 }
 
 void TrainConfig::fields(core::Fields& f) {

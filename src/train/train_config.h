@@ -1,6 +1,7 @@
 // The settings of a training run: what a stage's YAML may say.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "eval/run_sources.h"
 #include "models/denoiser.h"
 #include "train/length.h"
+#include "train/role_factors.h"
 
 namespace microdit::train {
 
@@ -22,6 +24,8 @@ struct OptimizerConfig {
   std::vector<double> betas = {0.9, 0.999};
   double eps = 1e-8;
   double clip_norm = 0.25;  ///< of the whole gradient; 0 = off
+  /// By nn::Role. All 1, as the original really trained: its lower rate for experts had no effect.
+  std::array<RoleFactors, nn::kRoleNames.size()> groups{};
   void fields(core::Fields& f);
 };
 
@@ -79,7 +83,10 @@ struct LoopConfig {
   std::string precision = "fp32";     ///< fp32 | bf16 (autocast; fp32 master weights)
   std::string device = "cpu";         ///< cpu | cuda
   std::int64_t threads_per_rank = 0;  ///< 0 = the cores this rank may use (eval::own_threads); recorded
-  std::string sharding = "grad_op";   ///< none | grad_op
+  std::string sharding = "grad_op";   ///< none | grad_op | full (shards.h)
+  std::string scope = "world";        ///< world | node: state is sharded inside a node, replicated across
+  std::int64_t ranks_per_node = 0;    ///< 0 = as launched (comm::Levels)
+  std::string recompute = "none";     ///< none | blocks | every_N
   std::string kernels = "auto";       ///< auto | fused | reference (nn/kernels/proof.h)
   std::int64_t bucket_mb = 160;
   Length log_every_steps = 10;
@@ -94,6 +101,8 @@ struct LoopConfig {
   void fields(core::Fields& f);
   /// Lengths in epochs or samples become steps. `samples`: of an epoch.
   void resolve(std::int64_t samples);
+  /// ShardedModel's: 0 none, n every n-th block.
+  std::int64_t recompute_every() const;
 };
 
 /// Loss on fixed held-out samples while training.

@@ -7,14 +7,18 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "core/json.h"
 #include "core/stop_flag.h"
 #include "image/image.h"
+#include "models/denoiser.h"
 #include "train/validated.h"
 
 namespace microdit::train {
+
+inline constexpr std::size_t kLossLevels = 8;
 
 /// Rows [first, first + count) of the rank's share of one step's batch.
 struct Slice {
@@ -26,6 +30,11 @@ class TrainTask {
  public:
   virtual ~TrainTask() = default;
   virtual torch::nn::Module& module() = 0;
+  /// The module's blocks, and how they are run from now on (models::Denoiser); none: it has no blocks.
+  virtual std::vector<models::BlockModules> blocks() const { return {}; }
+  virtual void set_block_runner(models::BlockRunner) {}
+  /// Whether loss(), picture() and validate() take a module of bf16 weights where the run computes in bf16. Else autocast casts fp32 ones.
+  virtual bool takes_bf16_weights() const { return false; }
   /// What runs/NAME/facts.json will say: all that generation and evaluation need beside the checkpoint.
   virtual core::Json facts() const = 0;
   /// Draws the first weights; not called when a checkpoint gives them.
@@ -42,6 +51,9 @@ class TrainTask {
   virtual void next_batch() = 0;
   /// Mean loss (fp32 scalar with graph) over a slice of the fetched batch.
   virtual torch::Tensor loss(const Slice& slice) = 0;
+  /// Losses since the last call by share of the time law (of noise levels), kLossLevels equal ones from the least noise on: their sums, then
+  /// how many. Empty where there is no such law.
+  virtual std::vector<double> take_level_losses() { return {}; }
   /// A picture to look at with the module's present weights, or none. Collective: the ranks share the painting, rank 0
   /// has the result. A failure on one rank is thrown on all; none when `stop` is requested
   /// meanwhile.

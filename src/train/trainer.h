@@ -2,18 +2,22 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "checkpoint/checkpoint.h"
 #include "comm/communicator.h"
 #include "core/stop_flag.h"
-#include "train/flat_parameters.h"
+#include "nn/flop_counter.h"
 #include "train/metrics.h"
+#include "train/plan.h"
 #include "train/run_folder.h"
-#include "train/sharding.h"
+#include "train/sharded_training.h"
+#include "train/stragglers.h"
 #include "train/train_config.h"
 #include "train/train_task.h"
 #include "train/validated.h"
@@ -46,6 +50,7 @@ class Trainer {
   /// hold of the folder (RunFolder::open).
   Trainer(const LoopConfig& config, const RunSettings& settings, const Cadences& cadences,
           TrainerParts parts);
+  ~Trainer() { task_.set_block_runner({}); }
   /// core::kDone, or core::kRequeueMe when all ranks agreed to stop (a checkpoint is written). SystemError
   /// when the loss stays non-finite.
   int run();
@@ -59,12 +64,21 @@ class Trainer {
     bool durable = false;
     bool checkpoint_due = false;
     std::int64_t bad_rows = 0;
+    std::vector<double> levels{};  ///< TrainTask::take_level_losses, of all ranks
   };
 
   void load_or_initialize();
+  void build();
+  std::string sharding_text() const;
+  MemoryPlan memory() const;
   void load_initial(const checkpoint::Reader& reader);
+  void load_moments(const std::filesystem::path& file);
   void step();
+  std::int64_t rows() const { return config_.batch_size / comm_.size(); }  ///< of this rank, of a step
+  std::int64_t microbatch() const;
   double backward();
+  torch::Tensor loss_of(const Slice& slice);
+  void measure(const nn::FlopCounter& counted, std::int64_t images);
   Agreement agree(double norm2_here, double loss_here);
   void apply(const Agreement& agreed);
   void start_checkpoint();
@@ -93,8 +107,7 @@ class Trainer {
   Cadences cadences_;
   BestWatch best_;
   std::int64_t best_there_ = -1;  ///< rank 0: step of the best checkpoint that is published; -1 = none
-  std::optional<FlatParameters> flat_;
-  std::optional<ShardedOptimizer> optimizer_;
+  std::optional<ShardedTraining> training_;
   std::optional<checkpoint::Writer> writer_;
   std::optional<Metrics> metrics_;  ///< rank 0
   std::future<void> report_;        ///< rank 0: being written
@@ -104,7 +117,12 @@ class Trainer {
   std::int64_t last_checkpoint_ = -1;  ///< step of the newest that is published or being written
   bool writes_best_ = false;           ///< it was the best when it was begun
   std::chrono::steady_clock::time_point last_checkpoint_time_;
-  double wait_s_ = 0;  ///< for the present step's data
+  std::optional<Stragglers> stragglers_;
+  std::optional<SlowestRank> slowest_;  ///< as of the present step, where it was looked at
+  bool is_measured_ = false;            ///< what an image takes, and the peak
+  double wait_s_ = 0;                   ///< for the present step's data
+  double comm_s_ = 0;                   ///< of the present step, in collectives
+  double checkpoint_s_ = 0;             ///< since the last step's line
   bool stop_agreed_ = false;
 };
 

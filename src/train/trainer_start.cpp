@@ -11,6 +11,7 @@
 #include "nn/state_dict.h"
 #include "train/advice.h"
 #include "train/start_file.h"
+#include "train/state_source.h"
 #include "train/trainer.h"
 
 namespace microdit::train {
@@ -79,10 +80,57 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, const Ca
   // Only now: a start that is refused leaves nothing behind.
   run_.open(settings, task_.facts(), comm_);
   writer_.emplace(run_.checkpoints(), comm_);
+  stragglers_.emplace(comm_);
   if (comm_.rank() != 0) return;
   best_there_ = best_of_link();
   metrics_.emplace(run_, MetricsStart{completed_, validation_is_due()}, config.steps, config.batch_size,
                    config.log_every_steps);
+}
+
+/// Takes the module's weights over into the buffers of training.
+void Trainer::build() {
+  const std::vector<models::BlockModules> blocks = task_.blocks();
+  if (blocks.empty() && config_.sharding == "full")
+    core::user_error("sharding=full: this network has no blocks to gather one by one; say sharding=grad_op");
+  if (blocks.empty() && config_.recompute != "none")
+    core::user_error("recompute={}: this network has no blocks to run again; say recompute=none",
+                     config_.recompute);
+  // All alike: replicas that are updated in two ways would drift apart.
+  const bool fused = !comm_.any(!nn::use_fused_kernels(config_.kernels, device_));
+  training_.emplace(
+      task_.module(), blocks, comm_,
+      ShardedTraining::Options{
+          .sharding = config_.sharding,
+          .scope = config_.scope,
+          .ranks_per_node = config_.ranks_per_node,
+          .bucket_bytes = config_.bucket_mb << 20,
+          .model = {.recompute_every = config_.recompute_every(),
+                    .accumulates = microbatch() < rows(),
+                    .device = device_,
+                    .compute = config_.precision == "bf16" && task_.takes_bf16_weights() ? torch::kBFloat16
+                                                                                         : torch::kFloat32},
+          .optimizer = {
+              .with_ema = config_.ema.decay > 0, .fused = fused, .roles = config_.optimizer.groups}});
+  task_.set_block_runner(training_->model.block_runner());
+}
+
+/// What this rank holds, by kind.
+MemoryPlan Trainer::memory() const {
+  const ShardedModel::Bytes model = training_->model.bytes();
+  return {.weights = model.weights,
+          .masters = model.masters,
+          .gradients = model.gradients,
+          .moments = training_->optimizer.bytes_of_moments(),
+          .average = training_->optimizer.bytes_of_ema()};
+}
+
+std::string Trainer::sharding_text() const {
+  const comm::Levels& levels = training_->shards.levels();
+  std::string text = config_.sharding;
+  if (config_.scope == "node") text += " inside nodes";
+  if (levels.nodes() > 1 && levels.per_node() > 1)
+    text += fmt::format(" ({} nodes of {} ranks)", levels.nodes(), levels.per_node());
+  return text;
 }
 
 /// Weights are drawn only where nothing is loaded over them: at 1.2 billion parameters that is half a minute.
@@ -103,21 +151,16 @@ void Trainer::load_or_initialize() {
   }
   if (!file.empty())
     nn::load_state_dict(task_.module(), nn::load_network(file, config_.init.weights == "ema"), file.string(),
-                        {"pos_embed", "mask_token"});
-  flat_.emplace(task_.module(), comm_.size(), config_.bucket_mb << 20, device_);
-  // All alike: replicas that are updated in two ways would drift apart.
-  const bool fused = !comm_.any(!nn::use_fused_kernels(config_.kernels, device_));
-  optimizer_.emplace(
-      *flat_, comm_,
-      ShardedOptimizer::Options{
-          .shard_state = config_.sharding == "grad_op", .with_ema = config_.ema.decay > 0, .fused = fused});
+                        kFixedBuffers);
+  build();
   core::log_info("{}: {} parameters, {} rank(s) x {} thread(s) on {}, batch {}, {} steps, sharding {}, {}",
-                 run_.path().string(), flat_->num_parameters(), comm_.size(), config_.threads_per_rank,
-                 device_.str(), config_.batch_size, config_.steps.steps(), config_.sharding,
-                 config_.precision);
+                 run_.path().string(), training_->layout.num_parameters(), comm_.size(),
+                 config_.threads_per_rank, device_.str(), config_.batch_size, config_.steps.steps(),
+                 sharding_text(), config_.precision);
+  core::log_info("memory of a rank: {}", memory().text());
   if (latest) {
     const core::Json& state = latest->state();
-    optimizer_->load(*latest, {});
+    training_->optimizer.load(CheckpointState(*latest), {});
     completed_ = latest->step();
     updates_ = state.at("updates").get<std::int64_t>();
     skipped_in_a_row_ = state.at("skipped_in_a_row").get<std::int64_t>();
@@ -132,15 +175,32 @@ void Trainer::load_or_initialize() {
     core::log_info("resuming from {} (step {})", latest->folder().string(), completed_);
   } else if (initial) {
     load_initial(*initial);
+  } else if (!file.empty()) {
+    load_moments(file);
   }
+}
+
+/// Adam's state of a file whose weights the module has already.
+void Trainer::load_moments(const fs::path& file) {
+  const InitConfig& init = config_.init;
+  if (init.load == "weights") return;
+  const TorchState state(file);
+  updates_ = state.updates();
+  if (init.load == "all") {
+    completed_ = updates_;
+    comm_.on_root([&] { demand_steps_of_start(config_, completed_); });
+  }
+  training_->optimizer.load(state, {.moments = true, .ema = false});
+  core::log_info("starting from {} (its optimizer has made {} updates, load {})", file.string(), updates_,
+                 init.load);
 }
 
 void Trainer::load_initial(const checkpoint::Reader& reader) {
   const InitConfig& init = config_.init;
   task_.check_start(reader.state().value("facts", core::Json::object()));
   const bool all = init.load == "all";
-  optimizer_->load(
-      reader,
+  training_->optimizer.load(
+      CheckpointState(reader),
       {.weights = init.weights == "ema" ? "ema" : "weights", .moments = init.load != "weights", .ema = all});
   if (init.load != "weights") updates_ = reader.state().at("updates").get<std::int64_t>();
   if (all) completed_ = reader.step();

@@ -52,9 +52,10 @@ void Trainer::validate_if_due() {
   if (!validation_is_due()) return;
   const auto begin = std::chrono::steady_clock::now();
   const comm::WiderDeadline measuring(comm_, kLongWork_s);
-  const std::optional<Validated> raw = task_.validate(comm_, stop_);
-  std::optional<Validated> average;
-  if (raw && config_.ema.decay > 0) optimizer_->with_average([&] { average = task_.validate(comm_, stop_); });
+  std::optional<Validated> raw, average;
+  training_->model.with_own_weights([&] { raw = task_.validate(comm_, stop_); });
+  if (raw && config_.ema.decay > 0)
+    training_->optimizer.with_average([&] { average = task_.validate(comm_, stop_); });
   comm_.barrier();  // nobody waits for a slower one outside the wider deadline
   if (metrics_) metrics_->leave_out(begin);
   if (!raw ||

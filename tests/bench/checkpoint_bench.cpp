@@ -10,7 +10,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "demonstration_model.h"
-#include "train/sharding.h"
+#include "train/sharded_training.h"
 
 namespace {
 
@@ -32,14 +32,13 @@ int main(int argc, char** argv) {
   const auto net =
       models::make_denoiser(bench::demonstration_model(argc > 3 ? argv[3] : "configs/models/emoji.yaml"), 1);
   const auto comm = comm::make_local_communicator();
-  train::FlatParameters flat(*net, comm->size(), std::int64_t{160} << 20, torch::kCPU);
-  train::ShardedOptimizer optimizer(flat, *comm, {.shard_state = false, .with_ema = true});
+  train::ShardedTraining training(*net, net->blocks(), *comm, {.optimizer = {.with_ema = true}});
   checkpoint::Writer writer(argv[1], *comm);
   for (int step = 1; step <= checkpoints; ++step) {
     // As while training goes on: the old checkpoint is deleted meanwhile.
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
     const auto begin = Clock::now();
-    writer.start(step, optimizer.parts(), {});
+    writer.start(step, training.optimizer.parts(), {});
     const double start_ms = ms_since(begin);
     while (!writer.durable_here()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     const auto durable = Clock::now();

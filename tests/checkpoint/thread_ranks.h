@@ -44,10 +44,11 @@ class ThreadRank final : public comm::Communicator {
     barrier();
     return all;
   }
-  void all_gather(comm::FloatBuffer, comm::FloatBuffer) override { unused(); }
+  void all_gather(comm::Buffer, comm::Buffer) override { unused(); }
   void all_reduce_sum(std::span<double>) override { unused(); }
   void all_reduce_max(std::span<double>) override { unused(); }
-  void reduce_scatter_sum(comm::FloatBuffer, comm::FloatBuffer) override { unused(); }
+  void reduce_scatter_sum(comm::Buffer, comm::Buffer) override { unused(); }
+  std::unique_ptr<Communicator> split(int) override { unused(); }
   [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
   void set_deadline(double) override {}
   double deadline_s() const override { return 0; }

@@ -64,7 +64,7 @@ float serial_sum(int size, std::int64_t i) {
   return sum;
 }
 
-FloatBuffer whole(std::vector<float>& values) {
+Buffer whole(std::vector<float>& values) {
   return {.data = values.data(), .count = static_cast<std::int64_t>(values.size())};
 }
 
@@ -91,11 +91,11 @@ TEST_P(ClusterPieces, ReduceScatterMayWriteIntoItsOwnPiece) {
   Communicator& comm = world();
   const std::int64_t piece = GetParam();
   std::vector<float> in = values_of(comm.rank(), piece * comm.size());
-  const FloatBuffer own{.data = in.data() + comm.rank() * piece, .count = piece};
+  const Buffer own{.data = in.data() + comm.rank() * piece, .count = piece};
   comm.reduce_scatter_sum(whole(in), own);
   std::int64_t wrong = 0;
   for (std::int64_t i = 0; i < piece; ++i)
-    wrong += own.data[i] != serial_sum(comm.size(), comm.rank() * piece + i);
+    wrong += own.floats()[i] != serial_sum(comm.size(), comm.rank() * piece + i);
   EXPECT_EQ(wrong, 0) << "of " << piece;
 }
 
@@ -105,10 +105,10 @@ TEST_P(ClusterPieces, AllGatherPutsPiecesInRankOrder) {
   for (const bool in_place : {false, true}) {
     std::vector<float> out(static_cast<std::size_t>(piece * comm.size()), NAN);
     std::vector<float> own = values_of(comm.rank(), piece);
-    FloatBuffer in = whole(own);
+    Buffer in = whole(own);
     if (in_place) {
       in.data = out.data() + comm.rank() * piece;
-      std::copy(own.begin(), own.end(), in.data);
+      std::copy(own.begin(), own.end(), in.floats());
     }
     comm.all_gather(in, whole(out));
     std::int64_t wrong = 0;
@@ -215,8 +215,21 @@ TEST(Cluster, MisuseIsFoundOnTheSpot) {
   EXPECT_THROW(comm.all_gather(whole(b), whole(a)), std::logic_error);
   std::string text;
   EXPECT_THROW(comm.broadcast(text, comm.size()), std::logic_error);
-  FloatBuffer on_gpu{.data = b.data(), .count = 3, .on_cuda = true};
+  Buffer on_gpu{.data = b.data(), .count = 3, .on_cuda = true};
   EXPECT_THROW(comm.reduce_scatter_sum(whole(a), on_gpu), std::logic_error);
+}
+
+TEST(Cluster, GathersValuesOfAnyType) {
+  Communicator& comm = world();
+  std::vector<std::uint16_t> own(3, static_cast<std::uint16_t>(100 + comm.rank()));
+  std::vector<std::uint16_t> all(static_cast<std::size_t>(3 * comm.size()));
+  comm.all_gather({.data = own.data(), .count = 3, .dtype = core::DType::bf16},
+                  {.data = all.data(), .count = 3 * comm.size(), .dtype = core::DType::bf16});
+  for (std::size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i], 100 + i / 3);
+  std::vector<float> floats(3);
+  EXPECT_THROW(comm.all_gather({.data = floats.data(), .count = 3},
+                               {.data = all.data(), .count = 3 * comm.size(), .dtype = core::DType::bf16}),
+               std::logic_error);
 }
 
 TEST(Cluster, HasTheSizeItWasLaunchedWith) {

@@ -32,7 +32,7 @@ TEST(WatchdogDeathTest, EndsTheJobOnAProbesWord) {
   EXPECT_EXIT(
       {
         Watchdog watchdog(0.05, 0, [](int code) { std::_Exit(code + 1); });
-        watchdog.set_probe([](double) { return std::string("the GPU is lost"); });
+        watchdog.add_probe(&watchdog, [](double) { return std::string("the GPU is lost"); });
         sleep(20'000);
       },
       testing::ExitedWithCode(core::kHardwareFault + 1), "the GPU is lost");

@@ -15,7 +15,7 @@ enum ncclResult_t {
   ncclRemoteError = 6,
   ncclInProgress = 7,
 };
-enum ncclDataType_t { ncclFloat = 7 };
+enum ncclDataType_t { ncclChar = 0, ncclFloat = 7 };
 
 using ncclComm_t = struct ncclComm*;
 struct ncclUniqueId {

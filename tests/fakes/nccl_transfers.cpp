@@ -140,29 +140,32 @@ ncclResult_t ncclGroupEnd() {
 }
 
 namespace {
-Transfer transfer(bool is_send, const char* way, int peer, const void* data, std::size_t count) {
-  return {is_send, way, peer, static_cast<unsigned char*>(const_cast<void*>(data)), count * sizeof(float)};
+std::size_t bytes_of(std::size_t count, ncclDataType_t type) {
+  return count * (type == ncclChar ? 1 : sizeof(float));
+}
+Transfer transfer(bool is_send, const char* way, int peer, const void* data, std::size_t bytes) {
+  return {is_send, way, peer, static_cast<unsigned char*>(const_cast<void*>(data)), bytes};
 }
 }  // namespace
 
-ncclResult_t ncclSend(const void* data, std::size_t count, ncclDataType_t, int peer, ncclComm_t comm,
+ncclResult_t ncclSend(const void* data, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
                       cudaStream_t stream) {
-  return add_transfers(comm, stream, {transfer(true, "pair", peer, data, count)});
+  return add_transfers(comm, stream, {transfer(true, "pair", peer, data, bytes_of(count, type))});
 }
 
-ncclResult_t ncclRecv(void* data, std::size_t count, ncclDataType_t, int peer, ncclComm_t comm,
+ncclResult_t ncclRecv(void* data, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
                       cudaStream_t stream) {
-  return add_transfers(comm, stream, {transfer(false, "pair", peer, data, count)});
+  return add_transfers(comm, stream, {transfer(false, "pair", peer, data, bytes_of(count, type))});
 }
 
-ncclResult_t ncclAllGather(const void* in, void* out, std::size_t count, ncclDataType_t, ncclComm_t comm,
+ncclResult_t ncclAllGather(const void* in, void* out, std::size_t count, ncclDataType_t type, ncclComm_t comm,
                            cudaStream_t stream) {
   std::vector<Transfer> transfers;
   for (int peer = 0; peer < comm->size; ++peer) {
-    float* piece = static_cast<float*>(out) + static_cast<std::size_t>(peer) * count;
+    auto* piece = static_cast<unsigned char*>(out) + static_cast<std::size_t>(peer) * bytes_of(count, type);
     if (peer == comm->rank && piece == in) continue;
-    transfers.push_back(transfer(true, "gather", peer, in, count));
-    transfers.push_back(transfer(false, "gather", peer, piece, count));
+    transfers.push_back(transfer(true, "gather", peer, in, bytes_of(count, type)));
+    transfers.push_back(transfer(false, "gather", peer, piece, bytes_of(count, type)));
   }
   return add_transfers(comm, stream, transfers);
 }

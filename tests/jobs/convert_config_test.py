@@ -123,7 +123,7 @@ class ConvertConfig(unittest.TestCase):
         for path, value, said in (("optimizer._target_", "torch.optim.SGD", "optimizer._target_: 'torch.optim.SGD'"),
                                   ("trainer.max_duration", "5000tok", "Composer's ba"), ("model.dit_arch", "MicroDiT_S_2", "MicroDiT_Tiny_2"),
                                   ("algorithms.gradient_clipping.clipping_type", "value", "known: norm"), ("algorithms.ema.half_life", "100ba", "smoothing"),
-                                  ("scheduler.alpha", 0.5, "multiply"), ("trainer.fsdp_config.sharding_strategy", "HYBRID_SHARD", "SHARD_GRAD_OP"),
+                                  ("scheduler.alpha", 0.5, "multiply"), ("trainer.fsdp_config.sharding_strategy", "HYBRID", "SHARD_GRAD_OP"),
                                   ("model.vae_name", "other/vae", "data.N.codec"), ("optimizer.lr", 7.0, "optimizer.lr"),
                                   ("defaults", ["_self_"], "compose it first")):
             log = self.convert(changed(path, value), expect=programs.USER_MISTAKE)
@@ -135,6 +135,15 @@ class ConvertConfig(unittest.TestCase):
         self.output.write_text("mine")
         self.assertIn("overwrite=true", self.convert(theirs("pretrain_256"), expect=programs.USER_MISTAKE))
         self.assertEqual(self.output.read_text(), "mine")
+
+    def test_every_strategy_of_fsdp(self):
+        for strategy, checkpointing, expected in (("FULL_SHARD", True, ("full", "world", "none")), ("HYBRID_SHARD", False, ("full", "node", "none")),
+                                                  ("_HYBRID_SHARD_ZERO2", True, ("grad_op", "node", "blocks")), ("NO_SHARD", False, ("none", "world", "none"))):
+            settings = theirs("pretrain_256")
+            settings["trainer"]["fsdp_config"] = {"sharding_strategy": strategy, "activation_checkpointing": checkpointing}
+            self.assertIn(" 0 not carried", self.convert(settings, "overwrite=true"))
+            ours = self.resolved(self.output)
+            self.assertEqual((ours["sharding"], ours["scope"], ours["recompute"]), expected, strategy)
 
     def test_what_is_not_known_is_named(self):
         settings = theirs("pretrain_256")

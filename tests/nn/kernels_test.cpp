@@ -4,8 +4,10 @@
 #include <torch/nn.h>
 #include <torch/types.h>
 
+#include <cmath>
 #include <functional>
 
+#include "nn/autocast.h"
 #include "nn/kernels/attention.h"
 #include "nn/kernels/expert_rows.h"
 #include "nn/kernels/matmul.h"
@@ -48,6 +50,15 @@ void expect_equal(const Apply& fused, const Apply& reference, const Tensors& inp
   const Tensors again = run(fused, inputs, torch::kFloat);
   for (std::size_t i = 0; i < ours.size(); ++i)
     EXPECT_TRUE(torch::equal(ours[i], again[i])) << "not repeatable: " << i;
+  // bf16 in, bf16 out: nothing but their own rounding.
+  Tensors rounded;
+  for (const torch::Tensor& input : inputs) rounded.push_back(input.to(torch::kBFloat16));
+  const Tensors half = run(fused, rounded, torch::kBFloat16),
+                of_rounded = run(reference, rounded, torch::kDouble);
+  for (std::size_t i = 0; i < half.size(); ++i) {
+    EXPECT_EQ(half[i].scalar_type(), torch::kBFloat16) << i;
+    EXPECT_LT(relative(half[i], of_rounded[i]), 2e-2) << "bf16 result " << i;
+  }
 }
 
 TEST(NormModulate, EqualsReference) {
@@ -82,11 +93,22 @@ TEST(NormModulate, WithoutModulationAndAnyNumberOfAxes) {
 }
 
 TEST(NormModulate, ABf16InputDoesNotRoundTheWeight) {
-  const torch::Tensor x = noise({2, 3, 16}, 1).to(torch::kBFloat16);
+  const torch::Tensor x = noise({64, 64, 16}, 1).to(torch::kBFloat16);
   const torch::Tensor weight = torch::full({16}, 1 + 1.0 / 1024);  // bf16 knows it as 1
-  const torch::Tensor exact =
-      norm_modulate_reference(x.to(torch::kDouble), weight.to(torch::kDouble), {}, {}, 1e-6);
-  EXPECT_LT(relative(norm_modulate(x, weight, {}, {}, 1e-6), exact), 1e-5);
+  const auto length = [&](const torch::Tensor& w) {
+    return norm_modulate(x, w, {}, {}, 1e-6).to(torch::kDouble).norm().item<double>();
+  };
+  EXPECT_NEAR(length(weight) / length(torch::ones({16})), 1 + 1.0 / 1024, 1e-4);
+}
+
+TEST(NormModulate, Bf16KeepsWhatIsNotFinite) {
+  torch::Tensor x = noise({2, 3, 20}, 1).to(torch::kBFloat16), y = noise({2, 3, 20}, 2).to(torch::kBFloat16);
+  x.flatten()[7] = NAN;
+  y.flatten()[40] = INFINITY;
+  const torch::Tensor out = gated_add(x, y, torch::ones({2, 20}));
+  EXPECT_TRUE(out.flatten()[7].isnan().item<bool>());
+  EXPECT_TRUE(out.flatten()[40].isinf().item<bool>());
+  EXPECT_EQ(out.isfinite().sum().item<std::int64_t>(), out.numel() - 2);
 }
 
 TEST(GatedAdd, EqualsReference) {
@@ -114,6 +136,33 @@ TEST(Linear, EqualsReference) {
     return [function](const Tensors& t) { return function(t[0], t[1], torch::Tensor()); };
   };
   expect_equal(no_bias(linear), no_bias(linear_reference), {noise({130, 48}, 1), noise({64, 48}, 2)});
+}
+
+/// Of fp32 parameters: the product in bf16, their gradients in fp32.
+void expect_autocast(const Apply& fused, const Apply& reference, const Tensors& inputs) {
+  Tensors rounded;
+  for (const torch::Tensor& input : inputs) rounded.push_back(input.to(torch::kBFloat16));
+  const Tensors ours = [&] {
+    const Autocast autocast(true, torch::kCPU);
+    return run(fused, rounded, torch::kFloat);
+  }();
+  const Tensors exact = run(reference, rounded, torch::kDouble);
+  EXPECT_EQ(ours[0].scalar_type(), torch::kBFloat16);
+  EXPECT_LT(relative(ours[0], exact[0]), 1e-2);
+  for (std::size_t i = 1; i < ours.size(); ++i) {
+    EXPECT_EQ(ours[i].scalar_type(), torch::kFloat) << i;
+    EXPECT_LT(relative(ours[i], exact[i]), 2e-2) << i;
+  }
+}
+
+TEST(Linear, UnderAutocast) {
+  const auto wrap = [](auto function) {
+    return [function](const Tensors& t) { return function(t[0], t[1], t[2]); };
+  };
+  expect_autocast(wrap(linear), wrap(linear_reference),
+                  {noise({3, 5, 48}, 1), noise({64, 48}, 2), noise({64}, 3)});
+  expect_autocast(wrap(expert_mlp), wrap(expert_mlp_reference),
+                  {noise({3, 10, 24}, 1), noise({3, 24, 40}, 2), noise({3, 40, 24}, 3)});
 }
 
 TEST(Linear, LeavesOutGradientsNobodyAskedFor) {

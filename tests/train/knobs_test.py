@@ -4,10 +4,13 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
 import struct
+import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 SOURCE = pathlib.Path(os.environ.get("MICRODIT_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
@@ -79,6 +82,41 @@ class Knobs(unittest.TestCase):
         names = [n for n in free if n.startswith("exp_avg/")]
         total = [math.sqrt(sum(v * v for n in names for (v,) in struct.iter_unpack("<f", t[n][1]))) for t in (free, clipped)]
         self.assertAlmostEqual(total[1] / total[0], 0.1, delta=1e-3)
+
+    def test_roles_have_their_own_rate_and_decay(self):
+        start, plain = (programs.read_checkpoint(programs.checkpoint(run, 3)) for run in (
+            self.train("role_start", "optimizer.lr=0", "model.depth=3", steps=3), self.train("role_plain", "model.depth=3", steps=3)))
+        expert = self.train("role_expert", "optimizer.groups={expert: {lr: 0}}", "model.depth=3", steps=3)
+        weights = {name: data for name, (_, data) in programs.read_checkpoint(programs.checkpoint(expert, 3)).items()
+                   if name.startswith("weights/")}
+        experts = [name for name in weights if len(start[name][0]) == 3]  # stacked matrices
+        self.assertTrue(experts)
+        for name, data in weights.items():
+            (self.assertEqual if name in experts else self.assertNotEqual)(data, start[name][1], name)
+        decayed = self.train("role_decay", "optimizer={weight_decay: 0.5, groups: {norm: {weight_decay: 0}, bias: {weight_decay: 0}}}", steps=3)
+        all_decayed = self.train("role_all_decay", "optimizer.weight_decay=0.5", steps=3)
+        a, b = (programs.read_checkpoint(programs.checkpoint(run, 3)) for run in (decayed, all_decayed))
+        norms = [name for name, (shape, _) in a.items() if name.startswith("weights/") and len(shape) == 1 and not name.endswith("bias")]
+        self.assertTrue(norms)
+        self.assertTrue(all(a[name] != b[name] for name in norms))
+        # A run that is older than the key goes on, and its settings do not name it.
+        self.assertNotIn("groups", json.loads((self.folder / "role_plain/settings.json").read_text())["optimizer"])
+        with self.assertRaisesRegex(AssertionError, "optimizer.groups"):
+            self.train("role_plain", "optimizer.groups={expert: {lr: 0.5}}", "model.depth=3", steps=4)
+        self.assertNotEqual(plain, start)
+
+    def test_masters_are_fp32_where_the_weights_are_bf16(self):
+        """Steps far below the rounding of bf16 add up."""
+        small = ["precision=bf16", "optimizer.lr=1.0e-6", "optimizer.weight_decay=0", "schedule.warmup_steps=0", "schedule.kind=constant"]
+        first, last = (programs.read_checkpoint(programs.checkpoint(self.train("masters", *small, steps=6), step)) for step in (3, 6))
+        moved = held = 0
+        for name in first:
+            if not name.startswith("weights/"):
+                continue
+            for (a,), (b,) in zip(struct.iter_unpack("<f", first[name][1]), struct.iter_unpack("<f", last[name][1])):
+                moved += a != b
+                held += struct.pack("<f", b)[:2] == b"\0\0"  # a bf16 has no more bits
+        self.assertGreater(moved, 10 * held)
 
     def test_caption_drop(self):
         none, all_of_them = self.train("no_drop", "caption_drop=0"), self.train("all_drop", "caption_drop=1")
@@ -211,14 +249,60 @@ class Knobs(unittest.TestCase):
         self.assertIn("runs=", ask(f"runs={self.folder}/file", expect=programs.USER_MISTAKE))
         self.assertFalse((self.folder / "dry").exists())
 
+    def test_a_dry_run_knows_what_a_rank_will_hold(self):
+        for ranks, words in ((1, []), (2, ["sharding=none", "ema.decay=0.9"]), (2, ["sharding=full", "bucket_mb=1", "precision=bf16", "model.dim=128"]),
+                             (4, ["sharding=full", "scope=node", "ranks_per_node=2", "microbatch_size=1"])):
+            held = []
+            for extra in (["--dry-run"], []):
+                log = programs.run("train", *programs.train_words(self.folder, f"held_{ranks}_{len(words)}", "steps=1", *words), *extra, ranks=ranks)
+                held.append(re.search("memory of a rank: (.* and activations)", log)[1])
+                flops = re.search(r"([\d.]+) GFLOP to train(?: an image)?|an image takes ([\d.]+) GFLOP", log)
+                held.append(float(flops[1] or flops[2]))
+            self.assertEqual(held[0], held[2], words)
+            self.assertAlmostEqual(held[1] / held[3], 1, delta=0.01)
+
     def test_metrics_say_how_fast_and_why(self):
         lines = programs.metrics(self.train("speed", steps=70))
         for line in lines:
-            self.assertTrue({"step_s", "wait_s", "images_per_s", "memory_gb"} <= set(line), line)
+            self.assertTrue({"step_s", "wait_s", "images_per_s", "memory_gb", "memory_peak_gb"} <= set(line), line)
             self.assertLessEqual(line["wait_s"], line["step_s"] + 1e-4)
+            self.assertLessEqual(line["memory_gb"], line["memory_peak_gb"] + 1e-3)
+            self.assertEqual("loss_levels" in line, line["step"] % 25 == 0 or line["step"] == 70)
+        self.assertTrue(any(line.get("checkpoint_s", 0) > 0 for line in lines))
+        # Losses by noise level: the mean over the levels, weighed by how often they came, is the mean loss.
+        levels = [line["loss_levels"] for line in lines if "loss_levels" in line]
+        self.assertEqual([len(one) for one in levels], [8, 8, 8])
+        mean = sum(line["loss"] for line in lines[:25]) / 25
+        self.assertAlmostEqual(sum(levels[0]) / 8 / mean, 1, delta=0.25)
+        self.assertNotIn("comm_s", lines[0])  # one rank waits for nobody
+        self.assertNotIn("slowest", lines[49])
         # The rate is that of the last 50 steps, not of the whole life.
         window = 50 * 8 / sum(line["step_s"] for line in lines[-50:])
         self.assertAlmostEqual(lines[-1]["images_per_s"] / window, 1, delta=0.02)
+
+    def test_metrics_of_several_ranks_say_who_waits_for_whom(self):
+        lines = programs.metrics(self.train("speed_of_two", steps=50, ranks=2))
+        self.assertTrue(all(0 < line["comm_s"] <= line["step_s"] + 1e-3 for line in lines), lines[1])
+        slowest = lines[49]["slowest"]
+        self.assertIn(slowest["rank"], (0, 1))
+        self.assertTrue(slowest["host"])
+        self.assertGreaterEqual(slowest["of_median"], 1)
+        self.assertRegex(self.log, r"data wait [\d.]+ %  comm [\d.]+ %")
+
+    def test_the_end_of_the_job_is_told(self):
+        words = programs.train_words(self.folder, "job_end", "steps=100000", "log_every_steps=1", "checkpoint.every_steps=3")
+        process = subprocess.Popen(programs.command("train", *words), cwd=SOURCE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                   env=programs.environment(SLURM_JOB_END_TIME=int(time.time()) + 60))
+        try:
+            for line in process.stdout:
+                if "the job ends in" in line:
+                    self.assertRegex(line, r"left; the job ends in (1 min 00|\d+) s, near step \d+")
+                    break
+            else:
+                self.fail("the log does not say that the job ends first")
+        finally:
+            process.kill()
+            process.communicate()
 
     def test_tensorboard_after_a_resume(self):
         try:

@@ -196,8 +196,8 @@ TEST(NanoRules, AveragesAndTheirDecays) {
   for (const core::Json& one : rules()["means"]) {
     torch::nn::Linear weight(torch::nn::LinearOptions(1, 1).bias(false));
     weight->weight.data().fill_(one["start"].get<double>());
-    FlatParameters flat(*weight, 1, 1 << 10, torch::kCPU);
-    ShardedOptimizer optimizer(flat, *comm, {.with_ema = true});
+    ShardedTraining training(*weight, {}, *comm, {.optimizer = {.with_ema = true}});
+    OptimizerState& optimizer = training.optimizer;
     const EmaConfig ema{
         .decay = one["decay"], .warmup = one["warmup_steps"].get<std::int64_t>(), .ramp = "linear"};
     const auto decays = one["decays"].get<std::vector<double>>();

@@ -8,8 +8,7 @@
 #include "comm/communicator.h"
 #include "nn/kernels/adamw.h"
 #include "nn/state_dict.h"
-#include "train/flat_parameters.h"
-#include "train/sharding.h"
+#include "train/sharded_training.h"
 
 namespace microdit::train {
 namespace {
@@ -29,34 +28,34 @@ TEST(OptimizerTest, equals_torch_adamw_with_clipping) {
   torch::optim::AdamW adamw(reference->parameters(),
                             torch::optim::AdamWOptions(3e-2).betas({0.9, 0.99}).eps(1e-8).weight_decay(0.1));
   auto comm = comm::make_local_communicator();
-  FlatParameters flat(*ours, 1, 1 << 10, torch::kCPU);
-  ShardedOptimizer optimizer(flat, *comm, {.with_ema = true});
+  ShardedTraining training(*ours, {}, *comm, {.bucket_bytes = 1 << 10, .optimizer = {.with_ema = true}});
   for (int step = 1; step <= 12; ++step) {
     adamw.zero_grad();
     reference->forward(batch(step)).square().mean().mul(50).backward();
     const double norm = torch::nn::utils::clip_grad_norm_(reference->parameters(), 0.5);
     adamw.step();
 
-    flat.zero_gradients();
+    training.model.begin_step();
+    training.model.begin_microbatch(true);
     ours->forward(batch(step)).square().mean().mul(50).backward();
-    const double our_norm = std::sqrt(optimizer.reduce_gradients());
+    const double our_norm = std::sqrt(training.model.finish_step());
     EXPECT_NEAR(our_norm / norm, 1, 1e-5);
     EXPECT_GT(norm, 0.5) << "the clip must act for this test to see it";
-    optimizer.update({.lr = 3e-2,
-                      .beta1 = 0.9,
-                      .beta2 = 0.99,
-                      .eps = 1e-8,
-                      .weight_decay = 0.1,
-                      .step = step,
-                      .gradient_scale = std::min(1.0, 0.5 / (our_norm + 1e-6)),
-                      .ema_decay = 0.5});
+    training.optimizer.update({.lr = 3e-2,
+                               .beta1 = 0.9,
+                               .beta2 = 0.99,
+                               .eps = 1e-8,
+                               .weight_decay = 0.1,
+                               .step = step,
+                               .gradient_scale = std::min(1.0, 0.5 / (our_norm + 1e-6)),
+                               .ema_decay = 0.5});
   }
   for (std::size_t i = 0; i < reference->parameters().size(); ++i) {
     EXPECT_TRUE(torch::allclose(reference->parameters()[i], ours->parameters()[i], 1e-5, 1e-6)) << i;
   }
 }
 
-TEST(FlatParametersTest, shared_parameters_are_placed_once_and_stay_shared) {
+TEST(FlatLayoutTest, shared_parameters_are_placed_once_and_stay_shared) {
   struct Twice : torch::nn::Module {
     torch::nn::Linear one{3, 3};
     Twice() {
@@ -72,37 +71,65 @@ TEST(FlatParametersTest, shared_parameters_are_placed_once_and_stay_shared) {
   EXPECT_EQ(distinct[0].aliases, std::vector<std::string>{"second.weight"});
   EXPECT_TRUE(distinct[2].aliases.empty());
 
-  FlatParameters flat(net, 1, 1 << 10, torch::kCPU);
-  EXPECT_EQ(flat.num_parameters(), 9 + 3 + 3 + 1);
-  ASSERT_EQ(flat.placements().size(), 4U);
+  const auto comm = comm::make_local_communicator();
+  ShardedTraining training(net, {}, *comm, {});
+  EXPECT_EQ(training.layout.num_parameters(), 9 + 3 + 3 + 1);
+  ASSERT_EQ(training.layout.placements().size(), 4U);
   // What is written to the buffer is what every name shows; gradients of both uses add up in one place.
-  flat.weights().narrow(0, flat.placements()[0].offset, 9).fill_(2);
+  const std::int64_t at = training.layout.placements()[0].offset;
+  training.model.master(0).narrow(0, at, 9).fill_(2);
   const auto named = net.named_parameters();
   EXPECT_TRUE(torch::equal(named["first.weight"], torch::full({3, 3}, 2.0F)));
   EXPECT_TRUE(torch::equal(named["second.weight"], named["first.weight"]));
-  flat.zero_gradients();
+  training.model.begin_step();
   (named["first.weight"].sum() + 3 * named["second.weight"].sum()).backward();
-  EXPECT_TRUE(
-      torch::equal(flat.gradients().narrow(0, flat.placements()[0].offset, 9), torch::full({9}, 4.0F)));
+  EXPECT_TRUE(torch::equal(training.model.gradient(0).narrow(0, at, 9), torch::full({9}, 4.0F)));
 }
 
 TEST(OptimizerTest, ema_follows_the_weights_and_swaps_in_and_out) {
   auto net = make_net();
   auto comm = comm::make_local_communicator();
-  FlatParameters flat(*net, 1, 1 << 20, torch::kCPU);
-  ShardedOptimizer optimizer(flat, *comm, {.with_ema = true});
-  const torch::Tensor start = flat.weights().clone();
-  flat.gradients().fill_(1);
-  optimizer.update({.lr = 0.1, .weight_decay = 0, .step = 1, .ema_decay = 0.75});
-  const torch::Tensor moved = flat.weights().clone();
+  ShardedTraining training(*net, {}, *comm, {.optimizer = {.with_ema = true}});
+  const torch::Tensor weight = net->parameters()[0];
+  const torch::Tensor start = weight.detach().clone();
+  training.model.gradient(0).fill_(1);
+  training.optimizer.update({.lr = 0.1, .weight_decay = 0, .step = 1, .ema_decay = 0.75});
+  const torch::Tensor moved = weight.detach().clone();
   ASSERT_FALSE(torch::equal(start, moved));
   bool averaged = false;
-  optimizer.with_average(
-      [&] { averaged = torch::allclose(flat.weights(), 0.75 * start + 0.25 * moved, 1e-6, 1e-7); });
+  training.optimizer.with_average(
+      [&] { averaged = torch::allclose(weight, 0.75 * start + 0.25 * moved, 1e-6, 1e-7); });
   EXPECT_TRUE(averaged);
-  EXPECT_TRUE(torch::equal(flat.weights(), moved));
-  EXPECT_THROW(optimizer.with_average([] { throw std::runtime_error("paint"); }), std::runtime_error);
-  EXPECT_TRUE(torch::equal(flat.weights(), moved));
+  EXPECT_TRUE(torch::equal(weight, moved));
+  EXPECT_THROW(training.optimizer.with_average([] { throw std::runtime_error("paint"); }),
+               std::runtime_error);
+  EXPECT_TRUE(torch::equal(weight, moved));
+}
+
+TEST(OptimizerTest, roles_change_rate_and_decay_of_their_parameters_alone) {
+  const auto comm = comm::make_local_communicator();
+  const auto updated = [&](const OptimizerState::Options& options) {
+    auto net = make_net();
+    ShardedTraining training(*net, {}, *comm, {.optimizer = options});
+    for (std::size_t i = 0; i < training.layout.buckets().size(); ++i) training.model.gradient(i).fill_(1);
+    training.optimizer.update({.lr = 0.1, .weight_decay = 0.5, .step = 1});
+    std::vector<torch::Tensor> values;
+    for (const torch::Tensor& p : net->parameters()) values.push_back(p.detach().clone());
+    return values;
+  };
+  OptimizerState::Options still;
+  still.roles[static_cast<std::size_t>(nn::Role::bias)].lr = 0;
+  const auto all = updated({}), but_biases = updated(still), start = make_net()->parameters();
+  for (const std::size_t i : {0, 2}) EXPECT_TRUE(torch::equal(all[i], but_biases[i])) << i;
+  for (const std::size_t i : {1, 3}) {
+    EXPECT_FALSE(torch::equal(all[i], but_biases[i])) << i;
+    EXPECT_TRUE(torch::equal(start[i], but_biases[i])) << i;
+  }
+  OptimizerState::Options no_decay;
+  no_decay.roles[static_cast<std::size_t>(nn::Role::matrix)].weight_decay = 0;
+  const auto undecayed = updated(no_decay);
+  EXPECT_TRUE(torch::allclose(undecayed[0] - all[0], 0.1 * 0.5 * start[0], 1e-4, 1e-6));
+  EXPECT_TRUE(torch::equal(undecayed[1], all[1]));
 }
 
 TEST(OptimizerTest, bits_do_not_depend_on_where_the_buffer_is_cut) {
@@ -128,23 +155,27 @@ TEST(OptimizerTest, bits_do_not_depend_on_where_the_buffer_is_cut) {
   EXPECT_FALSE(torch::equal(whole[0], make()[0])) << "the pass must change something";
 }
 
-TEST(FlatParametersTest, gradients_accumulate_in_place_and_buckets_divide) {
+TEST(ShardedModelTest, gradients_accumulate_in_place_and_buckets_divide) {
   auto net = make_net();
-  const auto before = net->parameters()[0].clone();
-  FlatParameters flat(*net, 3, 64, torch::kCPU);
-  EXPECT_TRUE(torch::equal(before, net->parameters()[0]));
-  EXPECT_EQ(flat.num_parameters(), 7 * 33 + 33 + 33 * 5 + 5);
+  const auto before = net->parameters()[0].detach().clone();
+  const FlatLayout layout(*net, {}, 3, 64);
+  EXPECT_EQ(layout.num_parameters(), 7 * 33 + 33 + 33 * 5 + 5);
   std::int64_t at = 0;
-  for (const Bucket& bucket : flat.buckets()) {
+  for (const Bucket& bucket : layout.buckets()) {
     EXPECT_EQ(bucket.offset, at);
     EXPECT_EQ(bucket.count % 48, 0);
     at += bucket.count;
   }
-  EXPECT_EQ(at, flat.total());
+  EXPECT_EQ(at, layout.total());
+  EXPECT_GT(layout.buckets().size(), 1U);
+
+  const auto comm = comm::make_local_communicator();
+  ShardedTraining training(*net, {}, *comm, {});
+  EXPECT_TRUE(torch::equal(before, net->parameters()[0]));
   net->forward(batch(1)).sum().backward();
-  const torch::Tensor once = flat.gradients().clone();
+  const torch::Tensor once = training.model.gradient(0).clone();
   net->forward(batch(1)).sum().backward();
-  EXPECT_TRUE(torch::allclose(flat.gradients(), 2 * once));
+  EXPECT_TRUE(torch::allclose(training.model.gradient(0), 2 * once));
   EXPECT_GT(once.abs().sum().item<float>(), 0);
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "nn/flop_counter.h"
 #include "nn/kernels/attention_head.h"
 #include "nn/kernels/simd.h"
 #include "nn/precision.h"
@@ -104,6 +105,8 @@ class Attention : public torch::autograd::Function<Attention> {
     const std::int64_t first = kv_in ? 0 : 1;
     const std::int64_t width = kv_in ? q_in.size(2) : q_in.size(2) / 3;
     const Problem p = problem_of(q_source, kv_source, width, num_heads);
+    if (FlopCounter* counter = FlopCounter::active())
+      counter->add(4.0 * static_cast<double>(p.batch * p.head.queries * p.head.keys * width));
     const torch::Tensor q = torch::empty({p.batch, p.head.queries, width}),
                         k = torch::empty({p.batch, p.head.keys, width});
     const torch::Tensor q_rstd = torch::empty({p.batch, p.head.queries}),
@@ -151,11 +154,22 @@ class Attention : public torch::autograd::Function<Attention> {
   }
 };
 
-bool takes_short_kernel(const torch::Tensor& q, const torch::Tensor& kv, std::int64_t width,
-                        std::int64_t num_heads) {
+bool is_short(const torch::Tensor& q, const torch::Tensor& kv, std::int64_t width, std::int64_t num_heads) {
   const std::int64_t keys = kv.defined() ? kv.size(1) : q.size(1);
-  return takes_cpu_kernel({q, kv}) && (width / num_heads) % kLanes == 0 && q.size(1) > 0 && keys > 0 &&
-         q.size(1) * keys <= kMostWeights;
+  return (width / num_heads) % kLanes == 0 && q.size(1) > 0 && keys > 0 && q.size(1) * keys <= kMostWeights;
+}
+
+/// The fp32 kernel where it fits, else nothing; bf16 goes through it and comes back.
+torch::Tensor attend_short(const torch::Tensor& q, const torch::Tensor& kv, std::int64_t width,
+                           std::int64_t num_heads, double eps, const torch::Tensor& seen) {
+  if (!is_short(q, kv, width, num_heads)) return {};
+  const auto attend = [&](const torch::Tensor& q32, const torch::Tensor& kv32) {
+    return Attention::apply(q32, kv32.defined() ? std::optional(kv32) : std::nullopt, num_heads, eps,
+                            seen.defined() ? std::optional(seen) : std::nullopt);
+  };
+  if (takes_cpu_kernel({q, kv})) return attend(q, kv);
+  if (!takes_bf16_kernel({q, kv})) return {};
+  return attend(q.to(torch::kFloat), kv.defined() ? kv.to(torch::kFloat) : kv).to(torch::kBFloat16);
 }
 
 torch::Tensor attend_reference(const torch::Tensor& q_BTW, const torch::Tensor& k_BLW,
@@ -172,26 +186,18 @@ torch::Tensor attend_reference(const torch::Tensor& q_BTW, const torch::Tensor& 
   return at::scaled_dot_product_attention(heads(q), heads(k), heads(v_BLW), seen).transpose(1, 2).flatten(2);
 }
 
-std::optional<torch::Tensor> given(const torch::Tensor& tensor) {
-  return tensor.defined() ? std::optional(tensor) : std::nullopt;
-}
-
 }  // namespace
 
 torch::Tensor self_attention(const torch::Tensor& qkv_BTW, std::int64_t num_heads, double eps,
                              const torch::Tensor& seen_BT) {
-  if (!takes_short_kernel(qkv_BTW, {}, qkv_BTW.size(2) / 3, num_heads)) {
-    return self_attention_reference(qkv_BTW, num_heads, eps, seen_BT);
-  }
-  return Attention::apply(qkv_BTW, std::optional<torch::Tensor>(), num_heads, eps, given(seen_BT));
+  const torch::Tensor out = attend_short(qkv_BTW, {}, qkv_BTW.size(2) / 3, num_heads, eps, seen_BT);
+  return out.defined() ? out : self_attention_reference(qkv_BTW, num_heads, eps, seen_BT);
 }
 
 torch::Tensor cross_attention(const torch::Tensor& q_BTW, const torch::Tensor& kv_BLW, std::int64_t num_heads,
                               double eps, const torch::Tensor& seen_BL) {
-  if (!takes_short_kernel(q_BTW, kv_BLW, q_BTW.size(2), num_heads)) {
-    return cross_attention_reference(q_BTW, kv_BLW, num_heads, eps, seen_BL);
-  }
-  return Attention::apply(q_BTW, std::optional<torch::Tensor>(kv_BLW), num_heads, eps, given(seen_BL));
+  const torch::Tensor out = attend_short(q_BTW, kv_BLW, q_BTW.size(2), num_heads, eps, seen_BL);
+  return out.defined() ? out : cross_attention_reference(q_BTW, kv_BLW, num_heads, eps, seen_BL);
 }
 
 torch::Tensor self_attention_reference(const torch::Tensor& qkv_BTW, std::int64_t num_heads, double eps,

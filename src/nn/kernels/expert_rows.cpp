@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "nn/kernels/simd.h"
+#include "nn/kernels/typed_data.h"
 #include "nn/precision.h"
 
 namespace microdit::nn::kernels {
@@ -22,9 +23,14 @@ MICRODIT_CLONES void add_row(std::int64_t dim, float factor, const float* from, 
   for (std::int64_t i = 0; i < dim; ++i) to[i] += factor * from[i];
 }
 
+MICRODIT_CLONES void add_row(std::int64_t dim, float factor, const Bf16* from, float* to) {
+  for (std::int64_t i = 0; i < dim; ++i) to[i] += factor * value_of(from[i]);
+}
+
 /// to = factor * from; returns from . with.
-MICRODIT_CLONES float scale_row_and_dot(std::int64_t dim, float factor, const float* from, const float* with,
-                                        float* to) {
+template <class T>
+MICRODIT_INLINE float scale_row_and_dot_of(std::int64_t dim, float factor, const T* from, const T* with,
+                                           T* to) {
   Vec sum{}, a, b;
   std::int64_t i = 0;
   for (; i + kLanes <= dim; i += kLanes) {
@@ -35,11 +41,22 @@ MICRODIT_CLONES float scale_row_and_dot(std::int64_t dim, float factor, const fl
     store(to + i, a);
   }
   float dot = sum_lanes(sum);
-  for (; i < dim; ++i) {
-    dot += from[i] * with[i];
-    to[i] = factor * from[i];
+  if (const std::int64_t rest = dim - i; rest > 0) {
+    for (std::int64_t k = i; k < dim; ++k) dot += value_of(from[k]) * value_of(with[k]);
+    load_part(a, from + i, rest);
+    a *= factor;
+    store_part(to + i, a, rest);
   }
   return dot;
+}
+
+MICRODIT_CLONES float scale_row_and_dot(std::int64_t dim, float factor, const float* from, const float* with,
+                                        float* to) {
+  return scale_row_and_dot_of(dim, factor, from, with, to);
+}
+MICRODIT_CLONES float scale_row_and_dot(std::int64_t dim, float factor, const Bf16* from, const Bf16* with,
+                                        Bf16* to) {
+  return scale_row_and_dot_of(dim, factor, from, with, to);
 }
 
 /// Calls work(index into [E, N, K], token row in [N T]) for every choice, each sample in one task, experts in
@@ -58,15 +75,17 @@ void for_choices(const Shape& s, const std::int64_t* choice, const Work& work) {
   });
 }
 
-void copy_chosen(const Shape& s, const float* x, const std::int64_t* choice, float* out) {
-  const auto bytes = static_cast<std::size_t>(s.dim) * sizeof(float);
+template <class T>
+void copy_chosen(const Shape& s, const T* x, const std::int64_t* choice, T* out) {
+  const auto bytes = static_cast<std::size_t>(s.dim) * sizeof(T);
   for_choices(s, choice, [&](std::int64_t at, std::int64_t row) {
     std::memcpy(out + at * s.dim, x + row * s.dim, bytes);
   });
 }
 
-/// `gate` null means 1.
-void add_chosen(const Shape& s, const float* h, const float* gate, const std::int64_t* choice,
+/// `gate` null means 1. Sums are fp32.
+template <class T>
+void add_chosen(const Shape& s, const T* h, const float* gate, const std::int64_t* choice,
                 float* zeroed_out) {
   for_choices(s, choice, [&](std::int64_t at, std::int64_t row) {
     add_row(s.dim, gate == nullptr ? 1.0F : gate[at], h + at * s.dim, zeroed_out + row * s.dim);
@@ -82,9 +101,11 @@ class GatherRows : public torch::autograd::Function<GatherRows> {
   static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& x_in, const torch::Tensor& choice) {
     const torch::Tensor x = x_in.contiguous();
     const Shape s = shape_of(choice, x.size(1), x.size(2));
-    torch::Tensor out = torch::empty({s.experts, s.samples * s.taken, s.dim});
-    copy_chosen(s, x.const_data_ptr<float>(), choice.const_data_ptr<std::int64_t>(),
-                out.mutable_data_ptr<float>());
+    torch::Tensor out = torch::empty({s.experts, s.samples * s.taken, s.dim}, x.options());
+    by_type(x, [&](auto type) {
+      using T = decltype(type);
+      copy_chosen<T>(s, data_of<T>(x), choice.const_data_ptr<std::int64_t>(), data_of<T>(out));
+    });
     ctx->save_for_backward({choice});
     ctx->saved_data["tokens"] = s.tokens;
     return out;
@@ -93,9 +114,12 @@ class GatherRows : public torch::autograd::Function<GatherRows> {
     const torch::Tensor choice = ctx->get_saved_variables()[0], g = grads[0].contiguous();
     const Shape s = shape_of(choice, ctx->saved_data["tokens"].toInt(), g.size(2));
     torch::Tensor dx = torch::zeros({s.samples, s.tokens, s.dim});
-    add_chosen(s, g.const_data_ptr<float>(), nullptr, choice.const_data_ptr<std::int64_t>(),
-               dx.mutable_data_ptr<float>());
-    return {dx, {}};
+    by_type(g, [&](auto type) {
+      using T = decltype(type);
+      add_chosen<T>(s, data_of<T>(g), nullptr, choice.const_data_ptr<std::int64_t>(),
+                    dx.mutable_data_ptr<float>());
+    });
+    return {dx.to(g.scalar_type()), {}};
   }
 };
 
@@ -103,13 +127,16 @@ class CombineRows : public torch::autograd::Function<CombineRows> {
  public:
   static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& h_in, const torch::Tensor& gate_in,
                                const torch::Tensor& choice, std::int64_t num_tokens) {
-    const torch::Tensor h = h_in.contiguous(), gate = gate_in.contiguous();
+    const torch::Tensor h = h_in.contiguous(), gate = gate_in.to(torch::kFloat).contiguous();
     const Shape s = shape_of(choice, num_tokens, h.size(2));
     torch::Tensor out = torch::zeros({s.samples, s.tokens, s.dim});
-    add_chosen(s, h.const_data_ptr<float>(), gate.const_data_ptr<float>(),
-               choice.const_data_ptr<std::int64_t>(), out.mutable_data_ptr<float>());
+    by_type(h, [&](auto type) {
+      using T = decltype(type);
+      add_chosen<T>(s, data_of<T>(h), gate.const_data_ptr<float>(), choice.const_data_ptr<std::int64_t>(),
+                    out.mutable_data_ptr<float>());
+    });
     ctx->save_for_backward({h, gate, choice});
-    return out;
+    return out.to(h.scalar_type());
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
@@ -117,11 +144,15 @@ class CombineRows : public torch::autograd::Function<CombineRows> {
     const torch::Tensor g = grads[0].contiguous();
     const Shape s = shape_of(choice, g.size(1), g.size(2));
     torch::Tensor dh = torch::empty_like(h), dgate = torch::empty_like(gate);
-    const float *pg = g.const_data_ptr<float>(), *ph = h.const_data_ptr<float>(),
-                *pgate = gate.const_data_ptr<float>();
-    float *pdh = dh.mutable_data_ptr<float>(), *pdgate = dgate.mutable_data_ptr<float>();
-    for_choices(s, choice.const_data_ptr<std::int64_t>(), [&](std::int64_t at, std::int64_t row) {
-      pdgate[at] = scale_row_and_dot(s.dim, pgate[at], pg + row * s.dim, ph + at * s.dim, pdh + at * s.dim);
+    const float* pgate = gate.const_data_ptr<float>();
+    float* pdgate = dgate.mutable_data_ptr<float>();
+    by_type(h, [&](auto type) {
+      using T = decltype(type);
+      const T *pg = data_of<T>(g), *ph = data_of<T>(h);
+      T* pdh = data_of<T>(dh);
+      for_choices(s, choice.const_data_ptr<std::int64_t>(), [&](std::int64_t at, std::int64_t row) {
+        pdgate[at] = scale_row_and_dot(s.dim, pgate[at], pg + row * s.dim, ph + at * s.dim, pdh + at * s.dim);
+      });
     });
     return {dh, dgate, {}, {}};
   }
@@ -136,13 +167,13 @@ torch::Tensor flat_rows(const torch::Tensor& choice_ENK, std::int64_t num_tokens
 }  // namespace
 
 torch::Tensor gather_rows(const torch::Tensor& x_NTD, const torch::Tensor& choice_ENK) {
-  return takes_cpu_kernel({x_NTD}) ? GatherRows::apply(x_NTD, choice_ENK)
-                                   : gather_rows_reference(x_NTD, choice_ENK);
+  return takes_cpu_kernel({x_NTD}) || takes_bf16_kernel({x_NTD}) ? GatherRows::apply(x_NTD, choice_ENK)
+                                                                 : gather_rows_reference(x_NTD, choice_ENK);
 }
 
 torch::Tensor combine_rows(const torch::Tensor& h_EMD, const torch::Tensor& gate_ENK,
                            const torch::Tensor& choice_ENK, std::int64_t num_tokens) {
-  if (!takes_cpu_kernel({h_EMD, gate_ENK}))
+  if (!takes_cpu_kernel({h_EMD, gate_ENK}) && !takes_bf16_kernel({h_EMD}))
     return combine_rows_reference(h_EMD, gate_ENK, choice_ENK, num_tokens);
   return CombineRows::apply(h_EMD, gate_ENK, choice_ENK, num_tokens);
 }

@@ -1,6 +1,7 @@
 // oneDNN's fp32 product behind torch's dispatcher, and autograd around it.
 #include "nn/kernels/matmul.h"
 
+#include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -98,6 +99,11 @@ class ExpertMlp : public torch::autograd::Function<ExpertMlp> {
   }
 };
 
+/// As autocast does it: of a parameter once while the outermost scope lives.
+torch::Tensor in_bf16(const torch::Tensor& t) {
+  return at::autocast::cached_cast(torch::kBFloat16, t, torch::kCPU);
+}
+
 }  // namespace
 
 torch::Tensor matrix_product(const torch::Tensor& a, const torch::Tensor& b) {
@@ -105,6 +111,9 @@ torch::Tensor matrix_product(const torch::Tensor& a, const torch::Tensor& b) {
 }
 
 torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
+  if (multiplies_bf16(x))
+    return LinearFunction::apply(in_bf16(x), in_bf16(weight),
+                                 bias.defined() ? OptionalTensor(in_bf16(bias)) : std::nullopt);
   if (!takes_cpu_kernel({x, weight, bias})) return linear_reference(x, weight, bias);
   return LinearFunction::apply(x, weight, bias.defined() ? OptionalTensor(bias) : std::nullopt);
 }
@@ -116,6 +125,7 @@ torch::Tensor linear_reference(const torch::Tensor& x, const torch::Tensor& weig
 
 torch::Tensor expert_mlp(const torch::Tensor& x_EMD, const torch::Tensor& w1_EDF,
                          const torch::Tensor& w2_EFD) {
+  if (multiplies_bf16(x_EMD)) return ExpertMlp::apply(in_bf16(x_EMD), in_bf16(w1_EDF), in_bf16(w2_EFD));
   if (!takes_cpu_kernel({x_EMD, w1_EDF, w2_EFD})) return expert_mlp_reference(x_EMD, w1_EDF, w2_EFD);
   return ExpertMlp::apply(x_EMD, w1_EDF, w2_EFD);
 }

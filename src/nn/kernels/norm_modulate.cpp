@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "nn/kernels/simd.h"
+#include "nn/kernels/typed_data.h"
 #include "nn/precision.h"
 
 namespace microdit::nn::kernels {
@@ -18,11 +19,12 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// One sample's rows. Null shift means: no modulation.
+/// One sample's rows of fp32 or bf16. Null shift means: no modulation.
+template <class T>
 struct Rows {
   std::int64_t count;
   std::int64_t dim;
-  const float* x;
+  const T* x;
   const float* weight;
   const float* shift;
   const float* scale;
@@ -30,20 +32,21 @@ struct Rows {
   float* rstd;  ///< [count]
 };
 
-MICRODIT_CLONES void forward_rows(const Rows& rows, float eps, float* y) {
+template <class T>
+MICRODIT_INLINE void forward_rows_of(const Rows<T>& rows, float eps, T* y) {
   const std::int64_t dim = rows.dim;
   const std::int64_t whole = dim / kLanes * kLanes;
   const std::int64_t rest = dim - whole;
   for (std::int64_t t = 0; t < rows.count; ++t) {
-    const float* x = rows.x + t * dim;
-    float* out = y + t * dim;
+    const T* x = rows.x + t * dim;
+    T* out = y + t * dim;
     Vec sum{}, v, w, s;
     for (std::int64_t i = 0; i < whole; i += kLanes) {
       load(v, x + i);
       sum += v;
     }
     float total = sum_lanes(sum);
-    for (std::int64_t i = whole; i < dim; ++i) total += x[i];
+    for (std::int64_t i = whole; i < dim; ++i) total += value_of(x[i]);
     const float mean = total / static_cast<float>(dim);
     sum = Vec{};
     for (std::int64_t i = 0; i < whole; i += kLanes) {
@@ -52,7 +55,7 @@ MICRODIT_CLONES void forward_rows(const Rows& rows, float eps, float* y) {
       sum += v * v;
     }
     total = sum_lanes(sum);
-    for (std::int64_t i = whole; i < dim; ++i) total += (x[i] - mean) * (x[i] - mean);
+    for (std::int64_t i = whole; i < dim; ++i) total += (value_of(x[i]) - mean) * (value_of(x[i]) - mean);
     const float rstd = 1.0F / std::sqrt(total / static_cast<float>(dim) + eps);
     rows.mean[t] = mean;
     rows.rstd[t] = rstd;
@@ -72,17 +75,25 @@ MICRODIT_CLONES void forward_rows(const Rows& rows, float eps, float* y) {
   }
 }
 
+MICRODIT_CLONES void forward_rows(const Rows<float>& rows, float eps, float* y) {
+  forward_rows_of(rows, eps, y);
+}
+MICRODIT_CLONES void forward_rows(const Rows<Bf16>& rows, float eps, Bf16* y) {
+  forward_rows_of(rows, eps, y);
+}
+
 /// dx, and the sums over this sample's rows of dy * xhat and of dy (both [dim], overwritten).
-MICRODIT_CLONES void backward_rows(const Rows& rows, const float* dy, float* dx, float* sum_dy_xhat,
-                                   float* sum_dy) {
+template <class T>
+MICRODIT_INLINE void backward_rows_of(const Rows<T>& rows, const T* dy, T* dx, float* sum_dy_xhat,
+                                      float* sum_dy) {
   const std::int64_t dim = rows.dim;
   const std::int64_t whole = dim / kLanes * kLanes;
   const std::int64_t rest = dim - whole;
   std::memset(sum_dy_xhat, 0, static_cast<std::size_t>(dim) * sizeof(float));
   std::memset(sum_dy, 0, static_cast<std::size_t>(dim) * sizeof(float));
   for (std::int64_t t = 0; t < rows.count; ++t) {
-    const float* x = rows.x + t * dim;
-    const float* g = dy + t * dim;
+    const T* x = rows.x + t * dim;
+    const T* g = dy + t * dim;
     const float mean = rows.mean[t];
     const float rstd = rows.rstd[t];
     Vec sum_g{}, sum_gx{}, v, w, s, d, a;
@@ -108,7 +119,7 @@ MICRODIT_CLONES void backward_rows(const Rows& rows, const float* dy, float* dx,
     }
     const float c1 = sum_lanes(sum_g) / static_cast<float>(dim);
     const float c2 = sum_lanes(sum_gx) / static_cast<float>(dim);
-    float* out = dx + t * dim;
+    T* out = dx + t * dim;
     for (std::int64_t i = 0; i < dim; i += kLanes) {
       const bool part = i >= whole;
       part ? load_part(v, x + i, rest) : load(v, x + i);
@@ -123,6 +134,15 @@ MICRODIT_CLONES void backward_rows(const Rows& rows, const float* dy, float* dx,
       part ? store_part(out + i, v, rest) : store(out + i, v);
     }
   }
+}
+
+MICRODIT_CLONES void backward_rows(const Rows<float>& rows, const float* dy, float* dx, float* sum_dy_xhat,
+                                   float* sum_dy) {
+  backward_rows_of(rows, dy, dx, sum_dy_xhat, sum_dy);
+}
+MICRODIT_CLONES void backward_rows(const Rows<Bf16>& rows, const Bf16* dy, Bf16* dx, float* sum_dy_xhat,
+                                   float* sum_dy) {
+  backward_rows_of(rows, dy, dx, sum_dy_xhat, sum_dy);
 }
 
 /// Last-axis rows in memory order; a [B, D] chunk of a wider row is used as it lies.
@@ -147,60 +167,69 @@ Shape shape_of(const torch::Tensor& x) {
   return {samples, x.numel() == 0 ? 0 : x.numel() / (samples * dim), dim};
 }
 
+/// x, and so y, dy and dx, is fp32 or bf16; the others are fp32 here (autograd hands their gradients on in their own types).
 class NormModulate : public torch::autograd::Function<NormModulate> {
  public:
-  static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& x_in, const torch::Tensor& weight,
-                               const OptionalTensor& shift_in, const OptionalTensor& scale_in, double eps) {
-    const torch::Tensor x = x_in.contiguous();
-    const torch::Tensor shift = shift_in ? row_major(*shift_in) : torch::Tensor();
-    const torch::Tensor scale = scale_in ? row_major(*scale_in) : torch::Tensor();
+  static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& x_in,
+                               const torch::Tensor& weight_in, const OptionalTensor& shift_in,
+                               const OptionalTensor& scale_in, double eps) {
+    const torch::Tensor x = x_in.contiguous(), weight = weight_in.to(torch::kFloat);
+    const torch::Tensor shift = shift_in ? row_major(shift_in->to(torch::kFloat)) : torch::Tensor();
+    const torch::Tensor scale = scale_in ? row_major(scale_in->to(torch::kFloat)) : torch::Tensor();
     const Shape shape = shape_of(x);
     torch::Tensor y = torch::empty_like(x);
     torch::Tensor moments = torch::empty({2, shape.samples * shape.count});
-    for_samples(x, weight, shift, scale, moments, [&](const Rows& rows, std::int64_t, std::int64_t offset) {
-      forward_rows(rows, static_cast<float>(eps), y.mutable_data_ptr<float>() + offset);
+    const variable_list of_rows{x, weight, shift, scale, moments};
+    by_type(x, [&](auto type) {
+      for_samples<decltype(type)>(of_rows, [&](const auto& rows, std::int64_t, std::int64_t offset) {
+        forward_rows(rows, static_cast<float>(eps), data_of<decltype(type)>(y) + offset);
+      });
     });
-    ctx->save_for_backward({x, weight, shift, scale, moments});
+    ctx->save_for_backward(of_rows);
     return y;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const torch::Tensor &x = saved[0], &weight = saved[1], &shift = saved[2], &scale = saved[3];
+    const torch::Tensor &x = saved[0], &weight = saved[1], &scale = saved[3];
     const torch::Tensor dy = grads[0].contiguous();
     const Shape shape = shape_of(x);
     torch::Tensor dx = torch::empty_like(x);
     torch::Tensor sums = torch::empty({2, shape.samples, shape.dim});
-    for_samples(x, weight, shift, scale, saved[4],
-                [&](const Rows& rows, std::int64_t sample, std::int64_t offset) {
-                  float* sum = sums.mutable_data_ptr<float>() + sample * shape.dim;
-                  backward_rows(rows, dy.const_data_ptr<float>() + offset,
-                                dx.mutable_data_ptr<float>() + offset, sum, sum + shape.samples * shape.dim);
-                });
+    by_type(x, [&](auto type) {
+      using T = decltype(type);
+      for_samples<T>(saved, [&](const auto& rows, std::int64_t sample, std::int64_t offset) {
+        float* sum = sums.mutable_data_ptr<float>() + sample * shape.dim;
+        backward_rows(rows, data_of<T>(dy) + offset, data_of<T>(dx) + offset, sum,
+                      sum + shape.samples * shape.dim);
+      });
+    });
     const torch::Tensor dy_xhat = sums[0];
     if (!scale.defined()) return {dx, dy_xhat.sum(0), {}, {}, {}};
     return {dx, (dy_xhat * (1 + scale)).sum(0), sums[1], dy_xhat * weight, {}};
   }
 
  private:
-  template <class Work>
-  static void for_samples(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& shift,
-                          const torch::Tensor& scale, const torch::Tensor& moments, const Work& work) {
-    const Shape shape = shape_of(x);
-    const float* x_data = x.const_data_ptr<float>();
-    const float* w = weight.const_data_ptr<float>();
+  /// `saved`: x, weight, shift, scale, moments.
+  template <class T, class Work>
+  static void for_samples(const variable_list& saved, const Work& work) {
+    const torch::Tensor &shift = saved[2], &scale = saved[3];
+    const Shape shape = shape_of(saved[0]);
+    const T* x_data = data_of<T>(saved[0]);
+    const float* w = saved[1].const_data_ptr<float>();
     const float* sh = shift.defined() ? shift.const_data_ptr<float>() : nullptr;
     const float* sc = scale.defined() ? scale.const_data_ptr<float>() : nullptr;
     const std::int64_t shift_stride = sh != nullptr ? shift.stride(0) : 0,
                        scale_stride = sc != nullptr ? scale.stride(0) : 0;
-    float* mean = moments.mutable_data_ptr<float>();
+    float* mean = saved[4].mutable_data_ptr<float>();
     float* rstd = mean + shape.samples * shape.count;
     at::parallel_for(0, shape.samples, 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t b = begin; b < end; ++b) {
         const std::int64_t offset = b * shape.count * shape.dim;
-        work(Rows{shape.count, shape.dim, x_data + offset, w, sh == nullptr ? nullptr : sh + b * shift_stride,
-                  sc == nullptr ? nullptr : sc + b * scale_stride, mean + b * shape.count,
-                  rstd + b * shape.count},
+        work(Rows<T>{shape.count, shape.dim, x_data + offset, w,
+                     sh == nullptr ? nullptr : sh + b * shift_stride,
+                     sc == nullptr ? nullptr : sc + b * scale_stride, mean + b * shape.count,
+                     rstd + b * shape.count},
              b, offset);
       }
     });
@@ -211,7 +240,7 @@ class NormModulate : public torch::autograd::Function<NormModulate> {
 
 torch::Tensor norm_modulate(const torch::Tensor& x, const torch::Tensor& weight,
                             const torch::Tensor& shift_BD, const torch::Tensor& scale_BD, double eps) {
-  if (!takes_cpu_kernel({x, weight, shift_BD, scale_BD})) {
+  if (!takes_cpu_kernel({x, weight, shift_BD, scale_BD}) && !takes_bf16_kernel({x})) {
     return norm_modulate_reference(x, weight, shift_BD, scale_BD, eps);
   }
   return NormModulate::apply(x, weight, if_defined(shift_BD), if_defined(scale_BD), eps);

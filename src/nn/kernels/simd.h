@@ -32,6 +32,48 @@ MICRODIT_INLINE void load_part(Vec& v, const float* p, std::int64_t n) {
 MICRODIT_INLINE void store_part(float* p, const Vec& v, std::int64_t n) {
   std::memcpy(p, &v, static_cast<std::size_t>(n) * sizeof(float));
 }
+/// A bfloat16 as it lies in memory. Kernels read and write it, and compute in fp32.
+struct Bf16 {
+  std::uint16_t bits;
+};
+using ShortVec = std::uint16_t __attribute__((vector_size(32)));
+using WordVec = std::uint32_t __attribute__((vector_size(64)));
+
+MICRODIT_INLINE void load(Vec& v, const Bf16* p) {
+  ShortVec high;
+  std::memcpy(&high, p, sizeof(high));
+  const WordVec word = __builtin_convertvector(high, WordVec) << 16;
+  std::memcpy(&v, &word, sizeof(v));
+}
+/// Rounded to nearest, ties to even; NaN stays NaN.
+MICRODIT_INLINE void store(Bf16* p, const Vec& v) {
+  WordVec word;
+  std::memcpy(&word, &v, sizeof(word));
+  word += 0x7fffU + ((word >> 16) & 1U);
+  word = v == v ? word : WordVec{} + 0x7fc00000U;
+  const ShortVec high = __builtin_convertvector(word >> 16, ShortVec);
+  std::memcpy(p, &high, sizeof(high));
+}
+MICRODIT_INLINE void load_part(Vec& v, const Bf16* p, std::int64_t n) {
+  Bf16 lane[kLanes] = {};
+  std::memcpy(lane, p, static_cast<std::size_t>(n) * sizeof(Bf16));
+  load(v, lane);
+}
+MICRODIT_INLINE void store_part(Bf16* p, const Vec& v, std::int64_t n) {
+  Bf16 lane[kLanes];
+  store(lane, v);
+  std::memcpy(p, lane, static_cast<std::size_t>(n) * sizeof(Bf16));
+}
+MICRODIT_INLINE float value_of(float x) {
+  return x;
+}
+MICRODIT_INLINE float value_of(Bf16 x) {
+  const std::uint32_t word = static_cast<std::uint32_t>(x.bits) << 16;
+  float value;
+  std::memcpy(&value, &word, sizeof(value));
+  return value;
+}
+
 MICRODIT_INLINE float sum_lanes(const Vec& v) {
   float lane[kLanes];
   store(lane, v);

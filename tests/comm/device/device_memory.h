@@ -52,10 +52,8 @@ class DeviceFloats {
   DeviceFloats& operator=(const DeviceFloats&) = delete;
 
   float* data() const { return data_; }
-  FloatBuffer all() const { return part(0, count_); }
-  FloatBuffer part(std::int64_t begin, std::int64_t count) const {
-    return {data_ + begin, count, true, stream_};
-  }
+  Buffer all() const { return part(0, count_); }
+  Buffer part(std::int64_t begin, std::int64_t count) const { return {data_ + begin, count, true, stream_}; }
   std::vector<float> read() const {
     std::vector<float> values(static_cast<std::size_t>(count_));
     must_cuda(cudaMemcpyAsync(values.data(), data_, bytes(), cudaMemcpyDeviceToHost, stream_),

@@ -42,7 +42,7 @@ class Way {
   std::optional<SideStream> stream_;
 };
 
-FloatBuffer host(std::vector<float>& values) {
+Buffer host(std::vector<float>& values) {
   return {.data = values.data(), .count = static_cast<std::int64_t>(values.size())};
 }
 

@@ -7,6 +7,7 @@
 #include <barrier>
 #include <cstdlib>
 #include <memory>
+#include <stdexcept>
 #include <thread>
 
 #include "comm/device_path.h"
@@ -22,7 +23,7 @@ struct Meeting {
   explicit Meeting(int size) : gate(size), texts(size), buffers(size), doubles(size) {}
   std::barrier<> gate;
   std::vector<std::string> texts;
-  std::vector<FloatBuffer> buffers;
+  std::vector<Buffer> buffers;
   std::vector<std::vector<double>> doubles;
   std::span<std::byte> sent;
 };
@@ -43,24 +44,25 @@ class ThreadRank final : public Communicator {
   void all_reduce_max(std::span<double> values) override {
     reduce(values, [](double a, double b) { return a > b ? a : b; });
   }
-  void reduce_scatter_sum(FloatBuffer in, FloatBuffer out) override {
+  void reduce_scatter_sum(Buffer in, Buffer out) override {
     if (in.on_cuda) return device_->reduce_scatter_sum(in, out);
     meeting_.buffers[own()] = in;
     barrier();
     std::vector<const float*> pieces;
-    for (const FloatBuffer& buffer : meeting_.buffers) pieces.push_back(buffer.data + rank_ * out.count);
+    for (const Buffer& buffer : meeting_.buffers) pieces.push_back(buffer.floats() + rank_ * out.count);
     std::vector<float> sum(static_cast<std::size_t>(out.count));
     sum_in_rank_order(pieces, out.count, sum.data());
     barrier();
-    std::copy(sum.begin(), sum.end(), out.data);
+    std::copy(sum.begin(), sum.end(), out.floats());
   }
-  void all_gather(FloatBuffer in, FloatBuffer out) override {
+  void all_gather(Buffer in, Buffer out) override {
     if (in.on_cuda) return device_->all_gather(in, out);
     meeting_.buffers[own()] = in;
     barrier();
     for (int r = 0; r < size(); ++r) {
-      const float* piece = meeting_.buffers[static_cast<std::size_t>(r)].data;
-      if (piece != out.data + r * in.count) std::copy_n(piece, in.count, out.data + r * in.count);
+      const std::byte* piece = meeting_.buffers[static_cast<std::size_t>(r)].bytes();
+      std::byte* place = out.bytes() + r * in.num_bytes();
+      if (piece != place) std::copy_n(piece, in.num_bytes(), place);
     }
     barrier();
   }
@@ -77,6 +79,7 @@ class ThreadRank final : public Communicator {
     barrier();
     return all;
   }
+  std::unique_ptr<Communicator> split(int) override { throw std::logic_error("no test splits threads"); }
   [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
   void set_deadline(double seconds) override { watchdog_.set_deadline(seconds); }
   double deadline_s() const override { return watchdog_.deadline_s(); }

@@ -71,7 +71,7 @@ TEST_F(GpuWatchdogDeathTest, EnqueueingThatBlocks) {
       if (comm.rank() != 0) return sleep(20);
       static float* data = nullptr;
       if (cudaMalloc(reinterpret_cast<void**>(&data), 4096) != cudaSuccess) std::_Exit(1);
-      const FloatBuffer in{data, 64, true, nullptr}, out{data + 64, 32, true, nullptr};
+      const Buffer in{data, 64, true, nullptr}, out{data + 64, 32, true, nullptr};
       for (int i = 0; i < 10; ++i) path.reduce_scatter_sum(in, out);
       sleep(20);
     };
