@@ -1,9 +1,12 @@
 // What train and train_codec share: settings, device, task, dry run, trainer.
 #pragma once
 
+#include <string>
 #include <type_traits>
 
 #include "comm/device.h"
+#include "core/error.h"
+#include "core/log.h"
 #include "eval/compute.h"
 #include "job.h"
 #include "provenance.h"
@@ -12,6 +15,15 @@
 #include "train/training_data.h"
 
 namespace microdit::jobs {
+
+/// What a cluster would need can be asked of a build that could not train there.
+inline void warn_of_device(const std::string& device) {
+  try {
+    comm::demand_cuda_build(device);
+  } catch (const core::UserError& error) {
+    core::log_warn("{}", error.what());
+  }
+}
 
 /// `make_task(config, device, job)`: what is trained. `cadences`: of a config, when the task is made. `describe`: prints what the job
 /// will need (--dry-run); it opens no device. `more`: as run_config_job's.
@@ -31,9 +43,12 @@ int train_job(int argc, char** argv, JobInfo info, const MakeTask& make_task,
                                       core::resumable_keys<Config>(), describe_life(job.comm)};
     if (job.line.check_settings || job.line.dry_run) {
       train::run_folder(config.loop).compare_settings(settings, job.comm);
-      comm::demand_cuda_build(config.loop.device);
+      if (job.line.check_settings) comm::demand_cuda_build(config.loop.device);
       train::check_start(config.loop, settings.life, job.line.dry_run, job.comm);
-      if (job.line.dry_run) describe(config, job.comm, job.stop);
+      if (job.line.dry_run) {
+        describe(config, job.comm, job.stop);
+        warn_of_device(config.loop.device);
+      }
       return static_cast<int>(core::kDone);
     }
     job.comm.set_deadline(config.loop.watchdog_s);  // before NCCL is set up with the device

@@ -35,7 +35,8 @@ Levels::Levels(Communicator& world, std::int64_t ranks_per_node) : world_(world)
   per_node_ = ranks_per_node > 0 ? static_cast<int>(ranks_per_node) : launched_per_node(world);
   if (per_node_ == 0) {
     core::log_warn(
-        "the {} ranks are not as many on every node, side by side: sums go through the network without a level "
+        "the {} ranks are not as many on every node, side by side: sums go through the network without a "
+        "level "
         "inside the nodes; start equally many on each (--ntasks-per-node, --distribution=block)",
         ranks);
     per_node_ = ranks;

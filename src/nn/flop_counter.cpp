@@ -4,6 +4,7 @@
 #include <ATen/record_function.h>
 
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -11,7 +12,7 @@
 namespace microdit::nn {
 namespace {
 
-thread_local FlopCounter* counter = nullptr;
+thread_local FlopCounter* current = nullptr;
 
 /// Of a tensor among an operator's arguments; undefined where there is none.
 at::Tensor tensor_at(c10::ArrayRef<const c10::IValue> inputs, std::size_t place) {
@@ -21,13 +22,7 @@ at::Tensor tensor_at(c10::ArrayRef<const c10::IValue> inputs, std::size_t place)
 void count_product(const at::Tensor& a, const at::Tensor& b) {
   if (!a.defined() || !b.defined() || a.dim() < 2 || b.dim() < 2) return;
   const std::int64_t times = a.dim() == 3 ? a.size(0) : 1;
-  counter->add_product(times, {a.size(-2), b.size(-1), a.size(-1)});
-}
-
-/// x [..., K], weight [N, K].
-void count_linear(const at::Tensor& x, const at::Tensor& weight) {
-  if (!x.defined() || !weight.defined() || x.numel() == 0) return;
-  counter->add_product(1, {x.numel() / x.size(-1), weight.size(0), x.size(-1)});
+  current->add_product(times, {a.size(-2), b.size(-1), a.size(-1)}, a, b);
 }
 
 /// aten::convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups). The operator has not run yet: its
@@ -41,25 +36,23 @@ void count_convolution(c10::ArrayRef<const c10::IValue> inputs) {
     const auto i = static_cast<std::size_t>(axis - 2);
     places *= static_cast<double>((x.size(axis) + 2 * padding[i] - weight.size(axis)) / stride[i] + 1);
   }
-  counter->add(2 * places * static_cast<double>(weight.numel()));
+  current->add(2 * places * static_cast<double>(weight.numel()), x, weight);
 }
 
 /// q, k, v [B, heads, rows, width]: two products.
 void count_attention(const at::Tensor& q, const at::Tensor& k) {
   if (!q.defined() || !k.defined() || q.dim() != 4) return;
-  counter->add(4.0 * static_cast<double>(q.numel()) * static_cast<double>(k.size(2)));
+  current->add(4.0 * static_cast<double>(q.numel()) * static_cast<double>(k.size(2)), q, k);
 }
 
 std::unique_ptr<at::ObserverContext> watch(const at::RecordFunction& function) {
-  if (counter == nullptr) return nullptr;
+  if (current == nullptr) return nullptr;
   const std::string_view name = function.name();
   const auto inputs = function.inputs();
   if (name == "aten::mm" || name == "aten::bmm")
     count_product(tensor_at(inputs, 0), tensor_at(inputs, 1));
   else if (name == "aten::addmm" || name == "aten::baddbmm")
     count_product(tensor_at(inputs, 1), tensor_at(inputs, 2));
-  else if (name == "mkldnn::_linear_pointwise")
-    count_linear(tensor_at(inputs, 0), tensor_at(inputs, 1));
   else if (name == "aten::convolution")
     count_convolution(inputs);
   else if (name.starts_with("aten::_scaled_dot_product_") && name.find("math") == name.npos &&
@@ -71,10 +64,10 @@ std::unique_ptr<at::ObserverContext> watch(const at::RecordFunction& function) {
 }  // namespace
 
 FlopCounter::FlopCounter() {
-  core::check(counter == nullptr, "two counters of FLOPs on one thread");
-  counter = this;
-  handle_ = at::addThreadLocalCallback(at::RecordFunctionCallback(&watch).needsInputs(true).scopes(
-      {at::RecordScope::FUNCTION}));
+  core::check(current == nullptr, "two counters of FLOPs on one thread");
+  current = this;
+  handle_ = at::addThreadLocalCallback(
+      at::RecordFunctionCallback(&watch).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
 }
 
 FlopCounter::~FlopCounter() {
@@ -82,20 +75,35 @@ FlopCounter::~FlopCounter() {
 }
 
 void FlopCounter::stop() {
-  if (counter != this) return;
+  if (current != this) return;
   at::removeCallback(handle_);
-  counter = nullptr;
+  current = nullptr;
 }
 
 FlopCounter* FlopCounter::active() {
-  return counter;
+  return current;
 }
 
-void FlopCounter::add_product(std::int64_t times, const Product& product) {
+void FlopCounter::add(double flops, const torch::Tensor& a, const torch::Tensor& b) {
+  const bool has_graph = torch::GradMode::is_enabled();
+  const int factors =
+      has_graph ? static_cast<int>(a.requires_grad()) + static_cast<int>(b.requires_grad()) : 2;
+  forward_ += flops;
+  training_ += flops * (1 + factors);
+}
+
+void FlopCounter::add_product(std::int64_t times, const Product& product, const torch::Tensor& a,
+                              const torch::Tensor& b) {
   const double flops = 2.0 * static_cast<double>(times) * static_cast<double>(product.m) *
                        static_cast<double>(product.n) * static_cast<double>(product.k);
-  flops_ += flops;
   products_[product] += flops;
+  add(flops, a, b);
+}
+
+OwnProducts::OwnProducts() : counter_(std::exchange(current, nullptr)) {}
+
+OwnProducts::~OwnProducts() {
+  current = counter_;
 }
 
 }  // namespace microdit::nn

@@ -1,9 +1,10 @@
 // How much a network multiplies: the matrix products, convolutions and attentions that it runs.
 #pragma once
 
+#include <torch/types.h>
+
 #include <cstdint>
 #include <map>
-#include <tuple>
 
 namespace microdit::nn {
 
@@ -13,7 +14,8 @@ struct Product {
   auto operator<=>(const Product&) const = default;
 };
 
-/// Counts while it lives, on this thread, whatever the device: 2 FLOPs for a multiplication and its addition. One at a time on a thread.
+/// Counts the forward pass while it lives, on this thread, whatever the device: 2 FLOPs for a multiplication and its addition. One at a time
+/// on a thread.
 class FlopCounter {
  public:
   FlopCounter();
@@ -23,23 +25,38 @@ class FlopCounter {
 
   /// What comes now does not count.
   void stop();
-  double flops() const { return flops_; }
+  double forward() const { return forward_; }
+  /// With the backward pass: a product more for each factor that needs a gradient; both do without a graph (a block that runs again). What
+  /// recomputing adds is no work of the training.
+  double training() const { return training_; }
   /// FLOPs by shape, of matrix products alone.
   const std::map<Product, double>& products() const { return products_; }
 
-  void add_product(std::int64_t times, const Product& product);
-  void add(double flops) { flops_ += flops; }
+  /// `times` products of factors like `a` and `b`.
+  void add_product(std::int64_t times, const Product& product, const torch::Tensor& a,
+                   const torch::Tensor& b);
+  void add(double flops, const torch::Tensor& a, const torch::Tensor& b);
   /// The one of this thread, or null.
   static FlopCounter* active();
 
  private:
-  double flops_ = 0;
+  double forward_ = 0, training_ = 0;
   std::map<Product, double> products_;
   std::uint64_t handle_ = 0;
 };
 
-/// A step's FLOPs by those of its forward pass: the backward pass has two products for each of it (what recomputing adds is no work of the
-/// training, and is not counted).
-inline constexpr double kTrainingOfForward = 3;
+/// A step of our own, which says itself what it multiplies: torch's operators inside do not count while it lives.
+class OwnProducts {
+ public:
+  OwnProducts();
+  ~OwnProducts();
+  OwnProducts(const OwnProducts&) = delete;
+  OwnProducts& operator=(const OwnProducts&) = delete;
+  /// The counter, or null: nobody counts.
+  FlopCounter* counter() const { return counter_; }
+
+ private:
+  FlopCounter* counter_;
+};
 
 }  // namespace microdit::nn

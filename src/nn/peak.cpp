@@ -32,7 +32,8 @@ void wait_for(c10::Device device, const torch::Tensor& result) {
 
 double rate_of(const Product& p, c10::Device device, torch::ScalarType type) {
   const auto options = torch::TensorOptions().device(device);
-  const torch::Tensor a = torch::randn({p.m, p.k}, options).to(type), b = torch::randn({p.k, p.n}, options).to(type);
+  const torch::Tensor a = torch::randn({p.m, p.k}, options).to(type),
+                      b = torch::randn({p.k, p.n}, options).to(type);
   const auto multiply = [&] { return device.is_cpu() ? kernels::matrix_product(a, b) : at::mm(a, b); };
   wait_for(device, multiply());
   const double flops = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
@@ -42,8 +43,7 @@ double rate_of(const Product& p, c10::Device device, torch::ScalarType type) {
     torch::Tensor last;
     for (int i = 0; i < turn; ++i) last = multiply();
     wait_for(device, last);
-    const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     best = std::max(best, flops * turn / std::max(1e-9, seconds));
     spent += seconds;
   }

@@ -30,8 +30,8 @@ class DenoiserTask : public TrainTask {
   void set_block_runner(models::BlockRunner runner) override { model_->set_block_runner(std::move(runner)); }
   bool takes_bf16_weights() const override { return true; }
   core::Json facts() const override { return core::to_json(facts_); }
-  /// FLOPs of a forward pass, an image, as this run trains it.
-  double forward_flops() { return train::forward_flops(*model_, config_.model, shape_, config_.mask_ratio); }
+  /// As this run trains it.
+  WorkPlan work() { return plan_work(*model_, config_.model, shape_, config_.mask_ratio); }
   void initialize() override { models::initialize(*model_, static_cast<std::uint64_t>(config_.loop.seed)); }
   void check_start(const core::Json& facts) const override;
   void prepare_pictures(comm::Communicator& comm, const core::StopFlag& stop) override;

@@ -70,8 +70,7 @@ FlatLayout::FlatLayout(const torch::nn::Module& module, const std::vector<models
     const bool ends = is_full && (block < 0 || !is_same);
     if (buckets_.empty() || ends || (!is_same && (!is_next || last_block < 0))) {
       cut(unit);
-      buckets_.push_back(
-          {.offset = total_, .first_block = block, .first_placement = placements_.size()});
+      buckets_.push_back({.offset = total_, .first_block = block, .first_placement = placements_.size()});
     }
     Bucket& bucket = buckets_.back();
     bucket.last_block = block;

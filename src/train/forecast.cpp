@@ -58,7 +58,7 @@ struct Network {
   const torch::nn::Module& module;
   std::vector<models::BlockModules> blocks{};
   bool bf16_weights = false;
-  double forward_flops = 0;  ///< 0: not counted
+  WorkPlan work{};  ///< zeros: not counted
 };
 
 // Of the table: H100 and H200 (products measured on an H200; what a well-made step reaches of them; NVLink as NCCL uses it; one 400 Gb/s card
@@ -92,8 +92,7 @@ void describe_clusters(const LoopConfig& config, const Network& network, std::in
     const MemoryPlan memory =
         plan_memory(network.module, network.blocks, config, machine, network.bf16_weights);
     const Traffic traffic = plan_traffic(parameters, config, machine, network.bf16_weights);
-    const double seconds =
-        step_seconds(nn::kTrainingOfForward * network.forward_flops * static_cast<double>(rows), traffic);
+    const double seconds = step_seconds(network.work.training * static_cast<double>(rows), traffic);
     const std::string hours =
         config.steps.is_known()
             ? fmt::format("{:.0f}", seconds * static_cast<double>(config.steps.steps()) * ranks / 3600)
@@ -118,10 +117,10 @@ void describe_network(const LoopConfig& config, const Network& network, int rank
                core::bytes_text(static_cast<std::uint64_t>(traffic.inside)),
                core::bytes_text(static_cast<std::uint64_t>(traffic.across)));
   }
-  if (network.forward_flops == 0) return;
-  const double flops = nn::kTrainingOfForward * network.forward_flops;
+  if (network.work.forward == 0) return;
+  const double flops = network.work.training;
   fmt::print("work: {:.4g} GFLOP to train an image ({:.4g} forward), {:.4g} TFLOP a step\n", flops / 1e9,
-             network.forward_flops / 1e9, flops * static_cast<double>(config.batch_size) / 1e12);
+             network.work.forward / 1e9, flops * static_cast<double>(config.batch_size) / 1e12);
   if (config.device == "cuda") describe_clusters(config, network, parameters);
 }
 
@@ -209,7 +208,7 @@ void describe_training(TrainConfig& config, comm::Communicator& comm, const core
     if (config.validation.every_steps > 0) task.prepare_validation(*alone);
     parameters = count_parameters(task.module());
     describe_network(config.loop,
-                     {task.module(), task.blocks(), config.loop.precision == "bf16", task.forward_flops()},
+                     {task.module(), task.blocks(), config.loop.precision == "bf16", task.work()},
                      comm.size());
   }
   describe_loop(config.loop, parameters, comm);

@@ -99,8 +99,7 @@ std::vector<checkpoint::Part> OptimizerState::parts() {
   std::vector<checkpoint::Part> parts;
   const auto add = [&](const std::string& kind, const torch::Tensor& held_values, std::size_t bucket) {
     const Piece &own = shards_.own(bucket), &piece = shards_.held(bucket);
-    snapshot_.narrow(0, filled, own.count)
-        .copy_(held_values.narrow(0, own.offset - piece.offset, own.count));
+    snapshot_.narrow(0, filled, own.count).copy_(held_values.narrow(0, own.offset - piece.offset, own.count));
     const float* copy = snapshot_.const_data_ptr<float>() + filled;
     filled += own.count;
     for (const Placement& place : shards_.layout().placements()) {
@@ -155,9 +154,9 @@ void OptimizerState::check_model(const StateSource& source, const std::string& k
       core::user_error("{}: holds no {}/{}; it is a checkpoint of another model", source.origin(), kind,
                        place.name);
     if (*found != place.shape)
-      core::user_error(
-          "{}: {}/{} has shape [{}], this model needs [{}]; it is a checkpoint of another model",
-          source.origin(), kind, place.name, fmt::join(*found, ", "), fmt::join(place.shape, ", "));
+      core::user_error("{}: {}/{} has shape [{}], this model needs [{}]; it is a checkpoint of another model",
+                       source.origin(), kind, place.name, fmt::join(*found, ", "),
+                       fmt::join(place.shape, ", "));
   }
 }
 

@@ -68,12 +68,14 @@ Traffic plan_traffic(std::int64_t parameters, const LoopConfig& config, const Ma
                nodes = static_cast<double>(machine.ranks) / per_node;
   const double inside_share = (per_node - 1) / per_node, across_share = (nodes - 1) / nodes / per_node;
   const double weight = bf16_weights ? kHalf : kFloat;
-  Traffic traffic{inside_share * kFloat * p, across_share * kFloat * p};  // one reduce-scatter of fp32 gradients
+  Traffic traffic{inside_share * kFloat * p,
+                  across_share * kFloat * p};  // one reduce-scatter of fp32 gradients
   const bool is_full = config.sharding == "full", is_none = config.sharding == "none";
   const std::int64_t rows = config.batch_size / machine.ranks;
   const std::int64_t micro = config.microbatch_size > 0 ? std::min(config.microbatch_size, rows) : rows;
   // Of gradients where all hold them, of weights after the update, or twice a microbatch.
-  const double gathers = is_full ? 2.0 * static_cast<double>((rows + micro - 1) / std::max<std::int64_t>(micro, 1)) : 1.0;
+  const double gathers =
+      is_full ? 2.0 * static_cast<double>((rows + micro - 1) / std::max<std::int64_t>(micro, 1)) : 1.0;
   const double gathered = is_none ? static_cast<double>(kFloat) : weight;
   traffic.inside += gathers * inside_share * gathered * p;
   if (config.scope == "node")
@@ -83,17 +85,16 @@ Traffic plan_traffic(std::int64_t parameters, const LoopConfig& config, const Ma
   return traffic;
 }
 
-double forward_flops(models::Denoiser& net, const models::DenoiserConfig& config,
-                     const stream::RowShape& shape, double mask_ratio) {
-  const torch::NoGradGuard no_grad;
+WorkPlan plan_work(models::Denoiser& net, const models::DenoiserConfig& config, const stream::RowShape& shape,
+                   double mask_ratio) {
   constexpr std::int64_t kBatch = 2;
   const std::int64_t side = shape.latent_size, rows = std::max<std::int64_t>(shape.text_length, 1);
   nn::FlopCounter counter;
   models::Condition condition;
   if (config.takes_classes()) condition.class_B = torch::zeros({kBatch}, torch::kLong);
   if (config.takes_text() && net.text_conditioner()) {
-    const models::TextRows made =
-        net.text_conditioner()->forward(torch::zeros({kBatch, rows}, torch::kLong), torch::ones({kBatch, rows}, torch::kBool));
+    const models::TextRows made = net.text_conditioner()->forward(torch::zeros({kBatch, rows}, torch::kLong),
+                                                                  torch::ones({kBatch, rows}, torch::kBool));
     condition.text_BLD = made.rows_BLW;
     condition.text_mask_BL = made.seen_BL;
   } else if (config.takes_text()) {
@@ -106,7 +107,7 @@ double forward_flops(models::Denoiser& net, const models::DenoiserConfig& config
     mask = models::Mask{mask_ratio, torch::rand({kBatch, patches * patches})};
   }
   net.forward(torch::zeros({kBatch, shape.channels, side, side}), torch::ones({kBatch}), condition, mask);
-  return counter.flops() / static_cast<double>(kBatch);
+  return {counter.forward() / kBatch, counter.training() / kBatch};
 }
 
 std::string roles_text(const torch::nn::Module& module) {

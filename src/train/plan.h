@@ -33,9 +33,13 @@ struct Traffic {
 Traffic plan_traffic(std::int64_t parameters, const LoopConfig& config, const Machine& machine,
                      bool bf16_weights);
 
-/// FLOPs of a forward pass, an image: counted in one, of weights that nobody has drawn (reading untouched memory takes none).
-double forward_flops(models::Denoiser& net, const models::DenoiserConfig& config,
-                     const stream::RowShape& shape, double mask_ratio);
+/// FLOPs of an image.
+struct WorkPlan {
+  double forward = 0, training = 0;
+};
+/// Counted in a forward pass, of weights that nobody has drawn (reading untouched memory takes none).
+WorkPlan plan_work(models::Denoiser& net, const models::DenoiserConfig& config, const stream::RowShape& shape,
+                   double mask_ratio);
 
 /// Parameters by role, "3.1 M matrix, ...".
 std::string roles_text(const torch::nn::Module& module);

@@ -39,10 +39,7 @@ class NoCastCache {
 }  // namespace
 
 ShardedModel::ShardedModel(Shards& shards, const Options& options)
-    : shards_(shards),
-      options_(options),
-      parameters_(shards.layout().parameters()),
-      side_(options.device) {
+    : shards_(shards), options_(options), parameters_(shards.layout().parameters()), side_(options.device) {
   place();
   const std::vector<Bucket>& buckets = shards_.layout().buckets();
   reduced_.resize(buckets.size());

@@ -67,7 +67,8 @@ void ShardedModel::place() {
 /// The values that a bucket's parameters have, as they lie in it.
 torch::Tensor ShardedModel::values_of(std::size_t bucket) const {
   const Bucket& b = shards_.layout().buckets()[bucket];
-  torch::Tensor values = torch::zeros({b.count}, torch::TensorOptions().dtype(torch::kFloat32).device(options_.device));
+  torch::Tensor values =
+      torch::zeros({b.count}, torch::TensorOptions().dtype(torch::kFloat32).device(options_.device));
   for (std::size_t k = b.first_placement; k < b.first_placement + b.num_placements; ++k) {
     const Placement& p = shards_.layout().placements()[k];
     values.narrow(0, p.offset - b.offset, p.count).view(p.shape).copy_(parameters_[k]);

@@ -76,7 +76,8 @@ void TorchState::find_moments() {
   for (const char* kind : {"exp_avg", "exp_avg_sq"}) {
     std::map<std::string, std::string> stored;  // as the optimizer names the parameter -> in the file
     for (const auto& [name, info] : file_.tensors()) {
-      if (const auto parameter = parameter_of(name, std::string(".") + kind)) stored.emplace(*parameter, name);
+      if (const auto parameter = parameter_of(name, std::string(".") + kind))
+        stored.emplace(*parameter, name);
       if (step_name_.empty() && parameter_of(name, ".step")) step_name_ = name;
     }
     std::vector<std::string> parameters;
@@ -106,7 +107,8 @@ void TorchState::name_numbers(const std::vector<std::string>& order) {
       if (names_[kind].size() != order.size() || i >= order.size() ||
           file_.info(stored).shape != file_.info(names_["weights"].at(order[i])).shape)
         core::user_error(
-            "{}: its optimizer numbers {} parameters ('{}' of shape [{}]), which are not the {} of the network in "
+            "{}: its optimizer numbers {} parameters ('{}' of shape [{}]), which are not the {} of the "
+            "network in "
             "their order; say init.load=weights, or save the state by names "
             "(torch.distributed.checkpoint.state_dict.get_optimizer_state_dict)",
             origin(), names_[kind].size(), number, fmt::join(file_.info(stored).shape, ", "), order.size());
@@ -119,12 +121,14 @@ void TorchState::name_numbers(const std::vector<std::string>& order) {
 std::int64_t TorchState::updates() const {
   if (step_name_.empty())
     core::user_error(
-        "{}: its optimizer does not say how many updates it has made (`step` as a tensor, torch 1.12 and later); "
+        "{}: its optimizer does not say how many updates it has made (`step` as a tensor, torch 1.12 and "
+        "later); "
         "say init.load=weights",
         origin());
   const double step = values(step_name_, 0, 1).front();
   if (!(step >= 0) || step > 1e9 || step != std::floor(step))
-    core::user_error("{}: '{}' is {}, no count of updates; say init.load=weights", origin(), step_name_, step);
+    core::user_error("{}: '{}' is {}, no count of updates; say init.load=weights", origin(), step_name_,
+                     step);
   return static_cast<std::int64_t>(step);
 }
 
@@ -136,7 +140,8 @@ std::optional<std::vector<std::int64_t>> TorchState::shape(const std::string& ki
   return found == of_kind->second.end() ? std::nullopt : std::optional(file_.info(found->second).shape);
 }
 
-std::vector<float> TorchState::values(const std::string& stored, std::int64_t begin, std::int64_t count) const {
+std::vector<float> TorchState::values(const std::string& stored, std::int64_t begin,
+                                      std::int64_t count) const {
   const core::DType dtype = file_.info(stored).dtype;
   const std::size_t size = core::size_of(dtype);
   std::vector<std::byte> bytes(static_cast<std::size_t>(count) * size);

@@ -69,8 +69,9 @@ class TorchState final : public StateSource {
   std::vector<float> values(const std::string& stored, std::int64_t begin, std::int64_t count) const;
 
   core::WeightsFile file_;
-  std::map<std::string, std::map<std::string, std::string>> names_;  ///< kind -> parameter -> name in the file
-  std::string step_name_;                                            ///< of a count of updates
+  std::map<std::string, std::map<std::string, std::string>>
+      names_;              ///< kind -> parameter -> name in the file
+  std::string step_name_;  ///< of a count of updates
 };
 
 }  // namespace microdit::train

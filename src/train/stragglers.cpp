@@ -7,8 +7,7 @@
 
 namespace microdit::train {
 
-Stragglers::Stragglers(comm::Communicator& comm)
-    : comm_(comm), hosts_(comm.all_gather(core::host_name())) {}
+Stragglers::Stragglers(comm::Communicator& comm) : comm_(comm), hosts_(comm.all_gather(core::host_name())) {}
 
 std::optional<SlowestRank> Stragglers::step(double busy_s) {
   busy_s_ += busy_s;

@@ -148,11 +148,12 @@ void LoopConfig::fields(core::Fields& f) {
           {.choices = {"world", "node"},
            .help = "sharded over all ranks, or inside each node and replicated across nodes",
            .at_resume = core::AtResume::free});
-  f.field("ranks_per_node", ranks_per_node,
-          {.min = 0,
-           .max = 4096,
-           .help = "neighbours that count as a node, inside which is summed first; 0 = as launched",
-           .at_resume = core::AtResume::rounding});
+  if (f.reading() || ranks_per_node != 0)  // runs that are older than the key go on without a word
+    f.field("ranks_per_node", ranks_per_node,
+            {.min = 0,
+             .max = 4096,
+             .help = "neighbours that count as a node, inside which is summed first; 0 = as launched",
+             .at_resume = core::AtResume::rounding});
   f.field(
       "recompute", recompute,
       {.help = "none, blocks or every_N: these blocks keep only their inputs, and run again in the backward "

@@ -94,8 +94,7 @@ void Trainer::measure(const nn::FlopCounter& counted, std::int64_t images) {
   comm_.all_reduce_sum(peak);
   if (!metrics_) return;
   metrics_->leave_out(begin);
-  if (peak[0] > 0)
-    metrics_->measure_by(nn::kTrainingOfForward * counted.flops() / static_cast<double>(images), peak[0]);
+  if (peak[0] > 0) metrics_->measure_by(counted.training() / static_cast<double>(images), peak[0]);
 }
 
 Trainer::Agreement Trainer::agree(double norm2_here, double loss_here) {

@@ -73,8 +73,8 @@ Measured measure(int steps, const models::DenoiserConfig& config, bool bf16, com
   comm.barrier();
   double peak[] = {nn::measure_peak(counter, torch::kCPU, bf16) / 1e9};
   comm.all_reduce_sum(peak);
-  return {seconds[static_cast<std::size_t>(steps / 2)],
-          nn::kTrainingOfForward * counter.flops() / 1e9 / static_cast<double>(rows), peak[0]};
+  return {seconds[static_cast<std::size_t>(steps / 2)], counter.training() / 1e9 / static_cast<double>(rows),
+          peak[0]};
 }
 
 }  // namespace

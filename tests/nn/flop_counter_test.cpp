@@ -15,14 +15,15 @@ TEST(FlopCounter, CountsProductsConvolutionsAndAttention) {
   const auto counted = [](const auto& work) {
     FlopCounter counter;
     work();
-    return counter.flops();
+    return counter.forward();
   };
   const torch::Tensor x = torch::randn({3, 5, 16}), w = torch::randn({32, 16}), b = torch::randn({32});
   const double linear = 2.0 * 15 * 16 * 32;
   EXPECT_EQ(counted([&] { kernels::linear(x, w, b); }), linear);
   EXPECT_EQ(counted([&] { kernels::linear_reference(x, w, b); }), linear);
   EXPECT_EQ(counted([&] { kernels::linear_reference(x, w, {}); }), linear);
-  const torch::Tensor e = torch::randn({4, 6, 8}), w1 = torch::randn({4, 8, 12}), w2 = torch::randn({4, 12, 8});
+  const torch::Tensor e = torch::randn({4, 6, 8}), w1 = torch::randn({4, 8, 12}),
+                      w2 = torch::randn({4, 12, 8});
   const double experts = 2 * 2.0 * 4 * 6 * 8 * 12;
   EXPECT_EQ(counted([&] { kernels::expert_mlp(e, w1, w2); }), experts);
   EXPECT_EQ(counted([&] { kernels::expert_mlp_reference(e, w1, w2); }), experts);
@@ -32,6 +33,22 @@ TEST(FlopCounter, CountsProductsConvolutionsAndAttention) {
   EXPECT_EQ(counted([&] { kernels::cross_attention_reference(q, kv, 2, 1e-6); }), attention);
   const torch::Tensor picture = torch::randn({2, 3, 10, 8}), kernel = torch::randn({5, 3, 3, 3});
   EXPECT_EQ(counted([&] { at::conv2d(picture, kernel, {}, {2, 2}, {1, 1}); }), 2.0 * 2 * 5 * 4 * 5 * 3 * 9);
+}
+
+TEST(FlopCounter, KnowsWhatTheBackwardPassMultiplies) {
+  const auto weight = torch::randn({32, 16}).requires_grad_(), x = torch::randn({15, 16});
+  const double product = 2.0 * 15 * 16 * 32;
+  const auto training = [&](const torch::Tensor& input, const torch::Tensor& w) {
+    FlopCounter counter;
+    kernels::linear(input, w, {});
+    EXPECT_EQ(counter.forward(), product);
+    return counter.training() / product;
+  };
+  EXPECT_EQ(training(x, weight), 2);  // data: nobody wants their gradient
+  EXPECT_EQ(training(x.clone().requires_grad_(), weight), 3);
+  EXPECT_EQ(training(x, weight.detach()), 1);
+  const torch::NoGradGuard runs_again;
+  EXPECT_EQ(training(x, weight), 3);
 }
 
 TEST(FlopCounter, KnowsTheShapesAndEndsWithItsLife) {

@@ -140,8 +140,10 @@ class NextStep(unittest.TestCase):
     def test_a_gpu_in_a_build_without(self):
         if programs.has_cuda():
             self.skipTest("this build has CUDA")
-        for question in ("--dry-run", "--check-settings"):
-            self.assertIn("this build has no CUDA", self.refused("device=cuda", question))
+        self.assertIn("this build has no CUDA", self.refused("device=cuda", "--check-settings"))
+        log = self.ask("device=cuda", "--dry-run")  # what a cluster would need can be asked here
+        self.assertRegex(log, "warning: .*this build has no CUDA")
+        self.assertRegex(log, r"\n +8 +1 +[\d.]+ +[\d.]+ +[\d.]+ +\d+ +\d+\n")
 
     # ---- trainings that diverge ----
 

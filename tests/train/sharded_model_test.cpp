@@ -63,9 +63,9 @@ Outcome train(const std::string& kind, const ShardedTraining::Options& options, 
     double sum = 0;
     for (int i = 0; i < microbatches; ++i) {
       const torch::Tensor x = torch::randn({3, 4, 8, 8}), label = torch::rand({3});
-      const models::Condition condition =
-          config.takes_classes() ? models::Condition{.class_B = torch::tensor({0, 3, 1})}
-                                 : models::Condition{.text_BLD = torch::randn({3, 5, 24})};
+      const models::Condition condition = config.takes_classes()
+                                              ? models::Condition{.class_B = torch::tensor({0, 3, 1})}
+                                              : models::Condition{.text_BLD = torch::randn({3, 5, 24})};
       training.model.begin_microbatch(i + 1 == microbatches);
       torch::Tensor loss;
       {
@@ -90,7 +90,8 @@ void expect_same(const Outcome& a, const Outcome& b) {
   EXPECT_EQ(a.losses, b.losses);
   EXPECT_EQ(a.norm2, b.norm2);
   ASSERT_EQ(a.weights.size(), b.weights.size());
-  for (std::size_t i = 0; i < a.weights.size(); ++i) EXPECT_TRUE(torch::equal(a.weights[i], b.weights[i])) << i;
+  for (std::size_t i = 0; i < a.weights.size(); ++i)
+    EXPECT_TRUE(torch::equal(a.weights[i], b.weights[i])) << i;
 }
 
 class Kinds : public testing::TestWithParam<const char*> {};
@@ -168,7 +169,8 @@ TEST(ShardedModelTest, WeightsAreNotThereOutsideOfTheirTurn) {
   net->set_block_runner(training.model.block_runner());
   const auto predict = [&] {
     const torch::NoGradGuard no_grad;
-    return net->forward(torch::ones({1, 4, 8, 8}), torch::zeros({1}), {torch::ones({1, 5, 24})}).prediction_BCHW;
+    return net->forward(torch::ones({1, 4, 8, 8}), torch::zeros({1}), {torch::ones({1, 5, 24})})
+        .prediction_BCHW;
   };
   EXPECT_THROW(predict(), std::exception) << "a net without its weights must not paint";
   torch::Tensor whole;

@@ -105,8 +105,6 @@ class Attention : public torch::autograd::Function<Attention> {
     const std::int64_t first = kv_in ? 0 : 1;
     const std::int64_t width = kv_in ? q_in.size(2) : q_in.size(2) / 3;
     const Problem p = problem_of(q_source, kv_source, width, num_heads);
-    if (FlopCounter* counter = FlopCounter::active())
-      counter->add(4.0 * static_cast<double>(p.batch * p.head.queries * p.head.keys * width));
     const torch::Tensor q = torch::empty({p.batch, p.head.queries, width}),
                         k = torch::empty({p.batch, p.head.keys, width});
     const torch::Tensor q_rstd = torch::empty({p.batch, p.head.queries}),
@@ -159,10 +157,18 @@ bool is_short(const torch::Tensor& q, const torch::Tensor& kv, std::int64_t widt
   return (width / num_heads) % kLanes == 0 && q.size(1) > 0 && keys > 0 && q.size(1) * keys <= kMostWeights;
 }
 
+bool takes_either_kernel(const torch::Tensor& q, const torch::Tensor& kv) {
+  return takes_cpu_kernel({q, kv}) || takes_bf16_kernel({q, kv});
+}
+
 /// The fp32 kernel where it fits, else nothing; bf16 goes through it and comes back.
 torch::Tensor attend_short(const torch::Tensor& q, const torch::Tensor& kv, std::int64_t width,
                            std::int64_t num_heads, double eps, const torch::Tensor& seen) {
   if (!is_short(q, kv, width, num_heads)) return {};
+  if (FlopCounter* counter = FlopCounter::active(); counter != nullptr && takes_either_kernel(q, kv)) {
+    const std::int64_t keys = kv.defined() ? kv.size(1) : q.size(1);
+    counter->add(4.0 * static_cast<double>(q.size(0) * q.size(1) * keys * width), q, kv.defined() ? kv : q);
+  }
   const auto attend = [&](const torch::Tensor& q32, const torch::Tensor& kv32) {
     return Attention::apply(q32, kv32.defined() ? std::optional(kv32) : std::nullopt, num_heads, eps,
                             seen.defined() ? std::optional(seen) : std::nullopt);

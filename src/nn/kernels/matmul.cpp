@@ -7,6 +7,7 @@
 
 #include <optional>
 
+#include "nn/flop_counter.h"
 #include "nn/precision.h"
 
 namespace microdit::nn::kernels {
@@ -111,6 +112,9 @@ torch::Tensor matrix_product(const torch::Tensor& a, const torch::Tensor& b) {
 }
 
 torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias) {
+  const OwnProducts own;
+  if (own.counter() != nullptr && x.numel() > 0)
+    own.counter()->add_product(1, {x.numel() / x.size(-1), weight.size(0), x.size(-1)}, x, weight);
   if (multiplies_bf16(x))
     return LinearFunction::apply(in_bf16(x), in_bf16(weight),
                                  bias.defined() ? OptionalTensor(in_bf16(bias)) : std::nullopt);
@@ -125,6 +129,13 @@ torch::Tensor linear_reference(const torch::Tensor& x, const torch::Tensor& weig
 
 torch::Tensor expert_mlp(const torch::Tensor& x_EMD, const torch::Tensor& w1_EDF,
                          const torch::Tensor& w2_EFD) {
+  const OwnProducts own;
+  if (own.counter() != nullptr) {
+    const std::int64_t experts = x_EMD.size(0), rows = x_EMD.size(1), dim = x_EMD.size(2),
+                       hidden = w1_EDF.size(2);
+    own.counter()->add_product(experts, {rows, hidden, dim}, x_EMD, w1_EDF);
+    own.counter()->add_product(experts, {rows, dim, hidden}, w1_EDF, w2_EFD);
+  }
   if (multiplies_bf16(x_EMD)) return ExpertMlp::apply(in_bf16(x_EMD), in_bf16(w1_EDF), in_bf16(w2_EFD));
   if (!takes_cpu_kernel({x_EMD, w1_EDF, w2_EFD})) return expert_mlp_reference(x_EMD, w1_EDF, w2_EFD);
   return ExpertMlp::apply(x_EMD, w1_EDF, w2_EFD);
