@@ -44,11 +44,14 @@ def main():
     parser.add_argument("--rows", type=int, default=4, help="samples of a rank and step")
     parser.add_argument("--mask-ratio", type=float, default=0.75)
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--only", nargs="+", choices=MODES, help="these ways alone")
     parser.add_argument("--page", help="write the table into this page")
     args = parser.parse_args()
     rows, first = [], {}
     for ranks in args.ranks:
         for mode, words in MODES.items():
+            if args.only and mode not in args.only:
+                continue
             found = measure(args, ranks, words)
             base = first.setdefault(ranks, found)
             rows.append(f"| {ranks} | {mode} | {found['held'] / 1e9:.2f} | {found['held'] / base['held']:.2f} | {found['step'] / 1e9:.2f} | "

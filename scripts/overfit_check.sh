@@ -5,13 +5,13 @@
 #   scripts/overfit_check.sh                                          the demonstration's configuration on its data
 #   scripts/overfit_check.sh --config configs/train/unet.yaml --data DATASET [key=value ...]     yours
 #   --config FILE|NAME  a training (default: emoji)      --data DATASET  (default: what the configuration says)
-#   --steps N           (default: 400)                   --bound SHARE   of the first loss that must be reached (default: 0.10 and 0.20)
+#   --steps N           (default: 300)                   --bound SHARE   of the first loss that must be reached (default: 0.10 and 0.20)
 #   --ranks N           (default: 1)                     key=value       for train, after ours
 # Exit code: 0 learned, 1 not, 2 a mistake in the call.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 die() { echo "overfit_check.sh: $*" >&2; exit 2; }
-config=emoji data="" steps=400 bound="" ranks=1 more=()
+config=emoji data="" steps=300 bound="" ranks=1 more=()
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h) sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$0"; exit 0 ;;
@@ -45,7 +45,7 @@ mean() { awk '{ sum += $1 } END { printf "%.6g", sum / NR }'; }
 learn() {  # PICTURES BOUND
   local run=$folder/by_heart_$1 first last share log=$folder/log
   "${launch[@]}" "$train" --config "$config" "data=[{dataset: $data, limit: $1}]" runs="$folder" name="by_heart_$1" steps="$steps" batch_size=16 \
-    microbatch_size=0 caption_drop=0 mask_ratio=0 ema.decay=0 sampling.every_steps=0 checkpoint.every_steps=1000000 log_every_steps=1000000 \
+    microbatch_size=0 caption_drop=0 mask_ratio=0 ema.decay=0 sampling.every_steps=0 checkpoint.every_steps=1000000 log_every_steps=1000000 threads_per_rank=0 \
     schedule="{kind: constant, warmup_steps: 10}" "${more[@]}" >"$log" 2>&1 || { tail -n 5 "$log" >&2; die "train failed with exit code $?"; }
   first=$(losses "$run/metrics.jsonl" | head -n 10 | mean)
   last=$(losses "$run/metrics.jsonl" | tail -n 50 | mean)

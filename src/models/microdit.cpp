@@ -78,7 +78,7 @@ void MicroDit::initialize(std::uint64_t seed) {
 }
 
 std::vector<BlockModules> MicroDit::blocks() const {
-  std::vector<BlockModules> all;
+  std::vector<BlockModules> all{{y_embedder_, y_preprocess_}};
   for (const auto& part : {mixer_, blocks_})
     for (const auto& block : part) all.push_back({block});
   return all;
@@ -142,8 +142,10 @@ SeenText MicroDit::seen_text(const Condition& condition) const {
 MicroDit::Conditioning MicroDit::condition(const torch::Tensor& noise_label_B,
                                            const Condition& condition) const {
   const SeenText given = seen_text(condition);
-  const SeenText text{y_preprocess_->forward({y_embedder_->forward(given.rows_BLD), given.seen_BL}),
-                      given.seen_BL};
+  const auto call = [this](const std::vector<torch::Tensor>& in) {
+    return y_preprocess_->forward({y_embedder_->forward(in[0]), in[1]});
+  };
+  const SeenText text{run_block(0, call, {given.rows_BLD, given.seen_BL}), given.seen_BL};
   const torch::Tensor pooled = pooled_y_->forward(mean_of_seen(text));
   return {text, nn::Modulation::activate(t_embedder_->forward(noise_label_B) + pooled)};
 }
@@ -159,7 +161,7 @@ Prediction MicroDit::forward(const torch::Tensor& x_BCHW, const torch::Tensor& n
   if (map_xin_) x = map_xin_->forward(x);
   const SeenText mixer_text =
       map_y_ ? SeenText{map_y_->forward(cond.text.rows_BLD), cond.text.seen_BL} : cond.text;
-  std::int64_t number = 0;
+  std::int64_t number = 1;  // 0: the text's own
   for (const auto& block : mixer_) x = run(number++, *block, x, mixer_text, cond.activated_BD);
 
   nn::TokenChoice choice;

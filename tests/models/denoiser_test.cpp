@@ -172,14 +172,15 @@ TEST(Blocks, RunThroughTheHookInOrder) {
     return fn(inputs);
   });
   EXPECT_TRUE(torch::equal(predict(), plain));
-  std::vector<std::int64_t> all(static_cast<std::size_t>(config.patch_mixer_depth + config.depth));
+  std::vector<std::int64_t> all(
+      static_cast<std::size_t>(1 + config.patch_mixer_depth + config.depth));  // the text's first
   std::iota(all.begin(), all.end(), 0);
   EXPECT_EQ(seen, all);
   seen.clear();
   net->forward(x, label, {text}, Mask{0.5, torch::rand({2, 16})});
   EXPECT_EQ(seen, all);
   net->set_block_runner([&](std::int64_t block, const BlockFn& fn, const std::vector<torch::Tensor>& inputs) {
-    return block == 0 ? inputs[0] : fn(inputs);
+    return block == 1 ? inputs[0] : fn(inputs);
   });
   EXPECT_FALSE(torch::equal(predict(), plain));
   net->set_block_runner({});
