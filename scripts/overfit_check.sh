@@ -44,13 +44,15 @@ mean() { awk '{ sum += $1 } END { printf "%.6g", sum / NR }'; }
 
 learn() {  # PICTURES BOUND
   local run=$folder/by_heart_$1 first last share log=$folder/log
-  "${launch[@]}" "$train" --config "$config" "data=[{dataset: $data, limit: $1}]" runs="$folder" name="by_heart_$1" steps="$steps" batch_size=16 \
+  "${launch[@]}" "$train" --config "$config" "data=[{dataset: $data, limit: $1}]" batch_size=16 \
     microbatch_size=0 caption_drop=0 mask_ratio=0 ema.decay=0 sampling.every_steps=0 checkpoint.every_steps=1000000 log_every_steps=1000000 threads_per_rank=0 \
-    schedule="{kind: constant, warmup_steps: 10}" "${more[@]}" >"$log" 2>&1 || { tail -n 5 "$log" >&2; die "train failed with exit code $?"; }
+    schedule="{kind: constant, warmup_steps: 10}" "${more[@]}" runs="$folder" name="by_heart_$1" steps="$steps" >"$log" 2>&1 || { tail -n 5 "$log" >&2; die "train failed with exit code $?"; }
+  [ "$(losses "$run/metrics.jsonl" | wc -l)" = "$steps" ] || die "$1 picture(s): not every one of the $steps steps has a finite loss (the log: $(tail -n 1 "$log"))"
   first=$(losses "$run/metrics.jsonl" | head -n 10 | mean)
   last=$(losses "$run/metrics.jsonl" | tail -n 50 | mean)
   share=$(awk -v a="$last" -v b="$first" 'BEGIN { printf "%.3f", a / b }')
-  if awk -v s="$share" -v b="$2" 'BEGIN { exit !(s <= b) }'; then
+  [[ $share =~ ^[0-9]+\.[0-9]+$ ]] || die "$1 picture(s): loss $first -> $last says nothing"
+  if awk -v s="$share" -v b="$2" 'BEGIN { exit !(s + 0 <= b + 0) }'; then
     echo "$1 picture(s): loss $first -> $last, $share of it (at most $2): learned by heart"
   else
     echo "$1 picture(s): loss $first -> $last, $share of it: NOT learned by heart (at most $2 wanted); look at the rate, the data, the gradients"

@@ -45,10 +45,10 @@ def end_of(run):
     return programs.read_checkpoint(programs.checkpoint(run, LAST))
 
 
-def try_bits(folder, ranks, per_node, microbatch, modes):
+def try_bits(folder, ranks, per_node, microbatch, modes, precision="fp32"):
     """All modes on so many ranks, in nodes of `per_node` (0: one node), end in the same bytes and losses."""
-    common = [f"ranks_per_node={per_node}", f"microbatch_size={microbatch}"]
-    name = f"bits_{ranks}_{per_node}_{microbatch}"
+    common = [f"ranks_per_node={per_node}", f"microbatch_size={microbatch}", f"precision={precision}"]
+    name = f"bits_{ranks}_{per_node}_{microbatch}_{precision}"
     first, ends = None, None
     for mode in modes:
         run, log, _ = train(folder, f"{name}_{mode.replace(' ', '_').replace(',', '')}", ranks, *common, *MODES[mode])
@@ -59,7 +59,7 @@ def try_bits(folder, ranks, per_node, microbatch, modes):
             check(difference == 0, f"{ranks} ranks, nodes of {per_node}: {mode} differs from {modes[0]} by {difference}\n{log}")
             check(end_of(run) == ends, f"{ranks} ranks, nodes of {per_node}: {mode} ends in other bytes than {modes[0]}")
             shutil.rmtree(run)
-    print(f"{ranks} ranks, nodes of {per_node or ranks}, microbatch {microbatch or 'whole'}: {', '.join(modes)}: the same bits", flush=True)
+    print(f"{ranks} ranks, nodes of {per_node or ranks}, microbatch {microbatch or 'whole'}, {precision}: {', '.join(modes)}: the same bits", flush=True)
     return first
 
 
@@ -112,11 +112,13 @@ def main(words):
         # The control: nodes change the order of the sums, and so the bits, and nothing else.
         check(end_of(two_levels) != end_of(one_level), "the comparison does not see another order of summation")
         check(programs.greatest_difference(two_levels, one_level, 1, LAST) <= BOUND, "two levels add up to something else")
-        try_bits(folder, 2, 0, 3, ["none", "full"] if options.short else modes)
+        try_bits(folder, 2, 0, 3, ["none", "full"] if options.short else modes, "bf16")
         if not options.short:
             for ranks, per_node in ((1, 0), (2, 0), (2, 1), (4, 1)):
                 try_bits(folder, ranks, per_node, 0, modes)
+            try_bits(folder, 2, 0, 3, modes)
             try_bits(folder, 4, 2, 1, modes)
+            try_bits(folder, 4, 2, 0, modes, "bf16")
         try_other_modes(folder)
         if options.short:
             try_pairs(folder, "full", [1, 3], 9)

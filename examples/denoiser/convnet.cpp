@@ -84,6 +84,13 @@ class Convnet : public models::Denoiser {
     return {out_->forward(at::silu(x)), {}};
   }
 
+  /// With their names, `sharding: full` and `recompute: blocks` go block by block.
+  std::vector<models::BlockModules> blocks() const override {
+    std::vector<models::BlockModules> all;
+    for (const auto& block : blocks_) all.push_back({block});
+    return all;
+  }
+
   /// Rows of zeros: what dropped captions are in the data.
   models::Condition null_like(const models::Condition& condition) const override {
     return {.text_BLD = torch::zeros_like(condition.text_BLD)};

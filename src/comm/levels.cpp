@@ -40,6 +40,7 @@ Levels::Levels(Communicator& world, std::int64_t ranks_per_node) : world_(world)
         "inside the nodes; start equally many on each (--ntasks-per-node, --distribution=block)",
         ranks);
     per_node_ = ranks;
+    are_nodes_ = false;
   }
   nodes_ = ranks / per_node_;
   if (nodes_ == 1 || per_node_ == 1) return;

@@ -17,6 +17,8 @@ class Levels {
   Levels(Communicator& world, std::int64_t ranks_per_node);
 
   Communicator& world() const { return world_; }
+  /// False where there is one level because the ranks lie unevenly.
+  bool are_nodes() const { return are_nodes_; }
   int nodes() const { return nodes_; }
   int per_node() const { return per_node_; }
   int node() const { return world_.rank() / per_node_; }
@@ -28,6 +30,7 @@ class Levels {
 
  private:
   Communicator& world_;
+  bool are_nodes_ = true;
   int nodes_ = 1;
   int per_node_ = 1;
   std::unique_ptr<Communicator> inside_, across_;

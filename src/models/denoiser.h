@@ -63,7 +63,8 @@ class Denoiser : public torch::nn::Module {
   void add_text_conditioner(std::shared_ptr<TextConditioner> conditioner) {
     text_conditioner_ = register_module(TextConditioner::kName, std::move(conditioner));
   }
-  /// The modules that block i uses, and no other block, for every i of run_block; none: this network runs no blocks.
+  /// The modules that block i uses, and no other block, for every i of run_block; none: blocks are always run plainly, and their weights
+  /// are resident.
   virtual std::vector<BlockModules> blocks() const { return {}; }
   /// Every block of every later forward goes through `runner`; an empty one calls it plainly.
   void set_block_runner(BlockRunner runner) { block_runner_ = std::move(runner); }

@@ -3,6 +3,7 @@
 
 #include <ATen/record_function.h>
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -31,10 +32,14 @@ void count_convolution(c10::ArrayRef<const c10::IValue> inputs) {
   const at::Tensor x = tensor_at(inputs, 0), weight = tensor_at(inputs, 1);
   if (!x.defined() || !weight.defined() || inputs.size() < 9 || !inputs[3].isIntList()) return;
   const std::vector<std::int64_t> stride = inputs[3].toIntVector(), padding = inputs[4].toIntVector();
+  if (stride.empty() || padding.empty()) return;
   double places = static_cast<double>(x.size(0));
   for (std::int64_t axis = 2; axis < x.dim(); ++axis) {
-    const auto i = static_cast<std::size_t>(axis - 2);
-    places *= static_cast<double>((x.size(axis) + 2 * padding[i] - weight.size(axis)) / stride[i] + 1);
+    const auto i = static_cast<std::size_t>(axis - 2);  // one number stands for all axes
+    const std::int64_t step = stride[std::min(i, stride.size() - 1)],
+                       border = padding[std::min(i, padding.size() - 1)];
+    places *= static_cast<double>(
+        (x.size(axis) + 2 * border - weight.size(axis)) / std::max<std::int64_t>(step, 1) + 1);
   }
   current->add(2 * places * static_cast<double>(weight.numel()), x, weight);
 }

@@ -26,8 +26,8 @@ class FlopCounter {
   /// What comes now does not count.
   void stop();
   double forward() const { return forward_; }
-  /// With the backward pass: a product more for each factor that needs a gradient; both do without a graph (a block that runs again). What
-  /// recomputing adds is no work of the training.
+  /// With the backward pass: a product more for each factor that needs a gradient; both do without a graph. What recomputing adds is no
+  /// work of the training.
   double training() const { return training_; }
   /// FLOPs by shape, of matrix products alone.
   const std::map<Product, double>& products() const { return products_; }

@@ -54,6 +54,7 @@ class CodecTask : public TrainTask {
   }
   /// Measures the latents' std (scaling factor) and the held-out PSNR; writes run/codec/ and
   /// run/metrics.json.
+  bool has_outputs() const override { return true; }
   bool finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) override;
 
  private:

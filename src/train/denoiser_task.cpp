@@ -226,8 +226,4 @@ std::optional<Validated> DenoiserTask::validate(comm::Communicator& comm, const 
   return validation_->measure(*model_, objective_, device_, comm, stop);
 }
 
-bool DenoiserTask::finish(const std::filesystem::path&, const core::StopFlag&) {
-  return true;
-}
-
 }  // namespace microdit::train

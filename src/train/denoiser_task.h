@@ -46,7 +46,6 @@ class DenoiserTask : public TrainTask {
   std::string prepare_validation(comm::Communicator& comm) override;
   std::optional<Validated> validate(comm::Communicator& comm, const core::StopFlag& stop) override;
   std::int64_t num_bad_rows() const override { return data_.stream->num_bad(); }
-  bool finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) override;
 
  private:
   diffusion::NoiseDraw draw(const Slice& slice) const;

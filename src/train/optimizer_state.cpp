@@ -162,14 +162,16 @@ void OptimizerState::check_model(const StateSource& source, const std::string& k
 
 void OptimizerState::load(const StateSource& source, const Load& what) {
   const torch::NoGradGuard no_grad;
-  check_model(source, what.weights);
+  if (!what.weights.empty()) check_model(source, what.weights);
   if (what.moments)
     for (const char* kind : {"exp_avg", "exp_avg_sq"}) check_model(source, kind);
   const auto read_all = [&](const std::string& kind, const torch::Tensor& values) {
     for (std::size_t i = 0; i < num_buckets(); ++i) read(source, kind, i, held(values, i));
   };
-  for (std::size_t i = 0; i < num_buckets(); ++i) read(source, what.weights, i, model_.master(i));
-  model_.publish();
+  if (!what.weights.empty()) {
+    for (std::size_t i = 0; i < num_buckets(); ++i) read(source, what.weights, i, model_.master(i));
+    model_.publish();
+  }
   if (what.moments) {
     read_all("exp_avg", exp_avg_);
     read_all("exp_avg_sq", exp_avg_sq_);

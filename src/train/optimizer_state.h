@@ -38,7 +38,7 @@ class OptimizerState {
   std::vector<checkpoint::Part> parts();
   /// Which of a checkpoint's tensors to take.
   struct Load {
-    std::string weights = "weights";  ///< "weights" or "ema"
+    std::string weights = "weights";  ///< "weights" or "ema"; "": those that the module has
     bool moments = true;
     bool ema = true;  ///< else the average starts at the weights
   };

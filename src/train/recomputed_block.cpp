@@ -7,6 +7,7 @@
 #include <torch/utils.h>
 
 #include "nn/autocast.h"
+#include "nn/flop_counter.h"
 
 namespace microdit::train {
 namespace {
@@ -39,6 +40,11 @@ class Recomputed : public torch::autograd::Function<Recomputed> {
     ctx->saved_data["call"] =
         c10::IValue::make_capsule(c10::static_intrusive_pointer_cast<torch::CustomClassHolder>(call));
     call->passes.before_forward();
+    if (nn::FlopCounter::active() != nullptr) {  // which looks at the graph
+      const torch::AutoGradMode with_graph(true);
+      call->run(defined);
+    }
+    const nn::OwnProducts counted;
     return call->run(defined);
   }
 

@@ -44,6 +44,7 @@ ShardedModel::ShardedModel(Shards& shards, const Options& options)
   const std::vector<Bucket>& buckets = shards_.layout().buckets();
   reduced_.resize(buckets.size());
   reducing_.resize(buckets.size());
+  gathering_.resize(buckets.size());
   missing_.resize(buckets.size());
   order_.resize(buckets.size());
   std::iota(order_.rbegin(), order_.rend(), 0);
@@ -94,6 +95,8 @@ torch::Tensor ShardedModel::run(std::int64_t block, const models::BlockFn& fn,
     core::check(is_whole() || all_whole_, "block {} without a graph outside of with_weights", block);
     return fn(inputs);
   }
+  if (block >= shards_.layout().num_blocks()) return plain(fn, inputs);  // not named by Denoiser::blocks
+  side_.wait(gathering_[shards_.layout().bucket_of_block(block)]);
   if (!recomputes(block) || all_whole_) return plain(fn, inputs);
   if (!options_.full) return recomputed(fn, inputs, {});
   const auto uncached = [fn](const std::vector<torch::Tensor>& in) {
@@ -164,6 +167,8 @@ void ShardedModel::begin_step() {
 }
 
 void ShardedModel::begin_microbatch(bool is_last) {
+  for (std::size_t i = 0; i < gathering_.size(); ++i)  // anything may use what lies outside of the blocks
+    if (!shards_.layout().buckets()[i].is_of_blocks()) side_.wait(gathering_[i]);
   is_last_ = is_last;
   next_ = 0;
   reduced_.assign(reduced_.size(), false);
@@ -195,9 +200,13 @@ double ShardedModel::finish_step() {
   const torch::NoGradGuard no_grad;
   for (const std::size_t bucket : order_) {
     if (reduced_[bucket]) continue;
-    if (is_sharded(bucket) && !options_.accumulates) whole_gradients_[bucket].zero_();  // it had no part
+    if (is_sharded(bucket) && !options_.accumulates) {  // it had no part
+      side_.wait(gradient_slots_[slot_of_[bucket]].done);
+      whole_gradients_[bucket].zero_();
+    }
     reduce(bucket);
   }
+  wait_for_weights();
   for (SideStream::Done& done : reducing_) side_.wait(done);
   for (Slot& slot : gradient_slots_) side_.wait(slot.done);
   double squares = 0;
@@ -215,16 +224,29 @@ void ShardedModel::publish() {
     side_.wait(slot.done);
     slot.bucket = -1;
   }
-  const torch::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < masters_.size(); ++i) {
-    if (is_sharded(i)) continue;
-    if (has_own_masters()) held_part(i, weights_[i]).copy_(masters_[i]);
-    shards_.gather(i, weights_[i]);
-  }
+  const std::vector<Bucket>& buckets = shards_.layout().buckets();
+  const auto gather = [&](bool of_blocks) {
+    for (std::size_t i = 0; i < masters_.size(); ++i) {
+      if (is_sharded(i) || buckets[i].is_of_blocks() != of_blocks) continue;
+      gathering_[i] = side_.run([&] {
+        const torch::NoGradGuard no_grad;
+        if (has_own_masters()) held_part(i, weights_[i]).copy_(masters_[i]);
+        shards_.gather(i, weights_[i]);
+      });
+    }
+  };
+  gather(false);  // needed first
+  gather(true);
+}
+
+/// All resident ones.
+void ShardedModel::wait_for_weights() {
+  for (SideStream::Done& done : gathering_) side_.wait(done);
 }
 
 void ShardedModel::with_weights(const std::function<torch::Tensor(std::size_t)>& held,
                                 const std::function<void()>& work) {
+  wait_for_weights();
   torch::Tensor whole;
   std::string no_memory;
   try {
@@ -259,6 +281,7 @@ void ShardedModel::with_weights(const std::function<torch::Tensor(std::size_t)>&
 }
 
 void ShardedModel::with_own_weights(const std::function<void()>& work) {
+  wait_for_weights();
   if (is_whole()) return work();
   with_weights([&](std::size_t bucket) { return masters_[bucket]; }, work);
 }

@@ -54,7 +54,7 @@ class ShardedModel {
   /// Held piece of a bucket, fp32: the weights that the optimizer changes, then publish()es; and their gradient.
   const torch::Tensor& master(std::size_t bucket) const { return masters_[bucket]; }
   const torch::Tensor& gradient(std::size_t bucket) const { return gradients_[bucket]; }
-  /// The masters have changed: what computes with them follows, on every rank.
+  /// The masters have changed: what computes with them follows, on every rank; on a GPU beside it, and each block waits for its own.
   void publish();
 
   /// Runs `work` while the module has, on every rank, all weights that `held(bucket)` has a piece of. An error of `work` is thrown
@@ -90,6 +90,7 @@ class ShardedModel {
   void add_hooks();
   torch::Tensor held_part(std::size_t bucket, const torch::Tensor& whole) const;
   void bind(std::size_t bucket, const torch::Tensor& weights);
+  void wait_for_weights();
   void use_weights(std::size_t bucket);
   void fetch(std::size_t bucket);
   void fetch_beside(std::int64_t block, std::int64_t next);
@@ -107,6 +108,7 @@ class ShardedModel {
   std::vector<torch::Tensor> masters_, gradients_;  ///< held pieces
   std::vector<std::size_t> slot_of_;                ///< of sharded buckets
   std::array<Slot, 2> weight_slots_, gradient_slots_;
+  std::vector<SideStream::Done> gathering_;  ///< of resident buckets
   SideStream side_;
   bool all_whole_ = false;  ///< in with_weights
 

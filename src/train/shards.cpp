@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "core/error.h"
 #include "core/progress.h"
 #include "nn/kernels/current_stream.h"
 #include "nn/state_dict.h"
@@ -38,6 +39,10 @@ Shards::Shards(const FlatLayout& layout, comm::Communicator& comm, const std::st
       held_by_(sharding == "none" ? Held::all
                : scope == "node"  ? Held::node
                                   : Held::own) {
+  if (held_by_ == Held::node && !levels_.are_nodes())
+    core::user_error(
+        "scope=node: not every node has as many ranks, side by side; start equally many on each "
+        "(--ntasks-per-node, --distribution=block), or say scope=world");
   for (std::size_t i = 0; i < layout.buckets().size(); ++i) {
     const Bucket& bucket = layout.buckets()[i];
     const Cut c = cut(i);

@@ -66,10 +66,14 @@ class TrainTask {
   virtual std::optional<Validated> validate(comm::Communicator& comm, const core::StopFlag& stop) = 0;
   /// Rows of the data that could not be read and were replaced, on this rank since it was opened.
   virtual std::int64_t num_bad_rows() const { return 0; }
+  /// Whether finish() has something to do, for which every rank gathers the averaged weights.
+  virtual bool has_outputs() const { return false; }
   /// After the last step, with the averaged weights in the module, on rank 0: outputs other than the
   /// checkpoint.
   /// False when `stop` was requested before it was done: the next life does it again.
-  virtual bool finish(const std::filesystem::path& run_folder, const core::StopFlag& stop) = 0;
+  virtual bool finish(const std::filesystem::path& /*run_folder*/, const core::StopFlag& /*stop*/) {
+    return true;
+  }
 };
 
 }  // namespace microdit::train

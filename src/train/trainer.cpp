@@ -66,6 +66,8 @@ core::Json Trainer::state() const {
   state["skipped_in_a_row"] = skipped_in_a_row_;
   state["position"] = completed_ * config_.batch_size;
   state["seed"] = config_.seed;
+  state["ranks"] = comm_.size();
+  state["ranks_per_node"] = training_->shards.levels().per_node();
   state["facts"] = task_.facts();
   state["steps"] = config_.steps.steps();
   for (const nn::DistinctParameter& one :
@@ -161,9 +163,10 @@ void Trainer::report_in_background() {
 bool Trainer::close() {
   const comm::WiderDeadline measuring(comm_, kLongWork_s);
   bool finished = true;
-  training_->optimizer.with_average([&] {
-    if (comm_.rank() == 0) finished = task_.finish(run_.path(), stop_);
-  });
+  if (task_.has_outputs())
+    training_->optimizer.with_average([&] {
+      if (comm_.rank() == 0) finished = task_.finish(run_.path(), stop_);
+    });
   if (comm_.rank() == 0) {
     report_or_warn(run_.path());
     if (metrics_->num_skipped() > 0)

@@ -70,6 +70,7 @@ class Trainer {
   void load_or_initialize();
   void build();
   std::string sharding_text() const;
+  void warn_of_layout(const core::Json& state) const;
   MemoryPlan memory() const;
   void load_initial(const checkpoint::Reader& reader);
   void load_moments(const std::filesystem::path& file);

@@ -124,6 +124,17 @@ MemoryPlan Trainer::memory() const {
           .average = training_->optimizer.bytes_of_ema()};
 }
 
+/// Where sums are taken in another order than before.
+void Trainer::warn_of_layout(const core::Json& state) const {
+  const int ranks = state.value("ranks", 0), per_node = state.value("ranks_per_node", 0);
+  const comm::Levels& levels = training_->shards.levels();
+  if (ranks != comm_.size() || per_node == 0 || per_node == levels.per_node()) return;
+  core::log_warn(
+      "{}: the {} ranks were {} a node and are {} now (from here on the rounding differs; nothing else; "
+      "ranks_per_node={} would keep it)",
+      run_.path().string(), ranks, per_node, levels.per_node(), per_node);
+}
+
 std::string Trainer::sharding_text() const {
   const comm::Levels& levels = training_->shards.levels();
   std::string text = config_.sharding;
@@ -172,6 +183,7 @@ void Trainer::load_or_initialize() {
                        state["validation"].value("measured", ""), cadences_.measured);
     }
     last_checkpoint_ = completed_;
+    warn_of_layout(state);
     core::log_info("resuming from {} (step {})", latest->folder().string(), completed_);
   } else if (initial) {
     load_initial(*initial);
@@ -190,9 +202,9 @@ void Trainer::load_moments(const fs::path& file) {
     completed_ = updates_;
     comm_.on_root([&] { demand_steps_of_start(config_, completed_); });
   }
-  training_->optimizer.load(state, {.moments = true, .ema = false});
-  core::log_info("starting from {} (its optimizer has made {} updates, load {})", file.string(), updates_,
-                 init.load);
+  training_->optimizer.load(state, {.weights = "", .moments = true, .ema = false});
+  core::log_info("starting from {} (its optimizer has made {} updates, {} weights, load {})", file.string(),
+                 updates_, init.weights, init.load);
 }
 
 void Trainer::load_initial(const checkpoint::Reader& reader) {

@@ -33,6 +33,7 @@ TEST(FlopCounter, CountsProductsConvolutionsAndAttention) {
   EXPECT_EQ(counted([&] { kernels::cross_attention_reference(q, kv, 2, 1e-6); }), attention);
   const torch::Tensor picture = torch::randn({2, 3, 10, 8}), kernel = torch::randn({5, 3, 3, 3});
   EXPECT_EQ(counted([&] { at::conv2d(picture, kernel, {}, {2, 2}, {1, 1}); }), 2.0 * 2 * 5 * 4 * 5 * 3 * 9);
+  EXPECT_EQ(counted([&] { at::conv2d(picture, kernel, {}, 2, 1); }), 2.0 * 2 * 5 * 4 * 5 * 3 * 9);
 }
 
 TEST(FlopCounter, KnowsWhatTheBackwardPassMultiplies) {
@@ -47,7 +48,7 @@ TEST(FlopCounter, KnowsWhatTheBackwardPassMultiplies) {
   EXPECT_EQ(training(x, weight), 2);  // data: nobody wants their gradient
   EXPECT_EQ(training(x.clone().requires_grad_(), weight), 3);
   EXPECT_EQ(training(x, weight.detach()), 1);
-  const torch::NoGradGuard runs_again;
+  const torch::NoGradGuard no_graph;
   EXPECT_EQ(training(x, weight), 3);
 }
 

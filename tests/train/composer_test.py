@@ -103,6 +103,18 @@ class Composer(unittest.TestCase):
         self.assertEqual(programs.greatest_difference(weights, both, 1, 2), 0)  # the first rate is 0
         self.assertGreater(programs.greatest_difference(weights, both, 3, 3), 0)
 
+    def test_the_averaged_weights_of_a_file_with_both(self):
+        """As nano-diffusion's trainer saves: the average is taken, and stays beside the moments."""
+        file = self.folder / "nano.pt"
+        other = {name: tensor + 0.01 for name, tensor in self.model("").items()}
+        torch.save({"model_state_dict": self.model(""), "ema_model_state_dict": {f"ema_model.{name}": tensor for name, tensor in other.items()},
+                    "optimizer_state_dict": {"state": {name: self.moments(name) for name in self.order}}}, file)
+        alone = self.train("average_alone", f"init.from={file}", "init.weights=ema", steps=2)
+        both = self.train("average_and_moments", f"init.from={file}", "init.weights=ema", "init.load=weights+optimizer", steps=2)
+        raw = self.train("raw_and_moments", f"init.from={file}", "init.load=weights+optimizer", steps=2)
+        self.assertEqual(programs.greatest_difference(alone, both, 1, 1), 0)
+        self.assertGreater(programs.greatest_difference(alone, raw, 1, 1), 0)
+
     def test_what_is_missing_is_said(self):
         plain = self.folder / "plain.pt"
         torch.save(self.model(""), plain)

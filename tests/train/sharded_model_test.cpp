@@ -116,12 +116,21 @@ TEST_P(Kinds, EveryWayOfHoldingTheWeightsGivesTheSameBits) {
 }
 
 TEST_P(Kinds, AutocastIsTheSameWhenABlockRunsAgain) {
-  ShardedTraining::Options recompute;
-  recompute.model.recompute_every = 1;
-  const Outcome left_alone = train(GetParam(), {}, true);
-  expect_same(train(GetParam(), recompute, true), left_alone);
-  expect_same(train(GetParam(), {.sharding = "full"}, true), left_alone);
-  EXPECT_NE(left_alone.losses, train(GetParam(), {}).losses) << "bf16 must differ for this test to see it";
+  // As train does it with bf16 weights, and as train_codec with fp32 ones that are cast.
+  for (const torch::ScalarType compute : {torch::kBFloat16, torch::kFloat32}) {
+    for (const bool accumulates : {false, true}) {
+      const ShardedTraining::Options resident{.bucket_bytes = 1 << 12,
+                                              .model = {.accumulates = accumulates, .compute = compute}};
+      ShardedTraining::Options recompute = resident, full = resident;
+      recompute.model.recompute_every = 1;
+      full.sharding = "full";
+      const Outcome left_alone = train(GetParam(), resident, true);
+      expect_same(train(GetParam(), recompute, true), left_alone);
+      expect_same(train(GetParam(), full, true), left_alone);
+      EXPECT_NE(left_alone.losses, train(GetParam(), {}).losses)
+          << "bf16 must differ for this test to see it";
+    }
+  }
 }
 
 TEST_P(Kinds, BlocksAreBuckets) {
