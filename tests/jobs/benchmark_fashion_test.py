@@ -21,7 +21,7 @@ try:
 except ImportError as missing:
     programs.skip(f"no {missing.name}")
 
-MINUTES = 0.2
+MINUTES = 0.5  # on a busy machine the trial of 24 steps alone takes 0.2
 
 
 def idx(values, *shape):
