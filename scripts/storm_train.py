@@ -164,7 +164,7 @@ def compare(calm, stormy, steps):
         if [m["step"] for m in of_run] != list(range(1, steps + 1)):
             faults.append(f"metrics.jsonl of the {name} run does not hold each step once")
     for m, n in zip(*lines):
-        if any(m[key] != n[key] for key in ("step", "loss", "grad_norm", "lr")):
+        if any(m.get(key) != n.get(key) for key in ("step", "loss", "grad_norm", "lr", "loss_levels")):
             faults.append(f"metrics of step {m['step']}: {m} and {n}")
             break
     return faults

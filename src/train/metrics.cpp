@@ -97,7 +97,8 @@ Metrics::Metrics(const RunFolder& run, const MetricsStart& start, std::int64_t t
       events_(run.tensorboard(), start.step),
       ends_{Clock::now()},
       last_line_(ends_.front()),
-      start_gb_(begin_of_training().now) {}
+      start_gb_(begin_of_training().now),
+      levels_(start.levels) {}
 
 /// Over the last steps, so that a node that slows down shows.
 double Metrics::images_per_s() const {

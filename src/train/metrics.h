@@ -36,7 +36,8 @@ struct StepMetrics {
 /// Where a life begins.
 struct MetricsStart {
   std::int64_t step = 0;
-  bool validates = false;  ///< anew at that step: what an earlier life found there goes
+  bool validates = false;        ///< anew at that step: what an earlier life found there goes
+  std::vector<double> levels{};  ///< open_levels() of the life before
 };
 
 /// Lives on rank 0 only.
@@ -57,6 +58,8 @@ class Metrics {
                std::int64_t height, std::int64_t width);
   /// Makes what was logged so far durable; called before a checkpoint is published.
   void sync();
+  /// Losses by noise level since they were written last, for checkpoints: a resumed run says of them what an undisturbed one does.
+  const std::vector<double>& open_levels() const { return levels_; }
   std::int64_t num_skipped() const { return num_skipped_; }
   const LossWatch& watch() const { return watch_; }
 

@@ -67,6 +67,7 @@ core::Json Trainer::state() const {
   state["position"] = completed_ * config_.batch_size;
   state["seed"] = config_.seed;
   state["ranks"] = comm_.size();
+  if (metrics_) state["loss_levels"] = metrics_->open_levels();  // rank 0's state is the one that is written
   state["ranks_per_node"] = training_->shards.levels().per_node();
   state["facts"] = task_.facts();
   state["steps"] = config_.steps.steps();

@@ -67,7 +67,7 @@ class Trainer {
     std::vector<double> levels{};  ///< TrainTask::take_level_losses, of all ranks
   };
 
-  void load_or_initialize();
+  std::vector<double> load_or_initialize();
   void build();
   std::string sharding_text() const;
   void warn_of_layout(const core::Json& state) const;

@@ -76,15 +76,15 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, const Ca
   run_.compare_facts(task_.facts(), comm_);
   if (cadences_.picture_every_steps > 0) task_.prepare_pictures(comm_, stop_);
   if (cadences_.validate_every_steps > 0) cadences_.measured += task_.prepare_validation(comm_);
-  load_or_initialize();
+  const std::vector<double> open_levels = load_or_initialize();
   // Only now: a start that is refused leaves nothing behind.
   run_.open(settings, task_.facts(), comm_);
   writer_.emplace(run_.checkpoints(), comm_);
   stragglers_.emplace(comm_);
   if (comm_.rank() != 0) return;
   best_there_ = best_of_link();
-  metrics_.emplace(run_, MetricsStart{completed_, validation_is_due()}, config.steps, config.batch_size,
-                   config.log_every_steps);
+  metrics_.emplace(run_, MetricsStart{completed_, validation_is_due(), open_levels}, config.steps,
+                   config.batch_size, config.log_every_steps);
 }
 
 /// Takes the module's weights over into the buffers of training.
@@ -144,8 +144,8 @@ std::string Trainer::sharding_text() const {
   return text;
 }
 
-/// Weights are drawn only where nothing is loaded over them: at 1.2 billion parameters that is half a minute.
-void Trainer::load_or_initialize() {
+/// Returns the open losses by noise level of the life before. Weights are drawn only where nothing is loaded over them: at 1.2 billion parameters that is half a minute.
+std::vector<double> Trainer::load_or_initialize() {
   const auto latest = checkpoint::open_latest(run_.checkpoints(), comm_);
   if (!latest) demand_rate(config_, life_, -1);
   if (latest) comm_.on_root([&] { demand_steps_of_run(config_, life_, latest->step()); });
@@ -190,6 +190,7 @@ void Trainer::load_or_initialize() {
   } else if (!file.empty()) {
     load_moments(file);
   }
+  return latest ? latest->state().value("loss_levels", std::vector<double>()) : std::vector<double>();
 }
 
 /// Adam's state of a file whose weights the module has already.
