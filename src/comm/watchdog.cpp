@@ -9,15 +9,12 @@
 
 #include "core/error.h"
 #include "core/log.h"
+#include "core/progress.h"
 
 namespace microdit::comm {
 namespace {
 
 constexpr unsigned kEndJobGrace_s = 10;
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 extern "C" void exit_with_fault(int) {
   _exit(core::kHardwareFault);
@@ -78,7 +75,7 @@ Watchdog::Watch::~Watch() {
 // Under the lock. "" = all is well.
 std::string Watchdog::fault() {
   if (!active()) return {};
-  if (what_ != nullptr && seconds_since(started_) > deadline_s_) {
+  if (what_ != nullptr && core::seconds_since(started_) > deadline_s_) {
     return fmt::format(
         "rank {}: {} of {} bytes (collective {}) has lasted longer than {} s: a peer, its node or the "
         "network is gone",

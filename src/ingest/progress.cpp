@@ -7,13 +7,6 @@
 #include "core/progress.h"
 
 namespace microdit::ingest {
-namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-}  // namespace
 
 std::string readable(double amount, const std::string& unit) {
   const bool bytes = unit == "B";
@@ -44,9 +37,9 @@ void Progress::item_done(bool fresh) {
 }
 
 void Progress::print_if_due() {
-  const double elapsed = seconds_since(start_);
+  const double elapsed = core::seconds_since(start_);
   const double rate = static_cast<double>(fresh_) / elapsed;
-  if (seconds_since(last_line_) < core::progress_interval_s(static_cast<double>(total_), rate)) return;
+  if (core::seconds_since(last_line_) < core::progress_interval_s(static_cast<double>(total_), rate)) return;
   last_line_ = Clock::now();
   std::string eta = "?";
   if (fresh_ > 0) eta = core::duration_text(static_cast<double>(total_ - done_) / rate);
@@ -56,7 +49,7 @@ void Progress::print_if_due() {
 
 void Progress::finish(bool stopped) const {
   if (total_ == 0) return;
-  const double elapsed = seconds_since(start_);
+  const double elapsed = core::seconds_since(start_);
   core::log_info("{} {} {}/{}: {} in {} ({}/s), {} were done before", verb_, stopped ? "stopped at" : "done",
                  done_, total_, readable(amount_, unit_), core::duration_text(elapsed),
                  readable(amount_ / elapsed, unit_), done_ - fresh_);

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <vector>
 
+#include "core/progress.h"
 #include "nn/kernels/matmul.h"
 
 namespace microdit::nn {
@@ -43,7 +44,7 @@ double rate_of(const Product& p, c10::Device device, torch::ScalarType type) {
     torch::Tensor last;
     for (int i = 0; i < turn; ++i) last = multiply();
     wait_for(device, last);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const double seconds = core::seconds_since(begin);
     best = std::max(best, flops * turn / std::max(1e-9, seconds));
     spent += seconds;
   }

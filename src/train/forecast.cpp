@@ -70,11 +70,11 @@ std::string gb(double bytes) {
   return fmt::format("{:.2f}", bytes / 1e9);
 }
 
-/// A step, its parts beside one another: the gradients' way under the backward pass (two thirds), the weights' under the next forward pass.
+/// What is sent hides behind what is computed, or the other way round.
 double step_seconds(double flops, const Traffic& traffic) {
   const double compute = flops / (kPeak * kReached);
   const double talk = traffic.inside / kInsideBytes_s + traffic.across / kAcrossBytes_s;
-  return compute + std::max(0.0, talk - compute);
+  return std::max(compute, talk);
 }
 
 void describe_clusters(const LoopConfig& config, const Network& network, std::int64_t parameters) {
@@ -88,7 +88,7 @@ void describe_clusters(const LoopConfig& config, const Network& network, std::in
   for (const int ranks : {8, 64, 512}) {
     if (config.batch_size % ranks != 0) continue;
     const Machine machine{ranks, kPerNode};
-    const std::int64_t rows = config.batch_size / ranks;
+    const std::int64_t rows = config.rows(ranks);
     const MemoryPlan memory =
         plan_memory(network.module, network.blocks, config, machine, network.bf16_weights);
     const Traffic traffic = plan_traffic(parameters, config, machine, network.bf16_weights);
@@ -104,6 +104,7 @@ void describe_clusters(const LoopConfig& config, const Network& network, std::in
 }
 
 void describe_network(const LoopConfig& config, const Network& network, int ranks) {
+  config.demand_shares(ranks);
   const std::int64_t parameters = count_parameters(network.module);
   fmt::print("model: {} parameters: {}\n", parameters, roles_text(network.module));
   const Machine here{ranks, config.ranks_per_node > 0 ? static_cast<int>(config.ranks_per_node) : ranks};
@@ -169,12 +170,10 @@ void describe_work(const LoopConfig& config, const RunFolder& run) {
 
 /// Shares of the batch, sizes of checkpoints and memory, free space.
 void describe_loop(const LoopConfig& config, std::int64_t parameters, const comm::Communicator& comm) {
-  if (config.batch_size % comm.size() != 0)
-    core::user_error("batch_size={}: not divisible by the {} ranks", config.batch_size, comm.size());
-  const std::int64_t rows = config.batch_size / comm.size();
-  const std::int64_t micro = config.microbatch_size == 0 ? rows : std::min(rows, config.microbatch_size);
+  config.demand_shares(comm.size());
   fmt::print("ranks: {} here; {} samples a rank and step, in {} pass(es) of {}; device {}, {}\n", comm.size(),
-             rows, (rows + micro - 1) / micro, micro, config.device, config.precision);
+             config.rows(comm.size()), config.passes(comm.size()), config.microbatch(comm.size()),
+             config.device, config.precision);
   if (config.device == "cuda")
     fmt::print("GPUs: one per rank (--gpus-per-node equal to --ntasks-per-node)\n");
   const auto cores = static_cast<std::int64_t>(std::thread::hardware_concurrency());
@@ -208,7 +207,8 @@ void describe_training(TrainConfig& config, comm::Communicator& comm, const core
     if (config.validation.every_steps > 0) task.prepare_validation(*alone);
     parameters = count_parameters(task.module());
     describe_network(config.loop,
-                     {task.module(), task.blocks(), config.loop.precision == "bf16", task.work()},
+                     {task.module(), task.blocks(),
+                      config.loop.precision == "bf16" && task.takes_bf16_weights(), task.work()},
                      comm.size());
   }
   describe_loop(config.loop, parameters, comm);

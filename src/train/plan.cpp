@@ -41,8 +41,7 @@ std::string MemoryPlan::text() const {
 MemoryPlan plan_memory(const torch::nn::Module& module, const std::vector<models::BlockModules>& blocks,
                        const LoopConfig& config, const Machine& machine, bool bf16_weights) {
   const FlatLayout layout(module, blocks, machine.ranks, config.bucket_mb << 20);
-  const std::int64_t rows = config.batch_size / machine.ranks;
-  const bool accumulates = config.microbatch_size > 0 && config.microbatch_size < rows;
+  const bool accumulates = config.passes(machine.ranks) > 1;
   const std::int64_t value = bf16_weights ? kHalf : kFloat;
   std::int64_t largest = 0, held_total = 0;
   MemoryPlan plan;
@@ -71,11 +70,8 @@ Traffic plan_traffic(std::int64_t parameters, const LoopConfig& config, const Ma
   Traffic traffic{inside_share * kFloat * p,
                   across_share * kFloat * p};  // one reduce-scatter of fp32 gradients
   const bool is_full = config.sharding == "full", is_none = config.sharding == "none";
-  const std::int64_t rows = config.batch_size / machine.ranks;
-  const std::int64_t micro = config.microbatch_size > 0 ? std::min(config.microbatch_size, rows) : rows;
   // Of gradients where all hold them, of weights after the update, or twice a microbatch.
-  const double gathers =
-      is_full ? 2.0 * static_cast<double>((rows + micro - 1) / std::max<std::int64_t>(micro, 1)) : 1.0;
+  const double gathers = is_full ? 2.0 * static_cast<double>(config.passes(machine.ranks)) : 1.0;
   const double gathered = is_none ? static_cast<double>(kFloat) : weight;
   traffic.inside += gathers * inside_share * gathered * p;
   if (config.scope == "node")

@@ -4,12 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <utility>
 
 #include "core/error.h"
 #include "core/weights_names.h"
+#include "nn/state_dict.h"
 
 namespace microdit::train {
 namespace {
@@ -29,27 +29,6 @@ std::optional<std::string> parameter_of(const std::string& name, std::string_vie
   inside += kInside.size();
   if (inside + ending.size() > name.size()) return std::nullopt;
   return name.substr(inside, name.size() - ending.size() - inside);
-}
-
-float value_of(const std::byte* at, core::DType dtype) {
-  const auto bits = [&]<class T>(T value) {
-    std::copy_n(at, sizeof value, reinterpret_cast<std::byte*>(&value));
-    return value;
-  };
-  switch (dtype) {
-    case core::DType::f32:
-      return bits(0.0F);
-    case core::DType::f64:
-      return static_cast<float>(bits(0.0));
-    case core::DType::f16:
-      return core::half_to_float(bits(std::uint16_t{0}));
-    case core::DType::bf16:
-      return std::bit_cast<float>(static_cast<std::uint32_t>(bits(std::uint16_t{0})) << 16);
-    case core::DType::i64:
-      return static_cast<float>(bits(std::int64_t{0}));
-    default:
-      core::user_error("values of type {} are no weights", core::name_of(dtype));
-  }
 }
 
 }  // namespace
@@ -125,7 +104,7 @@ std::int64_t TorchState::updates() const {
         "later); "
         "say init.load=weights",
         origin());
-  const double step = values(step_name_, 0, 1).front();
+  const double step = values(step_name_, 0, 1).item<double>();
   if (!(step >= 0) || step > 1e9 || step != std::floor(step))
     core::user_error("{}: '{}' is {}, no count of updates; say init.load=weights", origin(), step_name_,
                      step);
@@ -140,15 +119,17 @@ std::optional<std::vector<std::int64_t>> TorchState::shape(const std::string& ki
   return found == of_kind->second.end() ? std::nullopt : std::optional(file_.info(found->second).shape);
 }
 
-std::vector<float> TorchState::values(const std::string& stored, std::int64_t begin,
-                                      std::int64_t count) const {
+/// As fp32.
+torch::Tensor TorchState::values(const std::string& stored, std::int64_t begin, std::int64_t count) const {
   const core::DType dtype = file_.info(stored).dtype;
-  const std::size_t size = core::size_of(dtype);
-  std::vector<std::byte> bytes(static_cast<std::size_t>(count) * size);
-  file_.read_range(stored, static_cast<std::uint64_t>(begin) * size, bytes);
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = value_of(bytes.data() + i * size, dtype);
-  return values;
+  const torch::ScalarType type = nn::to_torch(dtype);
+  if (!torch::isFloatingType(type) && type != torch::kLong)
+    core::user_error("{}: '{}' holds values of type {}, which are no weights", origin(), stored,
+                     core::name_of(dtype));
+  const torch::Tensor values = torch::empty({count}, type);
+  file_.read_range(stored, static_cast<std::uint64_t>(begin) * core::size_of(dtype),
+                   {static_cast<std::byte*>(values.data_ptr()), values.nbytes()});
+  return values.to(torch::kFloat32);
 }
 
 void TorchState::read(const std::string& kind, const std::string& parameter, std::int64_t begin,
@@ -157,7 +138,7 @@ void TorchState::read(const std::string& kind, const std::string& parameter, std
   const std::string& stored = names_.at(kind).at(parameter);
   for (std::int64_t at = 0; at < std::ssize(out); at += kAtOnce) {
     const std::int64_t count = std::min(kAtOnce, std::ssize(out) - at);
-    std::ranges::copy(values(stored, begin + at, count), out.begin() + at);
+    std::copy_n(values(stored, begin + at, count).const_data_ptr<float>(), count, out.begin() + at);
   }
 }
 

@@ -1,6 +1,8 @@
 // Where a training's weights, moments and averages are loaded from: a checkpoint of ours, or a file that torch wrote.
 #pragma once
 
+#include <torch/types.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -66,7 +68,7 @@ class TorchState final : public StateSource {
   void find_moments();
   std::vector<std::string> parameters_in_order() const;
   void name_numbers(const std::vector<std::string>& order);
-  std::vector<float> values(const std::string& stored, std::int64_t begin, std::int64_t count) const;
+  torch::Tensor values(const std::string& stored, std::int64_t begin, std::int64_t count) const;
 
   core::WeightsFile file_;
   std::map<std::string, std::map<std::string, std::string>>

@@ -1,6 +1,7 @@
 // Field lists of the training settings: names, ranges, help.
 #include "train/train_config.h"
 
+#include "core/error.h"
 #include "eval/compute.h"
 
 namespace microdit::train {
@@ -201,6 +202,11 @@ void LoopConfig::fields(core::Fields& f) {
     f.error("name", "must not contain a slash");
   if (f.reading() && name.starts_with(".")) f.error("name", "must not begin with a dot");
   if (f.reading() && (name.empty() || name.size() > 200)) f.error("name", "must have 1 to 200 letters");
+}
+
+void LoopConfig::demand_shares(int ranks) const {
+  if (batch_size % ranks != 0)
+    core::user_error("batch_size={}: not divisible by the {} ranks", batch_size, ranks);
 }
 
 std::int64_t LoopConfig::recompute_every() const {

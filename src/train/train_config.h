@@ -1,6 +1,7 @@
 // The settings of a training run: what a stage's YAML may say.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -101,6 +102,14 @@ struct LoopConfig {
   void fields(core::Fields& f);
   /// Lengths in epochs or samples become steps. `samples`: of an epoch.
   void resolve(std::int64_t samples);
+  /// UserError where the ranks do not divide the batch.
+  void demand_shares(int ranks) const;
+  /// Samples of a rank and step, and of its every backward pass but perhaps the last.
+  std::int64_t rows(int ranks) const { return batch_size / ranks; }
+  std::int64_t microbatch(int ranks) const {
+    return microbatch_size == 0 ? rows(ranks) : std::min(rows(ranks), microbatch_size);
+  }
+  std::int64_t passes(int ranks) const { return (rows(ranks) + microbatch(ranks) - 1) / microbatch(ranks); }
   /// ShardedModel's: 0 none, n every n-th block.
   std::int64_t recompute_every() const;
 };

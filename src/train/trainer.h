@@ -75,8 +75,7 @@ class Trainer {
   void load_initial(const checkpoint::Reader& reader);
   void load_moments(const std::filesystem::path& file);
   void step();
-  std::int64_t rows() const { return config_.batch_size / comm_.size(); }  ///< of this rank, of a step
-  std::int64_t microbatch() const;
+  std::int64_t rows() const { return config_.rows(comm_.size()); }
   double backward();
   torch::Tensor loss_of(const Slice& slice);
   void measure(const nn::FlopCounter& counted, std::int64_t images);

@@ -69,9 +69,7 @@ Trainer::Trainer(const LoopConfig& config, const RunSettings& settings, const Ca
       life_(settings.life),
       cadences_(cadences) {
   const comm::WiderDeadline reading(comm_, kLongWork_s);
-  if (config.batch_size % comm_.size() != 0) {
-    core::user_error("batch_size={}: not divisible by the {} ranks", config.batch_size, comm_.size());
-  }
+  config.demand_shares(comm_.size());
   run_.compare_settings(settings, comm_);
   run_.compare_facts(task_.facts(), comm_);
   if (cadences_.picture_every_steps > 0) task_.prepare_pictures(comm_, stop_);
@@ -105,7 +103,7 @@ void Trainer::build() {
           .ranks_per_node = config_.ranks_per_node,
           .bucket_bytes = config_.bucket_mb << 20,
           .model = {.recompute_every = config_.recompute_every(),
-                    .accumulates = microbatch() < rows(),
+                    .accumulates = config_.passes(comm_.size()) > 1,
                     .device = device_,
                     .compute = config_.precision == "bf16" && task_.takes_bf16_weights() ? torch::kBFloat16
                                                                                          : torch::kFloat32},
@@ -154,11 +152,11 @@ std::vector<double> Trainer::load_or_initialize() {
   if (!latest && !config_.init.from.empty() && file.empty()) initial = open_initial(config_.init, comm_);
   if (!latest) demand_load_of_file(config_.init);
   if (initial) demand_steps_of_start(config_, initial->step());
-  if (!latest && !initial) {
+  if (!latest && !initial && file.empty()) {
     const auto begin = std::chrono::steady_clock::now();
     task_.initialize();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    core::log_info("weights drawn by seed {} in {}", config_.seed, core::duration_text(seconds));
+    core::log_info("weights drawn by seed {} in {}", config_.seed,
+                   core::duration_text(core::seconds_since(begin)));
   }
   if (!file.empty())
     nn::load_state_dict(task_.module(), nn::load_network(file, config_.init.weights == "ema"), file.string(),

@@ -56,16 +56,13 @@ void Trainer::step() {
   stop_agreed_ = agreed.stop;
 }
 
-std::int64_t Trainer::microbatch() const {
-  return config_.microbatch_size == 0 ? rows() : std::min(rows(), config_.microbatch_size);
-}
-
 /// Forward and backward over the microbatches; gradients accumulate in fp32. Returns this rank's share of the
 /// mean loss.
 double Trainer::backward() {
+  const std::int64_t microbatch = config_.microbatch(comm_.size());
   double sum = 0;
-  for (std::int64_t first = 0; first < rows(); first += microbatch()) {
-    const Slice slice{first, std::min(microbatch(), rows() - first)};
+  for (std::int64_t first = 0; first < rows(); first += microbatch) {
+    const Slice slice{first, std::min(microbatch, rows() - first)};
     training_->model.begin_microbatch(slice.first + slice.count == rows());
     const double share = static_cast<double>(slice.count) / static_cast<double>(config_.batch_size);
     const torch::Tensor loss = loss_of(slice);

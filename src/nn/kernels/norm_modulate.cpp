@@ -145,11 +145,6 @@ MICRODIT_CLONES void backward_rows(const Rows<Bf16>& rows, const Bf16* dy, Bf16*
   backward_rows_of(rows, dy, dx, sum_dy_xhat, sum_dy);
 }
 
-/// Last-axis rows in memory order; a [B, D] chunk of a wider row is used as it lies.
-torch::Tensor row_major(const torch::Tensor& t) {
-  return t.stride(-1) == 1 ? t : t.contiguous();
-}
-
 /// autograd::Function takes no undefined tensors.
 using OptionalTensor = std::optional<torch::Tensor>;
 OptionalTensor if_defined(const torch::Tensor& t) {
@@ -174,8 +169,8 @@ class NormModulate : public torch::autograd::Function<NormModulate> {
                                const torch::Tensor& weight_in, const OptionalTensor& shift_in,
                                const OptionalTensor& scale_in, double eps) {
     const torch::Tensor x = x_in.contiguous(), weight = weight_in.to(torch::kFloat);
-    const torch::Tensor shift = shift_in ? row_major(shift_in->to(torch::kFloat)) : torch::Tensor();
-    const torch::Tensor scale = scale_in ? row_major(scale_in->to(torch::kFloat)) : torch::Tensor();
+    const torch::Tensor shift = shift_in ? float_rows(*shift_in) : torch::Tensor();
+    const torch::Tensor scale = scale_in ? float_rows(*scale_in) : torch::Tensor();
     const Shape shape = shape_of(x);
     torch::Tensor y = torch::empty_like(x);
     torch::Tensor moments = torch::empty({2, shape.samples * shape.count});

@@ -121,17 +121,12 @@ MICRODIT_CLONES void swiglu_backward_range(std::int64_t count, const Bf16* g, co
   swiglu_backward_range_of(count, g, u, v, du, dv);
 }
 
-torch::Tensor row_major(const torch::Tensor& t) {
-  return t.stride(-1) == 1 ? t : t.contiguous();
-}
-
 /// x, y and the result are fp32 or bf16, the gate is fp32 here.
 class GatedAdd : public torch::autograd::Function<GatedAdd> {
  public:
   static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& x_in, const torch::Tensor& y_in,
                                const torch::Tensor& gate_in) {
-    const torch::Tensor x = x_in.contiguous(), y = y_in.contiguous(),
-                        gate = row_major(gate_in.to(torch::kFloat));
+    const torch::Tensor x = x_in.contiguous(), y = y_in.contiguous(), gate = float_rows(gate_in);
     torch::Tensor out = torch::empty_like(x);
     const std::int64_t count = x.size(1), dim = x.size(2);
     const float* pg = gate.const_data_ptr<float>();
